@@ -1,0 +1,63 @@
+# `make serve` and `make test` are all that a newcomer needs; `make help` lists the rest.
+PYTHON ?= python3
+SERVICE := .venv
+DEV := .venv-dev
+NAME ?= cnn
+IMAGE ?= digits
+ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
+
+.DEFAULT_GOAL := help
+.PHONY: serve test check format train evaluate bench lock image clean help
+
+serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
+	$(SERVICE)/bin/python -m app
+
+test: $(DEV)/ready  ## run all tests, with coverage
+	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: $(DEV)/ready  ## ruff, mypy --strict, import contracts
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: $(DEV)/ready  ## let ruff format and fix what it can
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=cnn
+	$(DEV)/bin/python -m training train $(NAME) $(ARGS)
+	$(DEV)/bin/python -m training export $(NAME)
+	$(DEV)/bin/python -m training evaluate $(NAME)
+
+evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
+	$(DEV)/bin/python -m training evaluate $(NAME)
+
+bench: $(DEV)/ready  ## time one request, stage by stage and over HTTP
+	$(DEV)/bin/python benchmarks/predict.py
+
+lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
+		--all-extras pyproject.toml
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+
+image:  ## build the container image
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
+
+clean:  ## remove environments and caches; runs stay
+	rm -rf $(SERVICE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## list the verbs
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(SERVICE)/ready: requirements/service.txt
+$(DEV)/ready: requirements/dev.txt
+%/ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "digits needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.13 …" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@

@@ -1,0 +1,100 @@
+"""The folder of models → named classifiers.
+
+models/NAME/model.onnx      the network, its name in its metadata
+models/NAME/metrics.json    what `evaluate` measured of that very file; optional
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from app.digits.classifier import Classifier
+from app.digits.errors import InvalidModel, UnknownModel
+
+MODEL_FILE: Final = "model.onnx"
+METRICS_FILE: Final = "metrics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A classifier and what was measured of it."""
+
+    classifier: Classifier
+    metrics: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """The name that requests ask for."""
+        return self.classifier.name
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All models, loaded and warm, and which one answers when none is asked for."""
+
+    models: Mapping[str, Model]
+    default: str
+
+    @classmethod
+    def load(cls, folder: Path, *, default: str) -> Catalogue:
+        """Load every model below `folder`.
+
+        Raises:
+            InvalidModel: a file can't be served, there is none, or `default` is not among them.
+        """
+        found = (_load(file) for file in sorted(folder.glob(f"*/{MODEL_FILE}")))
+        models = {model.name: model for model in found}
+        if default not in models:
+            there = ", ".join(models) or "no model at all"
+            msg = f"the default model {default!r} is not in {folder}, which holds {there}"
+            raise InvalidModel(msg)
+        return cls(models, default)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.models.values())
+
+    def get(self, name: str | None = None) -> Model:
+        """Return the model of that name, or the default.
+
+        Raises:
+            UnknownModel: there is none of that name.
+        """
+        try:
+            return self.models[self.default if name is None else name]
+        except KeyError:
+            msg = f"There is no model {name!r}; there are {', '.join(self.models)}."
+            raise UnknownModel(msg) from None
+
+
+def _load(file: Path) -> Model:
+    try:
+        classifier = Classifier.load(file.read_bytes())
+        if classifier.name != file.parent.name:
+            msg = f"its metadata names it {classifier.name!r}, its folder {file.parent.name!r}"
+            raise InvalidModel(msg)  # noqa: TRY301  to be told with the path, as the others below
+        return Model(classifier, _metrics(file.with_name(METRICS_FILE), classifier))
+    except OSError as error:
+        msg = f"{file} can't be read: {error.strerror}"
+        raise InvalidModel(msg) from error
+    except InvalidModel as error:
+        msg = f"{file} can't be served: {error.detail}"
+        raise InvalidModel(msg) from error
+
+
+def _metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | None:
+    if not file.exists():
+        return None
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text())
+        evaluated = metrics["model"]["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{file.name} beside it is damaged; write it again with `python -m training evaluate`"
+        raise InvalidModel(msg) from error
+    if evaluated != classifier.sha256:
+        msg = f"{file.name} beside it was measured of another file; run `python -m training evaluate`"
+        raise InvalidModel(msg)
+    return metrics

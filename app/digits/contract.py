@@ -1,0 +1,41 @@
+"""What training and serving agree on. Imports nothing of ours.
+
+A network is served only if its ONNX file carries this `CONTRACT_VERSION`. Raise it whenever
+`preprocessing` makes another canonical picture out of the same upload, then export again.
+"""
+
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTRACT_VERSION: Final = 1
+
+CLASSES: Final = 10  # the digits 0 to 9; the index of a probability is its digit
+SIDE: Final = 28  # pixels: width and height of a canonical picture
+INK_SIDE: Final = 20  # pixels: the ink's longest side in it, as in MNIST
+CENTRE: Final = 14.0  # pixel coordinate of the ink's centre of mass, x and y, as in MNIST
+
+INPUT: Final = "image"  # uint8 (batch, 28, 28)
+PROBABILITIES: Final = "probabilities"  # float32 (batch, 10), each row sums to 1
+DIGIT_LIKELIHOOD: Final = "digit_likelihood"  # float32 (batch,), optional
+BATCH: Final = "batch"  # the name of the free dimension
+
+GreyPicture: TypeAlias = NDArray[np.uint8]  # (height, width), any polarity
+CanonicalPicture: TypeAlias = NDArray[np.uint8]  # (28, 28), ink 255 on 0
+DigitBatch: TypeAlias = NDArray[np.uint8]  # (batch, 28, 28), ink 255 on 0
+Probabilities: TypeAlias = NDArray[np.float32]  # (batch, 10), each row sums to 1
+Likelihoods: TypeAlias = NDArray[np.float32]  # (batch,), 1 is certainly a digit
+
+
+class Metadata:
+    """Keys of the ONNX file's `metadata_props`; every value is a string."""
+
+    CONTRACT_VERSION: Final = "digits.contract_version"
+    NAME: Final = "digits.name"
+    VERSION: Final = "digits.version"
+    RECIPE: Final = "digits.recipe"  # JSON of the recipe that trained it
+    DATA_SHA256: Final = "digits.data_sha256"
+    COMMIT: Final = "digits.commit"  # of the code that trained it
+    PARAMETERS: Final = "digits.parameters"
+    MULTIPLY_ADDS: Final = "digits.multiply_adds"  # for one picture

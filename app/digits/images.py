@@ -1,0 +1,232 @@
+"""Bytes of an upload → grey picture: format, limits, orientation, transparency, depth.
+
+`identify` reads the header alone and refuses what is too large before a pixel is decoded; `decode`
+does the work. Pillow alone decodes, and only the five allowed formats are ever tried.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from app.digits.contract import GreyPicture
+from app.digits.errors import ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
+
+MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
+MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
+WORKING_SIDE: Final = 1024  # pixels: a digit of 3 % of a photo's width still has 30
+# The allow-list; no other format's parser ever runs. Named through the plugins, so that they are
+# loaded with this module and not, as Pillow would, within the first request that needs them.
+FORMATS: Final = (
+    PngImagePlugin.PngImageFile.format,
+    JpegImagePlugin.JpegImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+    MpoImagePlugin.MpoImageFile.format,  # phones' JPEG with a second picture behind the first
+)
+
+Box: TypeAlias = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+Image.MAX_IMAGE_PIXELS = None  # `identify` checks the header against a limit of its own
+
+_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+_DAMAGED: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
+# What Pillow's decoders raise on damaged files of the allowed formats (seen under fuzzing).
+_DAMAGE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+_HALF: Final = 128  # of 255
+_FULLY_OPAQUE: Final = 255
+_OPAQUE: Final = 128  # of 255: from here on a pixel counts as drawn
+_ONE_TONE: Final = 40  # grey levels: drawn pixels that differ by less are ink alone
+
+# EXIF orientation → what turns the stored picture upright (EXIF 2.32, tag 0x0112).
+_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
+    2: np.fliplr,
+    3: lambda grey: np.rot90(grey, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda grey: np.rot90(grey, -1),
+    7: lambda grey: np.rot90(grey, 2).T,
+    8: np.rot90,
+}
+_SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded upload: `grey` at working size, `width` and `height` of the upright original."""
+
+    grey: GreyPicture
+    width: int
+    height: int
+
+    def in_original(self, box: Box) -> Box:
+        """Map a box in `grey`'s pixels to the upright original's pixels."""
+        rows, columns = self.grey.shape
+        across, down = self.width / columns, self.height / rows
+        left, top = round(box[0] * across), round(box[1] * down)
+        right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
+        return left, top, max(right - left, 1), max(bottom - top, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload whose header has been read and found to be within the limits."""
+
+    image: Image.Image
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels decoding will make."""
+        return self.image.width * self.image.height
+
+
+def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
+    """Read the header of an encoded picture.
+
+    Raises:
+        UnsupportedFormat: the bytes are no PNG, JPEG, WebP, BMP or GIF.
+        UnreadableImage: they begin like one and break off, or are corrupt.
+        ImageTooLarge: width × height is above `max_pixels`.
+        ImageTooSmall: a side is below 4 pixels.
+    """
+    if not data:
+        msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
+        raise UnreadableImage(msg)
+    image = _open(data)
+    width, height = image.size
+    if width * height > max_pixels:
+        msg = (
+            f"The picture has {width}x{height} = {width * height} pixels, at most {max_pixels} are allowed. "
+            "Send it smaller: the digit needs no more than a few hundred pixels."
+        )
+        raise ImageTooLarge(msg, limit=max_pixels)
+    if min(width, height) < MIN_SIDE:
+        msg = f"The picture has {width}x{height} pixels, each side needs at least {MIN_SIDE}."
+        raise ImageTooSmall(msg, limit=MIN_SIDE)
+    return Upload(image)
+
+
+def decode(upload: Upload) -> Picture:
+    """Decode an upload into an upright grey picture, its longest side at most 1024 pixels.
+
+    Of an animated picture the first frame counts. Transparent pixels become ground: for a drawing
+    on a transparent canvas one that the ink stands out from, else the picture's own.
+
+    Raises:
+        UnreadableImage: the file is truncated or corrupt.
+    """
+    image = upload.image
+    width, height = image.size
+    try:
+        image.draft("L", _fitted(width, height))  # a JPEG decodes to its luma, at half size or less
+        image.load()
+        grey = _grey(image)
+    except _DAMAGE as error:
+        raise UnreadableImage(_DAMAGED) from error
+    orientation = _orientation(image)  # after loading: a PNG's EXIF may follow its pixels
+    if orientation in _UPRIGHT:
+        grey = _UPRIGHT[orientation](grey)
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Picture(np.ascontiguousarray(grey), width, height)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except _DAMAGE as error:
+        if _begins_like_a_picture(data):
+            raise UnreadableImage(_DAMAGED) from error
+        msg = (
+            "The file is no PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
+            "Convert it to one of these."
+        )
+        raise UnsupportedFormat(msg) from error
+
+
+def _begins_like_a_picture(data: bytes) -> bool:
+    if data.startswith(b"RIFF"):  # a container: WebP, but sound and video too
+        return b"WEBP".startswith(data[8:12])
+    return any(data.startswith(signature) or signature.startswith(data) for signature in _SIGNATURES)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 (upright) where the EXIF block is damaged or silent."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGE:
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    shrink = min(1.0, WORKING_SIDE / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
+def _grey(image: Image.Image) -> GreyPicture:
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion to 8 clips at 255
+        deep = np.clip(np.asarray(image), 0, 65535)
+        image = Image.fromarray((deep // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        drawing = np.asarray(_shrunk(image.convert("RGBA")).convert("LA"))
+        return _on_ground(drawing[..., 0], drawing[..., 1])
+    if image.mode != "L":
+        image = image.convert("RGB").convert("L")  # by way of RGB: CMYK has no direct way to grey
+    return np.asarray(_shrunk(image))
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    return image.resize(_fitted(*image.size), Image.Resampling.BOX)
+
+
+def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
+    """Put a drawing that is transparent in places on a ground.
+
+    A drawing on a transparent canvas shows ink alone: one tone, or little of the canvas. It gets
+    the ground, black or white, that is farther from its ink. Otherwise the drawn pixels hold their
+    own paper, as in a photo with cut corners, and their median is the ground.
+    """
+    if alpha.min() == _FULLY_OPAQUE:
+        return grey
+    drawn = grey[alpha >= _OPAQUE]
+    if not drawn.size:
+        return np.full_like(grey, 255)
+    low, high = np.percentile(drawn, (5, 95))
+    if high - low < _ONE_TONE or drawn.size < grey.size // 2:
+        ground = 0.0 if drawn.mean() > _HALF else 255.0
+    else:
+        ground = float(np.median(drawn))
+    weight = alpha / np.float32(255)
+    return np.rint(grey * weight + ground * (1 - weight)).astype(np.uint8)

@@ -1,0 +1,258 @@
+"""The command line: `python -m training COMMAND`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.digits import images
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE
+from app.digits.classifier import Classifier
+from app.digits.contract import CLASSES
+from app.digits.errors import DigitsError
+from app.digits.preprocessing import canonical
+from training import compare as comparison
+from training import data, plots
+from training import evaluate as evaluation
+from training import fetch as fetching
+from training.errors import WorkshopError
+from training.recipe import RECIPES, Recipe, recipe_named
+from training.runs import RUNS, Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, export and judge the networks that the service serves.\n\n"
+    "The whole way: fetch, train NAME, export NAME, evaluate NAME.",
+)
+plot = typer.Typer(no_args_is_help=True, help="Draw the data, a run, or results into a file.")
+app.add_typer(plot, name="plot")
+console = Console()
+
+NAMES = ", ".join(RECIPES)
+Name = Annotated[str, typer.Argument(help=f"One of {NAMES}.", show_default=False)]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="mnist.npz; else DIGITS_MNIST, else Keras' download.", show_default=False),
+]
+Models = Annotated[Path, typer.Option("--models", help="Folder of the exported models.")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", help="Folder of the run; else runs/NAME.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", help="File to write; its ending chooses the format.")]
+MODELS = Path("models")
+
+
+@app.command()
+def fetch(path: Data = None) -> None:
+    """Download MNIST unless it is here, and check it to the last bit."""
+    file = fetching.fetch(path)
+    training, validation = data.load_training(file)
+    test = data.load_test(file)
+    console.print(
+        f"{file}: {len(training):,} pictures to train on, {len(validation):,} to choose by, {len(test):,} to test."
+    )
+
+
+@app.command()
+def train(
+    name: Name,
+    path: Data = None,
+    run: RunFolder = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard an earlier run.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Train on that many pictures only.")] = None,
+) -> None:
+    """Train a network by its recipe. Stop it at any time: --resume goes on."""
+    recipe = _overridden(
+        recipe_named(name), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+    )
+    training, validation = data.load_training(fetching.fetch(path))
+    from training.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
+
+    where = _run(name, run)
+    if fresh:
+        where.discard()
+    train_recipe(recipe, training[: examples or len(training)], validation, run=where, resume=resume)
+    console.print(f"Kept in {where.folder}. Next: python -m training export {name}")
+
+
+@app.command()
+def export(name: Name, run: RunFolder = None, models: Models = MODELS) -> None:
+    """Write a trained network to models/NAME/model.onnx, once it is proved equal to Keras."""
+    recipe_named(name)
+    from training.export import export as export_run  # noqa: PLC0415  seconds: TensorFlow
+
+    file = export_run(_run(name, run), models=models)
+    console.print(
+        f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {file.parent.name}"
+    )
+
+
+@app.command()
+def evaluate(name: Name, path: Data = None, models: Models = MODELS) -> None:
+    """Score an exported network on the test set, through the service's path; write metrics.json."""
+    test = data.load_test(fetching.fetch(path))
+    try:
+        evaluation.evaluate(models / name, test)
+    finally:
+        if (models / name / METRICS_FILE).exists():
+            _show(json.loads((models / name / METRICS_FILE).read_text()))
+
+
+@app.command()
+def compare(
+    models: Models = MODELS,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the README's table.")] = False,
+) -> None:
+    """Set all evaluated networks side by side."""
+    if markdown:
+        print(comparison.markdown(models))
+        return
+    table = Table(*comparison.COLUMNS)
+    for row in comparison.rows(models):
+        table.add_row(*row)
+    console.print(table)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)],
+    model: Annotated[str, typer.Option("--model", help="Which network reads them.")] = "cnn",
+    models: Models = MODELS,
+    out: Annotated[Path | None, typer.Option("--plot", help="Draw what was seen into this file.")] = None,
+) -> None:
+    """Read the digits in your own pictures, as the service would."""
+    classifier = _classifier(models, model)
+    seen = []
+    table = Table("picture", "digit", *map(str, range(CLASSES)))
+    for file in files:
+        try:
+            seen.append(_seen(file, classifier))
+        except DigitsError as error:
+            table.add_row(str(file), f"[red]{error.detail}")
+            continue
+        found = seen[-1].probabilities
+        table.add_row(str(file), f"[bold]{found.argmax()}", *(f"{probability:.3f}" for probability in found))
+    console.print(table)
+    if out and seen:
+        plots.save(plots.side_by_side(seen), out)
+    if len(seen) < len(files):
+        raise typer.Exit(1)
+
+
+@plot.command("samples")
+def plot_samples(path: Data = None, out: Out = Path("samples.png")) -> None:
+    """Draw pictures of the data set."""
+    training, _ = data.load_training(fetching.fetch(path))
+    plots.save(plots.samples(training), out)
+
+
+@plot.command("curves")
+def plot_curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")) -> None:
+    """Draw the learning curves of a run."""
+    where = _run(name, run)
+    where.origin()
+    history = where.history()
+    if not history:
+        msg = f"{where.folder} has no whole epoch yet."
+        raise WorkshopError(msg)
+    plots.save(plots.curves(history, title=name), out)
+
+
+@plot.command("confusion")
+def plot_confusion(name: Name, models: Models = MODELS, out: Out = Path("confusion.png")) -> None:
+    """Draw the confusion matrix that `evaluate` measured."""
+    file = models / name / METRICS_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
+        raise WorkshopError(msg)
+    plots.save(plots.confusion(json.loads(file.read_text())), out)
+
+
+@plot.command("predictions")
+def plot_predictions(
+    name: Name, path: Data = None, models: Models = MODELS, out: Out = Path("predictions.png")
+) -> None:
+    """Draw validation pictures with what was read, the errors first and marked."""
+    _, validation = data.load_training(fetching.fetch(path))
+    found = evaluation.probabilities(_classifier(models, name), validation.pictures)
+    plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
+
+
+@plot.command("uploads")
+def plot_uploads(
+    files: Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)],
+    model: Annotated[str, typer.Option("--model", help="Which network reads them.")] = "cnn",
+    models: Models = MODELS,
+    out: Out = Path("uploads.png"),
+) -> None:
+    """Draw uploads above and what the network saw of them below."""
+    classifier = _classifier(models, model)
+    plots.save(plots.above_and_below([_seen(file, classifier) for file in files]), out)
+
+
+def _overridden(recipe: Recipe, **given: float | None) -> Recipe:
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    return dataclasses.replace(recipe, **changes)
+
+
+def _run(name: str, folder: Path | None) -> Run:
+    recipe_named(name)
+    return Run(folder or RUNS / name)
+
+
+def _classifier(models: Path, name: str) -> Classifier:
+    file = models / name / MODEL_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training export {name}` makes it."
+        raise WorkshopError(msg)
+    return Classifier.load(file.read_bytes())
+
+
+def _seen(file: Path, classifier: Classifier) -> plots.Seen:
+    picture = images.decode(images.identify(file.read_bytes()))
+    found = canonical(picture.grey).picture
+    return plots.Seen(file.name, picture.grey, found, classifier.classify(found[np.newaxis]).probabilities[0])
+
+
+def _show(metrics: dict[str, Any]) -> None:
+    test = metrics["test"]
+    columns = ("precision", "recall", "f1")
+    shares = Table("digit", "pictures", *columns)
+    for row in test["digits"]:
+        shares.add_row(str(row["digit"]), str(row["pictures"]), *(f"{row[column]:.4f}" for column in columns))
+    shares.add_section()
+    macro = (f"{test[f'macro_{column}']:.4f}" for column in columns)
+    shares.add_row("macro", str(metrics["data"]["pictures"]), *macro)
+    confusion = Table("true", *map(str, range(CLASSES)), title="confusion: predicted")
+    for digit, counts in enumerate(test["confusion"]):
+        confusion.add_row(str(digit), *(str(count or "·") for count in counts))
+    console.print(shares, confusion)
+    console.print(f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}")
+
+
+def main() -> None:
+    """Run the command line; a problem that can be mended is told in one line, without a traceback."""
+    try:
+        app()
+    except (WorkshopError, DigitsError) as error:
+        Console(stderr=True).print(f"[red]{error}", soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

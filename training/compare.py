@@ -1,0 +1,55 @@
+"""One table of all networks, from what `evaluate` measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from app.digits.catalogue import METRICS_FILE
+from training.errors import WorkshopError
+
+COLUMNS: Final = (
+    "network",
+    "parameters",
+    "multiply-adds",
+    "file",
+    "accuracy",
+    "macro F1",
+    "network alone",
+    "from PNG",
+)
+
+
+def rows(models: Path) -> list[tuple[str, ...]]:
+    """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first.
+
+    Raises:
+        WorkshopError: nothing has been evaluated.
+    """
+    found = [json.loads(file.read_text()) for file in models.glob(f"*/{METRICS_FILE}")]
+    if not found:
+        msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
+        raise WorkshopError(msg)
+    return [_row(metrics) for metrics in sorted(found, key=lambda metrics: metrics["test"]["accuracy"])]
+
+
+def markdown(models: Path) -> str:
+    """Return the table in Markdown, as it stands in the README."""
+    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *rows(models)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(metrics: dict[str, Any]) -> Sequence[str]:
+    model, test, speed = metrics["model"], metrics["test"], metrics["microseconds"]
+    return (
+        f"`{model['name']}`",
+        f"{model['parameters']:,}",
+        f"{model['multiply_adds']:,}",
+        f"{model['bytes'] / 1024:,.0f} KiB",
+        f"{test['accuracy']:.2%}",
+        f"{test['macro_f1']:.4f}",
+        f"{speed['network']:,.0f} µs",
+        f"{speed['from_png']:,.0f} µs",
+    )

@@ -1,0 +1,134 @@
+"""MNIST: found, checked, split. Opens files; downloads nothing (see `fetch`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import CLASSES, SIDE, DigitBatch
+from training.errors import DataError
+
+VALIDATION: Final = 5_000  # of the 60,000 training pictures; the choice of everything is made on these
+SPLIT_SEED: Final = 20_261_120  # fixed for good: another split would leak validation into training
+
+# SHA-256 over the arrays' bytes. The training images' IDX form has the MD5 that the original
+# distribution lists (6bbc9ace898e44ae57da46a324031adb), and labels and test equal it bit for bit.
+SHA256: Final[Mapping[str, str]] = {
+    "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+}
+COUNTS: Final = {"train": 60_000, "test": 10_000}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures and their digits: `pictures` uint8 (n, 28, 28), `digits` uint8 (n,)."""
+
+    pictures: DigitBatch
+    digits: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def __getitem__(self, rows: NDArray[np.intp] | slice) -> Labelled:
+        return Labelled(self.pictures[rows], self.digits[rows])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the pictures' bytes followed by the digits' bytes."""
+        return hashlib.sha256(self.pictures.tobytes() + self.digits.tobytes()).hexdigest()
+
+
+def downloaded_file() -> Path:
+    """Return where `keras.datasets.mnist.load_data()` keeps its copy."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "datasets" / "mnist.npz"
+
+
+def find(path: Path | None) -> Path:
+    """Return the first of `path`, the file named by `DIGITS_MNIST`, and Keras' download."""
+    named = os.environ.get("DIGITS_MNIST")
+    return path or (Path(named) if named else downloaded_file())
+
+
+def load_training(path: Path) -> tuple[Labelled, Labelled]:
+    """Read the 60,000 training pictures, split into 55,000 to train on and 5,000 to choose by.
+
+    Raises:
+        DataError: the file is missing, damaged or not MNIST.
+    """
+    everything = _load(path, part="train")
+    train, validation = stratified(everything.digits, held_out=VALIDATION)
+    return everything[train], everything[validation]
+
+
+def load_test(path: Path) -> Labelled:
+    """Read the 10,000 test pictures. For `evaluate` alone: nothing may be chosen by them.
+
+    Raises:
+        DataError: the file is missing, damaged or not MNIST.
+    """
+    return _load(path, part="test")
+
+
+def stratified(digits: NDArray[np.uint8], *, held_out: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Part row numbers in two, every digit in both by its share; the same rows every time.
+
+    Returns:
+        The rows that are left and the `held_out` rows, each in ascending order.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits))
+    by_digit = order[np.argsort(digits[order], kind="stable")]
+    chosen = (np.arange(held_out) + 0.5) * len(digits) / held_out  # evenly along the sorted digits
+    held = by_digit[chosen.astype(np.intp)]
+    return np.setdiff1d(np.arange(len(digits)), held), np.sort(held)
+
+
+def _load(path: Path, *, part: str) -> Labelled:
+    pictures_key, digits_key = f"x_{part}", f"y_{part}"
+    arrays = _read(path, pictures_key, digits_key)
+    _check_form(path, arrays[pictures_key], arrays[digits_key], count=COUNTS[part])
+    for key, array in arrays.items():
+        if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != SHA256[key]:
+            msg = f"{path}: {key} is not MNIST's, its SHA-256 differs. {_REMEDY}"
+            raise DataError(msg)
+    return Labelled(arrays[pictures_key], arrays[digits_key])
+
+
+_REMEDY: Final = (
+    "Run `python -m training fetch`, or name a good copy of mnist.npz with --data FILE or DIGITS_MNIST."
+)
+
+
+def _read(path: Path, *keys: str) -> dict[str, NDArray[np.uint8]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys}
+    except FileNotFoundError:
+        msg = f"MNIST is not at {path}. {_REMEDY}"
+        raise DataError(msg) from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        # KeyError: an .npz without our arrays; TypeError and AttributeError: an .npy, no archive at all
+        msg = f"{path} can't be read as MNIST ({error}). {_REMEDY}"
+        raise DataError(msg) from error
+
+
+def _check_form(path: Path, pictures: NDArray[np.uint8], digits: NDArray[np.uint8], *, count: int) -> None:
+    wanted = f"uint8 ({count}, {SIDE}, {SIDE}) and uint8 ({count},)"
+    found = f"{pictures.dtype} {pictures.shape} and {digits.dtype} {digits.shape}"
+    if found != wanted:
+        msg = f"{path} holds {found}, MNIST is {wanted}. {_REMEDY}"
+        raise DataError(msg)
+    if digits.max() >= CLASSES:
+        msg = f"{path} holds the label {digits.max()}, MNIST's are 0 to {CLASSES - 1}. {_REMEDY}"
+        raise DataError(msg)

@@ -1,0 +1,185 @@
+"""Scores an exported model through the service's own path, and alone writes `metrics.json`.
+
+Pictures go in as PNG bytes, are decoded and preprocessed by `app.digits` and classified by
+onnxruntime: what is measured here is the accuracy of the service. Imports no Keras.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from app.digits import images
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE
+from app.digits.classifier import Classifier
+from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
+from app.digits.preprocessing import Canonical, canonical
+from training.data import Labelled
+from training.errors import WorkshopError
+from training.recipe import Recipe
+
+BATCH_SIZE: Final = 500
+SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
+TIMED: Final = 500  # pictures, one after the other; their median is reported
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well predictions agree with the truth."""
+
+    accuracy: float
+    loss: float  # mean of -log(probability of the right digit)
+    precision: NDArray[np.float64]  # (10,), as the two below
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]  # (10,) pictures of each digit
+    confusion: NDArray[np.int64]  # (10, 10): row is the true digit, column the predicted one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the score as it stands in `metrics.json`."""
+        columns = ("precision", "recall", "f1")
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            **{f"macro_{column}": float(getattr(self, column).mean()) for column in columns},
+            "digits": [
+                {"digit": digit, "pictures": int(self.support[digit])}
+                | {column: float(getattr(self, column)[digit]) for column in columns}
+                for digit in range(CLASSES)
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def evaluate(folder: Path, test: Labelled) -> Score:
+    """Score `folder`/model.onnx on `test` and write `folder`/metrics.json beside it.
+
+    Raises:
+        WorkshopError: there is no model, or it scores below its recipe's target, or 100 %, which
+            on MNIST means that the evaluation itself is broken. The metrics are written all the same.
+    """
+    file = folder / MODEL_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training export {folder.name}` makes it."
+        raise WorkshopError(msg)
+    onnx = file.read_bytes()
+    classifier = Classifier.load(onnx)
+    pngs = [png(picture) for picture in test.pictures]
+    seen = np.stack([read(data).picture for data in track(pngs, "Preprocessing", transient=True)])
+    measured = score(probabilities(classifier, seen), test.digits)
+    metrics = {
+        "model": _facts(classifier, size=len(onnx)),
+        "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
+        "test": measured.to_dict(),
+        "microseconds": _speed(classifier, pngs, seen),
+        "measured_with": {
+            "onnxruntime": onnxruntime.__version__,
+            "opencv": cv2.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        },
+    }
+    _write(folder / METRICS_FILE, metrics)
+    _gate(measured.accuracy, Recipe.from_json(classifier.metadata[Metadata.RECIPE]))
+    return measured
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Return the picture as the bytes of a PNG file, as a client would send it."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def read(upload: bytes) -> Canonical:
+    """Take an upload's bytes the service's way to the canonical picture."""
+    return canonical(images.decode(images.identify(upload)).grey)
+
+
+def probabilities(classifier: Classifier, pictures: DigitBatch) -> Probabilities:
+    """Return the probabilities of many canonical pictures, (n, 10)."""
+    batches = (pictures[start : start + BATCH_SIZE] for start in range(0, len(pictures), BATCH_SIZE))
+    return np.concatenate([classifier.classify(batch).probabilities for batch in batches])
+
+
+def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
+    """Compare probabilities (n, 10) with the true digits (n,)."""
+    predicted, every = found.argmax(axis=1), np.arange(CLASSES)
+    right = found[np.arange(len(digits)), digits]
+    precision, recall, f1, support = precision_recall_fscore_support(
+        digits, predicted, labels=every, zero_division=0.0
+    )
+    return Score(
+        accuracy=float((predicted == digits).mean()),
+        loss=float(-np.log(np.maximum(right, SMALLEST)).mean()),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        confusion=confusion_matrix(digits, predicted, labels=every),
+    )
+
+
+def _facts(classifier: Classifier, *, size: int) -> dict[str, Any]:
+    return {
+        "name": classifier.name,
+        "version": classifier.version,
+        "sha256": classifier.sha256,
+        "bytes": size,
+        "parameters": int(classifier.metadata[Metadata.PARAMETERS]),
+        "multiply_adds": int(classifier.metadata[Metadata.MULTIPLY_ADDS]),
+    }
+
+
+def _speed(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> dict[str, float]:
+    """Time single pictures on one core: the network alone, and the whole way from a PNG's bytes."""
+
+    def whole(row: int) -> None:
+        classifier.classify(read(pngs[row]).picture[None])
+
+    return {
+        "network": _median_microseconds(lambda row: classifier.classify(seen[row : row + 1]), len(seen)),
+        "from_png": _median_microseconds(whole, len(seen)),
+    }
+
+
+def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
+    spent = []
+    for row in range(min(TIMED, rows)):
+        started = time.perf_counter()
+        work(row)
+        spent.append(time.perf_counter() - started)
+    return round(statistics.median(spent) * 1e6, 1)
+
+
+def _write(file: Path, metrics: dict[str, Any]) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(metrics, indent=2) + "\n")
+    os.replace(draft, file)
+
+
+def _gate(accuracy: float, recipe: Recipe) -> None:
+    if accuracy < recipe.target:
+        msg = (
+            f"{recipe.name} reaches {accuracy:.2%} on the test set, its recipe promises {recipe.target:.2%}."
+        )
+        raise WorkshopError(msg)
+    if accuracy == 1.0:
+        msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
+        raise WorkshopError(msg)

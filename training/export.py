@@ -1,0 +1,153 @@
+"""Keras model → ONNX file that keeps the contract, proved equal before it is put in place."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from app.digits.catalogue import MODEL_FILE
+from app.digits.classifier import Classifier
+from app.digits.contract import (
+    BATCH,
+    CLASSES,
+    CONTRACT_VERSION,
+    INPUT,
+    PROBABILITIES,
+    SIDE,
+    Metadata,
+)
+from app.digits.errors import InvalidModel
+from training.errors import ExportError
+from training.runs import Origin, Run
+
+OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
+PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of two
+# float32 carries 7 digits; sums of up to 3,136 products in another order differ in the last one
+# or two, and softmax's outputs are at most 1. A wrong layer is off by hundredths.
+TOLERANCE: Final = 1e-5
+
+
+def export(run: Run, *, models: Path) -> Path:
+    """Write the trained model of `run` to `models`/NAME/model.onnx.
+
+    The file is checked by `onnx.checker`, loaded as the service loads it, and compared with Keras
+    on random pictures; only then does it take the place of an earlier one, atomically.
+
+    Raises:
+        RunError: there is no run.
+        ExportError: the run has not ended, or the exported file differs from the model.
+    """
+    origin = run.origin()
+    if not run.model.exists():
+        msg = f"{run.folder} has not ended: `python -m training train {origin.recipe.name} --resume` goes on."
+        raise ExportError(msg)
+    model = keras.models.load_model(run.model)
+    onnx_bytes = convert(model, origin)
+    prove_equal(model, onnx_bytes)
+    file = models / origin.recipe.name / MODEL_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
+    draft.write_bytes(onnx_bytes)
+    os.replace(draft, file)
+    return file
+
+
+def convert(model: keras.Model, origin: Origin) -> bytes:
+    """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
+    signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
+
+    @tf.function(input_signature=signature)
+    def serve(image: tf.Tensor) -> tf.Tensor:
+        return tf.identity(model(image, training=False), name=PROBABILITIES)
+
+    proto, _ = tf2onnx.convert.from_function(serve, signature, opset=OPSET)
+    _name_arrays(proto)
+    onnx.helper.set_model_props(proto, _metadata(model, proto, origin))
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString()
+
+
+def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
+    """Load the file as the service does and compare it with Keras on pictures of noise.
+
+    Raises:
+        ExportError: the service would refuse the file, or its probabilities are others.
+    """
+    try:
+        classifier = Classifier.load(onnx_bytes)
+    except InvalidModel as error:
+        msg = f"The exported file can't be served: {error.detail}."
+        raise ExportError(msg) from error
+    rng = np.random.default_rng(0)
+    for size in PARITY_BATCHES:
+        batch = rng.integers(0, 256, (size, SIDE, SIDE), np.uint8)
+        wanted = keras.ops.convert_to_numpy(model(batch, training=False))
+        worst = float(np.abs(classifier.classify(batch).probabilities - wanted).max())
+        if not worst <= TOLERANCE:
+            msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, at most {TOLERANCE:g} is allowed."
+            raise ExportError(msg)
+
+
+def multiply_adds(proto: ModelProto) -> int:
+    """Count the multiply-adds that one picture costs: convolutions and matrix products."""
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    shapes = {value.name: _shape(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
+    weights = {weight.name: tuple(weight.dims) for weight in proto.graph.initializer}
+    return sum(_node_cost(node, shapes, weights) for node in inferred.graph.node)
+
+
+def _node_cost(
+    node: NodeProto, shapes: dict[str, tuple[int, ...]], weights: dict[str, tuple[int, ...]]
+) -> int:
+    if node.op_type == "Conv":  # every output pixel is a sum over the kernel and its input channels
+        return math.prod(shapes[node.output[0]][1:]) * math.prod(weights[node.input[1]][1:])
+    if node.op_type in {"MatMul", "Gemm"}:
+        return math.prod(weights[node.input[1]])
+    return 0
+
+
+def _shape(value: ValueInfoProto) -> tuple[int, ...]:
+    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+
+
+def _name_arrays(proto: ModelProto) -> None:
+    """Call input, output and batch dimension what the contract calls them."""
+    (image,), (probabilities,) = proto.graph.input, proto.graph.output
+    _rename(proto, image.name, INPUT)
+    _rename(proto, probabilities.name, PROBABILITIES)
+    del proto.graph.input[:], proto.graph.output[:]
+    proto.graph.input.append(
+        onnx.helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (BATCH, SIDE, SIDE))
+    )
+    proto.graph.output.append(
+        onnx.helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, (BATCH, CLASSES))
+    )
+    del proto.graph.value_info[:]  # they hold the old name of the batch dimension
+
+
+def _rename(proto: ModelProto, old: str, new: str) -> None:
+    for node in proto.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def _metadata(model: keras.Model, proto: ModelProto, origin: Origin) -> dict[str, str]:
+    return {
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        Metadata.NAME: origin.recipe.name,
+        Metadata.VERSION: origin.recipe.version,
+        Metadata.RECIPE: origin.recipe.to_json(),
+        Metadata.DATA_SHA256: origin.data_sha256,
+        Metadata.COMMIT: origin.commit,
+        Metadata.PARAMETERS: str(model.count_params()),
+        Metadata.MULTIPLY_ADDS: str(multiply_adds(proto)),
+    }

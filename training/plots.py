@@ -1,0 +1,147 @@
+"""Pictures of data, training and results. Each function returns a figure and shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from app.digits.contract import CLASSES, CanonicalPicture, GreyPicture, Probabilities
+from training.data import Labelled
+from training.runs import History
+
+INK: Final = "#1f4e79"
+RIGHT: Final = "#2e7d32"
+WRONG: Final = "#c62828"
+PALE: Final = "#b0bec5"
+DPI: Final = 144
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An upload, what the network saw of it, and what it said."""
+
+    title: str
+    upload: GreyPicture  # (height, width)
+    canonical: CanonicalPicture
+    probabilities: NDArray[np.float32]  # (10,)
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write the figure; the file's ending chooses the format."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=DPI, facecolor="white")
+
+
+def samples(labelled: Labelled, *, each: int = 12) -> Figure:
+    """Draw the first `each` pictures of every digit, a row a digit."""
+    figure = Figure((each * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
+    figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
+    axes = figure.subplots(CLASSES, each)
+    for digit, row in enumerate(axes):
+        pictures = labelled.pictures[labelled.digits == digit][:each]
+        for axis, picture in zip(row, pictures, strict=True):
+            _picture(axis, picture)
+    return figure
+
+
+def curves(history: History, *, title: str) -> Figure:
+    """Draw accuracy and loss by epoch, on the training pictures and on the validation pictures."""
+    figure = Figure((9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    for axis, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        epochs = range(1, len(history[metric]) + 1)
+        axis.plot(epochs, history[metric], color=PALE, label="training")
+        axis.plot(epochs, history[f"val_{metric}"], color=INK, label="validation")
+        axis.set(xlabel="epoch", ylabel=metric)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        _no_frame(axis)
+    axis.legend(frameon=False)
+    return figure
+
+
+def confusion(metrics: Mapping[str, Any]) -> Figure:
+    """Draw how often each digit was taken for which; the colours show the errors alone."""
+    counts = np.array(metrics["test"]["confusion"])
+    errors = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
+    figure = Figure((6.2, 5.8), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, errors.max()))
+    axis.set(xlabel="predicted", ylabel="true", xticks=range(CLASSES), yticks=range(CLASSES))
+    axis.set_title(
+        f"{metrics['model']['name']}: {errors.sum()} errors in {counts.sum():,} pictures "
+        f"({metrics['test']['accuracy']:.2%} right)"
+    )
+    for (true, predicted), count in np.ndenumerate(counts):
+        if count:
+            strong = true != predicted and count > errors.max() / 2
+            colour = "white" if strong else "#90a4ae" if true == predicted else "black"
+            axis.text(predicted, true, str(count), ha="center", va="center", size=8, color=colour)
+    _no_frame(axis)
+    axis.tick_params(length=0)
+    return figure
+
+
+def predictions(labelled: Labelled, found: Probabilities, *, title: str, columns: int = 12) -> Figure:
+    """Draw pictures with their predicted digits: the surest errors first, in red with the true digit."""
+    predicted = found.argmax(axis=1)
+    wrong = predicted != labelled.digits
+    order = np.lexsort((-found.max(axis=1), ~wrong))[: columns * 6]
+    figure = Figure((columns * 0.85, 6 * 1.05 + 0.6), layout="constrained")
+    figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures, the surest first")
+    for axis, row in zip(figure.subplots(6, columns).flat, order, strict=True):
+        _picture(axis, labelled.pictures[row])
+        said, sure, true = predicted[row], found[row].max(), labelled.digits[row]
+        text = f"{said}, is {true}\n{sure:.0%}" if wrong[row] else f"{said}\n{sure:.0%}"
+        axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
+    return figure
+
+
+def side_by_side(seen: Sequence[Seen]) -> Figure:
+    """Draw a row for each upload: the upload, the canonical picture, the ten probabilities."""
+    figure = Figure((9, 2.6 * len(seen)), layout="constrained")
+    for row, one in zip(figure.subplots(len(seen), 3, squeeze=False), seen, strict=True):
+        _picture(row[0], one.upload)
+        row[0].set_title(one.title, size=9)
+        _picture(row[1], one.canonical)
+        row[1].set_title("what the network sees", size=9)
+        _bars(row[2], one.probabilities)
+    return figure
+
+
+def above_and_below(seen: Sequence[Seen]) -> Figure:
+    """Draw the uploads above, the canonical pictures below, and what was read under each."""
+    figure = Figure((1.5 * len(seen), 3.3), layout="constrained")
+    for upload, canonical, one in zip(*figure.subplots(2, len(seen), squeeze=False), seen, strict=True):
+        _picture(upload, one.upload)
+        _picture(canonical, one.canonical)
+        digit = int(one.probabilities.argmax())
+        canonical.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
+    return figure
+
+
+def _picture(axis: Axes, picture: GreyPicture) -> None:
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axis.set(xticks=[], yticks=[])
+
+
+def _bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
+    best = int(probabilities.argmax())
+    colours = [INK if digit == best else PALE for digit in range(CLASSES)]
+    axis.barh(range(CLASSES), probabilities, color=colours)
+    axis.set(xlim=(0, 1), yticks=range(CLASSES))
+    axis.invert_yaxis()
+    axis.set_title(f"{best}, {probabilities[best]:.1%} sure", size=9)
+    _no_frame(axis)
+
+
+def _no_frame(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,112 @@
+"""How each network is trained: frozen values, and every number with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Final, Literal
+
+from training.errors import WorkshopError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far a training picture may be bent: draws are uniform in ± the figure, but `bend`.
+
+    Wider ranges make 6 and 9, 1 and 7, 4 and 9 change places; narrower ones leave the network
+    to MNIST's own hands.
+    """
+
+    rotation: float = 10.0  # degrees; writers' slant differs by about that much
+    shear: float = 0.15  # horizontal, as a tangent: upright to italic
+    scale: float = 0.1  # relative, width and height drawn apart
+    shift: float = 2.0  # pixels; a stray mark moves the centre of mass that far
+    bend: float = 0.6  # pixels, standard deviation of each knot of a 5x5 mesh: an unsteady hand
+    stroke: float = 0.6  # share of a full 3x3 dilation (+) or erosion (-)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a network learns, besides the code and the data."""
+
+    name: str
+    network: str  # a key of networks.NETWORKS
+    version: str = "1.0.0"  # of the exported model
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # while training; weights stay float32
+    augmentation: Augmentation | None = None
+    seed: int = 1
+    target: float  # accuracy on the test set; `evaluate` fails below it
+
+    def to_json(self) -> str:
+        """Return the recipe as one line of JSON, keys in the order of the fields."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        if fields["augmentation"] is not None:
+            fields["augmentation"] = Augmentation(**fields["augmentation"])
+        return cls(**fields)
+
+
+# Keras' own defaults for Adam (0.001) suit the dense networks; they are what every textbook
+# trains and are here to be compared with.
+LINEAR: Final = Recipe(
+    name="linear",
+    network="linear",
+    epochs=5,
+    batch_size=32,
+    learning_rate=0.001,
+    target=0.91,
+)
+
+MLP_128: Final = Recipe(
+    name="mlp-128",
+    network="mlp_128",
+    epochs=10,
+    batch_size=32,
+    learning_rate=0.001,
+    target=0.975,
+)
+
+MLP_1000: Final = Recipe(
+    name="mlp-1000",
+    network="mlp_1000",
+    epochs=5,
+    batch_size=32,
+    learning_rate=0.001,
+    target=0.975,
+)
+
+CNN: Final = Recipe(
+    name="cnn",
+    network="cnn",
+    epochs=40,
+    batch_size=128,
+    learning_rate=0.003,
+    schedule="cosine",
+    weight_decay=0.05,
+    precision="mixed_bfloat16",
+    augmentation=Augmentation(),
+    target=0.996,
+)
+
+RECIPES: Final = {recipe.name: recipe for recipe in (LINEAR, MLP_128, MLP_1000, CNN)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        WorkshopError: there is none.
+    """
+    if name not in RECIPES:
+        msg = f"There is no network {name!r}; there are {', '.join(RECIPES)}."
+        raise WorkshopError(msg)
+    return RECIPES[name]

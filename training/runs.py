@@ -1,0 +1,105 @@
+"""A training run on disk: what was asked for, how far it came, what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from training.errors import RunError
+from training.recipe import Recipe
+
+RUNS: Final = Path("runs")
+
+History = dict[str, list[float]]  # metric → one value an epoch, as Keras names them
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run. Nothing is opened before a method is called."""
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The model and its optimizer after the last whole epoch."""
+        return self.folder / "checkpoint.keras"
+
+    @property
+    def model(self) -> Path:
+        """The trained model in float32; there only once the run has ended."""
+        return self.folder / "model.keras"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder that `tensorboard --logdir` takes."""
+        return self.folder / "tensorboard"
+
+    def start(self, origin: Origin) -> None:
+        """Make the folder and note what is trained.
+
+        Raises:
+            RunError: a run lies there already.
+        """
+        if self.folder.exists():
+            state = "a finished run" if self.model.exists() else "an unfinished run, which --resume continues"
+            msg = f"{self.folder} holds {state}. --fresh discards it, --run FOLDER trains elsewhere."
+            raise RunError(msg)
+        self.folder.mkdir(parents=True)
+        _write(self.folder / "origin.json", json.dumps(dataclasses.asdict(origin), indent=2))
+
+    def discard(self) -> None:
+        """Remove the folder, if there is one."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def origin(self) -> Origin:
+        """Return what `start` noted.
+
+        Raises:
+            RunError: there is no run.
+        """
+        try:
+            fields = json.loads((self.folder / "origin.json").read_text())
+        except FileNotFoundError:
+            msg = f"There is no run in {self.folder}: `python -m training train NAME` makes one."
+            raise RunError(msg) from None
+        return Origin(**{**fields, "recipe": Recipe.from_json(json.dumps(fields["recipe"]))})
+
+    def history(self) -> History:
+        """Return the metrics of the epochs so far; empty before the first one has ended."""
+        file = self.folder / "history.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def keep_history(self, history: History) -> None:
+        """Put `history` in the earlier one's place."""
+        _write(self.folder / "history.json", json.dumps(history, indent=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a model comes from; travels into the ONNX file's metadata."""
+
+    recipe: Recipe
+    data_sha256: str  # of the pictures and digits that it was trained on
+    commit: str  # of this repository; ends in "-dirty" where files differed from it
+
+
+def current_commit() -> str:
+    """Return the commit that is checked out, or "unknown" outside a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(text + "\n")
+    os.replace(draft, file)

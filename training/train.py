@@ -1,0 +1,159 @@
+"""Trains a network by its recipe, an epoch at a time, each kept so that it can be resumed."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from training.augment import augment
+from training.errors import RunError
+from training.networks import NETWORKS
+from training.runs import Origin, Run, current_commit
+
+if TYPE_CHECKING:
+    from app.digits.contract import DigitBatch
+    from training.data import Labelled
+    from training.recipe import Recipe
+
+# XLA on two CPU cores takes twice as long as oneDNN's kernels (56 s an epoch against 28 s for
+# `cnn`); on a GPU Keras' own choice is the right one.
+JIT: str | bool = "auto" if os.environ.get("KERAS_BACKEND", "tensorflow") == "jax" else False
+
+
+def train(
+    recipe: Recipe, training: Labelled, validation: Labelled, *, run: Run, resume: bool = False
+) -> keras.Model:
+    """Train `recipe` into `run`, from the start or from the last whole epoch.
+
+    The order of the pictures and their bending depend on seed, epoch and batch alone, and the
+    checkpoint holds the optimizer's state, so a resumed run walks the same way as an unbroken one.
+
+    Returns:
+        The trained model in float32, as it is kept in `run.model`.
+
+    Raises:
+        RunError: the run's folder is in the way, or `resume` finds none or one of another recipe.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    pictures = Pictures(training, recipe)
+    if resume:
+        model = _resumed(run, recipe, training)
+    else:
+        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+        model = _compiled(recipe, steps=recipe.epochs * len(pictures))
+    done = int(model.optimizer.iterations) // len(pictures)
+    pictures.epoch = done
+    model.fit(
+        pictures,
+        validation_data=(validation.pictures, validation.digits),
+        validation_batch_size=1000,
+        initial_epoch=done,
+        epochs=recipe.epochs,
+        callbacks=[_Keep(run, done=done), *_tensorboard(run)],
+    )
+    return _finished(model, recipe, run)
+
+
+class Pictures(keras.utils.PyDataset):
+    """Batches of training pictures, in a new order and bent anew in every epoch."""
+
+    def __init__(self, training: Labelled, recipe: Recipe) -> None:
+        super().__init__()
+        self._training = training
+        self._recipe = recipe
+        self.epoch = 0
+
+    @property
+    def num_batches(self) -> int:
+        """The last batch may be smaller."""
+        return math.ceil(len(self._training) / self._recipe.batch_size)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, batch: int) -> tuple[DigitBatch, np.ndarray]:
+        size = self._recipe.batch_size
+        order = self._generator().permutation(len(self._training))
+        rows = self._training[order[batch * size : (batch + 1) * size]]
+        how = self._recipe.augmentation
+        pictures = rows.pictures if how is None else augment(rows.pictures, how, rng=self._generator(batch))
+        return pictures, rows.digits
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def _generator(self, *more: int) -> np.random.Generator:
+        return np.random.default_rng((self._recipe.seed, self.epoch, *more))
+
+
+class _Keep(keras.callbacks.Callback):
+    """Keeps model, optimizer and history after every epoch."""
+
+    def __init__(self, run: Run, *, done: int) -> None:
+        super().__init__()
+        self._run = run
+        # a crash between the two files may have left one epoch more in the history
+        self._history = {metric: values[:done] for metric, values in run.history().items()}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for metric, value in (logs or {}).items():
+            self._history.setdefault(metric, []).append(float(value))
+        self._run.keep_history(self._history)
+        draft = self._run.folder / "draft.keras"
+        self.model.save(draft)
+        os.replace(draft, self._run.checkpoint)
+
+
+def _compiled(recipe: Recipe, *, steps: int) -> keras.Model:
+    keras.config.set_dtype_policy(recipe.precision)
+    model = NETWORKS[recipe.network]()
+    model.compile(
+        optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=JIT,
+    )
+    return model
+
+
+def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    warmup = steps // 20  # Adam's second moments are noise in the first few hundred steps
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup, warmup_target=recipe.learning_rate, warmup_steps=warmup
+    )
+
+
+def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
+    origin = run.origin()
+    if origin.recipe != recipe:
+        msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
+        raise RunError(msg)
+    if origin.data_sha256 != training.sha256:
+        msg = f"{run.folder} was started on other pictures: give the same options, or --fresh."
+        raise RunError(msg)
+    if not run.checkpoint.exists():
+        msg = f"{run.folder} has no whole epoch to go on from: --fresh starts it again."
+        raise RunError(msg)
+    model = keras.models.load_model(run.checkpoint)
+    return model
+
+
+def _finished(model: keras.Model, recipe: Recipe, run: Run) -> keras.Model:
+    """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
+    keras.config.set_dtype_policy("float32")
+    plain = NETWORKS[recipe.network]()
+    plain.set_weights(model.get_weights())
+    draft = run.folder / "draft.keras"
+    plain.save(draft)
+    os.replace(draft, run.model)
+    return plain
+
+
+def _tensorboard(run: Run) -> list[keras.callbacks.Callback]:
+    return [keras.callbacks.TensorBoard(run.tensorboard)]
