@@ -58,9 +58,8 @@ def fetch(path: Data = None) -> None:
     file = fetching.fetch(path)
     training, validation = data.load_training(file)
     test = data.load_test(file)
-    console.print(
-        f"{file}: {len(training):,} pictures to train on, {len(validation):,} to choose by, {len(test):,} to test."
-    )
+    counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
+    console.print(f"{file}: {counts}")
 
 
 @app.command()

@@ -55,4 +55,5 @@ def _affine_maps(count: int, how: Augmentation, rng: np.random.Generator) -> NDA
 def _with_pen(picture: CanonicalPicture, stroke: float) -> CanonicalPicture:
     """Blend the picture with a bolder (`stroke` > 0) or thinner (< 0) copy of itself."""
     other = cv2.dilate(picture, _PEN) if stroke > 0 else cv2.erode(picture, _PEN)
-    return cv2.addWeighted(picture, 1 - abs(stroke), other, abs(stroke), 0)
+    blended: CanonicalPicture = cv2.addWeighted(picture, 1 - abs(stroke), other, abs(stroke), 0)
+    return blended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +40,7 @@ def markdown(models: Path) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(metrics: dict[str, Any]) -> Sequence[str]:
+def _row(metrics: dict[str, Any]) -> tuple[str, ...]:
     model, test, speed = metrics["model"], metrics["test"], metrics["microseconds"]
     return (
         f"`{model['name']}`",

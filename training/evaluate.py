@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import platform
 import statistics
 import time
@@ -32,6 +31,7 @@ from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.preprocessing import Canonical, canonical
 from training.data import Labelled
 from training.errors import WorkshopError
+from training.files import put
 from training.recipe import Recipe
 
 BATCH_SIZE: Final = 500
@@ -95,7 +95,7 @@ def evaluate(folder: Path, test: Labelled) -> Score:
             "machine": platform.machine(),
         },
     }
-    _write(folder / METRICS_FILE, metrics)
+    put(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     _gate(measured.accuracy, Recipe.from_json(classifier.metadata[Metadata.RECIPE]))
     return measured
 
@@ -166,12 +166,6 @@ def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
         work(row)
         spent.append(time.perf_counter() - started)
     return round(statistics.median(spent) * 1e6, 1)
-
-
-def _write(file: Path, metrics: dict[str, Any]) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps(metrics, indent=2) + "\n")
-    os.replace(draft, file)
 
 
 def _gate(accuracy: float, recipe: Recipe) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from app.digits.contract import (
 )
 from app.digits.errors import InvalidModel
 from training.errors import ExportError
+from training.files import put
 from training.runs import Origin, Run
 
 OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
@@ -55,9 +55,7 @@ def export(run: Run, *, models: Path) -> Path:
     prove_equal(model, onnx_bytes)
     file = models / origin.recipe.name / MODEL_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".draft")
-    draft.write_bytes(onnx_bytes)
-    os.replace(draft, file)
+    put(file, onnx_bytes)
     return file
 
 
@@ -65,15 +63,15 @@ def convert(model: keras.Model, origin: Origin) -> bytes:
     """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 
-    @tf.function(input_signature=signature)
     def serve(image: tf.Tensor) -> tf.Tensor:
-        return tf.identity(model(image, training=False), name=PROBABILITIES)
+        return model(image, training=False)
 
-    proto, _ = tf2onnx.convert.from_function(serve, signature, opset=OPSET)
+    proto: ModelProto
+    proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
     _name_arrays(proto)
     onnx.helper.set_model_props(proto, _metadata(model, proto, origin))
     onnx.checker.check_model(proto, full_check=True)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
@@ -93,7 +91,7 @@ def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
         wanted = keras.ops.convert_to_numpy(model(batch, training=False))
         worst = float(np.abs(classifier.classify(batch).probabilities - wanted).max())
         if not worst <= TOLERANCE:
-            msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, at most {TOLERANCE:g} is allowed."
+            msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
             raise ExportError(msg)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from training.errors import RunError
+from training.files import put
 from training.recipe import Recipe
 
 RUNS: Final = Path("runs")
@@ -51,7 +51,7 @@ class Run:
             msg = f"{self.folder} holds {state}. --fresh discards it, --run FOLDER trains elsewhere."
             raise RunError(msg)
         self.folder.mkdir(parents=True)
-        _write(self.folder / "origin.json", json.dumps(dataclasses.asdict(origin), indent=2))
+        self._note("origin.json", dataclasses.asdict(origin))
 
     def discard(self) -> None:
         """Remove the folder, if there is one."""
@@ -77,7 +77,10 @@ class Run:
 
     def keep_history(self, history: History) -> None:
         """Put `history` in the earlier one's place."""
-        _write(self.folder / "history.json", json.dumps(history, indent=2))
+        self._note("history.json", history)
+
+    def _note(self, name: str, content: object) -> None:
+        put(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +96,9 @@ def current_commit() -> str:
     """Return the commit that is checked out, or "unknown" outside a git checkout."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+        done = subprocess.run(  # noqa: S603  constant words
+            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
-
-
-def _write(file: Path, text: str) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(text + "\n")
-    os.replace(draft, file)

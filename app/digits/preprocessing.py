@@ -158,7 +158,7 @@ def ink_on_black(sheet: Sheet) -> Sheet:
     paper, spread = (value.item() for value in cv2.meanStdDev(sheet.pixels, mask=1 - mask))
     contrast = paper - cv2.mean(sheet.pixels, mask)[0]
     if not mask.any() or contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * spread):
-        msg = "Nothing is written on the picture: no ink stands out from the ground. Send one with a digit on it."
+        msg = "Nothing is written on the picture: no ink stands out from the ground. Send a digit."
         raise NoInk(msg)
     sheet = dataclasses.replace(sheet, pixels=ink, threshold=threshold, mask=mask)
     return _cautioned(sheet, "low_contrast") if contrast < LOW_CONTRAST else sheet
@@ -170,7 +170,7 @@ def main_ink(sheet: Sheet) -> Sheet:
     Of the connected pieces the largest that is no intruder is the digit; smaller pieces close to
     it are parts of it, where a pen skipped.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
     pieces = stats[1:]
     area = pieces[:, cv2.CC_STAT_AREA]
     sizes = np.where(_intruders(labels, pieces), 0, area)
@@ -253,7 +253,8 @@ def _thumbnail(pixels: GreyPicture) -> GreyPicture:
     if scale >= 1:
         return pixels
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small: GreyPicture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _border(pixels: GreyPicture) -> GreyPicture:
@@ -272,7 +273,8 @@ def _has_even_border(pixels: GreyPicture) -> bool:
 def _intruders(labels: NDArray[np.int32], pieces: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell which pieces run along the border instead of ending at it."""
     contact = np.bincount(_ring(labels), minlength=len(pieces) + 1)[1:]
-    return contact >= INTRUDER * pieces[:, 2:4].max(axis=1)
+    along: NDArray[np.bool_] = contact >= INTRUDER * pieces[:, 2:4].max(axis=1)
+    return along
 
 
 def _ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -284,14 +286,16 @@ def _gaps(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.floa
     left, top, width, height = pieces[:, :4].T
     across = np.maximum(0, np.maximum(left - (main[0] + main[2]), main[0] - (left + width)))
     down = np.maximum(0, np.maximum(top - (main[1] + main[3]), main[1] - (top + height)))
-    return np.hypot(across, down)
+    gaps: NDArray[np.float64] = np.hypot(across, down)
+    return gaps
 
 
 def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell which pieces stand beside the main one and are at least half as high: digits themselves."""
     left, width, height = pieces[:, 0], pieces[:, 2], pieces[:, 3]
     beside = (left >= main[0] + main[2]) | (left + width <= main[0])
-    return beside & (2 * height >= main[3])
+    rivals: NDArray[np.bool_] = beside & (2 * height >= main[3])
+    return rivals
 
 
 def _soft(sheet: Sheet, mask: Mask) -> GreyPicture:

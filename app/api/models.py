@@ -1,0 +1,61 @@
+"""`GET /models`: what can be asked for, and how good it is."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from app.api.openapi import refusals
+from app.api.schemas import ArrayInfo, Limits, ModelInfo, Models
+from app.digits.catalogue import Model
+from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
+from app.digits.errors import UnknownModel
+from app.digits.images import MIN_SIDE
+from app.settings import Settings
+from app.state import State, state_of
+
+router = APIRouter(tags=["models"])
+
+_INPUT = ArrayInfo(name=INPUT, dtype="uint8", shape=[BATCH, SIDE, SIDE])
+_OUTPUTS = {
+    PROBABILITIES: ArrayInfo(name=PROBABILITIES, dtype="float32", shape=[BATCH, CLASSES]),
+    DIGIT_LIKELIHOOD: ArrayInfo(name=DIGIT_LIKELIHOOD, dtype="float32", shape=[BATCH]),
+}
+
+
+@router.get("/models")
+async def list_models(request: Request) -> Models:
+    """List the models, the default first."""
+    state = state_of(request)
+    infos = [_info(model, state) for model in state["catalogue"]]
+    return Models(models=sorted(infos, key=lambda info: not info.default))
+
+
+@router.get("/models/{name}", responses=refusals(UnknownModel))
+async def describe_model(request: Request, name: str) -> ModelInfo:
+    """Describe one model."""
+    state = state_of(request)
+    return _info(state["catalogue"].get(name), state)
+
+
+def _info(model: Model, state: State) -> ModelInfo:
+    classifier = model.classifier
+    return ModelInfo(
+        name=classifier.name,
+        version=classifier.version,
+        sha256=classifier.sha256,
+        default=classifier.name == state["catalogue"].default,
+        input=_INPUT,
+        output=[_OUTPUTS[name] for name in classifier.outputs],
+        metrics=None if model.metrics is None else dict(model.metrics),
+        limits=_limits(state["settings"]),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_batch_body_bytes=settings.max_batch_body_bytes,
+        max_pixels=settings.max_pixels,
+        min_side=MIN_SIDE,
+        max_batch=settings.max_batch,
+    )

@@ -1,0 +1,71 @@
+"""What FastAPI can't see by itself: bodies that are read by hand, and the problems of each route."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from app.api import problems
+from app.api.schemas import JsonPicture, JsonPictures, RequestProblem
+from app.digits import errors
+
+PREDICTION: Final = (
+    problems.MalformedRequest,
+    errors.UnknownModel,
+    problems.SlowUpload,
+    problems.BodyTooLarge,
+    problems.UnsupportedMediaType,
+    problems.Overloaded,
+    problems.TooSlow,
+)
+PICTURE: Final = (
+    errors.UnsupportedFormat,
+    errors.UnreadableImage,
+    errors.ImageTooLarge,
+    errors.ImageTooSmall,
+    errors.NoInk,
+)
+BATCH: Final = (problems.EmptyBatch, problems.BatchTooLarge)
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+
+def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [field], "properties": {field: schema}}
+
+
+PICTURE_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _form("file", _BINARY)},
+            "image/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+            "application/json": {"schema": JsonPicture.model_json_schema()},
+        },
+    }
+}
+BATCH_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _form("files", {"type": "array", "items": _BINARY})},
+            "application/json": {"schema": JsonPictures.model_json_schema()},
+        },
+    }
+}
+
+
+def refusals(*kinds: type[errors.DigitsError]) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may answer with these problems, by status."""
+    codes: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        codes.setdefault(kind.status_hint, []).append(kind.code)
+    return {
+        status: _response(", ".join(f"`{code}`" for code in dict.fromkeys(named)))
+        for status, named in sorted(codes.items(), key=str)
+    } | {"default": _response("Any other refusal")}
+
+
+def _response(description: str) -> dict[str, Any]:
+    content = {problems.MEDIA_TYPE: {"schema": RequestProblem.model_json_schema()}}
+    return {"description": description, "content": content}

@@ -1,0 +1,213 @@
+"""Errors as RFC 9457 problem details, the same from every layer.
+
+`TITLES` is the table of `code`s; the status comes with the error. The core's errors (`app.digits.errors`)
+hint their own, what HTTP adds to them is below:
+
+    DigitsError
+    └── RequestProblem
+        ├── NotFound · MethodNotAllowed
+        ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · SlowUpload
+        ├── BatchTooLarge · EmptyBatch
+        └── Overloaded · NotReady · TooSlow · InternalError
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, cast
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from app.digits.errors import DigitsError
+from app.telemetry.logs import request_id
+
+MEDIA_TYPE: Final = "application/problem+json"
+CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
+RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
+
+TITLES: Final[Mapping[str, str]] = {
+    "malformed_request": "The request can't be understood",
+    "not_found": "There is nothing at this address",
+    "unknown_model": "There is no such model",
+    "method_not_allowed": "This address does not take this method",
+    "slow_upload": "The upload took too long",
+    "body_too_large": "The request's body is too large",
+    "unsupported_media_type": "This kind of data is not read here",
+    "unreadable_image": "The picture can't be decoded",
+    "image_too_large": "The picture has too many pixels",
+    "image_too_small": "The picture has too few pixels",
+    "no_ink": "Nothing is written on the picture",
+    "batch_too_large": "The batch has too many pictures",
+    "empty_batch": "The batch has no pictures",
+    "internal_error": "The service failed",
+    "overloaded": "The service is busy",
+    "not_ready": "The service is not ready",
+    "timeout": "The prediction took too long",
+}
+
+
+class RequestProblem(DigitsError):
+    """Something about the request or the service's state, rather than about a picture."""
+
+    headers: ClassVar[Mapping[str, str]] = {}
+
+
+class NotFound(RequestProblem):
+    """No route has this path."""
+
+    code = "not_found"
+    status_hint = 404
+
+
+class MethodNotAllowed(RequestProblem):
+    """The route has other methods."""
+
+    code = "method_not_allowed"
+    status_hint = 405
+
+
+class InternalError(RequestProblem):
+    """A defect of ours; the log has the traceback, the client the id to ask with."""
+
+    code = "internal_error"
+    status_hint = 500
+
+
+class MalformedRequest(RequestProblem):
+    """Multipart, JSON, base64 or a parameter is not what it should be."""
+
+    code = "malformed_request"
+    status_hint = 400
+
+
+class SlowUpload(RequestProblem):
+    """The body did not arrive in time."""
+
+    code = "slow_upload"
+    status_hint = 408
+    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
+
+
+class BodyTooLarge(RequestProblem):
+    """The body is longer than allowed, as declared or as counted."""
+
+    code = "body_too_large"
+    status_hint = 413
+    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
+
+
+class UnsupportedMediaType(RequestProblem):
+    """The request's Content-Type is none of the three ways to send a picture."""
+
+    code = "unsupported_media_type"
+    status_hint = 415
+
+
+class BatchTooLarge(RequestProblem):
+    """More pictures than one batch may hold."""
+
+    code = "batch_too_large"
+    status_hint = 422
+
+
+class EmptyBatch(RequestProblem):
+    """A batch without pictures."""
+
+    code = "empty_batch"
+    status_hint = 422
+
+
+class Overloaded(RequestProblem):
+    """As many pictures as the worker takes on are in flight."""
+
+    code = "overloaded"
+    status_hint = 503
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": RETRY_AFTER}
+
+
+class NotReady(RequestProblem):
+    """The worker is draining: it serves what reaches it, and asks for no more."""
+
+    code = "not_ready"
+    status_hint = 503
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": RETRY_AFTER}
+
+
+class TooSlow(RequestProblem):
+    """The prediction did not come in time."""
+
+    code = "timeout"
+    status_hint = 504
+
+
+def document(error: DigitsError) -> dict[str, Any]:
+    """Return the problem's members, without the request's id."""
+    members = {
+        "type": f"urn:digits:problem:{error.code}",
+        "title": TITLES[error.code],
+        "status": error.status_hint,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    return members if error.limit is None else members | {"limit": error.limit}
+
+
+def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response for `error`, which any ASGI layer can send."""
+    own = error.headers if isinstance(error, RequestProblem) else {}
+    members = document(error) | {"request_id": request_id.get()}
+    return Response(
+        json.dumps(members),
+        status_code=error.status_hint,
+        headers={**own, **(headers or {})},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that a route or the router raises a problem."""
+    app.add_exception_handler(DigitsError, _digits)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _digits(_: Request, error: Exception) -> Response:
+    return response(cast("DigitsError", error))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    error = cast("HTTPException", error)
+    path = request.url.path
+    problem: RequestProblem
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        problem = NotFound(f"{path} does not exist; /docs lists what does.")
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        problem = MethodNotAllowed(f"{path} does not take {request.method}, it takes {allowed}.")
+    else:
+        problem = MalformedRequest(str(error.detail))
+    return response(problem, headers=error.headers)
+
+
+async def _validation(_: Request, error: Exception) -> Response:
+    told = [
+        f"{' '.join(map(str, wrong['loc']))} is {wrong['input']!r}: {wrong['msg']}"
+        for wrong in cast("RequestValidationError", error).errors()
+    ]
+    return response(MalformedRequest("; ".join(told)))
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _unforeseen(_: Request, __: Exception) -> Response:
+    return response(InternalError("The service has a defect here; report it with this request_id."))

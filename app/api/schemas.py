@@ -1,0 +1,171 @@
+"""What goes over the wire, as documented in /docs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.digits.preprocessing import Caution, Polarity
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Coordinate = Annotated[int, Field(ge=0)]
+
+
+class Wire(BaseModel):
+    """Base of everything below: a field's docstring is its description in the OpenAPI document."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
+
+
+class JsonPicture(Wire):
+    """The body of /predict as JSON."""
+
+    image: str
+    """The picture's bytes in base64, or as a `data:` URL in base64."""
+
+
+class JsonPictures(Wire):
+    """The body of /predict/batch as JSON."""
+
+    images: list[str]
+    """Each picture's bytes in base64, or as a `data:` URL in base64."""
+
+
+class ModelRef(Wire):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class ImageInfo(Wire):
+    """What was found in the upright picture."""
+
+    width: int
+    """Pixels, after EXIF rotation."""
+
+    height: int
+
+    polarity: Polarity
+
+    box: tuple[Coordinate, Coordinate, int, int]
+    """x, y, width and height of the digit's ink, in the upright picture's pixels."""
+
+
+class Prediction(Wire):
+    """What a picture's digit is, and how sure that is."""
+
+    digit: Annotated[int, Field(ge=0, le=9)]
+
+    confidence: Probability
+    """The largest probability."""
+
+    probabilities: Annotated[list[Probability], Field(min_length=10, max_length=10)]
+    """Of the digits 0 to 9, in this order."""
+
+    is_digit: bool
+    """False where the picture holds something else; `digit` is then the best guess all the same."""
+
+    digit_likelihood: Probability | None
+    """How likely the picture holds a digit at all; null where the model does not tell."""
+
+    model: ModelRef
+
+    image: ImageInfo
+
+    warnings: list[Caution]
+    """`low_contrast`: pale ink; `several_digits`: only the most prominent one was read; `touches_border`:
+    the digit may be cut off; `tiny`: it has fewer than 10 pixels."""
+
+    view: str | None
+    """With `view=true` the 28x28 picture that the network saw, as a PNG `data:` URL."""
+
+
+class Problem(Wire):
+    """An error (RFC 9457), sent as `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What was wrong, the limit, and the remedy."""
+
+    code: str
+    """Stable; for programs."""
+
+    limit: int | None = None
+    """The limit that was passed, where there is one."""
+
+
+class RequestProblem(Problem):
+    """A problem of the request as a whole."""
+
+    request_id: str
+    """As in the `X-Request-ID` header; quote it when asking for help."""
+
+
+class BatchResult(Wire):
+    """One picture's prediction, or its problem."""
+
+    index: int
+    """Place of the picture in the request, from 0."""
+
+    prediction: Prediction | None
+    problem: Problem | None
+
+
+class BatchPrediction(Wire):
+    """Results in the order in which the pictures were sent."""
+
+    results: list[BatchResult]
+
+
+class ArrayInfo(Wire):
+    """Name, dtype and shape of a network's input or output."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+class Limits(Wire):
+    """What the service takes."""
+
+    max_body_bytes: int
+    max_batch_body_bytes: int
+    max_pixels: int
+    min_side: int
+    max_batch: int
+
+
+class ModelInfo(Wire):
+    """A model that can be asked for."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of the ONNX file."""
+
+    default: bool
+    """Whether it answers when a request names no model."""
+
+    input: ArrayInfo
+    output: list[ArrayInfo]
+
+    metrics: dict[str, Any] | None
+    """What `python -m training evaluate` measured through this service's own path."""
+
+    limits: Limits
+
+
+class Models(Wire):
+    """All models, the default first."""
+
+    models: list[ModelInfo]
+
+
+class Health(Wire):
+    """The state of this worker."""
+
+    status: str

@@ -1,0 +1,142 @@
+"""The three ways to send pictures, told apart by Content-Type: multipart, raw bytes, JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
+from app.api.schemas import JsonPicture, JsonPictures, Wire
+
+MULTIPART: Final = "multipart/form-data"
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+Body = TypeVar("Body", bound=Wire)
+
+MAX_FIELDS: Final = 16  # text fields beside the pictures: browsers' forms have a few, which are ignored
+
+
+async def picture(request: Request) -> bytes:
+    """Return the one picture of a request.
+
+    Raises:
+        UnsupportedMediaType: the Content-Type is none of the three ways.
+        MalformedRequest: the body is not what its Content-Type says, or holds no picture.
+        BodyTooLarge, SlowUpload: see `app.guard.bodies`.
+    """
+    kind = _media_type(request)
+    if kind.startswith("image/") or kind == BYTES:
+        return await request.body()
+    if kind == MULTIPART:
+        (data,) = await _parts(request, "file", most=1)
+        return data
+    if kind == JSON:
+        return _decoded((await _json(request, JsonPicture)).image, "image")
+    raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
+
+
+async def pictures(request: Request, *, most: int) -> list[bytes]:
+    """Return the pictures of a batch, in the order sent.
+
+    Raises:
+        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
+        EmptyBatch: there is none.
+        BatchTooLarge: there are more than `most`.
+    """
+    kind = _media_type(request)
+    if kind == MULTIPART:
+        return await _parts(request, "files", most=most)
+    if kind != JSON:
+        raise _unsupported(kind, f"{MULTIPART} or {JSON}")
+    texts = (await _json(request, JsonPictures)).images
+    if not texts:
+        msg = "The batch is empty: 'images' has no pictures. Send at least one."
+        raise EmptyBatch(msg)
+    if len(texts) > most:
+        raise _too_many(len(texts), most)
+    return [_decoded(text, f"images.{index}") for index, text in enumerate(texts)]
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(kind: str, ways: str) -> UnsupportedMediaType:
+    said = f"The Content-Type {kind!r} is not read here" if kind else "The request has no Content-Type"
+    return UnsupportedMediaType(f"{said}. Send {ways}.")
+
+
+class _InMemoryParser(MultiPartParser):
+    """Never writes to disk: the guard limits the body, and the root file system may be read-only."""
+
+    spool_max_size = 0  # SpooledTemporaryFile's word for "never roll over"
+
+
+async def _parts(request: Request, field: str, *, most: int) -> list[bytes]:
+    found = (await _form(request, most=most)).getlist(field)
+    if not found:
+        msg = f"The form has no field {field!r}. Send the picture in it, as a file."
+        raise MalformedRequest(msg)
+    if len(found) > most:
+        raise _too_many(len(found), most)
+    return [await _content(part, field) for part in found]
+
+
+async def _form(request: Request, *, most: int) -> FormData:
+    # one file more than allowed is let through, so that what is wrong can be told
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=most + 1, max_fields=MAX_FIELDS)
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        files = sum(isinstance(part, UploadFile) for _, part in parser.items)
+        if files > most:
+            raise _too_many(files, most) from None
+        msg = f"The body is no multipart/form-data: {error.message.rstrip('.')}."
+        raise MalformedRequest(msg) from None
+
+
+def _too_many(count: int, most: int) -> BatchTooLarge | MalformedRequest:
+    if most == 1:
+        return MalformedRequest(
+            "There are several pictures, /predict takes one. /predict/batch takes several."
+        )
+    return BatchTooLarge(
+        f"There are {count} pictures or more, at most {most} are allowed. Part them.", limit=most
+    )
+
+
+async def _content(part: UploadFile | str, field: str) -> bytes:
+    if isinstance(part, str):
+        msg = f"The field {field!r} is text. Send the picture in it as a file: a part with a filename."
+        raise MalformedRequest(msg)
+    return await part.read()
+
+
+async def _json(request: Request, body: type[Body]) -> Body:
+    try:
+        return body.model_validate_json(await request.body())
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, wrong["loc"])) or "the body"
+        msg = f"The JSON is not as it should be: {where}: {wrong['msg']}."
+        raise MalformedRequest(msg) from None
+
+
+def _decoded(text: str, where: str) -> bytes:
+    """Decode base64 or a base64 `data:` URL; line breaks are ignored, as MIME encoders put them in."""
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            msg = f"The data: URL in {where!r} is not in base64. Send data:image/png;base64,…"
+            raise MalformedRequest(msg)
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        msg = f"The text in {where!r} is no base64: {error}. Send the file's bytes in standard base64."
+        raise MalformedRequest(msg) from None

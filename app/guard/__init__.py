@@ -1,0 +1,1 @@
+"""Protection in pure ASGI that runs before a body is read."""

@@ -1,0 +1,75 @@
+"""How long a request's body may be, and how long it may take to arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import problems
+from app.settings import Settings
+
+BATCH_PATH: Final = "/predict/batch"
+
+
+class BodyGuard:
+    """Refuse a body by its declared length before it is read, by its counted length and age after."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        batch = scope["path"] == BATCH_PATH
+        limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
+        declared = Headers(scope=scope).get("content-length", "0")
+        # a header that is no number never gets here: the HTTP parser refuses the request
+        if int(declared) > limit:
+            refusal = problems.response(_too_large(int(declared), limit))
+            await refusal(scope, receive, send)
+            return
+        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
+        await self._app(scope, body.receive, send)
+
+
+class _Body:
+    """A request's body on its way in."""
+
+    def __init__(self, receive: Receive, *, limit: int, seconds: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._seconds = seconds
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._counted = 0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        if self._whole:  # what comes now is the client's hanging up, which may take as long as it likes
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            msg = (
+                f"The body had not arrived after {self._seconds:g} s, {self._counted} bytes of it had. "
+                "Send a smaller picture, or send it over a faster connection."
+            )
+            raise problems.SlowUpload(msg) from None
+        self._counted += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._counted > self._limit:
+            raise _too_large(self._counted, self._limit)
+        return message
+
+
+def _too_large(length: int, limit: int) -> problems.BodyTooLarge:
+    msg = (
+        f"The body has {length} bytes or more, at most {limit} are allowed. Send a smaller picture, or fewer."
+    )
+    return problems.BodyTooLarge(msg, limit=limit)

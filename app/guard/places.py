@@ -1,0 +1,56 @@
+"""How many pictures a worker takes on at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api import problems
+
+
+class Places:
+    """A worker's places, one for each picture in flight; taken and freed on the event loop alone."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.taken = 0
+
+    @contextmanager
+    def held(self, count: int) -> Iterator[None]:
+        """Hold `count` places for a while.
+
+        Raises:
+            Overloaded: fewer are free; none has been taken.
+        """
+        if self.taken + count > self.count:
+            msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
+            raise problems.Overloaded(msg, limit=self.count)
+        self.taken += count
+        try:
+            yield
+        finally:
+            self.taken -= count
+
+
+class PlaceGuard:
+    """Let a prediction in only if there is a place for it, before its body is read.
+
+    A batch comes in with one place; its route takes the others once the pictures are counted.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/predict"):
+            await self._app(scope, receive, send)
+            return
+        places: Places = scope["state"]["places"]
+        try:
+            with places.held(1):
+                await self._app(scope, receive, send)
+        except problems.Overloaded as error:  # a batch's own is answered within the application
+            await problems.response(error)(scope, receive, send)

@@ -1,0 +1,88 @@
+"""The application: `create_app(settings)`. Nothing happens at import."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import cv2
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import health, models, predict, problems
+from app.digits.catalogue import Catalogue
+from app.drain import drain_on_sigterm
+from app.guard.bodies import BodyGuard
+from app.guard.cors import Cors
+from app.guard.places import PlaceGuard, Places
+from app.settings import Settings, load_settings
+from app.state import Readiness, State
+from app.telemetry.access import HEADER, AccessLog
+
+log = logging.getLogger("app")
+
+DESCRIPTION = """Reads pictures of handwritten digits: phone photos, scans, drawings.
+
+Every error is `application/problem+json` (RFC 9457); its `code` is for programs, its `detail` for people.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the ASGI application; models are loaded when its lifespan begins.
+
+    Args:
+        settings: read from the environment if not given.
+
+    Raises:
+        SettingsError: the environment holds a wrong setting.
+    """
+    settings = settings or load_settings()
+    app = FastAPI(
+        title="Digits",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lambda app: _lifespan(app, settings),
+        redirect_slashes=False,  # a redirected POST would send its body twice
+        redoc_url=None,
+    )
+    for group in (predict, models, health):
+        app.include_router(group.router)
+    problems.install(app)
+    # the last one added is the first that a request meets
+    app.add_middleware(BodyGuard, settings=settings)
+    app.add_middleware(PlaceGuard)
+    if settings.cors_origins:
+        app.add_middleware(
+            Cors,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type", HEADER],
+            expose_headers=[HEADER, "Server-Timing", "Retry-After"],
+        )
+    app.add_middleware(AccessLog)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI, settings: Settings) -> AsyncIterator[State]:
+    cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
+    logging.captureWarnings(capture=True)
+    started = time.perf_counter()
+    catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
+    log.info(
+        "ready", extra={"models": list(catalogue.models), "seconds": round(time.perf_counter() - started, 3)}
+    )
+    readiness = Readiness()
+    with drain_on_sigterm(readiness, delay=settings.drain_delay):
+        yield State(
+            settings=settings,
+            catalogue=catalogue,
+            places=Places(settings.max_in_flight),
+            readiness=readiness,
+            threads=CapacityLimiter(os.cpu_count() or 1),
+        )
+    log.info("stopped")

@@ -1,0 +1,123 @@
+"""Every setting of the service, read from the environment: `DIGITS_` and the field's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX: Final = "DIGITS_"
+MEBIBYTE: Final = 1024 * 1024
+_BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text has a line for each, with its name, its value and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """The service's settings; frozen, made once at start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,  # compose files pass unset variables as empty ones
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all, as the image sets."""
+
+    port: int = Field(default=8000, ge=1, le=65535)
+    """Port to listen on."""
+
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that serve; one a core is the most that helps."""
+
+    models_dir: Path = Path(__file__).parent.parent / "models"
+    """Folder of the models: NAME/model.onnx."""
+
+    default_model: str = "cnn"
+    """The model that answers when a request names none."""
+
+    max_body_bytes: int = Field(default=10 * MEBIBYTE, ge=1024)
+    """Largest request body; 10 MiB is a 12-megapixel phone JPEG, twice."""
+
+    max_batch_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
+    """Largest request body of /predict/batch."""
+
+    max_pixels: int = Field(default=40_000_000, ge=16)
+    """Largest width x height of a picture, checked before it is decoded."""
+
+    max_in_flight: int = Field(default=128, ge=1)
+    """Most pictures that a worker has taken on at a time; more are refused with 503."""
+
+    max_batch: int = Field(default=64, ge=1)
+    """Most pictures in one batch, each of which takes a place of MAX_IN_FLIGHT."""
+
+    read_timeout: float = Field(default=10.0, gt=0)
+    """Seconds in which a request's body must have arrived."""
+
+    request_timeout: float = Field(default=10.0, gt=0)
+    """Seconds in which a prediction must be made, the upload not counted."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Web origins whose pages may call the service, parted by commas; * for all. Unset: none."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log records that are written."""
+
+    log_format: Literal["json", "text"] = "json"
+    """One JSON object a line, or lines for people."""
+
+    drain_delay: float = Field(default=0.0, ge=0)
+    """Seconds to go on serving after SIGTERM, not ready any more, until load balancers have noticed."""
+
+    graceful_timeout: int = Field(default=30, ge=1)
+    """Seconds after that for requests in flight to end."""
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _part_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("max_batch")
+    @classmethod
+    def _fits_in_flight(cls, value: int, info: ValidationInfo) -> int:
+        places = info.data.get("max_in_flight", value)
+        if value > places:
+            msg = f"a batch takes a place for each picture, and DIGITS_MAX_IN_FLIGHT is {places}"
+            raise ValueError(msg)
+        return value
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: one or more are wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_told(problem) for problem in error.errors())) from None
+
+
+def _told(problem: ErrorDetails) -> str:
+    """Say in one line which setting has which value, and what is allowed."""
+    name = str(problem["loc"][0])
+    field = Settings.model_fields[name]
+    allowed = [
+        f"{words} {getattr(bound, kind)}"
+        for bound in field.metadata
+        for kind, words in _BOUNDS.items()
+        if hasattr(bound, kind)
+    ]
+    why = "; ".join([problem["msg"], *allowed])
+    return f"{PREFIX}{name.upper()}={problem['input']}: {why}. {field.description} Default: {field.default}."

@@ -1,0 +1,35 @@
+"""What a worker knows while it serves. Made by the lifespan, carried to every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict, cast
+
+from anyio import CapacityLimiter
+from starlette.requests import Request
+
+from app.digits.catalogue import Catalogue
+from app.guard.places import Places
+from app.settings import Settings
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether load balancers should send requests here."""
+
+    draining: bool = False
+
+
+class State(TypedDict):
+    """The lifespan's state."""
+
+    settings: Settings
+    catalogue: Catalogue
+    places: Places
+    readiness: Readiness
+    threads: CapacityLimiter  # for pictures too large to decode on the event loop
+
+
+def state_of(request: Request) -> State:
+    """Return the worker's state."""
+    return cast("State", request.scope["state"])

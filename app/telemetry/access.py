@@ -1,0 +1,68 @@
+"""The id of every request, and one log line for each."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.telemetry.logs import request_id
+
+log = logging.getLogger("app.access")
+
+HEADER: Final = "X-Request-ID"
+LONGEST_ID: Final = 128  # printable characters of a caller's id; others are replaced
+
+
+class AccessLog:
+    """Give each request an id, the caller's if it has one, and log what became of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        identity = _identity(scope)
+        request_id.set(identity)
+        status = 500  # what the client gets if the application raises before it answers
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = identity
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _write(scope, status, milliseconds=(time.perf_counter() - started) * 1e3)
+
+
+def _identity(scope: Scope) -> str:
+    given = Headers(scope=scope).get(HEADER, "")
+    if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
+        return given
+    return uuid.uuid4().hex
+
+
+def _write(scope: Scope, status: int, *, milliseconds: float) -> None:
+    client = scope.get("client")
+    log.info(
+        "request",
+        extra={
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "duration_ms": round(milliseconds, 2),
+            "client": client[0] if client else None,
+        },
+    )

@@ -1,0 +1,163 @@
+"""Makes the golden pictures: uploads of many kinds, and the canonical picture of each.
+
+    python -m tests.data.golden            draws the uploads and writes their canonical pictures
+
+`golden/DIGIT-NAME.EXT` is an upload, `golden/DIGIT-NAME.canonical.png` what preprocessing makes of it.
+Run it after CONTRACT_VERSION has been raised, look at what changed, and commit it with the change.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from app.digits import images
+from app.digits.preprocessing import canonical
+from tests.data.strokes import ink
+
+FOLDER: Final = Path(__file__).parent / "golden"
+CANONICAL: Final = ".canonical.png"
+Grey = NDArray[np.uint8]
+
+
+def main() -> None:
+    """Write all uploads and their canonical pictures."""
+    for name, data in uploads():
+        (FOLDER / name).write_bytes(data)
+        found = canonical(images.decode(images.identify(data)).grey)
+        Image.fromarray(found.picture).save((FOLDER / name).with_suffix(CANONICAL), optimize=True)
+
+
+def uploads() -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of every upload."""
+    for make in (_canvases, _photos, _formats, _places):
+        yield from make()
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    """Return the image as the bytes of a file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def photo(
+    digit: int, size: tuple[int, int], box: tuple[float, float, float, float], *, seed: int
+) -> Image.Image:
+    """Draw a blue pen on paper, lit from one side, slightly blurred and noisy, as a phone sees it."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    stroke = ink(digit, size, box=box, pen=max(2, round(box[3] / 22)), slant=0.12) / 255.0
+    stroke = cv2.GaussianBlur(stroke, (0, 0), 1.2)[..., None]
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    light = (0.95 - 0.4 * x - 0.15 * y)[..., None]
+    grain = cv2.GaussianBlur(rng.normal(0, 5, (height, width, 1)), (0, 0), 1.5)[..., None]
+    paper, pen = np.array([238, 234, 222]), np.array([52, 60, 120])
+    scene = (paper * (1 - stroke) + pen * stroke) * light + grain + rng.normal(0, 2.5, (height, width, 3))
+    return Image.fromarray(np.clip(np.rint(scene), 0, 255).astype(np.uint8))
+
+
+def _canvases() -> Iterator[tuple[str, bytes]]:
+    """Drawings, as pages in browsers and paint programs send them."""
+    square = (280, 280)
+    drawn = ink(3, square, box=(80, 50, 120, 180), pen=16)
+    yield "3-canvas-black-on-white.png", encode(Image.fromarray(255 - drawn), "PNG", optimize=True)
+    yield "3-canvas-white-on-black.png", encode(Image.fromarray(drawn), "PNG", optimize=True)
+    yield "3-canvas-black-on-clear.png", encode(_on_clear(drawn, tone=0), "PNG", optimize=True)
+    yield "3-canvas-white-on-clear.png", encode(_on_clear(drawn, tone=255), "PNG", optimize=True)
+    hair = ink(8, square, box=(90, 40, 100, 200), pen=1, smooth=False)
+    yield "8-canvas-hairline.png", encode(Image.fromarray(255 - hair), "PNG", optimize=True)
+    bold = ink(2, square, box=(80, 60, 120, 160), pen=44)
+    yield "2-canvas-bold.png", encode(Image.fromarray(255 - bold), "PNG", optimize=True)
+    red_on_green = np.where(
+        ink(5, square, box=(90, 50, 100, 180), pen=14)[..., None] > 127, (170, 20, 20), (160, 230, 160)
+    )
+    yield (
+        "5-canvas-red-on-green.png",
+        encode(Image.fromarray(red_on_green.astype(np.uint8)), "PNG", optimize=True),
+    )
+
+
+def _photos() -> Iterator[tuple[str, bytes]]:
+    """Pen on paper."""
+    upright = photo(7, (640, 480), (260, 110, 130, 230), seed=7)
+    yield "7-photo.jpg", encode(upright, "JPEG", quality=85)
+    for orientation, turn in _STORED.items():
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        stored = photo(4, (240, 180), (90, 40, 60, 100), seed=4).transpose(turn)
+        yield f"4-photo-exif-{orientation}.jpg", encode(stored, "JPEG", quality=85, exif=exif)
+    yield (
+        "6-photo-small-in-large.jpg",
+        encode(photo(6, (1600, 1200), (1050, 300, 70, 110), seed=6), "JPEG", quality=60),
+    )
+
+
+def _formats() -> Iterator[tuple[str, bytes]]:
+    """The same 9 in every format, mode and depth that is read."""
+    grey = Image.fromarray(255 - ink(9, (120, 140), box=(35, 25, 50, 90), pen=9))
+    yield "9-grey.png", encode(grey, "PNG", optimize=True)
+    yield "9-one-bit.png", encode(grey.convert("1"), "PNG", optimize=True)
+    deep = np.asarray(grey).astype(np.uint16) * 128 + 8000
+    yield "9-sixteen-bit.png", encode(Image.fromarray(deep), "PNG", optimize=True)
+    yield (
+        "9-palette.png",
+        encode(grey.convert("P", palette=Image.Palette.ADAPTIVE, colors=8), "PNG", optimize=True),
+    )
+    yield "9-grey-alpha.png", encode(grey.convert("LA"), "PNG", optimize=True)
+    yield "9-palette.gif", encode(grey, "GIF")
+    yield "9-lossless.webp", encode(grey.convert("RGB"), "WEBP", lossless=True)
+    yield "9-lossy.webp", encode(grey.convert("RGB"), "WEBP", quality=60)
+    yield "9-grey.bmp", encode(grey.resize((60, 70)), "BMP")
+    yield "9-cmyk.jpg", encode(grey.convert("RGB").convert("CMYK"), "JPEG", quality=90)
+    yield "9-progressive.jpg", encode(grey, "JPEG", quality=80, progressive=True)
+    frames = [grey.convert("RGB"), Image.new("RGB", grey.size, "white")]
+    yield "9-animated.webp", encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    yield "9-two-pictures.jpg", encode(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=80)
+
+
+def _places() -> Iterator[tuple[str, bytes]]:
+    """Digits where they are hard to find."""
+    corner = ink(0, (300, 200), box=(8, 6, 40, 56), pen=5)
+    yield "0-corner.png", encode(Image.fromarray(255 - corner), "PNG", optimize=True)
+    large = ink(5, (64, 90), box=(6, 6, 52, 78), pen=9)
+    yield "5-fills-the-picture.png", encode(Image.fromarray(255 - large), "PNG", optimize=True)
+    small = cv2.resize(ink(1, (96, 96), box=(30, 14, 36, 68), pen=12), (8, 8), interpolation=cv2.INTER_AREA)
+    yield "1-eight-pixels.png", encode(Image.fromarray(255 - small), "PNG", optimize=True)
+    framed = 255 - ink(2, (200, 200), box=(65, 45, 70, 110), pen=10)
+    cv2.rectangle(framed, (0, 0), (199, 199), 0, 6)
+    yield "2-framed.png", encode(Image.fromarray(framed), "PNG", optimize=True)
+    shadow = 255 - ink(6, (220, 220), box=(80, 50, 70, 120), pen=9)
+    shadow = np.minimum(shadow, np.where(np.arange(220) > 200, 60, 255).astype(np.uint8))
+    yield "6-dark-edge.png", encode(Image.fromarray(shadow), "PNG", optimize=True)
+    dusty = 255 - ink(8, (220, 220), box=(70, 40, 80, 140), pen=10)
+    for x, y in np.random.default_rng(8).integers(5, 215, (25, 2)):
+        dusty[y : y + 2, x : x + 2] = 90
+    yield "8-specks.png", encode(Image.fromarray(dusty), "PNG", optimize=True)
+
+
+def _on_clear(drawn: Grey, *, tone: int) -> Image.Image:
+    rgb = np.full((*drawn.shape, 3), tone, np.uint8)
+    return Image.fromarray(np.dstack([rgb, drawn]))
+
+
+# EXIF orientation → how a picture has to be stored so that a viewer turns it upright.
+_STORED: Final[dict[int, Callable[[Grey], Grey] | Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+if __name__ == "__main__":
+    main()
