@@ -104,6 +104,7 @@ def export(name: Name, run: RunFolder = None, models: Models = MODELS) -> None:
 @app.command()
 def evaluate(name: Name, path: Data = None, models: Models = MODELS) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
+    _classifier(models, name)  # so that MNIST is not fetched for nothing
     test = data.load_test(fetching.fetch(path))
     try:
         evaluation.evaluate(models / name, test)

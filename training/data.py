@@ -112,8 +112,8 @@ _REMEDY: Final = (
 
 def _read(path: Path, *keys: str) -> dict[str, NDArray[np.uint8]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in keys}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in keys}
     except FileNotFoundError:
         msg = f"MNIST is not at {path}. {_REMEDY}"
         raise DataError(msg) from None

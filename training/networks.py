@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from app.digits.contract import CLASSES, INPUT, PROBABILITIES, SIDE
 
 
 def linear() -> keras.Model:
-    """One dense layer with sigmoids, each digit on its own; divided by their sum at the end."""
+    """One dense layer with sigmoids, each digit on its own, divided by their sum.
+
+    Written as softmax(log sigmoid(x)), which is sigmoid(x) / Σ sigmoid(x): far from any digit all ten
+    sigmoids underflow, and their quotient would be 0 / 0.
+    """
     image, scaled = _scaled_image()
-    scores = layers.Dense(CLASSES, activation="sigmoid")(layers.Flatten()(scaled))
-    return keras.Model(image, scores / ops.sum(scores, axis=-1, keepdims=True), name="linear")
+    log_sigmoids = layers.Dense(CLASSES, activation="log_sigmoid")(layers.Flatten()(scaled))
+    return keras.Model(image, layers.Softmax(name=PROBABILITIES)(log_sigmoids), name="linear")
 
 
 def mlp_128() -> keras.Model:

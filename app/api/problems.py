@@ -202,7 +202,7 @@ async def _validation(_: Request, error: Exception) -> Response:
         f"{' '.join(map(str, wrong['loc']))} is {wrong['input']!r}: {wrong['msg']}"
         for wrong in cast("RequestValidationError", error).errors()
     ]
-    return response(MalformedRequest("; ".join(told)))
+    return response(MalformedRequest("; ".join(told) + "."))
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -210,4 +210,8 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 
 async def _unforeseen(_: Request, __: Exception) -> Response:
-    return response(InternalError("The service has a defect here; report it with this request_id."))
+    # answered outside of `AccessLog`, which would have added the header
+    headers = {"X-Request-ID": request_id.get() or ""}
+    return response(
+        InternalError("The service has a defect here; report it with this request_id."), headers=headers
+    )

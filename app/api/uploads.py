@@ -7,10 +7,9 @@ import binascii
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.api import multipart
 from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
 from app.api.schemas import JsonPicture, JsonPictures, Wire
 
@@ -18,8 +17,6 @@ MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 Body = TypeVar("Body", bound=Wire)
-
-MAX_FIELDS: Final = 16  # text fields beside the pictures: browsers' forms have a few, which are ignored
 
 
 async def picture(request: Request) -> bytes:
@@ -59,7 +56,7 @@ async def pictures(request: Request, *, most: int) -> list[bytes]:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."
         raise EmptyBatch(msg)
     if len(texts) > most:
-        raise _too_many(len(texts), most)
+        raise _too_many(most)
     return [_decoded(text, f"images.{index}") for index, text in enumerate(texts)]
 
 
@@ -72,50 +69,24 @@ def _unsupported(kind: str, ways: str) -> UnsupportedMediaType:
     return UnsupportedMediaType(f"{said}. Send {ways}.")
 
 
-class _InMemoryParser(MultiPartParser):
-    """Never writes to disk: the guard limits the body, and the root file system may be read-only."""
-
-    spool_max_size = 0  # SpooledTemporaryFile's word for "never roll over"
-
-
 async def _parts(request: Request, field: str, *, most: int) -> list[bytes]:
-    found = (await _form(request, most=most)).getlist(field)
+    body, kind = await request.body(), request.headers["content-type"]
+    try:
+        found = multipart.parts(body, kind, field=field, most=most)
+    except multipart.TooManyParts:
+        if most == 1:
+            msg = "There are several pictures, /predict takes one. /predict/batch takes several."
+            raise MalformedRequest(msg) from None
+        raise _too_many(most) from None
     if not found:
         msg = f"The form has no field {field!r}. Send the picture in it, as a file."
         raise MalformedRequest(msg)
-    if len(found) > most:
-        raise _too_many(len(found), most)
-    return [await _content(part, field) for part in found]
+    return found
 
 
-async def _form(request: Request, *, most: int) -> FormData:
-    # one file more than allowed is let through, so that what is wrong can be told
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=most + 1, max_fields=MAX_FIELDS)
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        files = sum(isinstance(part, UploadFile) for _, part in parser.items)
-        if files > most:
-            raise _too_many(files, most) from None
-        msg = f"The body is no multipart/form-data: {error.message.rstrip('.')}."
-        raise MalformedRequest(msg) from None
-
-
-def _too_many(count: int, most: int) -> BatchTooLarge | MalformedRequest:
-    if most == 1:
-        return MalformedRequest(
-            "There are several pictures, /predict takes one. /predict/batch takes several."
-        )
-    return BatchTooLarge(
-        f"There are {count} pictures or more, at most {most} are allowed. Part them.", limit=most
-    )
-
-
-async def _content(part: UploadFile | str, field: str) -> bytes:
-    if isinstance(part, str):
-        msg = f"The field {field!r} is text. Send the picture in it as a file: a part with a filename."
-        raise MalformedRequest(msg)
-    return await part.read()
+def _too_many(most: int) -> BatchTooLarge:
+    msg = f"There are more than {most} pictures in the batch. Send them in several batches."
+    return BatchTooLarge(msg, limit=most)
 
 
 async def _json(request: Request, body: type[Body]) -> Body:
@@ -133,7 +104,7 @@ def _decoded(text: str, where: str) -> bytes:
     if text.startswith("data:"):
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
-            msg = f"The data: URL in {where!r} is not in base64. Send data:image/png;base64,…"
+            msg = f"The data: URL in {where!r} is not in base64. Send one that begins data:image/png;base64."
             raise MalformedRequest(msg)
     try:
         return base64.b64decode("".join(text.split()), validate=True)

@@ -182,7 +182,7 @@ def main_ink(sheet: Sheet) -> Sheet:
     kept[main] = True
     mask = np.concatenate(([False], kept)).astype(np.uint8)[labels]
     box = cv2.boundingRect(mask)
-    sheet = dataclasses.replace(sheet, pixels=_soft(sheet, mask), mask=mask, box=box)
+    sheet = dataclasses.replace(sheet, pixels=_soft(sheet, mask, length=max(box[2:])), mask=mask, box=box)
     if (large & rival).any():
         sheet = _cautioned(sheet, "several_digits")
     if _touches(box, sheet.pixels):
@@ -298,9 +298,12 @@ def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bo
     return rivals
 
 
-def _soft(sheet: Sheet, mask: Mask) -> GreyPicture:
-    """Return the ink of `mask` with its anti-aliased edge, black elsewhere."""
-    edge = 1 + max(mask.shape) // 256
+def _soft(sheet: Sheet, mask: Mask, *, length: int) -> GreyPicture:
+    """Return the ink of `mask` with its anti-aliased edge, black elsewhere.
+
+    In a digit of few pixels the faintest of them are part of the stroke; in a large one they are blur.
+    """
+    edge = 1 + length // 128
     around = cv2.dilate(mask, np.ones((2 * edge + 1,) * 2, np.uint8))
     floor = sheet.threshold / 2 if edge > 1 else 0
     return np.where((around > 0) & (sheet.pixels > floor), sheet.pixels, 0).astype(np.uint8)

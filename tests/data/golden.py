@@ -2,7 +2,7 @@
 
     python -m tests.data.golden            draws the uploads and writes their canonical pictures
 
-`golden/DIGIT-NAME.EXT` is an upload, `golden/DIGIT-NAME.canonical.png` what preprocessing makes of it.
+`golden/DIGIT-NAME.EXT` is an upload, `golden/DIGIT-NAME.EXT.canonical.png` what preprocessing makes of it.
 Run it after CONTRACT_VERSION has been raised, look at what changed, and commit it with the change.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
     for name, data in uploads():
         (FOLDER / name).write_bytes(data)
         found = canonical(images.decode(images.identify(data)).grey)
-        Image.fromarray(found.picture).save((FOLDER / name).with_suffix(CANONICAL), optimize=True)
+        Image.fromarray(found.picture).save(FOLDER / f"{name}{CANONICAL}", optimize=True)
 
 
 def uploads() -> Iterator[tuple[str, bytes]]:

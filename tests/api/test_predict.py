@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.digits.catalogue import Catalogue
+from app.settings import Settings
+from tests.conftest import GOLDEN, golden_uploads, hostile_files
+from tests.conftest import HOSTILE as HOSTILE_FOLDER
+from tests.serving import serving
+from tests.tiny import tiny_model
+from training.data import Labelled
+from training.evaluate import png, probabilities, read
+
+THREE = GOLDEN / "3-canvas-black-on-white.png"
+PHOTO = GOLDEN / "7-photo.jpg"
+HOSTILE = hostile_files()
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.fixture(params=["raw", "octets", "multipart", "json", "data-url"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def sent(client: httpx.Client, way: str, data: bytes, query: str = "") -> httpx.Response:
+    """Send one picture in one of the ways that a client may choose."""
+    url = f"/predict{query}"
+    match way:
+        case "raw":
+            return client.post(url, content=data, headers={"Content-Type": "image/png"})
+        case "octets":
+            return client.post(url, content=data, headers={"Content-Type": "application/octet-stream"})
+        case "multipart":
+            return client.post(url, files={"file": ("picture", data)})
+        case "json":
+            return client.post(url, json={"image": base64_of(data)})
+        case _:
+            return client.post(url, json={"image": f"data:image/png;base64,{base64_of(data)}"})
+
+
+def test_each_way_to_send_a_picture_gives_the_same_prediction(client: httpx.Client, way: str) -> None:
+    answer = sent(client, way, THREE.read_bytes())
+    assert answer.status_code == 200
+    assert answer.json() == sent(client, "raw", THREE.read_bytes()).json()
+
+
+def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -> None:
+    prediction = sent(client, "raw", PHOTO.read_bytes()).json()
+    probabilities = prediction["probabilities"]
+    assert len(probabilities) == 10
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+    box = prediction["image"]["box"]
+    assert prediction == {
+        "digit": 7,
+        "confidence": max(probabilities),
+        "probabilities": probabilities,
+        "is_digit": True,
+        "digit_likelihood": None,
+        "model": {"name": "cnn", "version": "1.0.0"},
+        "image": {"width": 640, "height": 480, "polarity": "dark_on_light", "box": box},
+        "warnings": [],
+        "view": None,
+    }
+    np.testing.assert_allclose(box, [260, 110, 130, 230], atol=25)
+
+
+@pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
+def test_every_golden_upload_is_read_over_http(client: httpx.Client, upload: object) -> None:
+    answer = sent(client, "multipart", upload.read_bytes())  # type: ignore[attr-defined]
+    assert answer.status_code == 200
+    assert answer.json()["digit"] == int(upload.name[0])  # type: ignore[attr-defined]
+
+
+def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
+    view = sent(client, "raw", THREE.read_bytes(), "?view=true").json()["view"]
+    head, _, data = view.partition(",")
+    assert head == "data:image/png;base64"
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    np.testing.assert_array_equal(picture, read(THREE.read_bytes()).picture)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp-128", "mlp-1000", "cnn"])
+def test_any_model_can_be_asked(client: httpx.Client, name: str) -> None:
+    prediction = sent(client, "raw", THREE.read_bytes(), f"?model={name}").json()
+    assert prediction["model"]["name"] == name
+    assert prediction["digit"] == 3
+
+
+def test_server_timing_names_the_three_stages(client: httpx.Client) -> None:
+    timing = sent(client, "raw", THREE.read_bytes()).headers["Server-Timing"]
+    stages = dict(part.split(";dur=") for part in timing.split(", "))
+    assert list(stages) == ["decode", "preprocess", "infer"]
+    assert all(float(milliseconds) > 0 for milliseconds in stages.values())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
+    status, code = HOSTILE[name]
+    answer = sent(client, "multipart", (HOSTILE_FOLDER / name).read_bytes())
+    assert answer.status_code == status
+    assert answer.json().get("code") == code
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.binary(max_size=400))
+def test_arbitrary_bytes_never_give_500(client: httpx.Client, way: str, data: bytes) -> None:
+    answer = sent(client, way, data)
+    assert answer.status_code in {415, 422}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    body=st.binary(max_size=200),
+    kind=st.sampled_from(
+        [
+            "application/json",
+            "multipart/form-data",
+            "multipart/form-data; boundary=b",
+            "image/",
+            "text/plain",
+            "",
+        ]
+    ),
+)
+def test_arbitrary_bodies_never_give_500(client: httpx.Client, body: bytes, kind: str) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = client.post(path, content=body, headers={"Content-Type": kind})
+        assert 400 <= answer.status_code < 500
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client) -> None:
+    names = ["3-canvas-black-on-white.png", None, "9-grey.png", "7-photo.jpg"]
+    pictures = [(GOLDEN / name).read_bytes() if name else b"no picture" for name in names]
+    by_form = client.post("/predict/batch", files=[("files", ("a", data)) for data in pictures])
+    by_json = client.post("/predict/batch", json={"images": [base64_of(data) for data in pictures]})
+    assert by_form.status_code == 200
+    assert by_form.json() == by_json.json()
+    results = by_form.json()["results"]
+    assert [result["index"] for result in results] == [0, 1, 2, 3]
+    assert [result["prediction"] and result["prediction"]["digit"] for result in results] == [3, None, 9, 7]
+    assert results[0]["problem"] is None
+    assert results[1]["problem"] == {
+        "type": "urn:digits:problem:unsupported_media_type",
+        "title": "This kind of data is not read here",
+        "status": 415,
+        "detail": results[1]["problem"]["detail"],
+        "code": "unsupported_media_type",
+    }
+
+
+def test_a_batch_of_bad_pictures_alone_is_answered(client: httpx.Client) -> None:
+    results = client.post("/predict/batch", json={"images": ["", base64_of(b"BM")]}).json()["results"]
+    assert [result["problem"]["code"] for result in results] == ["unreadable_image", "unreadable_image"]
+
+
+def test_alone_and_in_a_batch_a_picture_gets_the_same_prediction(client: httpx.Client) -> None:
+    data = PHOTO.read_bytes()
+    others = [file.read_bytes() for file in golden_uploads()]
+    batch = client.post("/predict/batch", files=[("files", ("a", other)) for other in [*others, data]])
+    alone = sent(client, "raw", data).json()
+    together = batch.json()["results"][-1]["prediction"]
+    assert together.pop("probabilities") == pytest.approx(alone.pop("probabilities"), abs=1e-6)
+    assert together.pop("confidence") == pytest.approx(alone.pop("confidence"), abs=1e-6)
+    assert together == alone
+
+
+def test_a_body_that_arrives_in_pieces_is_read_whole(client: httpx.Client) -> None:
+    data = PHOTO.read_bytes()
+    pieces = (data[start : start + 7] for start in range(0, len(data), 7))
+    answer = client.post("/predict", content=pieces, headers={"Content-Type": "image/jpeg"})
+    assert answer.json() == sent(client, "raw", data).json()
+
+
+@pytest.mark.mnist
+def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
+    client: httpx.Client, catalogue: Catalogue, mnist_test: Labelled
+) -> None:
+    directly = probabilities(catalogue.get().classifier, mnist_test.pictures).argmax(axis=1)
+    found: list[int] = []
+    for start in range(0, len(mnist_test), 50):
+        pngs = [base64_of(png(picture)) for picture in mnist_test.pictures[start : start + 50]]
+        results = client.post("/predict/batch", json={"images": pngs}).json()["results"]
+        found += [result["prediction"]["digit"] for result in results]
+    np.testing.assert_array_equal(found, directly)
+
+
+@pytest.mark.parametrize(("likelihood", "is_digit"), [(0.9, True), (0.1, False)])
+def test_a_network_that_tells_digits_from_others_is_believed(
+    tmp_path_factory: pytest.TempPathFactory, likelihood: float, is_digit: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "model.onnx").write_bytes(tiny_model(likelihood=likelihood))
+    with serving(Settings(models_dir=folder, default_model="tiny")) as client:
+        prediction = sent(client, "raw", THREE.read_bytes()).json()
+    assert prediction["digit_likelihood"] == pytest.approx(likelihood)
+    assert prediction["is_digit"] is is_digit

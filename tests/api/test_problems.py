@@ -1,0 +1,262 @@
+"""Every row of the error table, over a real socket."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from app.digits.images import MAX_PIXELS
+from app.settings import Settings
+from tests.conftest import GOLDEN, HOSTILE
+from tests.serving import serving, until
+
+NINE = (GOLDEN / "9-grey.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+SMALL = Settings(
+    max_body_bytes=5_000, max_batch_body_bytes=20_000, max_batch=3, max_in_flight=4, read_timeout=0.4
+)
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[httpx.Client]:
+    """A service with small limits."""
+    with serving(SMALL) as client:
+        yield client
+
+
+def problem(answer: httpx.Response, status: int, code: str, *, limit: int | None = None) -> dict[str, Any]:
+    """Check that the answer is that problem, whole and exact, and return it."""
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    members = {"type", "title", "status", "detail", "code", "request_id"}
+    assert body.keys() == (members if limit is None else members | {"limit"})
+    assert body["type"] == f"urn:digits:problem:{code}"
+    assert (body["status"], body["code"], body.get("limit")) == (status, code, limit)
+    assert body["request_id"] == answer.headers["X-Request-ID"]
+    assert len(body["detail"]) > 10
+    assert body["detail"].endswith((".", "!"))
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{", {"Content-Type": "application/json"}),
+        (b"[]", {"Content-Type": "application/json"}),
+        (b"{}", {"Content-Type": "application/json"}),
+        (b'{"image": 7}', {"Content-Type": "application/json"}),
+        (b'{"image": null}', {"Content-Type": "application/json"}),
+        (b'{"image": "A"}', {"Content-Type": "application/json"}),
+        (b'{"image": "?!"}', {"Content-Type": "application/json"}),
+        (b'{"image": "data:image/png,AAAA"}', {"Content-Type": "application/json"}),
+        ('{"image": "ä"}'.encode(), {"Content-Type": "application/json"}),
+        (b'{"image": "\xff"}', {"Content-Type": "application/json"}),
+        (b"[" * 100_000, {"Content-Type": "application/json"}),
+        (b"", MULTIPART),
+        (b"nonsense", MULTIPART),
+        (b"--b--\r\n", MULTIPART),
+        (b"x", {"Content-Type": "multipart/form-data"}),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+            MULTIPART,
+        ),
+        (b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut of', MULTIPART),
+        (b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", MULTIPART),
+    ],
+)
+def test_400_malformed_request(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+    problem(client.post("/predict", content=body, headers=headers), 400, "malformed_request")
+
+
+def test_400_for_two_pictures_names_the_other_route(client: httpx.Client) -> None:
+    for count in (2, 3, 50):
+        files = [("file", ("a", NINE))] * count
+        body = problem(client.post("/predict", files=files), 400, "malformed_request")
+        assert "/predict/batch" in body["detail"]
+
+
+def test_400_for_a_parameter_that_is_no_flag(client: httpx.Client) -> None:
+    body = problem(client.post("/predict?view=perhaps", content=NINE, headers=PNG), 400, "malformed_request")
+    assert "perhaps" in body["detail"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/predict/", "/models/cnn/weights", "/docs/../etc"])
+def test_404_not_found(client: httpx.Client, path: str) -> None:
+    problem(client.get(path), 404, "not_found")
+
+
+def test_404_unknown_model(client: httpx.Client) -> None:
+    body = problem(client.post("/predict?model=gpt", content=NINE, headers=PNG), 404, "unknown_model")
+    assert "cnn, linear, mlp-1000, mlp-128" in body["detail"]
+    problem(client.post("/predict/batch?model=", json={"images": [""]}), 404, "unknown_model")
+    problem(client.get("/models/gpt"), 404, "unknown_model")
+
+
+def test_405_method_not_allowed(client: httpx.Client) -> None:
+    answer = client.get("/predict")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == "POST"
+    problem(client.delete("/models"), 405, "method_not_allowed")
+
+
+def test_408_slow_upload(small: httpx.Client) -> None:
+    def trickle() -> Iterator[bytes]:
+        yield NINE[:10]
+        time.sleep(4 * SMALL.read_timeout)
+        yield NINE[10:]
+
+    answer = small.post("/predict", content=trickle(), headers=PNG)
+    body = problem(answer, 408, "slow_upload")
+    assert "0.4 s" in body["detail"]
+    assert answer.headers["Connection"] == "close"
+
+
+def test_413_by_the_declared_length_before_the_body_is_read(small: httpx.Client) -> None:
+    with socket.create_connection((small.base_url.host, small.base_url.port)) as raw:
+        raw.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))  # until the service closes
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in answer
+
+
+def test_413_by_the_counted_length(small: httpx.Client) -> None:
+    pieces = (bytes(1_000) for _ in range(100))
+    answer = small.post("/predict", content=pieces, headers=PNG)
+    problem(answer, 413, "body_too_large", limit=5_000)
+
+
+def test_413_has_a_limit_of_its_own_for_batches(small: httpx.Client) -> None:
+    problem(small.post("/predict", json={"image": "A" * 6_000}), 413, "body_too_large", limit=5_000)
+    assert small.post("/predict/batch", json={"images": ["A" * 6_000]}).status_code == 200
+    answer = small.post("/predict/batch", json={"images": ["A" * 30_000]})
+    problem(answer, 413, "body_too_large", limit=20_000)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/pdf", None])
+def test_415_for_a_request_of_another_type(client: httpx.Client, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    body = problem(client.post("/predict", content=NINE, headers=headers), 415, "unsupported_media_type")
+    assert "multipart/form-data" in body["detail"]
+
+
+def test_415_for_a_batch_as_raw_bytes(client: httpx.Client) -> None:
+    problem(client.post("/predict/batch", content=NINE, headers=PNG), 415, "unsupported_media_type")
+
+
+def test_415_for_a_file_of_another_format_whatever_it_is_called(client: httpx.Client) -> None:
+    answer = client.post("/predict", files={"file": ("digit.png", b"GIF97a no", "image/png")})
+    problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "limit"),
+    [
+        ("truncated-half.png", "unreadable_image", None),
+        ("bomb.png", "image_too_large", MAX_PIXELS),
+        ("three-pixels-high.png", "image_too_small", 4),
+        ("white.png", "no_ink", None),
+    ],
+)
+def test_422_for_a_picture_that_cant_be_read(
+    client: httpx.Client, name: str, code: str, limit: int | None
+) -> None:
+    data = (HOSTILE / name).read_bytes()
+    problem(client.post("/predict", content=data, headers=PNG), 422, code, limit=limit)
+
+
+def test_422_batch_too_large(small: httpx.Client) -> None:
+    for count in (4, 5, 9):
+        by_json = small.post("/predict/batch", json={"images": ["AAAA"] * count})
+        problem(by_json, 422, "batch_too_large", limit=3)
+        by_form = small.post("/predict/batch", files=[("files", ("a", b"x"))] * count)
+        problem(by_form, 422, "batch_too_large", limit=3)
+
+
+def test_422_empty_batch(client: httpx.Client) -> None:
+    problem(client.post("/predict/batch", json={"images": []}), 422, "empty_batch")
+
+
+def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from app.main import create_app  # noqa: PLC0415
+
+    app = create_app(Settings())
+
+    @app.get("/broken")
+    async def broken() -> None:
+        msg = "secret of the inside"
+        raise RuntimeError(msg)
+
+    with serving(Settings(), app) as client:
+        answer = client.get("/broken", headers={"X-Request-ID": "my-own-id"})
+    body = problem(answer, 500, "internal_error")
+    assert body["request_id"] == "my-own-id"
+    assert "secret" not in answer.text
+    assert "secret of the inside" in caplog.text
+
+
+def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(small: httpx.Client) -> None:
+    host, port = small.base_url.host, small.base_url.port
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
+    # uploads that never come hold the four places until their time is up
+    waiting = [socket.create_connection((host, port)) for _ in range(4)]
+    for one in waiting:
+        one.sendall(head)
+    refused: list[httpx.Response] = []
+
+    def full() -> bool:
+        answer = small.post("/predict", content=NINE, headers=PNG)
+        refused.append(answer)
+        return answer.status_code == 503
+
+    until(full)
+    problem(refused[-1], 503, "overloaded", limit=4)
+    assert refused[-1].headers["Retry-After"] == "1"
+    assert small.get("/health/ready").status_code == 200
+    assert small.get("/health/live").status_code == 200
+    for one in waiting:
+        one.close()
+    until(lambda: small.post("/predict", content=NINE, headers=PNG).status_code == 200)
+
+
+def test_503_for_a_batch_that_needs_more_places_than_are_free(small: httpx.Client) -> None:
+    host, port = small.base_url.host, small.base_url.port
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
+    batch = {"images": ["AAAA"] * 3}
+    with socket.create_connection((host, port)) as one, socket.create_connection((host, port)) as other:
+        one.sendall(head)
+        other.sendall(head)
+        until(lambda: small.post("/predict/batch", json=batch).status_code == 503)
+        problem(small.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
+    until(lambda: small.post("/predict/batch", json=batch).status_code == 200)
+
+
+def test_504_timeout() -> None:
+    large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
+    with serving(Settings(request_timeout=0.0001)) as client:
+        problem(client.post("/predict", content=large, headers=PNG), 504, "timeout")
+
+
+def test_a_refused_preflight_is_a_problem() -> None:
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    with serving(Settings(cors_origins=("https://good.example",))) as client:
+        problem(client.options("/predict", headers=preflight), 400, "malformed_request")
+        allowed = client.options("/predict", headers=preflight | {"Origin": "https://good.example"})
+        answer = client.post("/predict", content=NINE, headers=PNG | {"Origin": "https://good.example"})
+    assert allowed.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://good.example"
+
+
+def test_without_origins_no_page_of_another_site_may_read_answers(client: httpx.Client) -> None:
+    answer = client.post("/predict", content=NINE, headers=PNG | {"Origin": "https://any.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers

@@ -1,0 +1,63 @@
+"""What is around predictions: models, health, the OpenAPI document."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import httpx
+
+from tests.conftest import MODELS
+
+
+def test_models_are_listed_with_the_default_first(client: httpx.Client) -> None:
+    models = client.get("/models").json()["models"]
+    assert [model["name"] for model in models] == ["cnn", "linear", "mlp-1000", "mlp-128"]
+    assert [model["default"] for model in models] == [True, False, False, False]
+
+
+def test_a_model_is_described_by_its_very_file(client: httpx.Client) -> None:
+    model = client.get("/models/mlp-128").json()
+    onnx = (MODELS / "mlp-128" / "model.onnx").read_bytes()
+    assert model == {
+        "name": "mlp-128",
+        "version": "1.0.0",
+        "sha256": hashlib.sha256(onnx).hexdigest(),
+        "default": False,
+        "input": {"name": "image", "dtype": "uint8", "shape": ["batch", 28, 28]},
+        "output": [{"name": "probabilities", "dtype": "float32", "shape": ["batch", 10]}],
+        "metrics": json.loads((MODELS / "mlp-128" / "metrics.json").read_text()),
+        "limits": {
+            "max_body_bytes": 10485760,
+            "max_batch_body_bytes": 33554432,
+            "max_pixels": 40000000,
+            "min_side": 4,
+            "max_batch": 64,
+        },
+    }
+
+
+def test_it_is_live_and_ready(client: httpx.Client) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_the_openapi_document_tells_the_ways_and_the_refusals(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    predict = document["paths"]["/predict"]["post"]
+    assert predict["requestBody"]["content"].keys() == {
+        "multipart/form-data",
+        "image/*",
+        "application/octet-stream",
+        "application/json",
+    }
+    assert predict["responses"].keys() == {
+        "200", "400", "404", "408", "413", "415", "422", "503", "504", "default",
+    }  # fmt: skip
+    refusals = predict["responses"]["422"]
+    assert "`no_ink`" in refusals["description"]
+    assert refusals["content"].keys() == {"application/problem+json"}
+
+
+def test_the_document_can_be_read_as_a_page(client: httpx.Client) -> None:
+    assert client.get("/docs").status_code == 200

@@ -1,0 +1,69 @@
+"""Real things for the tests: the committed models, a real server on a real socket, MNIST where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.digits.catalogue import Catalogue
+from app.digits.classifier import Classifier
+from app.settings import Settings
+from tests.serving import serving
+from training import data
+from training.data import Labelled
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "models"
+GOLDEN = ROOT / "tests" / "data" / "golden"
+HOSTILE = ROOT / "tests" / "data" / "hostile"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DIGITS_{name.upper()}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return Catalogue.load(MODELS, default="cnn")
+
+
+@pytest.fixture(scope="session")
+def classifier(catalogue: Catalogue) -> Classifier:
+    return catalogue.get().classifier
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[httpx.Client]:
+    """A client of the service with default settings, over a real socket."""
+    with serving(Settings()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def mnist_file() -> Path:
+    shared = ROOT.parent / "shared" / "data" / "mnist" / "mnist.npz"
+    for file in (data.find(None), shared):
+        if file.exists():
+            return file
+    pytest.skip("MNIST is neither at DIGITS_MNIST nor in Keras' folder: python -m training fetch")
+
+
+@pytest.fixture(scope="session")
+def mnist_test(mnist_file: Path) -> Labelled:
+    return data.load_test(mnist_file)
+
+
+def golden_uploads() -> list[Path]:
+    return sorted(file for file in GOLDEN.iterdir() if not file.name.endswith(".canonical.png"))
+
+
+def hostile_files() -> dict[str, tuple[int, str | None]]:
+    """File name → the status and code that it must give."""
+    expected = json.loads((HOSTILE / "expected.json").read_text())
+    return {name: (answer["status"], answer["code"]) for name, answer in expected.items()}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.digits.catalogue import Catalogue
+from app.digits.classifier import Classifier
+from app.digits.contract import Metadata
+from app.digits.errors import InvalidModel, UnknownModel
+from tests.tiny import GOOD, tiny_model
+
+
+def keep(folder: Path, name: str, onnx: bytes | None = None, metrics: object = None) -> None:
+    (folder / name).mkdir()
+    (folder / name / "model.onnx").write_bytes(onnx or tiny_model(metadata=GOOD | {Metadata.NAME: name}))
+    if metrics is not None:
+        (folder / name / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    keep(tmp_path, "two")
+    (tmp_path / "notes").mkdir()
+    catalogue = Catalogue.load(tmp_path, default="two")
+    assert list(catalogue.models) == ["one", "two"]
+    assert catalogue.get().name == "two"
+    assert catalogue.get("one").name == "one"
+    assert catalogue.get().metrics is None
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    with pytest.raises(UnknownModel, match="no model 'three'; there are one"):
+        Catalogue.load(tmp_path, default="one").get("three")
+
+
+def test_a_default_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match="'one' is not in .* no model at all"):
+        Catalogue.load(tmp_path, default="one")
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    keep(tmp_path, "one", b"no model")
+    with pytest.raises(InvalidModel, match=r"one/model.onnx can't be served: onnxruntime can't load it"):
+        Catalogue.load(tmp_path, default="one")
+
+
+def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
+    keep(tmp_path, "one", tiny_model())
+    with pytest.raises(InvalidModel, match="names it 'tiny', its folder 'one'"):
+        Catalogue.load(tmp_path, default="one")
+
+
+def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
+    onnx = tiny_model(metadata=GOOD | {Metadata.NAME: "one"})
+    metrics = {"model": {"sha256": Classifier.load(onnx).sha256}, "test": {"accuracy": 0.5}}
+    keep(tmp_path, "one", onnx, metrics)
+    assert Catalogue.load(tmp_path, default="one").get().metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"), [({"model": {"sha256": "0"}}, "of another file"), ([], "damaged"), ({}, "damaged")]
+)
+def test_metrics_of_another_file_or_none_are_refused(tmp_path: Path, metrics: object, reason: str) -> None:
+    keep(tmp_path, "one", metrics=metrics)
+    with pytest.raises(InvalidModel, match=reason):
+        Catalogue.load(tmp_path, default="one")

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from app.digits.classifier import Classifier
+from app.digits.contract import Metadata
+from app.digits.errors import InvalidModel
+from tests.tiny import GOOD, tiny_model
+
+
+def tops(count: int) -> np.ndarray:
+    """A picture whose top row has that many bright pixels."""
+    picture = np.zeros((28, 28), np.uint8)
+    picture[0, :count] = 255
+    return picture
+
+
+def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
+    classifier = Classifier.load(tiny_model())
+    scores = classifier.classify(np.stack([tops(count) for count in range(1, 11)]))
+    assert scores.probabilities.shape == (10, 10)
+    assert scores.probabilities.dtype == np.float32
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert scores.digit_likelihood is None
+    assert (classifier.name, classifier.version) == ("tiny", "0.0.1")
+
+
+def test_a_digits_likelihood_is_passed_on_where_the_network_tells_it() -> None:
+    scores = Classifier.load(tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
+    assert scores.digit_likelihood is not None
+    np.testing.assert_array_equal(scores.digit_likelihood, np.float32([0.25, 0.25]))
+
+
+def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Classifier) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
+    together = classifier.classify(pictures).probabilities
+    with ThreadPoolExecutor(8) as pool:
+        alone = list(pool.map(lambda picture: classifier.classify(picture[None]).probabilities[0], pictures))
+    np.testing.assert_allclose(np.stack(alone), together, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("onnx", "reason"),
+    [
+        (b"", "can't load it as an ONNX model"),
+        (b"this is no model", "can't load it as an ONNX model"),
+        (tiny_model()[:-40], "can't load it as an ONNX model"),
+        (tiny_model(metadata={}), "lacks 'digits.contract_version'"),
+        (tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"}), "exported for version 0"),
+        (tiny_model(input_name="input"), "its inputs are {'input'"),
+        (tiny_model(input_type=TensorProto.FLOAT), r"tensor\(float\)"),
+        (tiny_model(side=32), r"'batch', 32, 32"),
+        (tiny_model(softmax=False), "do not sum to 1"),
+    ],
+    ids=["empty", "text", "truncated", "foreign", "older", "name", "dtype", "shape", "no-softmax"],
+)
+def test_a_file_that_breaks_the_contract_is_refused_with_the_reason(onnx: bytes, reason: str) -> None:
+    with pytest.raises(InvalidModel, match=reason):
+        Classifier.load(onnx)

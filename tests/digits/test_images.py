@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.digits import images
+from app.digits.errors import ImageError, ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
+from app.digits.images import Picture
+from tests.conftest import HOSTILE
+from tests.data.golden import encode
+from tests.data.strokes import ink
+
+NINE = 255 - ink(9, (60, 80), box=(17, 12, 26, 54), pen=6)
+
+
+def decoded(data: bytes) -> Picture:
+    return images.decode(images.identify(data))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_every_mode_of_png_gives_the_same_grey_picture(mode: str) -> None:
+    black_and_white = Image.fromarray(np.where(NINE < 128, 0, 255).astype(np.uint8))
+    picture = decoded(encode(black_and_white.convert(mode), "PNG"))
+    np.testing.assert_array_equal(picture.grey, np.asarray(black_and_white))
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    deep = NINE.astype(np.uint16) * 257
+    picture = decoded(encode(Image.fromarray(deep), "PNG"))
+    np.testing.assert_array_equal(picture.grey, NINE)
+
+
+def test_cmyk_keeps_its_polarity() -> None:
+    picture = decoded(encode(Image.fromarray(NINE).convert("RGB").convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(picture.grey.astype(int) - NINE).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = Image.fromarray(NINE)
+    turns = {1: None, **{number: Image.Transpose(_stored(number)) for number in range(2, 9)}}
+    turn = turns[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    picture = decoded(encode(stored, "PNG", exif=exif))
+    assert (picture.width, picture.height) == upright.size
+    np.testing.assert_array_equal(picture.grey, NINE)
+
+
+def _stored(orientation: int) -> int:
+    names = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE"]
+    return int(Image.Transpose[[*names, "ROTATE_270"][orientation - 2]])
+
+
+@pytest.mark.parametrize(("tone", "ground"), [(0, 255), (40, 255), (255, 0), (200, 0)])
+def test_ink_on_a_transparent_canvas_stands_out_from_its_ground(tone: int, ground: int) -> None:
+    alpha = 255 - NINE
+    drawing = np.dstack([np.full((*NINE.shape, 3), tone, np.uint8), alpha])
+    picture = decoded(encode(Image.fromarray(drawing), "PNG"))
+    assert picture.grey[0, 0] == ground
+    assert picture.grey[alpha == 255].mean() == tone
+
+
+def test_a_photo_with_clear_corners_keeps_its_own_paper() -> None:
+    alpha = np.full_like(NINE, 255)
+    alpha[:8, :8] = 0
+    paper = np.where(NINE > 128, 180, 30).astype(np.uint8)
+    picture = decoded(encode(Image.fromarray(np.dstack([paper, paper, paper, alpha])), "PNG"))
+    assert picture.grey[0, 0] == 180
+
+
+def test_what_is_hidden_by_full_transparency_is_not_read() -> None:
+    hidden = np.dstack([NINE, NINE, NINE, np.zeros_like(NINE)])
+    assert decoded(encode(Image.fromarray(hidden), "PNG")).grey.min() == 255
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None:
+    large = Image.new("L", (4000, 3000), 255)
+    large.paste(0, (1000, 600, 1200, 1400))
+    picture = decoded(encode(large.convert("RGB"), kind))
+    assert max(picture.grey.shape) == images.WORKING_SIDE
+    assert (picture.width, picture.height) == (4000, 3000)
+    rows, columns = np.nonzero(picture.grey < 128)
+    box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+    np.testing.assert_allclose(picture.in_original(box), (1000, 600, 200, 800), atol=8)
+
+
+def test_a_moved_file_name_changes_nothing_but_the_first_frame_counts() -> None:
+    frames = [Image.fromarray(NINE), Image.new("L", (60, 80), 0)]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.abs(decoded(data).grey.astype(int) - NINE).max() <= 2
+
+
+def test_pixels_are_counted_from_the_header_before_any_is_decoded() -> None:
+    with pytest.raises(ImageTooLarge, match=r"30000x30000 = 900000000 pixels, at most 40000000") as refused:
+        images.identify((HOSTILE / "bomb.png").read_bytes())
+    assert refused.value.limit == images.MAX_PIXELS
+
+
+def test_the_limits_are_exact() -> None:
+    four = encode(Image.new("L", (4, 4), 255), "PNG")
+    assert images.identify(four, max_pixels=16).pixels == 16
+    with pytest.raises(ImageTooLarge):
+        images.identify(four, max_pixels=15)
+    with pytest.raises(ImageTooSmall):
+        images.identify(encode(Image.new("L", (4, 3), 255), "PNG"))
+
+
+def test_an_allowed_format_that_breaks_off_is_unreadable_and_others_are_unsupported() -> None:
+    png = encode(Image.fromarray(NINE), "PNG")
+    with pytest.raises(UnreadableImage):
+        decoded(png[: len(png) // 2])
+    with pytest.raises(UnsupportedFormat):
+        decoded(encode(Image.fromarray(NINE), "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_a_file_cut_at_any_byte_raises_only_our_errors(kind: str) -> None:
+    data = encode(Image.fromarray(NINE[::2, ::2]).convert("RGB"), kind)
+    for length in range(len(data)):
+        try:
+            decoded(data[:length])
+        except ImageError as error:
+            assert error.code in {"unreadable_image", "unsupported_media_type", "image_too_small"}
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM"])
+)
+def test_arbitrary_bytes_raise_only_our_errors(tail: bytes, head: bytes) -> None:
+    with pytest.raises(ImageError):
+        decoded(head + tail)
+
+
+@given(st.data())
+def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
+    kind = chance.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF"]))
+    file = io.BytesIO()
+    Image.fromarray(NINE).convert("RGB").save(file, kind)
+    data = bytearray(file.getvalue())
+    for place in chance.draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=8)):
+        data[place] = chance.draw(st.integers(0, 255))
+    try:
+        picture = decoded(bytes(data))
+    except ImageError:
+        return
+    assert picture.grey.dtype == np.uint8
+    assert picture.grey.ndim == 2

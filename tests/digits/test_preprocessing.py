@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.digits import images
+from app.digits.classifier import Classifier
+from app.digits.contract import CONTRACT_VERSION, GreyPicture
+from app.digits.errors import NoInk
+from app.digits.preprocessing import STEPS, Canonical, canonical, is_canonical
+from tests.conftest import golden_uploads
+from tests.data.golden import CANONICAL, uploads
+from tests.data.strokes import ink
+from training.data import Labelled
+from training.evaluate import png, read
+
+ROUNDING = 2  # grey levels in which processors' vector units may differ; a changed step differs by more
+
+
+@pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
+def test_a_golden_upload_still_gives_its_canonical_picture(upload: Path) -> None:
+    found = read(upload.read_bytes()).picture
+    wanted = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
+    off = np.abs(found.astype(int) - wanted).max()
+    assert off <= ROUNDING, (
+        f"The canonical picture has changed. If that is meant, raise CONTRACT_VERSION ({CONTRACT_VERSION}), "
+        "train and export the models again, and run `python -m tests.data.golden`."
+    )
+
+
+@pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
+def test_the_default_model_reads_every_golden_upload(upload: Path, classifier: Classifier) -> None:
+    found = read(upload.read_bytes()).picture
+    assert classifier.classify(found[np.newaxis]).probabilities.argmax() == int(upload.name[0])
+
+
+def test_every_golden_upload_is_made_by_the_script_beside_it() -> None:
+    assert {name for name, _ in uploads()} == {file.name for file in golden_uploads()}
+
+
+@pytest.mark.mnist
+def test_mnist_is_a_fixed_point(mnist_test: Labelled) -> None:
+    unchanged = sum(np.array_equal(read(png(picture)).picture, picture) for picture in mnist_test.pictures)
+    assert unchanged >= 9_997
+
+
+@pytest.mark.mnist
+def test_mnist_in_black_on_white_is_the_same(mnist_test: Labelled) -> None:
+    for picture in mnist_test.pictures[:500]:
+        found = read(png(255 - picture))
+        np.testing.assert_array_equal(found.picture, picture)
+        assert found.polarity == "dark_on_light"
+
+
+@given(nps.arrays(np.uint8, nps.array_shapes(min_dims=2, max_dims=2, min_side=4, max_side=40)))
+def test_any_picture_is_brought_into_canonical_form_or_has_no_ink(grey: GreyPicture) -> None:
+    try:
+        found = canonical(grey)
+    except NoInk:
+        return
+    assert is_canonical(found.picture)
+    left, top, width, height = found.box
+    assert left >= 0
+    assert top >= 0
+    assert left + width <= grey.shape[1]
+    assert top + height <= grey.shape[0]
+
+
+@st.composite
+def drawings(draw: st.DrawFn) -> tuple[int, GreyPicture]:
+    """A digit, dark on light: anywhere, at any size, with any pen."""
+    digit, height = draw(st.integers(0, 9)), draw(st.integers(24, 200))
+    width = max(10, int(height * draw(st.floats(0.4, 0.8))))
+    room = (width + draw(st.integers(30, 200)), height + draw(st.integers(30, 200)))
+    x = draw(st.integers(15, room[0] - width - 15))
+    y = draw(st.integers(15, room[1] - height - 15))
+    pen = draw(st.integers(1, max(1, height // 6)))
+    return digit, 255 - ink(digit, room, box=(x, y, width, height), pen=pen)
+
+
+@given(drawings())
+def test_twice_is_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
+    once = canonical(drawing[1]).picture
+    again = read(png(once))
+    np.testing.assert_array_equal(again.picture, once)
+    np.testing.assert_array_equal(read(png(255 - once)).picture, once)
+
+
+@given(drawings())
+def test_polarity_changes_nothing_but_its_name(drawing: tuple[int, GreyPicture]) -> None:
+    dark, light = canonical(drawing[1]), canonical(255 - drawing[1])
+    assert (dark.polarity, light.polarity) == ("dark_on_light", "light_on_dark")
+    np.testing.assert_array_equal(dark.picture, light.picture)
+    assert dark.box == light.box
+
+
+@given(drawings(), st.integers(0, 60), st.integers(0, 60))
+def test_more_room_around_the_digit_changes_little(
+    drawing: tuple[int, GreyPicture], across: int, down: int
+) -> None:
+    roomy = cv2.copyMakeBorder(drawing[1], down, 0, across, 0, cv2.BORDER_CONSTANT, value=255)
+    off = canonical(roomy).picture.astype(int) - canonical(drawing[1]).picture
+    assert np.abs(off).mean() < 3
+
+
+def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint8]:
+    return 255 - ink(number, (side, side), box=(side * 0.35, side * 0.2, side * 0.3, side * 0.55), pen=pen)
+
+
+def same(one: Canonical, other: Canonical) -> bool:
+    return bool(np.abs(one.picture.astype(int) - other.picture).mean() < 4)
+
+
+def test_the_box_is_the_inks() -> None:
+    grey = np.full((100, 150), 255, np.uint8)
+    grey[20:70, 90:100] = 0
+    assert canonical(grey).box == (90, 20, 10, 50)
+
+
+def test_a_gradient_of_light_changes_little() -> None:
+    light = np.linspace(1, 0.45, 200)[None, :]
+    assert same(canonical((digit() * light).astype(np.uint8)), canonical(digit()))
+
+
+def test_a_frame_is_cut_off_and_the_box_stays_in_the_whole_pictures_pixels() -> None:
+    framed = digit()
+    cv2.rectangle(framed, (0, 0), (199, 199), 0, 8)
+    assert same(canonical(framed), canonical(digit()))
+    np.testing.assert_allclose(canonical(framed).box, canonical(digit()).box, atol=1)
+
+
+def test_a_dark_strip_along_the_border_is_no_ink() -> None:
+    shadowed = digit()
+    shadowed[:, 180:] = 70
+    assert same(canonical(shadowed), canonical(digit()))
+
+
+def test_specks_are_dropped_and_broken_strokes_are_joined() -> None:
+    broken = digit(5)
+    broken[95:99] = 255
+    broken[10:12, 10:12] = 0
+    assert canonical(broken).box == canonical(digit(5)).box
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_a_blank_picture_has_no_ink(level: int) -> None:
+    with pytest.raises(NoInk):
+        canonical(np.full((50, 60), level, np.uint8))
+
+
+@pytest.mark.parametrize("grain", [1, 3, 8, 20])
+def test_noise_is_no_ink(grain: float) -> None:
+    noise = np.random.default_rng(1).normal(150, grain, (120, 160))
+    with pytest.raises(NoInk):
+        canonical(np.clip(np.rint(noise), 0, 255).astype(np.uint8))
+
+
+def test_pale_ink_is_read_with_a_warning() -> None:
+    pale = canonical((230 + digit() * 0.1).astype(np.uint8))
+    assert pale.cautions == ("low_contrast",)
+    assert pale.picture.max() == 255
+
+
+def test_two_digits_give_the_larger_one_and_a_warning() -> None:
+    pair = np.hstack(
+        [np.full((200, 50), 255, np.uint8), digit(3), 255 - ink(1, (200, 200), box=(60, 60, 20, 60), pen=6)]
+    )
+    found = canonical(pair)
+    assert found.cautions == ("several_digits",)
+    assert 50 <= found.box[0] < 250
+
+
+def test_a_digit_cut_by_the_border_is_read_with_a_warning() -> None:
+    assert "touches_border" in canonical(digit()[60:]).cautions
+
+
+def test_a_tiny_digit_is_read_with_a_warning() -> None:
+    assert "tiny" in canonical(cv2.resize(digit(), (12, 12), interpolation=cv2.INTER_AREA)).cautions
+
+
+def test_hair_thin_strokes_come_out_as_bold_as_mnists() -> None:
+    thin, usual = canonical(digit(pen=1)).picture, canonical(digit(pen=12)).picture
+    assert 0.5 < thin.sum() / usual.sum() < 1.5
+
+
+def test_the_steps_can_be_read_aloud() -> None:
+    names = [step.__name__ for step in STEPS]
+    assert names == [
+        "unframed",
+        "dark_on_light",
+        "even_light",
+        "ink_on_black",
+        "main_ink",
+        "crop",
+        "even_stroke",
+        "fit",
+        "full_ink",
+        "centre",
+    ]
+    assert images.WORKING_SIDE >= 1000

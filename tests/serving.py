@@ -1,0 +1,97 @@
+"""A real uvicorn on a real socket: in a thread of this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from app.main import create_app
+from app.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60.0  # seconds: for a start on a machine that is busy; nothing is timed by it
+
+
+@contextmanager
+def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Client]:
+    """Serve from a thread until the block ends."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app or create_app(settings), lifespan="on", log_config=None, access_log=False, ws="none"
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive())
+        assert server.started, "the service did not start"
+        port = listening.getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class Process:
+    """`python -m app` as people run it."""
+
+    def __init__(self, **settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        names = {f"DIGITS_{name.upper()}": value for name, value in settings.items()}
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "app"],
+            cwd=ROOT,
+            env={**os.environ, "DIGITS_PORT": str(self.port), **names},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
+
+    def ready(self) -> int | None:
+        """Return what /health/ready answers, None where nobody listens."""
+        try:
+            return self.client.get("/health/ready").status_code
+        except httpx.TransportError:
+            return None
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end and return exit status and log."""
+        _, log = self.popen.communicate(timeout=PATIENCE)
+        return self.popen.returncode, log
+
+
+@contextmanager
+def process(**settings: str) -> Iterator[Process]:
+    """Run `python -m app`, ready to serve, until the block ends."""
+    running = Process(**settings)
+    try:
+        until(lambda: running.ready() == 200 or running.popen.poll() is not None)
+        yield running
+    finally:
+        running.popen.kill()
+        running.popen.communicate()
+        running.client.close()
+
+
+def until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+    """Wait until `condition()` is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

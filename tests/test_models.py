@@ -1,0 +1,75 @@
+"""The committed models: trained by the committed recipes, measured through the committed service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.digits.catalogue import Catalogue
+from app.digits.contract import Metadata
+from training import data, evaluate
+from training.data import Labelled
+from training.recipe import RECIPES, Recipe
+
+LARGEST = 5 * 1024 * 1024  # bytes: a file of the repository
+
+
+def metrics(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    found = catalogue.get(name).metrics
+    assert found is not None
+    return dict(found)
+
+
+def test_there_is_a_model_for_every_recipe(catalogue: Catalogue) -> None:
+    assert set(catalogue.models) == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_model_was_trained_by_the_recipe_as_it_stands(catalogue: Catalogue, name: str) -> None:
+    metadata = catalogue.get(name).classifier.metadata
+    assert Recipe.from_json(metadata[Metadata.RECIPE]) == RECIPES[name]
+    assert len(metadata[Metadata.COMMIT]) == 40, "trained by code that was not committed"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_models_accuracy_is_what_its_recipe_promises(catalogue: Catalogue, name: str) -> None:
+    test = metrics(catalogue, name)["test"]
+    assert RECIPES[name].target <= test["accuracy"] < 1
+    confusion = np.array(test["confusion"])
+    assert confusion.sum() == 10_000
+    assert np.trace(confusion) / 10_000 == test["accuracy"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_model_is_small_and_has_a_card(catalogue: Catalogue, name: str) -> None:
+    folder = Path("models") / name
+    assert metrics(catalogue, name)["model"]["bytes"] == (folder / "model.onnx").stat().st_size < LARGEST
+    card = (folder / "README.md").read_text()
+    assert f"{metrics(catalogue, name)['test']['accuracy']:.2%}" in card
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_model_was_trained_on_all_of_the_training_data(
+    catalogue: Catalogue, mnist_file: Path, name: str
+) -> None:
+    training, _ = data.load_training(mnist_file)
+    assert catalogue.get(name).classifier.metadata[Metadata.DATA_SHA256] == training.sha256
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_metrics_can_be_measured_again(catalogue: Catalogue, mnist_test: Labelled, name: str) -> None:
+    seen = np.stack([evaluate.read(evaluate.png(picture)).picture for picture in mnist_test.pictures[:2_000]])
+    found = evaluate.probabilities(catalogue.get(name).classifier, seen)
+    score = evaluate.score(found, mnist_test.digits[:2_000])
+    assert score.accuracy == pytest.approx(metrics(catalogue, name)["test"]["accuracy"], abs=0.03)
+
+
+def test_metrics_are_of_the_whole_test_set() -> None:
+    for file in Path("models").glob("*/metrics.json"):
+        assert json.loads(file.read_text())["data"]["pictures"] == 10_000

@@ -1,0 +1,153 @@
+"""`python -m app` as a process: start, log, drain, end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.digits.contract import Metadata
+from tests.conftest import GOLDEN, MODELS
+from tests.serving import Process, process, until
+from tests.tiny import GOOD, tiny_model
+
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+
+
+def test_it_serves_and_ends_with_0_on_sigterm() -> None:
+    with process() as running:
+        answer = running.client.post("/predict", content=THREE, headers=PNG)
+        running.popen.send_signal(signal.SIGTERM)
+        status, log = running.end()
+    assert answer.json()["digit"] == 3
+    assert "Server" not in answer.headers
+    assert status == 0
+    assert "Traceback" not in log
+
+
+def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
+    with process() as running:
+        headers = PNG | {"X-Request-ID": "order-66"}
+        running.client.post("/predict", content=THREE, headers=headers)
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    (mine,) = [line for line in lines if line.get("request_id") == "order-66"]
+    assert (mine["method"], mine["path"], mine["status"]) == ("POST", "/predict", 200)
+    assert mine["duration_ms"] > 0
+
+
+def test_text_logs_are_for_people() -> None:
+    with process(log_format="text") as running:
+        running.client.get("/models")
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    assert any("app.access: request method=GET path=/models status=200" in line for line in log.splitlines())
+
+
+def test_while_draining_it_is_not_ready_but_serves() -> None:
+    with process(drain_delay="2") as running:
+        running.popen.send_signal(signal.SIGTERM)
+        until(lambda: running.ready() == 503)
+        refusal = running.client.get("/health/ready")
+        assert refusal.json()["code"] == "not_ready"
+        assert "Retry-After" in refusal.headers
+        assert running.client.get("/health/live").status_code == 200
+        assert running.client.post("/predict", content=THREE, headers=PNG).status_code == 200
+        status, _ = running.end()
+    assert status == 0
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with process(drain_delay="3600", graceful_timeout="3600") as running:
+        running.popen.send_signal(signal.SIGTERM)
+        until(lambda: running.ready() == 503)
+        running.popen.send_signal(signal.SIGTERM)
+        status, _ = running.end()
+    assert status == 0
+
+
+def test_a_request_in_flight_is_answered_before_the_end() -> None:
+    answers: list[httpx.Response] = []
+    halfway = threading.Event()
+
+    with process() as running:
+
+        def pieces() -> object:
+            yield THREE[:100]
+            halfway.set()
+            until(lambda: running.ready() is None)  # nobody new is let in any more
+            yield THREE[100:]
+
+        def send() -> None:
+            with httpx.Client(base_url=running.client.base_url, timeout=30) as own:
+                answers.append(own.post("/predict", content=pieces(), headers=PNG))  # type: ignore[arg-type]
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        halfway.wait()
+        running.popen.send_signal(signal.SIGTERM)
+        sender.join()
+        status, _ = running.end()
+    assert answers[0].json()["digit"] == 3
+    assert status == 0
+
+
+def test_several_workers_serve_and_end_with_0() -> None:
+    with process(workers="2") as running:
+        assert running.client.post("/predict", content=THREE, headers=PNG).json()["digit"] == 3
+        running.popen.send_signal(signal.SIGTERM)
+        status, _ = running.end()
+    assert status == 0
+
+
+def refused(**settings: str) -> str:
+    """Return the one line that a start with these settings ends with."""
+    running = Process(**settings)
+    status, log = running.end()
+    running.client.close()
+    assert status == 2
+    (line,) = log.splitlines()
+    return line
+
+
+def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
+    assert refused(workers="many").startswith("digits can't start: DIGITS_WORKERS=many: ")
+
+
+def test_a_default_model_that_is_not_there_stops_the_start_with_one_line() -> None:
+    assert "'nothing' is not in" in refused(default_model="nothing")
+
+
+def test_a_damaged_model_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "linear", tmp_path / "linear")
+    file = tmp_path / "linear" / "model.onnx"
+    file.write_bytes(file.read_bytes()[:1000])
+    line = refused(models_dir=str(tmp_path), default_model="linear")
+    assert "linear/model.onnx can't be served: onnxruntime can't load it" in line
+
+
+def test_a_model_of_another_contract_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    older = tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"})
+    (tmp_path / "tiny" / "model.onnx").write_bytes(older)
+    line = refused(models_dir=str(tmp_path), default_model="tiny")
+    assert "exported for version 0 of the contract" in line
+
+
+@pytest.mark.parametrize("given", ["x" * 129, "tab\there", "ümlaut"])
+def test_a_request_id_that_is_too_long_or_not_printable_is_replaced(client: httpx.Client, given: str) -> None:
+    answer = client.get("/health/live", headers={"X-Request-ID": given.encode()})  # type: ignore[dict-item]
+    assert len(answer.headers["X-Request-ID"]) == 32
+
+
+@pytest.mark.parametrize("given", ["x", "x" * 128, "a b:c/d"])
+def test_a_callers_request_id_is_kept(client: httpx.Client, given: str) -> None:
+    assert client.get("/health/live", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given

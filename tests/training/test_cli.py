@@ -1,0 +1,114 @@
+"""`python -m training` as people type it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import GOLDEN, HOSTILE, ROOT
+
+PHOTO = str(GOLDEN / "7-photo.jpg")
+
+
+def workshop(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def told(*words: str, **environment: str) -> str:
+    """Return the line that a command fails with; TensorFlow may have written of itself before."""
+    done = workshop(*words, **environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.rstrip().splitlines()[-1]
+
+
+def width(picture: Path) -> int:
+    with Image.open(picture) as image:
+        return image.width
+
+
+def test_help_names_every_command() -> None:
+    help_text = workshop("--help").stdout
+    for command in ("fetch", "train", "export", "evaluate", "compare", "predict", "plot"):
+        assert f" {command} " in help_text
+
+
+def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
+    done = workshop("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
+    assert done.returncode == 0
+    row = next(line for line in done.stdout.splitlines() if "7-photo" in line)
+    assert row.split("│")[2].strip() == "7"
+    assert width(tmp_path / "seen.png") > 1000
+
+
+def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
+    done = workshop("predict", str(HOSTILE / "white.png"), PHOTO)
+    assert done.returncode == 1
+    assert "Nothing is written" in done.stdout
+    assert "7-photo" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train", "vgg"], "There is no network 'vgg'"),
+        (["export", "vgg"], "There is no network 'vgg'"),
+        (["evaluate", "vgg"], "There is no models/vgg/model.onnx"),
+        (["predict", PHOTO, "--model", "vgg"], "There is no models/vgg/model.onnx"),
+        (["plot", "curves", "cnn", "--run", "nowhere"], "There is no run in nowhere"),
+        (["plot", "confusion", "vgg"], "There is no models/vgg/metrics.json"),
+        (["compare", "--models", "tests"], "Nothing below tests has been evaluated"),
+        (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
+        (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
+    ],
+)
+def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
+    assert told(*words).startswith(line)
+
+
+def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
+    line = told(
+        "fetch", KERAS_HOME=str(tmp_path), DIGITS_MNIST="", https_proxy="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9"
+    )  # fmt: skip
+    assert "MNIST could not be downloaded" in line
+    assert "--data FILE or DIGITS_MNIST" in line
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path) -> None:
+    environment = {"DIGITS_MNIST": str(mnist_file)}
+
+    def step(*words: str) -> subprocess.CompletedProcess[str]:
+        return workshop(*words, cwd=tmp_path, **environment)
+
+    for words in (["train", "linear", "--epochs", "2"], ["export", "linear"]):
+        done = step(*words)
+        assert done.returncode == 0, done.stderr
+    evaluated = step("evaluate", "linear")
+    assert "accuracy" in evaluated.stdout
+    assert (tmp_path / "models" / "linear" / "metrics.json").exists()
+    for words in (
+        ["plot", "samples"],
+        ["plot", "curves", "linear"],
+        ["plot", "confusion", "linear"],
+        ["plot", "predictions", "linear"],
+        ["plot", "uploads", PHOTO, "--model", "linear"],
+    ):
+        assert step(*words).returncode == 0
+        assert width(tmp_path / f"{words[1]}.png") > 200
+    again = step("train", "linear", "--epochs", "2")
+    assert again.returncode == 1
+    assert "--fresh" in again.stderr

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.digits.contract import Metadata
+from tests.data.strokes import ink
+from tests.tiny import GOOD, tiny_model
+from training import compare, evaluate
+from training.data import Labelled
+from training.errors import WorkshopError
+from training.recipe import recipe_named
+
+TEST = Labelled(
+    np.stack([255 - ink(row % 10, (60, 60), box=(18, 8, 24, 44), pen=5) for row in range(20)]),
+    np.arange(20, dtype=np.uint8) % 10,
+)
+
+
+def model_folder(folder: Path, *, name: str = "tiny", target: float = 0.0) -> Path:
+    recipe = dataclasses.replace(recipe_named("linear"), name=name, target=target)
+    facts = {Metadata.NAME: name, Metadata.PARAMETERS: "7850", Metadata.MULTIPLY_ADDS: "7840"}
+    (folder / name).mkdir()
+    onnx = tiny_model(metadata=GOOD | facts | {Metadata.RECIPE: recipe.to_json()})
+    (folder / name / "model.onnx").write_bytes(onnx)
+    return folder / name
+
+
+def test_a_score_is_as_computed_by_hand() -> None:
+    found = np.full((4, 10), 0.05, np.float32)
+    found[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
+    score = evaluate.score(found, np.uint8([0, 1, 1, 1]))
+    assert score.accuracy == 0.75
+    assert score.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
+    assert (score.precision[0], score.recall[0]) == (0.5, 1.0)
+    assert (score.precision[1], score.recall[1]) == (1.0, pytest.approx(2 / 3))
+    assert score.f1[1] == pytest.approx(0.8)
+    assert score.confusion[1, 0] == 1
+    assert score.to_dict()["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 10)
+
+
+def test_a_certain_error_costs_much_but_not_infinitely() -> None:
+    found = np.eye(10, dtype=np.float32)[[3]]
+    assert evaluate.score(found, np.uint8([4])).loss == pytest.approx(-np.log(1e-7))
+
+
+def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path)
+    score = evaluate.evaluate(folder, TEST)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] == score.accuracy
+    assert metrics["data"] == {"name": "MNIST test", "pictures": 20, "sha256": TEST.sha256}
+    assert metrics["model"]["bytes"] == (folder / "model.onnx").stat().st_size
+    assert np.sum(metrics["test"]["confusion"]) == 20
+    assert min(metrics["microseconds"].values()) > 0
+
+
+def test_pictures_go_the_services_way() -> None:
+    """Dark on light and off centre, as sent: the canonical picture is what the network sees."""
+    found = evaluate.read(evaluate.png(TEST.pictures[3]))
+    assert found.polarity == "dark_on_light"
+    assert found.picture.shape == (28, 28)
+
+
+def test_below_its_recipes_target_a_model_fails_but_its_metrics_are_kept(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, target=0.99)
+    with pytest.raises(WorkshopError, match="its recipe promises 99.00%"):
+        evaluate.evaluate(folder, TEST)
+    assert (folder / "metrics.json").exists()
+
+
+def test_100_percent_is_not_believed(tmp_path: Path) -> None:
+    always = Labelled(TEST.pictures[:1], np.uint8([0]))
+    folder = model_folder(tmp_path)
+    predicted = evaluate.probabilities(
+        evaluate.Classifier.load((folder / "model.onnx").read_bytes()),
+        np.stack([evaluate.read(evaluate.png(always.pictures[0])).picture]),
+    ).argmax()
+    with pytest.raises(WorkshopError, match="can't be: the evaluation is broken"):
+        evaluate.evaluate(folder, Labelled(always.pictures, np.uint8([predicted])))
+
+
+def test_a_model_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(WorkshopError, match="training export nothing"):
+        evaluate.evaluate(tmp_path / "nothing", TEST)
+
+
+def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        evaluate.evaluate(model_folder(tmp_path, name=name), TEST)
+    file = tmp_path / "one" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["test"]["accuracy"] = 0.999
+    file.write_text(json.dumps(metrics))
+    assert [row[0] for row in compare.rows(tmp_path)] == ["`two`", "`one`"]
+    assert compare.rows(tmp_path)[1][4] == "99.90%"
+    assert compare.markdown(tmp_path).count("\n") == 3
+
+
+def test_nothing_to_compare_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(WorkshopError, match="training evaluate NAME"):
+        compare.rows(tmp_path)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from training.errors import WorkshopError
+from training.recipe import RECIPES, Recipe, recipe_named
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_a_recipe_survives_its_way_through_the_models_metadata(recipe: Recipe) -> None:
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_recipes_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe_named("cnn").epochs = 1  # type: ignore[misc]
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(WorkshopError, match="'vgg'; there are linear, mlp-128, mlp-1000, cnn"):
+        recipe_named("vgg")

@@ -1,0 +1,195 @@
+"""Real training and export, on digits that are drawn here: MNIST is not needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from app.digits.classifier import Classifier
+from app.digits.contract import CONTRACT_VERSION, Metadata
+from app.digits.preprocessing import canonical
+from tests.data.strokes import ink
+from training.data import Labelled
+from training.errors import ExportError, RunError
+from training.recipe import RECIPES, Augmentation, Recipe, recipe_named
+from training.runs import History, Run
+
+keras = pytest.importorskip("keras", reason="needs the training extra")
+
+from training import export as exporting  # noqa: E402
+from training.networks import NETWORKS  # noqa: E402
+from training.train import Pictures, train  # noqa: E402
+
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # TensorFlow's and tf2onnx' own
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+QUICK = Recipe(
+    name="mlp-128",
+    network="mlp_128",
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.01,
+    schedule="cosine",
+    augmentation=Augmentation(),
+    target=0.9,
+)
+
+
+def drawn(count: int, *, seed: int) -> Labelled:
+    """Digits in many hands: sizes, slants and pens."""
+    rng = np.random.default_rng(seed)
+    digits = rng.integers(0, 10, count).astype(np.uint8)
+    pictures = [
+        canonical(
+            ink(
+                digit,
+                (120, 120),
+                box=(35 + rng.uniform(-8, 8), 20, rng.uniform(35, 60), rng.uniform(60, 85)),
+                pen=int(rng.integers(5, 14)),
+                slant=rng.uniform(-0.2, 0.3),
+            )
+        ).picture
+        for digit in digits
+    ]
+    return Labelled(np.stack(pictures), digits)
+
+
+TRAINING, VALIDATION = drawn(600, seed=1), drawn(200, seed=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tmp_path_factory.mktemp("runs") / "quick")
+    train(QUICK, TRAINING, VALIDATION, run=run)
+    return run
+
+
+def test_a_run_learns_and_keeps_model_history_and_origin(trained: Run) -> None:
+    history = trained.history()
+    assert {metric: len(values) for metric, values in history.items()} == {
+        "accuracy": 3, "loss": 3, "val_accuracy": 3, "val_loss": 3,
+    }  # fmt: skip
+    assert history["val_accuracy"][-1] > 0.9
+    assert trained.origin().recipe == QUICK
+    assert trained.origin().data_sha256 == TRAINING.sha256
+    assert trained.model.exists()
+    assert list(trained.tensorboard.rglob("events*"))
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(trained: Run, tmp_path: Path) -> None:
+    class FullDisk(Run):
+        def keep_history(self, history: History) -> None:
+            if len(history["loss"]) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().keep_history(history)
+
+    run = Run(tmp_path / "broken")
+    with pytest.raises(OSError, match="No space left"):
+        train(QUICK, TRAINING, VALIDATION, run=FullDisk(run.folder))
+    assert not run.model.exists()
+    assert len(run.history()["loss"]) == 1
+    train(QUICK, TRAINING, VALIDATION, run=run, resume=True)
+    for metric, values in trained.history().items():
+        np.testing.assert_allclose(run.history()[metric], values, rtol=1e-3)
+    unbroken, resumed = (keras.models.load_model(one.model).get_weights() for one in (trained, run))
+    for one, other in zip(unbroken, resumed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_a_run_is_never_overwritten_unasked(trained: Run) -> None:
+    with pytest.raises(RunError, match="holds a finished run. --fresh discards it"):
+        train(QUICK, TRAINING, VALIDATION, run=trained)
+
+
+def test_a_run_is_resumed_only_with_its_own_recipe_and_data(trained: Run, tmp_path: Path) -> None:
+    longer = dataclasses.replace(QUICK, epochs=4)
+    with pytest.raises(RunError, match="another recipe"):
+        train(longer, TRAINING, VALIDATION, run=trained, resume=True)
+    with pytest.raises(RunError, match="other pictures"):
+        train(QUICK, TRAINING[:100], VALIDATION, run=trained, resume=True)
+    with pytest.raises(RunError, match="no run in"):
+        train(QUICK, TRAINING, VALIDATION, run=Run(tmp_path / "none"), resume=True)
+
+
+def test_every_epoch_has_every_picture_once_in_another_order() -> None:
+    recipe = dataclasses.replace(QUICK, augmentation=None, batch_size=64)
+    pictures = Pictures(TRAINING, recipe)
+
+    def epoch() -> np.ndarray:
+        return np.concatenate([pictures[batch][0] for batch in range(len(pictures))]).reshape(
+            len(TRAINING), -1
+        )
+
+    first = epoch()
+    np.testing.assert_array_equal(first, epoch())
+    pictures.on_epoch_end()
+    second = epoch()
+    assert (first != second).any()
+    np.testing.assert_array_equal(np.sort(first.sum(axis=1)), np.sort(second.sum(axis=1)))
+
+
+def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run, tmp_path: Path) -> None:
+    file = exporting.export(trained, models=tmp_path)
+    assert file == tmp_path / "mlp-128" / "model.onnx"
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+    classifier = Classifier.load(file.read_bytes())
+    assert (
+        classifier.classify(VALIDATION.pictures).probabilities.argmax(axis=1) == VALIDATION.digits
+    ).mean() > 0.9
+    assert classifier.metadata == {
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        Metadata.NAME: "mlp-128",
+        Metadata.VERSION: "1.0.0",
+        Metadata.RECIPE: QUICK.to_json(),
+        Metadata.DATA_SHA256: TRAINING.sha256,
+        Metadata.COMMIT: trained.origin().commit,
+        Metadata.PARAMETERS: "101770",
+        Metadata.MULTIPLY_ADDS: str(784 * 128 + 128 * 10),
+    }
+    assert [draft for draft in tmp_path.rglob("*") if "draft" in draft.name] == []
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path: Path, trained: Run) -> None:
+    run = Run(tmp_path / "half")
+    run.start(trained.origin())
+    with pytest.raises(ExportError, match="has not ended.*--resume"):
+        exporting.export(run, models=tmp_path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_keeps_the_contract_and_equals_keras_in_onnx(name: str) -> None:
+    model = NETWORKS[name]()
+    origin = exporting.Origin(recipe=recipe_named("cnn"), data_sha256="0", commit="0")
+    exporting.prove_equal(model, exporting.convert(model, origin))
+
+
+def test_a_file_that_differs_from_keras_is_refused(trained: Run) -> None:
+    origin = trained.origin()
+    other = exporting.convert(NETWORKS["mlp_128"](), origin)
+    with pytest.raises(ExportError, match="At batch size 1 ONNX differs from Keras by"):
+        exporting.prove_equal(keras.models.load_model(trained.model), other)
+
+
+def test_multiply_adds_of_a_convolution_are_counted_by_hand() -> None:
+    image = keras.Input((28, 28), dtype="uint8")
+    x = keras.layers.Reshape((28, 28, 1))(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)  # 14 x 14 x 4, each of 3 x 3 x 1
+    x = keras.layers.DepthwiseConv2D(14)(x)  # 4, each of 14 x 14
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
+    file = exporting.convert(model, exporting.Origin(recipe=QUICK, data_sha256="0", commit="0"))
+    counted = Classifier.load(file).metadata[Metadata.MULTIPLY_ADDS]
+    assert int(counted) == 14 * 14 * 4 * 9 + 4 * 14 * 14 + 4 * 10
+
+
+def test_there_is_a_network_for_every_recipe() -> None:
+    assert {recipe.network for recipe in RECIPES.values()} <= NETWORKS.keys()
+    assert json.loads(QUICK.to_json())["network"] in NETWORKS
