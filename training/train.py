@@ -49,7 +49,7 @@ def train(
     pictures.epoch = done
     model.fit(
         pictures,
-        shuffle=False,  # `Pictures` does it, by seed and epoch; Keras would by a state that no checkpoint keeps
+        shuffle=False,  # `Pictures` shuffles; Keras would by a state that no checkpoint keeps
         validation_data=(validation.pictures, validation.digits),
         validation_batch_size=1000,
         initial_epoch=done,
