@@ -56,7 +56,8 @@ def test_the_tests_above_can_fail(name: str) -> None:
 
 
 def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported() -> None:
-    script = "import sys, os, app\nassert 'onnxruntime' not in sys.modules\nprint(os.environ['ORT_DISABLE_TELEMETRY'])"
+    script = "import sys, os, app; assert 'onnxruntime' not in sys.modules"
+    script += "; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert loaded(script) == {"1"}
 
 

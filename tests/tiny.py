@@ -23,6 +23,7 @@ def tiny_model(
     likelihood: float | None = None,
     input_name: str = "image",
     input_type: int = TensorProto.UINT8,
+    output_name: str = "probabilities",
     side: int = 28,
     softmax: bool = True,
 ) -> bytes:
@@ -34,11 +35,11 @@ def tiny_model(
         helper.make_node("Cast", [input_name], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["real"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["sums"]),
-        helper.make_node("Add", ["sums", "bias"], ["scores" if softmax else "probabilities"]),
+        helper.make_node("Add", ["sums", "bias"], ["sums_and_bias" if softmax else output_name]),
     ]
     if softmax:
-        nodes.append(helper.make_node("Softmax", ["scores"], ["probabilities"]))
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ("batch", 10))]
+        nodes.append(helper.make_node("Softmax", ["sums_and_bias"], [output_name]))
+    outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ("batch", 10))]
     initializers = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")]
     if likelihood is not None:
         nodes += [
@@ -47,8 +48,8 @@ def tiny_model(
             helper.make_node("Add", ["nothing", "likelihood"], ["digit_likelihood"]),
         ]
         initializers += [
-            numpy_helper.from_array(np.float32(0), "zero"),
-            numpy_helper.from_array(np.float32(likelihood), "likelihood"),
+            numpy_helper.from_array(np.array(0, np.float32), "zero"),
+            numpy_helper.from_array(np.array(likelihood, np.float32), "likelihood"),
         ]
         outputs.append(helper.make_tensor_value_info("digit_likelihood", TensorProto.FLOAT, ("batch",)))
     image = helper.make_tensor_value_info(input_name, input_type, ("batch", side, side))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -138,15 +139,16 @@ def predict(
     """Read the digits in your own pictures, as the service would."""
     classifier = _classifier(models, model)
     seen = []
-    table = Table("picture", "digit", *map(str, range(CLASSES)))
+    table = Table("picture", "digit", "sure", *map(str, range(CLASSES)), box=SIMPLE, padding=(0, 1, 0, 0))
     for file in files:
         try:
             seen.append(_seen(file, classifier))
         except DigitsError as error:
-            table.add_row(str(file), f"[red]{error.detail}")
+            console.print(f"[red]{file}: {error.detail}", soft_wrap=True)
             continue
         found = seen[-1].probabilities
-        table.add_row(str(file), f"[bold]{found.argmax()}", *(f"{probability:.3f}" for probability in found))
+        percents = ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
+        table.add_row(file.name, f"[bold]{found.argmax()}", f"{found.max():.1%}", *percents)
     console.print(table)
     if out and seen:
         plots.save(plots.side_by_side(seen), out)

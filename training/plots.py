@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from app.digits.contract import CLASSES, CanonicalPicture, GreyPicture, Probabilities
@@ -53,18 +53,21 @@ def samples(labelled: Labelled, *, each: int = 12) -> Figure:
 
 
 def curves(history: History, *, title: str) -> Figure:
-    """Draw accuracy and loss by epoch, on the training pictures and on the validation pictures."""
+    """Draw error and loss by epoch, on the training pictures and on the validation pictures."""
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
-    for axis, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        epochs = range(1, len(history[metric]) + 1)
-        axis.plot(epochs, history[metric], color=PALE, label="training")
-        axis.plot(epochs, history[f"val_{metric}"], color=INK, label="validation")
-        axis.set(xlabel="epoch", ylabel=metric)
+    error, loss = figure.subplots(1, 2)
+    for part, prefix, colour in (("training", "", PALE), ("validation", "val_", INK)):
+        epochs = range(1, len(history["loss"]) + 1)
+        error.plot(epochs, [1 - share for share in history[f"{prefix}accuracy"]], color=colour, label=part)
+        loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
+    error.yaxis.set_major_formatter(PercentFormatter(1))
+    for axis, metric in ((error, "error"), (loss, "loss")):
+        axis.set(xlabel="epoch", ylabel=metric, yscale="log")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.3)
+        axis.grid(which="both", alpha=0.25)
         _no_frame(axis)
-    axis.legend(frameon=False)
+    loss.legend(frameon=False)
     return figure
 
 
@@ -91,16 +94,17 @@ def confusion(metrics: Mapping[str, Any]) -> Figure:
 
 
 def predictions(labelled: Labelled, found: Probabilities, *, title: str, columns: int = 12) -> Figure:
-    """Draw pictures with their predicted digits: the surest errors first, in red with the true digit."""
+    """Draw pictures with what was read: the surest errors first, in red; then the least sure of the right."""
     predicted = found.argmax(axis=1)
     wrong = predicted != labelled.digits
-    order = np.lexsort((-found.max(axis=1), ~wrong))[: columns * 6]
+    sure = found.max(axis=1)
+    order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: columns * 6]
     figure = Figure((columns * 0.85, 6 * 1.05 + 0.6), layout="constrained")
-    figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures, the surest first")
+    figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures")
     for axis, row in zip(figure.subplots(6, columns).flat, order, strict=True):
         _picture(axis, labelled.pictures[row])
-        said, sure, true = predicted[row], found[row].max(), labelled.digits[row]
-        text = f"{said}, is {true}\n{sure:.0%}" if wrong[row] else f"{said}\n{sure:.0%}"
+        said, true = predicted[row], labelled.digits[row]
+        text = f"{said}, is {true}\n{sure[row]:.0%}" if wrong[row] else f"{said}\n{sure[row]:.0%}"
         axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
     return figure
 

@@ -5,12 +5,15 @@ Starlette's own parser makes a temporary file of every part, and writes to it in
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.api.problems import MalformedRequest
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MAX_OTHERS: Final = 16  # parts that are not asked for: browsers' forms have a few, which are ignored
 
@@ -52,7 +55,7 @@ class _Form:
         self._value = b""
         self._name: bytes | None = None
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._header_field,

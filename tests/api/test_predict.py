@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -76,10 +77,10 @@ def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -
 
 
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
-def test_every_golden_upload_is_read_over_http(client: httpx.Client, upload: object) -> None:
-    answer = sent(client, "multipart", upload.read_bytes())  # type: ignore[attr-defined]
+def test_every_golden_upload_is_read_over_http(client: httpx.Client, upload: Path) -> None:
+    answer = sent(client, "multipart", upload.read_bytes())
     assert answer.status_code == 200
-    assert answer.json()["digit"] == int(upload.name[0])  # type: ignore[attr-defined]
+    assert answer.json()["digit"] == int(upload.name[0])
 
 
 def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
@@ -199,9 +200,9 @@ def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
 
 @pytest.mark.parametrize(("likelihood", "is_digit"), [(0.9, True), (0.1, False)])
 def test_a_network_that_tells_digits_from_others_is_believed(
-    tmp_path_factory: pytest.TempPathFactory, likelihood: float, is_digit: bool
+    tmp_path: Path, likelihood: float, is_digit: object
 ) -> None:
-    folder = tmp_path_factory.mktemp("models")
+    folder = tmp_path
     (folder / "tiny").mkdir()
     (folder / "tiny" / "model.onnx").write_bytes(tiny_model(likelihood=likelihood))
     with serving(Settings(models_dir=folder, default_model="tiny")) as client:

@@ -75,6 +75,17 @@ def test_400_malformed_request(client: httpx.Client, body: bytes, headers: dict[
     problem(client.post("/predict", content=body, headers=headers), 400, "malformed_request")
 
 
+def test_400_for_a_form_of_many_other_fields(client: httpx.Client) -> None:
+    fields = {f"field{number}": "x" for number in range(100)}
+    answer = client.post("/predict", data=fields, files={"file": NINE})
+    assert "more than 16 parts" in problem(answer, 400, "malformed_request")["detail"]
+
+
+def test_other_fields_of_a_form_are_ignored(client: httpx.Client) -> None:
+    answer = client.post("/predict", data={"a": "b", "c": "d"}, files={"file": NINE})
+    assert answer.json()["digit"] == 9
+
+
 def test_400_for_two_pictures_names_the_other_route(client: httpx.Client) -> None:
     for count in (2, 3, 50):
         files = [("file", ("a", NINE))] * count
@@ -239,6 +250,16 @@ def test_503_for_a_batch_that_needs_more_places_than_are_free(small: httpx.Clien
         until(lambda: small.post("/predict/batch", json=batch).status_code == 503)
         problem(small.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
     until(lambda: small.post("/predict/batch", json=batch).status_code == 200)
+
+
+def test_a_client_that_hangs_up_frees_its_place(
+    small: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
+    caplog.set_level("INFO", "app.access")
+    with socket.create_connection((small.base_url.host, small.base_url.port)) as raw:
+        raw.sendall(head)
+    until(lambda: any(getattr(record, "status", None) == 499 for record in caplog.records))
 
 
 def test_504_timeout() -> None:

@@ -9,7 +9,7 @@ Run it after CONTRACT_VERSION has been raised, look at what changed, and commit 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -149,7 +149,7 @@ def _on_clear(drawn: Grey, *, tone: int) -> Image.Image:
 
 
 # EXIF orientation → how a picture has to be stored so that a viewer turns it upright.
-_STORED: Final[dict[int, Callable[[Grey], Grey] | Image.Transpose]] = {
+_STORED: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

@@ -32,12 +32,12 @@ def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> N
 
 def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
     keep(tmp_path, "one")
-    with pytest.raises(UnknownModel, match="no model 'three'; there are one"):
+    with pytest.raises(UnknownModel, match=r"no model 'three'; there are one"):
         Catalogue.load(tmp_path, default="one").get("three")
 
 
 def test_a_default_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match="'one' is not in .* no model at all"):
+    with pytest.raises(InvalidModel, match=r"'one' is not in .* no model at all"):
         Catalogue.load(tmp_path, default="one")
 
 
@@ -47,9 +47,15 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         Catalogue.load(tmp_path, default="one")
 
 
+def test_a_file_that_cant_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one" / "model.onnx").mkdir(parents=True)
+    with pytest.raises(InvalidModel, match=r"one/model.onnx can't be read: Is a directory"):
+        Catalogue.load(tmp_path, default="one")
+
+
 def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, "one", tiny_model())
-    with pytest.raises(InvalidModel, match="names it 'tiny', its folder 'one'"):
+    with pytest.raises(InvalidModel, match=r"names it 'tiny', its folder 'one'"):
         Catalogue.load(tmp_path, default="one")
 
 

@@ -32,7 +32,7 @@ def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
 def test_a_digits_likelihood_is_passed_on_where_the_network_tells_it() -> None:
     scores = Classifier.load(tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
     assert scores.digit_likelihood is not None
-    np.testing.assert_array_equal(scores.digit_likelihood, np.float32([0.25, 0.25]))
+    np.testing.assert_array_equal(scores.digit_likelihood, np.array([0.25, 0.25], np.float32))
 
 
 def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Classifier) -> None:
@@ -55,8 +55,9 @@ def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Clas
         (tiny_model(input_type=TensorProto.FLOAT), r"tensor\(float\)"),
         (tiny_model(side=32), r"'batch', 32, 32"),
         (tiny_model(softmax=False), "do not sum to 1"),
+        (tiny_model(output_name="scores"), "its outputs are {'scores'"),
     ],
-    ids=["empty", "text", "truncated", "foreign", "older", "name", "dtype", "shape", "no-softmax"],
+    ids=["empty", "text", "truncated", "foreign", "older", "name", "dtype", "shape", "no-softmax", "output"],
 )
 def test_a_file_that_breaks_the_contract_is_refused_with_the_reason(onnx: bytes, reason: str) -> None:
     with pytest.raises(InvalidModel, match=reason):

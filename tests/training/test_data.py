@@ -44,7 +44,7 @@ def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "mnist.npz"
     file.write_bytes(content)
-    with pytest.raises(DataError, match="can't be read as MNIST.*training fetch"):
+    with pytest.raises(DataError, match=r"can't be read as MNIST.*training fetch"):
         data.load_test(file)
 
 
@@ -66,15 +66,15 @@ def test_what_is_not_mnist_is_refused(tmp_path: Path, change: dict[str, np.ndarr
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(DataError, match="x_train"):
+    with pytest.raises(DataError, match=r"x_train"):
         data.load_training(tmp_path / "other.npz")
 
 
 def test_a_file_that_was_named_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="There is no file"):
+    with pytest.raises(DataError, match=r"There is no file"):
         fetch.fetch(tmp_path / "none.npz")
     monkeypatch.setenv("DIGITS_MNIST", str(tmp_path / "none.npz"))
-    with pytest.raises(DataError, match="There is no file"):
+    with pytest.raises(DataError, match=r"There is no file"):
         fetch.fetch()
 
 
@@ -87,7 +87,7 @@ def test_kerass_own_copy_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_equal_data_have_equal_hashes_and_others_do_not() -> None:
-    one = Labelled(np.zeros((2, 28, 28), np.uint8), np.uint8([1, 2]))
+    one = Labelled(np.zeros((2, 28, 28), np.uint8), np.array([1, 2], np.uint8))
     assert one.sha256 == Labelled(one.pictures.copy(), one.digits.copy()).sha256
-    assert one.sha256 != Labelled(one.pictures, np.uint8([2, 1])).sha256
+    assert one.sha256 != Labelled(one.pictures, np.array([2, 1], np.uint8)).sha256
     assert one.sha256 != one[:1].sha256

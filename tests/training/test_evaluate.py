@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
 from tests.data.strokes import ink
 from tests.tiny import GOOD, tiny_model
@@ -33,7 +34,7 @@ def model_folder(folder: Path, *, name: str = "tiny", target: float = 0.0) -> Pa
 def test_a_score_is_as_computed_by_hand() -> None:
     found = np.full((4, 10), 0.05, np.float32)
     found[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
-    score = evaluate.score(found, np.uint8([0, 1, 1, 1]))
+    score = evaluate.score(found, np.array([0, 1, 1, 1], np.uint8))
     assert score.accuracy == 0.75
     assert score.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
     assert (score.precision[0], score.recall[0]) == (0.5, 1.0)
@@ -45,7 +46,7 @@ def test_a_score_is_as_computed_by_hand() -> None:
 
 def test_a_certain_error_costs_much_but_not_infinitely() -> None:
     found = np.eye(10, dtype=np.float32)[[3]]
-    assert evaluate.score(found, np.uint8([4])).loss == pytest.approx(-np.log(1e-7))
+    assert evaluate.score(found, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
 
 
 def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path) -> None:
@@ -68,24 +69,24 @@ def test_pictures_go_the_services_way() -> None:
 
 def test_below_its_recipes_target_a_model_fails_but_its_metrics_are_kept(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, target=0.99)
-    with pytest.raises(WorkshopError, match="its recipe promises 99.00%"):
+    with pytest.raises(WorkshopError, match=r"its recipe promises 99.00%"):
         evaluate.evaluate(folder, TEST)
     assert (folder / "metrics.json").exists()
 
 
 def test_100_percent_is_not_believed(tmp_path: Path) -> None:
-    always = Labelled(TEST.pictures[:1], np.uint8([0]))
+    always = Labelled(TEST.pictures[:1], np.array([0], np.uint8))
     folder = model_folder(tmp_path)
     predicted = evaluate.probabilities(
-        evaluate.Classifier.load((folder / "model.onnx").read_bytes()),
+        Classifier.load((folder / "model.onnx").read_bytes()),
         np.stack([evaluate.read(evaluate.png(always.pictures[0])).picture]),
     ).argmax()
-    with pytest.raises(WorkshopError, match="can't be: the evaluation is broken"):
-        evaluate.evaluate(folder, Labelled(always.pictures, np.uint8([predicted])))
+    with pytest.raises(WorkshopError, match=r"can't be: the evaluation is broken"):
+        evaluate.evaluate(folder, Labelled(always.pictures, np.array([predicted], np.uint8)))
 
 
 def test_a_model_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(WorkshopError, match="training export nothing"):
+    with pytest.raises(WorkshopError, match=r"training export nothing"):
         evaluate.evaluate(tmp_path / "nothing", TEST)
 
 
@@ -102,5 +103,5 @@ def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(WorkshopError, match="training evaluate NAME"):
+    with pytest.raises(WorkshopError, match=r"training evaluate NAME"):
         compare.rows(tmp_path)

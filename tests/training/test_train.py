@@ -18,7 +18,7 @@ from tests.data.strokes import ink
 from training.data import Labelled
 from training.errors import ExportError, RunError
 from training.recipe import RECIPES, Augmentation, Recipe, recipe_named
-from training.runs import History, Run
+from training.runs import History, Origin, Run
 
 keras = pytest.importorskip("keras", reason="needs the training extra")
 
@@ -93,7 +93,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(trained: Run, tmp_path: P
             super().keep_history(history)
 
     run = Run(tmp_path / "broken")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left"):
         train(QUICK, TRAINING, VALIDATION, run=FullDisk(run.folder))
     assert not run.model.exists()
     assert len(run.history()["loss"]) == 1
@@ -105,18 +105,35 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(trained: Run, tmp_path: P
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+def test_a_constant_learning_rate_learns_too_and_a_run_can_be_discarded(tmp_path: Path) -> None:
+    run = Run(tmp_path / "constant")
+    recipe = dataclasses.replace(QUICK, schedule="constant", epochs=1, augmentation=None)
+    train(recipe, TRAINING, VALIDATION, run=run)
+    assert run.history()["val_accuracy"][-1] > 0.8
+    run.discard()
+    assert not run.folder.exists()
+    run.discard()
+
+
+def test_a_run_without_a_whole_epoch_cant_be_resumed(trained: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "early")
+    run.start(dataclasses.replace(trained.origin()))
+    with pytest.raises(RunError, match=r"no whole epoch to go on from: --fresh"):
+        train(QUICK, TRAINING, VALIDATION, run=run, resume=True)
+
+
 def test_a_run_is_never_overwritten_unasked(trained: Run) -> None:
-    with pytest.raises(RunError, match="holds a finished run. --fresh discards it"):
+    with pytest.raises(RunError, match=r"holds a finished run. --fresh discards it"):
         train(QUICK, TRAINING, VALIDATION, run=trained)
 
 
 def test_a_run_is_resumed_only_with_its_own_recipe_and_data(trained: Run, tmp_path: Path) -> None:
     longer = dataclasses.replace(QUICK, epochs=4)
-    with pytest.raises(RunError, match="another recipe"):
+    with pytest.raises(RunError, match=r"another recipe"):
         train(longer, TRAINING, VALIDATION, run=trained, resume=True)
-    with pytest.raises(RunError, match="other pictures"):
+    with pytest.raises(RunError, match=r"other pictures"):
         train(QUICK, TRAINING[:100], VALIDATION, run=trained, resume=True)
-    with pytest.raises(RunError, match="no run in"):
+    with pytest.raises(RunError, match=r"no run in"):
         train(QUICK, TRAINING, VALIDATION, run=Run(tmp_path / "none"), resume=True)
 
 
@@ -161,21 +178,31 @@ def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run,
 def test_an_unfinished_run_is_not_exported(tmp_path: Path, trained: Run) -> None:
     run = Run(tmp_path / "half")
     run.start(trained.origin())
-    with pytest.raises(ExportError, match="has not ended.*--resume"):
+    with pytest.raises(ExportError, match=r"has not ended.*--resume"):
         exporting.export(run, models=tmp_path)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_the_contract_and_equals_keras_in_onnx(name: str) -> None:
     model = NETWORKS[name]()
-    origin = exporting.Origin(recipe=recipe_named("cnn"), data_sha256="0", commit="0")
+    origin = Origin(recipe=recipe_named("cnn"), data_sha256="0", commit="0")
     exporting.prove_equal(model, exporting.convert(model, origin))
+
+
+def test_a_network_without_softmax_is_refused_as_the_service_would() -> None:
+    image = keras.Input((28, 28), dtype="uint8")
+    model = keras.Model(
+        image, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1.0)(image)))
+    )
+    onnx_bytes = exporting.convert(model, Origin(recipe=QUICK, data_sha256="0", commit="0"))
+    with pytest.raises(ExportError, match=r"can't be served: .* do not sum to 1"):
+        exporting.prove_equal(model, onnx_bytes)
 
 
 def test_a_file_that_differs_from_keras_is_refused(trained: Run) -> None:
     origin = trained.origin()
     other = exporting.convert(NETWORKS["mlp_128"](), origin)
-    with pytest.raises(ExportError, match="At batch size 1 ONNX differs from Keras by"):
+    with pytest.raises(ExportError, match=r"At batch size 1 ONNX differs from Keras by"):
         exporting.prove_equal(keras.models.load_model(trained.model), other)
 
 
@@ -185,7 +212,7 @@ def test_multiply_adds_of_a_convolution_are_counted_by_hand() -> None:
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)  # 14 x 14 x 4, each of 3 x 3 x 1
     x = keras.layers.DepthwiseConv2D(14)(x)  # 4, each of 14 x 14
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
-    file = exporting.convert(model, exporting.Origin(recipe=QUICK, data_sha256="0", commit="0"))
+    file = exporting.convert(model, Origin(recipe=QUICK, data_sha256="0", commit="0"))
     counted = Classifier.load(file).metadata[Metadata.MULTIPLY_ADDS]
     assert int(counted) == 14 * 14 * 4 * 9 + 4 * 14 * 14 + 4 * 10
 

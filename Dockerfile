@@ -1,0 +1,31 @@
+# Two stages: the first installs the locked dependencies into an environment of its own, the second
+# holds that environment, the service and the models, and neither pip nor a compiler's leavings.
+ARG PYTHON=python:3.13-slim
+
+FROM docker.io/library/${PYTHON} AS build
+COPY requirements/service.txt /tmp/
+RUN python -m venv /opt/digits \
+ && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/service.txt \
+ && /opt/digits/bin/pip uninstall --yes --quiet pip
+COPY app /opt/digits/service/app
+COPY models /opt/digits/service/models
+RUN /opt/digits/bin/python -m compileall -q /opt/digits/lib /opt/digits/service
+
+FROM docker.io/library/${PYTHON}
+LABEL org.opencontainers.image.title="digits" \
+      org.opencontainers.image.description="Reads pictures of handwritten digits over HTTP" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /opt/digits /opt/digits
+WORKDIR /opt/digits/service
+ENV PATH=/opt/digits/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    DIGITS_HOST=0.0.0.0
+# A number, so that Kubernetes' runAsNonRoot can tell; nobody of that number is needed in /etc/passwd.
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"DIGITS_PORT\") or 8000}/health/ready', timeout=2)"]
+CMD ["python", "-m", "app"]

@@ -1,0 +1,115 @@
+"""The image as people run it: built, healthy, answering, drained. Needs an engine that works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.conftest import GOLDEN, ROOT
+from tests.serving import until
+
+IMAGE = "localhost/digits-under-test"
+PHOTO = GOLDEN / "7-photo.jpg"
+HARDENED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=256m")
+
+pytestmark = pytest.mark.container
+
+
+def succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def engine() -> str:
+    """The engine, once the image has been built with it."""
+    for name in ("podman", "docker"):
+        if shutil.which(name) and succeeds(name, "info"):
+            output("make", "image", f"ENGINE={name}", f"IMAGE={IMAGE}")
+            return name
+    pytest.skip("no container engine works here: install podman or docker")
+
+
+@contextmanager
+def running(engine: str, *options: str) -> Iterator[str]:
+    """Run the image, hardened, until the block ends; yield the container's id."""
+    container = output(engine, "run", "--detach", *HARDENED, *options, IMAGE)
+    try:
+        yield container
+    finally:
+        output(engine, "rm", "--force", container)
+
+
+def healthy(engine: str, container: str) -> bool:
+    """Run the image's own HEALTHCHECK; its timer needs systemd under podman, the check does not."""
+    if engine == "podman":
+        return succeeds(engine, "healthcheck", "run", container)
+    return output(engine, "inspect", "--format={{.State.Health.Status}}", container) == "healthy"
+
+
+def test_it_becomes_healthy_answers_and_ends_with_0_on_sigterm(engine: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    publish = ("--publish", f"127.0.0.1:{port}:{port}", "--env", f"DIGITS_PORT={port}")
+    with running(engine, *publish) as container:
+        until(lambda: healthy(engine, container))
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": PHOTO.read_bytes()})
+        assert answer.json()["digit"] == 7
+        output(engine, "stop", "--time", "30", container)
+        state = json.loads(output(engine, "inspect", container))[0]["State"]
+    assert state["ExitCode"] == 0
+    assert not state["OOMKilled"]
+
+
+def test_it_needs_no_network_and_is_nobody(engine: str) -> None:
+    with running(engine, "--network=none") as container:
+        until(lambda: healthy(engine, container))
+        assert output(engine, "exec", container, "id", "-u") == "10001"
+
+
+def test_it_holds_no_tensorflow_and_no_pip(engine: str) -> None:
+    with running(engine) as container:
+        for module in ("tensorflow", "keras", "onnx", "pip", "pytest", "training"):
+            assert not succeeds(engine, "exec", container, "python", "-c", f"import {module}")
+        assert succeeds(engine, "exec", container, "python", "-c", "import app.main")
+
+
+def test_the_image_is_labelled_and_stopped_by_sigterm(engine: str) -> None:
+    config = json.loads(output(engine, "image", "inspect", IMAGE))[0]["Config"]
+    assert config["Labels"]["org.opencontainers.image.title"] == "digits"
+    assert config["StopSignal"] in {"SIGTERM", "15"}
+    assert config["User"] == "10001:10001"
+    assert "8000/tcp" in config["ExposedPorts"]
+
+
+def test_compose_starts_it_healthy_and_stops_it(engine: str) -> None:
+    compose = shutil.which("podman-compose") if engine == "podman" else None
+    command = [compose] if compose else [engine, "compose"]
+    if not succeeds(*command, "version"):
+        pytest.skip("no compose works here: install podman-compose or docker's plugin")
+    output(engine, "tag", IMAGE, "digits")
+    output(*command, "up", "--detach", "--no-build")
+    try:
+        until(lambda: reached("http://127.0.0.1:8000/health/ready"))
+        answer = httpx.post("http://127.0.0.1:8000/predict", files={"file": PHOTO.read_bytes()})
+        assert answer.json()["digit"] == 7
+    finally:
+        output(*command, "down")
+
+
+def reached(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
