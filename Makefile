@@ -10,7 +10,7 @@ ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 .PHONY: serve test check format train evaluate bench lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
-	$(SERVICE)/bin/python -m app
+	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
 
 test: $(DEV)/ready  ## run all tests, with coverage
 	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)

@@ -53,8 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(group.router)
     problems.install(app)
     # the last one added is the first that a request meets
-    app.add_middleware(BodyGuard, settings=settings)
     app.add_middleware(PlaceGuard)
+    app.add_middleware(BodyGuard, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             Cors,

@@ -123,9 +123,9 @@ def compare(
     if markdown:
         print(comparison.markdown(models))
         return
-    table = Table(*comparison.COLUMNS)
-    for row in comparison.rows(models):
-        table.add_row(*row)
+    table = Table(*comparison.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
+    for name, *cells in comparison.rows(models):
+        table.add_row(name.strip("`"), *cells)
     console.print(table)
 
 

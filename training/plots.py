@@ -57,16 +57,16 @@ def curves(history: History, *, title: str) -> Figure:
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    for part, prefix, colour in (("training", "", PALE), ("validation", "val_", INK)):
+    for part, prefix, colour in (("training, bent and with dropout", "", PALE), ("validation", "val_", INK)):
         epochs = range(1, len(history["loss"]) + 1)
         error.plot(epochs, [1 - share for share in history[f"{prefix}accuracy"]], color=colour, label=part)
         loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
-    error.yaxis.set_major_formatter(PercentFormatter(1))
     for axis, metric in ((error, "error"), (loss, "loss")):
         axis.set(xlabel="epoch", ylabel=metric, yscale="log")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(which="both", alpha=0.25)
         _no_frame(axis)
+    error.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     loss.legend(frameon=False)
     return figure
 

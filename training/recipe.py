@@ -27,7 +27,11 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a network learns, besides the code and the data."""
+    """Everything that decides what a network learns, besides the code and the data.
+
+    The recipes below state what they cost on two cores of a shared x86-64 server in 2026, with TensorFlow
+    2.21, and the accuracy of the committed model on MNIST's test set. Each has been trained once so.
+    """
 
     name: str
     network: str  # a key of networks.NETWORKS
@@ -57,6 +61,8 @@ class Recipe:
 
 # Keras' own defaults for Adam (0.001) suit the dense networks; they are what every textbook
 # trains and are here to be compared with.
+
+# 15 s, 92.50 %
 LINEAR: Final = Recipe(
     name="linear",
     network="linear",
@@ -66,6 +72,7 @@ LINEAR: Final = Recipe(
     target=0.91,
 )
 
+# 45 s, 97.84 %
 MLP_128: Final = Recipe(
     name="mlp-128",
     network="mlp_128",
@@ -75,6 +82,7 @@ MLP_128: Final = Recipe(
     target=0.975,
 )
 
+# 50 s, 98.07 %: five epochs are enough, its training pictures are known by heart after ten
 MLP_1000: Final = Recipe(
     name="mlp-1000",
     network="mlp_1000",
@@ -84,6 +92,8 @@ MLP_1000: Final = Recipe(
     target=0.975,
 )
 
+# 20 minutes, 99.62 %. In bfloat16 an epoch takes 30 s where float32 takes 50. On the 5,000 validation
+# pictures it makes 16 errors; a narrower one (16-32-64 filters, 7.3 million multiply-adds) made 20 to 23.
 CNN: Final = Recipe(
     name="cnn",
     network="cnn",
