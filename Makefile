@@ -34,7 +34,7 @@ evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME
 	$(DEV)/bin/python -m training evaluate $(NAME)
 
 bench: $(DEV)/ready  ## time one request, stage by stage and over HTTP
-	$(DEV)/bin/python benchmarks/predict.py
+	$(DEV)/bin/python -m benchmarks.predict
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml

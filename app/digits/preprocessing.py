@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.digits.contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPicture
 from app.digits.errors import NoInk
-from app.digits.images import Box
+from app.digits.images import MIN_SIDE, Box
 
 Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
@@ -121,6 +121,8 @@ def unframed(sheet: Sheet) -> Sheet:
     scale = max(sheet.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
+    if min(right - x, bottom - y) < MIN_SIDE:
+        return sheet
     return dataclasses.replace(sheet, pixels=sheet.pixels[y:bottom, x:right], offset=(x, y))
 
 
@@ -154,7 +156,7 @@ def ink_on_black(sheet: Sheet) -> Sheet:
     """Turn paper to 0 and measure by Otsu's threshold what stands out from it."""
     small = _thumbnail(sheet.pixels)
     ground = max(np.median(_border(small)), np.median(small))  # the border may lie in shadow
-    ink = cv2.subtract(float(ground), sheet.pixels)
+    ink = cv2.subtract(np.full_like(sheet.pixels, ground), sheet.pixels)
     threshold, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     paper, spread = (value.item() for value in cv2.meanStdDev(sheet.pixels, mask=1 - mask))
     contrast = paper - cv2.mean(sheet.pixels, mask)[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
@@ -60,7 +60,13 @@ def test_mnist_in_black_on_white_is_the_same(mnist_test: Labelled) -> None:
         assert found.polarity == "dark_on_light"
 
 
-@given(nps.arrays(np.uint8, nps.array_shapes(min_dims=2, max_dims=2, min_side=4, max_side=40)))
+SHAPES = nps.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
+FEW_TONES = st.sampled_from([0, 1, 40, 128, 254, 255])
+
+
+@given(nps.arrays(np.uint8, SHAPES) | nps.arrays(np.uint8, SHAPES, elements=FEW_TONES))
+@example(np.pad(np.full((2, 138), 255, np.uint8), 1))  # a frame with next to nothing inside
+@example(np.array([[0], [255], [0], [9]], np.uint8))  # OpenCV takes 4x1 for a scalar
 def test_any_picture_is_brought_into_canonical_form_or_has_no_ink(grey: GreyPicture) -> None:
     try:
         found = canonical(grey)
