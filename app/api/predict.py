@@ -29,7 +29,7 @@ from app.state import State, state_of
 
 router = APIRouter(tags=["predict"])
 
-# Below it decoding and preprocessing take about a millisecond, less than a thread's hand-over and
+# Below it decoding and preprocessing take two milliseconds at most, less than a thread's hand-over and
 # its contention for the interpreter are worth; above it they would keep the event loop waiting.
 INLINE_PIXELS: Final = 100_000
 
