@@ -83,6 +83,13 @@ async def _lifespan(_: FastAPI, settings: Settings) -> AsyncIterator[State]:
             catalogue=catalogue,
             places=Places(settings.max_in_flight),
             readiness=readiness,
-            threads=CapacityLimiter(os.cpu_count() or 1),
+            threads=CapacityLimiter(_cores()),
         )
     log.info("stopped")
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; a container may have few of its host's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

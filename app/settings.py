@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "DIGITS_"
 MEBIBYTE: Final = 1024 * 1024
+_ORIGIN: Final = re.compile(r"https?://[^/\s]+")
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
 
 
@@ -23,6 +25,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
+        allow_inf_nan=False,
         env_ignore_empty=True,  # compose files pass unset variables as empty ones
         frozen=True,
         use_attribute_docstrings=True,
@@ -85,6 +88,15 @@ class Settings(BaseSettings):
     def _part_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                msg = f"{origin!r} is no origin, as https://example.org or http://localhost:3000 are"
+                raise ValueError(msg)
         return value
 
     @field_validator("max_batch")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.digits.catalogue import Catalogue
-from app.digits.contract import Metadata
+from app.digits.contract import DigitBatch, Metadata
 from training import data, evaluate
 from training.data import Labelled
 from training.recipe import RECIPES, Recipe
@@ -61,13 +61,21 @@ def test_a_model_was_trained_on_all_of_the_training_data(
     assert catalogue.get(name).classifier.metadata[Metadata.DATA_SHA256] == training.sha256
 
 
+@pytest.fixture(scope="module")
+def seen(mnist_test: Labelled) -> DigitBatch:
+    return np.stack([evaluate.read(evaluate.png(picture)).picture for picture in mnist_test.pictures])
+
+
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_metrics_can_be_measured_again(catalogue: Catalogue, mnist_test: Labelled, name: str) -> None:
-    seen = np.stack([evaluate.read(evaluate.png(picture)).picture for picture in mnist_test.pictures[:2_000]])
+def test_the_metrics_can_be_measured_again(
+    catalogue: Catalogue, mnist_test: Labelled, seen: DigitBatch, name: str
+) -> None:
     found = evaluate.probabilities(catalogue.get(name).classifier, seen)
-    score = evaluate.score(found, mnist_test.digits[:2_000])
-    assert score.accuracy == pytest.approx(metrics(catalogue, name)["test"]["accuracy"], abs=0.03)
+    measured, kept = evaluate.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
+    # processors differ in the last bits, which may turn a picture that lies between two digits
+    assert measured.accuracy == pytest.approx(kept["accuracy"], abs=3e-4)
+    assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)
 
 
 def test_metrics_are_of_the_whole_test_set() -> None:

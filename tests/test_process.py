@@ -46,10 +46,14 @@ def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
 
 def test_text_logs_are_for_people() -> None:
     with process(log_format="text") as running:
-        running.client.get("/models")
+        running.client.get("/models", headers={"X-Request-ID": "order-66"})
+        running.client.get("/a%0aFORGED%20LINE")
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
-    assert any("app.access: request method=GET path=/models status=200" in line for line in log.splitlines())
+    (line,) = [line for line in log.splitlines() if "path=/models" in line]
+    assert "INFO    app.access: request method=GET path=/models status=200" in line
+    assert line.endswith("request_id=order-66")
+    assert not any(line.startswith("FORGED") for line in log.splitlines())
 
 
 def test_while_draining_it_is_not_ready_but_serves() -> None:
@@ -100,6 +104,15 @@ def test_a_request_in_flight_is_answered_before_the_end() -> None:
     assert status == 0
 
 
+def test_work_that_outlives_its_request_does_not_hold_up_the_end() -> None:
+    large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
+    with process(request_timeout="0.001", graceful_timeout="1") as running:
+        assert running.client.post("/predict", content=large, headers=PNG).status_code == 504
+        running.popen.send_signal(signal.SIGTERM)
+        status, _ = running.end()
+    assert status == 0
+
+
 def test_several_workers_serve_and_end_with_0() -> None:
     with process(workers="2") as running:
         assert running.client.post("/predict", content=THREE, headers=PNG).json()["digit"] == 3
@@ -123,7 +136,15 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
 
 
 def test_a_default_model_that_is_not_there_stops_the_start_with_one_line() -> None:
-    assert "'nothing' is not in" in refused(default_model="nothing")
+    line = refused(default_model="nothing")
+    assert "DIGITS_DEFAULT_MODEL=nothing: " in line
+    assert "which holds cnn, linear, mlp-1000, mlp-128" in line
+
+
+def test_an_address_that_is_none_stops_the_start_with_one_line() -> None:
+    assert refused(host="no.such.host.invalid").startswith(
+        "digits can't start: DIGITS_HOST=no.such.host.invalid: "
+    )
 
 
 def test_a_damaged_model_stops_the_start_with_one_line(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app.digits import images
-from app.digits.catalogue import METRICS_FILE, MODEL_FILE
+from app.digits.catalogue import METRICS_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
@@ -77,17 +78,25 @@ def train(
     examples: Annotated[int | None, typer.Option(min=1, help="Train on that many pictures only.")] = None,
 ) -> None:
     """Train a network by its recipe. Stop it at any time: --resume goes on."""
+    where = _run(name, run)
+    if resume and fresh:
+        msg = "--resume goes on with a run and --fresh discards it: give one of them."
+        raise WorkshopError(msg)
     recipe = _overridden(
-        recipe_named(name), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+        where.origin().recipe if resume else recipe_named(name),
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
     )
     training, validation = data.load_training(fetching.fetch(path))
     from training.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
 
-    where = _run(name, run)
     if fresh:
         where.discard()
     train_recipe(recipe, training[: examples or len(training)], validation, run=where, resume=resume)
-    console.print(f"Kept in {where.folder}. Next: python -m training export {name}")
+    option = f" --run {run}" if run else ""
+    console.print(f"Kept in {where.folder}. Next: python -m training export {name}{option}", markup=False)
 
 
 @app.command()
@@ -105,13 +114,10 @@ def export(name: Name, run: RunFolder = None, models: Models = MODELS) -> None:
 @app.command()
 def evaluate(name: Name, path: Data = None, models: Models = MODELS) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
-    _classifier(models, name)  # so that MNIST is not fetched for nothing
-    test = data.load_test(fetching.fetch(path))
-    try:
-        evaluation.evaluate(models / name, test)
-    finally:
-        if (models / name / METRICS_FILE).exists():
-            _show(json.loads((models / name / METRICS_FILE).read_text()))
+    evaluation.load(models / name)  # so that MNIST is not fetched for nothing
+    metrics = evaluation.evaluate(models / name, data.load_test(fetching.fetch(path)))
+    _show(metrics)
+    evaluation.gate(metrics, RECIPES.get(name))
 
 
 @app.command()
@@ -137,18 +143,18 @@ def predict(
     out: Annotated[Path | None, typer.Option("--plot", help="Draw what was seen into this file.")] = None,
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
-    classifier = _classifier(models, model)
+    classifier = evaluation.load(models / model)
     seen = []
     table = Table("picture", "digit", "sure", *map(str, range(CLASSES)), box=SIMPLE, padding=(0, 1, 0, 0))
     for file in files:
         try:
             seen.append(_seen(file, classifier))
         except DigitsError as error:
-            console.print(f"[red]{file}: {error.detail}", soft_wrap=True)
+            console.print(f"{file}: {error.detail}", style="red", markup=False, soft_wrap=True)
             continue
         found = seen[-1].probabilities
         percents = ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
-        table.add_row(file.name, f"[bold]{found.argmax()}", f"{found.max():.1%}", *percents)
+        table.add_row(escape(file.name), f"[bold]{found.argmax()}", f"{found.max():.1%}", *percents)
     console.print(table)
     if out and seen:
         plots.save(plots.side_by_side(seen), out)
@@ -191,7 +197,7 @@ def plot_predictions(
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = data.load_training(fetching.fetch(path))
-    found = evaluation.probabilities(_classifier(models, name), validation.pictures)
+    found = evaluation.probabilities(evaluation.load(models / name), validation.pictures)
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
 
@@ -203,7 +209,7 @@ def plot_uploads(
     out: Out = Path("uploads.png"),
 ) -> None:
     """Draw uploads above and what the network saw of them below."""
-    classifier = _classifier(models, model)
+    classifier = evaluation.load(models / model)
     plots.save(plots.above_and_below([_seen(file, classifier) for file in files]), out)
 
 
@@ -215,14 +221,6 @@ def _overridden(recipe: Recipe, **given: float | None) -> Recipe:
 def _run(name: str, folder: Path | None) -> Run:
     recipe_named(name)
     return Run(folder or RUNS / name)
-
-
-def _classifier(models: Path, name: str) -> Classifier:
-    file = models / name / MODEL_FILE
-    if not file.exists():
-        msg = f"There is no {file}: `python -m training export {name}` makes it."
-        raise WorkshopError(msg)
-    return Classifier.load(file.read_bytes())
 
 
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:
@@ -251,8 +249,11 @@ def main() -> None:
     """Run the command line; a problem that can be mended is told in one line, without a traceback."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        print(f"{error}. Install the training extra: make test does, into .venv-dev.", file=sys.stderr)
+        sys.exit(1)
     except (WorkshopError, DigitsError) as error:
-        Console(stderr=True).print(f"[red]{error}", soft_wrap=True)
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

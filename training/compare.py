@@ -25,13 +25,20 @@ def rows(models: Path) -> list[tuple[str, ...]]:
     """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first.
 
     Raises:
-        WorkshopError: nothing has been evaluated.
+        WorkshopError: nothing has been evaluated, or a file is damaged.
     """
-    found = [json.loads(file.read_text()) for file in models.glob(f"*/{METRICS_FILE}")]
+    try:
+        found = [json.loads(file.read_text()) for file in models.glob(f"*/{METRICS_FILE}")]
+        found.sort(key=lambda metrics: metrics["test"]["accuracy"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"A {METRICS_FILE} below {models} is damaged: `python -m training evaluate NAME` writes it again."
+        )
+        raise WorkshopError(msg) from error
     if not found:
         msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
         raise WorkshopError(msg)
-    return [_row(metrics) for metrics in sorted(found, key=lambda metrics: metrics["test"]["accuracy"])]
+    return [_row(metrics) for metrics in found]
 
 
 def markdown(models: Path) -> str:

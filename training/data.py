@@ -106,7 +106,8 @@ def _load(path: Path, *, part: str) -> Labelled:
 
 
 _REMEDY: Final = (
-    "Run `python -m training fetch`, or name a good copy of mnist.npz with --data FILE or DIGITS_MNIST."
+    "Delete it and run `python -m training fetch`, or name a good copy of mnist.npz with --data FILE or "
+    "DIGITS_MNIST."
 )
 
 
@@ -115,7 +116,7 @@ def _read(path: Path, *keys: str) -> dict[str, NDArray[np.uint8]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in keys}
     except FileNotFoundError:
-        msg = f"MNIST is not at {path}. {_REMEDY}"
+        msg = f"MNIST is not at {path}. Run `python -m training fetch`, or name a copy with --data FILE."
         raise DataError(msg) from None
     except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         # KeyError: an .npz without our arrays; TypeError and AttributeError: an .npy, no archive at all

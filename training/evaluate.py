@@ -11,7 +11,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from app.digits import images
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
+from app.digits.errors import InvalidModel
 from app.digits.preprocessing import Canonical, canonical
 from training.data import Labelled
 from training.errors import WorkshopError
@@ -67,26 +68,36 @@ class Score:
         }
 
 
-def evaluate(folder: Path, test: Labelled) -> Score:
-    """Score `folder`/model.onnx on `test` and write `folder`/metrics.json beside it.
+def load(folder: Path) -> Classifier:
+    """Load `folder`/model.onnx as the service does.
 
     Raises:
-        WorkshopError: there is no model, or it scores below its recipe's target, or 100 %, which
-            on MNIST means that the evaluation itself is broken. The metrics are written all the same.
+        WorkshopError: there is none, or the service would refuse it.
     """
     file = folder / MODEL_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training export {folder.name}` makes it."
         raise WorkshopError(msg)
-    onnx = file.read_bytes()
-    classifier = Classifier.load(onnx)
+    try:
+        return Classifier.load(file.read_bytes())
+    except InvalidModel as error:
+        msg = f"{file} can't be served: {error.detail}"
+        raise WorkshopError(msg) from error
+
+
+def evaluate(folder: Path, test: Labelled) -> dict[str, Any]:
+    """Score `folder`/model.onnx on `test`; return the metrics, which are kept in `folder`/metrics.json.
+
+    Raises:
+        WorkshopError: there is no model.
+    """
+    classifier = load(folder)
     pngs = [png(picture) for picture in test.pictures]
     seen = np.stack([read(data).picture for data in track(pngs, "Preprocessing", transient=True)])
-    measured = score(probabilities(classifier, seen), test.digits)
     metrics = {
-        "model": _facts(classifier, size=len(onnx)),
+        "model": _facts(classifier, size=(folder / MODEL_FILE).stat().st_size),
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
-        "test": measured.to_dict(),
+        "test": score(probabilities(classifier, seen), test.digits).to_dict(),
         "microseconds": _speed(classifier, pngs, seen),
         "measured_with": {
             "onnxruntime": onnxruntime.__version__,
@@ -96,8 +107,25 @@ def evaluate(folder: Path, test: Labelled) -> Score:
         },
     }
     put(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
-    _gate(measured.accuracy, Recipe.from_json(classifier.metadata[Metadata.RECIPE]))
-    return measured
+    return metrics
+
+
+def gate(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
+    """Refuse what can't be right.
+
+    Raises:
+        WorkshopError: the accuracy is below what the recipe promises, or it is 100 %, which on MNIST, some
+            of whose labels are wrong, means that the evaluation itself is broken.
+    """
+    accuracy = metrics["test"]["accuracy"]
+    if recipe and accuracy < recipe.target:
+        msg = (
+            f"{recipe.name} reaches {accuracy:.2%} on the test set, its recipe promises {recipe.target:.2%}."
+        )
+        raise WorkshopError(msg)
+    if accuracy == 1.0:
+        msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
+        raise WorkshopError(msg)
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
@@ -142,8 +170,8 @@ def _facts(classifier: Classifier, *, size: int) -> dict[str, Any]:
         "version": classifier.version,
         "sha256": classifier.sha256,
         "bytes": size,
-        "parameters": int(classifier.metadata[Metadata.PARAMETERS]),
-        "multiply_adds": int(classifier.metadata[Metadata.MULTIPLY_ADDS]),
+        "parameters": int(classifier.metadata.get(Metadata.PARAMETERS, 0)),
+        "multiply_adds": int(classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
     }
 
 
@@ -166,14 +194,3 @@ def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
         work(row)
         spent.append(time.perf_counter() - started)
     return round(statistics.median(spent) * 1e6, 1)
-
-
-def _gate(accuracy: float, recipe: Recipe) -> None:
-    if accuracy < recipe.target:
-        msg = (
-            f"{recipe.name} reaches {accuracy:.2%} on the test set, its recipe promises {recipe.target:.2%}."
-        )
-        raise WorkshopError(msg)
-    if accuracy == 1.0:
-        msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
-        raise WorkshopError(msg)

@@ -50,7 +50,10 @@ def export(run: Run, *, models: Path) -> Path:
     """
     origin = run.origin()
     if not run.model.exists():
-        msg = f"{run.folder} has not ended: `python -m training train {origin.recipe.name} --resume` goes on."
+        msg = (
+            f"{run.folder} has not ended: "
+            f"`python -m training train {origin.recipe.name} --run {run.folder} --resume` goes on."
+        )
         raise ExportError(msg)
     model = keras.models.load_model(run.model)
     onnx_bytes = convert(model, origin)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.digits.contract import CLASSES, CanonicalPicture, GreyPicture, Probabilities
 from training.data import Labelled
+from training.errors import WorkshopError
 from training.runs import History
 
 INK: Final = "#1f4e79"
@@ -35,9 +36,17 @@ class Seen:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write the figure; the file's ending chooses the format."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=DPI, facecolor="white")
+    """Write the figure; the file's ending chooses the format.
+
+    Raises:
+        WorkshopError: the folder or the ending won't do.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=DPI, facecolor="white")
+    except (OSError, ValueError) as error:  # ValueError: no format has that ending
+        msg = f"{file} can't be written: {error}."
+        raise WorkshopError(msg) from error
 
 
 def samples(labelled: Labelled, *, each: int = 12) -> Figure:

@@ -26,6 +26,10 @@ class Run:
     folder: Path
 
     @property
+    def _origin(self) -> Path:
+        return self.folder / "origin.json"
+
+    @property
     def checkpoint(self) -> Path:
         """The model and its optimizer after the last whole epoch."""
         return self.folder / "checkpoint.keras"
@@ -46,16 +50,26 @@ class Run:
         Raises:
             RunError: a run lies there already.
         """
-        if self.folder.exists():
-            state = "a finished run" if self.model.exists() else "an unfinished run, which --resume continues"
-            msg = f"{self.folder} holds {state}. --fresh discards it, --run FOLDER trains elsewhere."
+        if self._origin.exists():
+            ways = (
+                ", --resume goes on with it" if self.checkpoint.exists() and not self.model.exists() else ""
+            )
+            msg = f"{self.folder} holds a run{ways}. --fresh discards it, --run FOLDER trains elsewhere."
             raise RunError(msg)
-        self.folder.mkdir(parents=True)
-        self._note("origin.json", dataclasses.asdict(origin))
+        self._refuse_others()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._note(self._origin.name, dataclasses.asdict(origin))
 
     def discard(self) -> None:
-        """Remove the folder, if there is one."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the run, if there is one.
+
+        Raises:
+            RunError: the folder holds something else.
+        """
+        if not self._origin.exists():
+            self._refuse_others()
+        elif self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def origin(self) -> Origin:
         """Return what `start` noted.
@@ -64,7 +78,7 @@ class Run:
             RunError: there is no run.
         """
         try:
-            fields = json.loads((self.folder / "origin.json").read_text())
+            fields = json.loads(self._origin.read_text())
         except FileNotFoundError:
             msg = f"There is no run in {self.folder}: `python -m training train NAME` makes one."
             raise RunError(msg) from None
@@ -78,6 +92,11 @@ class Run:
     def keep_history(self, history: History) -> None:
         """Put `history` in the earlier one's place."""
         self._note("history.json", history)
+
+    def _refuse_others(self) -> None:
+        if self.folder.exists() and any(self.folder.iterdir()):
+            msg = f"{self.folder} holds something that is no run: name another folder with --run."
+            raise RunError(msg)
 
     def _note(self, name: str, content: object) -> None:
         put(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())

@@ -30,9 +30,14 @@ def parts(body: bytes, content_type: str, *, field: str, most: int) -> list[byte
         TooManyParts: there are more than `most`.
     """
     _, options = parse_options_header(content_type)
+    if not options.get(b"boundary"):
+        msg = (
+            "The Content-Type multipart/form-data names no boundary. Let your HTTP library write the header."
+        )
+        raise MalformedRequest(msg)
     form = _Form(field.encode(), most=most)
     try:
-        MultipartParser(options.get(b"boundary", b""), form.callbacks()).write(body)
+        MultipartParser(options[b"boundary"], form.callbacks()).write(body)
     except FormParserError as error:
         msg = f"The body is no multipart/form-data: {error}."
         raise MalformedRequest(msg) from None

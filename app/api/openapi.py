@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from app.api import problems
-from app.api.schemas import JsonPicture, JsonPictures, RequestProblem
+from app.api.schemas import JsonPicture, JsonPictures, Problem
 from app.digits import errors
 
 PREDICTION: Final = (
@@ -67,5 +67,5 @@ def refusals(*kinds: type[errors.DigitsError]) -> dict[int | str, dict[str, Any]
 
 
 def _response(description: str) -> dict[str, Any]:
-    content = {problems.MEDIA_TYPE: {"schema": RequestProblem.model_json_schema()}}
+    content = {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {"description": description, "content": content}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import cv2
 import numpy as np
-from anyio import fail_after, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from numpy.typing import NDArray
 
@@ -22,16 +23,18 @@ from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, P
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import CanonicalPicture
-from app.digits.errors import ImageError
-from app.digits.images import Picture, Upload
-from app.digits.preprocessing import Canonical, canonical
+from app.digits.errors import DigitsError, ImageError
+from app.digits.images import Upload
+from app.digits.preprocessing import Caution, canonical
 from app.state import State, state_of
 
 router = APIRouter(tags=["predict"])
 
-# Below it decoding and preprocessing take two milliseconds at most, less than a thread's hand-over and
-# its contention for the interpreter are worth; above it they would keep the event loop waiting.
-INLINE_PIXELS: Final = 100_000
+# Up to both of these a request's pictures take about a millisecond, less than handing them to a
+# thread is worth; more would keep the event loop waiting. Bytes count, too: a small picture can
+# carry megabytes of chunks that have to be walked over.
+INLINE_PIXELS: Final = 16_384
+INLINE_BYTES: Final = 65_536
 
 IS_DIGIT: Final = 0.5  # likelihood from which on a picture counts as a digit
 
@@ -43,10 +46,11 @@ View = Annotated[bool, Query(description="Add the 28x28 picture that the network
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A picture that has been decoded and brought into canonical form."""
+    """What is left of an upload once it has been read: its pixels are gone."""
 
-    picture: Picture
-    canonical: Canonical
+    canonical: CanonicalPicture
+    image: ImageInfo
+    cautions: tuple[Caution, ...]
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ async def predict(
     chosen = state["catalogue"].get(model)
     stages = Stages()
     (read,) = await _read_all([await uploads.picture(request)], stages, state)
-    if isinstance(read, ImageError):
+    if isinstance(read, DigitsError):
         raise read
     (prediction,) = _predictions([read], chosen, stages, view=view)
     response.headers["Server-Timing"] = stages.header()
@@ -117,30 +121,43 @@ async def predict_batch(
     )
 
 
-async def _read_all(pictures: Sequence[bytes], stages: Stages, state: State) -> list[Read | ImageError]:
+async def _read_all(
+    uploaded: Sequence[bytes | DigitsError], stages: Stages, state: State
+) -> list[Read | DigitsError]:
     """Decode and preprocess every picture, on the event loop or, where that takes long, off it."""
-    settings = state["settings"]
-    identify = partial(images.identify, max_pixels=settings.max_pixels)
-    opened = [_attempted(identify, data) for data in pictures]
-    work = partial(_read_opened, opened, stages)
-    if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
-        return work()
-    try:
-        with fail_after(settings.request_timeout):
-            return await to_thread.run_sync(work, limiter=state["threads"], abandon_on_cancel=True)
-    except TimeoutError:
-        msg = f"There was no prediction within {settings.request_timeout:g} s. Try a smaller picture."
-        raise problems.TooSlow(msg) from None
+    max_pixels = state["settings"].max_pixels
+    if sum(len(data) for data in uploaded if isinstance(data, bytes)) <= INLINE_BYTES:
+        opened = [_attempted(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
+        if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
+            return [_attempted(partial(_read, stages=stages), upload) for upload in opened]
+    whole = partial(_identified_and_read, stages=stages, max_pixels=max_pixels)
+    return await _in_thread(lambda: [_attempted(whole, data) for data in uploaded], len(uploaded), state)
 
 
-def _read_opened(opened: Sequence[Upload | ImageError], stages: Stages) -> list[Read | ImageError]:
-    return [
-        upload if isinstance(upload, ImageError) else _attempted(partial(_read, stages=stages), upload)
-        for upload in opened
-    ]
+async def _in_thread(work: Callable[[], Result], pictures: int, state: State) -> Result:
+    """Work off the event loop; past the time limit answer, but keep the places until the thread ends.
+
+    Raises:
+        TooSlow: the time is over.
+    """
+    seconds = state["settings"].request_timeout
+    task = asyncio.ensure_future(to_thread.run_sync(work, limiter=state["threads"]))
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if not done:
+        state["places"].hold_until_done(pictures, task)
+        msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
+        raise problems.TooSlow(msg)
+    return task.result()
 
 
-def _attempted(step: Callable[[Given], Result], given: Given) -> Result | ImageError:
+def _identified_and_read(data: bytes, *, stages: Stages, max_pixels: int) -> Read:
+    return _read(images.identify(data, max_pixels=max_pixels), stages=stages)
+
+
+def _attempted(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:
+    """Take a step, unless an earlier one has failed; return what came of it, or the error."""
+    if isinstance(given, DigitsError):
+        return given
     try:
         return step(given)
     except ImageError as error:
@@ -151,14 +168,21 @@ def _read(upload: Upload, *, stages: Stages) -> Read:
     with stages.timed("decode"):
         picture = images.decode(upload)
     with stages.timed("preprocess"):
-        return Read(picture, canonical(picture.grey))
+        found = canonical(picture.grey)
+    info = ImageInfo(
+        width=picture.width,
+        height=picture.height,
+        polarity=found.polarity,
+        box=picture.in_original(found.box),
+    )
+    return Read(found.picture, info, found.cautions)
 
 
 def _predictions(reads: Sequence[Read], model: Model, stages: Stages, *, view: bool) -> list[Prediction]:
     if not reads:
         return []
     with stages.timed("infer"):
-        scores = model.classifier.classify(np.stack([read.canonical.picture for read in reads]))
+        scores = model.classifier.classify(np.stack([read.canonical for read in reads]))
     likelihoods = scores.digit_likelihood
     return [
         _prediction(
@@ -181,7 +205,6 @@ def _prediction(
     view: bool,
 ) -> Prediction:
     digit = int(probabilities.argmax())
-    picture, found = read.picture, read.canonical
     return Prediction(
         digit=digit,
         confidence=float(probabilities[digit]),
@@ -189,14 +212,9 @@ def _prediction(
         is_digit=likelihood is None or likelihood >= IS_DIGIT,
         digit_likelihood=likelihood,
         model=model,
-        image=ImageInfo(
-            width=picture.width,
-            height=picture.height,
-            polarity=found.polarity,
-            box=picture.in_original(found.box),
-        ),
-        warnings=list(found.cautions),
-        view=_data_url(found.picture) if view else None,
+        image=read.image,
+        warnings=list(read.cautions),
+        view=_data_url(read.canonical) if view else None,
     )
 
 

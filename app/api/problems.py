@@ -91,7 +91,6 @@ class SlowUpload(RequestProblem):
 
     code = "slow_upload"
     status_hint = 408
-    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
 
 
 class BodyTooLarge(RequestProblem):
@@ -99,7 +98,6 @@ class BodyTooLarge(RequestProblem):
 
     code = "body_too_large"
     status_hint = 413
-    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
 
 
 class UnsupportedMediaType(RequestProblem):
@@ -147,13 +145,14 @@ class TooSlow(RequestProblem):
 
 
 def document(error: DigitsError) -> dict[str, Any]:
-    """Return the problem's members, without the request's id."""
+    """Return the problem's members."""
     members = {
         "type": f"urn:digits:problem:{error.code}",
         "title": TITLES[error.code],
         "status": error.status_hint,
         "detail": error.detail,
         "code": error.code,
+        "request_id": request_id.get(),
     }
     return members if error.limit is None else members | {"limit": error.limit}
 
@@ -161,9 +160,8 @@ def document(error: DigitsError) -> dict[str, Any]:
 def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response for `error`, which any ASGI layer can send."""
     own = error.headers if isinstance(error, RequestProblem) else {}
-    members = document(error) | {"request_id": request_id.get()}
     return Response(
-        json.dumps(members),
+        json.dumps(document(error)),
         status_code=error.status_hint,
         headers={**own, **(headers or {})},
         media_type=MEDIA_TYPE,

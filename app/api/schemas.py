@@ -94,15 +94,11 @@ class Problem(Wire):
     code: str
     """Stable; for programs."""
 
-    limit: int | None = None
-    """The limit that was passed, where there is one."""
-
-
-class RequestProblem(Problem):
-    """A problem of the request as a whole."""
-
     request_id: str
     """As in the `X-Request-ID` header; quote it when asking for help."""
+
+    limit: int | None = None
+    """The limit that was passed, where there is one."""
 
 
 class BatchResult(Wire):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
+import re
+from collections.abc import Sequence
 from typing import Final, TypeVar
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -16,6 +20,9 @@ from app.api.schemas import JsonPicture, JsonPictures, Wire
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
+_DATA_URL: Final = re.compile(
+    r"\s*data:[^,]*?(?P<base64>;\s*base64\s*)?,(?P<data>.*)", re.IGNORECASE | re.DOTALL
+)
 Body = TypeVar("Body", bound=Wire)
 
 
@@ -38,8 +45,8 @@ async def picture(request: Request) -> bytes:
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
-async def pictures(request: Request, *, most: int) -> list[bytes]:
-    """Return the pictures of a batch, in the order sent.
+async def pictures(request: Request, *, most: int) -> Sequence[bytes | MalformedRequest]:
+    """Return the pictures of a batch, in the order sent; a text that is no base64 as its problem.
 
     Raises:
         UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
@@ -57,7 +64,7 @@ async def pictures(request: Request, *, most: int) -> list[bytes]:
         raise EmptyBatch(msg)
     if len(texts) > most:
         raise _too_many(most)
-    return [_decoded(text, f"images.{index}") for index, text in enumerate(texts)]
+    return [_attempted(text, f"images.{index}") for index, text in enumerate(texts)]
 
 
 def _media_type(request: Request) -> str:
@@ -91,7 +98,7 @@ def _too_many(most: int) -> BatchTooLarge:
 
 async def _json(request: Request, body: type[Body]) -> Body:
     try:
-        return body.model_validate_json(await request.body())
+        return body.model_validate_json((await request.body()).removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, wrong["loc"])) or "the body"
@@ -100,14 +107,23 @@ async def _json(request: Request, body: type[Body]) -> Body:
 
 
 def _decoded(text: str, where: str) -> bytes:
-    """Decode base64 or a base64 `data:` URL; line breaks are ignored, as MIME encoders put them in."""
-    if text.startswith("data:"):
-        head, _, text = text.partition(",")
-        if not head.endswith(";base64"):
+    """Decode base64 or a base64 `data:` URL; as in browsers, blanks and missing padding pass."""
+    url = _DATA_URL.fullmatch(text)
+    if url:
+        if not url["base64"]:
             msg = f"The data: URL in {where!r} is not in base64. Send one that begins data:image/png;base64."
             raise MalformedRequest(msg)
+        text = unquote(url["data"])
+    text = "".join(text.split())
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         msg = f"The text in {where!r} is no base64: {error}. Send the file's bytes in standard base64."
         raise MalformedRequest(msg) from None
+
+
+def _attempted(text: str, where: str) -> bytes | MalformedRequest:
+    try:
+        return _decoded(text, where)
+    except MalformedRequest as error:
+        return error

@@ -46,7 +46,13 @@ Box: TypeAlias = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 Image.MAX_IMAGE_PIXELS = None  # `identify` checks the header against a limit of its own
 
+# Compressed texts of a PNG: 61 KB of them unpack to 60 MB, and nobody reads them here.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # bytes, of all texts of a file together
+
+_MAX_SCANS: Final = 100  # of a JPEG; encoders make about ten, and each costs a walk over all pixels
 _SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+_JPEG: Final = b"\xff\xd8\xff"
+_SCAN: Final = b"\xff\xda"  # in entropy-coded data an FF is always followed by 00
 _DAMAGED: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
 # What Pillow's decoders raise on damaged files of the allowed formats (seen under fuzzing).
 _DAMAGE: Final = (
@@ -124,6 +130,11 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
         raise UnreadableImage(msg)
     image = _open(data)
+    if data.startswith(_JPEG) and data.count(_SCAN) > _MAX_SCANS:
+        msg = (
+            f"The JPEG has more than {_MAX_SCANS} scans, as no camera makes it. Save it again and resend it."
+        )
+        raise UnreadableImage(msg)
     width, height = image.size
     if width * height > max_pixels:
         msg = (
@@ -200,11 +211,15 @@ def _grey(image: Image.Image) -> GreyPicture:
         deep = np.clip(np.asarray(image), 0, 65535)
         image = Image.fromarray((deep // 257).astype(np.uint8))
     if image.has_transparency_data:
-        drawing = np.asarray(_shrunk(image.convert("RGBA")).convert("LA"))
-        return _on_ground(drawing[..., 0], drawing[..., 1])
-    if image.mode != "L":
-        image = image.convert("RGB").convert("L")  # by way of RGB: CMYK has no direct way to grey
-    return np.asarray(_shrunk(image))
+        whole = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
+        drawing = np.asarray(_shrunk(whole).convert("LA"))
+        grey, alpha = drawing[..., 0], drawing[..., 1]
+        unused = image.format == "BMP" and not alpha.any()  # a fourth byte that is no alpha, in old BMPs
+        return grey if unused else _on_ground(grey, alpha)
+    if image.mode not in {"L", "RGB", "CMYK"}:
+        image = image.convert("L")
+    # shrunk before it is converted: a copy of 40 megapixels in colour takes 160 MB
+    return np.asarray(_shrunk(image).convert("RGB").convert("L"))
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -29,7 +29,7 @@ EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of
 EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
 FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
 FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
-RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills, and no digit but a bar does
+RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
 LEAST_CONTRAST: Final = (
     12.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
@@ -121,9 +121,10 @@ def unframed(sheet: Sheet) -> Sheet:
     scale = max(sheet.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    if min(right - x, bottom - y) < MIN_SIDE:
-        return sheet
-    return dataclasses.replace(sheet, pixels=sheet.pixels[y:bottom, x:right], offset=(x, y))
+    rest = sheet.pixels[y:bottom, x:right]
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(rest) <= FRAME_SPREAD:
+        return sheet  # nothing is framed, or a bar fills its paper: a 1
+    return dataclasses.replace(sheet, pixels=rest, offset=(x, y))
 
 
 def dark_on_light(sheet: Sheet) -> Sheet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
@@ -30,12 +30,19 @@ class BodyGuard:
         limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
         declared = Headers(scope=scope).get("content-length", "0")
         # a header that is no number never gets here: the HTTP parser refuses the request
+        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
+
+        async def send_and_close(message: Message) -> None:
+            """Close a connection whose body nobody waited for: uvicorn would swallow the rest of it."""
+            if message["type"] == "http.response.start" and not body.whole and _has_body(scope):
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
         if int(declared) > limit:
             refusal = problems.response(_too_large(int(declared), limit))
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, send_and_close)
             return
-        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
-        await self._app(scope, body.receive, send)
+        await self._app(scope, body.receive, send_and_close)
 
 
 class _Body:
@@ -47,10 +54,10 @@ class _Body:
         self._seconds = seconds
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._counted = 0
-        self._whole = False
+        self.whole = False
 
     async def receive(self) -> Message:
-        if self._whole:  # what comes now is the client's hanging up, which may take as long as it likes
+        if self.whole:  # what comes now is the client's hanging up, which may take as long as it likes
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -62,10 +69,15 @@ class _Body:
             )
             raise problems.SlowUpload(msg) from None
         self._counted += len(message.get("body", b""))
-        self._whole = not message.get("more_body", False)
+        self.whole = not message.get("more_body", False)
         if self._counted > self._limit:
             raise _too_large(self._counted, self._limit)
         return message
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def _too_large(length: int, limit: int) -> problems.BodyTooLarge:

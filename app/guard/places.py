@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +34,15 @@ class Places:
             yield
         finally:
             self.taken -= count
+
+    def hold_until_done(self, count: int, task: asyncio.Future[Any]) -> None:
+        """Hold `count` places for work that goes on after its request has been answered."""
+
+        def free(_: asyncio.Future[Any]) -> None:
+            self.taken -= count
+
+        self.taken += count
+        task.add_done_callback(free)
 
 
 class PlaceGuard:

@@ -35,12 +35,21 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: the message, then what `extra` added."""
+    """For people: the message, what `extra` added, the request's id; a traceback below."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as a line, and the traceback below it where there is one."""
-        extra = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in _OWN)
-        return f"{super().format(record)} {extra}".rstrip()
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
+        """Return the record's line."""
+        extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+        if (current := request_id.get()) is not None:
+            extra["request_id"] = current
+        line = super().formatMessage(record)
+        return " ".join([line, *(f"{key}={_plain(value)}" for key, value in extra.items())])
+
+
+def _plain(value: object) -> str:
+    """Return the value so that a client can't write lines of its own into the log."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text else repr(text)
 
 
 def config(settings: Settings) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.conftest import GOLDEN, HOSTILE
 from tests.serving import serving, until
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
+TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()  # so small that no thread is asked
 PNG = {"Content-Type": "image/png"}
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 SMALL = Settings(
@@ -27,6 +28,13 @@ SMALL = Settings(
 def small() -> Iterator[httpx.Client]:
     """A service with small limits."""
     with serving(SMALL) as client:
+        yield client
+
+
+@pytest.fixture
+def busy() -> Iterator[httpx.Client]:
+    """A service with four places, and all the patience for uploads that hold them."""
+    with serving(Settings(max_in_flight=4, max_batch=3, read_timeout=3600)) as client:
         yield client
 
 
@@ -63,6 +71,7 @@ def problem(answer: httpx.Response, status: int, code: str, *, limit: int | None
         (b"nonsense", MULTIPART),
         (b"--b--\r\n", MULTIPART),
         (b"x", {"Content-Type": "multipart/form-data"}),
+        (b"x", {"Content-Type": "multipart/form-data; boundary="}),
         (
             b'--b\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\nx\r\n--b--\r\n',
             MULTIPART,
@@ -127,6 +136,14 @@ def test_408_slow_upload(small: httpx.Client) -> None:
     body = problem(answer, 408, "slow_upload")
     assert "0.4 s" in body["detail"]
     assert answer.headers["Connection"] == "close"
+
+
+def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
+    for path in ("/nothing", "/models"):
+        assert client.post(path, content=NINE).headers["Connection"] == "close"
+        assert client.post(path, content=iter([NINE, NINE])).headers["Connection"] == "close"
+    assert "Connection" not in client.get("/nothing").headers
+    assert "Connection" not in client.post("/predict", content=NINE, headers=PNG).headers
 
 
 def test_413_by_the_declared_length_before_the_body_is_read(small: httpx.Client) -> None:
@@ -216,40 +233,40 @@ def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
     assert "secret of the inside" in caplog.text
 
 
-def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(small: httpx.Client) -> None:
-    host, port = small.base_url.host, small.base_url.port
+def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(busy: httpx.Client) -> None:
+    host, port = busy.base_url.host, busy.base_url.port
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
-    # uploads that never come hold the four places until their time is up
+    # uploads that never come hold the four places
     waiting = [socket.create_connection((host, port)) for _ in range(4)]
     for one in waiting:
         one.sendall(head)
     refused: list[httpx.Response] = []
 
     def full() -> bool:
-        answer = small.post("/predict", content=NINE, headers=PNG)
+        answer = busy.post("/predict", content=NINE, headers=PNG)
         refused.append(answer)
         return answer.status_code == 503
 
     until(full)
     problem(refused[-1], 503, "overloaded", limit=4)
     assert refused[-1].headers["Retry-After"] == "1"
-    assert small.get("/health/ready").status_code == 200
-    assert small.get("/health/live").status_code == 200
+    assert busy.get("/health/ready").status_code == 200
+    assert busy.get("/health/live").status_code == 200
     for one in waiting:
         one.close()
-    until(lambda: small.post("/predict", content=NINE, headers=PNG).status_code == 200)
+    until(lambda: busy.post("/predict", content=NINE, headers=PNG).status_code == 200)
 
 
-def test_503_for_a_batch_that_needs_more_places_than_are_free(small: httpx.Client) -> None:
-    host, port = small.base_url.host, small.base_url.port
+def test_503_for_a_batch_that_needs_more_places_than_are_free(busy: httpx.Client) -> None:
+    host, port = busy.base_url.host, busy.base_url.port
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
     batch = {"images": ["AAAA"] * 3}
     with socket.create_connection((host, port)) as one, socket.create_connection((host, port)) as other:
         one.sendall(head)
         other.sendall(head)
-        until(lambda: small.post("/predict/batch", json=batch).status_code == 503)
-        problem(small.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
-    until(lambda: small.post("/predict/batch", json=batch).status_code == 200)
+        until(lambda: busy.post("/predict/batch", json=batch).status_code == 503)
+        problem(busy.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
+    until(lambda: busy.post("/predict/batch", json=batch).status_code == 200)
 
 
 def test_a_client_that_hangs_up_frees_its_place(
@@ -264,8 +281,10 @@ def test_a_client_that_hangs_up_frees_its_place(
 
 def test_504_timeout() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-    with serving(Settings(request_timeout=0.0001)) as client:
+    with serving(Settings(request_timeout=0.0001, max_in_flight=1, max_batch=1)) as client:
         problem(client.post("/predict", content=large, headers=PNG), 504, "timeout")
+        # the place is free again once the work, which can't be stopped, has ended
+        until(lambda: client.post("/predict", content=TINY, headers=PNG).status_code == 200)
 
 
 def test_a_refused_preflight_is_a_problem() -> None:

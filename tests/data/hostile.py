@@ -89,6 +89,13 @@ def _corrupt() -> Iterator[Case]:
         422,
         "unreadable_image",
     )
+    many = png
+    for index in range(60):
+        many = _with_chunk(many, b"zTXt", b"%d\0\0" % index + zlib.compress(bytes(1_000_000), 9))
+    yield "text-bombs.png", many, 422, "unreadable_image"
+    jpeg = encode(_nine(), "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    yield "scan-bomb.jpg", jpeg[:-2] + jpeg[last:-2] * 200 + jpeg[-2:], 422, "unreadable_image"
     yield (
         "text-bomb.png",
         _with_chunk(png, b"zTXt", b"k\0\0" + zlib.compress(bytes(70_000_000), 9)),

@@ -143,6 +143,13 @@ def test_a_frame_is_cut_off_and_the_box_stays_in_the_whole_pictures_pixels() -> 
     np.testing.assert_allclose(canonical(framed).box, canonical(digit()).box, atol=1)
 
 
+def test_a_bar_that_fills_its_paper_is_a_one_and_no_framed_sheet() -> None:
+    paper = np.full((84, 24), 255, np.uint8)
+    paper[6:78, 6:18] = 0
+    assert canonical(paper).box == (6, 6, 12, 72)
+    assert canonical(cv2.GaussianBlur(paper, (5, 5), 1)).polarity == "dark_on_light"
+
+
 def test_a_dark_strip_along_the_border_is_no_ink() -> None:
     shadowed = digit()
     shadowed[:, 180:] = 70

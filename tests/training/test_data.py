@@ -44,7 +44,7 @@ def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "mnist.npz"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"can't be read as MNIST.*training fetch"):
+    with pytest.raises(DataError, match=r"can't be read as MNIST.*Delete it and run .*training fetch"):
         data.load_test(file)
 
 

@@ -97,6 +97,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(trained: Run, tmp_path: P
         train(QUICK, TRAINING, VALIDATION, run=FullDisk(run.folder))
     assert not run.model.exists()
     assert len(run.history()["loss"]) == 1
+    with pytest.raises(RunError, match=r"--resume goes on with it. --fresh discards it"):
+        train(QUICK, TRAINING, VALIDATION, run=run)
     train(QUICK, TRAINING, VALIDATION, run=run, resume=True)
     for metric, values in trained.history().items():
         np.testing.assert_allclose(run.history()[metric], values, rtol=1e-3)
@@ -115,6 +117,15 @@ def test_a_constant_learning_rate_learns_too_and_a_run_can_be_discarded(tmp_path
     run.discard()
 
 
+def test_a_folder_that_is_no_run_is_neither_used_nor_discarded(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds something that is no run"):
+        Run(tmp_path).discard()
+    with pytest.raises(RunError, match=r"holds something that is no run"):
+        train(QUICK, TRAINING, VALIDATION, run=Run(tmp_path))
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_a_run_without_a_whole_epoch_cant_be_resumed(trained: Run, tmp_path: Path) -> None:
     run = Run(tmp_path / "early")
     run.start(dataclasses.replace(trained.origin()))
@@ -123,7 +134,7 @@ def test_a_run_without_a_whole_epoch_cant_be_resumed(trained: Run, tmp_path: Pat
 
 
 def test_a_run_is_never_overwritten_unasked(trained: Run) -> None:
-    with pytest.raises(RunError, match=r"holds a finished run. --fresh discards it"):
+    with pytest.raises(RunError, match=r"holds a run. --fresh discards it"):
         train(QUICK, TRAINING, VALIDATION, run=trained)
 
 
