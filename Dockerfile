@@ -2,7 +2,7 @@
 # holds that environment, the service and the models, and neither pip nor a compiler's leavings.
 ARG PYTHON=python:3.13-slim
 
-FROM docker.io/library/${PYTHON} AS build
+FROM ${PYTHON} AS build
 COPY requirements/service.txt /tmp/
 RUN python -m venv /opt/digits \
  && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/service.txt \
@@ -11,7 +11,7 @@ COPY app /opt/digits/service/app
 COPY models /opt/digits/service/models
 RUN /opt/digits/bin/python -m compileall -q /opt/digits/lib /opt/digits/service
 
-FROM docker.io/library/${PYTHON}
+FROM ${PYTHON}
 LABEL org.opencontainers.image.title="digits" \
       org.opencontainers.image.description="Reads pictures of handwritten digits over HTTP" \
       org.opencontainers.image.licenses="MIT"
