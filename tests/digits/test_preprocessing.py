@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.digits import images
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, GreyPicture
 from app.digits.errors import NoInk
@@ -218,4 +217,3 @@ def test_the_steps_can_be_read_aloud() -> None:
         "full_ink",
         "centre",
     ]
-    assert images.WORKING_SIDE >= 1000
