@@ -1,7 +1,8 @@
 """The networks, from one dense layer to the one that is served.
 
 Each takes `image`, uint8 (batch, 28, 28), ink 255 on 0, scales it itself, and gives probabilities,
-float32 (batch, 10): all arithmetic is in the graph, so that none is left to the service.
+float32 (batch, 10): all arithmetic is in the graph, so that none is left to the service. `cnn` also
+gives the likelihood that the picture holds a digit at all, float32 (batch, 1) until it is exported.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from app.digits.contract import CLASSES, INPUT, PROBABILITIES, SIDE
+from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 
 
 def linear() -> keras.Model:
@@ -37,24 +38,23 @@ def mlp_1000() -> keras.Model:
 
 
 def cnn() -> keras.Model:
-    """Seven convolutions, two of them with stride 2 in pooling's place, and a learned pooling.
+    """Five convolutions without padding, the first with stride 2, and two heads.
 
-    28x28x32 → 14x14x48 → 7x7x96: half of the multiply-adds at the lowest resolution, where a 3x3
-    kernel sees a third of the digit. The last 7x7 is weighed per channel by a depthwise convolution
-    instead of averaged: where a stroke lies tells a 6 from a 9.
+    28x28 → 12x12x32 → 10x10x48 → 8x8x64 → 6x6x80 → 4x4x112: a canonical picture keeps its rim empty, so
+    nothing is lost there, and each layer costs about the same. The 16 places of the last one are kept
+    apart: where a stroke lies tells a 6 from a 9. The second head tells whether it is a digit at all;
+    it does not steer the trunk by more than its share of the loss.
     """
     image, scaled = _scaled_image()
     x = layers.Reshape((SIDE, SIDE, 1))(scaled)
-    x = _convolution(x, 32)
-    x = _convolution(x, 48, strides=2)
-    x = _convolution(x, 48)
-    x = _convolution(x, 96, strides=2)
-    x = _convolution(x, 96)
-    x = _convolution(x, 96)
-    x = layers.DepthwiseConv2D(7, use_bias=False)(x)
-    x = layers.BatchNormalization()(layers.Flatten()(x))
-    x = layers.Dropout(0.3)(x)
-    return keras.Model(image, _softmax(x), name="cnn")
+    x = _convolution(x, 32, kernel=5, strides=2)
+    for filters in (48, 64, 80, 112):
+        x = _convolution(x, filters)
+    x = layers.Dropout(0.2)(layers.Flatten()(x))
+    likelihood = layers.Dense(32, activation="relu")(x)
+    likelihood = layers.Dense(1, activation="sigmoid", dtype="float32")(likelihood)
+    likelihood = layers.Flatten(name=DIGIT_LIKELIHOOD, dtype="float32")(likelihood)
+    return keras.Model(image, {PROBABILITIES: _softmax(x), DIGIT_LIKELIHOOD: likelihood}, name="cnn")
 
 
 NETWORKS: Final[Mapping[str, Callable[[], keras.Model]]] = {
@@ -78,6 +78,8 @@ def _softmax(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Dense(CLASSES, activation="softmax", dtype="float32", name=PROBABILITIES)(x)
 
 
-def _convolution(x: keras.KerasTensor, filters: int, *, strides: int = 1) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization()(x))
+def _convolution(
+    x: keras.KerasTensor, filters: int, *, kernel: int = 3, strides: int = 1
+) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, kernel, strides=strides, use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))

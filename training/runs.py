@@ -40,6 +40,11 @@ class Run:
         return self.folder / "model.keras"
 
     @property
+    def scenes(self) -> Path:
+        """The scenes that it is shown, once they have been drawn."""
+        return self.folder / "scenes.npz"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder that `tensorboard --logdir` takes."""
         return self.folder / "tensorboard"

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import keras
 import numpy as np
 
+from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
+from training import pool
 from training.augment import augment
 from training.errors import RunError
 from training.networks import NETWORKS
 from training.runs import Origin, Run, current_commit
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from app.digits.contract import DigitBatch
     from training.data import Labelled
-    from training.recipe import Recipe
+    from training.pool import Pool
+    from training.recipe import Recipe, Scenes
 
 # With TensorFlow, XLA on two CPU cores takes twice as long as oneDNN's kernels do: 56 s an epoch
 # against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
+LIKELIHOOD_SHARE: Final = 0.3  # of the second head's loss: reading digits comes first
+_LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
 JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
 
 
@@ -39,7 +47,7 @@ def train(
         RunError: the run's folder is in the way, or `resume` finds none or one of another recipe.
     """
     keras.utils.set_random_seed(recipe.seed)
-    pictures = Pictures(training, recipe)
+    pictures = _pictures(training, recipe, run)
     if resume:
         model = _resumed(run, recipe, training)
     else:
@@ -50,7 +58,7 @@ def train(
     model.fit(
         pictures,
         shuffle=False,  # `Pictures` shuffles; Keras would by a state that no checkpoint keeps
-        validation_data=(validation.pictures, validation.digits),
+        validation_data=(validation.pictures, _truth(recipe, validation.digits)),
         validation_batch_size=1000,
         initial_epoch=done,
         epochs=recipe.epochs,
@@ -87,6 +95,48 @@ class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
         return np.random.default_rng((self._recipe.seed, self.epoch, *more))
 
 
+class Mixture(Pictures):
+    """Batches of MNIST, digits in scenes and what is no digit; of MNIST alone in the first epochs.
+
+    The scenes are drawn when the first of them is needed, and kept beside the run.
+    """
+
+    def __init__(self, training: Labelled, recipe: Recipe, scenes: Scenes, run: Run) -> None:
+        super().__init__(training, recipe)
+        self._scenes = scenes
+        self._run = run
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return pool.drawn(self._training, self._recipe, file=self._run.scenes)
+
+    def __getitem__(self, batch: int) -> tuple[DigitBatch, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        pictures, digits = super().__getitem__(batch)
+        if self.epoch < self._scenes.plain_epochs:
+            return self._told(pictures, digits, no_digits=0)
+        rng = self._generator(batch, 1)
+        size = len(digits)
+        no_digits, in_scenes = (
+            round(size * share) for share in (self._scenes.share_no_digits, self._scenes.share)
+        )
+        rows = rng.integers(len(self._pool.digits), size=in_scenes)
+        others = rng.integers(len(self._pool.no_digits), size=no_digits)
+        shown = np.concatenate([self._pool.digits.pictures[rows], self._pool.no_digits[others]])
+        kept = size - len(shown)
+        pictures = np.concatenate([pictures[:kept], augment(shown, self._scenes.bending, rng=rng)])
+        digits = np.concatenate([digits[:kept], self._pool.digits.digits[rows], np.zeros(no_digits, np.uint8)])
+        return self._told(pictures, digits, no_digits=no_digits)
+
+    def _told(
+        self, pictures: DigitBatch, digits: NDArray[np.uint8], *, no_digits: int
+    ) -> tuple[DigitBatch, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Add what each head is to say; of what is no digit only the second head learns."""
+        is_digit = np.arange(len(digits)) < len(digits) - no_digits
+        truth = {PROBABILITIES: digits, DIGIT_LIKELIHOOD: is_digit.astype(np.float32)[:, None]}
+        weights = {PROBABILITIES: is_digit.astype(np.float32), DIGIT_LIKELIHOOD: np.ones(len(digits), np.float32)}
+        return pictures, truth, weights
+
+
 class _Keep(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Keeps model, optimizer and history after every epoch."""
 
@@ -103,13 +153,24 @@ class _Keep(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         _save(self.model, self._run.checkpoint)
 
 
+def _pictures(training: Labelled, recipe: Recipe, run: Run) -> Pictures:
+    return Pictures(training, recipe) if recipe.scenes is None else Mixture(training, recipe, recipe.scenes, run)
+
+
+def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
+    if recipe.scenes is None:
+        return digits
+    return {PROBABILITIES: digits, DIGIT_LIKELIHOOD: np.ones((len(digits), 1), np.float32)}
+
+
 def _compiled(recipe: Recipe, *, steps: int) -> keras.Model:
     keras.config.set_dtype_policy(recipe.precision)
     model = NETWORKS[recipe.network]()
     model.compile(
         optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
+        loss_weights={PROBABILITIES: 1.0, DIGIT_LIKELIHOOD: LIKELIHOOD_SHARE} if recipe.scenes else None,
+        weighted_metrics={PROBABILITIES: ["accuracy"]} if recipe.scenes else ["accuracy"],
         jit_compile=JIT,
     )
     return model

@@ -1,4 +1,4 @@
-"""Bytes of an upload → grey picture: format, limits, orientation, transparency, depth.
+"""Bytes of an upload → grey picture: format, limits, orientation, transparency, colour, depth.
 
 `identify` reads the header alone and refuses what is too large before a pixel is decoded; `decode`
 does the work. Pillow alone decodes, and only the five allowed formats are ever tried.
@@ -25,6 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from app.digits import colours
 from app.digits.contract import GreyPicture
 from app.digits.errors import ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
 
@@ -70,6 +71,7 @@ _DAMAGE: Final = (
     struct.error,
     zlib.error,
 )
+_COLOURED: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with more than a tone
 _HALF: Final = 128  # of 255
 _FULLY_OPAQUE: Final = 255
 _OPAQUE: Final = 128  # of 255: from here on a pixel counts as drawn
@@ -160,7 +162,7 @@ def decode(upload: Upload) -> Picture:
     image = upload.image
     width, height = image.size
     try:
-        image.draft("L", _fitted(width, height))  # a JPEG decodes to its luma, at half size or less
+        image.draft(None, _enough(width, height))  # a JPEG decodes at a half, a quarter or an eighth
         image.load()
         grey = _grey(image)
     except _DAMAGE as error:
@@ -206,20 +208,36 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
+def _enough(width: int, height: int) -> tuple[int, int]:
+    """Return the size below which a JPEG must not be drafted: a little less saves a halving by hand."""
+    across, down = _fitted(width, height)
+    return across * 3 // 4, down * 3 // 4
+
+
 def _grey(image: Image.Image) -> GreyPicture:
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion to 8 clips at 255
         deep = np.clip(np.asarray(image), 0, 65535)
         image = Image.fromarray((deep // 257).astype(np.uint8))
     if image.has_transparency_data:
         whole = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
-        drawing = np.asarray(_shrunk(whole).convert("LA"))
-        grey, alpha = drawing[..., 0], drawing[..., 1]
-        unused = image.format == "BMP" and not alpha.any()  # a fourth byte that is no alpha, in old BMPs
-        return grey if unused else _on_ground(grey, alpha)
+        return _drawing(_shrunk(whole), image.format)
     if image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("L")
+        image = image.convert("RGB" if image.mode in _COLOURED else "L")
     # shrunk before it is converted: a copy of 40 megapixels in colour takes 160 MB
-    return np.asarray(_shrunk(image).convert("RGB").convert("L"))
+    small = _shrunk(image)
+    return np.asarray(small) if small.mode == "L" else colours.grey(np.asarray(small.convert("RGB")))
+
+
+def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
+    """Put a picture with transparency on a ground that its ink stands out from."""
+    alpha = np.asarray(drawing.getchannel("A"))
+    if form == "BMP" and not alpha.any():  # a fourth byte that is no alpha, in old BMPs
+        alpha = np.full_like(alpha, _FULLY_OPAQUE)
+    if drawing.mode == "LA":
+        return _on_ground(np.asarray(drawing.getchannel("L")), alpha)
+    if alpha.min() == _FULLY_OPAQUE:
+        return colours.grey(np.asarray(drawing.convert("RGB")))
+    return _on_ground(np.asarray(drawing.convert("L")), alpha)
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -25,6 +25,8 @@ Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border",
 Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
 
 THUMBNAIL: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
+BAND: Final = 96  # grey levels between two grounds in one picture
+ALIKE: Final = 0.9  # of the columns that have the same ground above and below
 EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
 EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
 FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
@@ -32,14 +34,32 @@ FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own gro
 RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
 LEAST_CONTRAST: Final = (
-    12.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
+    8.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
 )
 LEAST_DISTINCTION: Final = (
     3.2  # contrast in standard deviations of the ground; noise alone, split by Otsu, has 2.7
 )
+PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
+STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
+STRONG: Final = 4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
+WEAK: Final = 2.0  # and by so much wherever it hangs together
+GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's width, and noise
+LEAST_RULED: Final = 24  # pixels: in smaller pictures a bar of the digit itself spans the width
+LEAST_ROOM: Final = 64  # pixels: in smaller pictures nothing is far away
+LEAST_RUN: Final = 15  # pixels
+LEAST_RIDGE: Final = 1.5  # grey levels: along a line the noise averages out
+LEANS: Final = tuple(step * 0.015 for step in range(-5, 6))  # slopes that are tried: up to four degrees
+SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
+DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
+PALER: Final = 0.7  # of the strongest ink
+AT_BORDER: Final = 0.12  # of the height
+AT_END: Final = 0.06  # of the width: a frame's corners
+THIN: Final = 0.02  # of the longer side: thicker than that is a pen
+CLOSE_UP: Final = 0.4  # of the ink's length: the margin that is kept round it
 LOW_CONTRAST: Final = 48.0  # grey levels: below it people, too, look twice
 SPECK: Final = 0.02  # of the main piece's area: dust, not a broken stroke
 NEAR: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
+APART: Final = 0.06  # of the main piece's height: nearer, it is the other half of an open 4
 INTRUDER: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
 FULL_INK: Final = 240  # of 255: paler pens and thinner strokes are brought up; MNIST's peak is 254 or 255
 STROKE: Final = (
@@ -65,6 +85,7 @@ class Sheet:
     pixels: NDArray[np.uint8]  # (height, width)
     offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the picture as it came
     polarity: Polarity = "dark_on_light"
+    evened: bool = False  # under uneven light, or so pale that the light's slope counts
     threshold: float = 0.0  # grey levels: ink is above it
     mask: Mask | None = None
     box: Box = (0, 0, 0, 0)
@@ -104,6 +125,15 @@ def _as_it_is(picture: GreyPicture, polarity: Polarity) -> Canonical | None:
     return Canonical(picture, polarity, cv2.boundingRect(picture))
 
 
+def unbanded(sheet: Sheet) -> Sheet:
+    """Even out bands of another ground that run through the whole picture, as bad scans and fax lines leave."""
+    pixels = _without_bands(sheet.pixels)
+    if pixels is None:
+        pixels = _without_bands(sheet.pixels.T)
+        pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
+    return sheet if pixels is None else dataclasses.replace(sheet, pixels=pixels)
+
+
 def unframed(sheet: Sheet) -> Sheet:
     """Cut off a frame: an even, thin border round a rectangle of another tone."""
     small = _thumbnail(sheet.pixels)
@@ -134,23 +164,62 @@ def dark_on_light(sheet: Sheet) -> Sheet:
     strong ones outweigh many weak ones.
     """
     small = _thumbnail(sheet.pixels)
-    ground: NDArray[np.uint8] | float = np.median(_border(small))
-    if not _is_even(_border(small)):
-        ground = cv2.blur(small, (THUMBNAIL // 4 | 1,) * 2, borderType=cv2.BORDER_REPLICATE)
-    if ((small.astype(np.float32) - ground) ** 3).sum() <= 0:
+    rim = _border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
+    lean = _lightness(small, ground=float(np.median(rim))) if _is_even(rim) else _local_lightness(small)
+    if lean <= 0:
         return sheet
     return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
 
 
 def even_light(sheet: Sheet) -> Sheet:
-    """Divide by the light on the paper: the picture with its strokes closed and blurred."""
-    small = _thumbnail(sheet.pixels)
-    if _is_even(_border(small)):
+    """Divide by the light on the paper: the picture with its strokes closed.
+
+    Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
+    """
+    small = _thumbnail(sheet.pixels, side=PAGE)
+    if _is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
-    pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(small.shape) // 4 | 1,) * 2)
-    light = cv2.blur(cv2.morphologyEx(small, cv2.MORPH_CLOSE, pen), (9, 9))
-    light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER))
+    light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((5, 5), np.uint8))  # a halo, but no rim
+    light = cv2.resize(cv2.blur(light, (3, 3)), sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
+
+
+def unruled(sheet: Sheet) -> Sheet:
+    """Take out ruled and squared lines and the printed border of a cell; mend the strokes that cross them."""
+    if min(sheet.pixels.shape) < LEAST_RULED:
+        return sheet
+    across = _without_lines(sheet.pixels, evened=sheet.evened)
+    down = _without_lines(np.ascontiguousarray((sheet.pixels if across is None else across).T), evened=sheet.evened)
+    if down is not None:
+        return dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
+    return sheet if across is None else dataclasses.replace(sheet, pixels=across)
+
+
+def close_up(sheet: Sheet) -> Sheet:
+    """Go near to the most prominent ink, so that what follows measures it against its own ground."""
+    small = _thumbnail(sheet.pixels, side=PAGE)
+    if min(small.shape) < LEAST_ROOM or not sheet.evened:
+        return sheet
+    soft, noise = _ink_and_noise(small, blur=1.2)
+    weak = (soft > max(2, WEAK * noise)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    pieces = stats[1:]
+    strong = np.bincount(labels[soft > max(LEAST_CONTRAST / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
+    strength = soft.ravel().astype(np.float32) ** 2  # little strong ink outweighs much that is weak
+    mass = np.bincount(labels.ravel(), weights=strength, minlength=len(stats))[1:]
+    mass[_intruders(labels, pieces, along=0.5) | ~strong] = 0
+    if not mass.any():
+        return sheet
+    main = pieces[np.argmax(mass)]
+    near = (_gaps(pieces, main) <= NEAR * main[2:4].max()) & (mass >= SPECK * mass.max())
+    left, top, right, bottom = _hull(pieces[near])
+    length = max(right - left, bottom - top)
+    margin = max(3, round(CLOSE_UP * length))
+    left, top = max(left - margin, 0), max(top - margin, 0)
+    right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
+    scale = max(sheet.pixels.shape) / max(small.shape)
+    soft = cv2.GaussianBlur(sheet.pixels, (0, 0), max(0.6, GRAIN * length * scale))
+    return _cut(dataclasses.replace(sheet, pixels=soft), (left, top, right, bottom), scale=scale)
 
 
 def ink_on_black(sheet: Sheet) -> Sheet:
@@ -239,9 +308,12 @@ def centre(sheet: Sheet) -> Sheet:
 
 
 STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
+    unbanded,
     unframed,
     dark_on_light,
     even_light,
+    unruled,
+    close_up,
     ink_on_black,
     main_ink,
     crop,
@@ -252,8 +324,21 @@ STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
 )
 
 
-def _thumbnail(pixels: GreyPicture) -> GreyPicture:
-    scale = THUMBNAIL / max(pixels.shape)
+def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
+    """Subtract the ground that a column has at both its ends, where columns differ in it strongly."""
+    rim = max(1, pixels.shape[0] // 28)
+    top, bottom = pixels[:rim].mean(axis=0), pixels[-rim:].mean(axis=0)
+    ground = (top + bottom) / 2
+    if np.ptp(ground) < BAND or (np.abs(top - bottom) <= BAND / 4).mean() < ALIKE:
+        return None
+    middle = (ground.max() + ground.min()) / 2
+    if np.abs(ground - middle).min() < BAND / 4:  # a slope of light, not bands
+        return None
+    return 255 - cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
+
+
+def _thumbnail(pixels: GreyPicture, *, side: int = THUMBNAIL) -> GreyPicture:
+    scale = side / max(pixels.shape)
     if scale >= 1:
         return pixels
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
@@ -268,16 +353,151 @@ def _border(pixels: GreyPicture, *, rim: int | None = None) -> GreyPicture:
     return np.concatenate([side.ravel() for side in ring])
 
 
+def _ink_and_noise(small: GreyPicture, *, blur: float) -> tuple[GreyPicture, float]:
+    """Return what is darker than the ground, and the ground's standard deviation.
+
+    The deviation is measured on what is lighter than the ground: no ink is there.
+    """
+    soft = cv2.GaussianBlur(small, (0, 0), blur) if blur else small
+    ground = np.full_like(soft, np.median(soft))
+    lighter = cv2.subtract(soft, ground)
+    grain = lighter[lighter > 0]
+    noise = float(np.median(grain)) / 0.6745 if grain.size > soft.size // 10 else 0.5
+    return cv2.subtract(ground, soft), noise
+
+
+def _without_lines(pixels: GreyPicture, *, evened: bool) -> GreyPicture | None:
+    """Erase the lines that run from left to right; None if there are none."""
+    height, width = pixels.shape
+    small = _thumbnail(pixels, side=PAGE)
+    ink, noise = _ink_and_noise(small, blur=0)
+    lean = _lean(ink)
+    tones = _lines(_sheared(ink, lean), noise, evened=evened)
+    if tones is None:
+        return None
+    tones = cv2.dilate(_sheared(tones, -lean), np.ones((3, 1), np.uint8))
+    tones = cv2.resize(tones, (width, height), interpolation=cv2.INTER_NEAREST)
+    large = (tones > 0).astype(np.uint8)
+    paper = int(np.median(pixels))
+    line = (large > 0) & (pixels > paper - 1.5 * tones - 2 * noise)  # darker: the pen
+    # dark strokes: opening takes the darker side, over the gap that the line has left
+    thickness = int(np.percentile(large.sum(axis=0), 90) / max(1, _runs(large)))
+    across = np.ones((min(thickness, height // 6) + 2, 1), np.uint8)
+    mended = cv2.morphologyEx(np.where(line, paper, pixels).astype(np.uint8), cv2.MORPH_OPEN, across)
+    return np.where(line, mended, pixels).astype(np.uint8)
+
+
+def _runs(mask: Mask) -> float:
+    """Return how many lines a column of the mask crosses, on average."""
+    starts = np.diff(mask, axis=0, prepend=0) == 1
+    return float(starts.sum() / mask.shape[1])
+
+
+def _lean(ink: GreyPicture) -> float:
+    """Return the slope, in pixels per pixel, at which level lines show clearest."""
+    tenth = cv2.resize(ink, (ink.shape[1] // 2 or 1, ink.shape[0]), interpolation=cv2.INTER_AREA)
+    sharp = [float(np.diff(_sheared(tenth, 2 * lean).mean(axis=1)).std()) for lean in LEANS]
+    best = int(np.argmax(sharp))
+    return LEANS[best] if sharp[best] > 1.05 * sharp[len(LEANS) // 2] else 0.0
+
+
+def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
+    """Shift every column so that lines of that slope become level."""
+    if lean == 0.0:
+        return picture
+    shift = np.float32([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]])
+    return cv2.warpAffine(picture, shift, picture.shape[::-1], flags=cv2.INTER_NEAREST)
+
+
+def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | None:
+    """Return how dark the printed lines are, level and thin and across nearly the whole picture; else 0.
+
+    A digit's bar can be so, too. A printed line runs along the picture's border from one side to the
+    other, or is, under uneven light, paler than the pen or one of several.
+    """
+    height, width = ink.shape
+    level = cv2.blur(ink.astype(np.float32), (max(LEAST_RUN, width // 8), 1))
+    # above what the rows around it have: lines of the other direction and shades do not count
+    ridge = level - cv2.blur(level, (1, max(9, height // 12)), borderType=cv2.BORDER_REFLECT)
+    found = (ridge > max(LEAST_RIDGE, noise / 3)).astype(np.uint8)
+    joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 10)), np.uint8))
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    left, span, area = stats[:, 0], stats[:, 2], stats[:, cv2.CC_STAT_AREA]
+    thick = max(4.0, THIN * max(ink.shape)) + 2
+    lines = (span >= SPANNING * width) & (area / span <= thick) & (stats[:, 3] <= 2 * thick)
+    lines[0] = False
+    if not lines.any():
+        return None
+    tones = np.array([np.median(level[labels == label]) if line else 255.0 for label, line in enumerate(lines)])
+    pen = float(np.percentile(ink, 99.5))
+    at_border = np.minimum(centres[:, 1], height - centres[:, 1]) <= AT_BORDER * height
+    ends = np.maximum(left, width - left - span) - 1
+    printed = lines & at_border & (ends <= AT_END * width)
+    if evened:
+        ruled = lines & (ends <= 2 * AT_END * width)
+        printed |= ruled & ((ruled.sum() > 1) | (tones <= PALER * pen))
+    return np.where(printed, tones, 0).astype(np.uint8)[labels] if printed.any() else None
+
+
+def _hull(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of all pieces together."""
+    left, top = pieces[:, :2].min(axis=0).tolist()
+    right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def _cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Sheet:
+    """Cut a sheet to left, top, right and bottom, given in pixels of a copy `scale` times smaller."""
+    height, width = sheet.pixels.shape
+    left, top = math.floor(edges[0] * scale), math.floor(edges[1] * scale)
+    right, bottom = min(math.ceil(edges[2] * scale), width), min(math.ceil(edges[3] * scale), height)
+    x, y = sheet.offset
+    return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
+
+
+def _lightness(small: GreyPicture, *, ground: NDArray[np.uint8] | float) -> float:
+    """Return from -1, where what stands out is dark, to 1, where it is light."""
+    cubes = (small.astype(np.float32) - ground) ** 3
+    return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
+
+
+def _local_lightness(small: GreyPicture) -> float:
+    """Tell under uneven light what is lighter or darker than its surroundings: thin ink first, then bold."""
+    for reach in (max(small.shape) // 6, max(small.shape) // 2):
+        lean = _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's edge stays
+        if abs(lean) > DECIDED:
+            return lean
+    return _lightness(small, ground=float(np.median(small)))
+
+
+def _closed(small: GreyPicture) -> GreyPicture:
+    """Fill what is dark and narrower than a quarter of the picture.
+
+    What lies along the border is thought to go on beyond it, so a desk or a vignette stays.
+    """
+    reach = max(small.shape) // 4 | 1
+    wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    return closed[reach:-reach, reach:-reach]
+
+
+def _is_flat(small: GreyPicture) -> bool:
+    """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
+    border = _border(small)
+    return _is_even(border) and int(np.median(border)) - int(small.min()) >= STRONG_INK
+
+
 def _is_even(border: GreyPicture) -> bool:
     close = np.abs(border - np.median(border)) <= EVEN_SPREAD
     return bool(close.mean() >= EVEN_SHARE)
 
 
-def _intruders(labels: NDArray[np.int32], pieces: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _intruders(
+    labels: NDArray[np.int32], pieces: NDArray[np.int32], *, along: float = INTRUDER
+) -> NDArray[np.bool_]:
     """Tell which pieces run along the border instead of ending at it."""
     contact = np.bincount(_ring(labels), minlength=len(pieces) + 1)[1:]
-    along: NDArray[np.bool_] = contact >= INTRUDER * pieces[:, 2:4].max(axis=1)
-    return along
+    return np.asarray(contact >= along * pieces[:, 2:4].max(axis=1))
 
 
 def _ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -296,7 +516,8 @@ def _gaps(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.floa
 def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell which pieces stand beside the main one and are at least half as high: digits themselves."""
     left, width, height = pieces[:, 0], pieces[:, 2], pieces[:, 3]
-    beside = (left >= main[0] + main[2]) | (left + width <= main[0])
+    apart = APART * main[3]
+    beside = (left >= main[0] + main[2] + apart) | (left + width <= main[0] - apart)
     rivals: NDArray[np.bool_] = beside & (2 * height >= main[3])
     return rivals
 

@@ -1,0 +1,54 @@
+"""Colour picture → grey picture in which the ink stands out.
+
+Luma is what people call brightness, and nearly every pen differs from its paper in it. Yellow on
+white or red on green does not: there the colours are projected on the axis along which they differ.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import GreyPicture
+
+ColourPicture: TypeAlias = NDArray[np.uint8]  # (height, width, 3): red, green, blue
+
+SAMPLE: Final = 96  # pixels: an axis of three numbers needs no more of a picture
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and Pillow have it
+LOST: Final = 2.0  # times: so much more contrast along another axis than in luma makes it worth leaving
+LEAST_SPREAD: Final = 3.0  # grey levels; what varies by less is a camera's colour noise
+
+
+def grey(colours: ColourPicture) -> GreyPicture:
+    """Return one channel that keeps ink and ground apart, lighter where luma is higher.
+
+    Args:
+        colours: uint8 (height, width, 3): red, green, blue.
+    """
+    axis = _telling_axis(colours)
+    if axis is None:
+        return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+    low = 255 * np.minimum(axis, 0).sum()  # the darkest that the axis can give becomes 0
+    return cv2.transform(colours, np.append(axis, -low)[np.newaxis])
+
+
+def _telling_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
+    """Return the weights of red, green and blue that tell ink from ground, None where luma does."""
+    side = max(colours.shape)
+    shrink = cv2.INTER_AREA if side > 2 * SAMPLE else cv2.INTER_NEAREST
+    size = [max(1, round(length * min(1.0, SAMPLE / side))) for length in colours.shape[1::-1]]
+    small = cv2.resize(colours, size, interpolation=shrink)
+    red, green, blue = (small[..., channel] for channel in range(3))
+    if max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF)) <= LEAST_SPREAD:
+        return None
+    local = cv2.subtract(small, cv2.blur(small, (SAMPLE // 3,) * 2), dtype=cv2.CV_32F).reshape(-1, 3)
+    variance, axes = np.linalg.eigh(local.T @ local / len(local))
+    axis = axes[:, -1]
+    spread = np.sqrt(variance[-1] / 3)  # of a grey picture it is that of its luma
+    if spread < LEAST_SPREAD or spread < LOST * np.sqrt(np.mean((local @ LUMA) ** 2)):
+        return None
+    axis = axis if axis @ LUMA >= 0 else -axis
+    return (axis / np.abs(axis).sum()).astype(np.float32)
