@@ -81,8 +81,11 @@ def stripes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def scratches(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Scratch the ink off along three lines one pixel wide."""
-    ends = rng.uniform(0, SIDE, (len(pictures), 3, 2, 2))
+    """Scratch the ink off along two lines one pixel wide that pass within 5 pixels of the middle."""
+    angle, aside = rng.uniform(0, np.pi, (len(pictures), 2)), rng.uniform(-5, 5, (len(pictures), 2))
+    along = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    nearest = MIDDLE + aside[..., None] * along[..., ::-1] * (-1, 1)
+    ends = np.stack([nearest - SIDE * along, nearest + SIDE * along], axis=2)
     return _each(_with_lines(one, lines, tone=0) for one, lines in zip(pictures, ends, strict=True))
 
 
@@ -163,7 +166,8 @@ def pixelation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 def outline(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Keep the strokes' edges alone, as Canny's detector finds them: hollow letters."""
-    return _each(cv2.Canny(one, edge / 2, edge) for one, edge in _drawn(pictures, rng, 150, 250))
+    drawn = _drawn(pictures, rng, 64, 192)  # grey levels from which on it is a stroke
+    return _each(cv2.Canny(cv2.threshold(one, level, WHITE, 0)[1], 100, 200) for one, level in drawn)
 
 
 CORRUPTIONS: Final[Mapping[str, Corruption]] = {

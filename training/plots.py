@@ -83,22 +83,24 @@ def curves(history: History, *, title: str) -> Figure:
 
 def reliability(metrics: Mapping[str, Any]) -> Figure:
     """Draw accuracy over confidence, and below it how many answers were that sure, on a log scale."""
-    calibration = metrics["calibration"]
+    parts = [("MNIST test", metrics["calibration"], INK)]
+    if (real := metrics.get("real", {}).get("calibration")) is not None:
+        parts.append(("real uploads", real, WRONG))
     figure = Figure((5, 5.6), layout="constrained")
-    figure.suptitle(
-        f"{metrics['model']['name']}: expected calibration error {calibration['expected_error']:.2%}"
-    )
+    figure.suptitle(f"{metrics['model']['name']}: does its confidence keep its word?")
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    confidence, accuracy, pictures = (
-        [one[key] for one in calibration["bins"]] for key in ("confidence", "accuracy", "pictures")
-    )
-    share.plot((0, 1), (0, 1), color=PALE, label="keeps its word")
-    share.plot(confidence, accuracy, "o-", color=INK, label="measured")
-    share.vlines(confidence, confidence, accuracy, color=WRONG, label="difference")
-    share.set(ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    share.plot((0, 1), (0, 1), color=PALE)
+    for number, (name, calibration, colour) in enumerate(parts):
+        columns = ("confidence", "accuracy", "pictures")
+        confidence, accuracy, pictures = (
+            np.array([one[column] for one in calibration["bins"]]) for column in columns
+        )
+        label = f"{name}, calibration error {calibration['expected_error']:.2%}"
+        share.plot(confidence, accuracy, "o-", color=colour, label=label)
+        count.bar(confidence + (number - 0.5) * 0.016, pictures, width=0.016, color=colour)
+    share.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.03))
     share.legend(frameon=False)
-    count.bar(confidence, pictures, width=0.02, color=INK)
-    count.set(xlabel="confidence", ylabel="pictures", yscale="log")
+    count.set(xlabel="confidence", ylabel="pictures", yscale="log", ylim=(0.5, None))
     for axis in (share, count):
         axis.grid(alpha=0.25)
         _no_frame(axis)

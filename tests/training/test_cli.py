@@ -71,6 +71,7 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["predict", PHOTO, "--model", "vgg"], "There is no models/vgg/model.onnx"),
         (["plot", "curves", "cnn", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "vgg"], "There is no models/vgg/metrics.json"),
+        (["plot", "reliability", "vgg"], "There is no models/vgg/metrics.json"),
         (["train", "cnn", "--resume", "--fresh"], "--resume goes on with a run and --fresh discards it"),
         (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
@@ -114,6 +115,8 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
         ["plot", "samples"],
         ["plot", "curves", "linear"],
         ["plot", "confusion", "linear"],
+        ["plot", "reliability", "linear"],
+        ["plot", "corruptions"],
         ["plot", "predictions", "linear"],
         ["plot", "uploads", PHOTO, "--model", "linear"],
     ):
