@@ -251,10 +251,16 @@ def _run(name: str, folder: Path | None) -> Run:
 def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
     """Read what `evaluate` wrote; files of earlier versions lack some parts."""
     file = models / name / METRICS_FILE
-    metrics: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
+        raise WorkshopError(msg)
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
+        raise WorkshopError(msg) from error
     if part not in metrics:
-        what = f"{part} in {file}" if metrics else str(file)
-        msg = f"There is no {what}: `python -m training evaluate {name}` writes it."
+        msg = f"{file} tells nothing of {part}: `python -m training evaluate {name}` measures it."
         raise WorkshopError(msg)
     return metrics
 

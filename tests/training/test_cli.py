@@ -84,6 +84,17 @@ def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> 
     assert told(*words).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"), [("{", "is damaged"), ('{"model": {}}', "tells nothing of calibration")]
+)
+def test_metrics_that_wont_do_are_told_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
+    (tmp_path / "linear").mkdir()
+    (tmp_path / "linear" / "metrics.json").write_text(content)
+    said = told("plot", "reliability", "linear", "--models", str(tmp_path))
+    assert line in said
+    assert "training evaluate linear" in said
+
+
 def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"  # the discard port: nobody listens
     environment = {
