@@ -3,6 +3,7 @@ PYTHON ?= python3
 SERVICE := .venv
 DEV := .venv-dev
 NAME ?= cnn
+FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is judged beyond MNIST, too: minutes
 IMAGE ?= digits
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
@@ -28,10 +29,10 @@ format: $(DEV)/ready  ## let ruff format and fix what it can
 train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=cnn
 	$(DEV)/bin/python -m training train $(NAME) $(ARGS)
 	$(DEV)/bin/python -m training export $(NAME)
-	$(DEV)/bin/python -m training evaluate $(NAME)
+	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
 evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
-	$(DEV)/bin/python -m training evaluate $(NAME)
+	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
 bench: $(DEV)/ready  ## time one request, stage by stage and over HTTP
 	$(DEV)/bin/python -m benchmarks.predict

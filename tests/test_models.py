@@ -11,7 +11,8 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.contract import DigitBatch, Metadata
-from training import data, evaluate
+from training import answers, data, evaluate
+from training.corruptions import CORRUPTIONS
 from training.data import Labelled
 from training.recipe import RECIPES, Recipe
 
@@ -63,7 +64,7 @@ def test_a_model_was_trained_on_all_of_the_training_data(
 
 @pytest.fixture(scope="module")
 def seen(mnist_test: Labelled) -> DigitBatch:
-    return np.stack([evaluate.read(evaluate.png(picture)).picture for picture in mnist_test.pictures])
+    return np.stack([answers.read(answers.png(picture)).picture for picture in mnist_test.pictures])
 
 
 @pytest.mark.mnist
@@ -71,11 +72,21 @@ def seen(mnist_test: Labelled) -> DigitBatch:
 def test_the_metrics_can_be_measured_again(
     catalogue: Catalogue, mnist_test: Labelled, seen: DigitBatch, name: str
 ) -> None:
-    found = evaluate.probabilities(catalogue.get(name).classifier, seen)
+    found = answers.classify(catalogue.get(name).classifier, seen).probabilities
     measured, kept = evaluate.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
     # processors differ in the last bits, which may turn a picture that lies between two digits
     assert measured.accuracy == pytest.approx(kept["accuracy"], abs=3e-4)
     assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)
+
+
+@pytest.mark.xfail(reason="the committed cnn was evaluated before there was --full")
+def test_the_default_model_has_been_judged_beyond_mnist(catalogue: Catalogue) -> None:
+    full = metrics(catalogue, "cnn")
+    assert full["corruptions"]["pictures"] == 2_000
+    assert full["corruptions"]["each"].keys() == CORRUPTIONS.keys()
+    assert full["calibration"]["pictures"] == 10_000
+    assert full["real"]["sets"], "python -m training evaluate cnn --full --real FOLDER"
+    assert not full["real"]["skipped"]
 
 
 def test_metrics_are_of_the_whole_test_set() -> None:

@@ -22,9 +22,10 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
 from training import compare as comparison
-from training import data, plots
+from training import data, plots, robustness, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
+from training.answers import classify
 from training.errors import WorkshopError
 from training.recipe import RECIPES, Recipe, recipe_named
 from training.runs import RUNS, Run
@@ -112,11 +113,25 @@ def export(name: Name, run: RunFolder = None, models: Models = MODELS) -> None:
 
 
 @app.command()
-def evaluate(name: Name, path: Data = None, models: Models = MODELS) -> None:
+def evaluate(
+    name: Name,
+    path: Data = None,
+    models: Models = MODELS,
+    full: Annotated[
+        bool, typer.Option("--full", help="Damage test pictures and read real uploads, too.")
+    ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option("--real", help="Folder of real sets for --full; else DIGITS_REAL.", show_default=False),
+    ] = None,
+) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     evaluation.load(models / name)  # so that MNIST is not fetched for nothing
-    metrics = evaluation.evaluate(models / name, data.load_test(fetching.fetch(path)))
-    _show(metrics)
+    test = data.load_test(fetching.fetch(path))
+    sets = uploads.load(uploads.find(real)) if full or real else None
+    metrics = evaluation.evaluate(models / name, test, real=sets)
+    for part in tables.report(metrics):
+        console.print(part)
     evaluation.gate(metrics, RECIPES.get(name))
 
 
@@ -184,11 +199,21 @@ def plot_curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")
 @plot.command("confusion")
 def plot_confusion(name: Name, models: Models = MODELS, out: Out = Path("confusion.png")) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
-    file = models / name / METRICS_FILE
-    if not file.exists():
-        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
-        raise WorkshopError(msg)
-    plots.save(plots.confusion(json.loads(file.read_text())), out)
+    plots.save(plots.confusion(_metrics(name, models, part="test")), out)
+
+
+@plot.command("reliability")
+def plot_reliability(name: Name, models: Models = MODELS, out: Out = Path("reliability.png")) -> None:
+    """Draw how often answers of each confidence were right, as `evaluate` measured it."""
+    plots.save(plots.reliability(_metrics(name, models, part="calibration")), out)
+
+
+@plot.command("corruptions")
+def plot_corruptions(path: Data = None, out: Out = Path("corruptions.png")) -> None:
+    """Draw validation pictures, damaged in all the ways that `evaluate --full` judges by."""
+    _, validation = data.load_training(fetching.fetch(path))
+    _, first = np.unique(validation.digits, return_index=True)
+    plots.save(plots.corruptions(validation.pictures[first], seed=robustness.SEED), out)
 
 
 @plot.command("predictions")
@@ -197,7 +222,7 @@ def plot_predictions(
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = data.load_training(fetching.fetch(path))
-    found = evaluation.probabilities(evaluation.load(models / name), validation.pictures)
+    found = classify(evaluation.load(models / name), validation.pictures).probabilities
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
 
@@ -223,26 +248,27 @@ def _run(name: str, folder: Path | None) -> Run:
     return Run(folder or RUNS / name)
 
 
+def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
+    """Read what `evaluate` wrote; files of earlier versions lack some parts."""
+    file = models / name / METRICS_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
+        raise WorkshopError(msg)
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
+        raise WorkshopError(msg) from error
+    if part not in metrics:
+        msg = f"{file} tells nothing of {part}: `python -m training evaluate {name}` measures it."
+        raise WorkshopError(msg)
+    return metrics
+
+
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:
     picture = images.decode(images.identify(file.read_bytes()))
     found = canonical(picture.grey).picture
     return plots.Seen(file.name, picture.grey, found, classifier.classify(found[np.newaxis]).probabilities[0])
-
-
-def _show(metrics: dict[str, Any]) -> None:
-    test = metrics["test"]
-    columns = ("precision", "recall", "f1")
-    shares = Table("digit", "pictures", *columns)
-    for row in test["digits"]:
-        shares.add_row(str(row["digit"]), str(row["pictures"]), *(f"{row[column]:.4f}" for column in columns))
-    shares.add_section()
-    macro = (f"{test[f'macro_{column}']:.4f}" for column in columns)
-    shares.add_row("macro", str(metrics["data"]["pictures"]), *macro)
-    confusion = Table("true", *map(str, range(CLASSES)), title="confusion: predicted")
-    for digit, counts in enumerate(test["confusion"]):
-        confusion.add_row(str(digit), *(str(count or "·") for count in counts))
-    console.print(shares, confusion)
-    console.print(f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}")
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ onnxruntime: what is measured here is the accuracy of the service. Imports no Ke
 
 from __future__ import annotations
 
-import io
 import json
 import platform
 import statistics
@@ -20,22 +19,22 @@ import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image
 from rich.progress import track
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from app.digits import images
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.errors import InvalidModel
-from app.digits.preprocessing import Canonical, canonical
+from training import calibration
+from training.answers import classify, png, read
 from training.data import Labelled
 from training.errors import WorkshopError
 from training.files import put
 from training.recipe import Recipe
+from training.robustness import robustness
+from training.uploads import RealSets
 
-BATCH_SIZE: Final = 500
 SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
 TIMED: Final = 500  # pictures, one after the other; their median is reported
 
@@ -85,8 +84,13 @@ def load(folder: Path) -> Classifier:
         raise WorkshopError(msg) from error
 
 
-def evaluate(folder: Path, test: Labelled) -> dict[str, Any]:
+def evaluate(folder: Path, test: Labelled, *, real: RealSets | None = None) -> dict[str, Any]:
     """Score `folder`/model.onnx on `test`; return the metrics, which are kept in `folder`/metrics.json.
+
+    Args:
+        folder: of the model.
+        test: MNIST's test pictures.
+        real: sets of real uploads, perhaps none; given, pictures are damaged and non-digits shown as well.
 
     Raises:
         WorkshopError: there is no model.
@@ -94,10 +98,14 @@ def evaluate(folder: Path, test: Labelled) -> dict[str, Any]:
     classifier = load(folder)
     pngs = [png(picture) for picture in test.pictures]
     seen = np.stack([read(data).picture for data in track(pngs, "Preprocessing", transient=True)])
+    scores = classify(classifier, seen)
     metrics = {
         "model": _facts(classifier, size=(folder / MODEL_FILE).stat().st_size),
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
-        "test": score(probabilities(classifier, seen), test.digits).to_dict(),
+        "test": score(scores.probabilities, test.digits).to_dict(),
+        "calibration": calibration.report(
+            scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
+        ),
         "microseconds": _speed(classifier, pngs, seen),
         "measured_with": {
             "onnxruntime": onnxruntime.__version__,
@@ -106,6 +114,8 @@ def evaluate(folder: Path, test: Labelled) -> dict[str, Any]:
             "machine": platform.machine(),
         },
     }
+    if real is not None:
+        metrics |= robustness(classifier, test, likelihoods=scores.digit_likelihood, real=real)
     put(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
 
@@ -126,24 +136,6 @@ def gate(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
     if accuracy == 1.0:
         msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
         raise WorkshopError(msg)
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """Return the picture as the bytes of a PNG file, as a client would send it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
-    return file.getvalue()
-
-
-def read(upload: bytes) -> Canonical:
-    """Take an upload's bytes the service's way to the canonical picture."""
-    return canonical(images.decode(images.identify(upload)).grey)
-
-
-def probabilities(classifier: Classifier, pictures: DigitBatch) -> Probabilities:
-    """Return the probabilities of many canonical pictures, (n, 10)."""
-    batches = (pictures[start : start + BATCH_SIZE] for start in range(0, len(pictures), BATCH_SIZE))
-    return np.concatenate([classifier.classify(batch).probabilities for batch in batches])
 
 
 def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:

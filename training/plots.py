@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from app.digits.contract import CLASSES, CanonicalPicture, GreyPicture, Probabilities
+from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
+from training.corruptions import CORRUPTIONS
 from training.data import Labelled
 from training.errors import WorkshopError
 from training.runs import History
@@ -77,6 +78,45 @@ def curves(history: History, *, title: str) -> Figure:
         _no_frame(axis)
     error.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     loss.legend(frameon=False)
+    return figure
+
+
+def reliability(metrics: Mapping[str, Any]) -> Figure:
+    """Draw accuracy over confidence, and below it how many answers were that sure, on a log scale."""
+    parts = [("MNIST test", metrics["calibration"], INK)]
+    if (real := metrics.get("real", {}).get("calibration")) is not None:
+        parts.append(("real uploads", real, WRONG))
+    figure = Figure((5, 5.6), layout="constrained")
+    figure.suptitle(f"{metrics['model']['name']}: does its confidence keep its word?")
+    share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    share.plot((0, 1), (0, 1), color=PALE)
+    for number, (name, calibration, colour) in enumerate(parts):
+        columns = ("confidence", "accuracy", "pictures")
+        confidence, accuracy, pictures = (
+            np.array([one[column] for one in calibration["bins"]]) for column in columns
+        )
+        label = f"{name}, calibration error {calibration['expected_error']:.2%}"
+        share.plot(confidence, accuracy, "o-", color=colour, label=label)
+        count.bar(confidence + (number - 0.5) * 0.016, pictures, width=0.016, color=colour)
+    share.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.03))
+    share.legend(frameon=False)
+    count.set(xlabel="confidence", ylabel="pictures", yscale="log", ylim=(0.5, None))
+    for axis in (share, count):
+        axis.grid(alpha=0.25)
+        _no_frame(axis)
+    return figure
+
+
+def corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
+    """Draw every corruption of the pictures, (n, 28, 28), a row each."""
+    rows = {"as it is": pictures} | {
+        name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
+    }
+    figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
+    for axes, (name, row) in zip(figure.subplots(len(rows), len(pictures)), rows.items(), strict=True):
+        for axis, picture in zip(axes, row, strict=True):
+            _picture(axis, picture)
+        axes[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
     return figure
 
 

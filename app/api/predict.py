@@ -22,7 +22,7 @@ from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
 from app.digits import images
 from app.digits.catalogue import Model
-from app.digits.contract import CanonicalPicture
+from app.digits.contract import IS_DIGIT, CanonicalPicture
 from app.digits.errors import DigitsError, ImageError
 from app.digits.images import Upload
 from app.digits.preprocessing import Caution, canonical
@@ -35,8 +35,6 @@ router = APIRouter(tags=["predict"])
 # carry megabytes of chunks that have to be walked over.
 INLINE_PIXELS: Final = 16_384
 INLINE_BYTES: Final = 65_536
-
-IS_DIGIT: Final = 0.5  # likelihood from which on a picture counts as a digit
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")

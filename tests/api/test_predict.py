@@ -17,8 +17,8 @@ from tests.conftest import GOLDEN, golden_uploads, hostile_files
 from tests.conftest import HOSTILE as HOSTILE_FOLDER
 from tests.serving import serving
 from tests.tiny import tiny_model
+from training.answers import classify, png, read
 from training.data import Labelled
-from training.evaluate import png, probabilities, read
 
 THREE = GOLDEN / "3-canvas-black-on-white.png"
 PHOTO = GOLDEN / "7-photo.jpg"
@@ -222,7 +222,7 @@ def test_a_body_that_arrives_in_pieces_is_read_whole(client: httpx.Client) -> No
 def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
     client: httpx.Client, catalogue: Catalogue, mnist_test: Labelled
 ) -> None:
-    directly = probabilities(catalogue.get().classifier, mnist_test.pictures).argmax(axis=1)
+    directly = classify(catalogue.get().classifier, mnist_test.pictures).probabilities.argmax(axis=1)
     found: list[int] = []
     for start in range(0, len(mnist_test), 50):
         pngs = [base64_of(png(picture)) for picture in mnist_test.pictures[start : start + 50]]

@@ -18,8 +18,8 @@ from app.digits.preprocessing import STEPS, Canonical, canonical, is_canonical
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink
+from training.answers import png, read
 from training.data import Labelled
-from training.evaluate import png, read
 
 ROUNDING = 2  # grey levels in which processors' vector units may differ; a changed step differs by more
 

@@ -71,6 +71,7 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["predict", PHOTO, "--model", "vgg"], "There is no models/vgg/model.onnx"),
         (["plot", "curves", "cnn", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "vgg"], "There is no models/vgg/metrics.json"),
+        (["plot", "reliability", "vgg"], "There is no models/vgg/metrics.json"),
         (["train", "cnn", "--resume", "--fresh"], "--resume goes on with a run and --fresh discards it"),
         (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
@@ -81,6 +82,17 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
 )
 def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
     assert told(*words).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [("{", "is damaged"), ('{"model": {}}', "tells nothing of calibration")]
+)
+def test_metrics_that_wont_do_are_told_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
+    (tmp_path / "linear").mkdir()
+    (tmp_path / "linear" / "metrics.json").write_text(content)
+    said = told("plot", "reliability", "linear", "--models", str(tmp_path))
+    assert line in said
+    assert "training evaluate linear" in said
 
 
 def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
@@ -114,6 +126,8 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
         ["plot", "samples"],
         ["plot", "curves", "linear"],
         ["plot", "confusion", "linear"],
+        ["plot", "reliability", "linear"],
+        ["plot", "corruptions"],
         ["plot", "predictions", "linear"],
         ["plot", "uploads", PHOTO, "--model", "linear"],
     ):

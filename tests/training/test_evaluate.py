@@ -1,29 +1,34 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from app.digits.contract import Metadata
 from tests.data.strokes import ink
 from tests.tiny import GOOD, tiny_model
-from training import compare, evaluate
+from training import answers, compare, evaluate, tables
 from training.data import Labelled
 from training.errors import WorkshopError
 from training.recipe import recipe_named
+from training.uploads import RealSet, RealSets
 
 TEST = Labelled(
     np.stack([255 - ink(row % 10, (60, 60), box=(18, 8, 24, 44), pen=5) for row in range(20)]),
     np.arange(20, dtype=np.uint8) % 10,
 )
 
+SMALL = Labelled(TEST.pictures[:, ::2, ::2][:, 1:29, 1:29], TEST.digits)
 
-def model_folder(folder: Path, *, name: str = "tiny") -> Path:
+
+def model_folder(folder: Path, *, name: str = "tiny", likelihood: float | None = None) -> Path:
     facts = {Metadata.NAME: name, Metadata.PARAMETERS: "7850", Metadata.MULTIPLY_ADDS: "7840"}
     (folder / name).mkdir()
-    onnx = tiny_model(metadata=GOOD | facts)
+    onnx = tiny_model(metadata=GOOD | facts, likelihood=likelihood)
     (folder / name / "model.onnx").write_bytes(onnx)
     return folder / name
 
@@ -57,11 +62,29 @@ def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path
     assert min(metrics["microseconds"].values()) > 0
 
 
-def test_pictures_go_the_services_way() -> None:
-    """Dark on light and off centre, as sent: the canonical picture is what the network sees."""
-    found = evaluate.read(evaluate.png(TEST.pictures[3]))
-    assert found.polarity == "dark_on_light"
-    assert found.picture.shape == (28, 28)
+def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path)
+    usual = evaluate.evaluate(folder, SMALL)
+    assert not {"corruptions", "real", "rejection"} & usual.keys()
+    full = evaluate.evaluate(folder, SMALL, real=RealSets())
+    assert full.keys() - usual.keys() == {"corruptions", "real", "rejection"}
+    assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
+    assert json.loads((folder / "metrics.json").read_text()) == full
+
+
+@pytest.mark.parametrize("likelihood", [None, 0.25])
+def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likelihood: float | None) -> None:
+    folder = model_folder(tmp_path, likelihood=likelihood)
+    photos = RealSet("photos", (answers.png(TEST.pictures[3]),), ("3",))
+    letters = RealSet("not_digit_letters", (answers.png(TEST.pictures[4]),), ("delta",))
+    real = RealSets(digits=(photos,), others=(letters,), skipped={"scans": "It holds no picture."})
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(*tables.report(evaluate.evaluate(folder, SMALL, real=real)))
+    text = console.export_text()
+    for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
+        assert word in text
+    assert ("AUROC" in text) == (likelihood is not None)
+    assert ("nothing is rejected" in text) == (likelihood is None)
 
 
 def test_below_its_recipes_target_a_model_fails() -> None:
