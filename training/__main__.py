@@ -22,7 +22,8 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
 from training import compare as comparison
-from training import data, plots, robustness, tables, uploads
+from training import fonts as font_packages
+from training import data, plots, pool, robustness, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
 from training.answers import classify
@@ -52,17 +53,25 @@ RunFolder = Annotated[
     Path | None, typer.Option("--run", help="Folder of the run; else runs/NAME.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", help="File to write; its ending chooses the format.")]
+Files = Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)]
 MODELS = Path("models")
 
 
 @app.command()
-def fetch(path: Data = None) -> None:
+def fetch(
+    path: Data = None,
+    fonts: Annotated[
+        bool, typer.Option("--fonts", help="Also the fonts that cnn's scenes are drawn with.")
+    ] = False,
+) -> None:
     """Download MNIST unless it is here, and check it to the last bit."""
     file = fetching.fetch(path)
     training, validation = data.load_training(file)
     test = data.load_test(file)
     counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
     console.print(f"{file}: {counts}")
+    if fonts:
+        console.print(f"{font_packages.fetch()}: {len(font_packages.ALL)} fonts")
 
 
 @app.command()
@@ -152,7 +161,7 @@ def compare(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)],
+    files: Files,
     model: Annotated[str, typer.Option("--model", help="Which network reads them.")] = "cnn",
     models: Models = MODELS,
     out: Annotated[Path | None, typer.Option("--plot", help="Draw what was seen into this file.")] = None,
@@ -226,9 +235,23 @@ def plot_predictions(
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
 
+@plot.command("scenes")
+def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
+    """Draw scenes of every kind, and what the network is shown of them."""
+    training, _ = data.load_training(fetching.fetch(path))
+    font_packages.fetch()
+    plots.save(plots.scenes(pool.samples(training)), out)
+
+
+@plot.command("stages")
+def plot_stages(files: Files, out: Out = Path("stages.png")) -> None:
+    """Draw what preprocessing makes of uploads, step by step."""
+    plots.save(plots.stages([(file.stem, images.decode(images.identify(file.read_bytes())).grey) for file in files]), out)
+
+
 @plot.command("uploads")
 def plot_uploads(
-    files: Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)],
+    files: Files,
     model: Annotated[str, typer.Option("--model", help="Which network reads them.")] = "cnn",
     models: Models = MODELS,
     out: Out = Path("uploads.png"),

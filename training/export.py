@@ -20,10 +20,12 @@ from app.digits.contract import (
     BATCH,
     CLASSES,
     CONTRACT_VERSION,
+    DIGIT_LIKELIHOOD,
     INPUT,
     PROBABILITIES,
     SIDE,
     CanonicalPicture,
+    DigitBatch,
     Metadata,
 )
 from app.digits.errors import InvalidModel
@@ -36,6 +38,7 @@ PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of t
 # float32 carries 7 digits, and sums in another order differ in the last of them: by up to 2e-6 in the
 # probabilities of 500 scribbles. A wrong layer is off by hundredths.
 TOLERANCE: Final = 1e-5
+_SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `_outputs`
 
 
 def export(run: Run, *, models: Path) -> Path:
@@ -68,8 +71,8 @@ def convert(model: keras.Model, origin: Origin) -> bytes:
     """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 
-    def serve(image: tf.Tensor) -> tf.Tensor:
-        return model(image, training=False)
+    def serve(image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return _outputs(model, image)
 
     proto: ModelProto
     proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
@@ -93,11 +96,20 @@ def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
     rng = np.random.default_rng(0)
     for size in PARITY_BATCHES:
         batch = np.stack([_scribble(rng) for _ in range(size)])
-        wanted = keras.ops.convert_to_numpy(model(batch, training=False))
-        worst = float(np.abs(classifier.classify(batch).probabilities - wanted).max())
+        wanted = [keras.ops.convert_to_numpy(output) for output in _outputs(model, batch)]
+        found = [output for output in classifier.classify(batch) if output is not None]
+        worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
         if not worst <= TOLERANCE:
             msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
             raise ExportError(msg)
+
+
+def _outputs(model: keras.Model, batch: tf.Tensor | DigitBatch) -> tuple[tf.Tensor, ...]:
+    """Return probabilities (batch, 10) and, where the model tells, the likelihood (batch,) of a digit."""
+    found = model(batch, training=False)
+    if not isinstance(found, dict):
+        return (found,)
+    return found[PROBABILITIES], keras.ops.squeeze(found[DIGIT_LIKELIHOOD], axis=1)
 
 
 def _scribble(rng: np.random.Generator) -> CanonicalPicture:
@@ -131,17 +143,20 @@ def _shape(value: ValueInfoProto) -> tuple[int, ...]:
 
 
 def _name_arrays(proto: ModelProto) -> None:
-    """Call input, output and batch dimension what the contract calls them."""
-    (image,), (probabilities,) = proto.graph.input, proto.graph.output
+    """Call input, outputs and batch dimension what the contract calls them."""
+    (image,) = proto.graph.input
+    outputs = dict(zip(_SHAPES, [output.name for output in proto.graph.output], strict=False))
     _rename(proto, image.name, INPUT)
-    _rename(proto, probabilities.name, PROBABILITIES)
+    for name, old in outputs.items():
+        _rename(proto, old, name)
     del proto.graph.input[:], proto.graph.output[:]
     proto.graph.input.append(
         onnx.helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (BATCH, SIDE, SIDE))
     )
-    proto.graph.output.append(
-        onnx.helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, (BATCH, CLASSES))
-    )
+    for name in outputs:
+        proto.graph.output.append(
+            onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPES[name])
+        )
     del proto.graph.value_info[:]  # they hold the old name of the batch dimension
 
 

@@ -52,8 +52,7 @@ def cnn() -> keras.Model:
         x = _convolution(x, filters)
     x = layers.Dropout(0.2)(layers.Flatten()(x))
     likelihood = layers.Dense(32, activation="relu")(x)
-    likelihood = layers.Dense(1, activation="sigmoid", dtype="float32")(likelihood)
-    likelihood = layers.Flatten(name=DIGIT_LIKELIHOOD, dtype="float32")(likelihood)
+    likelihood = layers.Dense(1, activation="sigmoid", dtype="float32", name=DIGIT_LIKELIHOOD)(likelihood)
     return keras.Model(image, {PROBABILITIES: _softmax(x), DIGIT_LIKELIHOOD: likelihood}, name="cnn")
 
 

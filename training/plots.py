@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from app.digits import preprocessing
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
 from training.corruptions import CORRUPTIONS
 from training.data import Labelled
@@ -178,6 +179,39 @@ def above_and_below(seen: Sequence[Seen]) -> Figure:
         _picture(canonical, one.canonical)
         digit = int(one.probabilities.argmax())
         canonical.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
+    return figure
+
+
+SHOWN: Final = ("dark_on_light", "even_light", "unruled", "close_up", "ink_on_black", "main_ink", "centre")
+
+
+def stages(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
+    """Draw a row for each upload: how it comes, and what it is after the steps that change most."""
+    figure = Figure((1.25 * (len(SHOWN) + 1), 1.25 * len(files) + 0.3), layout="constrained")
+    rows = figure.subplots(len(files), len(SHOWN) + 1, squeeze=False)
+    for axes, (title, grey) in zip(rows, files, strict=True):
+        _picture(axes[0], grey)
+        axes[0].set_ylabel(title, size=7)
+        sheets = dict(preprocessing.stages(grey))
+        for axis, step in zip(axes[1:], SHOWN, strict=True):
+            sheet = sheets[step]
+            _picture(axis, sheet.mask * 255 if step == "ink_on_black" else sheet.pixels)
+    for axis, title in zip(rows[0], ("upload", *SHOWN), strict=True):
+        axis.set_title(title, size=8)
+    return figure
+
+
+def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPicture]]]]) -> Figure:
+    """Draw a row of scenes for each kind, and below it what the network is shown of them."""
+    columns = max(len(row) for _, row in drawn)
+    figure = Figure((0.95 * columns, 2.0 * len(drawn)), layout="constrained")
+    grid = figure.subplots(2 * len(drawn), columns, squeeze=False)
+    for number, (kind, row) in enumerate(drawn):
+        grid[2 * number][0].set_ylabel(kind, size=8)
+        for above, below, (scene, canonical) in zip(*grid[2 * number : 2 * number + 2], row, strict=True):
+            above.imshow(scene)
+            above.set(xticks=[], yticks=[])
+            _picture(below, canonical)
     return figure
 
 

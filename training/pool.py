@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -16,12 +18,13 @@ import numpy as np
 from rich.progress import track
 
 from app.digits.colours import ColourPicture
-from app.digits.contract import DigitBatch
+from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from training import fonts, glyphs, scenes
 from training.data import Labelled
 from training.glyphs import Glyph
 from training.recipe import Recipe, Scenes
 
+HELD_OUT_SEED: Final = 1_000_000  # added to the run's own
 CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
 NO_DIGIT: Final = 255  # the label of what is none
 FROM_MNIST: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
@@ -30,6 +33,8 @@ GROUND_ALONE: Final = 0.08  # of what is no digit: no glyph at all
 
 Rng: TypeAlias = np.random.Generator
 Kind: TypeAlias = str
+Draw: TypeAlias = Callable[[Labelled, Rng], tuple[ColourPicture, int]]
+Shown: TypeAlias = tuple[ColourPicture, CanonicalPicture]
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,33 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     return Pool(Labelled(pictures[digits], labels[digits]), pictures[~digits])
 
 
+def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
+    """Return scenes of digits that no training saw, some of each kind."""
+    few = Scenes(photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, no_digits=2 * CHUNK)
+    return drawn(validation, dataclasses.replace(recipe, scenes=few, seed=recipe.seed + HELD_OUT_SEED), file=file)
+
+
+def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
+    """Return some scenes of every kind with what the network is shown of them."""
+    rng = np.random.default_rng(seed)
+    return [(kind, list(islice(_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
+
+
+def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
+    while True:
+        scene, _ = draw(training, rng)
+        picture = scenes.seen(scene)
+        if picture is not None:
+            yield scene, picture
+
+
 def _draw(training: Labelled, recipe: Recipe) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy: only such recipes are drawn
     tasks = list(_tasks(recipe.scenes))
     work = partial(_chunk, training=training, seed=recipe.seed)
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(), context, cv2.setNumThreads, (1,)) as workers:
+    with ProcessPoolExecutor(os.cpu_count(), context, cv2.setNumThreads, (1,)) as workers:
         done = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
     return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
 
@@ -81,7 +106,7 @@ def _tasks(counts: Scenes) -> Iterator[tuple[Kind, int]]:
 def _chunk(task: tuple[Kind, int], *, training: Labelled, seed: int) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
     rng = np.random.default_rng((seed, list(KINDS).index(kind), number))
-    pictures, labels = np.empty((CHUNK, 28, 28), np.uint8), np.empty(CHUNK, np.uint8)
+    pictures, labels = np.empty((CHUNK, SIDE, SIDE), np.uint8), np.empty(CHUNK, np.uint8)
     done = 0
     while done < CHUNK:
         scene, label = KINDS[kind](training, rng)
@@ -121,7 +146,7 @@ def _no_digit(_: Labelled, rng: Rng) -> tuple[ColourPicture, int]:
     return scene(glyph, rng=rng), NO_DIGIT
 
 
-KINDS: Final[dict[Kind, Callable[[Labelled, Rng], tuple[ColourPicture, int]]]] = {
+KINDS: Final[dict[Kind, Draw]] = {
     "photographs": partial(_in, scenes.photograph),
     "scans": partial(_in, scenes.scan),
     "drawings": partial(_in, scenes.drawing),

@@ -39,7 +39,7 @@ class Scenes:
     no_digits: int = 24_000
     share: float = 0.3  # of a batch: digits in scenes
     share_no_digits: float = 0.2  # of a batch
-    plain_epochs: int = 30  # first, MNIST alone: what a digit is comes before what hides it
+    plain_epochs: int = 28  # first, MNIST alone: what a digit is comes before what hides it
     bending: Augmentation = Augmentation(
         rotation=5.0, shear=0.08, scale=0.05, shift=1.0, bend=0.4, stroke=0.3
     )  # half of MNIST's: scenes are bent already

@@ -45,6 +45,11 @@ class Run:
         return self.folder / "scenes.npz"
 
     @property
+    def held_out(self) -> Path:
+        """Scenes of validation digits, drawn when the training has ended."""
+        return self.folder / "held-out.npz"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder that `tensorboard --logdir` takes."""
         return self.folder / "tensorboard"

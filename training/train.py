@@ -13,6 +13,7 @@ import numpy as np
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
 from training import pool
 from training.augment import augment
+from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
 from training.networks import NETWORKS
 from training.runs import Origin, Run, current_commit
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # With TensorFlow, XLA on two CPU cores takes twice as long as oneDNN's kernels do: 56 s an epoch
 # against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
+LOST_DIGITS: Final = 0.01  # of real digits, at most so many are called none
 LIKELIHOOD_SHARE: Final = 0.3  # of the second head's loss: reading digits comes first
 _LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
 JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
@@ -64,7 +66,7 @@ def train(
         epochs=recipe.epochs,
         callbacks=[_Keep(run, done=done), keras.callbacks.TensorBoard(run.tensorboard)],
     )
-    return _finished(model, recipe, run)
+    return _finished(model, recipe, run, validation)
 
 
 class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -199,13 +201,33 @@ def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
     return keras.models.load_model(run.checkpoint)
 
 
-def _finished(model: keras.Model, recipe: Recipe, run: Run) -> keras.Model:
+def _finished(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
     """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
     keras.config.set_dtype_policy("float32")
     plain = NETWORKS[recipe.network]()
     plain.set_weights(model.get_weights())
+    if recipe.scenes is not None:
+        _calibrate(plain, validation, pool.held_out(validation, recipe, file=run.held_out))
     _save(plain, run.model)
     return plain
+
+
+def _calibrate(model: keras.Model, validation: Labelled, scenes: Pool) -> None:
+    """Fold into the last layers what makes confidence honest and 0.5 the threshold of `is_digit`.
+
+    Dividing logits by a temperature is dividing weights and bias by it (Guo et al., "On Calibration of
+    Modern Neural Networks", 2017). Shifting the second head's bias moves its threshold.
+    """
+    told = model.predict(validation.pictures, batch_size=500, verbose=0)
+    temperature = fit_temperature(logarithms(told[PROBABILITIES]), validation.digits)
+    last = model.get_layer(PROBABILITIES)
+    last.set_weights([weights / temperature for weights in last.get_weights()])
+    in_scenes = model.predict(scenes.digits.pictures, batch_size=500, verbose=0)[DIGIT_LIKELIHOOD]
+    likelihoods = np.concatenate([told[DIGIT_LIKELIHOOD], in_scenes]).astype(np.float64)
+    least = np.clip(np.quantile(likelihoods, LOST_DIGITS), 1e-6, 1 - 1e-6)
+    head = model.get_layer(DIGIT_LIKELIHOOD)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel, bias - np.log(least / (1 - least))])
 
 
 def _save(model: keras.Model, file: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -26,6 +26,7 @@ Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
 
 THUMBNAIL: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
 BAND: Final = 96  # grey levels between two grounds in one picture
+THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
 ALIKE: Final = 0.9  # of the columns that have the same ground above and below
 EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
 EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
@@ -43,6 +44,7 @@ PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a di
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 STRONG: Final = 4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
 WEAK: Final = 2.0  # and by so much wherever it hangs together
+PALEST: Final = 0.25  # of the strongest ink: what is left of a printed grid is paler
 GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's width, and noise
 LEAST_RULED: Final = 24  # pixels: in smaller pictures a bar of the digit itself spans the width
 LEAST_ROOM: Final = 64  # pixels: in smaller pictures nothing is far away
@@ -104,11 +106,22 @@ def canonical(grey: GreyPicture) -> Canonical:
     already = _as_it_is(grey, "light_on_dark") or _as_it_is(255 - grey, "dark_on_light")
     if already:
         return already
+    for _, sheet in stages(grey):
+        pass
+    (x, y), (left, top, width, height) = sheet.offset, sheet.box
+    return Canonical(sheet.pixels, sheet.polarity, (x + left, y + top, width, height), sheet.cautions)
+
+
+def stages(grey: GreyPicture) -> Iterator[tuple[str, Sheet]]:
+    """Yield the name of each step and the sheet after it; the last sheet holds the canonical picture.
+
+    Raises:
+        NoInk: nothing stands out from the ground.
+    """
     sheet = Sheet(pixels=grey)
     for step in STEPS:
         sheet = step(sheet)
-    (x, y), (left, top, width, height) = sheet.offset, sheet.box
-    return Canonical(sheet.pixels, sheet.polarity, (x + left, y + top, width, height), sheet.cautions)
+        yield step.__name__, sheet
 
 
 def is_canonical(picture: GreyPicture) -> bool:
@@ -179,7 +192,7 @@ def even_light(sheet: Sheet) -> Sheet:
     small = _thumbnail(sheet.pixels, side=PAGE)
     if _is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
-    light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((5, 5), np.uint8))  # a halo, but no rim
+    light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((3, 3), np.uint8))  # a halo, but no rim
     light = cv2.resize(cv2.blur(light, (3, 3)), sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
 
@@ -201,7 +214,7 @@ def close_up(sheet: Sheet) -> Sheet:
     if min(small.shape) < LEAST_ROOM or not sheet.evened:
         return sheet
     soft, noise = _ink_and_noise(small, blur=1.2)
-    weak = (soft > max(2, WEAK * noise)).astype(np.uint8)
+    weak = (soft > max(2.0, WEAK * noise, PALEST * float(np.percentile(soft, 99.5)))).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     pieces = stats[1:]
     strong = np.bincount(labels[soft > max(LEAST_CONTRAST / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
@@ -331,10 +344,12 @@ def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
     ground = (top + bottom) / 2
     if np.ptp(ground) < BAND or (np.abs(top - bottom) <= BAND / 4).mean() < ALIKE:
         return None
-    middle = (ground.max() + ground.min()) / 2
-    if np.abs(ground - middle).min() < BAND / 4:  # a slope of light, not bands
+    edges = np.flatnonzero(np.abs(np.diff(ground)) >= BAND / 2)
+    steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= BAND / 4
+    if not edges.size or steps.mean(axis=0).min() < THROUGHOUT:  # ink that ends at the border, or a slope
         return None
-    return 255 - cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
+    ink = cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
+    return 255 - ink if ink.max() >= BAND else None  # else the bands are all there is: a bar, a 1
 
 
 def _thumbnail(pixels: GreyPicture, *, side: int = THUMBNAIL) -> GreyPicture:

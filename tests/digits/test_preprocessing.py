@@ -206,9 +206,12 @@ def test_hair_thin_strokes_come_out_as_bold_as_mnists() -> None:
 def test_the_steps_can_be_read_aloud() -> None:
     names = [step.__name__ for step in STEPS]
     assert names == [
+        "unbanded",
         "unframed",
         "dark_on_light",
         "even_light",
+        "unruled",
+        "close_up",
         "ink_on_black",
         "main_ink",
         "crop",
@@ -217,3 +220,101 @@ def test_the_steps_can_be_read_aloud() -> None:
         "full_ink",
         "centre",
     ]
+
+
+def photo(picture: GreyPicture, *, noise: float = 3.0, seed: int = 1) -> GreyPicture:
+    """Take a photo of a drawing: pale, on paper under light that falls off, with a sensor's noise."""
+    height, width = picture.shape
+    light = np.linspace(1.0, 0.6, width) * np.linspace(1.0, 0.8, height)[:, np.newaxis]
+    grain = np.random.default_rng(seed).normal(0, noise, picture.shape)
+    return np.clip((120 + picture * (100 / 255)) * light + grain, 0, 255).astype(np.uint8)
+
+
+def reads(picture: GreyPicture, classifier: Classifier) -> int:
+    return int(classifier.classify(canonical(picture).picture[np.newaxis]).probabilities.argmax())
+
+
+def page(number: int, *, size: tuple[int, int] = (400, 300), pen: int = 7) -> GreyPicture:
+    """Write a digit 120 pixels high on a sheet of paper, black on white."""
+    return 255 - ink(number, size, box=(150, 90, 75, 120), pen=pen)
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("lean", [0, 12])
+def test_ruled_lines_are_taken_out_and_strokes_mended(number: int, lean: int, classifier: Classifier) -> None:
+    sheet = page(number)
+    for y in range(10, 300, 28):
+        cv2.line(sheet, (0, y), (400, y + lean), 150, 2, cv2.LINE_AA)
+    assert reads(photo(sheet), classifier) == number
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_squared_paper_is_taken_out(number: int, classifier: Classifier) -> None:
+    sheet = page(number)
+    for at in range(5, 400, 30):
+        cv2.line(sheet, (0, at), (400, at), 150, 1)
+        cv2.line(sheet, (at, 0), (at, 300), 150, 1)
+    assert reads(photo(sheet), classifier) == number
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_the_edge_of_a_shadow_through_the_digit_is_no_ink(number: int, classifier: Classifier) -> None:
+    shaded = photo(page(number)).astype(np.float32)
+    y, x = np.mgrid[:300, :400]
+    shaded[x + y > 340] *= 0.6
+    assert reads(cv2.GaussianBlur(shaded, (5, 5), 0).astype(np.uint8), classifier) == number
+
+
+def test_a_dark_desk_beside_the_paper_is_no_ink(classifier: Classifier) -> None:
+    sheet = photo(page(5))
+    sheet[:, :30] = 25
+    found = canonical(sheet)
+    assert found.polarity == "dark_on_light"
+    assert reads(sheet, classifier) == 5
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_small_pale_digit_in_a_large_photo_is_found(number: int, classifier: Classifier) -> None:
+    sheet = np.full((768, 1024), 255, np.uint8)
+    small = 255 - ink(number, (80, 80), box=(25, 20, 26, 40), pen=3)
+    sheet[500:580, 800:880] = small
+    pale = (255 - (255 - photo(sheet, noise=2.0).astype(int)) * 0.6).astype(np.uint8)
+    found = canonical(pale)
+    np.testing.assert_allclose(found.box[:2], (825, 520), atol=8)
+    assert reads(pale, classifier) == number
+
+
+@pytest.mark.parametrize("side", ["left", "across"])
+def test_a_band_of_another_ground_is_evened_out(side: str, classifier: Classifier) -> None:
+    scan = 255 - ink(4, (56, 56), box=(16, 10, 24, 36), pen=5)
+    band = np.s_[:, :20] if side == "left" else np.s_[30:44, :]
+    scan[band] = 255 - scan[band]
+    assert reads(scan, classifier) == 4
+
+
+def test_a_one_that_ends_at_both_borders_is_no_band(classifier: Classifier) -> None:
+    paper = np.full((60, 44), 255, np.uint8)
+    paper[:, 18:26] = 0
+    assert reads(paper, classifier) == 1
+
+
+def test_the_printed_border_of_a_cell_is_taken_out(classifier: Classifier) -> None:
+    cell = 255 - ink(3, (60, 64), box=(18, 12, 26, 40), pen=5)
+    cell[3:5, :] = 0
+    cell[:, 56:58] = 0
+    assert reads(cell, classifier) == 3
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0, 10.0])
+def test_blank_paper_in_a_photo_has_no_ink(noise: float) -> None:
+    with pytest.raises(NoInk):
+        canonical(photo(np.full((300, 400), 255, np.uint8), noise=noise))
+
+
+def test_an_open_4_is_one_digit() -> None:
+    sheet = np.full((200, 200), 255, np.uint8)
+    cv2.polylines(sheet, [np.array([(70, 50), (66, 110), (112, 108)])], False, 0, 8, cv2.LINE_AA)
+    cv2.line(sheet, (126, 46), (124, 160), 0, 8, cv2.LINE_AA)
+    left, _, width, _ = canonical(sheet).box
+    assert left < 70
+    assert left + width > 124
