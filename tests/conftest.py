@@ -14,7 +14,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.settings import Settings
 from tests.serving import serving
-from training import data
+from training import data, fonts
 from training.data import Labelled
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,14 @@ def mnist_file() -> Path:
 @pytest.fixture(scope="session")
 def mnist_test(mnist_file: Path) -> Labelled:
     return data.load_test(mnist_file)
+
+
+@pytest.fixture(scope="session")
+def font_folder() -> Path:
+    """The folder of the fonts that scenes are drawn with."""
+    if not fonts.present():
+        pytest.skip("the fonts have not been fetched: python -m training fetch --fonts")
+    return fonts.folder()
 
 
 def golden_uploads() -> list[Path]:

@@ -431,7 +431,8 @@ def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | Non
     other, or is, under uneven light, paler than the pen or one of several.
     """
     height, width = ink.shape
-    level = cv2.blur(ink.astype(np.float32), (max(LEAST_RUN, width // 8), 1))
+    run = min(max(LEAST_RUN, width // 8), width // 4)
+    level = cv2.blur(ink.astype(np.float32), (run, 1))
     # above what the rows around it have: lines of the other direction and shades do not count
     ridge = level - cv2.blur(level, (1, max(9, height // 12)), borderType=cv2.BORDER_REFLECT)
     found = (ridge > max(LEAST_RIDGE, noise / 3)).astype(np.uint8)

@@ -7,24 +7,26 @@ import errno
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 from app.digits.classifier import Classifier
-from app.digits.contract import CONTRACT_VERSION, Metadata
+from app.digits.contract import CONTRACT_VERSION, IS_DIGIT, Metadata
 from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
 from training.data import Labelled
 from training.errors import ExportError, RunError
-from training.recipe import RECIPES, Augmentation, Recipe, recipe_named
+from training.pool import NO_DIGIT
+from training.recipe import RECIPES, Augmentation, Recipe, Scenes, recipe_named
 from training.runs import History, Origin, Run
 
 keras = pytest.importorskip("keras", reason="needs the training extra")
 
 from training import export as exporting  # noqa: E402
 from training.networks import NETWORKS  # noqa: E402
-from training.train import Pictures, train  # noqa: E402
+from training.train import Mixture, Pictures, train  # noqa: E402
 
 pytestmark = [
     pytest.mark.training,
@@ -231,3 +233,57 @@ def test_multiply_adds_of_a_convolution_are_counted_by_hand() -> None:
 def test_there_is_a_network_for_every_recipe() -> None:
     assert {recipe.network for recipe in RECIPES.values()} <= NETWORKS.keys()
     assert json.loads(QUICK.to_json())["network"] in NETWORKS
+
+
+CHAMPION = dataclasses.replace(
+    QUICK,
+    name="cnn",
+    network="cnn",
+    epochs=3,
+    scenes=Scenes(plain_epochs=1, share=0.25, share_no_digits=0.25),
+)
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A network with two heads, taught that blots are no digits; its scenes are given, not drawn."""
+    run = Run(tmp_path_factory.mktemp("champion") / "run")
+    rng = np.random.default_rng(3)
+    blots = (cv2.GaussianBlur(rng.normal(0, 1, (300, 28, 28)).transpose(1, 2, 0), (0, 0), 2) > 0.15) * 255
+    scenes = drawn(300, seed=4)
+    given = {
+        "pictures": np.concatenate([scenes.pictures, blots.transpose(2, 0, 1).astype(np.uint8)]),
+        "labels": np.concatenate([scenes.digits, np.full(300, NO_DIGIT, np.uint8)]),
+    }
+    np.savez(run.folder.parent / "scenes.npz", **given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "scenes", property(lambda run: run.folder.parent / "scenes.npz"))
+        patch.setattr(Run, "held_out", property(lambda run: run.folder.parent / "scenes.npz"))
+        train(CHAMPION, TRAINING, VALIDATION, run=run)
+    return run
+
+
+def test_a_network_with_two_heads_learns_both(champion: Run, tmp_path: Path) -> None:
+    classifier = Classifier.load(exporting.export(champion, models=tmp_path).read_bytes())
+    told = classifier.classify(VALIDATION.pictures)
+    assert (told.probabilities.argmax(axis=1) == VALIDATION.digits).mean() > 0.8
+    blots = np.load(champion.folder.parent / "scenes.npz")["pictures"][-300:]
+    others = classifier.classify(blots)
+    assert told.digit_likelihood is not None
+    assert others.digit_likelihood is not None
+    assert told.digit_likelihood.mean() > others.digit_likelihood.mean() + 0.4
+    assert (told.digit_likelihood >= IS_DIGIT).mean() > 0.9  # the threshold keeps 99 % of the held-out ones
+
+
+def test_only_the_first_epochs_are_plain(champion: Run) -> None:
+    pictures = Mixture(TRAINING, CHAMPION, CHAMPION.scenes or Scenes(), champion)
+    shown, truth, weights = pictures[0]
+    assert truth["digit_likelihood"].all()
+    pictures.epoch = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "scenes", property(lambda run: run.folder.parent / "scenes.npz"))
+        shown, truth, weights = pictures[0]
+    others = truth["digit_likelihood"][:, 0] == 0
+    assert len(shown) == CHAMPION.batch_size
+    assert others.sum() == CHAMPION.batch_size // 4
+    np.testing.assert_array_equal(weights["probabilities"] == 0, others)  # they teach the second head alone

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.digits.classifier import Classifier
+from training import glyphs, pool, scenes
+from training.data import Labelled
+from training.recipe import Recipe, Scenes, recipe_named
+
+SCENES = (scenes.photograph, scenes.scan, scenes.drawing)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_a_drawn_digit_is_cut_out_tightly() -> None:
+    for seed in range(20):
+        glyph, digit = glyphs.drawn_digit(rng(seed))
+        assert 0 <= digit <= 9
+        assert cv2.boundingRect(glyph) == (0, 0, *glyph.shape[::-1])
+
+
+def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier) -> None:
+    picture = scenes.seen(cv2.cvtColor(cv2.copyMakeBorder(glyphs.drawn_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
+    assert picture is not None
+    glyph = glyphs.from_mnist(picture)
+    large = scenes.seen(cv2.cvtColor(cv2.copyMakeBorder(glyph, *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
+    assert large is not None
+    told = classifier.classify(np.stack([picture, large])).probabilities.argmax(axis=1)
+    assert told[0] == told[1]
+
+
+def test_a_pen_makes_strokes_of_its_width() -> None:
+    bar = np.full((120, 15), 255, np.uint8)
+    for pen in (1, 3, 9):
+        widths = np.count_nonzero(glyphs.with_pen(bar, pen), axis=1)
+        assert abs(np.median(widths) - pen) <= 1
+
+
+def test_a_character_that_a_font_lacks_is_an_empty_glyph(font_folder: Path) -> None:
+    assert font_folder
+    assert glyphs.from_font("5", "caveat").size
+    assert not glyphs.from_font("\u0905", "caveat").size  # a Devanagari letter
+    for seed in range(40):
+        assert glyphs.no_digit(rng(seed)).size
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_equal_generators_give_equal_scenes(scene: pool.Draw, font_folder: Path) -> None:
+    assert font_folder  # a neighbour may be typed
+    glyph, _ = glyphs.drawn_digit(rng())
+    first, second = scene(glyph, rng=rng(5)), scene(glyph, rng=rng(5))  # type: ignore[call-arg, arg-type]
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == np.uint8  # type: ignore[attr-defined]
+
+
+def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier, font_folder: Path) -> None:
+    assert font_folder
+    right = []
+    for seed in range(120):
+        glyph, digit = glyphs.drawn_digit(rng(seed))
+        picture = scenes.seen(SCENES[seed % 3](glyph, rng=rng(seed)))
+        right.append(
+            picture is not None and classifier.classify(picture[np.newaxis]).probabilities.argmax() == digit
+        )
+    assert np.mean(right) > 0.8
+
+
+def test_worn_pictures_are_of_any_polarity_and_size() -> None:
+    picture = np.asarray(Image.fromarray(glyphs.drawn_digit(rng())[0]).resize((20, 20)))
+    picture = np.pad(picture, 4)
+    sizes = {scenes.worn(picture, rng=rng(seed)).shape for seed in range(30)}
+    assert {shape[0] for shape in sizes} == {28, 56, 84}
+
+
+@pytest.fixture
+def small() -> tuple[Labelled, Recipe]:
+    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3)
+    recipe = Recipe(
+        name="cnn", network="cnn", epochs=1, batch_size=8, learning_rate=0.01, scenes=counts, target=0.5
+    )
+    pictures = np.zeros((10, 28, 28), np.uint8)
+    pictures[:, 6:22, 12:16] = 255
+    return Labelled(pictures, np.ones(10, np.uint8)), recipe
+
+
+def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
+    small: tuple[Labelled, Recipe], font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert font_folder
+    monkeypatch.setattr(pool, "CHUNK", 3)
+    training, recipe = small
+    file = tmp_path / "scenes.npz"
+    first = pool.drawn(training, recipe, file=file)
+    written = file.stat().st_mtime_ns
+    again = pool.drawn(training, recipe, file=file)
+    assert file.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(first.digits.pictures, again.digits.pictures)
+    alone, labels = pool._chunk(("worn", 0), training=training, seed=recipe.seed)  # noqa: SLF001
+    assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
+    assert labels[0] == 1
+    assert len(first.no_digits) % 3 == 0
+
+
+def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe], font_folder: Path) -> None:
+    assert font_folder
+    shown = pool.samples(small[0], each=2)
+    assert [kind for kind, _ in shown] == list(pool.KINDS)
+    assert all(picture.shape == (28, 28) for _, row in shown for _, picture in row)
+
+
+def test_the_champions_recipe_has_scenes() -> None:
+    assert recipe_named("cnn").scenes is not None
