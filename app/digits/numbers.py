@@ -92,16 +92,16 @@ BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.2
 WORST_BREADTH: Final = -8.0
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-CUT: Final = -0.2  # for a cut, and
-CUT_INK: Final = -0.75  # for each stroke's width of ink that it crosses
-JOIN: Final = -2.5  # for joining what does not touch, and
-JOIN_GAP: Final = -4.0  # for each height of the gap
-HEIGHT_SPREAD: Final = 0.2  # standard deviation of a digit's height around its line's, as a logarithm
+CUT: Final = -0.1  # for a cut, and
+CUT_INK: Final = -0.25  # for each stroke's width of ink that it crosses
+JOIN: Final = -2.2  # for joining what does not touch, and
+JOIN_GAP: Final = -5.3  # for each height of the gap
+HEIGHT_SPREAD: Final = 0.19  # standard deviation of a digit's height around its line's, as a logarithm
 WORST_HEIGHT: Final = -4.0
-SKIP: Final = -9.0  # for leaving out ink as tall as a digit
+SKIP: Final = -8.0  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
 TRUST: Final = 1.8  # in the network's certainty
-SHAPE: Final = 0.9  # in how wide a digit usually is
+SHAPE: Final = 0.65  # in how wide a digit usually is
 LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
 
 
@@ -156,9 +156,9 @@ class Number:
         return "\n".join(self.lines)
 
     @property
-    def box(self) -> Box:
-        """Hull of all digits; nothing where there is none."""
-        return _hull([digit.box for digit in self.digits])
+    def box(self) -> Box | None:
+        """Hull of all digits; None where there is none."""
+        return _hull([digit.box for digit in self.digits]) if self.digits else None
 
 
 @dataclass(slots=True)
@@ -320,8 +320,6 @@ def _cautions(page: Page, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
 
 
 def _hull(boxes: Sequence[Box]) -> Box:
-    if not boxes:
-        return 0, 0, 0, 0
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
     return left, top, right - left, bottom - top
