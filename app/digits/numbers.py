@@ -65,14 +65,17 @@ WIDE: Final = 0.95  # wider, there are probably two
 CUT_MARGIN: Final = 0.15  # nothing narrower is cut off
 CUT_DISTANCE: Final = 0.15  # between cuts: nearer ones part the same two digits
 DEAREST: Final = 2.0  # strokes' widths of ink that a cut may cross; askew, one stroke is 1.4
-SECOND_STROKE: Final = 3.0  # on top, where a cut crosses two strokes: it splits a 0, 6, 8 or 9 through its loop
+CUTS: Final = 2.5  # for each height of a component's width; of two digits it is 1.4 wide
 CUT_STEP: Final = 0.07
 CUT_HEIGHT: Final = 0.6  # of what is left on either side of a cut: the least of digits that touch
 
+PALE: Final = 0.5  # of the ink's darkness: Otsu's threshold on clean paper; print is paler, the pen hardly ever
 RULE: Final = 2.5  # length of a straight, thin stroke that is a ruled line, not a 7's or a 2's bar
 UPRIGHT_RULE: Final = 1.5  # the same, upright; a 1 is 1.0
 RULE_THICKNESS: Final = 0.16
 CELL: Final = 0.8  # of the distance between two rules: what reaches that far is a cell's wall, no 1
+STRAIGHT: Final = 0.9  # of a rule's ink that lies along a straight line
+STEEPEST: Final = 0.2  # slope of a rule: 11 degrees
 FRAME_COVER: Final = 0.85  # of each side of its bounding box that a frame's ink lies along
 FRAME_BAND: Final = 0.08  # of its length: as far from the side
 
@@ -92,16 +95,17 @@ BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.2
 WORST_BREADTH: Final = -8.0
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-CUT: Final = -0.1  # for a cut, and
-CUT_INK: Final = -0.25  # for each stroke's width of ink that it crosses
-JOIN: Final = -2.2  # for joining what does not touch, and
-JOIN_GAP: Final = -5.3  # for each height of the gap
-HEIGHT_SPREAD: Final = 0.19  # standard deviation of a digit's height around its line's, as a logarithm
+CUT: Final = -0.05  # for a cut, and
+CUT_INK: Final = -0.1  # for each stroke's width of ink that it crosses, and
+CUT_TWICE: Final = -2.5  # where it crosses two strokes: through the loop of a 0, 6, 8 or 9
+JOIN: Final = -2.0  # for joining what does not touch, and
+JOIN_GAP: Final = -2.5  # for each height of the gap
+HEIGHT_SPREAD: Final = 0.23  # standard deviation of a digit's height around its line's, as a logarithm
 WORST_HEIGHT: Final = -4.0
-SKIP: Final = -8.0  # for leaving out ink as tall as a digit
+SKIP: Final = -7.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
-TRUST: Final = 1.8  # in the network's certainty
-SHAPE: Final = 0.65  # in how wide a digit usually is
+TRUST: Final = 2.3  # in the network's certainty
+SHAPE: Final = 0.6  # in how wide a digit usually is
 LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
 
 
@@ -167,7 +171,7 @@ class _Atom:
     box: Box
     component: int
     small: bool
-    cut: float = 0.0  # cost of the cut on its left, 0 at a component's own edge
+    cut: float = 0.0  # logarithm of odds for the cut on its left, 0 at a component's own edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,7 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Seam:
-    cost: float  # strokes' widths of ink that are crossed
+    odds: float  # as a logarithm, that two digits touch there
     columns: NDArray[np.float64]  # (rows of the component,)
 
 
@@ -207,9 +211,9 @@ def segment(grey: GreyPicture) -> Page:
     sheet = Sheet(pixels=grey)
     for step in (dark_on_light, even_light, ink_on_black):
         sheet = step(sheet)
-    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    mask, height = _unruled(sheet.mask)
-    sheet.pixels[(sheet.mask > 0) & (mask == 0)] = 0
+    inked = _without_print(sheet)
+    mask, height = _unruled(inked)
+    sheet.pixels[(inked > 0) & (mask == 0)] = 0
     labels, lines, crowded = _lines(mask, height)
     pieces, left_out = _pieces(lines)
     pictures = [_canonical(sheet, labels, lines, piece) for piece in pieces]
@@ -325,6 +329,13 @@ def _hull(boxes: Sequence[Box]) -> Box:
     return left, top, right - left, bottom - top
 
 
+def _without_print(sheet: Sheet) -> Mask:
+    """Return the ink's mask without what is much paler: a cheque's background, a form's grey lines."""
+    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
+    darkness = float(np.percentile(sheet.pixels[sheet.mask > 0], 90))
+    return ((sheet.mask > 0) & (sheet.pixels > PALE * darkness)).astype(np.uint8)
+
+
 # --- rules, grids and frames ---
 
 
@@ -415,30 +426,38 @@ def _straight(own: Mask, *, length: float, height: float) -> tuple[Mask, list[fl
     joined = cv2.morphologyEx(roomy, cv2.MORPH_CLOSE, bridge)[2:-2, bridge.shape[1] : -bridge.shape[1]]
     _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found, places = np.zeros_like(own), []
-    long = [row for row in range(1, len(stats)) if stats[row, 2] >= length]
-    for row in sorted(long, key=lambda row: -stats[row, 2])[:MAX_RULED]:
-        band = _along(np.where(labels == row, thin, 0).astype(np.uint8), thin, length, thickness)
-        if band is not None:
-            found |= band
-            places.append(float(np.nonzero(band)[0].mean()))
+    long = np.flatnonzero(stats[:, 2] >= length)
+    for row in long[np.argsort(-stats[long, 2])][: MAX_RULED + 1]:
+        if row == 0:  # the ground
+            continue
+        window = _window(_box(stats[row]))
+        line = _through((labels[window] == row) & (thin[window] > 0), length=length, thickness=thickness)
+        if line is not None:
+            rows, columns = np.ogrid[: stats[row, 3], : stats[row, 2]]
+            near = np.abs(rows - (line[0] * columns + line[1])) <= thickness / 2 + 1
+            found[window] |= thin[window] * near.astype(np.uint8)
+            places.append(float(stats[row, 1] + line[0] * stats[row, 2] / 2 + line[1]))
     return found, places
 
 
-def _along(own: Mask, thin: Mask, length: float, thickness: int) -> Mask | None:
-    """Return what of `thin` lies along the straight line through `own`, None where `own` is not straight."""
-    y, x = np.nonzero(own)
+def _through(own: NDArray[np.bool_], *, length: float, thickness: int) -> tuple[float, float] | None:
+    """Return slope and start of the straight line through what there is of a rule; None: it is not straight."""
+    y, x = (axis.astype(np.float64) for axis in np.nonzero(own))
+    if len(x) < length / 2:
+        return None
     near = np.ones(len(x), np.bool_)
     for _ in range(3):
-        if np.ptp(x[near]) < length / 2:
-            return None
-        slope, start = np.polyfit(x[near], y[near], 1)
+        slope = _slope(x[near], y[near])
+        start = float(y[near].mean() - slope * x[near].mean())
         off = np.abs(y - (slope * x + start))
-        near = off <= max(thickness / 2 + 0.5, float(np.percentile(off, 50)))
-    if np.unique(x[near]).size < 0.75 * length or abs(slope) > 0.2 or np.percentile(off[near], 90) > thickness:
-        return None
-    rows = np.arange(own.shape[0])[:, None]
-    band = np.abs(rows - (slope * np.arange(own.shape[1])[None] + start)) <= thickness / 2 + 1
-    return thin * band.astype(np.uint8)
+        near = off <= max(thickness / 2 + 0.5, float(np.median(off)))
+    straight = (off[near] <= thickness).mean() >= STRAIGHT and abs(slope) <= STEEPEST
+    return (slope, start) if straight and np.unique(x[near]).size >= 0.75 * length else None
+
+
+def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    off = x - x.mean()
+    return float((off * y).sum() / max(1e-9, float((off**2).sum())))
 
 
 # --- lines and atoms ---
@@ -571,7 +590,7 @@ def _parted(labels: Labels, box: Box, row: int, seams: Sequence[_Seam]) -> list[
     columns = np.arange(ink.shape[1])
     part = np.sum([columns > seam.columns[:, None] for seam in seams], axis=0)
     atoms = []
-    for index, cut in enumerate([0.0, *(seam.cost for seam in seams)]):
+    for index, cut in enumerate([0.0, *(seam.odds for seam in seams)]):
         own = ink & (part == index)
         if own.any():
             label = _new_label(labels) if atoms else row
@@ -647,15 +666,16 @@ def _chosen(grid: _Grid, paths: NDArray[np.intp]) -> list[_Seam]:
     places = grid.columns[rows, each, paths]
     stroke = _stroke(grid.ink)
     runs = (np.diff(crossed.astype(np.int8), axis=0, prepend=0) > 0).sum(axis=0)
-    cost = crossed.sum(axis=0) / stroke + SECOND_STROKE * np.maximum(0, runs - 1)
-    dearest = DEAREST + (SECOND_STROKE + 1 if grid.wide else 0)
-    good = (cost <= dearest) & _parts_digits(grid, places, stroke)
-    most = math.ceil(3 * grid.ink.shape[1] / grid.unit / 0.7) if grid.wide else 2
-    chosen = _apart(np.where(good, cost, np.inf), places.mean(axis=0), CUT_DISTANCE * grid.unit)
+    cost = crossed.sum(axis=0) / stroke
+    odds = CUT + CUT_INK * cost + CUT_TWICE * np.maximum(0, runs - 1)
+    dearest, crossings = (DEAREST + 1, 2) if grid.wide else (DEAREST, 1)
+    good = (cost <= dearest) & (runs <= crossings) & _parts_digits(grid, places, stroke)
+    most = max(2, round(CUTS * grid.ink.shape[1] / grid.unit))
+    chosen = _apart(np.where(good, -odds, np.inf), places.mean(axis=0), CUT_DISTANCE * grid.unit)
     upright = (np.arange(grid.rows) * SEAM_ROWS // grid.rows).astype(np.intp)
     scale = grid.rows / SEAM_ROWS
     return [
-        _Seam(float(cost[index]), (places[upright, index] + 0.5) * scale)
+        _Seam(float(odds[index]), (places[upright, index] + 0.5) * scale)
         for index in sorted(chosen[:most], key=lambda index: places[:, index].mean())
     ]
 
@@ -701,11 +721,16 @@ def _pieces(lines: Sequence[_Line]) -> tuple[list[Piece], bool]:
 
 
 def _of_line(index: int, line: _Line) -> Iterator[Piece]:
+    """Yield what may be one digit: up to MAX_ATOMS neighbours, and every component as a whole."""
     for start in range(len(line.atoms)):
-        for end in range(start + 1, min(start + MAX_ATOMS, len(line.atoms)) + 1):
+        for end in range(start + 1, len(line.atoms) + 1):
             atoms = line.atoms[start:end]
             if not _joinable(atoms, line.height):
                 break
+            if len(atoms) > MAX_ATOMS and not _is_whole(line, start, end):
+                if atoms[0].component != atoms[-1].component:
+                    break
+                continue
             box = _hull([atom.box for atom in atoms])
             prior = _prior(line, start, end, box)
             if prior is not None:
@@ -734,8 +759,7 @@ def _prior(line: _Line, start: int, end: int, box: Box) -> float | None:
         return None
     prior = max(WORST_HEIGHT, -0.5 * (math.log(box[3] / height) / HEIGHT_SPREAD) ** 2)
     for atom in (atoms[0], *line.atoms[end : end + 1]):  # the cuts on both sides, each shared with a neighbour
-        if atom.cut:
-            prior += (CUT + CUT_INK * atom.cut) / 2
+        prior += atom.cut / 2
     for before, after in itertools.pairwise(atoms):
         if before.component != after.component:
             gap = after.box[0] - before.box[0] - before.box[2]
