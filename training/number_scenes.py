@@ -35,7 +35,7 @@ SEED: Final = 4071
 HEIGHT: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
 CHEQUE_HEIGHT: Final = 40  # pixels: the amounts of ORAND-CAR are about as high
 GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
-OVERLAP: Final = (0.0, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
+OVERLAP: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
 SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
 
 

@@ -83,6 +83,7 @@ MAX_COMPONENTS: Final = 400  # a page's digits and dots; a scribble's or a print
 MAX_RULED: Final = 24  # components searched for rules; a page has one grid, or as many boxes
 MAX_ATOMS: Final = 4  # of one piece: a digit cut at three wrong places
 MAX_PIECES: Final = 384  # about 80 ms of the served network: fifty digits, each with seven ways to read it
+MAX_AREA: Final = 4_000_000  # pixels of all pieces: a page covered with digits, each with four ways to read it
 SEAM_ROWS: Final = 32  # pixels: height at which cuts are sought; a canonical digit has 20
 FAINT: Final = 80  # of 255: ink in a pixel of these, thin strokes included
 _BAND: Final = np.arange(-5, 6)  # pixels of these by which a cut may wind to either side
@@ -99,11 +100,16 @@ CUT: Final = -0.05  # for a cut, and
 CUT_INK: Final = -0.1  # for each stroke's width of ink that it crosses, and
 CUT_TWICE: Final = -2.5  # where it crosses two strokes: through the loop of a 0, 6, 8 or 9
 JOIN: Final = -2.0  # for joining what does not touch, and
+JOIN_PART: Final = -0.8  # the same, where one is too small to be a digit, and
 JOIN_GAP: Final = -2.5  # for each height of the gap
 HEIGHT_SPREAD: Final = 0.23  # standard deviation of a digit's height around its line's, as a logarithm
+BROAD: Final = 0.85  # width of a digit, slant removed; beyond it digits become rare
+BROAD_SPREAD: Final = 0.2  # standard deviation beyond, as a logarithm
 WORST_HEIGHT: Final = -4.0
 SKIP: Final = -7.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
+SKIP_BAR: Final = -2.0  # the same, as high as a digit's bar
+BAR: Final = 0.3  # of a digit's height: so far from its top the bar of a 5 or a 7 is
 TRUST: Final = 2.3  # in the network's certainty
 SHAPE: Final = 0.6  # in how wide a digit usually is
 LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
@@ -171,6 +177,7 @@ class _Atom:
     box: Box
     component: int
     small: bool
+    skip: float = SKIP  # logarithm of odds for its being no part of any digit
     cut: float = 0.0  # logarithm of odds for the cut on its left, 0 at a component's own edge
 
 
@@ -224,7 +231,7 @@ def segment(grey: GreyPicture) -> Page:
     return Page(
         pictures=np.stack([picture for _, picture in seen]) if seen else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(piece for piece, _ in seen),
-        skips=tuple(tuple(SKIP_PART if atom.small else SKIP for atom in line.atoms) for line in lines),
+        skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
         polarity=sheet.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=tuple(cautions),
@@ -402,7 +409,7 @@ def _is_frame(own: NDArray[np.bool_]) -> bool:
 def _rules(own: Mask, height: float) -> Mask:
     """Return the rules of one component: straight, thin and long."""
     framed = _is_frame(own > 0)
-    length = min(RULE * height, 0.9 * own.shape[1]) if framed else RULE * height
+    length = min(RULE * height, 0.75 * own.shape[1]) if framed else RULE * height
     level, places = _straight(own, length=length, height=height)
     upright = UPRIGHT_RULE * height
     gaps = [gap for gap in np.diff(sorted(places)) if gap > 0.8 * height]
@@ -434,8 +441,10 @@ def _straight(own: Mask, *, length: float, height: float) -> tuple[Mask, list[fl
         line = _through((labels[window] == row) & (thin[window] > 0), length=length, thickness=thickness)
         if line is not None:
             rows, columns = np.ogrid[: stats[row, 3], : stats[row, 2]]
-            near = np.abs(rows - (line[0] * columns + line[1])) <= thickness / 2 + 1
-            found[window] |= thin[window] * near.astype(np.uint8)
+            near = thin[window] * (np.abs(rows - (line[0] * columns + line[1])) <= thickness / 2 + 1)
+            depth = near.sum(axis=0)
+            usual = float(np.median(depth[depth > 0]))
+            found[window] |= (near * (depth <= 1.5 * usual + 1)).astype(np.uint8)  # deeper: a stroke lies along
             places.append(float(stats[row, 1] + line[0] * stats[row, 2] / 2 + line[1]))
     return found, places
 
@@ -524,7 +533,8 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     for row in small:
         host = _host(stats, row, tall, height)
         if host is None:
-            loose.append(_Atom(row, _box(stats[row]), row, small=True))
+            box = _box(stats[row])
+            loose.append(_Atom(row, box, row, small=True, skip=_part_skip(stats[list(tall)], box)))
             continue
         window = _window(_box(stats[row]))
         labels[window][labels[window] == row] = host
@@ -535,6 +545,13 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     seams = dict(zip(wide, _seams(inks, height, slant), strict=True))
     atoms = [atom for row in tall for atom in _parted(labels, own[row], row, seams.get(row, []))]
     return _Line(tuple(_in_order([*atoms, *loose])), height, slant)
+
+
+def _part_skip(tall: Stats, box: Box) -> float:
+    """Return the odds for leaving a small part out: high up it is a 5's or a 7's bar, below a dash or a dot."""
+    nearest = tall[np.abs(tall[:, 0] + tall[:, 2] / 2 - box[0] - box[2] / 2).argmin()]
+    high = box[1] + box[3] / 2 < nearest[1] + BAR * nearest[3]
+    return SKIP_BAR if high else SKIP_PART
 
 
 def _in_order(atoms: Sequence[_Atom]) -> list[_Atom]:
@@ -714,10 +731,10 @@ def _apart(cost: NDArray[np.float64], places: NDArray[np.float64], distance: flo
 def _pieces(lines: Sequence[_Line]) -> tuple[list[Piece], bool]:
     """Return all pieces, and whether some had to be left out: those of the most atoms go first."""
     found = [piece for index, line in enumerate(lines) for piece in _of_line(index, line)]
-    if len(found) <= MAX_PIECES:
-        return found, False
-    found.sort(key=lambda piece: piece.end - piece.start)
-    return found[:MAX_PIECES], True
+    found.sort(key=lambda piece: piece.end - piece.start)  # a stable sort: reading order stays
+    area = np.cumsum([piece.box[2] * piece.box[3] for piece in found])
+    most = min(MAX_PIECES, int(np.searchsorted(area, MAX_AREA, side="right")))
+    return found[: max(1, most)], most < len(found)
 
 
 def _of_line(index: int, line: _Line) -> Iterator[Piece]:
@@ -758,12 +775,15 @@ def _prior(line: _Line, start: int, end: int, box: Box) -> float | None:
     if box[3] < TALL * height or (box[2] > widest * height and not whole):
         return None
     prior = max(WORST_HEIGHT, -0.5 * (math.log(box[3] / height) / HEIGHT_SPREAD) ** 2)
+    upright = (box[2] - abs(line.slant) * box[3]) / height
+    prior -= 0.5 * (math.log(max(1.0, upright / BROAD)) / BROAD_SPREAD) ** 2
     for atom in (atoms[0], *line.atoms[end : end + 1]):  # the cuts on both sides, each shared with a neighbour
         prior += atom.cut / 2
     for before, after in itertools.pairwise(atoms):
         if before.component != after.component:
             gap = after.box[0] - before.box[0] - before.box[2]
-            prior += JOIN + JOIN_GAP * max(0, gap) / height
+            join = JOIN_PART if before.small or after.small else JOIN
+            prior += join + JOIN_GAP * max(0, gap) / height
     return prior
 
 
