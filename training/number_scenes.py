@@ -8,6 +8,7 @@ scored goes in as the bytes of a PNG file, the service's own way. Imports no Ker
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -19,7 +20,7 @@ from PIL import Image
 
 from app.digits import images, numbers
 from app.digits.classifier import Classifier
-from app.digits.contract import GreyPicture
+from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.images import Box
 from training.data import Labelled
@@ -33,7 +34,11 @@ SCENES: Final = 600  # numbers: half a percentage point of standard error at 98 
 SEED: Final = 4071
 
 HEIGHT: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
-CHEQUE_HEIGHT: Final = 40  # pixels: the amounts of ORAND-CAR are about as high
+CHEQUE_DIGIT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
+EDGE: Final = 0.1  # ink from which on there is some
+INKED: Final = 0.3  # ink from which on it touches
+WRONG: Final = 0.55  # overlap with every digit below which a candidate is none; cuts part 0.65 and more
+MARKED: Final = 0.3  # of the gaps have a mark, where there are marks
 GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
 OVERLAP: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
 SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
@@ -131,6 +136,43 @@ def read_number(upload: bytes, classifier: Classifier) -> str:
     return numbers.assemble(page, scores.probabilities, scores.digit_likelihood).text
 
 
+def no_digits(digits: Labelled, *, count: int, seed: int) -> DigitBatch:
+    """Return canonical pictures of what a number holds besides digits, for a network to learn to refuse.
+
+    These are the candidates that `app.digits.numbers` finds and that are not one digit: parts of a
+    digit, two digits in one, a digit with its neighbour's stroke, marks and print.
+
+    Args:
+        digits: whose ink is used: training pictures to learn from.
+        count: how many pictures.
+        seed: of all that is drawn by chance.
+
+    Returns:
+        uint8 (count, 28, 28), ink 255 on 0.
+    """
+    found: list[CanonicalPicture] = []
+    for index in itertools.count():
+        rng = np.random.default_rng((seed, index))
+        scene = draw(digits, _any_style(rng, touching=bool(index % 4)), rng)
+        page = numbers.segment(scene.picture)
+        found += [
+            picture
+            for picture, piece in zip(page.pictures, page.pieces, strict=True)
+            if max(overlap(piece.box, box) for box in scene.boxes) < WRONG
+        ]
+        if len(found) >= count:
+            return np.stack(found[:count])
+    raise AssertionError  # there is no end to counting
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return what two boxes share, as a share of what they cover together."""
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(0, across) * max(0, down)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+
+
 def png(picture: GreyPicture) -> bytes:
     """Return the picture as the bytes of a PNG file, as a client would send it."""
     file = io.BytesIO()
@@ -155,22 +197,24 @@ def _share(right: Sequence[bool]) -> float | None:
 
 
 def _any_style(rng: np.random.Generator, *, touching: bool) -> Style:
-    cheque = rng.random() < 0.25
-    boxes = not touching and rng.random() < 0.1
+    def one_in(count: int) -> bool:
+        return int(rng.integers(count)) == 0
+
+    cheque, boxes = one_in(4), one_in(10) and not touching
     return Style(
         digits=int(rng.integers(SHORTEST, LONGEST + 1)),
-        height=int(CHEQUE_HEIGHT * 0.75) if cheque else int(rng.integers(*HEIGHT)),
+        height=CHEQUE_DIGIT if cheque else int(rng.integers(*HEIGHT)),
         touching=touching,
         slant=float(rng.uniform(-SLANT / 3, SLANT)),
         tilt=0.0 if boxes else float(rng.normal(0, 1.5)),
-        underline=not boxes and rng.random() < 0.2,
+        underline=one_in(5) and not boxes,
         boxes=boxes,
         texture=float(rng.uniform(0.1, 0.35)) if cheque else 0.0,
-        marks=rng.random() < 0.15,
-        light=float(rng.uniform(0, 0.35)) * (rng.random() < 0.4),
+        marks=one_in(7),
+        light=float(rng.uniform(0, 0.35)) if one_in(3) else 0.0,
         noise=float(rng.uniform(0, 5)),
         thin=float(rng.uniform(0, 0.7)),
-        light_on_dark=rng.random() < 0.1,
+        light_on_dark=one_in(10),
     )
 
 
@@ -190,7 +234,7 @@ def _glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -
 
 
 def _tight(ink: Ink) -> Ink:
-    x, y, width, height = cv2.boundingRect((ink > 0.1).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect((ink > EDGE).astype(np.uint8))
     return ink[y : y + height, x : x + width]
 
 
@@ -206,7 +250,7 @@ def _written(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> R
         placed = np.zeros((room, glyph.shape[1]), np.float32)
         placed[top : top + len(glyph)] = glyph
         apart = -rng.uniform(*OVERLAP) if index - 1 in touching else rng.uniform(*GAP)
-        if style.marks and index and index - 1 not in touching and rng.random() < 0.3:
+        if style.marks and index and index - 1 not in touching and rng.random() < MARKED:
             row = np.hstack([row, _mark(room, style, rng)])
             apart = GAP[1] / 2
         row, left = _appended(row, placed, gap=round(apart * style.height))
@@ -215,7 +259,7 @@ def _written(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> R
 
 
 def _appended(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
-    """Move `glyph` as near to `row` as `gap` allows, measured along the lines of pixels; also return where."""
+    """Move `glyph` as near to `row` as `gap` allows, along the lines of pixels; also return where."""
     free = row.shape[1] - 1 - _last(row)  # in each line of pixels, behind what is written
     ahead = _last(glyph[:, ::-1])
     ahead = glyph.shape[1] - 1 - ahead
@@ -227,15 +271,13 @@ def _appended(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
     joined = np.zeros((len(row), max(width, row.shape[1])), np.float32)
     joined[:, : row.shape[1]] = row
     start = row.shape[1] - shift
-    joined[:, start : start + glyph.shape[1]] = np.maximum(
-        joined[:, start : start + glyph.shape[1]], glyph
-    )
+    joined[:, start : start + glyph.shape[1]] = np.maximum(joined[:, start : start + glyph.shape[1]], glyph)
     return joined, start
 
 
 def _last(ink: Ink) -> NDArray[np.float32]:
     """Return the column of the last ink in each line of pixels, (height, 1); far to the left without."""
-    dark = ink > 0.3
+    dark = ink > INKED
     last = ink.shape[1] - 1 - dark[:, ::-1].argmax(axis=1)
     return np.where(dark.any(axis=1), last, -1e4).astype(np.float32)[:, None]
 
@@ -314,18 +356,20 @@ def _on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
     scene *= 1 - style.light * np.linspace(0, 1, ink.shape[1], dtype=np.float32)
     scene += rng.normal(0, 1, ink.shape) * style.noise
     grey = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
-    return 255 - grey if style.light_on_dark else grey
+    picture: GreyPicture = 255 - grey if style.light_on_dark else grey
+    return picture
 
 
 def _print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
     """A printed background, 0 to 1: waves of fine lines and words, as on cheques."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     waves = y + 4 * np.sin(x / rng.uniform(12, 30) + rng.uniform(0, 6))
-    lines = (np.sin(waves * 2 * np.pi / rng.uniform(4, 7)) > 0.4).astype(np.float32)
+    lines = np.sin(waves * 2 * np.pi / rng.uniform(4, 7)).clip(0.2, 0.6) * 2.5 - 0.5
     words = np.zeros(shape[:2], np.uint8)
     for _ in range(3):
         place = (int(rng.integers(0, shape[1])), int(rng.integers(0, shape[0])))
         cv2.putText(words, "PESOS", place, cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.3, 0.7)), 1, 1)
     cloud = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 12)
     cloud = (cloud - cloud.min()) / max(1e-6, float(np.ptp(cloud)))
-    return np.clip(0.45 * lines + words + 0.4 * cloud, 0, 1).astype(np.float32)
+    drawn: Ink = np.clip(0.45 * lines + words + 0.4 * cloud, 0, 1).astype(np.float32)
+    return drawn

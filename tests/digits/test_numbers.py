@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from app.digits.classifier import Classifier
 from app.digits.contract import GreyPicture
 from app.digits.errors import NoInk
+from app.digits.glyphs import MAX_PIECES
 from app.digits.images import Box
-from app.digits.numbers import MAX_PIECES, Number, assemble, segment
+from app.digits.numbers import Number, assemble, segment
 from app.digits.preprocessing import is_canonical
 from tests.data.strokes import ink
 

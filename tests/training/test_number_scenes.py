@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from app.digits.classifier import Classifier
+from app.digits.preprocessing import is_canonical
 from tests.data.strokes import ink
 from training import number_scenes
-from training.data import Labelled
-from training.number_scenes import Style, draw, edit_distance, scenes, score_numbers
+from training.data import Labelled, load_training
+from training.number_scenes import Style, draw, edit_distance, no_digits, overlap, scenes, score_numbers
 
 DRAWN = Labelled(
     np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(20)]),
@@ -52,24 +56,28 @@ def test_every_style_shows_ink_where_its_boxes_are(style: Style) -> None:
 
 
 def test_neighbours_touch_only_where_they_should() -> None:
-    clean = {"noise": 0.0, "digits": 6}
     for seed in range(8):
-        apart = draw(DRAWN, Style(**clean), np.random.default_rng(seed))
-        joined = draw(DRAWN, Style(touching=True, **clean), np.random.default_rng(seed))
+        apart = draw(DRAWN, Style(noise=0, digits=6), np.random.default_rng(seed))
+        joined = draw(DRAWN, Style(noise=0, digits=6, touching=True), np.random.default_rng(seed))
         assert pieces(apart) == 6
         assert pieces(joined) < 6
 
 
 def pieces(scene: number_scenes.Scene) -> int:
-    import cv2
-
     dark = scene.picture < (int(scene.picture.min()) + np.median(scene.picture)) / 2
     return int(cv2.connectedComponents(dark.astype(np.uint8))[0]) - 1
 
 
 @pytest.mark.parametrize(
     ("found", "wanted", "distance"),
-    [("", "", 0), ("4071", "4071", 0), ("471", "4071", 1), ("40711", "4071", 1), ("12", "34", 2), ("", "12", 2)],
+    [
+        ("", "", 0),
+        ("4071", "4071", 0),
+        ("471", "4071", 1),
+        ("40711", "4071", 1),
+        ("12", "34", 2),
+        ("", "12", 2),
+    ],
 )
 def test_the_edit_distance_is_as_counted_by_hand(found: str, wanted: str, distance: int) -> None:
     assert edit_distance(found, wanted) == distance
@@ -82,13 +90,21 @@ def test_a_score_holds_both_shares_and_the_digits(classifier: Classifier) -> Non
     assert 0.5 < score["digits"] <= 1
 
 
+def test_what_is_no_digit_is_canonical_and_the_same_every_time() -> None:
+    one, other = (no_digits(DRAWN, count=20, seed=5) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (20, 28, 28)
+    assert all(is_canonical(picture) for picture in one)
+
+
+def test_boxes_overlap_by_what_they_share() -> None:
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (20, 20, 10, 10)) == 0
+
+
 @pytest.mark.mnist
-def test_numbers_of_mnists_digits_are_read(classifier: Classifier, mnist_file: object) -> None:
-    from pathlib import Path
-
-    from training.data import load_training
-
-    assert isinstance(mnist_file, Path)
+def test_numbers_of_mnists_digits_are_read(classifier: Classifier, mnist_file: Path) -> None:
     score = score_numbers(classifier, load_training(mnist_file)[1], count=60, seed=9)
     assert score["right"]["apart"] >= 0.85
     assert score["digits"] >= 0.9
