@@ -18,15 +18,16 @@ DEAREST: Final = 2.0  # strokes' widths of ink that a cut may cross; askew, one 
 CUTS: Final = 2.5  # for each height of a component's width; of two digits it is 1.4 wide
 CUT_STEP: Final = 0.07
 CUT_HEIGHT: Final = 0.6  # of what is left on either side of a cut: the least of digits that touch
+MOST_CUTS: Final = 64  # of one component: twenty digits that all touch
 SEAM_ROWS: Final = 32  # pixels: height at which cuts are sought; a canonical digit has 20
 FAINT: Final = 80  # of 255: ink in a pixel of these, thin strokes included
 SEAM_TURN: Final = 0.3  # cost of a step aside, in pixels of ink
 _BAND: Final = np.arange(-5, 6)  # pixels of these by which a cut may wind to either side
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-CUT: Final = -0.05  # for a cut, and
-CUT_INK: Final = -0.1  # for each stroke's width of ink that it crosses, and
-CUT_TWICE: Final = -2.5  # where it crosses two strokes: through the loop of a 0, 6, 8 or 9
+CUT: Final = -0.3  # for a cut, and
+CUT_INK: Final = -0.3  # for each stroke's width of ink that it crosses, and
+CUT_TWICE: Final = -5.0  # where it crosses two strokes: through the loop of a 0, 6, 8 or 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,13 @@ def _chosen(grid: _Grid, paths: NDArray[np.intp]) -> list[Seam]:
     odds = CUT + CUT_INK * cost + CUT_TWICE * np.maximum(0, runs - 1)
     dearest, crossings = (DEAREST + 1, 2) if grid.wide else (DEAREST, 1)
     good = (cost <= dearest) & (runs <= crossings) & _parts_digits(grid, places, stroke)
-    most = max(2, round(CUTS * grid.ink.shape[1] / grid.unit))
-    chosen = _apart(np.where(good, -odds, np.inf), places.mean(axis=0), CUT_DISTANCE * grid.unit)
+    most = min(MOST_CUTS, max(2, round(CUTS * grid.ink.shape[1] / grid.unit)))
+    chosen = _apart(np.where(good, -odds, np.inf), places.mean(axis=0), CUT_DISTANCE * grid.unit, most)
     upright = np.arange(grid.rows) * SEAM_ROWS // grid.rows
     scale = grid.rows / SEAM_ROWS
     return [
         Seam(float(odds[index]), (places[upright, index] + 0.5) * scale)
-        for index in sorted(chosen[:most], key=lambda index: places[:, index].mean())
+        for index in sorted(chosen, key=lambda index: places[:, index].mean())
     ]
 
 
@@ -141,10 +142,12 @@ def _stroke(ink: NDArray[np.bool_]) -> float:
     return float(max(1.0, ink.sum() / max(level, upright, 1)))
 
 
-def _apart(cost: NDArray[np.float64], places: NDArray[np.float64], distance: float) -> list[int]:
-    """Return the cheapest first, and of those nearer than `distance` to each other the cheapest alone."""
+def _apart(cost: NDArray[np.float64], places: NDArray[np.float64], distance: float, most: int) -> list[int]:
+    """Return up to `most`, the cheapest first; of those nearer than `distance` to each other one."""
     chosen: list[int] = []
     for index in np.argsort(cost, kind="stable")[: np.isfinite(cost).sum()]:
+        if len(chosen) == most:
+            break
         if all(abs(places[index] - places[other]) >= distance for other in chosen):
             chosen.append(int(index))
     return chosen

@@ -31,16 +31,12 @@ GAP: Final = 0.25  # between parts of one digit
 CUTTABLE: Final = 0.45  # narrower, two digits do not fit in
 BAR: Final = 0.3  # of a digit's height: so far from its top the bar of a 5 or a 7 is
 DASH: Final = 4.0  # width / height from which on ink is a dash, however high
-MAX_COMPONENTS: Final = (
-    400  # a page's digits and dots; a scribble's or a print's are left out, smallest first
-)
+MAX_COMPONENTS: Final = 400  # a page's digits and dots; of a print the smallest are left out first
 FIRST_CUT: Final = 1 << 24  # labels of what is cut: beyond those of components, at most a million
-MAX_CUTS: Final = 1 << 8  # of one component; the widest possible is 2.5 × 1024 pixels / a height of 20
+LABELS: Final = 1 << 7  # kept for the parts of one component; `cuts` makes 64 cuts at most
 MAX_ATOMS: Final = 4  # of one piece: a digit cut at three wrong places
 MAX_PIECES: Final = 384  # about 80 ms of the served network: fifty digits, each with seven ways to read it
-MAX_AREA: Final = (
-    4_000_000  # pixels of all pieces: a page covered with digits, each with four ways to read it
-)
+MAX_AREA: Final = 4_000_000  # pixels of all pieces: a page full of digits, each with four ways to read it
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
 JOIN: Final = -2.0  # for joining what does not touch, and
@@ -220,7 +216,7 @@ def _parted(labels: Labels, box: Box, row: int, seams: Sequence[Seam]) -> list[A
     for index, cut in enumerate([0.0, *(seam.odds for seam in seams)]):
         own = ink & (part == index)
         if own.any():
-            label = FIRST_CUT + row * MAX_CUTS + index if atoms else row
+            label = FIRST_CUT + row * LABELS + index if atoms else row
             labels[window_of(box)][own] = label
             left, top, width, height = cv2.boundingRect(own.astype(np.uint8))
             atoms.append(Atom(label, (box[0] + left, box[1] + top, width, height), row, small=False, cut=cut))
@@ -268,8 +264,9 @@ def _joinable(atoms: Sequence[Atom], height: float) -> bool:
 def _prior(line: Line, start: int, end: int, box: Box) -> float | None:
     """Return the logarithm of the odds for a piece, by its size and its edges; None: no digit."""
     atoms, height = line.atoms[start:end], line.height
-    widest = WIDEST if atoms[0].component == atoms[-1].component else WIDEST_JOINED
-    if box[3] < TALL * height or (box[2] > widest * height and not _is_whole(line, start, end)):
+    single = len({atom.component for atom in atoms}) == 1
+    wide = box[2] > (WIDEST if single else WIDEST_JOINED) * height
+    if box[3] < TALL * height or (wide and not (single and _is_whole(line, start, end))):
         return None
     upright = (box[2] - abs(line.slant) * box[3]) / height
     prior = max(WORST_HEIGHT, -0.5 * (math.log(box[3] / height) / HEIGHT_SPREAD) ** 2)

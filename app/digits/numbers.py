@@ -50,9 +50,8 @@ from app.digits.rules import unruled
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
-PALE: Final = (
-    0.5  # of the ink's darkness: Otsu's threshold on clean paper; print is paler, the pen hardly ever
-)
+# Of the ink's darkness: Otsu's threshold on clean paper. A cheque's print is paler, a pen seldom.
+PALE: Final = 0.48
 
 # How broad each digit is in MNIST, slant removed: the logarithm of its ink's standard deviation across to
 # that down, mean and standard deviation over the training pictures that are held out.
@@ -63,7 +62,7 @@ WORST_BREADTH: Final = -8.0
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
 TRUST: Final = 2.3  # in the network's certainty
 SHAPE: Final = 0.6  # in how wide a digit usually is
-SKIP_TOLD: Final = -4.0  # the same, where the network tells digits from others: below 2 % it is none
+SKIP_TOLD: Final = -5.0  # the same, where the network tells digits from others: below 1 % it is none
 LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
 
 
