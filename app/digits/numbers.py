@@ -29,7 +29,7 @@ from app.digits.contract import (
     Likelihoods,
     Probabilities,
 )
-from app.digits.glyphs import SKIP, Line, Piece, lines_of, pieces_of
+from app.digits.glyphs import Line, Piece, lines_of, pieces_of
 from app.digits.images import Box
 from app.digits.preprocessing import (
     TINY,
@@ -62,7 +62,7 @@ WORST_BREADTH: Final = -8.0
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
 TRUST: Final = 2.3  # in the network's certainty
 SHAPE: Final = 0.6  # in how wide a digit usually is
-SKIP_TOLD: Final = -5.0  # the same, where the network tells digits from others: below 1 % it is none
+SKIP_TOLD: Final = -3.0  # for leaving out ink of which the network says that it is certainly no digit
 LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
 
 
@@ -155,7 +155,7 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        chosen = _best_path(page, line, scores, least=SKIP if likelihoods is None else SKIP_TOLD)
+        chosen = _best_path(page, line, scores, likelihoods=likelihoods)
         if not chosen:
             continue
         values = [int(probabilities[row].argmax()) for row in chosen]
@@ -168,9 +168,11 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
     return Number(tuple(texts), tuple(digits), confidence, _cautions(page, digits))
 
 
-def _best_path(page: Page, line: int, scores: NDArray[np.float64], *, least: float) -> list[int]:
+def _best_path(
+    page: Page, line: int, scores: NDArray[np.float64], *, likelihoods: Likelihoods | None
+) -> list[int]:
     """Return the rows of the pieces on the best path through a line, left to right."""
-    skips = [max(skip, least) for skip in page.skips[line]]
+    skips = page.skips[line] if likelihoods is None else _told(page, line, likelihoods)
     best = [0.0] + [-math.inf] * len(skips)
     taken: list[int | None] = [None] * (len(skips) + 1)
     ending: dict[int, list[int]] = {}
@@ -184,6 +186,17 @@ def _best_path(page: Page, line: int, scores: NDArray[np.float64], *, least: flo
             if score > best[end]:
                 best[end], taken[end] = score, row
     return _traced(page, taken)
+
+
+def _told(page: Page, line: int, likelihoods: Likelihoods) -> list[float]:
+    """Return what leaving out each atom of a line costs, where the network tells digits from others."""
+    likeliest = np.zeros(len(page.skips[line]))
+    for piece, likelihood in zip(page.pieces, likelihoods, strict=True):
+        if piece.line == line:
+            span = likeliest[piece.start : piece.end]
+            np.maximum(span, likelihood, out=span)
+    unlikely = SKIP_TOLD + np.log(np.maximum(1 - likeliest, LEAST))
+    return [float(max(pair)) for pair in zip(page.skips[line], unlikely, strict=True)]
 
 
 def _traced(page: Page, taken: Sequence[int | None]) -> list[int]:
