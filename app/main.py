@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import health, models, predict, problems
+from app.api import health, models, number, predict, problems
 from app.digits.catalogue import Catalogue
 from app.drain import drain_on_sigterm
 from app.guard.bodies import BodyGuard
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
-    for group in (predict, models, health):
+    for group in (predict, number, models, health):
         app.include_router(group.router)
     problems.install(app)
     # the last one added is the first that a request meets

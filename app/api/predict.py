@@ -129,10 +129,10 @@ async def _read_all(
         if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
             return [_attempted(partial(_read, stages=stages), upload) for upload in opened]
     whole = partial(_identified_and_read, stages=stages, max_pixels=max_pixels)
-    return await _in_thread(lambda: [_attempted(whole, data) for data in uploaded], len(uploaded), state)
+    return await in_thread(lambda: [_attempted(whole, data) for data in uploaded], len(uploaded), state)
 
 
-async def _in_thread(work: Callable[[], Result], pictures: int, state: State) -> Result:
+async def in_thread(work: Callable[[], Result], pictures: int, state: State) -> Result:
     """Work off the event loop; past the time limit answer, but keep the places until the thread ends.
 
     Raises:

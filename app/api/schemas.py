@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.digits.numbers import NumberCaution
 from app.digits.preprocessing import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -80,6 +81,47 @@ class Prediction(Wire):
 
     view: str | None
     """With `view=true` the 28x28 picture that the network saw, as a PNG `data:` URL."""
+
+
+class NumberDigit(Wire):
+    """One digit of a number."""
+
+    digit: Annotated[int, Field(ge=0, le=9)]
+
+    confidence: Probability
+    """The largest of the ten digits' probabilities."""
+
+    box: tuple[Coordinate, Coordinate, int, int]
+    """x, y, width and height of its ink, in the upright picture's pixels."""
+
+    line: Coordinate
+    """Which of `lines` it stands in, from 0."""
+
+
+class NumberPrediction(Wire):
+    """What number a picture shows, and how sure that is."""
+
+    text: str
+    """The lines, parted by a line feed; empty where there is ink and none of it reads as a digit."""
+
+    lines: list[str]
+    """The digits of each line, left to right; lines from top to bottom."""
+
+    confidence: Probability
+    """That every digit is right: the product of the digits' confidences; 0 where there is none."""
+
+    digits: list[NumberDigit]
+    """In reading order."""
+
+    model: ModelRef
+
+    image: ImageInfo
+    """`box` holds all digits; the whole picture where there is none."""
+
+    warnings: list[NumberCaution]
+    """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10
+    pixels; `no_digits`: there is ink, and none of it reads as a digit; `crowded`: there is more on the
+    picture than is looked at, so that digits may be missing."""
 
 
 class Problem(Wire):
