@@ -22,10 +22,10 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
 from training import compare as comparison
-from training import fonts as font_packages
 from training import data, plots, pool, robustness, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
+from training import fonts as font_packages
 from training.answers import classify
 from training.errors import WorkshopError
 from training.recipe import RECIPES, Recipe, recipe_named
@@ -246,7 +246,10 @@ def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
 @plot.command("stages")
 def plot_stages(files: Files, out: Out = Path("stages.png")) -> None:
     """Draw what preprocessing makes of uploads, step by step."""
-    plots.save(plots.stages([(file.stem, images.decode(images.identify(file.read_bytes())).grey) for file in files]), out)
+    plots.save(
+        plots.stages([(file.stem, images.decode(images.identify(file.read_bytes())).grey) for file in files]),
+        out,
+    )
 
 
 @plot.command("uploads")

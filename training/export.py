@@ -154,9 +154,7 @@ def _name_arrays(proto: ModelProto) -> None:
         onnx.helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (BATCH, SIDE, SIDE))
     )
     for name in outputs:
-        proto.graph.output.append(
-            onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPES[name])
-        )
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPES[name]))
     del proto.graph.value_info[:]  # they hold the old name of the batch dimension
 
 

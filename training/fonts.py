@@ -19,23 +19,26 @@ from training.errors import DataError
 VERSION: Final = "5.3.0"  # of every package below
 
 # Hands, by the names of their packages.
-HANDS: Final = tuple(
-    """amatic-sc annie-use-your-telescope architects-daughter bad-script beth-ellen calligraffitti caveat
-    caveat-brush cedarville-cursive comic-neue comic-relief coming-soon covered-by-your-grace crafty-girls
-    dawning-of-a-new-day delius edu-nsw-act-foundation edu-qld-beginner edu-sa-beginner edu-tas-beginner
-    edu-vic-wa-nt-beginner gaegu gamja-flower give-you-glory gloria-hallelujah gochi-hand grape-nuts
-    hachi-maru-pop handlee hi-melody homemade-apple indie-flower itim just-another-hand
-    just-me-again-down-here kalam klee-one kristi la-belle-aurore licorice liu-jian-mao-cao long-cang
-    loved-by-the-king mali mansalva marck-script mynerve nanum-pen-script nerko-one neucha
-    nothing-you-could-do over-the-rainbow pangolin patrick-hand permanent-marker playwrite-at playwrite-br
-    playwrite-ca playwrite-cz playwrite-de-grund playwrite-dk-loopet playwrite-es playwrite-fr-moderne
-    playwrite-fr-trad playwrite-hr playwrite-hu playwrite-in playwrite-it-moderna playwrite-it-trad
-    playwrite-mx playwrite-nl playwrite-no playwrite-pl playwrite-pt playwrite-ro playwrite-sk
-    playwrite-us-modern playwrite-us-trad poor-story rancho reenie-beanie rock-salt schoolbell sedgwick-ave
-    send-flowers shadows-into-light shadows-into-light-two short-stack square-peg sriracha
-    sue-ellen-francisco sunshiney swanky-and-moo-moo the-girl-next-door vibur waiting-for-the-sunrise
-    walter-turncoat water-brush yomogi zeyada zhi-mang-xing""".split()
-)
+HANDS: Final = (
+    "amatic-sc", "annie-use-your-telescope", "architects-daughter", "bad-script", "beth-ellen",
+    "calligraffitti", "caveat", "caveat-brush", "cedarville-cursive", "comic-neue", "comic-relief",
+    "coming-soon", "covered-by-your-grace", "crafty-girls", "dawning-of-a-new-day", "delius",
+    "edu-nsw-act-foundation", "edu-qld-beginner", "edu-sa-beginner", "edu-tas-beginner",
+    "edu-vic-wa-nt-beginner", "gaegu", "gamja-flower", "give-you-glory", "gloria-hallelujah", "gochi-hand",
+    "grape-nuts", "hachi-maru-pop", "handlee", "hi-melody", "homemade-apple", "indie-flower", "itim",
+    "just-another-hand", "just-me-again-down-here", "kalam", "klee-one", "kristi", "la-belle-aurore",
+    "licorice", "liu-jian-mao-cao", "long-cang", "loved-by-the-king", "mali", "mansalva", "marck-script",
+    "mynerve", "nanum-pen-script", "nerko-one", "neucha", "nothing-you-could-do", "over-the-rainbow",
+    "pangolin", "patrick-hand", "permanent-marker", "playwrite-at", "playwrite-br", "playwrite-ca",
+    "playwrite-cz", "playwrite-de-grund", "playwrite-dk-loopet", "playwrite-es", "playwrite-fr-moderne",
+    "playwrite-fr-trad", "playwrite-hr", "playwrite-hu", "playwrite-in", "playwrite-it-moderna",
+    "playwrite-it-trad", "playwrite-mx", "playwrite-nl", "playwrite-no", "playwrite-pl", "playwrite-pt",
+    "playwrite-ro", "playwrite-sk", "playwrite-us-modern", "playwrite-us-trad", "poor-story", "rancho",
+    "reenie-beanie", "rock-salt", "schoolbell", "sedgwick-ave", "send-flowers", "shadows-into-light",
+    "shadows-into-light-two", "short-stack", "square-peg", "sriracha", "sue-ellen-francisco", "sunshiney",
+    "swanky-and-moo-moo", "the-girl-next-door", "vibur", "waiting-for-the-sunrise", "walter-turncoat",
+    "water-brush", "yomogi", "zeyada", "zhi-mang-xing",
+)  # fmt: skip
 PRINT: Final = ("courier-prime", "oswald", "pt-serif", "roboto")
 
 # Scripts with the code points of letters that are drawn, first and last; the font is noto-sans-NAME.

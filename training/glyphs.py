@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import cv2
@@ -60,7 +61,7 @@ DRAWN: Final[tuple[tuple[int, Strokes], ...]] = (
     (8, [[(0.5, 0.0), (0.2, 0.15), (0.25, 0.4), (0.5, 0.46), (0.75, 0.4), (0.8, 0.15), (0.5, 0.0)], [(0.5, 0.46), (0.1, 0.65), (0.2, 0.95), (0.5, 1.0), (0.8, 0.95), (0.9, 0.65), (0.5, 0.46)]]),
     (9, [[(0.85, 0.2), (0.5, 0.0), (0.12, 0.2), (0.3, 0.48), (0.65, 0.45), (0.85, 0.2)], [(0.85, 0.2), (0.85, 0.6), (0.8, 1.0)]]),
     (9, [[(0.85, 0.2), (0.45, 0.0), (0.12, 0.25), (0.4, 0.5), (0.85, 0.25)], [(0.85, 0.25), (0.9, 0.7), (0.6, 1.0), (0.15, 0.92)]]),
-)  # fmt: skip  # noqa: E501
+)  # fmt: skip
 
 
 def from_mnist(picture: CanonicalPicture) -> Glyph:
@@ -119,7 +120,13 @@ def foreign(rng: np.random.Generator) -> Glyph:
 
 def doodle(rng: np.random.Generator) -> Glyph:
     """Draw what comes to a bored hand: loops, zigzags, stars, boxes, hatching, several at once."""
-    kinds: tuple[Callable[[np.random.Generator], Strokes], ...] = (_wander, _star, _hatching, _polygon, _spiral)
+    kinds: tuple[Callable[[np.random.Generator], Strokes], ...] = (
+        _wander,
+        _star,
+        _hatching,
+        _polygon,
+        _spiral,
+    )
     strokes = [stroke for _ in range(rng.integers(1, 4)) for stroke in kinds[rng.integers(len(kinds))](rng)]
     if len(strokes) == 1 and len(strokes[0]) < 8:  # a bow or a bar: half of the digits
         strokes = [*strokes, *_wander(rng), *_wander(rng)]
@@ -137,7 +144,10 @@ def scribbled(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) ->
         knots = np.array(stroke, float) + rng.normal(0, unsteady, (len(stroke), 2)) + offset
         knots[:, 0] = aspect * knots[:, 0] + slant * (0.5 - knots[:, 1])
         points = (_spline(knots) * SIZE + (SIZE // 2, _MARGIN)) * 16
-        cv2.polylines(canvas, [np.rint(points).astype(np.int32)], False, 255, pen, cv2.LINE_AA, 4)
+        fixed = np.rint(points).astype(np.int32)
+        cv2.polylines(
+            canvas, [fixed], isClosed=False, color=255, thickness=pen, lineType=cv2.LINE_AA, shift=4
+        )
     return _tight(canvas)
 
 
@@ -159,7 +169,7 @@ def bent(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
 
 def with_pen(glyph: Glyph, pen: int) -> Glyph:
     """Draw a glyph again along its middle line, with a round pen of so many pixels."""
-    skeleton = skeletonize(glyph > _HALF).astype(np.uint8) * 255
+    skeleton = skeletonize(glyph > _HALF).astype(np.uint8) * 255  # type: ignore[no-untyped-call]
     rim = pen // 2 + 1
     roomy = cv2.copyMakeBorder(skeleton, rim, rim, rim, rim, cv2.BORDER_CONSTANT)
     tip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pen, pen))
@@ -204,7 +214,7 @@ def _polygon(rng: np.random.Generator) -> Strokes:
     angles = 2 * np.pi * (np.arange(corners + 1) / corners) + rng.uniform(0, 6)
     radius = rng.uniform(0.3, 0.5)
     points = np.stack([0.5 + radius * np.cos(angles), 0.5 + radius * np.sin(angles)], axis=-1)
-    sides = [[tuple(start), tuple(end)] for start, end in zip(points, points[1:], strict=False)]
+    sides = [[tuple(start), tuple(end)] for start, end in pairwise(points)]
     return [*sides, [tuple(points[0]), tuple(points[corners // 2])]]
 
 

@@ -195,7 +195,8 @@ def stages(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
         sheets = dict(preprocessing.stages(grey))
         for axis, step in zip(axes[1:], SHOWN, strict=True):
             sheet = sheets[step]
-            _picture(axis, sheet.mask * 255 if step == "ink_on_black" else sheet.pixels)
+            mask = sheet.mask if step == "ink_on_black" else None
+            _picture(axis, sheet.pixels if mask is None else mask * 255)
     for axis, title in zip(rows[0], ("upload", *SHOWN), strict=True):
         axis.set_title(title, size=8)
     return figure

@@ -19,13 +19,14 @@ from rich.progress import track
 
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
-from training import fonts, glyphs, scenes
+from training import fonts, glyphs, number_scenes, scenes
 from training.data import Labelled
 from training.glyphs import Glyph
 from training.recipe import Recipe, Scenes
 
 HELD_OUT_SEED: Final = 1_000_000  # added to the run's own
 CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
+PIECES: Final = "pieces"  # of numbers that were cut at the wrong place: no digits, though made of them
 NO_DIGIT: Final = 255  # the label of what is none
 FROM_MNIST: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
 DRAWN: Final = 0.35  # of these others
@@ -68,8 +69,12 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path) -> Pool:
 
 def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     """Return scenes of digits that no training saw, some of each kind."""
-    few = Scenes(photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, no_digits=2 * CHUNK)
-    return drawn(validation, dataclasses.replace(recipe, scenes=few, seed=recipe.seed + HELD_OUT_SEED), file=file)
+    few = Scenes(
+        photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, no_digits=2 * CHUNK, pieces=CHUNK
+    )
+    return drawn(
+        validation, dataclasses.replace(recipe, scenes=few, seed=recipe.seed + HELD_OUT_SEED), file=file
+    )
 
 
 def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
@@ -99,13 +104,16 @@ def _draw(training: Labelled, recipe: Recipe) -> tuple[DigitBatch, np.ndarray]:
 
 def _tasks(counts: Scenes) -> Iterator[tuple[Kind, int]]:
     """Yield the kind and number of every chunk."""
-    for kind in KINDS:
+    for kind in (*KINDS, PIECES):
         yield from ((kind, number) for number in range(-(-getattr(counts, kind) // CHUNK)))
 
 
 def _chunk(task: tuple[Kind, int], *, training: Labelled, seed: int) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
-    rng = np.random.default_rng((seed, list(KINDS).index(kind), number))
+    rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
+    if kind == PIECES:
+        pieces = number_scenes.no_digits(training, count=CHUNK, seed=int(rng.integers(2**31)))
+        return pieces, np.full(CHUNK, NO_DIGIT, np.uint8)
     pictures, labels = np.empty((CHUNK, SIDE, SIDE), np.uint8), np.empty(CHUNK, np.uint8)
     done = 0
     while done < CHUNK:

@@ -37,6 +37,7 @@ class Scenes:
     drawings: int = 12_000
     worn: int = 12_000
     no_digits: int = 24_000
+    pieces: int = 6_000  # of numbers cut at the wrong place
     share: float = 0.3  # of a batch: digits in scenes
     share_no_digits: float = 0.2  # of a batch
     plain_epochs: int = 28  # first, MNIST alone: what a digit is comes before what hides it

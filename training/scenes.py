@@ -7,7 +7,7 @@ the canonical picture, so the network learns from what it will be shown, remnant
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from training import glyphs
 from training.glyphs import Glyph
 
 Rng: TypeAlias = np.random.Generator
-Layer: TypeAlias = NDArray[np.float32]  # (height, width) or (height, width, 3), 0 to 1
+Layer: TypeAlias = NDArray[np.floating[Any]]  # (height, width) or (height, width, 3), grey levels or shares
 
 SMALLEST: Final = 9  # pixels: a digit of fewer is no longer read by people
 STROKE_SHARE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner to a thick marker
@@ -42,19 +42,19 @@ def photograph(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     size = (round(side * rng.uniform(0.6, 1.2)), side)
     length = max(SMALLEST + 7, round(min(size) * np.exp(rng.uniform(np.log(0.12), np.log(0.9)))))
     ink = _on_canvas(_written(glyph, length, rng=rng), size, rng=rng, cut=0.02)
-    board = rng.random() < 0.08
+    board = _chance(rng, 0.08)
     paper = _colour(rng, *((20, 90) if board else (150, 255)), tint=14)
     pen = _colour(rng, *((180, 255) if board else (0, 110)), tint=45)
     opacity = rng.uniform(0.45, 1.0)
-    layers = paper * _texture(size, rng)[..., None]
-    if not board and rng.random() < 0.4:
+    layers: Layer = paper * _texture(size, rng)[..., None]
+    if not board and _chance(rng, 0.4):
         layers = _ruled(layers, length, rng=rng)
-    if rng.random() < 0.15:
+    if _chance(rng, 0.15):
         ink = np.maximum(ink, _neighbour(ink, length, rng=rng))
     cover = (cv2.GaussianBlur(ink, (0, 0), 0.6).astype(np.float32) / 255 * opacity)[..., None]
     picture = layers * (1 - cover) + pen * cover
     picture = picture * _light(size, rng)[..., None]
-    if rng.random() < 0.08:
+    if _chance(rng, 0.08):
         picture = _desk(picture, rng)
     return _camera(picture, length, rng=rng)
 
@@ -64,18 +64,21 @@ def scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     length = int(rng.integers(14, 90))
     room = rng.uniform(1.05, 1.8, 2)
     ink = _written(glyph, length, rng=rng)
-    size = (round(max(ink.shape[0] * room[0], ink.shape[0] + 2)), round(max(ink.shape[1], length * 0.6) * room[1]) + 2)
+    size = (
+        round(max(ink.shape[0] * room[0], ink.shape[0] + 2)),
+        round(max(ink.shape[1], length * 0.6) * room[1]) + 2,
+    )
     ink = _on_canvas(ink, size, rng=rng, cut=0.0)
     paper, pen = rng.uniform(190, 255), rng.uniform(0, 90)
     ground = np.full(size, paper, np.float32) - _background(size, rng)
-    if rng.random() < 0.4:
+    if _chance(rng, 0.4):
         ground = np.minimum(ground, _cell(size, pen, rng=rng))
     cover = cv2.GaussianBlur(ink, (0, 0), rng.uniform(0.3, 0.9)).astype(np.float32) / 255
     picture = ground * (1 - cover) + pen * cover + rng.normal(0, rng.uniform(0, 8), size)
-    if rng.random() < 0.3:
+    if _chance(rng, 0.3):
         picture = np.where(picture > (paper + pen) / 2, 255.0, 0.0)
         picture = np.where(rng.random(size) < rng.choice([0, 0.004]), 255 - picture, picture)
-    if rng.random() < 0.1:
+    if _chance(rng, 0.1):
         picture = 255 - picture
     return _coloured(picture)
 
@@ -83,19 +86,19 @@ def scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
 def drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Draw a glyph on a canvas: any two colours, any pen, smooth or not, sometimes cut at the border."""
     side = int(np.exp(rng.uniform(np.log(16), np.log(300))))
-    size = (side, side if rng.random() < 0.6 else max(12, round(side * rng.uniform(0.6, 1.4))))
-    fills = rng.random() < 0.2
+    size = (side, side if _chance(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
+    fills = _chance(rng, 0.2)
     length = max(SMALLEST, round(min(size) * (1.0 if fills else rng.uniform(0.3, 0.95))))
-    ink = _on_canvas(_written(glyph, length, rng=rng), size, rng=rng, cut=0.08 if rng.random() < 0.15 else 0.0)
-    if rng.random() < 0.4:
+    ink = _on_canvas(_written(glyph, length, rng=rng), size, rng=rng, cut=0.08 if _chance(rng, 0.15) else 0.0)
+    if _chance(rng, 0.4):
         ink = np.where(ink > 127, 255, 0).astype(np.uint8)
     ground, pen = _two_colours(rng)
     cover = ink.astype(np.float32)[..., None] / 255
     picture = ground * (1 - cover) + pen * cover
-    if rng.random() < 0.25:
+    if _chance(rng, 0.25):
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape)
     whole = np.clip(picture, 0, 255).astype(np.uint8)
-    return _jpeg(whole, rng) if rng.random() < 0.2 else whole
+    return _jpeg(whole, rng) if _chance(rng, 0.2) else whole
 
 
 def worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
@@ -105,7 +108,7 @@ def worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
     for wear in rng.choice(np.array(_WEAR, object), rng.integers(1, 3), replace=False):
         ink = wear(ink, rng)
     worn_ink = np.clip(ink, 0, 255)
-    return _coloured(255 - worn_ink if rng.random() < 0.4 else worn_ink)
+    return _coloured(255 - worn_ink if _chance(rng, 0.4) else worn_ink)
 
 
 def ground_alone(rng: Rng) -> ColourPicture:
@@ -122,17 +125,21 @@ def ground_alone(rng: Rng) -> ColourPicture:
     return _coloured(picture)
 
 
+def _chance(rng: Rng, share: float) -> bool:
+    return bool(rng.random() < share)
+
+
 def _written(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
     """Bring a glyph to its length in the scene, drawn again with some pen or in its own stroke."""
     scale = length / max(glyph.shape)
     size = (max(1, round(glyph.shape[1] * scale)), max(1, round(glyph.shape[0] * scale)))
     small = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    if rng.random() < 0.4:
+    if _chance(rng, 0.4):
         share = np.exp(rng.uniform(*np.log(STROKE_SHARE)))
-        pen = 1 if rng.random() < 0.25 else max(1, round(length * share))
+        pen = 1 if _chance(rng, 0.25) else max(1, round(length * share))
         redrawn = glyphs.with_pen(small, pen)
         small = redrawn if redrawn.size else small
-    if rng.random() < 0.12:
+    if _chance(rng, 0.12):
         small = _broken(small, rng)
     return small
 
@@ -141,7 +148,7 @@ def _broken(ink: Glyph, rng: Rng) -> Glyph:
     """Let the pen skip: wipe thin lines through the ink, or the ink of a dry pen."""
     height, width = ink.shape
     whole = ink.copy()
-    if rng.random() < 0.5:
+    if _chance(rng, 0.5):
         grain = _cloud(ink.shape, rng, rough=max(1.0, max(ink.shape) / 40))
         whole[grain > rng.uniform(0.6, 1.6)] = 0
     else:
@@ -166,7 +173,9 @@ def _on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Gl
     top, left = corner
     rows = slice(max(top, 0), min(top + ink.shape[0], size[0]))
     columns = slice(max(left, 0), min(left + ink.shape[1], size[1]))
-    canvas[rows, columns] = ink[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    canvas[rows, columns] = ink[
+        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
     return canvas
 
 
@@ -179,10 +188,10 @@ def _two_colours(rng: Rng) -> tuple[Layer, Layer]:
     white, black = np.full(3, 255, np.float32), np.zeros(3, np.float32)
     chance = rng.random()
     if chance < 0.4:
-        return white, _colour(rng, 0, 60, tint=30) if rng.random() < 0.4 else black
+        return white, _colour(rng, 0, 60, tint=30) if _chance(rng, 0.4) else black
     if chance < 0.65:
-        return black, _colour(rng, 190, 255, tint=60) if rng.random() < 0.4 else white
-    ground = white if rng.random() < 0.4 else rng.uniform(0, 255, 3).astype(np.float32)
+        return black, _colour(rng, 190, 255, tint=60) if _chance(rng, 0.4) else white
+    ground = white if _chance(rng, 0.4) else rng.uniform(0, 255, 3).astype(np.float32)
     pen = rng.uniform(0, 255, 3).astype(np.float32)
     return (ground, pen) if np.linalg.norm(ground - pen) > DISTINCT else _two_colours(rng)
 
@@ -190,7 +199,9 @@ def _two_colours(rng: Rng) -> tuple[Layer, Layer]:
 def _cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
     """Return smooth noise of mean 0 and deviation 1, its grains about `rough` pixels."""
     coarse = [max(2, round(length / rough)) for length in size[:2]]
-    noise = cv2.resize(rng.normal(0, 1, coarse).astype(np.float32), size[1::-1], interpolation=cv2.INTER_CUBIC)
+    noise = cv2.resize(
+        rng.normal(0, 1, coarse).astype(np.float32), size[1::-1], interpolation=cv2.INTER_CUBIC
+    )
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)
 
 
@@ -207,11 +218,16 @@ def _light(size: tuple[int, int], rng: Rng) -> Layer:
     angle = rng.uniform(0, 2 * np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
     light = 1 - rng.uniform(0, 0.3) * (along + 1) / 2
-    if rng.random() < 0.25:
+    if _chance(rng, 0.25):
         light *= 1 - rng.uniform(0.05, 0.35) * (x**2 + y**2) / 2
-    if rng.random() < 0.35:
+    if _chance(rng, 0.35):
         turn = rng.uniform(0, 2 * np.pi)
-        edge = x * np.cos(turn) + y * np.sin(turn) + 0.15 * np.sin(3 * (x - y)) * rng.random() + rng.uniform(-0.8, 0.8)
+        edge = (
+            x * np.cos(turn)
+            + y * np.sin(turn)
+            + 0.15 * np.sin(3 * (x - y)) * rng.random()
+            + rng.uniform(-0.8, 0.8)
+        )
         light *= 1 - rng.uniform(0.1, 0.5) / (1 + np.exp(-edge * np.exp(rng.uniform(1.0, 4.0))))
     return light
 
@@ -223,7 +239,7 @@ def _ruled(paper: Layer, length: int, *, rng: Rng) -> Layer:
     gap = max(6.0, length * rng.uniform(0.35, 1.6))
     thickness = max(1, round(length * rng.uniform(0.005, 0.025)))
     lean = rng.normal(0, 0.02)
-    squared = rng.random() < 0.5
+    squared = _chance(rng, 0.5)
     for at in np.arange(rng.uniform(0, gap) - gap, height + gap, gap):
         cv2.line(lines, (0, round(at)), (width, round(at + lean * width)), 255, thickness, cv2.LINE_AA)
     if squared:
@@ -259,8 +275,10 @@ def _desk(picture: Layer, rng: Rng) -> Layer:
     mask = np.zeros((height, width), np.uint8)
     lean = round(height * rng.uniform(-0.03, 0.03))
     edge = round(width * share)
-    cv2.fillPoly(mask, [np.array([(0, 0), (edge + lean, 0), (edge - lean, height), (0, height)])], 255, cv2.LINE_AA)
-    turned = mask if rng.random() < 0.5 else mask[:, ::-1]
+    cv2.fillPoly(
+        mask, [np.array([(0, 0), (edge + lean, 0), (edge - lean, height), (0, height)])], 255, cv2.LINE_AA
+    )
+    turned = mask if _chance(rng, 0.5) else mask[:, ::-1]
     cover = (turned.astype(np.float32) / 255)[..., None]
     return picture * (1 - cover) + tone * cover
 
@@ -271,9 +289,11 @@ def _camera(picture: Layer, length: int, *, rng: Rng) -> ColourPicture:
     near = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     far = near + rng.normal(0, 0.02, (4, 2)).astype(np.float32) * (width, height)
     warp = cv2.getPerspectiveTransform(near, far.astype(np.float32))
-    picture = cv2.warpPerspective(picture.astype(np.float32), warp, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.warpPerspective(
+        picture.astype(np.float32), warp, (width, height), borderMode=cv2.BORDER_REPLICATE
+    )
     picture = cv2.GaussianBlur(picture, (0, 0), max(0.3, length * rng.uniform(0.0, 0.03)))
-    if rng.random() < 0.5:
+    if _chance(rng, 0.5):
         picture = picture * rng.uniform(0.6, 1.0)
     noise = rng.normal(0, rng.uniform(0, 7), (height, width)).astype(np.float32)
     return _jpeg(np.clip(picture + noise[..., None], 0, 255).astype(np.uint8), rng)
@@ -302,7 +322,7 @@ def _cell(size: tuple[int, int], tone: float, *, rng: Rng) -> Layer:
     height, width = size
     cell = np.full(size, 255, np.float32)
     thickness = int(rng.integers(1, 3))
-    tone = tone if rng.random() < 0.5 else rng.uniform(tone, 180)
+    tone = tone if _chance(rng, 0.5) else rng.uniform(tone, 180)
     inset = int(rng.integers(0, max(1, min(size) // 14) + 1))
     sides = rng.random(4) < 0.5
     for row in np.array([inset, height - inset - thickness])[sides[:2]]:
@@ -336,7 +356,9 @@ def _streaked(ink: Layer, rng: Rng) -> Layer:
     for _ in range(rng.integers(1, 5)):
         start, end = rng.uniform(-0.2, 1.2, (2, 2)) * side
         tone = float(rng.choice([0, rng.uniform(60, 255)]))
-        cv2.line(lines, tuple(map(round, start)), tuple(map(round, end)), tone, max(1, side // 28), cv2.LINE_AA)
+        cv2.line(
+            lines, tuple(map(round, start)), tuple(map(round, end)), tone, max(1, side // 28), cv2.LINE_AA
+        )
     return lines
 
 
@@ -360,13 +382,13 @@ def _banded(ink: Layer, rng: Rng) -> Layer:
     for _ in range(rng.integers(1, 3)):
         start, width = round(rng.uniform(0, 0.8) * len(ink)), round(rng.uniform(0.1, 0.3) * len(ink))
         bands[:, start : start + width] = 255 - bands[:, start : start + width]
-    return bands.T if rng.random() < 0.3 else bands
+    return bands.T if _chance(rng, 0.3) else bands
 
 
 def _outlined(ink: Layer, rng: Rng) -> Layer:
     """Leave the edge of the strokes alone, as a hollow pen does."""
     whole = np.clip(ink, 0, 255).astype(np.uint8)
-    pen = np.ones((3, 3) if rng.random() < 0.7 else (2, 2), np.uint8)
+    pen = np.ones((3, 3) if _chance(rng, 0.7) else (2, 2), np.uint8)
     return cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, pen).astype(np.float32)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from training.data import Labelled
     from training.pool import Pool
     from training.recipe import Recipe, Scenes
+
+    Told = dict[str, NDArray[Any]]  # output → what it is to say, or how much that counts
 
 # With TensorFlow, XLA on two CPU cores takes twice as long as oneDNN's kernels do: 56 s an epoch
 # against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
@@ -112,7 +114,9 @@ class Mixture(Pictures):
     def _pool(self) -> Pool:
         return pool.drawn(self._training, self._recipe, file=self._run.scenes)
 
-    def __getitem__(self, batch: int) -> tuple[DigitBatch, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def __getitem__(  # type: ignore[override]  # Keras takes weights as a third
+        self, batch: int
+    ) -> tuple[DigitBatch, Told, Told]:
         pictures, digits = super().__getitem__(batch)
         if self.epoch < self._scenes.plain_epochs:
             return self._told(pictures, digits, no_digits=0)
@@ -126,16 +130,21 @@ class Mixture(Pictures):
         shown = np.concatenate([self._pool.digits.pictures[rows], self._pool.no_digits[others]])
         kept = size - len(shown)
         pictures = np.concatenate([pictures[:kept], augment(shown, self._scenes.bending, rng=rng)])
-        digits = np.concatenate([digits[:kept], self._pool.digits.digits[rows], np.zeros(no_digits, np.uint8)])
+        digits = np.concatenate(
+            [digits[:kept], self._pool.digits.digits[rows], np.zeros(no_digits, np.uint8)]
+        )
         return self._told(pictures, digits, no_digits=no_digits)
 
     def _told(
         self, pictures: DigitBatch, digits: NDArray[np.uint8], *, no_digits: int
-    ) -> tuple[DigitBatch, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    ) -> tuple[DigitBatch, Told, Told]:
         """Add what each head is to say; of what is no digit only the second head learns."""
         is_digit = np.arange(len(digits)) < len(digits) - no_digits
-        truth = {PROBABILITIES: digits, DIGIT_LIKELIHOOD: is_digit.astype(np.float32)[:, None]}
-        weights = {PROBABILITIES: is_digit.astype(np.float32), DIGIT_LIKELIHOOD: np.ones(len(digits), np.float32)}
+        truth: Told = {PROBABILITIES: digits, DIGIT_LIKELIHOOD: is_digit.astype(np.float32)[:, None]}
+        weights: Told = {
+            PROBABILITIES: is_digit.astype(np.float32),
+            DIGIT_LIKELIHOOD: np.ones(len(digits), np.float32),
+        }
         return pictures, truth, weights
 
 
@@ -156,7 +165,9 @@ class _Keep(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
 
 
 def _pictures(training: Labelled, recipe: Recipe, run: Run) -> Pictures:
-    return Pictures(training, recipe) if recipe.scenes is None else Mixture(training, recipe, recipe.scenes, run)
+    return (
+        Pictures(training, recipe) if recipe.scenes is None else Mixture(training, recipe, recipe.scenes, run)
+    )
 
 
 def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:

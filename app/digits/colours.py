@@ -30,9 +30,9 @@ def grey(colours: ColourPicture) -> GreyPicture:
     """
     axis = _telling_axis(colours)
     if axis is None:
-        return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
     low = 255 * np.minimum(axis, 0).sum()  # the darkest that the axis can give becomes 0
-    return cv2.transform(colours, np.append(axis, -low)[np.newaxis])
+    return np.asarray(cv2.transform(colours, np.append(axis, -low)[np.newaxis]), np.uint8)
 
 
 def _telling_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
@@ -51,4 +51,4 @@ def _telling_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
     if spread < LEAST_SPREAD or spread < LOST * np.sqrt(np.mean((local @ LUMA) ** 2)):
         return None
     axis = axis if axis @ LUMA >= 0 else -axis
-    return (axis / np.abs(axis).sum()).astype(np.float32)
+    return np.asarray(axis / np.abs(axis).sum(), np.float32)

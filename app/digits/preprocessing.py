@@ -42,7 +42,9 @@ LEAST_DISTINCTION: Final = (
 )
 PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
-STRONG: Final = 4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
+STRONG: Final = (
+    4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
+)
 WEAK: Final = 2.0  # and by so much wherever it hangs together
 PALEST: Final = 0.25  # of the strongest ink: what is left of a printed grid is paler
 GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's width, and noise
@@ -106,8 +108,7 @@ def canonical(grey: GreyPicture) -> Canonical:
     already = _as_it_is(grey, "light_on_dark") or _as_it_is(255 - grey, "dark_on_light")
     if already:
         return already
-    for _, sheet in stages(grey):
-        pass
+    *_, (_, sheet) = stages(grey)
     (x, y), (left, top, width, height) = sheet.offset, sheet.box
     return Canonical(sheet.pixels, sheet.polarity, (x + left, y + top, width, height), sheet.cautions)
 
@@ -139,7 +140,7 @@ def _as_it_is(picture: GreyPicture, polarity: Polarity) -> Canonical | None:
 
 
 def unbanded(sheet: Sheet) -> Sheet:
-    """Even out bands of another ground that run through the whole picture, as bad scans and fax lines leave."""
+    """Even out bands of another ground that run through the whole picture, as bad scans leave them."""
     pixels = _without_bands(sheet.pixels)
     if pixels is None:
         pixels = _without_bands(sheet.pixels.T)
@@ -202,7 +203,9 @@ def unruled(sheet: Sheet) -> Sheet:
     if min(sheet.pixels.shape) < LEAST_RULED:
         return sheet
     across = _without_lines(sheet.pixels, evened=sheet.evened)
-    down = _without_lines(np.ascontiguousarray((sheet.pixels if across is None else across).T), evened=sheet.evened)
+    down = _without_lines(
+        np.ascontiguousarray((sheet.pixels if across is None else across).T), evened=sheet.evened
+    )
     if down is not None:
         return dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
     return sheet if across is None else dataclasses.replace(sheet, pixels=across)
@@ -420,8 +423,8 @@ def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
     """Shift every column so that lines of that slope become level."""
     if lean == 0.0:
         return picture
-    shift = np.float32([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]])
-    return cv2.warpAffine(picture, shift, picture.shape[::-1], flags=cv2.INTER_NEAREST)
+    shift = np.array([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]], np.float32)
+    return np.asarray(cv2.warpAffine(picture, shift, picture.shape[::-1], flags=cv2.INTER_NEAREST), np.uint8)
 
 
 def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | None:
@@ -444,7 +447,9 @@ def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | Non
     lines[0] = False
     if not lines.any():
         return None
-    tones = np.array([np.median(level[labels == label]) if line else 255.0 for label, line in enumerate(lines)])
+    tones = np.array(
+        [np.median(level[labels == label]) if line else 255.0 for label, line in enumerate(lines)]
+    )
     pen = float(np.percentile(ink, 99.5))
     at_border = np.minimum(centres[:, 1], height - centres[:, 1]) <= AT_BORDER * height
     ends = np.maximum(left, width - left - span) - 1
@@ -494,7 +499,7 @@ def _closed(small: GreyPicture) -> GreyPicture:
     reach = max(small.shape) // 4 | 1
     wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-    return closed[reach:-reach, reach:-reach]
+    return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
 
 
 def _is_flat(small: GreyPicture) -> bool:

@@ -43,6 +43,8 @@ def test_packages_without_the_fonts_are_named(empty: Path, monkeypatch: pytest.M
     assert not fonts.present()
 
 
-def test_what_has_been_fetched_is_not_fetched_again(font_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_been_fetched_is_not_fetched_again(
+    font_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     assert fonts.fetch() == font_folder

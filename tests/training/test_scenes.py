@@ -27,7 +27,9 @@ def test_a_drawn_digit_is_cut_out_tightly() -> None:
 
 
 def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier) -> None:
-    picture = scenes.seen(cv2.cvtColor(cv2.copyMakeBorder(glyphs.drawn_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
+    picture = scenes.seen(
+        cv2.cvtColor(cv2.copyMakeBorder(glyphs.drawn_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB)
+    )
     assert picture is not None
     glyph = glyphs.from_mnist(picture)
     large = scenes.seen(cv2.cvtColor(cv2.copyMakeBorder(glyph, *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
@@ -43,25 +45,25 @@ def test_a_pen_makes_strokes_of_its_width() -> None:
         assert abs(np.median(widths) - pen) <= 1
 
 
-def test_a_character_that_a_font_lacks_is_an_empty_glyph(font_folder: Path) -> None:
-    assert font_folder
+@pytest.mark.usefixtures("font_folder")
+def test_a_character_that_a_font_lacks_is_an_empty_glyph() -> None:
     assert glyphs.from_font("5", "caveat").size
     assert not glyphs.from_font("\u0905", "caveat").size  # a Devanagari letter
     for seed in range(40):
         assert glyphs.no_digit(rng(seed)).size
 
 
+@pytest.mark.usefixtures("font_folder")  # a neighbour may be typed
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_equal_generators_give_equal_scenes(scene: pool.Draw, font_folder: Path) -> None:
-    assert font_folder  # a neighbour may be typed
+def test_equal_generators_give_equal_scenes(scene: pool.Draw) -> None:
     glyph, _ = glyphs.drawn_digit(rng())
     first, second = scene(glyph, rng=rng(5)), scene(glyph, rng=rng(5))  # type: ignore[call-arg, arg-type]
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8  # type: ignore[attr-defined]
 
 
-def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier, font_folder: Path) -> None:
-    assert font_folder
+@pytest.mark.usefixtures("font_folder")
+def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> None:
     right = []
     for seed in range(120):
         glyph, digit = glyphs.drawn_digit(rng(seed))
@@ -81,7 +83,7 @@ def test_worn_pictures_are_of_any_polarity_and_size() -> None:
 
 @pytest.fixture
 def small() -> tuple[Labelled, Recipe]:
-    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3)
+    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3, pieces=3)
     recipe = Recipe(
         name="cnn", network="cnn", epochs=1, batch_size=8, learning_rate=0.01, scenes=counts, target=0.5
     )
@@ -90,10 +92,10 @@ def small() -> tuple[Labelled, Recipe]:
     return Labelled(pictures, np.ones(10, np.uint8)), recipe
 
 
+@pytest.mark.usefixtures("font_folder")
 def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
-    small: tuple[Labelled, Recipe], font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Labelled, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert font_folder
     monkeypatch.setattr(pool, "CHUNK", 3)
     training, recipe = small
     file = tmp_path / "scenes.npz"
@@ -108,8 +110,8 @@ def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
     assert len(first.no_digits) % 3 == 0
 
 
-def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe], font_folder: Path) -> None:
-    assert font_folder
+@pytest.mark.usefixtures("font_folder")
+def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe]) -> None:
     shown = pool.samples(small[0], each=2)
     assert [kind for kind, _ in shown] == list(pool.KINDS)
     assert all(picture.shape == (28, 28) for _, row in shown for _, picture in row)

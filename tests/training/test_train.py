@@ -255,7 +255,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "pictures": np.concatenate([scenes.pictures, blots.transpose(2, 0, 1).astype(np.uint8)]),
         "labels": np.concatenate([scenes.digits, np.full(300, NO_DIGIT, np.uint8)]),
     }
-    np.savez(run.folder.parent / "scenes.npz", **given)
+    np.savez(run.folder.parent / "scenes.npz", pictures=given["pictures"], labels=given["labels"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "scenes", property(lambda run: run.folder.parent / "scenes.npz"))
         patch.setattr(Run, "held_out", property(lambda run: run.folder.parent / "scenes.npz"))
