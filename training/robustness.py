@@ -14,6 +14,7 @@ from training import calibration
 from training.answers import Answers, answer, png
 from training.corruptions import CORRUPTIONS, Corruption
 from training.data import Labelled, stratified
+from training.number_scenes import read_number, score_numbers
 from training.rejection import auroc, rejected
 from training.uploads import RealSet, RealSets
 
@@ -43,6 +44,16 @@ def robustness(
             "skipped": dict(real.skipped),
         },
         "rejection": None if likelihoods is None else _rejection(likelihoods, digits, others),
+        "numbers": score_numbers(classifier, test) | {"real": _real_numbers(classifier, real)},
+    }
+
+
+def _real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
+    """Count the pictures of several digits that are right in every character, and their lines."""
+    sets = {one.name: [read_number(upload, classifier) for upload in one.uploads] for one in real.numbers}
+    return {
+        one.name: {"pictures": len(one), "right": sum(map(str.__eq__, sets[one.name], one.labels))}
+        for one in real.numbers
     }
 
 

@@ -19,11 +19,18 @@ def report(metrics: Metrics) -> Iterator[RenderableType]:
         yield _corruptions(metrics["corruptions"])
         yield from _real(metrics["real"])
         yield from _rejection(metrics["rejection"])
+        yield _numbers(metrics["numbers"])
     yield _scores(metrics)
     yield _confusion(metrics["test"]["confusion"])
     test, calibration = metrics["test"], metrics["calibration"]
     sure = f"calibration error {calibration['expected_error']:.2%}"
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
+
+
+def _numbers(numbers: Metrics) -> str:
+    right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
+    real = "".join(f"; {name} {one['right']} of {one['pictures']}" for name, one in numbers["real"].items())
+    return f"numbers fully right of {numbers['numbers']}: {right}; digits {numbers['digits']:.2%}{real}"
 
 
 def _scores(metrics: Metrics) -> Table:

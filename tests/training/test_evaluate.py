@@ -65,9 +65,9 @@ def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path
 def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path) -> None:
     folder = model_folder(tmp_path)
     usual = evaluate.evaluate(folder, SMALL)
-    assert not {"corruptions", "real", "rejection"} & usual.keys()
+    assert not {"corruptions", "real", "rejection", "numbers"} & usual.keys()
     full = evaluate.evaluate(folder, SMALL, real=RealSets())
-    assert full.keys() - usual.keys() == {"corruptions", "real", "rejection"}
+    assert full.keys() - usual.keys() == {"corruptions", "real", "rejection", "numbers"}
     assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full
 
