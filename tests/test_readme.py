@@ -18,7 +18,7 @@ from tests.conftest import MODELS, ROOT
 from training import compare
 
 README = (ROOT / "README.md").read_text()
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/recognition.md")
 
 
 def blocks(language: str) -> list[str]:
@@ -54,10 +54,11 @@ def test_the_first_curl_gives_the_answer_that_stands_below_it(client: httpx.Clie
 
 
 def test_every_curl_works(client: httpx.Client) -> None:
-    by_form, by_body, batch = (answer(client, command) for command in curls())
+    by_form, by_body, batch, number = (answer(client, command) for command in curls())
     assert by_form == by_body
     assert batch["results"][0]["prediction"]["digit"] == 3
     assert batch["results"][1]["problem"]["code"] == "unsupported_media_type"
+    assert number["text"] == "4071"
 
 
 def test_the_table_of_networks_is_what_was_measured() -> None:

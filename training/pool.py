@@ -160,4 +160,5 @@ KINDS: Final[dict[Kind, Draw]] = {
     "drawings": partial(_in, scenes.drawing),
     "worn": _worn,
     "no_digits": _no_digit,
+    "boxed": partial(_in, scenes.boxed),
 }

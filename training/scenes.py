@@ -101,6 +101,22 @@ def drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     return _jpeg(whole, rng) if _chance(rng, 0.2) else whole
 
 
+def boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
+    """Squeeze a glyph into a box of few pixels, stretched to fill it, as form readers and old data sets do."""
+    height = int(rng.integers(12, 36))
+    width = round(
+        height * np.clip(glyph.shape[1] / glyph.shape[0] * np.exp(rng.uniform(-0.1, 0.7)), 0.15, 1.1)
+    )
+    rim = int(rng.integers(0, 5))
+    small = cv2.resize(glyph, (max(3, width), height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    if _chance(rng, 0.7):
+        small = np.where(small > rng.uniform(40, 150), 255.0, 0.0)
+    if _chance(rng, 0.3):
+        small = cv2.dilate(small, np.ones((2, 2), np.uint8))
+    ink = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_CONSTANT) + rng.normal(0, 4, 1)
+    return _coloured(255 - ink if _chance(rng, 0.5) else ink)
+
+
 def worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
     """Wear an MNIST picture down as scanners, fax lines and dirt do, at its own size or a little larger."""
     times = int(rng.integers(1, 4))

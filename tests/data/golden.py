@@ -23,21 +23,34 @@ from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "golden"
+NUMBERS: Final = Path(__file__).parent / "numbers"
 CANONICAL: Final = ".canonical.png"
 Grey = NDArray[np.uint8]
 
 
 def main() -> None:
     """Write all uploads and their canonical pictures."""
+    name, data = number("4071")
+    NUMBERS.mkdir(exist_ok=True)
+    (NUMBERS / name).write_bytes(data)
     for name, data in uploads():
         (FOLDER / name).write_bytes(data)
         found = canonical(images.decode(images.identify(data)).grey)
         Image.fromarray(found.picture).save(FOLDER / f"{name}{CANONICAL}", optimize=True)
 
 
+def number(text: str) -> tuple[str, bytes]:
+    """Return name and bytes of a photo of a whole number, its digits at uneven distances."""
+    sheet = np.zeros((300, 900), np.uint8)
+    for place, digit in enumerate(text):
+        box = (110 + 170 * place, 70 + 12 * (place % 3), 90 + 10 * (place % 2), 150)
+        sheet = np.maximum(sheet, ink(int(digit), (900, 300), box=box, pen=9, slant=0.1))
+    return f"{text}.jpg", encode(written(sheet, seed=int(text)), "JPEG", quality=80)
+
+
 def uploads() -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of every upload."""
-    for make in (_canvases, _photos, _formats, _places):
+    for make in (_canvases, _photos, _papers, _formats, _places):
         yield from make()
 
 
@@ -51,15 +64,28 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 def photo(
     digit: int, size: tuple[int, int], box: tuple[float, float, float, float], *, seed: int
 ) -> Image.Image:
-    """Draw a blue pen on paper, lit from one side, slightly blurred and noisy, as a phone sees it."""
+    """Take a photo of one digit."""
+    return written(ink(digit, size, box=box, pen=max(2, round(box[3] / 22)), slant=0.12), seed=seed)
+
+
+def written(strokes: Grey, *, seed: int, lines: Grey | None = None) -> Image.Image:
+    """Draw a blue pen on paper, lit from one side, slightly blurred and noisy, as a phone sees it.
+
+    Args:
+        strokes: where the pen went, 255 on 0.
+        seed: of the noise.
+        lines: printed on the paper before, 255 on 0, paler than the pen.
+    """
     rng = np.random.default_rng(seed)
-    width, height = size
-    stroke = ink(digit, size, box=box, pen=max(2, round(box[3] / 22)), slant=0.12) / 255.0
+    height, width = strokes.shape
+    stroke = strokes / 255.0
     stroke = cv2.GaussianBlur(stroke, (0, 0), 1.2)[..., None]
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     light = (0.95 - 0.4 * x - 0.15 * y)[..., None]
     grain = cv2.GaussianBlur(rng.normal(0, 5, (height, width, 1)), (0, 0), 1.5)[..., None]
     paper, pen = np.array([238, 234, 222]), np.array([52, 60, 120])
+    if lines is not None:
+        paper = paper - np.array([90, 60, 40]) * (lines / 255.0)[..., None]
     scene = (paper * (1 - stroke) + pen * stroke) * light + grain + rng.normal(0, 2.5, (height, width, 3))
     return Image.fromarray(np.clip(np.rint(scene), 0, 255).astype(np.uint8))
 
@@ -100,6 +126,23 @@ def _photos() -> Iterator[tuple[str, bytes]]:
     )
 
 
+def _papers() -> Iterator[tuple[str, bytes]]:
+    """Ruled and squared paper, and a desk beside it."""
+    size = (480, 360)
+    for digit, name, squared in ((3, "ruled", False), (8, "squared", True)):
+        strokes = ink(digit, size, box=(190, 90, 90, 160), pen=8, slant=0.1)
+        lines = np.zeros_like(strokes)
+        for at in range(12, 480, 34):
+            cv2.line(lines, (0, at), (480, at + 8), 255, 2, cv2.LINE_AA)
+            if squared:
+                cv2.line(lines, (at, 0), (at - 6, 360), 255, 2, cv2.LINE_AA)
+        scene = written(strokes, seed=digit, lines=lines)
+        yield f"{digit}-photo-{name}-paper.jpg", encode(scene, "JPEG", quality=80)
+    desk = np.asarray(written(ink(2, size, box=(200, 100, 80, 140), pen=7), seed=2)).copy()
+    desk[:, 440:] = (48, 36, 30)
+    yield "2-photo-desk.jpg", encode(Image.fromarray(desk), "JPEG", quality=80)
+
+
 def _formats() -> Iterator[tuple[str, bytes]]:
     """The same 9 in every format, mode and depth that is read."""
     grey = Image.fromarray(255 - ink(9, (120, 140), box=(35, 25, 50, 90), pen=9))
@@ -131,6 +174,17 @@ def _places() -> Iterator[tuple[str, bytes]]:
     yield "5-fills-the-picture.png", encode(Image.fromarray(255 - large), "PNG", optimize=True)
     small = cv2.resize(ink(1, (96, 96), box=(30, 14, 36, 68), pen=12), (8, 8), interpolation=cv2.INTER_AREA)
     yield "1-eight-pixels.png", encode(Image.fromarray(255 - small), "PNG", optimize=True)
+    pink_on_olive = np.where(
+        ink(6, (160, 160), box=(50, 30, 60, 100), pen=9)[..., None] > 127, (255, 120, 180), (160, 175, 120)
+    )
+    drawing = Image.fromarray(pink_on_olive.astype(np.uint8))
+    yield "6-canvas-of-one-brightness.png", encode(drawing, "PNG", optimize=True)
+    cell = 255 - ink(4, (64, 60), box=(18, 12, 26, 40), pen=5)
+    cell[2:4], cell[:, 58:60] = 0, 0
+    yield "4-cell-with-its-border.png", encode(Image.fromarray(cell), "PNG", optimize=True)
+    band = 255 - ink(5, (80, 80), box=(24, 14, 30, 52), pen=6)
+    band[:, :30] = 255 - band[:, :30]
+    yield "5-band-of-another-ground.png", encode(Image.fromarray(band), "PNG", optimize=True)
     framed = 255 - ink(2, (200, 200), box=(65, 45, 70, 110), pen=10)
     cv2.rectangle(framed, (0, 0), (199, 199), 0, 6)
     yield "2-framed.png", encode(Image.fromarray(framed), "PNG", optimize=True)

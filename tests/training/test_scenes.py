@@ -12,7 +12,7 @@ from training import glyphs, pool, scenes
 from training.data import Labelled
 from training.recipe import Recipe, Scenes, recipe_named
 
-SCENES = (scenes.photograph, scenes.scan, scenes.drawing)
+SCENES = (scenes.photograph, scenes.scan, scenes.drawing, scenes.boxed)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -67,7 +67,7 @@ def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> N
     right = []
     for seed in range(120):
         glyph, digit = glyphs.drawn_digit(rng(seed))
-        picture = scenes.seen(SCENES[seed % 3](glyph, rng=rng(seed)))
+        picture = scenes.seen(SCENES[seed % 4](glyph, rng=rng(seed)))
         right.append(
             picture is not None and classifier.classify(picture[np.newaxis]).probabilities.argmax() == digit
         )
@@ -83,7 +83,7 @@ def test_worn_pictures_are_of_any_polarity_and_size() -> None:
 
 @pytest.fixture
 def small() -> tuple[Labelled, Recipe]:
-    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3, pieces=3)
+    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3, pieces=3, boxed=3)
     recipe = Recipe(
         name="cnn", network="cnn", epochs=1, batch_size=8, learning_rate=0.01, scenes=counts, target=0.5
     )
