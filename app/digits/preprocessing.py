@@ -35,8 +35,9 @@ FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own gro
 RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
 LEAST_CONTRAST: Final = (
-    8.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
+    12.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
 )
+LEAST_NEAR: Final = 8.0  # the same in a close-up, where the grain has been blurred
 LEAST_DISTINCTION: Final = (
     3.2  # contrast in standard deviations of the ground; noise alone, split by Otsu, has 2.7
 )
@@ -90,6 +91,7 @@ class Sheet:
     offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the picture as it came
     polarity: Polarity = "dark_on_light"
     evened: bool = False  # under uneven light, or so pale that the light's slope counts
+    near: bool = False  # cut to the surroundings of the ink, its grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
     mask: Mask | None = None
     box: Box = (0, 0, 0, 0)
@@ -194,7 +196,7 @@ def even_light(sheet: Sheet) -> Sheet:
     if _is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
     light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((3, 3), np.uint8))  # a halo, but no rim
-    light = cv2.resize(cv2.blur(light, (3, 3)), sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
 
 
@@ -220,7 +222,7 @@ def close_up(sheet: Sheet) -> Sheet:
     weak = (soft > max(2.0, WEAK * noise, PALEST * float(np.percentile(soft, 99.5)))).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     pieces = stats[1:]
-    strong = np.bincount(labels[soft > max(LEAST_CONTRAST / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
+    strong = np.bincount(labels[soft > max(LEAST_NEAR / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
     strength = soft.ravel().astype(np.float32) ** 2  # little strong ink outweighs much that is weak
     mass = np.bincount(labels.ravel(), weights=strength, minlength=len(stats))[1:]
     mass[_intruders(labels, pieces, along=0.5) | ~strong] = 0
@@ -235,7 +237,7 @@ def close_up(sheet: Sheet) -> Sheet:
     right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
     scale = max(sheet.pixels.shape) / max(small.shape)
     soft = cv2.GaussianBlur(sheet.pixels, (0, 0), max(0.6, GRAIN * length * scale))
-    return _cut(dataclasses.replace(sheet, pixels=soft), (left, top, right, bottom), scale=scale)
+    return _cut(dataclasses.replace(sheet, pixels=soft, near=True), (left, top, right, bottom), scale=scale)
 
 
 def ink_on_black(sheet: Sheet) -> Sheet:
@@ -246,7 +248,8 @@ def ink_on_black(sheet: Sheet) -> Sheet:
     threshold, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     paper, spread = (value.item() for value in cv2.meanStdDev(sheet.pixels, mask=1 - mask))
     contrast = paper - cv2.mean(sheet.pixels, mask)[0]
-    if not mask.any() or contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * spread):
+    least = LEAST_NEAR if sheet.near else LEAST_CONTRAST
+    if not mask.any() or contrast < max(least, LEAST_DISTINCTION * spread):
         msg = "Nothing is written on the picture: no ink stands out from the ground. Send a digit."
         raise NoInk(msg)
     sheet = dataclasses.replace(sheet, pixels=ink, threshold=threshold, mask=mask)
@@ -342,8 +345,7 @@ STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
 
 def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
     """Subtract the ground that a column has at both its ends, where columns differ in it strongly."""
-    rim = max(1, pixels.shape[0] // 28)
-    top, bottom = pixels[:rim].mean(axis=0), pixels[-rim:].mean(axis=0)
+    top, bottom = pixels[0].astype(np.float32), pixels[-1].astype(np.float32)
     ground = (top + bottom) / 2
     if np.ptp(ground) < BAND or (np.abs(top - bottom) <= BAND / 4).mean() < ALIKE:
         return None
@@ -488,7 +490,8 @@ def _local_lightness(small: GreyPicture) -> float:
         lean = _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's edge stays
         if abs(lean) > DECIDED:
             return lean
-    return _lightness(small, ground=float(np.median(small)))
+    lean = _lightness(small, ground=float(np.median(small)))
+    return lean if abs(lean) > DECIDED else -1.0  # most people write dark on light
 
 
 def _closed(small: GreyPicture) -> GreyPicture:

@@ -86,7 +86,7 @@ def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None
     large = Image.new("L", (4000, 3000), 255)
     large.paste(0, (1000, 600, 1200, 1400))
     picture = decoded(encode(large.convert("RGB"), kind))
-    assert max(picture.grey.shape) == images.WORKING_SIDE
+    assert 0.75 * images.WORKING_SIDE <= max(picture.grey.shape) <= images.WORKING_SIDE
     assert (picture.width, picture.height) == (4000, 3000)
     rows, columns = np.nonzero(picture.grey < 128)
     left, top, right, bottom = (int(edge) for edge in (columns.min(), rows.min(), columns.max(), rows.max()))
