@@ -113,7 +113,7 @@ def test_more_room_around_the_digit_changes_little(
 ) -> None:
     roomy = cv2.copyMakeBorder(drawing[1], down, 0, across, 0, cv2.BORDER_CONSTANT, value=255)
     off = canonical(roomy).picture.astype(int) - canonical(drawing[1]).picture
-    assert np.abs(off).mean() < 3
+    assert np.abs(off).mean() < 6  # half a stroke: the centre may be rounded to the next pixel
 
 
 def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint8]:
