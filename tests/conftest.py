@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from app.digits.catalogue import Catalogue
@@ -16,6 +17,10 @@ from app.settings import Settings
 from tests.serving import serving
 from training import data, fonts
 from training.data import Labelled
+
+# no test may depend on how fast the machine is
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"

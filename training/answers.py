@@ -15,7 +15,8 @@ from app.digits import images
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
-from app.digits.preprocessing import Canonical, Polarity, canonical
+from app.digits.preprocessing import Canonical, canonical
+from app.digits.sheet import Polarity
 from training.rejection import rejected
 
 BATCH_SIZE: Final = 500

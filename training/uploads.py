@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.contract import CLASSES
-from app.digits.preprocessing import Polarity
+from app.digits.sheet import Polarity
 from training.answers import png
 from training.errors import DataError
 

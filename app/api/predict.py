@@ -25,7 +25,8 @@ from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
 from app.digits.errors import DigitsError, ImageError
 from app.digits.images import Upload
-from app.digits.preprocessing import Caution, canonical
+from app.digits.preprocessing import canonical
+from app.digits.sheet import Caution
 from app.state import State, state_of
 
 router = APIRouter(tags=["predict"])

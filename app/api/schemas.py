@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.digits.numbers import NumberCaution
-from app.digits.preprocessing import Caution, Polarity
+from app.digits.sheet import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]

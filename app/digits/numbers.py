@@ -31,22 +31,10 @@ from app.digits.contract import (
 )
 from app.digits.glyphs import Line, Piece, lines_of, pieces_of
 from app.digits.images import Box
-from app.digits.preprocessing import (
-    TINY,
-    Mask,
-    Polarity,
-    Sheet,
-    _soft,
-    centre,
-    crop,
-    dark_on_light,
-    even_light,
-    even_stroke,
-    fit,
-    full_ink,
-    ink_on_black,
-)
+from app.digits.light import dark_on_light, even_light
+from app.digits.preprocessing import TINY, _soft, centre, crop, even_stroke, fit, full_ink, ink_on_black
 from app.digits.rules import unruled
+from app.digits.sheet import Mask, Polarity, Sheet
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.components import Labels, Stats, box_of, text_height, window_of
-from app.digits.preprocessing import Mask
+from app.digits.sheet import Mask
 
 # Shares of a digit's height, unless another unit is given.
 RULE: Final = 2.5  # length of a straight, thin stroke that is a ruled line, not a 7's or a 2's bar

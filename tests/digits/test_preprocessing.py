@@ -320,3 +320,10 @@ def test_an_open_4_is_one_digit() -> None:
     left, _, width, _ = canonical(sheet).box
     assert left < 70
     assert left + width > 124
+
+
+def test_a_second_digit_far_away_in_a_photo_is_told() -> None:
+    sheet = page(5)
+    sheet[100:220, 20:95] = page(3)[90:210, 150:225]
+    assert canonical(photo(sheet)).cautions == ("several_digits",)
+    assert canonical(photo(page(5))).cautions == ()

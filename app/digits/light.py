@@ -1,0 +1,131 @@
+"""Steps about light and ground: after them ink is dark and its paper even."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import GreyPicture
+from app.digits.images import MIN_SIDE
+from app.digits.sheet import PAGE, Sheet, border, is_even, thumbnail
+
+BAND: Final = 96  # grey levels between two grounds in one picture
+THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
+ALIKE: Final = 0.9  # of the columns that have the same ground above and below
+FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
+FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
+RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
+EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
+STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
+DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
+
+
+def unbanded(sheet: Sheet) -> Sheet:
+    """Even out bands of another ground that run through the whole picture, as bad scans leave them."""
+    pixels = _without_bands(sheet.pixels)
+    if pixels is None:
+        pixels = _without_bands(sheet.pixels.T)
+        pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
+    return sheet if pixels is None else dataclasses.replace(sheet, pixels=pixels)
+
+
+def unframed(sheet: Sheet) -> Sheet:
+    """Cut off a frame: an even, thin border round a rectangle of another tone."""
+    small = thumbnail(sheet.pixels)
+    edge = border(small, rim=1)
+    if not is_even(edge):
+        return sheet
+    frame = np.abs(small - np.median(edge)) <= FRAME_SPREAD
+    _, labels = cv2.connectedComponents(frame.astype(np.uint8), connectivity=4)
+    inside = labels != labels[0, 0]
+    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
+    thin = max(margins) <= FRAME_WIDTH * min(small.shape)
+    if not inside.any() or not thin or inside.sum() < RECTANGLE * width * height:
+        return sheet
+    scale = max(sheet.pixels.shape) / max(small.shape)
+    x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
+    right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
+    rest = sheet.pixels[y:bottom, x:right]
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(rest) <= FRAME_SPREAD:
+        return sheet  # nothing is framed, or a bar fills its paper: a 1
+    return dataclasses.replace(sheet, pixels=rest, offset=(x, y))
+
+
+def dark_on_light(sheet: Sheet) -> Sheet:
+    """Invert a picture whose ink is lighter than its ground.
+
+    Ink is what deviates strongly from the ground in few places: cubing the deviations lets few
+    strong ones outweigh many weak ones.
+    """
+    small = thumbnail(sheet.pixels)
+    rim = border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
+    lean = _lightness(small, ground=float(np.median(rim))) if is_even(rim) else _local_lightness(small)
+    if lean <= 0:
+        return sheet
+    return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
+
+
+def even_light(sheet: Sheet) -> Sheet:
+    """Divide by the light on the paper: the picture with its strokes closed.
+
+    Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
+    """
+    small = thumbnail(sheet.pixels, side=PAGE)
+    if _is_flat(small):
+        return sheet  # a scan or a drawing: ink as bold as it likes
+    light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((3, 3), np.uint8))  # a halo, but no rim
+    light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
+
+
+def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
+    """Subtract the ground that a column has at both its ends, where columns differ in it strongly."""
+    top, bottom = pixels[0].astype(np.float32), pixels[-1].astype(np.float32)
+    ground = (top + bottom) / 2
+    if np.ptp(ground) < BAND or (np.abs(top - bottom) <= BAND / 4).mean() < ALIKE:
+        return None
+    edges = np.flatnonzero(np.abs(np.diff(ground)) >= BAND / 2)
+    steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= BAND / 4
+    if not edges.size or steps.mean(axis=0).min() < THROUGHOUT:  # ink that ends at the border, or a slope
+        return None
+    ink = cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
+    return 255 - ink if ink.max() >= BAND else None  # else the bands are all there is: a bar, a 1
+
+
+def _lightness(small: GreyPicture, *, ground: NDArray[np.uint8] | float) -> float:
+    """Return from -1, where what stands out is dark, to 1, where it is light."""
+    cubes = (small.astype(np.float32) - ground) ** 3
+    return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
+
+
+def _local_lightness(small: GreyPicture) -> float:
+    """Tell under uneven light what is lighter or darker than its surroundings: thin ink first, then bold."""
+    for reach in (max(small.shape) // 6, max(small.shape) // 2):
+        lean = _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's edge stays
+        if abs(lean) > DECIDED:
+            return lean
+    lean = _lightness(small, ground=float(np.median(small)))
+    return lean if abs(lean) > DECIDED else -1.0  # most people write dark on light
+
+
+def _closed(small: GreyPicture) -> GreyPicture:
+    """Fill what is dark and narrower than a quarter of the picture.
+
+    What lies along the border is thought to go on beyond it, so a desk or a vignette stays.
+    """
+    reach = max(small.shape) // 4 | 1
+    wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
+
+
+def _is_flat(small: GreyPicture) -> bool:
+    """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
+    rim = border(small)
+    return is_even(rim) and int(np.median(rim)) - int(small.min()) >= STRONG_INK

@@ -1,0 +1,182 @@
+"""Steps about what is on the paper: printed lines go, and the view closes in on the ink."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import GreyPicture
+from app.digits.sheet import (
+    LEAST_NEAR,
+    NEAR,
+    PAGE,
+    SPECK,
+    Mask,
+    Sheet,
+    cautioned,
+    cut,
+    gaps,
+    hull,
+    intruders,
+    thumbnail,
+)
+
+STRONG: Final = (
+    4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
+)
+WEAK: Final = 2.0  # and by so much wherever it hangs together
+PALEST: Final = 0.25  # of the strongest ink: what is left of a printed grid is paler
+GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's width, and noise
+LEAST_RULED: Final = 24  # pixels: in smaller pictures a bar of the digit itself spans the width
+LEAST_ROOM: Final = 64  # pixels: in smaller pictures nothing is far away
+LEAST_RUN: Final = 15  # pixels
+LEAST_RIDGE: Final = 1.5  # grey levels: along a line the noise averages out
+LEANS: Final = tuple(step * 0.015 for step in range(-5, 6))  # slopes that are tried: up to four degrees
+SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
+PALER: Final = 0.7  # of the strongest ink
+AT_BORDER: Final = 0.12  # of the height
+AT_END: Final = 0.06  # of the width: a frame's corners
+THIN: Final = 0.02  # of the longer side: thicker than that is a pen
+CLOSE_UP: Final = 0.4  # of the ink's length: the margin that is kept round it
+RIVAL: Final = 0.2  # of the main ink's mass: as much has another digit
+
+
+def unruled(sheet: Sheet) -> Sheet:
+    """Take out ruled and squared lines and the printed border of a cell; mend the strokes that cross them."""
+    if min(sheet.pixels.shape) < LEAST_RULED:
+        return sheet
+    across = _without_lines(sheet.pixels, evened=sheet.evened)
+    down = _without_lines(
+        np.ascontiguousarray((sheet.pixels if across is None else across).T), evened=sheet.evened
+    )
+    if down is not None:
+        return dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
+    return sheet if across is None else dataclasses.replace(sheet, pixels=across)
+
+
+def close_up(sheet: Sheet) -> Sheet:
+    """Go near to the most prominent ink, so that what follows measures it against its own ground."""
+    small = thumbnail(sheet.pixels, side=PAGE)
+    if min(small.shape) < LEAST_ROOM or not sheet.evened:
+        return sheet
+    pieces, mass = _pieces_of_ink(small)
+    if not mass.any():
+        return sheet
+    main = pieces[np.argmax(mass)]
+    close = (gaps(pieces, main) <= NEAR * main[2:4].max()) & (mass >= SPECK * mass.max())
+    if (~close & (2 * pieces[:, 3] >= main[3]) & (mass >= RIVAL * mass.max())).any():
+        sheet = cautioned(sheet, "several_digits")
+    left, top, right, bottom = hull(pieces[close])
+    length = max(right - left, bottom - top)
+    margin = max(3, round(CLOSE_UP * length))
+    left, top = max(left - margin, 0), max(top - margin, 0)
+    right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
+    scale = max(sheet.pixels.shape) / max(small.shape)
+    soft = cv2.GaussianBlur(sheet.pixels, (0, 0), max(0.6, GRAIN * length * scale))
+    return cut(dataclasses.replace(sheet, pixels=soft, near=True), (left, top, right, bottom), scale=scale)
+
+
+def _pieces_of_ink(small: GreyPicture) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return what hangs together, as rows of OpenCV's stats, and its mass, 0 for noise and intruders."""
+    soft, noise = _ink_and_noise(small, blur=1.2)
+    weak = (soft > max(2.0, WEAK * noise, PALEST * float(np.percentile(soft, 99.5)))).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    pieces = stats[1:]
+    strong = np.bincount(labels[soft > max(LEAST_NEAR / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
+    strength = soft.ravel().astype(np.float32) ** 2  # little strong ink outweighs much that is weak
+    mass = np.bincount(labels.ravel(), weights=strength, minlength=len(stats))[1:]
+    mass[intruders(labels, pieces, along=0.5) | ~strong] = 0
+    return pieces, mass
+
+
+def _ink_and_noise(small: GreyPicture, *, blur: float) -> tuple[GreyPicture, float]:
+    """Return what is darker than the ground, and the ground's standard deviation.
+
+    The deviation is measured on what is lighter than the ground: no ink is there.
+    """
+    soft = cv2.GaussianBlur(small, (0, 0), blur) if blur else small
+    ground = np.full_like(soft, np.median(soft))
+    lighter = cv2.subtract(soft, ground)
+    grain = lighter[lighter > 0]
+    noise = float(np.median(grain)) / 0.6745 if grain.size > soft.size // 10 else 0.5
+    return cv2.subtract(ground, soft), noise
+
+
+def _without_lines(pixels: GreyPicture, *, evened: bool) -> GreyPicture | None:
+    """Erase the lines that run from left to right; None if there are none."""
+    height, width = pixels.shape
+    small = thumbnail(pixels, side=PAGE)
+    ink, noise = _ink_and_noise(small, blur=0)
+    lean = _lean(ink)
+    tones = _lines(_sheared(ink, lean), noise, evened=evened)
+    if tones is None:
+        return None
+    tones = cv2.dilate(_sheared(tones, -lean), np.ones((3, 1), np.uint8))
+    tones = cv2.resize(tones, (width, height), interpolation=cv2.INTER_NEAREST)
+    large = (tones > 0).astype(np.uint8)
+    paper = int(np.median(pixels))
+    line = (large > 0) & (pixels > paper - 1.5 * tones - 2 * noise)  # darker: the pen
+    # dark strokes: opening takes the darker side, over the gap that the line has left
+    thickness = int(np.percentile(large.sum(axis=0), 90) / max(1, _runs(large)))
+    across = np.ones((min(thickness, height // 6) + 2, 1), np.uint8)
+    mended = cv2.morphologyEx(np.where(line, paper, pixels).astype(np.uint8), cv2.MORPH_OPEN, across)
+    return np.where(line, mended, pixels).astype(np.uint8)
+
+
+def _runs(mask: Mask) -> float:
+    """Return how many lines a column of the mask crosses, on average."""
+    starts = np.diff(mask, axis=0, prepend=0) == 1
+    return float(starts.sum() / mask.shape[1])
+
+
+def _lean(ink: GreyPicture) -> float:
+    """Return the slope, in pixels per pixel, at which level lines show clearest."""
+    tenth = cv2.resize(ink, (ink.shape[1] // 2 or 1, ink.shape[0]), interpolation=cv2.INTER_AREA)
+    sharp = [float(np.diff(_sheared(tenth, 2 * lean).mean(axis=1)).std()) for lean in LEANS]
+    best = int(np.argmax(sharp))
+    return LEANS[best] if sharp[best] > 1.05 * sharp[len(LEANS) // 2] else 0.0
+
+
+def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
+    """Shift every column so that lines of that slope become level."""
+    if lean == 0.0:
+        return picture
+    shift = np.array([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]], np.float32)
+    return np.asarray(cv2.warpAffine(picture, shift, picture.shape[::-1], flags=cv2.INTER_NEAREST), np.uint8)
+
+
+def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | None:
+    """Return how dark the printed lines are, level and thin and across nearly the whole picture; else 0.
+
+    A digit's bar can be so, too. A printed line runs along the picture's border from one side to the
+    other, or is, under uneven light, paler than the pen or one of several.
+    """
+    height, width = ink.shape
+    run = min(max(LEAST_RUN, width // 8), width // 4)
+    level = cv2.blur(ink.astype(np.float32), (run, 1))
+    # above what the rows around it have: lines of the other direction and shades do not count
+    ridge = level - cv2.blur(level, (1, max(9, height // 12)), borderType=cv2.BORDER_REFLECT)
+    found = (ridge > max(LEAST_RIDGE, noise / 3)).astype(np.uint8)
+    joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 10)), np.uint8))
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    left, span, area = stats[:, 0], stats[:, 2], stats[:, cv2.CC_STAT_AREA]
+    thick = max(4.0, THIN * max(ink.shape)) + 2
+    lines = (span >= SPANNING * width) & (area / span <= thick) & (stats[:, 3] <= 2 * thick)
+    lines[0] = False
+    if not lines.any():
+        return None
+    tones = np.array(
+        [np.median(level[labels == label]) if line else 255.0 for label, line in enumerate(lines)]
+    )
+    pen = float(np.percentile(ink, 99.5))
+    at_border = np.minimum(centres[:, 1], height - centres[:, 1]) <= AT_BORDER * height
+    ends = np.maximum(left, width - left - span) - 1
+    printed = lines & at_border & (ends <= AT_END * width)
+    if evened:
+        ruled = lines & (ends <= 2 * AT_END * width)
+        printed |= ruled & ((ruled.sum() > 1) | (tones <= PALER * pen))
+    return np.where(printed, tones, 0).astype(np.uint8)[labels] if printed.any() else None

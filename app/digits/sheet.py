@@ -1,0 +1,110 @@
+"""A picture on its way to canonical form, and what several steps ask of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import GreyPicture
+from app.digits.images import Box
+
+Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
+Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
+Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
+THUMBNAIL: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
+EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
+EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
+LEAST_NEAR: Final = 8.0  # the same in a close-up, where the grain has been blurred
+PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
+SPECK: Final = 0.02  # of the main piece's area: dust, not a broken stroke
+NEAR: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
+INTRUDER: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A picture on its way, after some of the steps."""
+
+    pixels: NDArray[np.uint8]  # (height, width)
+    offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the picture as it came
+    polarity: Polarity = "dark_on_light"
+    evened: bool = False  # under uneven light, or so pale that the light's slope counts
+    near: bool = False  # cut to the surroundings of the ink, its grain blurred
+    threshold: float = 0.0  # grey levels: ink is above it
+    mask: Mask | None = None
+    box: Box = (0, 0, 0, 0)
+    cautions: tuple[Caution, ...] = ()
+
+
+def thumbnail(pixels: GreyPicture, *, side: int = THUMBNAIL) -> GreyPicture:
+    """Return a copy whose longer side is at most `side` pixels; the picture itself if it is no larger."""
+    scale = side / max(pixels.shape)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    small: GreyPicture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def border(pixels: GreyPicture, *, rim: int | None = None) -> GreyPicture:
+    """Return the outermost pixels: a ring `rim` pixels wide, else a 32nd of the shorter side."""
+    rim = rim or max(1, min(pixels.shape) // 32)
+    ring = (pixels[:rim], pixels[-rim:], pixels[rim:-rim, :rim], pixels[rim:-rim, -rim:])
+    return np.concatenate([side.ravel() for side in ring])
+
+
+def hull(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of all pieces together."""
+    left, top = pieces[:, :2].min(axis=0).tolist()
+    right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Sheet:
+    """Cut a sheet to left, top, right and bottom, given in pixels of a copy `scale` times smaller."""
+    height, width = sheet.pixels.shape
+    left, top = math.floor(edges[0] * scale), math.floor(edges[1] * scale)
+    right, bottom = min(math.ceil(edges[2] * scale), width), min(math.ceil(edges[3] * scale), height)
+    x, y = sheet.offset
+    return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
+
+
+def is_even(border: GreyPicture) -> bool:
+    """Tell whether most of the border's pixels are of one tone."""
+    close = np.abs(border - np.median(border)) <= EVEN_SPREAD
+    return bool(close.mean() >= EVEN_SHARE)
+
+
+def intruders(
+    labels: NDArray[np.int32], pieces: NDArray[np.int32], *, along: float = INTRUDER
+) -> NDArray[np.bool_]:
+    """Tell which pieces run along the border instead of ending at it."""
+    contact = np.bincount(ring(labels), minlength=len(pieces) + 1)[1:]
+    return np.asarray(contact >= along * pieces[:, 2:4].max(axis=1))
+
+
+def ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the labels of the outermost pixels."""
+    return np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+
+
+def gaps(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the distances in pixels between the pieces' boxes and the main one's."""
+    left, top, width, height = pieces[:, :4].T
+    across = np.maximum(0, np.maximum(left - (main[0] + main[2]), main[0] - (left + width)))
+    down = np.maximum(0, np.maximum(top - (main[1] + main[3]), main[1] - (top + height)))
+    gaps: NDArray[np.float64] = np.hypot(across, down)
+    return gaps
+
+
+def cautioned(sheet: Sheet, caution: Caution) -> Sheet:
+    """Add a caution, once."""
+    if caution in sheet.cautions:
+        return sheet
+    return dataclasses.replace(sheet, cautions=(*sheet.cautions, caution))
