@@ -78,7 +78,7 @@ def mnist_test(mnist_file: Path) -> Labelled:
 def font_folder() -> Path:
     """The folder of the fonts that scenes are drawn with."""
     if not fonts.present():
-        pytest.skip("the fonts have not been fetched: python -m training fetch --fonts")
+        pytest.skip("the fonts have not been fetched: python -m training fetch-fonts")
     return fonts.folder()
 
 

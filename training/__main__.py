@@ -22,10 +22,9 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
 from training import compare as comparison
-from training import data, plots, pool, robustness, tables, uploads
+from training import data, fonts, plots, pool, robustness, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
-from training import fonts as font_packages
 from training.answers import classify
 from training.errors import WorkshopError
 from training.recipe import RECIPES, Recipe, recipe_named
@@ -58,20 +57,19 @@ MODELS = Path("models")
 
 
 @app.command()
-def fetch(
-    path: Data = None,
-    fonts: Annotated[
-        bool, typer.Option("--fonts", help="Also the fonts that cnn's scenes are drawn with.")
-    ] = False,
-) -> None:
+def fetch(path: Data = None) -> None:
     """Download MNIST unless it is here, and check it to the last bit."""
     file = fetching.fetch(path)
     training, validation = data.load_training(file)
     test = data.load_test(file)
     counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
     console.print(f"{file}: {counts}")
-    if fonts:
-        console.print(f"{font_packages.fetch()}: {len(font_packages.ALL)} fonts")
+
+
+@app.command("fetch-fonts")
+def fetch_fonts() -> None:
+    """Fetch the fonts that cnn's scenes are drawn with, by npm, unless they are here."""
+    console.print(f"{fonts.fetch()}: {len(fonts.ALL)} fonts")
 
 
 @app.command()
@@ -239,7 +237,7 @@ def plot_predictions(
 def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
     """Draw scenes of every kind, and what the network is shown of them."""
     training, _ = data.load_training(fetching.fetch(path))
-    font_packages.fetch()
+    fonts.fetch()
     plots.save(plots.scenes(pool.samples(training)), out)
 
 
