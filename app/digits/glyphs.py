@@ -112,14 +112,17 @@ def _is_dash(stat: NDArray[np.int32]) -> bool:
 def _rows(stats: Stats, tall: Sequence[int], height: float) -> list[list[int]]:
     """Part the tall components in lines: each, left to right, goes where its neighbour is level with it."""
     rows: list[list[int]] = []
-    middle = stats[:, 1] + stats[:, 3] / 2
-    for row in sorted(tall, key=lambda row: stats[row, 0] + stats[row, 2] / 2):
-        level = [float(np.mean([middle[other] for other in line[-3:]])) for line in rows]
+    level: list[float] = []  # of each line's last three
+    middle = (stats[:, 1] + stats[:, 3] / 2).tolist()
+    for row in sorted(tall, key=lambda row: int(2 * stats[row, 0] + stats[row, 2])):
         off = [abs(middle[row] - y) for y in level]
-        if off and min(off) <= SAME_LINE * height:
-            rows[off.index(min(off))].append(row)
-        else:
-            rows.append([row])
+        line = off.index(min(off)) if off and min(off) <= SAME_LINE * height else len(rows)
+        if line == len(rows):
+            rows.append([])
+            level.append(0.0)
+        rows[line].append(row)
+        last = rows[line][-3:]
+        level[line] = sum(middle[other] for other in last) / len(last)
     return sorted(rows, key=lambda line: float(np.mean([middle[row] for row in line])))
 
 

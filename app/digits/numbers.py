@@ -61,6 +61,7 @@ BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.2
 WORST_BREADTH: Final = -8.0
 
 UPRIGHT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+LARGE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 LEAST: Final = 1e-4  # no certainty of a network is believed beyond this
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
@@ -273,14 +274,21 @@ def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> Canoni
     # ink of others, next to it, is no soft edge of its own
     pixels = np.where((labels[window] > 0) & ~own, 0, sheet.pixels[window]).astype(np.uint8)
     mask = own.astype(np.uint8)
+    scale = LARGE / max(width, height)
+    if scale < 1:
+        pixels, mask = (_resized(part, scale) for part in (pixels, mask))
     excess = line.slant - max(-UPRIGHT, min(UPRIGHT, line.slant))
     if excess:
         pixels, mask = _sheared(pixels, excess), _sheared(mask, excess)
     part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
-    part = dataclasses.replace(part, pixels=_soft(part, mask, length=max(width, height)))
+    part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
     for step in (crop, even_stroke, fit, full_ink, centre):
         part = step(part)
     return part.pixels
+
+
+def _resized(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _sheared(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
