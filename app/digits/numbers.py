@@ -66,7 +66,7 @@ LEAST: Final = 1e-4  # no certainty of a network is believed beyond this
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
 SHAPE: Final = 0.6  # in how wide a digit usually is
-SIGN: Final = -5.0  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
+SIGN: Final = -6.0  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
 
 
 @dataclass(frozen=True, slots=True)
