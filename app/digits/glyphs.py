@@ -42,11 +42,11 @@ MAX_AREA: Final = 4_000_000  # pixels of all pieces: a page full of digits, each
 JOIN: Final = -2.0  # for joining what does not touch, and
 JOIN_PART: Final = -0.8  # the same, where one is too small to be a digit, and
 JOIN_GAP: Final = -2.5  # for each height of the gap
-HEIGHT_SPREAD: Final = 0.23  # standard deviation of a digit's height around its line's, as a logarithm
+HEIGHT_SPREAD: Final = 0.2  # standard deviation of a digit's height around its line's, as a logarithm
 WORST_HEIGHT: Final = -4.0
 BROAD: Final = 0.85  # width of a digit, slant removed; beyond it digits become rare
 BROAD_SPREAD: Final = 0.2  # standard deviation beyond, as a logarithm
-SKIP: Final = -7.5  # for leaving out ink as tall as a digit
+SKIP: Final = -9.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
 SKIP_BAR: Final = -2.0  # the same, as high as a digit's bar
 
@@ -112,14 +112,17 @@ def _is_dash(stat: NDArray[np.int32]) -> bool:
 def _rows(stats: Stats, tall: Sequence[int], height: float) -> list[list[int]]:
     """Part the tall components in lines: each, left to right, goes where its neighbour is level with it."""
     rows: list[list[int]] = []
-    middle = stats[:, 1] + stats[:, 3] / 2
-    for row in sorted(tall, key=lambda row: stats[row, 0] + stats[row, 2] / 2):
-        level = [float(np.mean([middle[other] for other in line[-3:]])) for line in rows]
+    level: list[float] = []  # of each line's last three
+    middle = (stats[:, 1] + stats[:, 3] / 2).tolist()
+    for row in sorted(tall, key=lambda row: int(2 * stats[row, 0] + stats[row, 2])):
         off = [abs(middle[row] - y) for y in level]
-        if off and min(off) <= SAME_LINE * height:
-            rows[off.index(min(off))].append(row)
-        else:
-            rows.append([row])
+        line = off.index(min(off)) if off and min(off) <= SAME_LINE * height else len(rows)
+        if line == len(rows):
+            rows.append([])
+            level.append(0.0)
+        rows[line].append(row)
+        last = rows[line][-3:]
+        level[line] = sum(middle[other] for other in last) / len(last)
     return sorted(rows, key=lambda line: float(np.mean([middle[row] for row in line])))
 
 
@@ -247,6 +250,16 @@ def _of_line(index: int, line: Line) -> Iterator[Piece]:
             prior = _prior(line, start, end, box)
             if prior is not None:
                 yield Piece(index, start, end, box, prior)
+
+
+def signs_of(line: Line) -> tuple[tuple[int, int], ...]:
+    """Return where a line's first and last components as tall as digits start and end among its atoms."""
+    tall = [index for index, atom in enumerate(line.atoms) if not atom.small]
+    found = set()
+    for end in (tall[0], tall[-1]):
+        own = [index for index in tall if line.atoms[index].component == line.atoms[end].component]
+        found.add((own[0], own[-1] + 1))
+    return tuple(sorted(found))
 
 
 def _joinable(atoms: Sequence[Atom], height: float) -> bool:

@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, Literal, TypeAlias
 
 import cv2
@@ -29,7 +30,7 @@ from app.digits.contract import (
     Likelihoods,
     Probabilities,
 )
-from app.digits.glyphs import Line, Piece, lines_of, pieces_of
+from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
 from app.digits.images import Box
 from app.digits.light import dark_on_light, even_light
 from app.digits.preprocessing import TINY, _soft, centre, crop, even_stroke, fit, full_ink, ink_on_black
@@ -47,23 +48,40 @@ BREADTHS: Final = np.array([-0.18, -1.69, -0.36, -0.57, -0.20, -0.45, -0.40, -0.
 BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.28, 0.24, 0.25])
 WORST_BREADTH: Final = -8.0
 
+UPRIGHT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+LARGE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
+LEAST: Final = 1e-4  # no certainty of a network is believed beyond this
+
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-TRUST: Final = 2.3  # in the network's certainty
 SHAPE: Final = 0.6  # in how wide a digit usually is
-SKIP_TOLD: Final = -3.0  # for leaving out ink of which the network says that it is certainly no digit
-LEAST: Final = 1e-4  # a network's certainty is not believed beyond this
+SIGN: Final = -6.0  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much is believed of what a network says."""
+
+    trust: float  # in its certainty which digit it is
+    likely: float  # in its saying that it is one
+    digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
+
+
+BLIND: Final = Weights(trust=2.3, likely=0.0, digit=0.0)  # in one that does not tell digits from others
+SEEING: Final = Weights(trust=4.0, likely=1.4, digit=1.2)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What is written on a picture, before a network has seen it.
 
-    `skips` holds for every line what leaving out each of its atoms costs (a logarithm of odds).
+    `skips` holds for every line what leaving out each of its atoms costs (a logarithm of odds), `signs` the
+    first and the last that may be left out for less: from where to where among the line's atoms.
     """
 
     pictures: DigitBatch  # uint8 (pieces, 28, 28)
     pieces: tuple[Piece, ...]
     skips: tuple[tuple[float, ...], ...]
+    signs: tuple[tuple[tuple[int, int], ...], ...]
     polarity: Polarity
     size: tuple[int, int]  # width and height of the grey picture
     cautions: tuple[NumberCaution, ...] = ()
@@ -121,6 +139,7 @@ def segment(grey: GreyPicture) -> Page:
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
+        signs=tuple(signs_of(line) for line in lines),
         polarity=sheet.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
@@ -135,15 +154,16 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
         probabilities: float32 (pieces, 10), of `page.pictures`.
         likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
     """
-    evidence = TRUST * np.log(np.maximum(probabilities.max(axis=1, initial=0), LEAST))
+    weights = BLIND if likelihoods is None else SEEING
+    evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), LEAST))
     evidence = evidence + SHAPE * _shape(page.pictures, probabilities)
     if likelihoods is not None:
-        evidence = evidence + np.log(np.maximum(likelihoods, LEAST))
-    scores = evidence + np.array([piece.prior for piece in page.pieces])
+        evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, LEAST))
+    scores = evidence + np.array([piece.prior + weights.digit for piece in page.pieces])
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        chosen = _best_path(page, line, scores, likelihoods=likelihoods)
+        chosen = _best_path(page, line, scores, signs=page.signs[line] if likelihoods is not None else ())
         if not chosen:
             continue
         values = [int(probabilities[row].argmax()) for row in chosen]
@@ -157,45 +177,32 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
 
 
 def _best_path(
-    page: Page, line: int, scores: NDArray[np.float64], *, likelihoods: Likelihoods | None
+    page: Page, line: int, scores: NDArray[np.float64], *, signs: Sequence[tuple[int, int]]
 ) -> list[int]:
     """Return the rows of the pieces on the best path through a line, left to right."""
-    skips = page.skips[line] if likelihoods is None else _told(page, line, likelihoods)
-    best = [0.0] + [-math.inf] * len(skips)
-    taken: list[int | None] = [None] * (len(skips) + 1)
-    ending: dict[int, list[int]] = {}
+    steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
+    for index, odds in enumerate(page.skips[line]):
+        steps.setdefault(index + 1, []).append((odds, index, None))
+    for start, end in signs:
+        steps[end].append((SIGN, start, None))
     for row, piece in enumerate(page.pieces):
         if piece.line == line:
-            ending.setdefault(piece.end, []).append(row)
-    for end in range(1, len(best)):
-        best[end] = best[end - 1] + skips[end - 1]
-        for row in ending.get(end, ()):
-            score = best[page.pieces[row].start] + float(scores[row])
-            if score > best[end]:
-                best[end], taken[end] = score, row
-    return _traced(page, taken)
+            steps[piece.end].append((float(scores[row]), piece.start, row))
+    best, taken = [0.0], list[tuple[int, int | None]]([(0, None)])
+    for end in range(1, len(page.skips[line]) + 1):
+        reached = [(best[start] + odds, start, row) for odds, start, row in steps[end]]
+        score, start, piece_row = max(reached, key=itemgetter(0))
+        best.append(score)
+        taken.append((start, piece_row))
+    return _traced(taken)
 
 
-def _told(page: Page, line: int, likelihoods: Likelihoods) -> list[float]:
-    """Return what leaving out each atom of a line costs, where the network tells digits from others."""
-    likeliest = np.zeros(len(page.skips[line]))
-    for piece, likelihood in zip(page.pieces, likelihoods, strict=True):
-        if piece.line == line:
-            span = likeliest[piece.start : piece.end]
-            np.maximum(span, likelihood, out=span)
-    unlikely = SKIP_TOLD + np.log(np.maximum(1 - likeliest, LEAST))
-    return [float(max(pair)) for pair in zip(page.skips[line], unlikely, strict=True)]
-
-
-def _traced(page: Page, taken: Sequence[int | None]) -> list[int]:
+def _traced(taken: Sequence[tuple[int, int | None]]) -> list[int]:
     rows, end = [], len(taken) - 1
     while end > 0:
-        row = taken[end]
-        if row is None:
-            end -= 1
-        else:
+        end, row = taken[end]
+        if row is not None:
             rows.append(row)
-            end = page.pieces[row].start
     return rows[::-1]
 
 
@@ -249,11 +256,33 @@ def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> Canoni
     left, top, width, height = piece.box
     rim = 3 + max(width, height) // 64  # room for the soft edge
     window = np.s_[max(0, top - rim) : top + height + rim, max(0, left - rim) : left + width + rim]
-    own = np.isin(labels[window], [atom.label for atom in line.atoms[piece.start : piece.end]])
+    own = np.zeros(labels[window].shape, np.bool_)
+    for atom in line.atoms[piece.start : piece.end]:
+        own |= labels[window] == atom.label
     # ink of others, next to it, is no soft edge of its own
     pixels = np.where((labels[window] > 0) & ~own, 0, sheet.pixels[window]).astype(np.uint8)
-    part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=own.astype(np.uint8))
-    part = dataclasses.replace(part, pixels=_soft(part, own.astype(np.uint8), length=max(width, height)))
+    mask = own.astype(np.uint8)
+    scale = LARGE / max(width, height)
+    if scale < 1:
+        pixels, mask = (_resized(part, scale) for part in (pixels, mask))
+    excess = line.slant - max(-UPRIGHT, min(UPRIGHT, line.slant))
+    if excess:
+        pixels, mask = _sheared(pixels, excess), _sheared(mask, excess)
+    part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
+    part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
     for step in (crop, even_stroke, fit, full_ink, centre):
         part = step(part)
     return part.pixels
+
+
+def _resized(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _sheared(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
+    """Shear a picture, by the tangent `slant` less to the right."""
+    height, width = pixels.shape
+    room = math.ceil(abs(slant) * height / 2)
+    shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])
+    sheared = cv2.warpAffine(pixels, shear, (width + 2 * room, height))
+    return np.asarray(sheared, np.uint8)

@@ -135,6 +135,13 @@ def test_lines_may_climb(classifier: Classifier) -> None:
     assert text(cv2.warpAffine(drawn, turn, drawn.shape[::-1]), classifier) == "40717\n28356"
 
 
+@pytest.mark.parametrize("slant", [-0.4, 0.5])
+def test_lines_may_lean(classifier: Classifier, slant: float) -> None:
+    drawn = page("40717 28356")[0]
+    shear = np.array([[1, -slant, slant * drawn.shape[0] / 2], [0, 1, 0]])
+    assert text(cv2.warpAffine(drawn, shear, drawn.shape[::-1]), classifier) == "4071728356"
+
+
 def test_a_gap_within_a_line_parts_nothing(classifier: Classifier) -> None:
     assert text(page("55     63", "47     23")[0], classifier) == "5563\n4723"
 
@@ -236,6 +243,17 @@ def test_what_is_certainly_no_digit_is_left_out() -> None:
     doubtful[[piece.start == 0 for piece in found.pieces]] = 0
     assert assemble(found, probabilities, sure).text == "11"
     assert assemble(found, probabilities, doubtful).text == "1"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_only_what_stands_at_an_end_is_left_out_for_a_doubt(place: int) -> None:
+    found = segment(255 - page("111")[0])
+    probabilities = np.full((len(found.pieces), 10), 0.01, np.float32)
+    probabilities[:, 1] = 0.91
+    likelihoods = np.ones(len(found.pieces), np.float32)
+    likelihoods[[piece.start == place for piece in found.pieces]] = 1e-3
+    assert assemble(found, probabilities, likelihoods).text == ("111" if place == 1 else "11")
+    assert assemble(found, probabilities, None).text == "111"
 
 
 def test_nothing_to_choose_from_is_no_number() -> None:
