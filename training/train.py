@@ -233,9 +233,11 @@ def _calibrate(model: keras.Model, validation: Labelled, scenes: Pool) -> None:
     temperature = fit_temperature(logarithms(told[PROBABILITIES]), validation.digits)
     last = model.get_layer(PROBABILITIES)
     last.set_weights([weights / temperature for weights in last.get_weights()])
-    in_scenes = model.predict(scenes.digits.pictures, batch_size=500, verbose=0)[DIGIT_LIKELIHOOD]
-    likelihoods = np.concatenate([told[DIGIT_LIKELIHOOD], in_scenes]).astype(np.float64)
-    least = np.clip(np.quantile(likelihoods, LOST_DIGITS), 1e-6, 1 - 1e-6)
+    in_scenes = model.predict(scenes.digits.pictures, batch_size=500, verbose=0)
+    # a scene that can't be read as its digit, blurred or broken beyond that, is no digit to keep
+    readable = in_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits.digits
+    likelihoods = np.concatenate([told[DIGIT_LIKELIHOOD], in_scenes[DIGIT_LIKELIHOOD][readable]])
+    least = np.clip(np.quantile(likelihoods.astype(np.float64), LOST_DIGITS), 1e-6, 1 - 1e-6)
     head = model.get_layer(DIGIT_LIKELIHOOD)
     kernel, bias = head.get_weights()
     head.set_weights([kernel, bias - np.log(least / (1 - least))])

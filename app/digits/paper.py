@@ -88,7 +88,7 @@ def _pieces_of_ink(small: GreyPicture) -> tuple[NDArray[np.int32], NDArray[np.fl
     pieces = stats[1:]
     strong = np.bincount(labels[soft > max(LEAST_NEAR / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
     strength = soft.ravel().astype(np.float32) ** 2  # little strong ink outweighs much that is weak
-    mass = np.bincount(labels.ravel(), weights=strength, minlength=len(stats))[1:]
+    mass: NDArray[np.float64] = np.bincount(labels.ravel(), strength, len(stats))[1:].astype(np.float64)
     mass[intruders(labels, pieces, along=0.5) | ~strong] = 0
     return pieces, mass
 
