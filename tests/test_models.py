@@ -79,7 +79,6 @@ def test_the_metrics_can_be_measured_again(
     assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)
 
 
-@pytest.mark.xfail(reason="the committed cnn was evaluated before there was --full")
 def test_the_default_model_has_been_judged_beyond_mnist(catalogue: Catalogue) -> None:
     full = metrics(catalogue, "cnn")
     assert full["corruptions"]["pictures"] == 2_000

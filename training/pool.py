@@ -68,9 +68,9 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path) -> Pool:
 
 
 def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
-    """Return scenes of digits that no training saw, some of each kind."""
+    """Return scenes of digits that no training saw, as many of each kind; none without a digit."""
     few = Scenes(
-        photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, no_digits=2 * CHUNK, pieces=CHUNK
+        photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, boxed=CHUNK, no_digits=0, pieces=0
     )
     return drawn(
         validation, dataclasses.replace(recipe, scenes=few, seed=recipe.seed + HELD_OUT_SEED), file=file
