@@ -21,6 +21,7 @@ FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
 FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
 RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
+FEW_PIXELS: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
 
@@ -79,7 +80,11 @@ def even_light(sheet: Sheet) -> Sheet:
     small = thumbnail(sheet.pixels, side=PAGE)
     if _is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
-    light = cv2.erode(_closed(cv2.blur(small, (3, 3))), np.ones((3, 3), np.uint8))  # a halo, but no rim
+    light = _closed(cv2.blur(small, (3, 3)))
+    if max(small.shape) < FEW_PIXELS:
+        light = cv2.blur(light, (9, 9))  # there is no more of a shadow's edge than of the noise
+    else:
+        light = cv2.erode(light, np.ones((3, 3), np.uint8))  # a halo, but no rim
     light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
 
@@ -128,4 +133,5 @@ def _closed(small: GreyPicture) -> GreyPicture:
 def _is_flat(small: GreyPicture) -> bool:
     """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
     rim = border(small)
-    return is_even(rim) and int(np.median(rim)) - int(small.min()) >= STRONG_INK
+    strong = int(np.median(rim)) - int(small.min()) >= STRONG_INK
+    return is_even(rim) and (strong or max(small.shape) < FEW_PIXELS)

@@ -176,7 +176,7 @@ def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | Non
     at_border = np.minimum(centres[:, 1], height - centres[:, 1]) <= AT_BORDER * height
     ends = np.maximum(left, width - left - span) - 1
     printed = lines & at_border & (ends <= AT_END * width)
-    if evened:
+    if evened and min(ink.shape) >= LEAST_ROOM:
         ruled = lines & (ends <= 2 * AT_END * width)
         printed |= ruled & ((ruled.sum() > 1) | (tones <= PALER * pen))
     return np.where(printed, tones, 0).astype(np.uint8)[labels] if printed.any() else None
