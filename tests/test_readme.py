@@ -101,7 +101,7 @@ def test_every_training_command_exists() -> None:
         for line in block.splitlines()
         if line.startswith("python -m training ")
     }
-    assert commands == {"train", "export", "evaluate", "predict", "plot"}
+    assert commands == {"fetch-fonts", "train", "export", "evaluate", "predict", "plot"}
     for command in commands:
         done = [sys.executable, "-m", "training", command, "--help"]
         subprocess.run(done, cwd=ROOT, check=True, capture_output=True)
