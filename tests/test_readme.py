@@ -111,7 +111,7 @@ def test_every_training_command_exists() -> None:
 def test_every_link_leads_to_a_file(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert Path(ROOT / target).exists(), target
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_the_versions_agree() -> None:
