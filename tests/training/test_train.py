@@ -249,10 +249,11 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A network with two heads, taught that blots are no digits; its scenes are given, not drawn."""
     run = Run(tmp_path_factory.mktemp("champion") / "run")
     rng = np.random.default_rng(3)
-    blots = (cv2.GaussianBlur(rng.normal(0, 1, (300, 28, 28)).transpose(1, 2, 0), (0, 0), 2) > 0.15) * 255
+    noise = [cv2.GaussianBlur(rng.normal(0, 1, (28, 28)), (0, 0), 2) for _ in range(300)]
+    blots = (np.stack(noise) > 0.05) * np.uint8(255)
     scenes = drawn(300, seed=4)
     given = {
-        "pictures": np.concatenate([scenes.pictures, blots.transpose(2, 0, 1).astype(np.uint8)]),
+        "pictures": np.concatenate([scenes.pictures, blots]),
         "labels": np.concatenate([scenes.digits, np.full(300, NO_DIGIT, np.uint8)]),
     }
     np.savez(run.folder.parent / "scenes.npz", pictures=given["pictures"], labels=given["labels"])
