@@ -46,7 +46,7 @@ class Pool:
     no_digits: DigitBatch
 
 
-def drawn(training: Labelled, recipe: Recipe, *, file: Path) -> Pool:
+def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
     """Return the recipe's scenes, from `file` if they have been drawn before.
 
     Every chunk has a seed of its own, so the same scenes come out whatever the number of cores.
@@ -56,7 +56,7 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     """
     if not file.exists():
         fonts.fetch()
-        pictures, labels = _draw(training, recipe)
+        pictures, labels = _draw(training, recipe, chunk)
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_stem(f"{file.stem}-draft")
         np.savez_compressed(draft, pictures=pictures, labels=labels)
@@ -91,10 +91,10 @@ def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
             yield scene, picture
 
 
-def _draw(training: Labelled, recipe: Recipe) -> tuple[DigitBatch, np.ndarray]:
+def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy: only such recipes are drawn
-    tasks = list(_tasks(recipe.scenes))
-    work = partial(_chunk, training=training, seed=recipe.seed)
+    tasks = list(_tasks(recipe.scenes, chunk))
+    work = partial(_chunk, training=training, seed=recipe.seed, size=chunk)
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, cv2.setNumThreads, (1,)) as workers:
@@ -102,21 +102,23 @@ def _draw(training: Labelled, recipe: Recipe) -> tuple[DigitBatch, np.ndarray]:
     return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
 
 
-def _tasks(counts: Scenes) -> Iterator[tuple[Kind, int]]:
+def _tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:
     """Yield the kind and number of every chunk."""
     for kind in (*KINDS, PIECES):
-        yield from ((kind, number) for number in range(-(-getattr(counts, kind) // CHUNK)))
+        yield from ((kind, number) for number in range(-(-getattr(counts, kind) // chunk)))
 
 
-def _chunk(task: tuple[Kind, int], *, training: Labelled, seed: int) -> tuple[DigitBatch, np.ndarray]:
+def _chunk(
+    task: tuple[Kind, int], *, training: Labelled, seed: int, size: int
+) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
-        pieces = number_scenes.no_digits(training, count=CHUNK, seed=int(rng.integers(2**31)))
-        return pieces, np.full(CHUNK, NO_DIGIT, np.uint8)
-    pictures, labels = np.empty((CHUNK, SIDE, SIDE), np.uint8), np.empty(CHUNK, np.uint8)
+        pieces = number_scenes.no_digits(training, count=size, seed=int(rng.integers(2**31)))
+        return pieces, np.full(size, NO_DIGIT, np.uint8)
+    pictures, labels = np.empty((size, SIDE, SIDE), np.uint8), np.empty(size, np.uint8)
     done = 0
-    while done < CHUNK:
+    while done < size:
         scene, label = KINDS[kind](training, rng)
         picture = scenes.seen(scene)
         if picture is not None:

@@ -94,17 +94,16 @@ def small() -> tuple[Labelled, Recipe]:
 
 @pytest.mark.usefixtures("font_folder")
 def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
-    small: tuple[Labelled, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Labelled, Recipe], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pool, "CHUNK", 3)
     training, recipe = small
     file = tmp_path / "scenes.npz"
-    first = pool.drawn(training, recipe, file=file)
+    first = pool.drawn(training, recipe, file=file, chunk=3)
     written = file.stat().st_mtime_ns
-    again = pool.drawn(training, recipe, file=file)
+    again = pool.drawn(training, recipe, file=file, chunk=3)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(first.digits.pictures, again.digits.pictures)
-    alone, labels = pool._chunk(("worn", 0), training=training, seed=recipe.seed)  # noqa: SLF001
+    alone, labels = pool._chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
     assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
     assert labels[0] == 1
     assert len(first.no_digits) % 3 == 0
