@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # With TensorFlow, XLA on two CPU cores takes twice as long as oneDNN's kernels do: 56 s an epoch
 # against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
 LOST_DIGITS: Final = 0.01  # of real digits, at most so many are called none
-LIKELIHOOD_SHARE: Final = 0.3  # of the second head's loss: reading digits comes first
+LIKELIHOOD_SHARE: Final = 0.5  # of the second head's loss: reading digits comes first
 _LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
 JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
 
