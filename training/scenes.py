@@ -111,8 +111,11 @@ def boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     small = cv2.resize(glyph, (max(3, width), height), interpolation=cv2.INTER_AREA).astype(np.float32)
     if _chance(rng, 0.7):
         small = np.where(small > rng.uniform(40, 150), 255.0, 0.0)
-    if _chance(rng, 0.3):
-        small = cv2.dilate(small, np.ones((2, 2), np.uint8))
+    if _chance(rng, 0.5):
+        pen = round(rng.uniform(2, max(2.0, height / 6)))  # up to where loops close
+        small = cv2.dilate(
+            cv2.copyMakeBorder(small, pen, pen, pen, pen, cv2.BORDER_CONSTANT), np.ones((pen, pen))
+        )
     ink = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_CONSTANT) + rng.normal(0, 4, 1)
     return _coloured(255 - ink if _chance(rng, 0.5) else ink)
 
