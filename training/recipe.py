@@ -35,9 +35,9 @@ class Scenes:
     photographs: int = 16_000
     scans: int = 10_000
     drawings: int = 12_000
-    worn: int = 12_000
-    boxed: int = 6_000
-    no_digits: int = 32_000
+    worn: int = 16_000
+    boxed: int = 8_000
+    no_digits: int = 36_000
     pieces: int = 6_000  # of numbers cut at the wrong place
     share: float = 0.3  # of a batch: digits in scenes
     share_no_digits: float = 0.2  # of a batch

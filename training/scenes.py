@@ -381,6 +381,38 @@ def _streaked(ink: Layer, rng: Rng) -> Layer:
     return lines
 
 
+def _scrawled(ink: Layer, rng: Rng) -> Layer:
+    """Strike it through, up and down from one side to the other, or from top to bottom."""
+    side, knots = ink.shape[0], int(rng.integers(3, 12))
+    start, end = rng.uniform(0.1, 0.9, 2)
+    swing = np.where(np.arange(knots) % 2, 1, -1) * rng.uniform(0, 0.15, knots)
+    points = np.stack([np.linspace(0, 1, knots), np.linspace(start, end, knots) + swing], axis=-1) * side
+    if _chance(rng, 0.2):
+        points = points[:, ::-1]
+    scrawled = np.ascontiguousarray(ink, np.float32)
+    path = [np.rint(points).astype(np.int32)]
+    cv2.polylines(
+        scrawled,
+        path,
+        isClosed=False,
+        color=rng.uniform(100, 255),
+        thickness=max(1, side // 28),
+        lineType=cv2.LINE_AA,
+    )
+    return scrawled
+
+
+def _dotted(ink: Layer, rng: Rng) -> Layer:
+    """Print a dotted line across, as forms have it to write on."""
+    side, count = ink.shape[0], int(rng.integers(5, 15))
+    start, end = rng.uniform(0, 1, 2)
+    dot = max(1, round(rng.uniform(0.03, 0.09) * side))
+    dotted = ink.copy()
+    for x, y in zip(np.linspace(0, side, count), np.linspace(start, end, count) * side, strict=True):
+        dotted[round(y) : round(y) + dot, round(x) : round(x) + dot] = rng.uniform(120, 255)
+    return dotted
+
+
 def _fogged(ink: Layer, rng: Rng) -> Layer:
     fog = _cloud(ink.shape, rng, rough=ink.shape[0] / 4) * rng.uniform(10, 45) + rng.uniform(20, 110)
     return ink * rng.uniform(0.5, 0.9) + np.maximum(fog, 0)
@@ -398,10 +430,11 @@ def _dimmed(ink: Layer, rng: Rng) -> Layer:
 def _banded(ink: Layer, rng: Rng) -> Layer:
     """Invert a band or two, across or down."""
     bands = ink.copy()
+    across = bands.T if _chance(rng, 0.3) else bands
     for _ in range(rng.integers(1, 3)):
         start, width = round(rng.uniform(0, 0.8) * len(ink)), round(rng.uniform(0.1, 0.3) * len(ink))
-        bands[:, start : start + width] = 255 - bands[:, start : start + width]
-    return bands.T if _chance(rng, 0.3) else bands
+        across[:, start : start + width] = 255 - across[:, start : start + width]
+    return bands
 
 
 def _outlined(ink: Layer, rng: Rng) -> Layer:
@@ -430,6 +463,8 @@ _WEAR: Final[tuple[Callable[[Layer, Rng], Layer], ...]] = (
     _impulses,
     _soft,
     _streaked,
+    _scrawled,
+    _dotted,
     _fogged,
     _spattered,
     _dimmed,

@@ -22,8 +22,30 @@ FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own gro
 RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
 FEW_PIXELS: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
+STRUCK: Final = 64  # grey levels between a dead pixel and the median of its surroundings
+DOT: Final = 5  # pixels that hang together: more are a stroke
+STORM: Final = 0.02  # of all pixels: fewer are dust, and stay
+STREWN: Final = 0.8  # of a grid of 4x4 fields has dots: a digit of dots leaves the corners empty
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
+
+
+def unspeckled(sheet: Sheet) -> Sheet:
+    """Take out dead pixels, strewn over a small picture as bad lines and bad sensors leave them.
+
+    In a larger one they are averaged out, or too small for a piece of the digit.
+    """
+    pixels = sheet.pixels
+    if max(pixels.shape) > PAGE:
+        return sheet
+    quiet = cv2.medianBlur(pixels, 3)
+    struck = (cv2.absdiff(pixels, quiet) > STRUCK).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(struck, connectivity=8)
+    dots = (stats[:, cv2.CC_STAT_AREA] <= DOT)[labels]
+    fields = [field.any() for rows in np.array_split(dots, 4) for field in np.array_split(rows, 4, axis=1)]
+    if dots.mean() < STORM or np.mean(fields) < STREWN:
+        return sheet
+    return dataclasses.replace(sheet, pixels=np.where(dots, quiet, pixels))
 
 
 def unbanded(sheet: Sheet) -> Sheet:
