@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import PAGE, Sheet, border, is_even, thumbnail
+from app.digits.sheet import PAGE, Mask, Sheet, border, intruders, is_even, ring, thumbnail
 
 BAND: Final = 96  # grey levels between two grounds in one picture
 THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
@@ -22,10 +22,16 @@ FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own gro
 RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
 EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
 FEW_PIXELS: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
+SHEET: Final = (0.12, 0.95)  # of the picture that paper on a desk takes
+RECTANGULAR: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
+INKED: Final = (0.002, 0.25)  # of the picture that the ink on it takes
+LEAST_INK: Final = 16  # grey levels
+_PEN: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
 STRUCK: Final = 64  # grey levels between a dead pixel and the median of its surroundings
 DOT: Final = 5  # pixels that hang together: more are a stroke
 STORM: Final = 0.02  # of all pixels: fewer are dust, and stay
 STREWN: Final = 0.8  # of a grid of 4x4 fields has dots: a digit of dots leaves the corners empty
+DESK: Final = 0.45  # of the paper's light; shadows keep more
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
 
@@ -80,6 +86,27 @@ def unframed(sheet: Sheet) -> Sheet:
     return dataclasses.replace(sheet, pixels=rest, offset=(x, y))
 
 
+def on_paper(sheet: Sheet) -> Sheet:
+    """Let a sheet of paper or a label that lies on another ground, a desk, fill the picture."""
+    small = thumbnail(sheet.pixels)
+    if min(small.shape) < FEW_PIXELS:
+        return sheet
+    soft = cv2.blur(small, (3, 3))
+    _, light = cv2.threshold(soft, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    for ground, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
+        paper = _lying(ground)
+        if paper is None:
+            continue
+        tones = _continued(cv2.morphologyEx(soft, without_ink, _PEN), paper)
+        if not _is_written_on(np.where(paper > 0, soft, tones)):
+            continue
+        shape = sheet.pixels.shape[::-1]
+        kept = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
+        tones = cv2.resize(tones, shape, interpolation=cv2.INTER_LINEAR)
+        return dataclasses.replace(sheet, pixels=np.where(kept, sheet.pixels, tones))
+    return sheet
+
+
 def dark_on_light(sheet: Sheet) -> Sheet:
     """Invert a picture whose ink is lighter than its ground.
 
@@ -107,8 +134,12 @@ def even_light(sheet: Sheet) -> Sheet:
         light = cv2.blur(light, (9, 9))  # there is no more of a shadow's edge than of the noise
     else:
         light = cv2.erode(light, np.ones((3, 3), np.uint8))  # a halo, but no rim
+    desk = _desk(light)
     light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
+    pixels = cv2.divide(sheet.pixels, light, scale=EVEN_PAPER)
+    if desk.any():
+        pixels[cv2.resize(desk, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0] = EVEN_PAPER
+    return dataclasses.replace(sheet, pixels=pixels, evened=True)
 
 
 def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
@@ -123,6 +154,43 @@ def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
         return None
     ink = cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
     return 255 - ink if ink.max() >= BAND else None  # else the bands are all there is: a bar, a 1
+
+
+def _lying(ground: Mask) -> Mask | None:
+    """Return the largest area of a ground, what it encloses included, if it may be a sheet of paper.
+
+    That is a large rectangle, a little tilted or cut by the border. So may a letter's own bold stroke be.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ground, connectivity=4)
+    if len(stats) == 1:
+        return None
+    largest = (labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])).astype(np.uint8)
+    outline, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    whole = cv2.drawContours(np.zeros_like(largest), outline, 0, 1, cv2.FILLED)
+    area = int(whole.sum())
+    _, (width, height), _ = cv2.minAreaRect(outline[0])
+    if not SHEET[0] <= area / whole.size <= SHEET[1] or area < RECTANGULAR * (width + 1) * (height + 1):
+        return None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - whole, connectivity=4)
+    along = np.concatenate(([False], intruders(labels, stats[1:])))[labels]  # ink ends at the border
+    desk = cv2.morphologyEx(along.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    if not desk.any():
+        return None
+    return np.asarray(1 - cv2.dilate(desk, np.ones((5, 5), np.uint8)), np.uint8)  # its edge is blurred
+
+
+def _continued(light: GreyPicture, paper: Mask) -> GreyPicture:
+    """Give what lies beyond the paper the tone of the paper's nearest point."""
+    _, nearest = cv2.distanceTransformWithLabels(1 - paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    tones = np.zeros(nearest.max() + 1, np.uint8)
+    tones[nearest[paper > 0]] = light[paper > 0]
+    return np.asarray(cv2.blur(tones[nearest], (5, 5)), np.uint8)
+
+
+def _is_written_on(paper: GreyPicture) -> bool:
+    """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all."""
+    ink = cv2.absdiff(paper, cv2.medianBlur(paper, len(paper) // 3 | 1))
+    return bool(INKED[0] <= (ink > LEAST_INK).mean() <= INKED[1])
 
 
 def _lightness(small: GreyPicture, *, ground: NDArray[np.uint8] | float) -> float:
@@ -150,6 +218,18 @@ def _closed(small: GreyPicture) -> GreyPicture:
     wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
     return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
+
+
+def _desk(light: GreyPicture) -> Mask:
+    """Return 1 where something much darker than the paper, and than any shadow on it, lies along the border.
+
+    Its grain, divided by the little light there, would look like ink.
+    """
+    dark = (light < DESK * float(np.median(light))).astype(np.uint8)
+    _, labels = cv2.connectedComponents(dark, connectivity=4)
+    at_border = np.setdiff1d(ring(labels), 0)
+    desk = np.isin(labels, at_border).astype(np.uint8)
+    return np.asarray(cv2.dilate(desk, np.ones((7, 7), np.uint8)), np.uint8)
 
 
 def _is_flat(small: GreyPicture) -> bool:

@@ -4,7 +4,7 @@
 joins broken ones in several ways, and returns every glyph that may come of it as a canonical picture.
 `assemble` is given what a network says of these and picks the glyphs that read best together.
 
-    segment:  dark_on_light → even_light → ink_on_black → without_print → unruled → lines → pieces
+    segment:  on_paper → dark_on_light → even_light → ink_on_black → without_print → unruled → lines → pieces
     assemble: the best path through each line's pieces
 """
 
@@ -32,7 +32,7 @@ from app.digits.contract import (
 )
 from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
 from app.digits.images import Box
-from app.digits.light import dark_on_light, even_light
+from app.digits.light import dark_on_light, even_light, on_paper
 from app.digits.preprocessing import TINY, _soft, centre, crop, even_stroke, fit, full_ink, ink_on_black
 from app.digits.rules import unruled
 from app.digits.sheet import Mask, Polarity, Sheet
@@ -127,7 +127,7 @@ def segment(grey: GreyPicture) -> Page:
         NoInk: nothing stands out from the ground.
     """
     sheet = Sheet(pixels=grey)
-    for step in (dark_on_light, even_light, ink_on_black):
+    for step in (on_paper, dark_on_light, even_light, ink_on_black):
         sheet = step(sheet)
     ruled, labels, stats = unruled(_without_print(sheet))
     sheet.pixels[ruled > 0] = 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.digits.contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.images import Box
-from app.digits.light import dark_on_light, even_light, unbanded, unframed, unspeckled
+from app.digits.light import dark_on_light, even_light, on_paper, unbanded, unframed, unspeckled
 from app.digits.paper import close_up, unruled
 from app.digits.sheet import (
     LEAST_NEAR,
@@ -193,6 +193,7 @@ STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
     unspeckled,
     unbanded,
     unframed,
+    on_paper,
     dark_on_light,
     even_light,
     unruled,

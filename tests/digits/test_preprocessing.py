@@ -14,7 +14,9 @@ from PIL import Image
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, GreyPicture
 from app.digits.errors import NoInk
+from app.digits.light import unspeckled
 from app.digits.preprocessing import STEPS, Canonical, canonical, is_canonical
+from app.digits.sheet import Sheet
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink
@@ -206,8 +208,10 @@ def test_hair_thin_strokes_come_out_as_bold_as_mnists() -> None:
 def test_the_steps_can_be_read_aloud() -> None:
     names = [step.__name__ for step in STEPS]
     assert names == [
+        "unspeckled",
         "unbanded",
         "unframed",
+        "on_paper",
         "dark_on_light",
         "even_light",
         "unruled",
@@ -271,6 +275,44 @@ def test_a_dark_desk_beside_the_paper_is_no_ink(classifier: Classifier) -> None:
     found = canonical(sheet)
     assert found.polarity == "dark_on_light"
     assert reads(sheet, classifier) == 5
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize(
+    ("paper", "desk"), [(1.0, 40), (0.45, 235)], ids=["on dark wood", "on a white table"]
+)
+def test_a_sheet_of_paper_lies_on_a_desk(
+    number: int, paper: float, desk: int, classifier: Classifier
+) -> None:
+    sheet = (photo(page(number)) * paper).astype(np.uint8)
+    turn = np.hstack([cv2.getRotationMatrix2D((200, 150), 4, 1)[:, :2], [[150], [120]]])
+    lying = cv2.warpAffine(sheet, turn, (700, 560), borderValue=desk)
+    grain = np.random.default_rng(1).normal(0, 4, lying.shape)
+    desk_photo = np.clip(lying + grain, 0, 255).astype(np.uint8)
+    assert canonical(desk_photo).polarity == "dark_on_light"
+    assert reads(desk_photo, classifier) == number
+
+
+def test_a_bold_stroke_that_parts_the_picture_is_no_desk(classifier: Classifier) -> None:
+    paper = np.full((120, 90), 230, np.uint8)
+    paper[:, 36:52] = 20
+    assert reads(paper, classifier) == 1
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_dead_pixels_are_taken_out(number: int, classifier: Classifier) -> None:
+    scan = ink(number, (56, 56), box=(14, 8, 28, 40), pen=5)
+    rng = np.random.default_rng(number)
+    struck = np.where(rng.random(scan.shape) < 0.15, rng.choice([0, 255], scan.shape), scan)
+    assert reads(struck.astype(np.uint8), classifier) == number
+
+
+def test_a_digit_of_dots_is_not_taken_for_dead_pixels() -> None:
+    dotted = np.zeros((48, 48), np.uint8)
+    for angle in np.linspace(0, 2 * np.pi, 36, endpoint=False):
+        x, y = round(24 + 14 * np.cos(angle)), round(24 + 20 * np.sin(angle))
+        dotted[y : y + 2, x : x + 2] = 255
+    np.testing.assert_array_equal(unspeckled(Sheet(pixels=dotted)).pixels, dotted)
 
 
 @pytest.mark.parametrize("number", range(10))
