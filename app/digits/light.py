@@ -29,8 +29,7 @@ LEAST_INK: Final = 16  # grey levels
 _PEN: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
 STRUCK: Final = 64  # grey levels between a dead pixel and the median of its surroundings
 DOT: Final = 5  # pixels that hang together: more are a stroke
-STORM: Final = 0.02  # of all pixels: fewer are dust, and stay
-STREWN: Final = 0.8  # of a grid of 4x4 fields has dots: a digit of dots leaves the corners empty
+STORM: Final = 0.02  # of all pixels: fewer are dust
 DESK: Final = 0.45  # of the paper's light; shadows keep more
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
@@ -48,9 +47,10 @@ def unspeckled(sheet: Sheet) -> Sheet:
     struck = (cv2.absdiff(pixels, quiet) > STRUCK).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(struck, connectivity=8)
     dots = (stats[:, cv2.CC_STAT_AREA] <= DOT)[labels]
-    fields = [field.any() for rows in np.array_split(dots, 4) for field in np.array_split(rows, 4, axis=1)]
-    if dots.mean() < STORM or np.mean(fields) < STREWN:
-        return sheet
+    top, left = (math.ceil(side / 4) for side in pixels.shape)
+    corners = (dots[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
+    if dots.mean() < STORM or not all(corner.any() for corner in corners):
+        return sheet  # dust, or a digit of dots
     return dataclasses.replace(sheet, pixels=np.where(dots, quiet, pixels))
 
 
