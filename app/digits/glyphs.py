@@ -32,6 +32,7 @@ CUTTABLE: Final = 0.45  # narrower, two digits do not fit in
 BAR: Final = 0.3  # of a digit's height: so far from its top the bar of a 5 or a 7 is
 DASH: Final = 4.0  # width / height from which on ink is a dash, however high
 MAX_COMPONENTS: Final = 400  # a page's digits and dots; of a print the smallest are left out first
+MAX_LINES: Final = 48  # of a page; where there are more, those with the fewest glyphs are left out
 FIRST_CUT: Final = 1 << 24  # labels of what is cut: beyond those of components, at most a million
 LABELS: Final = 1 << 7  # kept for the parts of one component; `cuts` makes 64 cuts at most
 MAX_ATOMS: Final = 4  # of one piece: a digit cut at three wrong places
@@ -100,6 +101,10 @@ def lines_of(labels: Labels, stats: Stats) -> tuple[list[Line], bool]:
     tall = [row for row in kept.tolist() if stats[row, 3] >= TALL * height and not _is_dash(stats[row])]
     small = sorted(set(kept.tolist()) - set(tall))
     rows = _rows(stats, tall, height)
+    if len(rows) > MAX_LINES:
+        crowded = True
+        longest = sorted(range(len(rows)), key=lambda line: -len(rows[line]))[:MAX_LINES]
+        rows = [rows[line] for line in sorted(longest)]
     parts = _shared_out(stats, small, rows, height)
     lines = [_line(labels, stats, row, part) for row, part in zip(rows, parts, strict=True)]
     return lines, crowded
@@ -237,16 +242,19 @@ def pieces_of(lines: Sequence[Line]) -> tuple[list[Piece], bool]:
 
 def _of_line(index: int, line: Line) -> Iterator[Piece]:
     """Yield what may be one digit: up to MAX_ATOMS neighbours, and every component as a whole."""
-    for start in range(len(line.atoms)):
-        for end in range(start + 1, len(line.atoms) + 1):
-            atoms = line.atoms[start:end]
-            if not _joinable(atoms, line.height):
-                break
-            if len(atoms) > MAX_ATOMS and not _is_whole(line, start, end):
-                if atoms[0].component != atoms[-1].component:
+    atoms = line.atoms
+    for start, first in enumerate(atoms):
+        box = first.box
+        for end in range(start + 1, len(atoms) + 1):
+            last = atoms[end - 1]
+            if last is not first:
+                if not _joinable(box, atoms[end - 2], last, line.height):
+                    break
+                box = hull((box, last.box))
+            if end - start > MAX_ATOMS and not _is_whole(line, start, end):
+                if last.component != first.component or not _opens(line, start):
                     break
                 continue
-            box = hull([atom.box for atom in atoms])
             prior = _prior(line, start, end, box)
             if prior is not None:
                 yield Piece(index, start, end, box, prior)
@@ -262,16 +270,15 @@ def signs_of(line: Line) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found))
 
 
-def _joinable(atoms: Sequence[Atom], height: float) -> bool:
-    """Tell whether the last of `atoms` may belong to the same digit as those before it."""
-    if len(atoms) == 1 or atoms[-1].component == atoms[-2].component:
+def _joinable(box: Box, before: Atom, last: Atom, height: float) -> bool:
+    """Tell whether `last` may be of one digit with the atoms that end with `before` and fill `box`."""
+    if last.component == before.component:
         return True
-    before, last = hull([atom.box for atom in atoms[:-1]]), atoms[-1].box
-    overlap = min(before[0] + before[2], last[0] + last[2]) - max(before[0], last[0])
+    overlap = min(box[0] + box[2], last.box[0] + last.box[2]) - max(box[0], last.box[0])
     if -overlap > GAP * height:
         return False
-    full = min(before[3], last[3]) >= 0.75 * height
-    return not full or overlap >= 0.4 * min(before[2], last[2])
+    full = min(box[3], last.box[3]) >= 0.75 * height
+    return not full or overlap >= 0.4 * min(box[2], last.box[2])
 
 
 def _prior(line: Line, start: int, end: int, box: Box) -> float | None:
@@ -297,5 +304,8 @@ def _join(before: Atom, after: Atom, height: float) -> float:
 
 
 def _is_whole(line: Line, start: int, end: int) -> bool:
-    first = start == 0 or line.atoms[start - 1].component != line.atoms[start].component
-    return first and (end == len(line.atoms) or line.atoms[end].component != line.atoms[end - 1].component)
+    return _opens(line, start) and (end == len(line.atoms) or _opens(line, end))
+
+
+def _opens(line: Line, index: int) -> bool:
+    return index == 0 or line.atoms[index - 1].component != line.atoms[index].component

@@ -49,6 +49,7 @@ BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.2
 WORST_BREADTH: Final = -8.0
 
 UPRIGHT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+FULL: Final = 255  # grey levels
 LARGE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 LEAST: Final = 1e-4  # no certainty of a network is believed beyond this
 
@@ -270,6 +271,8 @@ def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> Canoni
         pixels, mask = _sheared(pixels, excess), _sheared(mask, excess)
     part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
+    if not part.pixels.any():  # a hair has faded
+        part = dataclasses.replace(part, pixels=own * np.uint8(FULL))
     for step in (crop, even_stroke, fit, full_ink, centre):
         part = step(part)
     return part.pixels

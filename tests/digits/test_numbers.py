@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from app.digits.classifier import Classifier
 from app.digits.contract import GreyPicture
 from app.digits.errors import NoInk
-from app.digits.glyphs import MAX_PIECES
+from app.digits.glyphs import MAX_LINES, MAX_PIECES
 from app.digits.images import Box
 from app.digits.numbers import Number, assemble, segment
 from app.digits.preprocessing import is_canonical
@@ -90,19 +88,27 @@ def tallies() -> NDArray[np.uint8]:
     return bars
 
 
+def noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (1024, 1024), np.uint8)
+
+
+def hairs() -> NDArray[np.uint8]:
+    """Draw pale lines a pixel wide, as high as the picture: shrunk, they all but vanish."""
+    lines = np.full((1000, 600), 255, np.uint8)
+    lines[:, ::7] = 190
+    return lines
+
+
 @pytest.mark.parametrize(
     "grey",
-    [scribble(3), scribble(60), crumbs(), tallies()],
-    ids=["scribble", "more scribble", "crumbs", "tallies"],
+    [scribble(3), scribble(60), crumbs(), tallies(), noise(), hairs()],
+    ids=["scribble", "more scribble", "crumbs", "tallies", "noise", "hairs"],
 )
 def test_what_is_no_number_is_bounded_work(grey: GreyPicture) -> None:
-    started = time.perf_counter()
-    try:
-        found = segment(grey)
-    except NoInk:
-        return
+    found = segment(grey)
     assert len(found.pieces) <= MAX_PIECES
-    assert time.perf_counter() - started < 5  # seconds; it takes some tenths on a machine that is free
+    assert len(found.skips) <= MAX_LINES
+    assert found.pictures.any(axis=(1, 2)).all()
 
 
 def test_a_crowded_page_says_so() -> None:
