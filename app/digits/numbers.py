@@ -272,14 +272,16 @@ def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> Canoni
     part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
     if not part.pixels.any():  # a hair has faded
-        part = dataclasses.replace(part, pixels=own * np.uint8(FULL))
+        shape = _resized(own * np.uint8(FULL), min(1.0, scale))
+        part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL / int(shape.max())))
     for step in (crop, even_stroke, fit, full_ink, centre):
         part = step(part)
     return part.pixels
 
 
 def _resized(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # by factors alone the last column may go
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _sheared(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
