@@ -211,7 +211,7 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
 def _enough(width: int, height: int) -> tuple[int, int]:
     """Return the size below which a JPEG must not be drafted: a little less saves a halving by hand."""
     across, down = _fitted(width, height)
-    return across * 3 // 4, down * 3 // 4
+    return max(1, across * 3 // 4), max(1, down * 3 // 4)
 
 
 def _grey(image: Image.Image) -> GreyPicture:

@@ -94,6 +94,15 @@ def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None
     np.testing.assert_allclose(picture.in_original(box), (1000, 600, 200, 800), atol=8)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_picture_may_be_as_thin_as_it_likes(kind: str, upright: object) -> None:
+    line = Image.new("L", (4, 16_000) if upright else (16_000, 4), 255)
+    picture = decoded(encode(line.convert("RGB"), kind))
+    assert (picture.width, picture.height) == line.size
+    assert min(picture.grey.shape) >= 1
+
+
 def test_a_moved_file_name_changes_nothing_but_the_first_frame_counts() -> None:
     frames = [Image.fromarray(NINE), Image.new("L", (60, 80), 0)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
