@@ -24,6 +24,8 @@ EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room abov
 FEW_PIXELS: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
 SHEET: Final = (0.12, 0.95)  # of the picture that paper on a desk takes
 RECTANGULAR: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
+OTHER_GROUND: Final = 24  # grey levels between a sheet and what it lies on; a frame has paper on both sides
+SHARP: Final = 0.6  # of the step from desk to paper is seen right at the edge
 INKED: Final = (0.002, 0.25)  # of the picture that the ink on it takes
 LEAST_INK: Final = 16  # grey levels
 _PEN: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
@@ -94,7 +96,7 @@ def on_paper(sheet: Sheet) -> Sheet:
     soft = cv2.blur(small, (3, 3))
     _, light = cv2.threshold(soft, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     for ground, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
-        paper = _lying(ground)
+        paper = _lying(ground, soft)
         if paper is None:
             continue
         tones = _continued(cv2.morphologyEx(soft, without_ink, _PEN), paper)
@@ -156,10 +158,11 @@ def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
     return 255 - ink if ink.max() >= BAND else None  # else the bands are all there is: a bar, a 1
 
 
-def _lying(ground: Mask) -> Mask | None:
+def _lying(ground: Mask, soft: GreyPicture) -> Mask | None:
     """Return the largest area of a ground, what it encloses included, if it may be a sheet of paper.
 
-    That is a large rectangle, a little tilted or cut by the border. So may a letter's own bold stroke be.
+    That is a large rectangle, a little tilted or cut by the border, with a sharp edge: a slope of the light
+    has none. So may a letter's own bold stroke be.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ground, connectivity=4)
     if len(stats) == 1:
@@ -176,7 +179,16 @@ def _lying(ground: Mask) -> Mask | None:
     desk = cv2.morphologyEx(along.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     if not desk.any():
         return None
-    return np.asarray(1 - cv2.dilate(desk, np.ones((5, 5), np.uint8)), np.uint8)  # its edge is blurred
+    paper = 1 - cv2.dilate(desk, np.ones((5, 5), np.uint8))  # its edge is blurred
+    beside = paper & cv2.dilate(desk, np.ones((13, 13), np.uint8))
+    rim = desk & cv2.dilate(1 - desk, np.ones((9, 9), np.uint8))
+    tones = [float(np.median(soft[part > 0])) for part in (paper, desk, beside, rim) if part.any()]
+    if len(tones) < 4:  # noqa: PLR2004
+        return None
+    apart, at_edge = abs(tones[0] - tones[1]), abs(tones[2] - tones[3])
+    if apart < OTHER_GROUND or at_edge < SHARP * apart:
+        return None
+    return np.asarray(paper, np.uint8)
 
 
 def _continued(light: GreyPicture, paper: Mask) -> GreyPicture:
