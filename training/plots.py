@@ -182,7 +182,7 @@ def above_and_below(seen: Sequence[Seen]) -> Figure:
     return figure
 
 
-SHOWN: Final = ("dark_on_light", "even_light", "unruled", "close_up", "ink_on_black", "main_ink", "centre")
+SHOWN: Final = ("on_paper", "even_light", "unruled", "close_up", "ink_on_black", "main_ink", "centre")
 
 
 def stages(files: Sequence[tuple[str, GreyPicture]]) -> Figure:

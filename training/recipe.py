@@ -118,6 +118,7 @@ MLP_1000: Final = Recipe(
     target=0.975,
 )
 
+# an hour and three quarters, a sixth of which draws the scenes; 99.67 %
 CNN: Final = Recipe(
     name="cnn",
     version="2.1.0",

@@ -127,7 +127,7 @@ def _photos() -> Iterator[tuple[str, bytes]]:
 
 
 def _papers() -> Iterator[tuple[str, bytes]]:
-    """Ruled and squared paper, and a desk beside it."""
+    """Ruled and squared paper, a desk beside it and below it."""
     size = (480, 360)
     for digit, name, squared in ((3, "ruled", False), (8, "squared", True)):
         strokes = ink(digit, size, box=(190, 90, 90, 160), pen=8, slant=0.1)
@@ -141,6 +141,11 @@ def _papers() -> Iterator[tuple[str, bytes]]:
     desk = np.asarray(written(ink(2, size, box=(200, 100, 80, 140), pen=7), seed=2)).copy()
     desk[:, 440:] = (48, 36, 30)
     yield "2-photo-desk.jpg", encode(Image.fromarray(desk), "JPEG", quality=80)
+    sheet = np.asarray(written(ink(4, (300, 260), box=(110, 70, 80, 120), pen=6), seed=4))
+    turn = cv2.getRotationMatrix2D((150, 130), 5, 1)
+    turn[:, 2] += (160, 90)
+    lying = cv2.warpAffine(sheet, turn, (620, 460), borderValue=(64, 48, 38))
+    yield "4-photo-sheet-on-desk.jpg", encode(Image.fromarray(lying), "JPEG", quality=80)
 
 
 def _formats() -> Iterator[tuple[str, bytes]]:
@@ -195,6 +200,10 @@ def _places() -> Iterator[tuple[str, bytes]]:
     for x, y in np.random.default_rng(8).integers(5, 215, (25, 2)):
         dusty[y : y + 2, x : x + 2] = 90
     yield "8-specks.png", encode(Image.fromarray(dusty), "PNG", optimize=True)
+    struck = ink(3, (60, 60), box=(16, 10, 28, 40), pen=5)
+    chance = np.random.default_rng(3).random(struck.shape)
+    struck[chance < 0.08], struck[chance > 0.92] = 0, 255
+    yield "3-dead-pixels.png", encode(Image.fromarray(struck), "PNG", optimize=True)
 
 
 def _on_clear(drawn: Grey, *, tone: int) -> Image.Image:
