@@ -1,7 +1,8 @@
-"""`python -m app`: serve, with the settings of the environment."""
+"""`python -m app`: serve, with the settings of the environment. `python -m app keys new ID`: make a key."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -9,16 +10,43 @@ import socket
 import sys
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
+from app.guard import keys
 from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
+log = logging.getLogger("app")
 
 
 def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(
+        "python -m app", description="Serve, with the settings of the environment."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    new = commands.add_parser("keys", help="make an API key").add_subparsers(required=True, metavar="COMMAND")
+    made = new.add_parser("new", help="print a new key, once, and its line for DIGITS_API_KEYS_FILE")
+    made.add_argument("id", help="what the logs call it")
+    asked = parser.parse_args()
+    return serve() if asked.command is None else new_key(asked.id)
+
+
+def new_key(identity: str) -> int:
+    """Print a key and its line; return 2 if the id is none."""
+    try:
+        key, line = keys.made(identity)
+    except keys.BadKeys as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("The key, which nothing keeps but you:", key, "Add to DIGITS_API_KEYS_FILE:", line, sep="\n")
+    return 0
+
+
+def serve() -> int:
     """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
     try:
         settings = load_settings()
@@ -29,7 +57,7 @@ def main() -> int:
     # uvicorn raises the signal that ended it once more, for whoever started it; here it is done with
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
         host=settings.host,
@@ -38,13 +66,36 @@ def main() -> int:
         log_config=logs.config(settings),
         access_log=False,  # `app.telemetry.access` writes it, with the request's id
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=",".join(settings.trusted_proxies),
         lifespan="on",
         ws="none",
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.graceful_timeout,
     )
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Workers(config, [config.bind_socket()], settings).run()
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+
+
+class Workers(Multiprocess):
+    """uvicorn's parent of several workers, which it restarts when they die, and one by one on SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], settings: Settings) -> None:
+        super().__init__(config, sockets)
+        self._settings = settings
+
+    def handle_hup(self) -> None:
+        """Restart the workers, unless the new ones could not start."""
+        try:
+            _check(self._settings)
+        except SettingsError as error:
+            log.error("not restarted, the old workers serve on", extra={"reason": str(error)})  # noqa: TRY400
+            return
+        super().handle_hup()
 
 
 def _check(settings: Settings) -> None:
@@ -54,14 +105,21 @@ def _check(settings: Settings) -> None:
     restarting workers for ever.
 
     Raises:
-        SettingsError: the address can't be resolved, or the models can't be served.
+        SettingsError: the address can't be resolved, or the keys or the models can't be read.
     """
     try:
         socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        Catalogue.load(settings.models_dir, default=settings.default_model)
     except OSError as error:
         msg = f"DIGITS_HOST={settings.host}: no address of this machine ({error.strerror})"
         raise SettingsError(msg) from None
+    try:
+        keys.load(settings.api_keys, settings.api_keys_file)
+    except (keys.BadKeys, OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        msg = f"DIGITS_API_KEYS_FILE={settings.api_keys_file}: {why}"
+        raise SettingsError(msg) from None
+    try:
+        Catalogue.load(settings.models_dir, default=settings.default_model)
     except InvalidModel as error:
         names = f"DIGITS_MODELS_DIR={settings.models_dir} DIGITS_DEFAULT_MODEL={settings.default_model}"
         msg = f"{names}: {error.detail}"

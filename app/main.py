@@ -15,11 +15,16 @@ from fastapi import FastAPI
 from app import __version__
 from app.api import health, models, number, predict, problems
 from app.digits.catalogue import Catalogue
-from app.drain import drain_on_sigterm
-from app.guard.bodies import BodyGuard
+from app.guard import keys
+from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
+from app.guard.headers import HeaderGuard
+from app.guard.keys import KeyGuard
 from app.guard.places import PlaceGuard, Places
+from app.guard.rates import Buckets, RateGuard
+from app.guard.routes import RouteGuard
 from app.settings import Settings, load_settings
+from app.signals import drain_on_sigterm, reload_on_sighup
 from app.state import Readiness, State
 from app.telemetry.access import HEADER, AccessLog
 
@@ -39,8 +44,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         SettingsError: the environment holds a wrong setting.
+        BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
+    known = keys.load(settings.api_keys, settings.api_keys_file)
     app = FastAPI(
         title="Digits",
         version=__version__,
@@ -55,14 +62,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # the last one added is the first that a request meets
     app.add_middleware(PlaceGuard)
     app.add_middleware(BodyGuard, settings=settings)
+    if settings.rate_limit:
+        app.add_middleware(RateGuard, buckets=Buckets(settings.rate_limit))
+    if known:
+        app.add_middleware(KeyGuard, keys=known, public_docs=settings.public_docs)
+    app.add_middleware(RouteGuard, application=app)
+    app.add_middleware(UnreadGuard)
     if settings.cors_origins:
         app.add_middleware(
             Cors,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", HEADER],
-            expose_headers=[HEADER, "Server-Timing", "Retry-After"],
+            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER],
+            expose_headers=[HEADER, "Server-Timing", "Retry-After", "RateLimit", "RateLimit-Policy"],
         )
+    app.add_middleware(HeaderGuard)
     app.add_middleware(AccessLog)
     return app
 
@@ -74,10 +88,10 @@ async def _lifespan(_: FastAPI, settings: Settings) -> AsyncIterator[State]:
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info(
-        "ready", extra={"models": list(catalogue.models), "seconds": round(time.perf_counter() - started, 3)}
+        "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
     )
     readiness = Readiness()
-    with drain_on_sigterm(readiness, delay=settings.drain_delay):
+    with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue):
         yield State(
             settings=settings,
             catalogue=catalogue,

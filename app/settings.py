@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -68,6 +69,21 @@ class Settings(BaseSettings):
     request_timeout: float = Field(default=10.0, gt=0)
     """Seconds in which a prediction must be made, the upload not counted."""
 
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
+    """Keys that let in, parted by commas, or entries as in API_KEYS_FILE. Both unset: everybody is let in."""
+
+    api_keys_file: Path | None = None
+    """File of keys' ids and SHA-256 digests, one a line: `python -m app keys new ID` makes one."""
+
+    public_docs: bool = True
+    """Whether /docs and /openapi.json are read without a key."""
+
+    rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Requests a minute for each key, else each address; every worker counts for itself. Unset: no limit."""
+
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks of proxies whose X-Forwarded-For is believed, parted by commas. Unset: none."""
+
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Web origins whose pages may call the service, parted by commas; * for all. Unset: none."""
 
@@ -83,11 +99,18 @@ class Settings(BaseSettings):
     graceful_timeout: int = Field(default=30, ge=1)
     """Seconds after that for requests in flight to end."""
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _part_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            ip_network(proxy)  # its error says what is wrong
         return value
 
     @field_validator("cors_origins")
@@ -132,4 +155,5 @@ def _told(problem: ErrorDetails) -> str:
         if hasattr(bound, kind)
     ]
     why = "; ".join([problem["msg"], *allowed])
-    return f"{PREFIX}{name.upper()}={problem['input']}: {why}. {field.description} Default: {field.default}."
+    shown = problem["input"] if field.repr else "(not shown)"
+    return f"{PREFIX}{name.upper()}={shown}: {why}. {field.description} Default: {field.default}."

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import uploads
 from app.api.openapi import PICTURE, PICTURE_BODY, PREDICTION, refusals
-from app.api.predict import ModelName, Stages, in_thread
+from app.api.predict import ModelName
 from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction
+from app.api.work import Stages, in_thread
 from app.digits import images, numbers
 from app.digits.catalogue import Model
 from app.digits.images import Picture
@@ -37,7 +38,10 @@ async def predict_number(request: Request, response: Response, model: ModelName 
     stages = Stages()
     # always off the event loop: even a small picture may hold a hundred glyphs
     read = await in_thread(
-        lambda: _read(data, chosen, stages, max_pixels=state["settings"].max_pixels), 1, state
+        lambda: _read(data, chosen, stages, max_pixels=state["settings"].max_pixels),
+        stages,
+        request,
+        pictures=1,
     )
     response.headers["Server-Timing"] = stages.header()
     return _prediction(read, chosen)

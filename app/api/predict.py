@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import cv2
 import numpy as np
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from numpy.typing import NDArray
 
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
+from app.api.work import Stages, in_thread
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
@@ -27,7 +24,7 @@ from app.digits.errors import DigitsError, ImageError
 from app.digits.images import Upload
 from app.digits.preprocessing import canonical
 from app.digits.sheet import Caution
-from app.state import State, state_of
+from app.state import state_of
 
 router = APIRouter(tags=["predict"])
 
@@ -52,29 +49,6 @@ class Read:
     cautions: tuple[Caution, ...]
 
 
-@dataclass(slots=True)
-class Stages:
-    """Seconds spent in each stage of a request; a batch's pictures add up."""
-
-    decode: float = 0.0
-    preprocess: float = 0.0
-    infer: float = 0.0
-
-    @contextmanager
-    def timed(self, stage: Literal["decode", "preprocess", "infer"]) -> Iterator[None]:
-        """Add the time that the block takes to `stage`."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            setattr(self, stage, getattr(self, stage) + time.perf_counter() - started)
-
-    def header(self) -> str:
-        """Return the value of the `Server-Timing` header, in milliseconds."""
-        spent = (f"{field.name};dur={getattr(self, field.name) * 1e3:.3f}" for field in fields(self))
-        return ", ".join(spent)
-
-
 @router.post("/predict", openapi_extra=PICTURE_BODY, responses=refusals(*PREDICTION, *PICTURE))
 async def predict(
     request: Request, response: Response, model: ModelName = None, view: View = False
@@ -83,7 +57,7 @@ async def predict(
     state = state_of(request)
     chosen = state["catalogue"].get(model)
     stages = Stages()
-    (read,) = await _read_all([await uploads.picture(request)], stages, state)
+    (read,) = await _read_all([await uploads.picture(request)], stages, request)
     if isinstance(read, DigitsError):
         raise read
     (prediction,) = _predictions([read], chosen, stages, view=view)
@@ -106,7 +80,7 @@ async def predict_batch(
     pictures = await uploads.pictures(request, most=state["settings"].max_batch)
     stages = Stages()
     with state["places"].held(len(pictures) - 1):  # the guard holds one already
-        reads = await _read_all(pictures, stages, state)
+        reads = await _read_all(pictures, stages, request)
         good = [read for read in reads if isinstance(read, Read)]
         predictions = iter(_predictions(good, chosen, stages, view=view))
     response.headers["Server-Timing"] = stages.header()
@@ -121,32 +95,18 @@ async def predict_batch(
 
 
 async def _read_all(
-    uploaded: Sequence[bytes | DigitsError], stages: Stages, state: State
+    uploaded: Sequence[bytes | DigitsError], stages: Stages, request: Request
 ) -> list[Read | DigitsError]:
     """Decode and preprocess every picture, on the event loop or, where that takes long, off it."""
-    max_pixels = state["settings"].max_pixels
+    max_pixels = state_of(request)["settings"].max_pixels
     if sum(len(data) for data in uploaded if isinstance(data, bytes)) <= INLINE_BYTES:
         opened = [_attempted(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
         if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
             return [_attempted(partial(_read, stages=stages), upload) for upload in opened]
     whole = partial(_identified_and_read, stages=stages, max_pixels=max_pixels)
-    return await in_thread(lambda: [_attempted(whole, data) for data in uploaded], len(uploaded), state)
-
-
-async def in_thread(work: Callable[[], Result], pictures: int, state: State) -> Result:
-    """Work off the event loop; past the time limit answer, but keep the places until the thread ends.
-
-    Raises:
-        TooSlow: the time is over.
-    """
-    seconds = state["settings"].request_timeout
-    task = asyncio.ensure_future(to_thread.run_sync(work, limiter=state["threads"]))
-    done, _ = await asyncio.wait([task], timeout=seconds)
-    if not done:
-        state["places"].hold_until_done(pictures, task)
-        msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
-        raise problems.TooSlow(msg)
-    return task.result()
+    return await in_thread(
+        lambda: [_attempted(whole, data) for data in uploaded], stages, request, pictures=len(uploaded)
+    )
 
 
 def _identified_and_read(data: bytes, *, stages: Stages, max_pixels: int) -> Read:

@@ -5,7 +5,7 @@ hint their own, what HTTP adds to them is below:
 
     DigitsError
     └── RequestProblem
-        ├── NotFound · MethodNotAllowed
+        ├── NotFound · MethodNotAllowed · Unauthorized · RateLimited
         ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
         └── Overloaded · NotReady · TooSlow · InternalError
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -33,6 +33,7 @@ RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredt
 
 TITLES: Final[Mapping[str, str]] = {
     "malformed_request": "The request can't be understood",
+    "unauthorized": "The request needs a key",
     "not_found": "There is nothing at this address",
     "unknown_model": "There is no such model",
     "method_not_allowed": "This address does not take this method",
@@ -45,6 +46,7 @@ TITLES: Final[Mapping[str, str]] = {
     "no_ink": "Nothing is written on the picture",
     "batch_too_large": "The batch has too many pictures",
     "empty_batch": "The batch has no pictures",
+    "rate_limited": "You asked too often",
     "internal_error": "The service failed",
     "overloaded": "The service is busy",
     "not_ready": "The service is not ready",
@@ -55,7 +57,7 @@ TITLES: Final[Mapping[str, str]] = {
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}  # a mapping that nobody writes to
 
 
 class NotFound(RequestProblem):
@@ -70,6 +72,26 @@ class MethodNotAllowed(RequestProblem):
 
     code = "method_not_allowed"
     status_hint = 405
+
+
+class Unauthorized(RequestProblem):
+    """The request shows no key, or none that the service knows."""
+
+    code = "unauthorized"
+    status_hint = 401
+
+    def __init__(self, *, shown: bool) -> None:
+        ways = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
+        super().__init__(f"The key is not known here. {ways}" if shown else f"The request has no key. {ways}")
+        error = ', error="invalid_token"' if shown else ""  # RFC 6750, section 3.1
+        self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
+
+
+class RateLimited(RequestProblem):
+    """The client has used up its requests for now."""
+
+    code = "rate_limited"
+    status_hint = 429
 
 
 class InternalError(RequestProblem):
@@ -126,7 +148,7 @@ class Overloaded(RequestProblem):
 
     code = "overloaded"
     status_hint = 503
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": RETRY_AFTER}
+    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
 
 class NotReady(RequestProblem):
@@ -134,7 +156,7 @@ class NotReady(RequestProblem):
 
     code = "not_ready"
     status_hint = 503
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": RETRY_AFTER}
+    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
 
 class TooSlow(RequestProblem):

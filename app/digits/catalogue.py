@@ -32,12 +32,13 @@ class Model:
         return self.classifier.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Catalogue:
     """All models, loaded and warm, and which one answers when none is asked for."""
 
-    models: Mapping[str, Model]
+    folder: Path
     default: str
+    models: Mapping[str, Model]  # replaced as a whole: who has asked for a model keeps it
 
     @classmethod
     def load(cls, folder: Path, *, default: str) -> Catalogue:
@@ -46,13 +47,19 @@ class Catalogue:
         Raises:
             InvalidModel: a file can't be served, there is none, or `default` is not among them.
         """
-        found = (_load(file) for file in sorted(folder.glob(f"*/{MODEL_FILE}")))
-        models = {model.name: model for model in found}
-        if default not in models:
-            there = ", ".join(models) or "no model at all"
-            msg = f"the default model {default!r} is not in {folder}, which holds {there}"
-            raise InvalidModel(msg)
-        return cls(models, default)
+        return cls(folder, default, _loaded(folder, default))
+
+    def reload(self) -> None:
+        """Load every model again, and only then let the old ones go.
+
+        Raises:
+            InvalidModel: as `load`; the old ones are kept.
+        """
+        self.models = _loaded(self.folder, self.default)
+
+    def versions(self) -> dict[str, str]:
+        """Return every model's version."""
+        return {model.name: model.classifier.version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
@@ -63,11 +70,22 @@ class Catalogue:
         Raises:
             UnknownModel: there is none of that name.
         """
+        models = self.models
         try:
-            return self.models[self.default if name is None else name]
+            return models[self.default if name is None else name]
         except KeyError:
-            msg = f"There is no model {name!r}; there are {', '.join(self.models)}."
+            msg = f"There is no model {name!r}; there are {', '.join(models)}."
             raise UnknownModel(msg) from None
+
+
+def _loaded(folder: Path, default: str) -> Mapping[str, Model]:
+    found = (_load(file) for file in sorted(folder.glob(f"*/{MODEL_FILE}")))
+    models = {model.name: model for model in found}
+    if default not in models:
+        there = ", ".join(models) or "no model at all"
+        msg = f"the default model {default!r} is not in {folder}, which holds {there}"
+        raise InvalidModel(msg)
+    return models
 
 
 def _load(file: Path) -> Model:

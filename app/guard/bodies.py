@@ -14,6 +14,39 @@ from app.settings import Settings
 BATCH_PATH: Final = "/predict/batch"
 
 
+class UnreadGuard:
+    """Close a connection whose body nobody waited for: uvicorn would swallow the rest of it.
+
+    Stands outside of all that may refuse a request before its body is read. Also asks clients to come
+    back over a new connection while the worker drains.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        whole = not _has_body(scope)
+
+        async def receive_and_note() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = whole or not message.get("more_body", False)
+            return message
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                draining = scope["state"]["readiness"].draining
+                if not whole or draining:
+                    MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive_and_note, send_and_close)
+
+
 class BodyGuard:
     """Refuse a body by its declared length before it is read, by its counted length and age after."""
 
@@ -28,21 +61,13 @@ class BodyGuard:
             return
         batch = scope["path"] == BATCH_PATH
         limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
-        declared = Headers(scope=scope).get("content-length", "0")
+        declared = int(Headers(scope=scope).get("content-length", "0"))
         # a header that is no number never gets here: the HTTP parser refuses the request
-        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
-
-        async def send_and_close(message: Message) -> None:
-            """Close a connection whose body nobody waited for: uvicorn would swallow the rest of it."""
-            if message["type"] == "http.response.start" and not body.whole and _has_body(scope):
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        if int(declared) > limit:
-            refusal = problems.response(_too_large(int(declared), limit))
-            await refusal(scope, receive, send_and_close)
+        if declared > limit:
+            await problems.response(_too_large(declared, limit))(scope, receive, send)
             return
-        await self._app(scope, body.receive, send_and_close)
+        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
+        await self._app(scope, body.receive, send)
 
 
 class _Body:

@@ -38,8 +38,10 @@ class Places:
     def hold_until_done(self, count: int, task: asyncio.Future[Any]) -> None:
         """Hold `count` places for work that goes on after its request has been answered."""
 
-        def free(_: asyncio.Future[Any]) -> None:
+        def free(done: asyncio.Future[Any]) -> None:
             self.taken -= count
+            if not done.cancelled():
+                done.exception()  # has been asked for, so that asyncio does not report it as lost
 
         self.taken += count
         task.add_done_callback(free)

@@ -10,6 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.guard.keys import KEY_ID
 from app.telemetry.logs import request_id
 
 log = logging.getLogger("app.access")
@@ -64,5 +65,6 @@ def _write(scope: Scope, status: int, *, milliseconds: float) -> None:
             "status": status,
             "duration_ms": round(milliseconds, 2),
             "client": client[0] if client else None,
+            "key": scope.get(KEY_ID),
         },
     )

@@ -1,0 +1,139 @@
+"""Who may come in: API keys, of which the service knows digests alone.
+
+A key is 32 random bytes, so a plain SHA-256 of it can't be searched for; passwords would need more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api import problems
+
+PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
+KEY_ID: Final = "digits.key_id"  # in the scope: which key a request came with
+PUBLIC: Final = ("/health/live", "/health/ready")
+DOCUMENTS: Final = ("/docs", "/openapi.json")
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9a-f]{{64}})")
+
+
+class BadKeys(ValueError):
+    """The list of keys is wrong; the text says where, and never repeats a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the service knows of a key."""
+
+    id: str
+    digest: bytes  # SHA-256
+
+
+def made(identity: str) -> tuple[str, str]:
+    """Make a new key; return it and the line for `DIGITS_API_KEYS_FILE`.
+
+    Raises:
+        BadKeys: the id is none.
+    """
+    if not _ID.fullmatch(identity):
+        msg = f"{identity!r} is no id: 1 to 64 letters, digits, dots, dashes and underscores are"
+        raise BadKeys(msg)
+    key = PREFIX + secrets.token_urlsafe(32)
+    return key, f"{identity} {_digest(key).hex()}"
+
+
+def load(plain: Sequence[str], file: Path | None) -> tuple[Key, ...]:
+    """Return the keys of the environment and of a file.
+
+    Args:
+        plain: keys themselves, or entries as a file has them.
+        file: an id and a digest on each line; empty lines and those that begin with # are skipped.
+
+    Raises:
+        BadKeys: an entry is wrong, or the file has none, which would let nobody in.
+        OSError: the file can't be read.
+    """
+    found = [_entry(text) or _plain(text) for text in plain]
+    if file is not None:
+        lines = file.read_text().splitlines()
+        found += [_listed(line, number) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
+        if not found:
+            msg = "there is no key in it; `python -m app keys new ID` makes one"
+            raise BadKeys(msg)
+    keys = {key.id: key for key in found}
+    if len(keys) < len(found):
+        msg = "an id occurs twice"
+        raise BadKeys(msg)
+    return tuple(found)
+
+
+def _listed(line: str, number: int) -> Key:
+    key = _entry(line.split("#", maxsplit=1)[0].strip())
+    if key is None:
+        msg = f"line {number} is no id and SHA-256; `python -m app keys new ID` makes one"
+        raise BadKeys(msg)
+    return key
+
+
+def _entry(text: str) -> Key | None:
+    match = _ENTRY.fullmatch(text)
+    return Key(match["id"], bytes.fromhex(match["digest"])) if match else None
+
+
+def _plain(key: str) -> Key:
+    """Name a key that came without an id by the beginning of its digest."""
+    digest = _digest(key)
+    return Key(f"key-{digest.hex()[:8]}", digest)
+
+
+class KeyGuard:
+    """Let in who shows a key; health, and if wanted the documents, are for all."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[Key], *, public_docs: bool) -> None:
+        self._app = app
+        self._keys = keys
+        self._public = frozenset(PUBLIC + (DOCUMENTS if public_docs else ()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        shown = _shown(Headers(scope=scope))
+        key = self._found(shown) if shown else None
+        if key is None:
+            refusal = problems.response(problems.Unauthorized(shown=bool(shown)))
+            await refusal(scope, receive, send)
+            return
+        scope[KEY_ID] = key.id
+        await self._app(scope, receive, send)
+
+    def _found(self, shown: str) -> Key | None:
+        """Compare with every key, in the same time whichever it is, or none."""
+        digest = _digest(shown)
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(digest, key.digest):
+                found = key
+        return found
+
+
+def _shown(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return headers.get("x-api-key", "").strip()
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("latin-1", "replace")).digest()

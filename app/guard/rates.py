@@ -1,0 +1,105 @@
+"""How often a client may ask: a token bucket for each key, else for each address."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import problems
+from app.guard.keys import KEY_ID, PUBLIC
+
+WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
+MOST_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
+IPV6_SITE: Final = 64  # bits of an IPv6 address that a site is given; the others it chooses itself
+
+
+class Buckets:
+    """Token buckets, each kept as the time at which it is full again.
+
+    That is all there is to know of one (the "generic cell rate algorithm" of ATM's traffic management,
+    ITU-T I.371): each token taken puts the time off by the interval in which one flows in.
+    """
+
+    def __init__(self, size: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.size = size
+        self._interval = WINDOW / size
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # by client, the longest unseen first
+
+    def take(self, client: str) -> tuple[int, float]:
+        """Take a token; return how many are left, and the seconds until there is one if there was none.
+
+        Returns:
+            The tokens left and 0.0, or 0 and the seconds to wait.
+        """
+        now = self._clock()
+        full_at = max(self._full_at.get(client, now), now) + self._interval
+        lacking = full_at - now - WINDOW
+        if lacking > 1e-9 * WINDOW:
+            return 0, lacking
+        self._full_at[client] = full_at
+        self._full_at.move_to_end(client)
+        if len(self._full_at) > MOST_CLIENTS:
+            self._full_at.popitem(last=False)
+        return math.floor((WINDOW - (full_at - now)) / self._interval + 1e-6), 0.0
+
+
+class RateGuard:
+    """Refuse a client whose bucket is empty, and tell every client how full it is.
+
+    Each worker counts for itself.
+    """
+
+    def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
+        self._app = app
+        self._buckets = buckets
+        self._policy = f'"default";q={buckets.size};w={WINDOW}'
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in PUBLIC:
+            await self._app(scope, receive, send)
+            return
+        left, wait = self._buckets.take(_client(scope))
+        # draft-ietf-httpapi-ratelimit-headers-10
+        state = f'"default";r={left};t={math.ceil(wait or WINDOW / self._buckets.size)}'
+
+        async def send_with_state(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["RateLimit-Policy"] = self._policy
+                headers["RateLimit"] = state
+            await send(message)
+
+        if wait:
+            msg = (
+                f"More than {self._buckets.size} requests a minute came from you. "
+                f"Try again in {math.ceil(wait)} s."
+            )
+            refusal = problems.response(
+                problems.RateLimited(msg, limit=self._buckets.size),
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+            await refusal(scope, receive, send_with_state)
+            return
+        await self._app(scope, receive, send_with_state)
+
+
+def _client(scope: Scope) -> str:
+    """Return who asks: a key, an IPv4 address, or an IPv6 site."""
+    if KEY_ID in scope:
+        return f"key {scope[KEY_ID]}"
+    address = scope["client"][0] if scope.get("client") else ""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address, IPV6_SITE), strict=False))
+    except ValueError:  # an address with a zone, as of a local link
+        return address

@@ -1,0 +1,79 @@
+"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load the models again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from app.digits.catalogue import Catalogue
+from app.digits.errors import InvalidModel
+from app.state import Readiness
+
+log = logging.getLogger("app")
+
+
+@contextmanager
+def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
+    """Put a pause of `delay` seconds before the server's own handling of SIGTERM.
+
+    In the pause the worker serves on, but says that it is not ready, so that load balancers turn
+    away from it before it stops to accept. A second signal ends it at once. Works for whatever
+    server has set a handler before the lifespan begins, in the parent as in a worker process.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop) or threading.current_thread() is not threading.main_thread():
+        yield  # under a test client nobody handles signals
+        return
+    loop = asyncio.get_running_loop()
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        if readiness.draining:
+            stop(number, frame)
+            stop(signal.SIGINT, frame)  # uvicorn's word for "at once" is a SIGINT after any signal
+            return
+        readiness.draining = True
+        loop.call_soon_threadsafe(loop.call_later, delay, stop, number, None)
+
+    signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop)
+
+
+@contextmanager
+def reload_on_sighup(catalogue: Catalogue) -> Iterator[None]:
+    """Load the models again on SIGHUP, off the event loop; where they can't be served, keep the old ones.
+
+    With several workers uvicorn's parent takes the signal, and replaces one worker after the other.
+    """
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield  # Windows, or under a test client
+        return
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()  # the loop itself keeps but weak references
+
+    def reload() -> None:
+        task = loop.create_task(_reload(catalogue))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _reload(catalogue: Catalogue) -> None:
+    try:
+        await asyncio.to_thread(catalogue.reload)
+    except InvalidModel as error:
+        log.error("models not reloaded, the old ones serve on", extra={"reason": error.detail})  # noqa: TRY400
+    else:
+        log.info("models reloaded", extra={"models": catalogue.versions()})
