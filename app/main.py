@@ -82,9 +82,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI, settings: Settings) -> AsyncIterator[State]:
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[State]:
     cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
     logging.captureWarnings(capture=True)
+    app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info(

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
@@ -16,13 +17,16 @@ from app.state import Readiness
 
 log = logging.getLogger("app")
 
+LINGER: Final = 0.5  # seconds
+
 
 @contextmanager
 def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
     """Put a pause of `delay` seconds before the server's own handling of SIGTERM.
 
     In the pause the worker serves on, but says that it is not ready, so that load balancers turn
-    away from it before it stops to accept. A second signal ends it at once. Works for whatever
+    away from it. Then it takes no more connections, and gives those that it has just taken time to bring
+    their request: uvicorn would close them unanswered. A second signal ends it at once. Works for whatever
     server has set a handler before the lifespan begins, in the parent as in a worker process.
     """
     stop = signal.getsignal(signal.SIGTERM)
@@ -37,7 +41,13 @@ def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
             stop(signal.SIGINT, frame)  # uvicorn's word for "at once" is a SIGINT after any signal
             return
         readiness.draining = True
-        loop.call_soon_threadsafe(loop.call_later, delay, stop, number, None)
+        loop.call_soon_threadsafe(loop.call_later, delay, close)
+
+    def close() -> None:
+        server = getattr(stop, "__self__", None)  # the handler is a method of uvicorn's server
+        for listening in getattr(server, "servers", ()):
+            listening.close()
+        loop.call_later(LINGER, stop, signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, drain)
     try:

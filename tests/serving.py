@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,12 @@ def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Cl
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            app or create_app(settings), lifespan="on", log_config=None, access_log=False, ws="none"
+            app or create_app(settings),
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            proxy_headers=False,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -60,6 +66,7 @@ class Process:
             env={**os.environ, "DIGITS_PORT": str(self.port), **names},
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
         )
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
 
@@ -84,7 +91,8 @@ def process(**settings: str) -> Iterator[Process]:
         until(lambda: running.ready() == 200 or running.popen.poll() is not None)
         yield running
     finally:
-        running.popen.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(running.popen.pid, signal.SIGKILL)  # workers, too
         running.popen.communicate()
         running.client.close()
 

@@ -33,6 +33,9 @@ class Buckets:
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()  # by client, the longest unseen first
 
+    def __len__(self) -> int:
+        return len(self._full_at)
+
     def take(self, client: str) -> tuple[int, float]:
         """Take a token; return how many are left, and the seconds until there is one if there was none.
 
@@ -67,7 +70,7 @@ class RateGuard:
         if scope["type"] != "http" or scope["path"] in PUBLIC:
             await self._app(scope, receive, send)
             return
-        left, wait = self._buckets.take(_client(scope))
+        left, wait = self._buckets.take(client_of(scope))
         # draft-ietf-httpapi-ratelimit-headers-10
         state = f'"default";r={left};t={math.ceil(wait or WINDOW / self._buckets.size)}'
 
@@ -92,7 +95,7 @@ class RateGuard:
         await self._app(scope, receive, send_with_state)
 
 
-def _client(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
     """Return who asks: a key, an IPv4 address, or an IPv6 site."""
     if KEY_ID in scope:
         return f"key {scope[KEY_ID]}"
@@ -101,5 +104,5 @@ def _client(scope: Scope) -> str:
         return address
     try:
         return str(ipaddress.ip_network((address, IPV6_SITE), strict=False))
-    except ValueError:  # an address with a zone, as of a local link
+    except ValueError:  # whatever a proxy has written there
         return address

@@ -1,0 +1,187 @@
+"""Who is let in, over a real socket."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.guard import keys
+from app.settings import Settings
+from tests.conftest import GOLDEN, ROOT
+from tests.serving import process, serving
+
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+KEY, LINE = keys.made("alice")
+OTHER, OTHER_LINE = keys.made("bob")
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("keys") / "keys.txt"
+    file.write_text(f"# who may come in\n\n{LINE}  # since Monday\n{OTHER_LINE}\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def locked(key_file: Path) -> Iterator[httpx.Client]:
+    """A service that knows alice's and bob's keys."""
+    with serving(Settings(api_keys_file=key_file, max_body_bytes=5_000)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY}"}, {"X-API-Key": OTHER}],
+    ids=["bearer", "small letters and blanks", "own header"],
+)
+def test_a_key_lets_in(locked: httpx.Client, headers: dict[str, str]) -> None:
+    assert locked.post("/predict", content=THREE, headers=PNG | headers).json()["digit"] == 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {KEY}x"},
+        {"Authorization": f"Bearer {KEY[:-1]}"},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": KEY},
+        {"X-API-Key": "alice"},
+        {"X-API-Key": LINE.split()[1]},
+        {"X-API-Key": ""},
+        {"X-API-Key": "ümlaut"},
+        {"Authorization": "Bearer " + "x" * 10_000},
+        {},
+    ],
+)
+@pytest.mark.parametrize("call", ["POST /predict", "POST /predict/number", "GET /models"])
+def test_without_a_key_nothing_is_answered(locked: httpx.Client, call: str, headers: dict[str, str]) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    answer = locked.request(*call.split(), headers=raw)
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "unauthorized"
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="digits"')
+    assert KEY not in answer.text
+
+
+def test_a_body_is_not_waited_for_without_a_key(locked: httpx.Client) -> None:
+    url = locked.base_url
+    with socket.create_connection((url.host, url.port or 80), timeout=30) as raw:
+        raw.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 4000\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))  # until the service closes
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/docs", "/openapi.json"])
+def test_health_and_documents_need_no_key(locked: httpx.Client, path: str) -> None:
+    assert locked.get(path).status_code == 200
+
+
+def test_documents_may_need_a_key(key_file: Path) -> None:
+    with serving(Settings(api_keys_file=key_file, public_docs=False)) as client:
+        assert client.get("/docs").status_code == 401
+        assert client.get("/openapi.json").status_code == 401
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/openapi.json", headers={"X-API-Key": KEY}).status_code == 200
+
+
+def test_what_does_not_exist_needs_no_key_to_be_told_so(locked: httpx.Client) -> None:
+    assert locked.post("/nothing").status_code == 404
+    assert locked.get("/predict").status_code == 405
+
+
+def test_a_key_comes_before_the_length_of_the_body(locked: httpx.Client) -> None:
+    assert locked.post("/predict", content=bytes(6_000), headers=PNG).status_code == 401
+    headers = PNG | {"X-API-Key": KEY}
+    assert locked.post("/predict", content=bytes(6_000), headers=headers).status_code == 413
+
+
+def test_the_log_names_the_keys_id_and_never_the_key(key_file: Path) -> None:
+    with process(api_keys_file=str(key_file), log_level="debug") as running:
+        running.client.get("/models", headers={"X-API-Key": KEY})
+        running.client.get("/models", headers={"Authorization": f"Bearer {OTHER}x"})
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    assert '"key": "alice"' in log
+    for secret in (KEY, OTHER, LINE.split()[1]):
+        assert secret not in log
+
+
+def test_keys_may_stand_in_the_environment() -> None:
+    with serving(Settings(api_keys=("a plain key", OTHER_LINE, LINE.replace(" ", ":")))) as client:
+        for key in ("a plain key", KEY, OTHER):
+            assert client.get("/models", headers={"X-API-Key": key}).status_code == 200
+        assert client.get("/models", headers={"X-API-Key": "a plain"}).status_code == 401
+
+
+def test_the_command_makes_a_key_that_lets_in(tmp_path: Path) -> None:
+    made = [sys.executable, "-m", "app", "keys", "new", "carol"]
+    printed = subprocess.run(made, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    key, line = (
+        re.search(pattern, printed, re.MULTILINE) for pattern in (r"^dig_\S{43}$", r"^carol [0-9a-f]{64}$")
+    )
+    assert key
+    assert line
+    (tmp_path / "keys").write_text(line[0])
+    with serving(Settings(api_keys_file=tmp_path / "keys")) as client:
+        assert client.get("/models", headers={"X-API-Key": key[0]}).status_code == 200
+
+
+def test_no_two_keys_are_the_same() -> None:
+    assert len({keys.made("x")[0] for _ in range(1000)}) == 1000
+
+
+def test_a_bad_id_is_refused() -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "app", "keys", "new", "two words"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == 2
+    assert "'two words' is no id" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "there is no key in it"),
+        ("# nobody\n", "there is no key in it"),
+        (f"{LINE}\nmy secret", "line 2 is no id and SHA-256"),
+        (f"alice {KEY}", "line 1 is no id and SHA-256"),
+        (f"{LINE}\n{LINE}", "an id occurs twice"),
+    ],
+)
+def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(keys.BadKeys, match=told) as caught:
+        keys.load((), file)
+    assert KEY not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "nonsense", b"\xff\xfe"])
+def test_keys_that_cant_be_read_stop_the_start_with_one_line(
+    tmp_path: Path, text: str | bytes | None
+) -> None:
+    file = tmp_path / "keys"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with process(api_keys_file=str(file)) as running:
+        status, log = running.end()
+    assert status == 2
+    (line,) = log.splitlines()
+    assert line.startswith(f"digits can't start: DIGITS_API_KEYS_FILE={file}: ")
