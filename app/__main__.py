@@ -19,6 +19,7 @@ from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
+WORKER_START = 60  # seconds: a new worker that takes longer, on however busy a machine, is given up
 log = logging.getLogger("app")
 
 
@@ -72,6 +73,7 @@ def serve() -> int:
         ws="none",
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.graceful_timeout,
+        timeout_worker_healthcheck=WORKER_START,
     )
     if settings.workers == 1:
         uvicorn.Server(config).run()
