@@ -115,8 +115,8 @@ def _check(settings: Settings) -> None:
         msg = f"DIGITS_HOST={settings.host}: no address of this machine ({error.strerror})"
         raise SettingsError(msg) from None
     try:
-        keys.load(settings.api_keys, settings.api_keys_file)
-    except (keys.BadKeys, OSError, UnicodeDecodeError) as error:
+        keys.Keyring(settings.api_keys, settings.api_keys_file)
+    except (keys.BadKeys, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         msg = f"DIGITS_API_KEYS_FILE={settings.api_keys_file}: {why}"
         raise SettingsError(msg) from None

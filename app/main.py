@@ -15,11 +15,10 @@ from fastapi import FastAPI
 from app import __version__
 from app.api import health, models, number, predict, problems
 from app.digits.catalogue import Catalogue
-from app.guard import keys
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
-from app.guard.keys import KeyGuard
+from app.guard.keys import KeyGuard, Keyring
 from app.guard.places import PlaceGuard, Places
 from app.guard.rates import Buckets, RateGuard
 from app.guard.routes import RouteGuard
@@ -47,12 +46,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
-    known = keys.load(settings.api_keys, settings.api_keys_file)
+    keyring = Keyring(settings.api_keys, settings.api_keys_file)
     app = FastAPI(
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda app: _lifespan(app, settings),
+        lifespan=lambda app: _lifespan(app, settings, keyring),
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
@@ -64,8 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyGuard, settings=settings)
     if settings.rate_limit:
         app.add_middleware(RateGuard, buckets=Buckets(settings.rate_limit))
-    if known:
-        app.add_middleware(KeyGuard, keys=known, public_docs=settings.public_docs)
+    if keyring.keys:
+        app.add_middleware(KeyGuard, keyring=keyring, public_docs=settings.public_docs)
     app.add_middleware(RouteGuard, application=app)
     app.add_middleware(UnreadGuard)
     if settings.cors_origins:
@@ -82,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[State]:
+async def _lifespan(app: FastAPI, settings: Settings, keyring: Keyring) -> AsyncIterator[State]:
     cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
     logging.captureWarnings(capture=True)
     app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
@@ -92,7 +91,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[State]:
         "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
     )
     readiness = Readiness()
-    with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue):
+    with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue, keyring):
         yield State(
             settings=settings,
             catalogue=catalogue,

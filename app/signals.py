@@ -1,4 +1,4 @@
-"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load the models again."""
+"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load models and keys again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Final
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
+from app.guard.keys import BadKeys, Keyring
 from app.state import Readiness
 
 log = logging.getLogger("app")
@@ -57,8 +58,8 @@ def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
 
 
 @contextmanager
-def reload_on_sighup(catalogue: Catalogue) -> Iterator[None]:
-    """Load the models again on SIGHUP, off the event loop; where they can't be served, keep the old ones.
+def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
+    """Load models and keys again on SIGHUP, off the event loop; where they can't be used, keep the old ones.
 
     With several workers uvicorn's parent takes the signal, and replaces one worker after the other.
     """
@@ -69,7 +70,7 @@ def reload_on_sighup(catalogue: Catalogue) -> Iterator[None]:
     reloads: set[asyncio.Task[None]] = set()  # the loop itself keeps but weak references
 
     def reload() -> None:
-        task = loop.create_task(_reload(catalogue))
+        task = loop.create_task(_reload(catalogue, keyring))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
@@ -80,10 +81,11 @@ def reload_on_sighup(catalogue: Catalogue) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _reload(catalogue: Catalogue) -> None:
+async def _reload(catalogue: Catalogue, keyring: Keyring) -> None:
     try:
         await asyncio.to_thread(catalogue.reload)
-    except InvalidModel as error:
-        log.error("models not reloaded, the old ones serve on", extra={"reason": error.detail})  # noqa: TRY400
+        keyring.reload()
+    except (InvalidModel, BadKeys, OSError) as error:
+        log.error("not reloaded, the old ones serve on", extra={"reason": str(error)})  # noqa: TRY400
     else:
-        log.info("models reloaded", extra={"models": catalogue.versions()})
+        log.info("reloaded", extra={"models": catalogue.versions(), "keys": len(keyring.keys)})

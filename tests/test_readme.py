@@ -75,7 +75,7 @@ def test_the_table_of_settings_is_complete_and_true() -> None:
 
 
 def default_of(value: object) -> str:
-    return "unset" if value == () else f"`{value}`"
+    return "unset" if value in ((), None) else f"`{value}`"
 
 
 def test_every_make_verb_exists() -> None:

@@ -52,33 +52,63 @@ def made(identity: str) -> tuple[str, str]:
     return key, f"{identity} {_digest(key).hex()}"
 
 
-def load(plain: Sequence[str], file: Path | None) -> tuple[Key, ...]:
-    """Return the keys of the environment and of a file.
+class Keyring:
+    """The keys that let in: of a setting and of a file together."""
 
-    Args:
-        plain: keys themselves, or entries as a file has them.
-        file: an id and a digest on each line; empty lines and those that begin with # are skipped.
+    def __init__(self, plain: Sequence[str], file: Path | None) -> None:
+        """Read them.
 
-    Raises:
-        BadKeys: an entry is wrong, or the file has none, which would let nobody in.
-        OSError: the file can't be read.
-    """
+        Args:
+            plain: keys themselves, or entries as a file has them.
+            file: an id and a digest on each line; what follows a # is skipped.
+
+        Raises:
+            BadKeys: an entry is wrong, or the file has none, which would let nobody in.
+            OSError: the file can't be read.
+        """
+        self._plain = plain
+        self._file = file
+        self.keys = _read(plain, file)
+
+    def reload(self) -> None:
+        """Read them again.
+
+        Raises:
+            BadKeys, OSError: as at first; the old ones are kept.
+        """
+        self.keys = _read(self._plain, self._file)
+
+    def find(self, shown: str) -> Key | None:
+        """Compare with every key, in the same time whichever it is, or none."""
+        digest = _digest(shown)
+        found = None
+        for key in self.keys:
+            if hmac.compare_digest(digest, key.digest):
+                found = key
+        return found
+
+
+def _read(plain: Sequence[str], file: Path | None) -> tuple[Key, ...]:
     found = [_entry(text) or _plain(text) for text in plain]
     if file is not None:
-        lines = file.read_text().splitlines()
-        found += [_listed(line, number) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
+        try:
+            lines = file.read_text().splitlines()
+        except UnicodeDecodeError:
+            msg = "it is no text"
+            raise BadKeys(msg) from None
+        entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
+        found += [_listed(entry, number) for number, entry in entries if entry]
         if not found:
             msg = "there is no key in it; `python -m app keys new ID` makes one"
             raise BadKeys(msg)
-    keys = {key.id: key for key in found}
-    if len(keys) < len(found):
+    if len({key.id for key in found}) < len(found):
         msg = "an id occurs twice"
         raise BadKeys(msg)
     return tuple(found)
 
 
-def _listed(line: str, number: int) -> Key:
-    key = _entry(line.split("#", maxsplit=1)[0].strip())
+def _listed(entry: str, number: int) -> Key:
+    key = _entry(entry)
     if key is None:
         msg = f"line {number} is no id and SHA-256; `python -m app keys new ID` makes one"
         raise BadKeys(msg)
@@ -99,9 +129,9 @@ def _plain(key: str) -> Key:
 class KeyGuard:
     """Let in who shows a key; health, and if wanted the documents, are for all."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[Key], *, public_docs: bool) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool) -> None:
         self._app = app
-        self._keys = keys
+        self._keyring = keyring
         self._public = frozenset(PUBLIC + (DOCUMENTS if public_docs else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,22 +140,13 @@ class KeyGuard:
             await self._app(scope, receive, send)
             return
         shown = _shown(Headers(scope=scope))
-        key = self._found(shown) if shown else None
+        key = self._keyring.find(shown) if shown else None
         if key is None:
             refusal = problems.response(problems.Unauthorized(shown=bool(shown)))
             await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id
         await self._app(scope, receive, send)
-
-    def _found(self, shown: str) -> Key | None:
-        """Compare with every key, in the same time whichever it is, or none."""
-        digest = _digest(shown)
-        found = None
-        for key in self._keys:
-            if hmac.compare_digest(digest, key.digest):
-                found = key
-        return found
 
 
 def _shown(headers: Headers) -> str:

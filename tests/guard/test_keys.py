@@ -16,7 +16,7 @@ import pytest
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
-from tests.serving import process, serving
+from tests.serving import process, serving, until
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -168,7 +168,7 @@ def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text:
     file = tmp_path / "keys"
     file.write_text(text)
     with pytest.raises(keys.BadKeys, match=told) as caught:
-        keys.load((), file)
+        keys.Keyring((), file)
     assert KEY not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -185,3 +185,23 @@ def test_keys_that_cant_be_read_stop_the_start_with_one_line(
     assert status == 2
     (line,) = log.splitlines()
     assert line.startswith(f"digits can't start: DIGITS_API_KEYS_FILE={file}: ")
+
+
+def test_a_new_key_lets_in_after_sighup_and_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(LINE)
+    with process(api_keys_file=str(file)) as running:
+
+        def status(key: str) -> int:
+            return running.client.get("/models", headers={"X-API-Key": key}).status_code
+
+        file.write_text(OTHER_LINE)
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: status(OTHER) == 200)
+        assert status(KEY) == 401
+        file.write_text("nonsense")
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: status(OTHER) == 200)
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    assert "line 1 is no id and SHA-256" in log

@@ -26,9 +26,10 @@ class Clock:
 def test_a_full_bucket_gives_all_at_once_and_then_one_by_one() -> None:
     clock = Clock()
     buckets = Buckets(3, clock=clock)
-    assert [buckets.take("a") for _ in range(4)] == [(2, 0.0), (1, 0.0), (0, 0.0), (0, pytest.approx(20))]
+    assert [buckets.take("a") for _ in range(3)] == [(2, 0.0), (1, 0.0), (0, 0.0)]
+    assert buckets.take("a")[1] == pytest.approx(20)
     clock.now += 19.9
-    assert buckets.take("a") == (0, pytest.approx(0.1))
+    assert buckets.take("a")[1] == pytest.approx(0.1)
     clock.now += 0.1
     assert buckets.take("a") == (0, 0.0)
     clock.now += 2 * WINDOW

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.api import number
-from app.digits import images
+from app.digits import images, numbers
 from app.digits.images import Picture, Upload
 from app.settings import Settings
 from tests.conftest import GOLDEN
@@ -50,7 +49,7 @@ def free(client: httpx.Client) -> bool:
 
 def test_what_has_timed_out_ends_before_its_next_stage(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     segmented: list[object] = []
-    monkeypatch.setattr(number.numbers, "segment", segmented.append)
+    monkeypatch.setattr(numbers, "segment", segmented.append)
     with serving(Settings(max_in_flight=1, max_batch=1, request_timeout=0.1)) as client:
         assert client.post("/predict/number", content=LARGE, headers=JPEG).status_code == 504
         assert client.post("/predict", content=TINY, headers=JPEG).json()["code"] == "overloaded"
