@@ -35,7 +35,21 @@ def main() -> None:
 
 def cases() -> Iterator[Case]:
     """Yield name, bytes, status and code of every file."""
-    for make in (_no_pictures, _truncated, _corrupt, _absurd_sizes, _blank, _odd_but_good):
+    for make in (
+        _no_pictures,
+        _truncated,
+        _cut,
+        _corrupt,
+        _flipped,
+        _absurd_sizes,
+        _no_sides,
+        _blank,
+        _odd_but_good,
+        _depths,
+        _polyglots,
+        _metadata,
+        _animated,
+    ):
         yield from make()
 
 
@@ -164,6 +178,157 @@ def _odd_but_good() -> Iterator[Case]:
     )
 
 
+def _cut() -> Iterator[Case]:
+    """Break files off where their parts meet; a decoder that guesses the rest is still given a chance."""
+    png, jpeg, gif = encode(_nine(), "PNG"), encode(_nine(), "JPEG"), encode(_nine(), "GIF")
+    webp, bmp = encode(_nine().convert("RGB"), "WEBP", lossless=True), encode(_nine(), "BMP")
+    data = png.index(b"IDAT")
+    scan = jpeg.index(b"\xff\xda")
+    ends = {
+        "png": (1, 7, 8, 12, 16, 20, 29, data - 4, data, data + 4, data + 20),
+        "jpg": (
+            1,
+            3,
+            4,
+            11,
+            20,
+            jpeg.index(b"\xff\xdb") + 3,
+            jpeg.index(b"\xff\xc0") + 6,
+            scan,
+            scan + 3,
+            scan + 12,
+        ),
+        "gif": (4, 6, 9, 13, 20, gif.rindex(b",") + 4, gif.rindex(b",") + 12),
+        "webp": (4, 8, 11, 12, 16, 20, 25, len(webp) - 9),
+        "bmp": (1, 6, 13, 18, 26, 40, 53, 60),
+    }
+    files = {"png": png, "jpg": jpeg, "gif": gif, "webp": webp, "bmp": bmp}
+    for kind, cuts in ends.items():
+        for cut in cuts:
+            yield f"cut-at-{cut}.{kind}", files[kind][:cut], 422, "unreadable_image"
+    yield "cut-ending.png", png[:-12], 200, None
+    yield "cut-ending.gif", gif[:-1], 200, None
+
+
+def _flipped() -> Iterator[Case]:
+    """Flip single bits of headers."""
+    flips = {
+        "png": (
+            encode(_nine(), "PNG"),
+            {"width": 19, "depth": 24, "colour": 25, "method": 26, "checksum": 30},
+        ),
+        "bmp": (encode(_nine(), "BMP"), {"planes": 28, "compression": 30}),
+    }
+    for kind, (data, places) in flips.items():
+        for part, place in places.items():
+            flipped = bytearray(data)
+            flipped[place] ^= 0x40
+            yield f"flipped-{part}.{kind}", bytes(flipped), 422, "unreadable_image"
+    jpeg = bytearray(encode(_nine(), "JPEG"))
+    jpeg[jpeg.index(b"\xff\xc0") + 4] = 12  # bits a sample
+    yield "twelve-bits.jpg", bytes(jpeg), 422, "unreadable_image"
+
+
+def _no_sides() -> Iterator[Case]:
+    for width, height in ((0, 9), (9, 0), (0, 0)):
+        name = f"{width}x{height}"
+        yield f"{name}.png", _png(width, height, zlib.compress(b"")), 422, "unreadable_image"
+        yield f"{name}.bmp", _bmp(width, height), 422, "unreadable_image"
+        yield f"{name}.jpg", _jpeg_of_size(width, height), 422, "unreadable_image"
+        screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0)
+        yield (
+            f"{name}.gif",
+            screen + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x00;",
+            422,
+            "unreadable_image",
+        )
+    for side in (65_535, 30_000):
+        yield f"1x{side}.png", _png(1, side, zlib.compress(bytes(2 * side))), 422, "image_too_small"
+        yield f"3x{side}.bmp", _bmp(3, side), 422, "image_too_small"
+    yield "negative-width.bmp", _bmp(-40, 40), 422, "image_too_large"
+    yield "bomb.webp", _lossless_webp_of_size(16_384, 16_384), 422, "image_too_large"
+
+
+def _depths() -> Iterator[Case]:
+    """Every mode and depth that the formats know."""
+    nine = _nine()
+    colour = nine.convert("RGB")
+    grey16 = Image.fromarray(np.asarray(nine).astype(np.uint16) * 257)
+    pictures: dict[str, tuple[Image.Image, str, dict[str, object]]] = {
+        "one-bit.png": (nine.convert("1"), "PNG", {}),
+        "two-bits.png": (nine.convert("P", palette=Image.Palette.ADAPTIVE, colors=4), "PNG", {"bits": 2}),
+        "four-bits.png": (nine.convert("P", palette=Image.Palette.ADAPTIVE, colors=16), "PNG", {"bits": 4}),
+        "palette.png": (colour.convert("P"), "PNG", {}),
+        "grey-alpha.png": (nine.convert("LA"), "PNG", {}),
+        "colour-alpha.png": (nine.convert("RGBA"), "PNG", {}),
+        "sixteen-bits.png": (grey16, "PNG", {}),
+        "one-bit.bmp": (nine.convert("1"), "BMP", {}),
+        "palette.bmp": (colour.convert("P"), "BMP", {}),
+        "alpha.bmp": (nine.convert("RGBA"), "BMP", {}),
+        "progressive.jpg": (colour, "JPEG", {"progressive": True}),
+        "four-inks.jpg": (colour.convert("CMYK"), "JPEG", {}),
+        "worst-quality.jpg": (colour, "JPEG", {"quality": 1}),
+        "whole-chroma.jpg": (colour, "JPEG", {"subsampling": 0}),
+        "interlaced.gif": (nine, "GIF", {"interlace": 1}),
+        "one-bit.gif": (nine.convert("1"), "GIF", {}),
+        "alpha.webp": (nine.convert("RGBA"), "WEBP", {"lossless": True}),
+        "lossy.webp": (colour, "WEBP", {"quality": 5}),
+    }
+    for name, (picture, form, options) in pictures.items():
+        yield name, encode(picture, form, **options), 200, None
+
+
+def _polyglots() -> Iterator[Case]:
+    """Files that are two things at once: what they begin as counts, and the rest never runs."""
+    script = b"<script>alert(document.domain)</script>"
+    for form, ending in (("PNG", "png"), ("JPEG", "jpg"), ("GIF", "gif"), ("BMP", "bmp")):
+        data = encode(_nine(), form)
+        yield f"and-a-page.{ending}", data + script, 200, None
+        yield f"and-an-archive.{ending}", data + b"PK\x05\x06" + bytes(18), 200, None
+        yield f"behind-a-page.{ending}", script + data, 415, "unsupported_media_type"
+    yield "and-a-document.jpg", b"%PDF-1.7\n" + encode(_nine(), "JPEG"), 415, "unsupported_media_type"
+    yield "comment-is-a-script.gif", b"GIF89a/*" + encode(_nine(), "GIF")[8:] + b"*/=1;alert(1)", 200, None
+    yield "shell.png", b"#!/bin/sh\nreboot\n" + encode(_nine(), "PNG"), 415, "unsupported_media_type"
+
+
+def _metadata() -> Iterator[Case]:
+    """Metadata that is huge, compressed beyond reason, corrupt, or wants to be fetched."""
+    png = encode(_nine(), "PNG")
+    entity = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>'
+    yield "xml-entity.png", _with_chunk(png, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + entity), 200, None
+    yield "comments.jpg", encode(_nine(), "JPEG", comment=b"x" * 65_000), 200, None
+    yield "unknown-chunk.png", _with_chunk(png, b"eViL", bytes(100_000)), 200, None
+    yield "critical-chunk.png", _with_chunk(png, b"EVIL", bytes(100)), 200, None
+    yield (
+        "profile-bomb.png",
+        _with_chunk(png, b"iCCP", b"p\0\0" + zlib.compress(bytes(70_000_000), 9)),
+        422,
+        "unreadable_image",
+    )
+    yield "no-profile.png", _with_chunk(png, b"iCCP", b"p\0\0not compressed"), 200, None
+    yield "gamma-of-zero.png", _with_chunk(png, b"gAMA", bytes(4)), 200, None
+    yield "size-of-zero.png", _with_chunk(png, b"pHYs", bytes(9)), 200, None
+    yield (
+        "long-chunk.png",
+        png[:33] + struct.pack(">I", 2**31 - 1) + b"tEXt" + bytes(50),
+        422,
+        "unreadable_image",
+    )
+    yield "two-headers.png", _with_chunk(png, b"IHDR", png[16:29]), 200, None
+    yield "exif-loop.jpg", encode(_nine(), "JPEG", exif=_looping_exif()), 200, None
+    yield "exif-loop.webp", encode(_nine().convert("RGB"), "WEBP", exif=_looping_exif()), 200, None
+
+
+def _animated() -> Iterator[Case]:
+    """The first frame counts, and the others are never decoded."""
+    nine, blank = _nine().convert("RGB"), Image.new("RGB", _nine().size, "white")
+    for form, ending in (("GIF", "gif"), ("WEBP", "webp"), ("PNG", "png")):
+        for name, frames in (("many-frames", [nine, *[blank] * 60]), ("blank-first", [blank, nine])):
+            data = encode(frames[0], form, save_all=True, append_images=frames[1:], duration=1)
+            good = name == "many-frames"
+            yield f"{name}.{ending}", data, 200 if good else 422, None if good else "no_ink"
+
+
 def _nine() -> Image.Image:
     return _image(255 - ink(9, (60, 80), box=(17, 12, 26, 54), pen=6).astype(float))
 
@@ -200,6 +365,18 @@ def _jpeg_of_size(width: int, height: int) -> bytes:
     frame = jpeg.index(b"\xff\xc0") + 5
     jpeg[frame : frame + 4] = struct.pack(">HH", height, width)
     return bytes(jpeg)
+
+
+def _lossless_webp_of_size(width: int, height: int) -> bytes:
+    size = struct.pack("<I", width - 1 | height - 1 << 14)
+    data = b"VP8L" + struct.pack("<I", 20) + b"\x2f" + size + bytes(15)
+    return b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data
+
+
+def _looping_exif() -> bytes:
+    """Return EXIF whose directory names itself as the next one, and as its own part."""
+    entry = struct.pack(">HHII", 0x8769, 4, 1, 8)
+    return b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 8)
 
 
 def _orientation(number: int) -> bytes:
