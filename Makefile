@@ -8,13 +8,16 @@ IMAGE ?= digits
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test check format train evaluate bench lock image clean help
+.PHONY: serve test resilience check format train evaluate bench lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
 
 test: $(DEV)/ready  ## run all tests, with coverage
 	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
+
+resilience: $(DEV)/ready  ## load, faults and chance in full: an hour; prints the table of docs/reliability.md
+	DIGITS_RESILIENCE=full $(DEV)/bin/python -m pytest tests/resilience $(ARGS)
 
 check: $(DEV)/ready  ## ruff, mypy --strict, import contracts
 	$(DEV)/bin/ruff check .

@@ -1,0 +1,86 @@
+"""SIGTERM, and a worker's sudden death, under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import GOLDEN
+from tests.resilience.clients import JPEG, PNG, Connection, Tally, lasting, load, posting
+from tests.serving import Process, process, until
+
+Measured = Callable[[str, str], None]
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
+
+
+def test_sigterm_loses_no_request(measured: Measured, *, full: bool) -> None:
+    answered = 0
+    for _ in range(20 if full else 2):
+        with process(log_level="error", drain_delay="0.2") as running:
+            ended = False
+
+            async def ask(connection: Connection) -> object:
+                # a connection for each request: one that is kept may be closed just as it is used again
+                return await connection.ask("POST", "/predict", PHOTO, JPEG | {"Connection": "close"})
+
+            async def scenario() -> Tally:
+                nonlocal ended
+
+                async def end() -> None:
+                    nonlocal ended
+                    await asyncio.sleep(0.5)
+                    running.popen.send_signal(signal.SIGTERM)
+                    await asyncio.to_thread(running.popen.wait)
+                    ended = True
+
+                tally, _ = await asyncio.gather(
+                    load(running.port, ask, clients=6, until=lambda: ended),  # type: ignore[arg-type]
+                    end(),
+                )
+                return tally
+
+            tally = asyncio.run(scenario())
+            assert tally.lost == 0
+            assert tally.count(200) == len(tally.answers) > 0
+            assert running.popen.returncode == 0
+            answered += len(tally.answers)
+    measured(f"SIGTERM under load, {20 if full else 2} times: answered, lost", f"{answered:,}, 0")
+
+
+def workers_of(running: Process) -> set[int]:
+    """Return the ids of the worker processes that serve."""
+    children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
+    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Measured, *, full: bool) -> None:
+    clients = 6
+    with process(log_level="error", workers="2") as running:
+        until(lambda: len(workers_of(running)) == 2)
+        before = workers_of(running)
+        killed = min(before)
+
+        async def scenario() -> Tally:
+            over = lasting(20 if full else 6)
+
+            async def kill() -> None:
+                await asyncio.sleep(1)
+                os.kill(killed, signal.SIGKILL)
+
+            tally, _ = await asyncio.gather(
+                load(running.port, posting("/predict", [THREE], PNG), clients=clients, until=over), kill()
+            )
+            return tally
+
+        tally = asyncio.run(scenario())
+        until(lambda: len(workers_of(running) - before) == 1)
+        assert killed not in workers_of(running)
+    assert tally.lost <= clients  # what the killed one had taken on
+    assert tally.count(200) == len(tally.answers)
+    measured(
+        "kill -9 of one of two workers under load: answered, lost", f"{len(tally.answers):,}, {tally.lost}"
+    )

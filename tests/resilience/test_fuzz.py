@@ -1,0 +1,161 @@
+"""Pictures, files and bodies by chance: no crash, no hang, no error that is not ours."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from app.api import multipart
+from app.api.problems import MalformedRequest
+from app.digits import images, numbers
+from app.digits.contract import CLASSES, GreyPicture
+from app.digits.errors import DigitsError
+from app.digits.preprocessing import canonical
+from tests.conftest import HOSTILE, golden_uploads, hostile_files
+
+Measured = Callable[[str, str], None]
+Rng = np.random.Generator
+LONGEST: float = 1.0  # seconds of a processor's time for one case
+
+_FILES = [file.read_bytes() for file in golden_uploads()]
+_FILES += [data for name in hostile_files() if len(data := (HOSTILE / name).read_bytes()) < 20_000]
+
+
+def damaged_file(rng: Rng) -> bytes:
+    """Take a file and overwrite, cut, repeat or splice it."""
+    data = bytearray(_FILES[rng.integers(len(_FILES))])
+    for _ in range(rng.integers(1, 5)):
+        if len(data) < 4:
+            break
+        at = int(rng.integers(len(data)))
+        kind = rng.integers(5)
+        if kind == 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data[at : at + 4] = rng.bytes(4)
+        elif kind == 2:
+            del data[at:]
+        elif kind == 3:
+            data[at:at] = data[max(0, at - 100) : at]
+        else:
+            other = _FILES[rng.integers(len(_FILES))]
+            data[at:] = other[min(at, len(other)) :]
+    return bytes(data)
+
+
+def drawn_picture(rng: Rng) -> GreyPicture:
+    """Draw stripes, hairs, boxes, scribble, digits and noise over each other, at any size."""
+    height, width = (int(np.exp(rng.uniform(np.log(4), np.log(1024)))) for _ in range(2))
+    picture = np.full((height, width), rng.integers(256), np.uint8)
+    if rng.random() < 0.3:
+        slope = np.linspace(0, rng.uniform(-200, 200), width)
+        picture = np.clip(picture + slope, 0, 255).astype(np.uint8)
+    for _ in range(rng.integers(7)):
+        picture = np.ascontiguousarray(_LAYERS[rng.integers(len(_LAYERS))](picture, rng))
+    return picture
+
+
+def _stripes(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    along = picture if rng.random() < 0.5 else picture.T
+    along[:, :: int(rng.integers(2, 13))] = rng.integers(256)
+    return picture
+
+
+def _specks(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    struck = rng.random(picture.shape) < np.exp(rng.uniform(-8, 0))
+    return np.where(struck, rng.integers(256), picture).astype(np.uint8)
+
+
+def _scribble(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    points = rng.uniform(-0.2, 1.2, (int(rng.integers(2, 40)), 2)) * picture.shape[::-1]
+    pen = int(np.exp(rng.uniform(0, 4)))
+    cv2.polylines(picture, [points.astype(np.int32)], isClosed=False, color=_tone(rng), thickness=pen)
+    return picture
+
+
+def _box(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    corners = (rng.uniform(0, 1, (2, 2)) * picture.shape[::-1]).astype(int).tolist()
+    cv2.rectangle(picture, corners[0], corners[1], _tone(rng), int(rng.choice([-1, 1, 2, 5])))
+    return picture
+
+
+def _text(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    text = "".join(map(str, rng.integers(0, 10, int(rng.integers(1, 12)))))
+    place = (rng.uniform(0, 1, 2) * picture.shape[::-1]).astype(int).tolist()
+    size, pen = float(np.exp(rng.uniform(-1, 2.5))), int(rng.integers(1, 9))
+    cv2.putText(picture, text, place, int(rng.integers(4)), size, _tone(rng), pen)
+    return picture
+
+
+def _noise(picture: GreyPicture, rng: Rng) -> GreyPicture:
+    return np.clip(picture + rng.normal(0, rng.uniform(0, 60), picture.shape), 0, 255).astype(np.uint8)
+
+
+def _tone(rng: Rng) -> int:
+    return int(rng.integers(256))
+
+
+_LAYERS = (_stripes, _specks, _scribble, _box, _text, _noise)
+
+
+def decode(rng: Rng) -> None:
+    """Decode a damaged file."""
+    picture = images.decode(images.identify(damaged_file(rng), max_pixels=1_000_000))
+    assert picture.grey.ndim == 2
+
+
+def preprocess(rng: Rng) -> None:
+    """Bring a drawn picture into canonical form."""
+    found = canonical(drawn_picture(rng)).picture
+    assert found.shape == (28, 28)
+    assert found.any()
+
+
+def read_number(rng: Rng) -> None:
+    """Read a drawn picture as a number, with a network that says what it likes."""
+    page = numbers.segment(drawn_picture(rng))
+    probabilities = rng.dirichlet(np.full(CLASSES, 0.2), len(page.pictures)).astype(np.float32)
+    found = numbers.assemble(page, probabilities, rng.random(len(page.pictures)).astype(np.float32))
+    assert "".join(found.lines) == "".join(str(digit.digit) for digit in found.digits)
+    assert 0 <= found.confidence <= 1
+
+
+def parse(rng: Rng) -> None:
+    """Take a form apart that has been damaged."""
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../x"\r\n\r\n'
+    body += base64.b64encode(rng.bytes(int(rng.integers(100)))) + b"\r\n--b--\r\n"
+    damaged = bytearray(body)
+    for _ in range(rng.integers(4)):
+        at = int(rng.integers(len(damaged)))
+        damaged[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(4)))
+    with contextlib.suppress(MalformedRequest, multipart.TooManyParts):
+        multipart.parts(bytes(damaged), "multipart/form-data; boundary=b", field="file", most=1)
+
+
+@pytest.mark.parametrize(
+    ("target", "cases"),
+    [(decode, 50_000), (preprocess, 30_000), (read_number, 10_000), (parse, 50_000)],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_chance_finds_no_crash(
+    target: Callable[[Rng], None], cases: int, measured: Measured, *, full: bool
+) -> None:
+    amount = cases if full else cases // 500
+    longest = 0.0
+    for case in range(amount):
+        started = time.process_time()
+        try:
+            with contextlib.suppress(DigitsError):
+                target(np.random.default_rng((4, case)))
+        except Exception as error:  # noqa: BLE001  # any other is a defect
+            pytest.fail(f"{target.__name__}, case {case}: {error!r}")
+        longest = max(longest, time.process_time() - started)
+    measured(f"{target.__name__}: cases by chance, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
+    if full:
+        assert longest < LONGEST

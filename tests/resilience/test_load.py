@@ -1,0 +1,224 @@
+"""More than the service can do, slowly, all at once, for long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+from collections.abc import Callable, Iterator
+
+import pytest
+from PIL import Image
+
+from app.digits.classifier import Classifier
+from tests.conftest import GOLDEN, HOSTILE, hostile_files
+from tests.data.golden import encode
+from tests.data.strokes import ink
+from tests.resilience.clients import (
+    JPEG,
+    PNG,
+    Answer,
+    Connection,
+    Tally,
+    lasting,
+    load,
+    posting,
+    times,
+    usage,
+)
+from tests.serving import Process, process
+from training.answers import classify, read
+
+Measured = Callable[[str, str], None]
+TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
+PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
+
+
+@pytest.fixture
+def quiet() -> Iterator[Process]:
+    """A service with few places, whose log holds nothing up."""
+    with process(log_level="error", max_in_flight="8", max_batch="8") as running:
+        yield running
+
+
+def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
+    seconds = 60.0 if full else 2.0
+    photos = posting("/predict", [PHOTO], JPEG)
+
+    async def scenario() -> tuple[Tally, Tally, Tally]:
+        peak = await load(quiet.port, photos, clients=4, until=lasting(seconds / 4))
+        over = lasting(seconds)
+        crowd, health = await asyncio.gather(
+            load(quiet.port, photos, clients=64, until=over),
+            load(quiet.port, lambda one: one.ask("GET", "/health/ready"), clients=1, until=over),
+        )
+        return peak, crowd, health
+
+    peak, crowd, health = asyncio.run(scenario())
+    assert crowd.lost == crowd.refused == health.lost == 0
+    assert crowd.count(200) + crowd.count(503) == len(crowd.answers)
+    assert crowd.count(503)
+    for answer in crowd.answers:
+        if answer.status == 503:
+            assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
+    assert health.count(200) == len(health.answers)
+    goodput = crowd.count(200) / seconds / (peak.count(200) / (seconds / 4))
+    measured(
+        "64 clients on 8 places: goodput of the peak's, refusals, health's 99th percentile",
+        f"{goodput:.0%}, {crowd.count(503):,}, {health.quantile(0.99) * 1e3:.0f} ms",
+    )
+    if full:
+        assert goodput >= 0.9
+
+
+def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full: bool) -> None:
+    count, seconds = (500, 8.0) if full else (60, 1.5)
+    ask = posting("/predict", [TINY], PNG)
+
+    async def trickle(stop: Callable[[], bool]) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", quiet.port)
+        writer.write(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+        while not stop():
+            writer.write(b"X-Slow: yes\r\n")
+            await asyncio.sleep(0.2)
+        writer.close()
+
+    async def scenario() -> tuple[Tally, Tally]:
+        alone = await load(quiet.port, ask, clients=2, until=lasting(seconds))
+        over = lasting(seconds)
+        slow = [asyncio.create_task(trickle(over)) for _ in range(count)]
+        beside = await load(quiet.port, ask, clients=2, until=over)
+        await asyncio.gather(*slow)
+        return alone, beside
+
+    alone, beside = asyncio.run(scenario())
+    assert beside.count(200) == len(beside.answers)
+    assert beside.lost == beside.refused == 0
+    measured(
+        f"median of ordinary clients alone, and beside {count} that trickle",
+        f"{alone.quantile(0.5) * 1e3:.1f} ms, {beside.quantile(0.5) * 1e3:.1f} ms",
+    )
+
+
+def test_large_photos_hold_small_requests_up_little(
+    quiet: Process, measured: Measured, *, full: bool
+) -> None:
+    rng_photo = Image.effect_noise((4000, 3000), 20).convert("RGB")
+    large = encode(rng_photo, "JPEG", quality=80)
+    seconds = 15.0 if full else 1.5
+
+    async def scenario() -> tuple[Tally, Tally, Tally]:
+        over = lasting(seconds)
+        flood, small, health = await asyncio.gather(
+            load(quiet.port, posting("/predict", [large], JPEG), clients=6, until=over),
+            load(quiet.port, posting("/predict", [TINY], PNG), clients=1, until=over),
+            load(quiet.port, lambda one: one.ask("GET", "/health/live"), clients=1, until=over),
+        )
+        return flood, small, health
+
+    flood, small, health = asyncio.run(scenario())
+    assert {answer.status for answer in flood.answers} <= {200, 422, 503}
+    assert {answer.status for answer in small.answers} <= {200, 503}
+    assert health.count(200) == len(health.answers)
+    measured(
+        "beside a flood of 12-megapixel photos: small requests' median and 99th percentile, health's",
+        f"{small.quantile(0.5) * 1e3:.0f} and {small.quantile(0.99) * 1e3:.0f} ms, "
+        f"{health.quantile(0.5) * 1e3:.0f} and {health.quantile(0.99) * 1e3:.0f} ms",
+    )
+
+
+def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measured, *, full: bool) -> None:
+    chance = random.Random(4)
+    pictures = []
+    for _ in range(400 if full else 40):
+        width, height = chance.randint(20, 60), chance.randint(60, 110)
+        box = (chance.randint(5, 150 - width), chance.randint(5, 150 - height), width, height)
+        drawn = ink(chance.randrange(10), (160, 160), box=box, pen=chance.randint(3, 9))
+        pictures.append(encode(Image.fromarray(255 - drawn), "PNG"))
+    found = [read(picture) for picture in pictures]
+    scores = classify(classifier, [one.picture for one in found])  # type: ignore[arg-type]
+    wanted = [
+        (list(one.box), int(row.argmax())) for one, row in zip(found, scores.probabilities, strict=True)
+    ]
+
+    async def one(port: int, index: int) -> None:
+        connection = Connection(port)
+        for shift in range(25 if full else 5):
+            row = (index + shift * 7) % len(pictures)
+            answer = await connection.ask("POST", "/predict", pictures[row], PNG)
+            assert (answer.json()["image"]["box"], answer.json()["digit"]) == wanted[row]
+            pair = [row, (row + 1) % len(pictures)]
+            batch = await connection.ask("POST", "/predict/batch", *_form([pictures[item] for item in pair]))
+            assert [
+                (result["prediction"]["image"]["box"], result["prediction"]["digit"])
+                for result in batch.json()["results"]
+            ] == [wanted[item] for item in pair]
+            number = await connection.ask("POST", "/predict/number", pictures[row], PNG)
+            assert number.json()["image"]["width"] == 160
+        await connection.close()
+
+    async def all_at_once(port: int) -> None:
+        await asyncio.gather(*(one(port, index) for index in range(40 if full else 10)))
+
+    with process(log_level="error", max_in_flight="1000") as running:
+        asyncio.run(all_at_once(running.port))
+    measured(
+        "different pictures at once, each answered with its own", f"{3 * (1000 if full else 50):,} requests"
+    )
+
+
+def _form(pictures: list[bytes]) -> tuple[bytes, dict[str, str]]:
+    parts = [
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' + picture + b"\r\n"
+        for picture in pictures
+    ]
+    return b"".join(parts) + b"--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def test_soak(measured: Measured, *, full: bool) -> None:
+    """Good requests and bad ones, for long: memory, threads and descriptors stay."""
+    rounds, each = (26, 20_000) if full else (4, 400)
+    good = [TINY, (GOLDEN / "3-canvas-black-on-white.png").read_bytes()]
+    bad = [
+        (HOSTILE / name).read_bytes() for name in hostile_files() if (HOSTILE / name).stat().st_size < 4_000
+    ]
+    chance = random.Random(1)
+    kinds = ("good", "good", "good", "bad", "number", "batch", "nowhere", "json")
+
+    async def ask(connection: Connection) -> Answer:
+        kind = chance.choice(kinds)
+        if kind == "number":
+            return await connection.ask("POST", "/predict/number", chance.choice(good), PNG)
+        if kind == "batch":
+            return await connection.ask(
+                "POST", "/predict/batch", *_form([chance.choice(good), chance.choice(bad)])
+            )
+        if kind == "nowhere":
+            return await connection.ask("GET", f"/{chance.random()}")
+        if kind == "json":
+            body = json.dumps({"image": "A" * chance.randrange(200)}).encode()
+            return await connection.ask("POST", "/predict", body, {"Content-Type": "application/json"})
+        return await connection.ask("POST", "/predict", chance.choice(good if kind == "good" else bad), PNG)
+
+    with process(log_level="error") as running:
+        held = []
+        total = 0
+        for _ in range(rounds):
+            tally = asyncio.run(load(running.port, ask, clients=8, until=times(each)))
+            assert tally.lost == tally.refused == 0
+            assert {answer.status for answer in tally.answers} <= {200, 400, 404, 413, 415, 422}
+            total += len(tally.answers)
+            held.append(usage(running.popen.pid))
+    warm = held[len(held) // 4 :]
+    slope = statistics.linear_regression(range(len(warm)), [one.megabytes for one in warm]).slope
+    growth = slope / each * 100_000
+    assert warm[-1].threads <= warm[0].threads + 1
+    assert warm[-1].descriptors <= warm[0].descriptors + 8
+    measured(
+        f"{total:,} mixed requests: memory's growth in 100,000, threads, descriptors",
+        f"{growth:.2f} MB, {warm[0].threads} → {warm[-1].threads}, "
+        f"{warm[0].descriptors} → {warm[-1].descriptors}",
+    )
+    if full:
+        assert growth < 1
