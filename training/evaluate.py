@@ -32,7 +32,7 @@ from training.data import Labelled
 from training.errors import WorkshopError
 from training.files import put
 from training.recipe import Recipe
-from training.robustness import robustness
+from training.robustness import ENOUGH, Amounts, robustness
 from training.uploads import RealSets
 
 SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
@@ -84,13 +84,16 @@ def load(folder: Path) -> Classifier:
         raise WorkshopError(msg) from error
 
 
-def evaluate(folder: Path, test: Labelled, *, real: RealSets | None = None) -> dict[str, Any]:
+def evaluate(
+    folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = ENOUGH
+) -> dict[str, Any]:
     """Score `folder`/model.onnx on `test`; return the metrics, which are kept in `folder`/metrics.json.
 
     Args:
         folder: of the model.
         test: MNIST's test pictures.
         real: sets of real uploads, perhaps none; given, pictures are damaged and non-digits shown as well.
+        amounts: how much of that is measured.
 
     Raises:
         WorkshopError: there is no model.
@@ -115,7 +118,9 @@ def evaluate(folder: Path, test: Labelled, *, real: RealSets | None = None) -> d
         },
     }
     if real is not None:
-        metrics |= robustness(classifier, test, likelihoods=scores.digit_likelihood, real=real)
+        metrics |= robustness(
+            classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
+        )
     put(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
 

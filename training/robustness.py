@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,18 +15,33 @@ from training import calibration
 from training.answers import Answers, answer, png
 from training.corruptions import CORRUPTIONS, Corruption
 from training.data import Labelled, stratified
-from training.number_scenes import read_number, score_numbers
+from training.number_scenes import SCENES, read_number, score_numbers
 from training.rejection import auroc, rejected
 from training.uploads import RealSet, RealSets
 
-DAMAGED: Final = 2_000  # test pictures for each corruption, each digit by its share: sd 0.4 % at 97 %
 SEED: Final = 1  # of the damage
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """How much is measured."""
+
+    damaged: int = 2_000  # test pictures for each corruption, each digit by its share: sd 0.4 % at 97 %
+    numbers: int = SCENES
+
+
+ENOUGH: Final = Amounts()
 
 Answered = list[tuple[RealSet, Answers]]
 
 
 def robustness(
-    classifier: Classifier, test: Labelled, *, likelihoods: Likelihoods | None, real: RealSets
+    classifier: Classifier,
+    test: Labelled,
+    *,
+    likelihoods: Likelihoods | None,
+    real: RealSets,
+    amounts: Amounts = ENOUGH,
 ) -> dict[str, Any]:
     """Return the parts of `metrics.json` that go beyond MNIST.
 
@@ -34,17 +50,19 @@ def robustness(
         test: MNIST's test pictures; a fixed part of them is damaged.
         likelihoods: (n,) what the network says of `test`.
         real: the real sets that are at hand.
+        amounts: how much of it is measured.
     """
     digits, others = _answered(classifier, real.digits), _answered(classifier, real.others)
     return {
-        "corruptions": _damaged(classifier, test),
+        "corruptions": _damaged(classifier, test, count=amounts.damaged),
         "real": {
             "sets": {one.name: answers.report(one.digits, polarity=one.polarity) for one, answers in digits},
             "calibration": _calibration(digits),
             "skipped": dict(real.skipped),
         },
         "rejection": None if likelihoods is None else _rejection(likelihoods, digits, others),
-        "numbers": score_numbers(classifier, test) | {"real": _real_numbers(classifier, real)},
+        "numbers": score_numbers(classifier, test, count=amounts.numbers)
+        | {"real": _real_numbers(classifier, real)},
     }
 
 
@@ -57,8 +75,8 @@ def _real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
     }
 
 
-def _damaged(classifier: Classifier, test: Labelled) -> dict[str, Any]:
-    _, rows = stratified(test.digits, held_out=min(DAMAGED, len(test)))
+def _damaged(classifier: Classifier, test: Labelled, *, count: int) -> dict[str, Any]:
+    _, rows = stratified(test.digits, held_out=min(count, len(test)))
     chosen = test[rows]
     each = {
         name: _under(corrupt, classifier, chosen)

@@ -15,6 +15,7 @@ from training import answers, compare, evaluate, tables
 from training.data import Labelled
 from training.errors import WorkshopError
 from training.recipe import recipe_named
+from training.robustness import Amounts
 from training.uploads import RealSet, RealSets
 
 TEST = Labelled(
@@ -66,7 +67,7 @@ def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path)
     folder = model_folder(tmp_path)
     usual = evaluate.evaluate(folder, SMALL)
     assert not {"corruptions", "real", "rejection", "numbers"} & usual.keys()
-    full = evaluate.evaluate(folder, SMALL, real=RealSets())
+    full = evaluate.evaluate(folder, SMALL, real=RealSets(), amounts=Amounts(damaged=10, numbers=6))
     assert full.keys() - usual.keys() == {"corruptions", "real", "rejection", "numbers"}
     assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full

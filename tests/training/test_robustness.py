@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from training import robustness as module
 from training.answers import png
 from training.corruptions import CORRUPTIONS
 from training.data import Labelled
-from training.robustness import robustness
+from training.robustness import Amounts
 from training.uploads import RealSet, RealSets
 
 TEST = Labelled(
@@ -26,6 +27,7 @@ PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
 LETTERS = RealSet("not_digit_letters", (png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
 SILENT = Classifier.load(tiny_model())
 DOUBTFUL = Classifier.load(tiny_model(likelihood=0.25))
+robustness = partial(module.robustness, amounts=Amounts(damaged=10, numbers=6))
 SURE = np.full(len(TEST), 0.75, np.float32)
 
 
@@ -56,8 +58,7 @@ def test_without_other_things_there_is_no_area() -> None:
     assert robustness(DOUBTFUL, TEST, likelihoods=SURE, real=RealSets())["rejection"]["auroc"] is None
 
 
-def test_every_corruption_is_judged_on_the_same_part_of_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DAMAGED", 10)
+def test_every_corruption_is_judged_on_the_same_part_of_the_test_set() -> None:
     found = robustness(SILENT, TEST, likelihoods=None, real=RealSets())["corruptions"]
     assert found["each"].keys() == CORRUPTIONS.keys()
     assert {row["pictures"] for row in found["each"].values()} == {found["pictures"]} == {10}
