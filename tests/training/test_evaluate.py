@@ -23,6 +23,7 @@ TEST = Labelled(
     np.arange(20, dtype=np.uint8) % 10,
 )
 
+FEW = Amounts(damaged=10, numbers=6)
 SMALL = Labelled(TEST.pictures[:, ::2, ::2][:, 1:29, 1:29], TEST.digits)
 
 
@@ -67,7 +68,7 @@ def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path)
     folder = model_folder(tmp_path)
     usual = evaluate.evaluate(folder, SMALL)
     assert not {"corruptions", "real", "rejection", "numbers"} & usual.keys()
-    full = evaluate.evaluate(folder, SMALL, real=RealSets(), amounts=Amounts(damaged=10, numbers=6))
+    full = evaluate.evaluate(folder, SMALL, real=RealSets(), amounts=FEW)
     assert full.keys() - usual.keys() == {"corruptions", "real", "rejection", "numbers"}
     assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full
@@ -80,7 +81,7 @@ def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likeli
     letters = RealSet("not_digit_letters", (answers.png(TEST.pictures[4]),), ("delta",))
     real = RealSets(digits=(photos,), others=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.report(evaluate.evaluate(folder, SMALL, real=real)))
+    console.print(*tables.report(evaluate.evaluate(folder, SMALL, real=real, amounts=FEW)))
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
