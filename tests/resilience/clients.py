@@ -117,6 +117,34 @@ async def load(port: int, ask: Ask, *, clients: int, until: Callable[[], bool]) 
     return tally
 
 
+async def offer(port: int, ask: Ask, *, each_second: float, until: Callable[[], bool]) -> Tally:
+    """Ask so often, however long the answers take: the load that many who know nothing of each other make."""
+    tally = Tally()
+    idle: list[Connection] = []
+    asked: set[asyncio.Task[None]] = set()
+
+    async def one(connection: Connection) -> None:
+        try:
+            tally.answers.append(await ask(connection))
+        except Lost:
+            tally.lost += 1
+        except ConnectionError:
+            tally.refused += 1
+        idle.append(connection)
+
+    started, count = time.perf_counter(), 0
+    while not until():
+        while count < (time.perf_counter() - started) * each_second:
+            asked.add(asyncio.create_task(one(idle.pop() if idle else Connection(port))))
+            count += 1
+        await asyncio.sleep(0.002)
+        asked = {task for task in asked if not task.done()}
+    await asyncio.gather(*asked)
+    for connection in idle:
+        await connection.close()
+    return tally
+
+
 def posting(path: str, bodies: Sequence[bytes], headers: Mapping[str, str]) -> Ask:
     """Post one body after the other."""
     turn = iter(range(1 << 62))
