@@ -27,8 +27,18 @@ class Buckets:
     ITU-T I.371): each token taken puts the time off by the interval in which one flows in.
     """
 
-    def __init__(self, size: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, size: int, *, clients: int = MOST_CLIENTS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make them, for all clients yet to come.
+
+        Args:
+            size: of each, in tokens; as many flow in within a minute.
+            clients: how many are remembered; the longest unseen is forgotten first, and starts full again.
+            clock: seconds.
+        """
         self.size = size
+        self._clients = clients
         self._interval = WINDOW / size
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()  # by client, the longest unseen first
@@ -49,7 +59,7 @@ class Buckets:
             return 0, lacking
         self._full_at[client] = full_at
         self._full_at.move_to_end(client)
-        if len(self._full_at) > MOST_CLIENTS:
+        if len(self._full_at) > self._clients:
             self._full_at.popitem(last=False)
         return math.floor((WINDOW - (full_at - now)) / self._interval + 1e-6), 0.0
 

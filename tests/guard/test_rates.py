@@ -61,10 +61,8 @@ def test_no_minute_has_twice_the_rate_and_no_wait_is_in_vain(size: int, pauses: 
         assert sum(start <= at < start + WINDOW for at in given) <= 2 * size
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MOST_CLIENTS", 10)
-    clock = Clock()
-    buckets = Buckets(1, clock=clock)
+def test_memory_is_bounded() -> None:
+    buckets = Buckets(1, clients=10, clock=Clock())
     for number in range(1000):
         buckets.take(f"client {number}")
     assert buckets.take("client 999")[1] > 0

@@ -84,6 +84,17 @@ class Tally:
     lost: int = 0
     refused: int = 0  # connections that nobody took
 
+    async def note(self, asked: Awaitable[Answer]) -> bool:
+        """Note what becomes of a request; return whether anybody took it."""
+        try:
+            self.answers.append(await asked)
+        except Lost:
+            self.lost += 1
+        except ConnectionError:
+            self.refused += 1
+            return False
+        return True
+
     def count(self, status: int) -> int:
         """Return how many answers had this status."""
         return sum(answer.status == status for answer in self.answers)
@@ -104,12 +115,7 @@ async def load(port: int, ask: Ask, *, clients: int, until: Callable[[], bool]) 
     async def one() -> None:
         connection = Connection(port)
         while not until():
-            try:
-                tally.answers.append(await ask(connection))
-            except Lost:
-                tally.lost += 1
-            except ConnectionError:
-                tally.refused += 1
+            if not await tally.note(ask(connection)):
                 await asyncio.sleep(0.01)
         await connection.close()
 
@@ -124,12 +130,7 @@ async def offer(port: int, ask: Ask, *, each_second: float, until: Callable[[], 
     asked: set[asyncio.Task[None]] = set()
 
     async def one(connection: Connection) -> None:
-        try:
-            tally.answers.append(await ask(connection))
-        except Lost:
-            tally.lost += 1
-        except ConnectionError:
-            tally.refused += 1
+        await tally.note(ask(connection))
         idle.append(connection)
 
     started, count = time.perf_counter(), 0
