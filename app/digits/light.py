@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import PAGE, Mask, Sheet, border, intruders, is_even, ring, thumbnail
+from app.digits.sheet import PAGE, Mask, Sheet, border, intruders, is_even, thumbnail
 
 BAND: Final = 96  # grey levels between two grounds in one picture
 THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
@@ -32,7 +32,6 @@ _PEN: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than a
 STRUCK: Final = 64  # grey levels between a dead pixel and the median of its surroundings
 DOT: Final = 5  # pixels that hang together: more are a stroke
 STORM: Final = 0.02  # of all pixels: fewer are dust
-DESK: Final = 0.45  # of the paper's light; shadows keep more
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
 
@@ -136,12 +135,8 @@ def even_light(sheet: Sheet) -> Sheet:
         light = cv2.blur(light, (9, 9))  # there is no more of a shadow's edge than of the noise
     else:
         light = cv2.erode(light, np.ones((3, 3), np.uint8))  # a halo, but no rim
-    desk = _desk(light)
     light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    pixels = cv2.divide(sheet.pixels, light, scale=EVEN_PAPER)
-    if desk.any():
-        pixels[cv2.resize(desk, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0] = EVEN_PAPER
-    return dataclasses.replace(sheet, pixels=pixels, evened=True)
+    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
 
 
 def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
@@ -230,18 +225,6 @@ def _closed(small: GreyPicture) -> GreyPicture:
     wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
     return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
-
-
-def _desk(light: GreyPicture) -> Mask:
-    """Return 1 where something much darker than the paper, and than any shadow on it, lies along the border.
-
-    Its grain, divided by the little light there, would look like ink.
-    """
-    dark = (light < DESK * float(np.median(light))).astype(np.uint8)
-    _, labels = cv2.connectedComponents(dark, connectivity=4)
-    at_border = np.setdiff1d(ring(labels), 0)
-    desk = np.isin(labels, at_border).astype(np.uint8)
-    return np.asarray(cv2.dilate(desk, np.ones((7, 7), np.uint8)), np.uint8)
 
 
 def _is_flat(small: GreyPicture) -> bool:
