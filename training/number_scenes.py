@@ -38,9 +38,8 @@ CHEQUE_DIGIT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
 EDGE: Final = 0.1  # ink from which on there is some
 DARK: Final = 0.5  # ink from which on people see it
 INKED: Final = 0.3  # ink from which on it touches
-WRONG: Final = (
-    0.5  # overlap with every digit below which a candidate is none; of true ones it is 0.7 and more
-)
+NO_DIGIT: Final = 255  # the label of what is none
+WRONG, RIGHT = 0.5, 0.85  # overlap with a digit's box: a candidate with less is none, with more is that digit
 MARKED: Final = 0.3  # of the gaps have a mark, where there are marks
 GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
 OVERLAP: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
@@ -139,32 +138,36 @@ def read_number(upload: bytes, classifier: Classifier) -> str:
     return numbers.assemble(page, scores.probabilities, scores.digit_likelihood).text
 
 
-def no_digits(digits: Labelled, *, count: int, seed: int) -> DigitBatch:
-    """Return canonical pictures of what a number holds besides digits, for a network to learn to refuse.
+def pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
+    """Cut numbers as the service does, rightly and wrongly, for a network to learn to tell.
 
-    These are the candidates that `app.digits.numbers` finds and that are not one digit: parts of a
-    digit, two digits in one, a digit with its neighbour's stroke, marks and print.
+    These are the candidates that `app.digits.numbers` finds: digits with what it left of their
+    neighbours, and parts of a digit, two digits in one, marks and print.
 
     Args:
         digits: whose ink is used: training pictures to learn from.
-        count: how many pictures.
+        count: how many pieces.
         seed: of all that is drawn by chance.
 
     Returns:
-        uint8 (count, 28, 28), ink 255 on 0.
+        uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NO_DIGIT`.
     """
-    found: list[CanonicalPicture] = []
+    found: list[tuple[CanonicalPicture, int]] = []
     drawn = itertools.count()
     while len(found) < count:
         rng = np.random.default_rng((seed, next(drawn)))
         scene = draw(digits, _any_style(rng, touching=bool(rng.integers(4))), rng)
+        written = scene.text.replace("\n", "")
         page = numbers.segment(scene.picture)
-        found += [
-            picture
-            for picture, piece in zip(page.pictures, page.pieces, strict=True)
-            if max(overlap(piece.box, box) for box in scene.boxes) < WRONG
-        ]
-    return np.stack(found[:count])
+        for picture, piece in zip(page.pictures, page.pieces, strict=True):
+            overlaps = [overlap(piece.box, box) for box in scene.boxes]
+            best = int(np.argmax(overlaps))
+            if overlaps[best] < WRONG:
+                found.append((picture, NO_DIGIT))
+            elif overlaps[best] > RIGHT:
+                found.append((picture, int(written[best])))
+    pictures, labels = zip(*found[:count], strict=True)
+    return np.stack(pictures), np.array(labels, np.uint8)
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -19,23 +19,42 @@ from rich.progress import track
 
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
+from app.digits.preprocessing import canonical
 from training import fonts, glyphs, number_scenes, scenes
 from training.data import Labelled
 from training.glyphs import Glyph
+from training.number_scenes import NO_DIGIT
 from training.recipe import Recipe, Scenes
 
-HELD_OUT_SEED: Final = 1_000_000  # added to the run's own
+HELD_OUT_SEED: Final = 1_000_001
 CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
-PIECES: Final = "pieces"  # of numbers that were cut at the wrong place: no digits, though made of them
-NO_DIGIT: Final = 255  # the label of what is none
+PIECES: Final = "pieces"  # of numbers, cut rightly and wrongly: many to a picture, so no kind of scene
 FROM_MNIST: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
 DRAWN: Final = 0.35  # of these others
 GROUND_ALONE: Final = 0.08  # of what is no digit: no glyph at all
+LOST: Final = 0.7  # likeness to the digit as it was written, below which nobody could read it
+SHIFT: Final = 4  # pixels that a remnant moves the centre of mass
 
 Rng: TypeAlias = np.random.Generator
 Kind: TypeAlias = str
-Draw: TypeAlias = Callable[[Labelled, Rng], tuple[ColourPicture, int]]
+Draw: TypeAlias = Callable[[Labelled, Rng], "Example"]
 Shown: TypeAlias = tuple[ColourPicture, CanonicalPicture]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A scene, and what is written in it."""
+
+    scene: ColourPicture
+    label: int
+    glyph: Glyph | None = None  # none where it is no digit
+
+    def seen(self) -> CanonicalPicture | None:
+        """Return what the network would see, None where there is no ink or the digit is lost."""
+        picture = scenes.seen(self.scene)
+        if picture is None or self.glyph is None or likeness(picture, _canonical(self.glyph)) >= LOST:
+            return picture
+        return None
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,8 @@ class Pool:
 def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
     """Return the recipe's scenes, from `file` if they have been drawn before.
 
-    Every chunk has a seed of its own, so the same scenes come out whatever the number of cores.
+    Every chunk has a seed of its own, so the same scenes come out whatever the number of cores, and
+    whatever the seed of the network.
 
     Raises:
         DataError: the fonts can't be fetched.
@@ -70,11 +90,16 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK)
 def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     """Return scenes of digits that no training saw, as many of each kind; none without a digit."""
     few = Scenes(
-        photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, boxed=CHUNK, no_digits=0, pieces=0
+        photographs=CHUNK,
+        scans=CHUNK,
+        drawings=CHUNK,
+        worn=CHUNK,
+        boxed=CHUNK,
+        no_digits=0,
+        pieces=0,
+        seed=HELD_OUT_SEED,
     )
-    return drawn(
-        validation, dataclasses.replace(recipe, scenes=few, seed=recipe.seed + HELD_OUT_SEED), file=file
-    )
+    return drawn(validation, dataclasses.replace(recipe, scenes=few), file=file)
 
 
 def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
@@ -85,16 +110,16 @@ def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[
 
 def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
     while True:
-        scene, _ = draw(training, rng)
-        picture = scenes.seen(scene)
+        example = draw(training, rng)
+        picture = example.seen()
         if picture is not None:
-            yield scene, picture
+            yield example.scene, picture
 
 
 def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy: only such recipes are drawn
     tasks = list(_tasks(recipe.scenes, chunk))
-    work = partial(_chunk, training=training, seed=recipe.seed, size=chunk)
+    work = partial(_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, cv2.setNumThreads, (1,)) as workers:
@@ -114,17 +139,28 @@ def _chunk(
     kind, number = task
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
-        pieces = number_scenes.no_digits(training, count=size, seed=int(rng.integers(2**31)))
-        return pieces, np.full(size, NO_DIGIT, np.uint8)
+        return number_scenes.pieces(training, count=size, seed=int(rng.integers(2**31)))
     pictures, labels = np.empty((size, SIDE, SIDE), np.uint8), np.empty(size, np.uint8)
     done = 0
     while done < size:
-        scene, label = KINDS[kind](training, rng)
-        picture = scenes.seen(scene)
+        example = KINDS[kind](training, rng)
+        picture = example.seen()
         if picture is not None:
-            pictures[done], labels[done] = picture, label
+            pictures[done], labels[done] = picture, example.label
             done += 1
     return pictures, labels
+
+
+def likeness(one: CanonicalPicture, other: CanonicalPicture) -> float:
+    """Return how alike two canonical pictures are, from 0 to 1: the cosine at the shift that suits best."""
+    soft, other_soft = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (one, other))
+    roomy = cv2.copyMakeBorder(soft, *(SHIFT,) * 4, cv2.BORDER_CONSTANT)
+    best = cv2.matchTemplate(roomy, other_soft, cv2.TM_CCORR).max()
+    return float(best / max(float(np.linalg.norm(soft) * np.linalg.norm(other_soft)), 1.0))
+
+
+def _canonical(glyph: Glyph) -> CanonicalPicture:
+    return canonical(cv2.copyMakeBorder(255 - glyph, *(20,) * 4, cv2.BORDER_CONSTANT, value=255)).picture
 
 
 def digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
@@ -137,23 +173,24 @@ def digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
     return glyphs.bent(glyph, rng=rng), label
 
 
-def _in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> tuple[ColourPicture, int]:
+def _in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
     glyph, label = digit(training, rng)
-    return scene(glyph, rng=rng), label
+    return Example(scene(glyph, rng=rng), label, glyph)
 
 
-def _worn(training: Labelled, rng: Rng) -> tuple[ColourPicture, int]:
+def _worn(training: Labelled, rng: Rng) -> Example:
     row = rng.integers(len(training))
-    return scenes.worn(training.pictures[row], rng=rng), int(training.digits[row])
+    picture = training.pictures[row]
+    return Example(scenes.worn(picture, rng=rng), int(training.digits[row]), picture)
 
 
-def _no_digit(_: Labelled, rng: Rng) -> tuple[ColourPicture, int]:
+def _no_digit(_: Labelled, rng: Rng) -> Example:
     if rng.random() < GROUND_ALONE:
-        return scenes.ground_alone(rng), NO_DIGIT
+        return Example(scenes.ground_alone(rng), NO_DIGIT)
     glyph = glyphs.no_digit(rng)
     glyph = glyphs.bent(glyph, rng=rng)
     scene = (scenes.photograph, scenes.scan, scenes.drawing, scenes.drawing)[rng.integers(4)]
-    return scene(glyph, rng=rng), NO_DIGIT
+    return Example(scene(glyph, rng=rng), NO_DIGIT)
 
 
 KINDS: Final[dict[Kind, Draw]] = {

@@ -33,7 +33,12 @@ STRUCK: Final = 64  # grey levels between a dead pixel and the median of its sur
 DOT: Final = 5  # pixels that hang together: more are a stroke
 STORM: Final = 0.02  # of all pixels: fewer are dust
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
+TWO_TONES: Final = 0.8  # of the variance lies between dark and light (Otsu's measure); 1 is black on white
+STROKE_WIDTH: Final = 0.33  # of the longer side
+WIDER: Final = 1.5  # so many times than the strokes is the ground
+CLEARLY_EVEN: Final = 0.75  # of the border is of one tone: in a corner of it the light may be another
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
+DECIDED_THIN: Final = 0.15  # the same by two measures together
 
 
 def unspeckled(sheet: Sheet) -> Sheet:
@@ -116,8 +121,11 @@ def dark_on_light(sheet: Sheet) -> Sheet:
     """
     small = thumbnail(sheet.pixels)
     rim = border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
-    lean = _lightness(small, ground=float(np.median(rim))) if is_even(rim) else _local_lightness(small)
-    if lean <= 0:
+    if is_even(rim, share=CLEARLY_EVEN):
+        lean = _lightness(small, ground=float(np.median(rim)))
+    else:
+        lean = _stroked_lightness(small) or _local_lightness(small)
+    if (lean > 0) == sheet.turned:
         return sheet
     return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
 
@@ -206,14 +214,53 @@ def _lightness(small: GreyPicture, *, ground: NDArray[np.uint8] | float) -> floa
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
 
 
+def _stroked_lightness(small: GreyPicture) -> float:
+    """Return -1 where the darker of two clear tones lies in strokes, 1 where the lighter does, else 0.
+
+    However bold, strokes are narrower than their ground. A shadow, too, is another tone, but wide.
+    """
+    soft = cv2.blur(small, (3, 3))
+    _, light = cv2.threshold(soft, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    _, spread = cv2.meanStdDev(soft)
+    apart = cv2.mean(soft, light)[0] - cv2.mean(soft, 1 - light)[0]
+    share = float(light.mean())
+    if share * (1 - share) * apart**2 < TWO_TONES * spread.item() ** 2:
+        return 0.0
+    light_width, dark_width = (
+        2 * float(cv2.distanceTransform(tone, cv2.DIST_L2, 5).max()) for tone in (light, 1 - light)
+    )
+    narrow, wide = sorted((light_width, dark_width))
+    if narrow > STROKE_WIDTH * max(small.shape) or wide < WIDER * narrow:
+        return 0.0
+    return 1.0 if light_width < dark_width else -1.0
+
+
 def _local_lightness(small: GreyPicture) -> float:
     """Tell under uneven light what is lighter or darker than its surroundings: thin ink first, then bold."""
-    for reach in (max(small.shape) // 6, max(small.shape) // 2):
-        lean = _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's edge stays
-        if abs(lean) > DECIDED:
-            return lean
-    lean = _lightness(small, ground=float(np.median(small)))
-    return lean if abs(lean) > DECIDED else -1.0  # most people write dark on light
+    thin = (_lightness_around(small, reach=max(small.shape) // 6) + _hats(small)) / 2
+    if abs(thin) > DECIDED_THIN:
+        return thin
+    bold = _lightness_around(small, reach=max(small.shape) // 2)
+    if abs(bold) > DECIDED:
+        return bold
+    whole = _lightness(small, ground=float(np.median(small)))
+    return whole if abs(whole) > DECIDED else -1.0  # most people write dark on light
+
+
+def _lightness_around(small: GreyPicture, *, reach: int) -> float:
+    return _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's sharp edge stays
+
+
+def _hats(small: GreyPicture) -> float:
+    """Weigh what is light and narrow against what is dark and narrow; the light's slopes and steps are neither."""
+    reach = max(3, max(small.shape) // 8 | 1)
+    wide = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    square = np.ones((reach, reach), np.uint8)
+    light, dark = (
+        float((cv2.morphologyEx(wide, how, square).astype(np.float32) ** 3).sum())
+        for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    )
+    return (light - dark) / max(light + dark, 1.0)
 
 
 def _closed(small: GreyPicture) -> GreyPicture:

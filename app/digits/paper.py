@@ -41,6 +41,7 @@ PALER: Final = 0.7  # of the strongest ink
 AT_BORDER: Final = 0.12  # of the height
 AT_END: Final = 0.06  # of the width: a frame's corners
 THIN: Final = 0.02  # of the longer side: thicker than that is a pen
+LEAST_BEND, BEND = 1.5, 0.02  # pixels, and of its length: a straight line bends no more
 CLOSE_UP: Final = 0.4  # of the ink's length: the margin that is kept round it
 RIVAL: Final = 0.2  # of the main ink's mass: as much has another digit
 
@@ -166,6 +167,8 @@ def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | Non
     left, span, area = stats[:, 0], stats[:, 2], stats[:, cv2.CC_STAT_AREA]
     thick = max(4.0, THIN * max(ink.shape)) + 2
     lines = (span >= SPANNING * width) & (area / span <= thick) & (stats[:, 3] <= 2 * thick)
+    if not evened:  # a scan's lines are straight, and the stroke of a 1 in a tight cell is not
+        lines &= stats[:, 3] - area / span <= np.maximum(LEAST_BEND, BEND * span)
     lines[0] = False
     if not lines.any():
         return None

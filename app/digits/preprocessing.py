@@ -31,6 +31,7 @@ from app.digits.sheet import (
     border,
     cautioned,
     gaps,
+    hull,
     intruders,
     thumbnail,
 )
@@ -41,8 +42,10 @@ LEAST_CONTRAST: Final = (
 LEAST_DISTINCTION: Final = (
     3.2  # contrast in standard deviations of the ground; noise alone, split by Otsu, has 2.7
 )
+CLEAR_DISTINCTION: Final = 4.0  # the same where the ink was not found at first: blank paper is asked twice
 LOW_CONTRAST: Final = 48.0  # grey levels: below it people, too, look twice
 APART: Final = 0.06  # of the main piece's height: nearer, it is the other half of an open 4
+SKIP: Final = 0.04  # of the ink's length: so far a pen skips within one stroke
 FULL_INK: Final = 240  # of 255: paler pens and thinner strokes are brought up; MNIST's peak is 254 or 255
 STROKE: Final = (
     2.2  # pixels in the canonical picture; MNIST's own, so measured: median 2.5, 5th percentile 1.9
@@ -80,10 +83,20 @@ def canonical(grey: GreyPicture) -> Canonical:
 def stages(grey: GreyPicture) -> Iterator[tuple[str, Sheet]]:
     """Yield the name of each step and the sheet after it; the last sheet holds the canonical picture.
 
+    Where no ink is found, it is looked for in the other polarity: faint strokes and the light's slopes
+    can be mistaken for each other.
+
     Raises:
         NoInk: nothing stands out from the ground.
     """
-    sheet = Sheet(pixels=grey)
+    try:
+        way = list(_way(Sheet(pixels=grey)))
+    except NoInk:
+        way = list(_way(Sheet(pixels=grey, turned=True)))
+    yield from way
+
+
+def _way(sheet: Sheet) -> Iterator[tuple[str, Sheet]]:
     for step in STEPS:
         sheet = step(sheet)
         yield step.__name__, sheet
@@ -112,7 +125,8 @@ def ink_on_black(sheet: Sheet) -> Sheet:
     paper, spread = (value.item() for value in cv2.meanStdDev(sheet.pixels, mask=1 - mask))
     contrast = paper - cv2.mean(sheet.pixels, mask)[0]
     least = LEAST_NEAR if sheet.near else LEAST_CONTRAST
-    if not mask.any() or contrast < max(least, LEAST_DISTINCTION * spread):
+    distinct = CLEAR_DISTINCTION if sheet.turned else LEAST_DISTINCTION
+    if not mask.any() or contrast < max(least, distinct * spread):
         msg = "Nothing is written on the picture: no ink stands out from the ground. Send a digit."
         raise NoInk(msg)
     sheet = dataclasses.replace(sheet, pixels=ink, threshold=threshold, mask=mask)
@@ -125,8 +139,8 @@ def main_ink(sheet: Sheet) -> Sheet:
     Of the connected pieces the largest that is no intruder is the digit; smaller pieces close to
     it are parts of it, where a pen skipped.
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
-    pieces = stats[1:]
+    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
+    labels, pieces = _pieces(sheet.mask)
     area = pieces[:, cv2.CC_STAT_AREA]
     sizes = np.where(intruders(labels, pieces), 0, area)
     main = int(np.argmax(sizes if sizes.any() else area))
@@ -206,6 +220,36 @@ STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
     full_ink,
     centre,
 )
+
+
+def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return labels of what hangs together, and rows of OpenCV's stats; a dashed stroke is one piece."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    pieces = stats[1:]
+    own = ~intruders(labels, pieces)
+    area = pieces[:, cv2.CC_STAT_AREA]
+    own &= area >= SPECK * area[own].max(initial=0)
+    if own.sum() <= 1:
+        return labels, pieces
+    left, top, right, bottom = hull(pieces[own])
+    reach = max(1, round(SKIP * max(right - left, bottom - top) / 2))
+    strokes = np.concatenate(([False], own)).astype(np.uint8)[labels]
+    _, joined = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
+    names = np.arange(len(stats))  # of its group each piece takes the name, 1 and up
+    inked = np.flatnonzero(strokes)
+    names[labels.flat[inked]] = joined.flat[inked] + len(stats)
+    _, names = np.unique(names, return_inverse=True)
+    return names.astype(np.int32)[labels], _merged(pieces, names[1:] - 1)
+
+
+def _merged(pieces: NDArray[np.int32], groups: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Return one row of OpenCV's stats for each group of pieces."""
+    rows = []
+    for group in range(groups.max() + 1):
+        own = pieces[groups == group]
+        left, top, right, bottom = hull(own)
+        rows.append((left, top, right - left, bottom - top, own[:, cv2.CC_STAT_AREA].sum()))
+    return np.array(rows, np.int32)
 
 
 def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:

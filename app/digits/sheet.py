@@ -34,6 +34,7 @@ class Sheet:
     pixels: NDArray[np.uint8]  # (height, width)
     offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the picture as it came
     polarity: Polarity = "dark_on_light"
+    turned: bool = False  # taken the other way round than it seems: the seeming way held no ink
     evened: bool = False  # under uneven light, or so pale that the light's slope counts
     near: bool = False  # cut to the surroundings of the ink, its grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
@@ -75,10 +76,10 @@ def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Shee
     return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
 
 
-def is_even(border: GreyPicture) -> bool:
-    """Tell whether most of the border's pixels are of one tone."""
+def is_even(border: GreyPicture, *, share: float = EVEN_SHARE) -> bool:
+    """Tell whether at least a share of the border's pixels are of one tone."""
     close = np.abs(border - np.median(border)) <= EVEN_SPREAD
-    return bool(close.mean() >= EVEN_SHARE)
+    return bool(close.mean() >= share)
 
 
 def intruders(

@@ -369,3 +369,36 @@ def test_a_second_digit_far_away_in_a_photo_is_told() -> None:
     sheet[100:220, 20:95] = page(3)[90:210, 150:225]
     assert canonical(photo(sheet)).cautions == ("several_digits",)
     assert canonical(photo(page(5))).cautions == ()
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("pen", [7, 9])
+def test_bold_ink_up_to_the_border_of_a_scan_keeps_its_polarity(number: int, pen: int) -> None:
+    cell = ink(number, (60, 76), box=(8, 4, 52, 64), pen=pen) * (170 / 255)
+    grain = np.random.default_rng(number).normal(0, 6, cell.shape)
+    scan = np.clip(225 - cell + grain, 0, 255).astype(np.uint8)
+    assert canonical(scan).polarity == "dark_on_light"
+    assert canonical(255 - scan).polarity == "light_on_dark"
+
+
+@pytest.mark.parametrize("number", [5, 6, 9])
+def test_a_pen_beside_a_lit_corner_is_found(number: int, classifier: Classifier) -> None:
+    y, x = np.mgrid[:150, :160]
+    light = 1 - 0.55 / (1 + np.exp(-((x - y) / 160 + 0.35) * 25))
+    paper = 215 - 120 / 255 * ink(number, (160, 150), box=(95, 70, 22, 36), pen=2)
+    grain = np.random.default_rng(number).normal(0, 2, light.shape)
+    assert reads(np.clip(paper * light + grain, 0, 255).astype(np.uint8), classifier) == number
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 8])
+def test_a_dashed_stroke_is_one_digit(number: int, classifier: Classifier) -> None:
+    whole = ink(number, (90, 90), box=(20, 12, 44, 64), pen=2)
+    y, x = np.mgrid[:90, :90]
+    dashed = np.where((x % 11 < 2) | (y % 11 < 2), 0, whole)
+    assert reads(np.asarray(255 - dashed, np.uint8), classifier) == number
+
+
+def test_a_one_at_the_border_of_its_cell_is_no_printed_line(classifier: Classifier) -> None:
+    cell = np.full((80, 60), 240, np.uint8)
+    cv2.polylines(cell, [np.array([(50, 4), (53, 25), (54, 50), (51, 76)])], False, 40, 2, cv2.LINE_AA)  # noqa: FBT003
+    assert reads(cell, classifier) == 1

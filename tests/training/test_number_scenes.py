@@ -11,7 +11,15 @@ from app.digits.preprocessing import is_canonical
 from tests.data.strokes import ink
 from training import number_scenes
 from training.data import Labelled, load_training
-from training.number_scenes import Style, draw, edit_distance, no_digits, overlap, scenes, score_numbers
+from training.number_scenes import (
+    NO_DIGIT,
+    Style,
+    draw,
+    edit_distance,
+    overlap,
+    scenes,
+    score_numbers,
+)
 
 DRAWN = Labelled(
     np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(20)]),
@@ -90,11 +98,20 @@ def test_a_score_holds_both_shares_and_the_digits(classifier: Classifier) -> Non
     assert 0.5 < score["digits"] <= 1
 
 
-def test_what_is_no_digit_is_canonical_and_the_same_every_time() -> None:
-    one, other = (no_digits(DRAWN, count=20, seed=5) for _ in range(2))
+def test_pieces_of_numbers_are_canonical_and_the_same_every_time() -> None:
+    (one, labels), (other, _) = (number_scenes.pieces(DRAWN, count=60, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one, other)
-    assert one.shape == (20, 28, 28)
+    assert one.shape == (60, 28, 28)
     assert all(is_canonical(picture) for picture in one)
+    assert set(labels.tolist()) <= {*DRAWN.digits.tolist(), NO_DIGIT}
+    assert 0 < (labels == NO_DIGIT).sum() < 60
+
+
+def test_a_piece_that_was_cut_rightly_is_read_as_its_label(classifier: Classifier) -> None:
+    pictures, labels = number_scenes.pieces(DRAWN, count=60, seed=5)
+    digits = labels != NO_DIGIT
+    read = classifier.classify(pictures[digits]).probabilities.argmax(axis=1)
+    assert (read == labels[digits]).mean() > 0.9
 
 
 def test_boxes_overlap_by_what_they_share() -> None:

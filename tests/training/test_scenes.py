@@ -10,6 +10,7 @@ from PIL import Image
 from app.digits.classifier import Classifier
 from training import glyphs, pool, scenes
 from training.data import Labelled
+from training.number_scenes import NO_DIGIT
 from training.recipe import Recipe, Scenes, recipe_named
 
 SCENES = (scenes.photograph, scenes.scan, scenes.drawing, scenes.boxed)
@@ -106,7 +107,18 @@ def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
     alone, labels = pool._chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
     assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
     assert labels[0] == 1
-    assert len(first.no_digits) % 3 == 0
+    assert len(first.digits.digits) + len(first.no_digits) == 3 * (len(pool.KINDS) + 1)
+
+
+def test_a_scene_in_which_the_digit_is_lost_is_shown_to_no_network() -> None:
+    glyph = glyphs.drawn_digit(rng(3))[0]
+    scene = np.full((200, 200, 3), 255, np.uint8)
+    scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
+    assert pool.Example(scene, 1, glyph).seen() is not None
+    scene[:, :] = 255
+    scene[90:110, 20:180] = 0  # a bar is all there is
+    assert pool.Example(scene, 1, glyph).seen() is None
+    assert pool.Example(scene, NO_DIGIT).seen() is not None
 
 
 @pytest.mark.usefixtures("font_folder")

@@ -18,7 +18,7 @@ from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
 from training.data import Labelled
 from training.errors import ExportError, RunError
-from training.pool import NO_DIGIT
+from training.number_scenes import NO_DIGIT
 from training.recipe import RECIPES, Augmentation, Recipe, Scenes, recipe_named
 from training.runs import History, Origin, Run
 
