@@ -252,7 +252,7 @@ def _lightness_around(small: GreyPicture, *, reach: int) -> float:
 
 
 def _hats(small: GreyPicture) -> float:
-    """Weigh what is light and narrow against what is dark and narrow; the light's slopes and steps are neither."""
+    """Weigh what is light and narrow against what is dark and narrow; the light's steps are neither."""
     reach = max(3, max(small.shape) // 8 | 1)
     wide = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     square = np.ones((reach, reach), np.uint8)

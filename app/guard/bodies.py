@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,11 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import problems
 from app.settings import Settings
 
+SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
 BATCH_PATH: Final = "/predict/batch"
 
 
 class UnreadGuard:
-    """Close a connection whose body nobody waited for: uvicorn would swallow the rest of it.
+    """Close a connection whose large body nobody waited for: uvicorn would swallow the rest of it.
+
+    A small one may be swallowed: it has mostly arrived already, and a new connection costs both sides more.
 
     Stands outside of all that may refuse a request before its body is read. Also asks clients to come
     back over a new connection while the worker drains.
@@ -29,7 +33,7 @@ class UnreadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = not _has_body(scope)
+        whole = _declared(scope) <= SWALLOWED
 
         async def receive_and_note() -> Message:
             nonlocal whole
@@ -100,9 +104,10 @@ class _Body:
         return message
 
 
-def _has_body(scope: Scope) -> bool:
+def _declared(scope: Scope) -> float:
+    """Return the body's length as it was declared, infinite for one in chunks."""
     headers = Headers(scope=scope)
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    return math.inf if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
 
 
 def _too_large(length: int, limit: int) -> problems.BodyTooLarge:

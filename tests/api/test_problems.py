@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from app.digits.images import MAX_PIXELS
+from app.guard.bodies import SWALLOWED
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE
 from tests.serving import serving, until
@@ -140,10 +142,21 @@ def test_408_slow_upload(small: httpx.Client) -> None:
 
 def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
     for path in ("/nothing", "/models"):
-        assert client.post(path, content=NINE).headers["Connection"] == "close"
+        assert client.post(path, content=bytes(SWALLOWED + 1)).headers["Connection"] == "close"
         assert client.post(path, content=iter([NINE, NINE])).headers["Connection"] == "close"
     assert "Connection" not in client.get("/nothing").headers
     assert "Connection" not in client.post("/predict", content=NINE, headers=PNG).headers
+
+
+def test_a_small_body_that_nobody_reads_is_swallowed_and_the_connection_kept(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:
+        head = f"HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(NINE)}\r\n\r\n"
+        for path, status in (("/nothing", 404), ("/predict", 200), ("/models", 405), ("/predict", 200)):
+            raw.sendall(f"POST {path} {head}".encode() + NINE)
+            answer = http.client.HTTPResponse(raw)
+            answer.begin()
+            assert (answer.status, answer.headers["Connection"]) == (status, None)
+            answer.read()
 
 
 def test_413_by_the_declared_length_before_the_body_is_read(small: httpx.Client) -> None:

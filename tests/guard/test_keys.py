@@ -76,7 +76,7 @@ def test_a_body_is_not_waited_for_without_a_key(locked: httpx.Client) -> None:
     url = locked.base_url
     with socket.create_connection((url.host, url.port or 80), timeout=30) as raw:
         raw.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 4000\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 4000000\r\n\r\n"
         )
         answer = b"".join(iter(lambda: raw.recv(4096), b""))  # until the service closes
     assert answer.startswith(b"HTTP/1.1 401 ")

@@ -52,7 +52,7 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
         over, capacity = lasting(seconds), peak.count(200) / (seconds / 4)
         crowd, health = await asyncio.gather(
             offer(quiet.port, photos, each_second=4 * capacity, until=over),
-            load(quiet.port, lambda one: one.ask("GET", "/health/ready"), clients=1, until=over),
+            offer(quiet.port, lambda one: one.ask("GET", "/health/ready"), each_second=20, until=over),
         )
         return peak, crowd, health
 
