@@ -1,0 +1,93 @@
+"""What all guards together cost a small request: the service with every one on, and with none.
+
+    python -m benchmarks.guards
+
+Both serve the same small picture to the same clients, in alternation; the figures are medians of `ROUNDS`
+rounds. Machines differ, so quote the ratio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from app.guard import keys
+from app.main import create_app
+from benchmarks.predict import GOLDEN, ROOT, wait_until_ready
+from tests.resilience.clients import PNG, Ask, lasting, load, posting
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+ROUNDS: Final = 21
+SECONDS: Final = 1.0  # of each round
+CLIENTS: Final = 4
+PICTURE: Final = (GOLDEN / "1-eight-pixels.png").read_bytes()
+
+
+def unguarded() -> FastAPI:
+    """Return the application with none of its guards; uvicorn calls it."""
+    app = create_app()
+    app.user_middleware = [
+        layer for layer in app.user_middleware if not layer.cls.__module__.startswith("app.guard")
+    ]
+    return app
+
+
+def main() -> None:
+    """Print how many requests a second both serve, and their ratio."""
+    key, entry = keys.made("bench")
+    everything = {
+        "DIGITS_API_KEYS": entry,
+        "DIGITS_RATE_LIMIT": "1000000",
+        "DIGITS_CORS_ORIGINS": "https://example.org",
+    }
+    ask = posting("/predict", [PICTURE], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
+    with (
+        _served("app.main:create_app", everything) as guarded,
+        _served("benchmarks.guards:unguarded") as bare,
+    ):
+        rounds = [(_served_each_second(guarded, ask), _served_each_second(bare, ask)) for _ in range(ROUNDS)]
+    guarded_rate, bare_rate = (statistics.median(rates) for rates in zip(*rounds, strict=True))
+    cost = 1 - statistics.median(one / other for one, other in rounds)
+    print(f"with all guards {guarded_rate:.0f}/s, with none {bare_rate:.0f}/s: they cost {cost:.1%}")
+
+
+def _served_each_second(port: int, ask: Ask) -> float:
+    tally = asyncio.run(load(port, ask, clients=CLIENTS, until=lasting(SECONDS)))
+    if tally.count(200) != len(tally.answers) or tally.lost:
+        sys.exit("not every request was served")
+    return len(tally.answers) / SECONDS
+
+
+@contextmanager
+def _served(factory: str, settings: dict[str, str] | None = None) -> Iterator[int]:
+    """Serve an application in a process of its own; yield its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--port", str(port)]
+    with subprocess.Popen(  # noqa: S603  this project's own application
+        [*command, "--log-level", "error", "--no-access-log"],
+        cwd=ROOT,
+        env={**os.environ, **(settings or {})},
+    ) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+                wait_until_ready(client)
+            yield port
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()
