@@ -15,6 +15,7 @@ from uvicorn.supervisors import Multiprocess
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard import keys
+from app.guard.protocol import guarded
 from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
 
@@ -67,6 +68,7 @@ def serve() -> int:
         log_config=logs.config(settings),
         access_log=False,  # `app.telemetry.access` writes it, with the request's id
         server_header=False,
+        http=guarded(settings),  # type: ignore[arg-type]  # what makes a protocol will do
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=",".join(settings.trusted_proxies),
         lifespan="on",

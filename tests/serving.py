@@ -17,6 +17,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from app.guard.protocol import guarded
 from app.main import create_app
 from app.settings import Settings
 
@@ -37,6 +38,7 @@ def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Cl
             access_log=False,
             ws="none",
             proxy_headers=False,
+            http=guarded(settings),  # type: ignore[arg-type]
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

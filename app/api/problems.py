@@ -6,7 +6,7 @@ hint their own, what HTTP adds to them is below:
     DigitsError
     └── RequestProblem
         ├── NotFound · MethodNotAllowed · Unauthorized · RateLimited
-        ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · SlowUpload
+        ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · HeadTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
         └── Overloaded · NotReady · TooSlow · InternalError
 """
@@ -39,6 +39,7 @@ TITLES: Final[Mapping[str, str]] = {
     "method_not_allowed": "This address does not take this method",
     "slow_upload": "The upload took too long",
     "body_too_large": "The request's body is too large",
+    "head_too_large": "The request's head is too large",
     "unsupported_media_type": "This kind of data is not read here",
     "unreadable_image": "The picture can't be decoded",
     "image_too_large": "The picture has too many pixels",
@@ -120,6 +121,13 @@ class BodyTooLarge(RequestProblem):
 
     code = "body_too_large"
     status_hint = 413
+
+
+class HeadTooLarge(RequestProblem):
+    """Address and headers together are longer than allowed."""
+
+    code = "head_too_large"
+    status_hint = 431
 
 
 class UnsupportedMediaType(RequestProblem):

@@ -14,7 +14,7 @@ _DOCS_POLICY: Final = (
     b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 _NOT_KEPT: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
 
 
@@ -30,7 +30,7 @@ class HeaderGuard:
             await self._app(scope, receive, send)
             return
         policy = _DOCS_POLICY if scope["path"] == DOCS else _POLICY
-        added = [*_ALWAYS, (b"content-security-policy", policy)]
+        added = [*ALWAYS, (b"content-security-policy", policy)]
         if scope["method"] != "GET":
             added.append(_NOT_KEPT)
 

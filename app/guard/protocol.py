@@ -1,0 +1,118 @@
+"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: how long a request's head may be, and how late.
+
+llhttp, its parser, takes a head of any length, and what it holds of one it copies with every piece that
+arrives: 64 MB of a single header keep the event loop busy for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.api import problems
+from app.guard.headers import ALWAYS
+from app.settings import Settings
+from app.telemetry.access import HEADER
+from app.telemetry.logs import request_id
+
+MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache take by default
+log = logging.getLogger("app.access")
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *, head_timeout: float, **uvicorns: Any) -> None:  # noqa: ANN401
+        super().__init__(**uvicorns)
+        self._head_timeout = head_timeout
+        self._in_head = False
+        self._unparsed = 0  # bytes since the parser last came to the end of a head, or to some body
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect the first request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing any more."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come."""
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MAX_HEAD:
+            msg = f"The request's head has more than {MAX_HEAD} bytes. Send fewer or shorter headers."
+            self._refuse(problems.HeadTooLarge(msg, limit=MAX_HEAD))
+        elif self._in_head and self._late is None:
+            self._expect_head()
+
+    def on_message_begin(self) -> None:
+        """Begin a request; the parser calls it, and what is below."""
+        self._unparsed = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application."""
+        self._unparsed = 0
+        self._in_head = False
+        self._expect_nothing()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take some of the body; its trailers and the names of its chunks are no part of it."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; uvicorn calls it."""
+        self._refuse(problems.MalformedRequest(f"{msg} Send HTTP/1.1, with a path in ASCII."))
+
+    def _expect_head(self) -> None:
+        self._late = self.loop.call_later(self._head_timeout, self._head_is_late)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_is_late(self) -> None:
+        if self._in_head:
+            msg = f"The request's head had not arrived after {self._head_timeout:g} s. Send it at once."
+            self._refuse(problems.SlowUpload(msg))
+        else:  # nothing has come at all
+            self.transport.close()
+
+    def _refuse(self, problem: problems.RequestProblem) -> None:
+        """Answer with a problem, unless another answer is on its way, and hang up."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+            identity = uuid.uuid4().hex
+            request_id.set(identity)
+            answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
+            head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
+            status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
+            self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
+            client = self.client[0] if self.client else None
+            log.info("refused", extra={"status": answer.status_code, "client": client})
+        self.transport.close()
+
+
+def guarded(settings: Settings) -> partial[GuardedProtocol]:
+    """Return what uvicorn makes of each connection."""
+    return partial(GuardedProtocol, head_timeout=settings.read_timeout)
