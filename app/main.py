@@ -13,12 +13,12 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import health, models, number, predict, problems
+from app.api import health, models, number, openapi, predict, problems
 from app.digits.catalogue import Catalogue
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
-from app.guard.keys import KeyGuard, Keyring
+from app.guard.keys import PUBLIC, KeyGuard, Keyring
 from app.guard.places import PlaceGuard, Places
 from app.guard.rates import Buckets, RateGuard
 from app.guard.routes import RouteGuard
@@ -84,7 +84,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings, keyring: Keyring) -> AsyncIterator[State]:
     cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
     logging.captureWarnings(capture=True)
-    app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
+    document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
+    if keyring.keys:
+        openapi.locked(document, public=PUBLIC)
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from app.api import problems
@@ -48,7 +49,9 @@ BATCH_BODY: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": _form("files", {"type": "array", "items": _BINARY})},
+            "multipart/form-data": {
+                "schema": _form("files", {"type": "array", "items": _BINARY, "minItems": 1})
+            },
             "application/json": {"schema": JsonPictures.model_json_schema()},
         },
     }
@@ -69,3 +72,18 @@ def refusals(*kinds: type[errors.DigitsError]) -> dict[int | str, dict[str, Any]
 def _response(description: str) -> dict[str, Any]:
     content = {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {"description": description, "content": content}
+
+
+def locked(document: dict[str, Any], *, public: Sequence[str]) -> None:
+    """Say in an OpenAPI document that keys are asked for, everywhere but at the `public` paths."""
+    document.setdefault("components", {})["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [{"bearer": []}, {"header": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path in public:
+                operation["security"] = []
+            else:
+                operation["responses"] |= refusals(problems.Unauthorized)

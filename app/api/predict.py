@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from numpy.typing import NDArray
+from pydantic.json_schema import SkipJsonSchema
 
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
@@ -36,7 +37,9 @@ INLINE_BYTES: Final = 65_536
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
-ModelName = Annotated[str | None, Query(description="A name from /models; else the default model.")]
+ModelName = Annotated[
+    str | SkipJsonSchema[None], Query(description="A name from /models; else the default model.")
+]
 View = Annotated[bool, Query(description="Add the 28x28 picture that the network saw.")]
 
 

@@ -22,14 +22,14 @@ class Wire(BaseModel):
 class JsonPicture(Wire):
     """The body of /predict as JSON."""
 
-    image: str
+    image: str = Field(json_schema_extra={"contentEncoding": "base64"})
     """The picture's bytes in base64, or as a `data:` URL in base64."""
 
 
 class JsonPictures(Wire):
     """The body of /predict/batch as JSON."""
 
-    images: list[str]
+    images: list[str] = Field(json_schema_extra={"minItems": 1})  # an empty batch has a problem of its own
     """Each picture's bytes in base64, or as a `data:` URL in base64."""
 
 

@@ -205,3 +205,11 @@ def test_a_new_key_lets_in_after_sighup_and_a_damaged_file_changes_nothing(tmp_p
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
     assert "line 1 is no id and SHA-256" in log
+
+
+def test_the_document_says_that_keys_are_asked_for(locked: httpx.Client) -> None:
+    document = locked.get("/openapi.json").json()
+    assert document["security"] == [{"bearer": []}, {"header": []}]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert "401" in document["paths"]["/models"]["get"]["responses"]
+    assert document["paths"]["/health/live"]["get"]["security"] == []

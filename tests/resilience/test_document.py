@@ -1,0 +1,52 @@
+"""The OpenAPI document is true: schemathesis asks the running service whatever it allows and forbids."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.guard import keys
+from tests.conftest import ROOT
+from tests.serving import process
+
+Measured = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["open", "with keys"])
+def test_schemathesis_finds_no_failure(
+    tmp_path: Path, measured: Measured, *, locked: bool, full: bool
+) -> None:
+    key, entry = keys.made("schemathesis")
+    if locked:
+        (tmp_path / "schemathesis.toml").write_text(f'[auth.openapi.header]\napi_key = "{key}"\n')
+    with process(log_level="error", **({"api_keys": entry} if locked else {})) as running:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            "--checks=all",
+            "--warnings=off",
+        ]
+        amount = ["--max-examples", "2000" if full else "10", "--seed=4", "--continue-on-failure"]
+        address = f"http://127.0.0.1:{running.port}/openapi.json"
+        done = subprocess.run(
+            [*command, *amount, address],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.resilience.pictures"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counted = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert counted
+    assert counted[1] == counted[2]
+    measured(
+        f"schemathesis{', keys asked for' if locked else ''}: cases from the OpenAPI document, failures",
+        f"{int(counted[1]):,}, 0",
+    )
