@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Most pictures in one batch, each of which takes a place of MAX_IN_FLIGHT."""
 
     read_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a request's body must have arrived."""
+    """Seconds in which a request's head must have arrived, and then its body."""
 
     request_timeout: float = Field(default=10.0, gt=0)
     """Seconds in which a prediction must be made, the upload not counted."""

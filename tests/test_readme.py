@@ -17,7 +17,14 @@ from tests.conftest import MODELS, ROOT
 from training import compare
 
 README = (ROOT / "README.md").read_text()
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/recognition.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/recognition.md",
+    "docs/reliability.md",
+)
 
 
 def blocks(language: str) -> list[str]:

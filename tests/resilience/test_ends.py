@@ -1,4 +1,4 @@
-"""SIGTERM, and a worker's sudden death, under load."""
+"""SIGTERM, SIGHUP, and a worker's sudden death, under load."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import GOLDEN
-from tests.resilience.clients import JPEG, PNG, Connection, Tally, lasting, load, posting
+from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting
 from tests.serving import Process, process, until
+from tests.test_signals import put, served
 
 Measured = Callable[[str, str], None]
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -49,6 +52,46 @@ def test_sigterm_loses_no_request(measured: Measured, *, full: bool) -> None:
             assert running.popen.returncode == 0
             answered += len(tally.answers)
     measured(f"SIGTERM under load, {20 if full else 2} times: answered, lost", f"{answered:,}, 0")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_models_are_swapped_without_a_failed_request(
+    tmp_path: Path, measured: Measured, *, workers: int, full: bool
+) -> None:
+    """Each answer is the model's that was there, none is missing, and in the end all are the newest's."""
+    swaps = (20 if full else 3) if workers == 1 else (6 if full else 2)
+    put(tmp_path, "0.0.0")
+    settings = {"models_dir": str(tmp_path), "default_model": "tiny", "workers": str(workers)}
+    with process(log_level="error", **settings) as running:
+        over = False
+
+        async def ask(connection: Connection) -> Answer:
+            return await connection.ask("POST", "/predict", THREE, PNG | {"Connection": "close"})
+
+        async def swap() -> None:
+            nonlocal over
+            for number in range(1, swaps + 1):
+                put(tmp_path, f"{number}.0.0")
+                running.popen.send_signal(signal.SIGHUP)
+                while await asyncio.to_thread(served, running) != {f"{number}.0.0"}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            over = True
+
+        async def scenario() -> Tally:
+            tally, _ = await asyncio.gather(load(running.port, ask, clients=6, until=lambda: over), swap())
+            return tally
+
+        tally = asyncio.run(scenario())
+    assert tally.lost == tally.refused == 0
+    assert tally.count(200) == len(tally.answers) > 0
+    assert {answer.json()["model"]["version"] for answer in tally.answers} <= {
+        f"{number}.0.0" for number in range(swaps + 1)
+    }
+    measured(
+        f"models swapped by SIGHUP under load, {swaps} times with {workers} worker{'s' * (workers > 1)}: "
+        "answered, failed",
+        f"{len(tally.answers):,}, 0",
+    )
 
 
 def workers_of(running: Process) -> set[int]:
