@@ -51,6 +51,7 @@ Image.MAX_IMAGE_PIXELS = None  # `identify` checks the header against a limit of
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # bytes, of all texts of a file together
 
 _MAX_SCANS: Final = 100  # of a JPEG; encoders make about ten, and each costs a walk over all pixels
+_MAX_PIECES: Final = 100_000  # reads of a file; 10 MB of PNG in chunks of 4 KiB take 10,000
 _SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 _JPEG: Final = b"\xff\xd8\xff"
 _SCAN: Final = b"\xff\xda"  # in entropy-coded data an FF is always followed by 00
@@ -175,9 +176,28 @@ def decode(upload: Upload) -> Picture:
     return Picture(np.ascontiguousarray(grey), width, height)
 
 
+class _Pieces(io.BytesIO):
+    """Bytes that can be read in so many pieces only: Pillow walks over chunks and markers in Python."""
+
+    _left = _MAX_PIECES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a piece.
+
+        Raises:
+            OSError: there have been too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            msg = "too many pieces"
+            raise OSError(msg)
+        return super().read(size)
+
+
 def _open(data: bytes) -> Image.Image:
+    file = io.BytesIO if len(data) < _MAX_PIECES else _Pieces  # fewer bytes can't hold so many
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(file(data), formats=FORMATS)
     except _DAMAGE as error:
         if _begins_like_a_picture(data):
             raise UnreadableImage(_DAMAGED) from error

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -162,3 +164,48 @@ def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
         return
     assert picture.grey.dtype == np.uint8
     assert picture.grey.ndim == 2
+
+
+def _padded(kind: str, piece: bytes, count: int) -> bytes:
+    """Put many tiny pieces behind a file's head."""
+    head = {"PNG": 33, "JPEG": 2, "GIF": 13}[kind]
+    data = encode(Image.fromarray(NINE), kind)
+    if kind == "GIF":  # the pieces of one comment, before the picture
+        head = data.index(b",", head)
+        return data[:head] + b"!\xfe" + piece * count + b"\0" + data[head:]
+    return data[:head] + piece * count + data[head:]
+
+
+def _chunk(name: bytes) -> bytes:
+    return struct.pack(">I", 0) + name + struct.pack(">I", zlib.crc32(name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "piece"),
+    [
+        ("PNG", _chunk(b"xxXx")),
+        ("PNG", _chunk(b"tEXt")),
+        ("JPEG", b"\xff\xfe\x00\x02"),
+        ("JPEG", b"\xff\xe1\x00\x02"),
+        ("JPEG", b"\xff"),
+        ("GIF", b"\x01a"),
+    ],
+    ids=["chunks", "texts", "comments", "application markers", "padding", "comment's pieces"],
+)
+def test_a_file_of_millions_of_pieces_is_refused_and_one_of_some_is_not(kind: str, piece: bytes) -> None:
+    assert decoded(_padded(kind, piece, 20)).width == 60
+    with pytest.raises(UnreadableImage):
+        decoded(_padded(kind, piece, 150_000))
+
+
+def test_a_large_png_in_small_chunks_is_read() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (1500, 1500), np.uint8)
+    whole = encode(Image.fromarray(noise), "PNG")
+    start = whole.index(b"IDAT") - 4
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in noise))
+    parts = [pixels[at : at + 4096] for at in range(0, len(pixels), 4096)]
+    chunks = [
+        struct.pack(">I", len(part)) + b"IDAT" + part + struct.pack(">I", zlib.crc32(b"IDAT" + part))
+        for part in parts
+    ]
+    assert decoded(whole[:start] + b"".join(chunks) + whole[-12:]).width == 1500
