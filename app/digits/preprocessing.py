@@ -244,12 +244,13 @@ def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 def _merged(pieces: NDArray[np.int32], groups: NDArray[np.intp]) -> NDArray[np.int32]:
     """Return one row of OpenCV's stats for each group of pieces."""
-    rows = []
-    for group in range(groups.max() + 1):
-        own = pieces[groups == group]
-        left, top, right, bottom = hull(own)
-        rows.append((left, top, right - left, bottom - top, own[:, cv2.CC_STAT_AREA].sum()))
-    return np.array(rows, np.int32)
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    sorted_pieces = pieces[order]
+    corner = np.minimum.reduceat(sorted_pieces[:, :2], starts)
+    far_corner = np.maximum.reduceat(sorted_pieces[:, :2] + sorted_pieces[:, 2:4], starts)
+    area = np.add.reduceat(sorted_pieces[:, cv2.CC_STAT_AREA], starts)
+    return np.column_stack([corner, far_corner - corner, area]).astype(np.int32)
 
 
 def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:
