@@ -34,6 +34,7 @@ DOT: Final = 5  # pixels that hang together: more are a stroke
 STORM: Final = 0.02  # of all pixels: fewer are dust
 STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
 TWO_TONES: Final = 0.8  # of the variance lies between dark and light (Otsu's measure); 1 is black on white
+BLACK_ON_WHITE: Final = 0.95  # the same: a drawing, or a scan in two tones
 STROKE_WIDTH: Final = 0.33  # of the longer side
 WIDER: Final = 1.5  # so many times than the strokes is the ground
 CLEARLY_EVEN: Final = 0.75  # of the border is of one tone: in a corner of it the light may be another
@@ -121,7 +122,8 @@ def dark_on_light(sheet: Sheet) -> Sheet:
     """
     small = thumbnail(sheet.pixels)
     rim = border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
-    if is_even(rim, share=CLEARLY_EVEN):
+    even = is_even(rim, share=CLEARLY_EVEN) or (is_even(rim) and _two_tones(small)[0] > BLACK_ON_WHITE)
+    if even:
         lean = _lightness(small, ground=float(np.median(rim)))
     else:
         lean = _stroked_lightness(small) or _local_lightness(small)
@@ -219,20 +221,36 @@ def _stroked_lightness(small: GreyPicture) -> float:
 
     However bold, strokes are narrower than their ground. A shadow, too, is another tone, but wide.
     """
-    soft = cv2.blur(small, (3, 3))
-    _, light = cv2.threshold(soft, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    _, spread = cv2.meanStdDev(soft)
-    apart = cv2.mean(soft, light)[0] - cv2.mean(soft, 1 - light)[0]
-    share = float(light.mean())
-    if share * (1 - share) * apart**2 < TWO_TONES * spread.item() ** 2:
+    parted, light = _two_tones(cv2.blur(small, (3, 3)))
+    if parted < TWO_TONES:
         return 0.0
     light_width, dark_width = (
         2 * float(cv2.distanceTransform(tone, cv2.DIST_L2, 5).max()) for tone in (light, 1 - light)
     )
     narrow, wide = sorted((light_width, dark_width))
-    if narrow > STROKE_WIDTH * max(small.shape) or wide < WIDER * narrow:
-        return 0.0
-    return 1.0 if light_width < dark_width else -1.0
+    if narrow <= STROKE_WIDTH * max(small.shape) and wide >= WIDER * narrow:
+        return 1.0 if light_width < dark_width else -1.0
+    parted, light = _two_tones(small)
+    return _lightness_by_corners(light) if parted > BLACK_ON_WHITE else 0.0
+
+
+def _lightness_by_corners(light: Mask) -> float:
+    """Return -1 or 1 for ink that fills its frame: digits are round, so three corners at least are ground."""
+    height, width = (max(1, length // 12) for length in light.shape)
+    corners = [
+        light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
+    ]
+    ground = sum(corner > 0.5 for corner in corners)  # noqa: PLR2004  # of it more is light than dark
+    return {0: 1.0, 1: 1.0, 3: -1.0, 4: -1.0}.get(ground, 0.0)
+
+
+def _two_tones(small: GreyPicture) -> tuple[float, Mask]:
+    """Part a picture in dark and light by Otsu's threshold; return how much of its variance that explains."""
+    _, light = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    _, spread = cv2.meanStdDev(small)
+    apart = cv2.mean(small, light)[0] - cv2.mean(small, 1 - light)[0]
+    share = float(light.mean())
+    return share * (1 - share) * apart**2 / max(spread.item() ** 2, 1e-6), np.asarray(light, np.uint8)
 
 
 def _local_lightness(small: GreyPicture) -> float:

@@ -402,3 +402,11 @@ def test_a_one_at_the_border_of_its_cell_is_no_printed_line(classifier: Classifi
     cell = np.full((80, 60), 240, np.uint8)
     cv2.polylines(cell, [np.array([(50, 4), (53, 25), (54, 50), (51, 76)])], False, 40, 2, cv2.LINE_AA)  # noqa: FBT003
     assert reads(cell, classifier) == 1
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("pen", [9, 11])
+def test_ink_that_fills_its_frame_is_no_ground(number: int, pen: int) -> None:
+    drawn = ink(number, (40, 56), box=(5, 5, 30, 46), pen=pen)
+    assert canonical(255 - drawn).polarity == "dark_on_light"
+    assert canonical(drawn).polarity == "light_on_dark"
