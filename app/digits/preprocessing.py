@@ -45,6 +45,9 @@ LEAST_DISTINCTION: Final = (
 CLEAR_DISTINCTION: Final = 4.0  # the same where the ink was not found at first: blank paper is asked twice
 LOW_CONTRAST: Final = 48.0  # grey levels: below it people, too, look twice
 APART: Final = 0.06  # of the main piece's height: nearer, it is the other half of an open 4
+RIVAL: Final = (
+    0.3  # of its height: so high is another digit beside it; lower, it is the bar of a 5, a hook, a dot
+)
 SKIP: Final = 0.04  # of the ink's length: so far a pen skips within one stroke
 FULL_INK: Final = 240  # of 255: paler pens and thinner strokes are brought up; MNIST's peak is 254 or 255
 STROKE: Final = (
@@ -254,11 +257,11 @@ def _merged(pieces: NDArray[np.int32], groups: NDArray[np.intp]) -> NDArray[np.i
 
 
 def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell which pieces stand beside the main one and are at least half as high: digits themselves."""
+    """Tell which pieces stand beside the main one and are high enough to be digits themselves."""
     left, width, height = pieces[:, 0], pieces[:, 2], pieces[:, 3]
     apart = APART * main[3]
     beside = (left >= main[0] + main[2] + apart) | (left + width <= main[0] - apart)
-    rivals: NDArray[np.bool_] = beside & (2 * height >= main[3])
+    rivals: NDArray[np.bool_] = beside & (height >= RIVAL * main[3])
     return rivals
 
 

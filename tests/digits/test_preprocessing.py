@@ -410,3 +410,12 @@ def test_ink_that_fills_its_frame_is_no_ground(number: int, pen: int) -> None:
     drawn = ink(number, (40, 56), box=(5, 5, 30, 46), pen=pen)
     assert canonical(255 - drawn).polarity == "dark_on_light"
     assert canonical(drawn).polarity == "light_on_dark"
+
+
+def test_a_small_digit_beside_the_large_one_is_no_part_of_it() -> None:
+    alone = 255 - ink(9, (300, 200), box=(60, 40, 70, 120), pen=9)
+    pair = alone.copy()
+    pair[30:80, 170:210] = 255 - ink(5, (40, 50), box=(8, 4, 24, 42), pen=5)
+    found = canonical(pair)
+    assert found.box == canonical(alone).box
+    assert found.cautions == ("several_digits",)
