@@ -16,7 +16,7 @@ serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 test: $(DEV)/ready  ## run all tests, with coverage
 	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
 
-resilience: $(DEV)/ready  ## load, faults and chance in full: an hour; prints the table of docs/reliability.md
+resilience: $(DEV)/ready  ## load, faults and chance in full: 40 minutes; prints the table of docs/reliability.md
 	DIGITS_RESILIENCE=full $(DEV)/bin/python -m pytest tests/resilience $(ARGS)
 
 check: $(DEV)/ready  ## ruff, mypy --strict, import contracts
