@@ -19,6 +19,7 @@ from tests.serving import serving
 from tests.tiny import tiny_model
 from training.answers import classify, png, read
 from training.data import Labelled
+from training.recipe import CNN
 
 THREE = GOLDEN / "3-canvas-black-on-white.png"
 PHOTO = GOLDEN / "7-photo.jpg"
@@ -68,7 +69,7 @@ def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -
         "probabilities": probabilities,
         "is_digit": True,
         "digit_likelihood": pytest.approx(1, abs=0.1),
-        "model": {"name": "cnn", "version": "2.1.0"},
+        "model": {"name": "cnn", "version": CNN.version},
         "image": {"width": 640, "height": 480, "polarity": "dark_on_light", "box": box},
         "warnings": [],
         "view": None,
