@@ -33,6 +33,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timeout = head_timeout
         self._in_head = False
         self._unparsed = 0  # bytes since the parser last came to the end of a head, or to some body
+        self._came = 0  # bytes that the parser is being fed with
+        self._at_first = 0  # those in which the head began
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,40 +49,54 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
-        self._unparsed += len(data)
+        self._came = len(data)
+        self._unparsed += self._came
         super().data_received(data)
         if self._unparsed > MAX_HEAD:
-            msg = f"The request's head has more than {MAX_HEAD} bytes. Send fewer or shorter headers."
-            self._refuse(problems.HeadTooLarge(msg, limit=MAX_HEAD))
+            self._refuse_head()
         elif self._in_head and self._late is None:
             self._expect_head()
 
     def on_message_begin(self) -> None:
         """Begin a request; the parser calls it, and what is below."""
         self._unparsed = 0
+        self._at_first = self._came
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
+        most = self._at_first + self._unparsed
         self._unparsed = 0
         self._in_head = False
         self._expect_nothing()
-        super().on_headers_complete()
+        if most > MAX_HEAD and self._head_size() > MAX_HEAD:
+            self._refuse_head()
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body; its trailers and the names of its chunks are no part of it."""
         self._unparsed = 0
-        super().on_body(body)
+        if not self.transport.is_closing():
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request."""
         self._unparsed = 0
-        super().on_message_complete()
+        if not self.transport.is_closing():
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; uvicorn calls it."""
         self._refuse(problems.MalformedRequest(f"{msg} Send HTTP/1.1, with a path in ASCII."))
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _refuse_head(self) -> None:
+        msg = f"The request's head has more than {MAX_HEAD} bytes. Send fewer or shorter headers."
+        self._refuse(problems.HeadTooLarge(msg, limit=MAX_HEAD))
 
     def _expect_head(self) -> None:
         self._late = self.loop.call_later(self._head_timeout, self._head_is_late)

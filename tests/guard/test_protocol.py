@@ -82,6 +82,24 @@ def test_what_stands_beside_a_body_has_a_limit(service: httpx.Client, tail: byte
     assert sent < len(tail) - 8192
 
 
+@pytest.mark.parametrize("body", [b"", NINE], ids=["alone", "with a body"])
+@pytest.mark.parametrize("kept", [False, True], ids=["first", "later"])
+def test_a_whole_head_that_comes_at_once_has_the_same_limit(
+    service: httpx.Client, body: bytes, kept: object
+) -> None:
+    with connected(service) as raw:
+        if kept:
+            raw.sendall(HEAD + b"\r\n")
+            answer = http.client.HTTPResponse(raw)
+            answer.begin()
+            answer.read()
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * MAX_HEAD + b"\r\n" + length + body)
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["code"]) == (431, "head_too_large")
+
+
 def test_usual_heads_are_taken(service: httpx.Client) -> None:
     assert service.get("/health/live", headers={"Cookie": "a" * (MAX_HEAD // 2)}).status_code == 200
 
