@@ -9,20 +9,17 @@ rounds. Machines differ, so quote the ratio.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from app.guard import keys
 from app.main import create_app
-from benchmarks.predict import GOLDEN, ROOT, wait_until_ready
+from benchmarks.predict import GOLDEN, service
 from tests.resilience.clients import PNG, Ask, lasting, load, posting
 
 if TYPE_CHECKING:
@@ -62,31 +59,17 @@ def main() -> None:
     print(f"with all guards {guarded_rate:.0f}/s, with none {bare_rate:.0f}/s: they cost {cost:.1%}")
 
 
-def _served_each_second(port: int, ask: Ask) -> float:
-    tally = asyncio.run(load(port, ask, clients=CLIENTS, until=lasting(SECONDS)))
+def _served_each_second(client: httpx.Client, ask: Ask) -> float:
+    tally = asyncio.run(load(client.base_url.port or 80, ask, clients=CLIENTS, until=lasting(SECONDS)))
     if tally.count(200) != len(tally.answers) or tally.lost:
         sys.exit("not every request was served")
     return len(tally.answers) / SECONDS
 
 
-@contextmanager
-def _served(factory: str, settings: dict[str, str] | None = None) -> Iterator[int]:
-    """Serve an application in a process of its own; yield its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--port", str(port)]
-    with subprocess.Popen(  # noqa: S603  this project's own application
-        [*command, "--log-level", "error", "--no-access-log"],
-        cwd=ROOT,
-        env={**os.environ, **(settings or {})},
-    ) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-                wait_until_ready(client)
-            yield port
-        finally:
-            process.terminate()
+def _served(factory: str, settings: Mapping[str, str] | None = None) -> AbstractContextManager[httpx.Client]:
+    """Serve an application in a process of its own."""
+    quiet = ("--log-level", "error", "--no-access-log")
+    return service("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -70,15 +70,14 @@ def post(client: httpx.Client, data: bytes) -> None:
 
 
 @contextmanager
-def service() -> Iterator[httpx.Client]:
-    """Run the service in a process of its own until the block ends."""
+def service(*command: str, settings: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+    """Run the service, or what `python command` serves, in a process of its own until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "DIGITS_PORT": str(port)}
-    command = [sys.executable, "-m", "app"]
+    environment = {**os.environ, "DIGITS_PORT": str(port), "UVICORN_PORT": str(port), **(settings or {})}
     with subprocess.Popen(  # noqa: S603  this project's own service
-        command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, *(command or ("-m", "app"))], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
     ) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
