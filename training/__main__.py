@@ -108,12 +108,13 @@ def train(
 
 
 @app.command()
-def export(name: Name, run: RunFolder = None, models: Models = MODELS) -> None:
+def export(name: Name, path: Data = None, run: RunFolder = None, models: Models = MODELS) -> None:
     """Write a trained network to models/NAME/model.onnx, once it is proved equal to Keras."""
     recipe_named(name)
+    training, _ = data.load_training(fetching.fetch(path))
     from training.export import export as export_run  # noqa: PLC0415  seconds: TensorFlow
 
-    file = export_run(_run(name, run), models=models)
+    file = export_run(_run(name, run), training.pictures, models=models)
     console.print(
         f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {file.parent.name}"
     )

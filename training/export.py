@@ -29,6 +29,7 @@ from app.digits.contract import (
     Metadata,
 )
 from app.digits.errors import InvalidModel
+from training import graphs, quantise
 from training.errors import ExportError
 from training.files import put
 from training.runs import Origin, Run
@@ -38,14 +39,21 @@ PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of t
 # float32 carries 7 digits, and sums in another order differ in the last of them: by up to 2e-6 in the
 # probabilities of 500 scribbles. A wrong layer is off by hundredths.
 TOLERANCE: Final = 1e-5
+ROUNDED_SAMPLE: Final = 1000  # pictures on which eight bits are compared with thirty-two
+ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committed network it is 0.0003
 _SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `_outputs`
 
 
-def export(run: Run, *, models: Path) -> Path:
-    """Write the trained model of `run` to `models`/NAME/model.onnx.
+def export(run: Run, pictures: DigitBatch, *, models: Path) -> Path:
+    """Write the trained model of `run` to `models`/NAME/model.onnx, its convolutions in eight bits.
 
     The file is checked by `onnx.checker`, loaded as the service loads it, and compared with Keras
     on random pictures; only then does it take the place of an earlier one, atomically.
+
+    Args:
+        run: that has ended.
+        pictures: uint8 (pictures, 28, 28), of the training split: for the rounding to eight bits.
+        models: the folder.
 
     Raises:
         RunError: there is no run.
@@ -61,6 +69,7 @@ def export(run: Run, *, models: Path) -> Path:
     model = keras.models.load_model(run.model)
     onnx_bytes = convert(model, origin)
     prove_equal(model, onnx_bytes)
+    onnx_bytes = in_eight_bits(onnx_bytes, pictures)
     file = models / origin.recipe.name / MODEL_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     put(file, onnx_bytes)
@@ -77,6 +86,7 @@ def convert(model: keras.Model, origin: Origin) -> bytes:
     proto: ModelProto
     proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
     _name_arrays(proto)
+    graphs.with_fixed_shapes(proto)
     onnx.helper.set_model_props(proto, _metadata(model, proto, origin))
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
@@ -102,6 +112,34 @@ def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
         if not worst <= TOLERANCE:
             msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
             raise ExportError(msg)
+
+
+def in_eight_bits(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
+    """Return the network with its convolutions in eight bits, which its version says; others as they are.
+
+    Raises:
+        ExportError: it says other things of `pictures` than before.
+    """
+    proto = onnx.load_from_string(onnx_bytes)
+    if not quantise.is_convolutional(proto):
+        return onnx_bytes
+    rounded = quantise.quantised(proto, pictures)
+    metadata = {member.key: member.value for member in proto.metadata_props}
+    metadata[Metadata.VERSION] += quantise.SUFFIX
+    del rounded.metadata_props[:]
+    onnx.helper.set_model_props(rounded, metadata)
+    onnx.checker.check_model(rounded, full_check=True)
+    rounded_bytes = bytes(rounded.SerializeToString())
+    both = [
+        Classifier.load(file).classify(pictures[-ROUNDED_SAMPLE:]) for file in (onnx_bytes, rounded_bytes)
+    ]
+    for one, other in zip(*both, strict=True):
+        apart = 0.0 if one is None else float(np.abs(one - other).mean())
+        if apart > ROUNDED_TOLERANCE:
+            allowed = f"allowed are {ROUNDED_TOLERANCE:g}"
+            msg = f"In eight bits the network differs by {apart:.2g} on average, {allowed}."
+            raise ExportError(msg)
+    return rounded_bytes
 
 
 def _outputs(model: keras.Model, batch: tf.Tensor | DigitBatch) -> tuple[tf.Tensor, ...]:

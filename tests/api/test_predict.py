@@ -69,7 +69,7 @@ def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -
         "probabilities": probabilities,
         "is_digit": True,
         "digit_likelihood": pytest.approx(1, abs=0.1),
-        "model": {"name": "cnn", "version": CNN.version},
+        "model": {"name": "cnn", "version": f"{CNN.version}+int8"},
         "image": {"width": 640, "height": 480, "polarity": "dark_on_light", "box": box},
         "warnings": [],
         "view": None,

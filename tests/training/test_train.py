@@ -168,7 +168,7 @@ def test_every_epoch_has_every_picture_once_in_another_order() -> None:
 
 
 def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run, tmp_path: Path) -> None:
-    file = exporting.export(trained, models=tmp_path)
+    file = exporting.export(trained, TRAINING.pictures, models=tmp_path)
     assert file == tmp_path / "mlp-128" / "model.onnx"
     onnx.checker.check_model(onnx.load(file), full_check=True)
     classifier = Classifier.load(file.read_bytes())
@@ -192,7 +192,7 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path, trained: Run) -> None
     run = Run(tmp_path / "half")
     run.start(trained.origin())
     with pytest.raises(ExportError, match=r"has not ended.*--resume"):
-        exporting.export(run, models=tmp_path)
+        exporting.export(run, TRAINING.pictures, models=tmp_path)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -217,6 +217,25 @@ def test_a_file_that_differs_from_keras_is_refused(trained: Run) -> None:
     other = exporting.convert(NETWORKS["mlp_128"](), origin)
     with pytest.raises(ExportError, match=r"At batch size 1 ONNX differs from Keras by"):
         exporting.prove_equal(keras.models.load_model(trained.model), other)
+
+
+def test_eight_bits_that_read_otherwise_are_refused() -> None:
+    """The weights' spread is such that seven bits lose the small ones, and the small ones decide."""
+    image = keras.Input((28, 28), dtype="uint8")
+    x = keras.layers.Reshape((28, 28, 1))(keras.layers.Rescaling(1 / 255)(image))
+    wide = keras.layers.Conv2D(1, (1, 28))
+    x = keras.layers.ReLU()(wide(x))
+    likes = keras.layers.Dense(10, activation="softmax")
+    model = keras.Model(image, likes(keras.layers.Flatten()(x)))
+    weights = np.full((1, 28, 1, 1), 0.004, np.float32)
+    weights[0, 0] = 1.0
+    wide.set_weights([weights, np.zeros(1, np.float32)])
+    likes.set_weights(
+        [np.tile(np.linspace(-400, 400, 10, dtype=np.float32), (28, 1)), np.zeros(10, np.float32)]
+    )
+    onnx_bytes = exporting.convert(model, Origin(recipe=QUICK, data_sha256="0", commit="0"))
+    with pytest.raises(ExportError, match=r"In eight bits the network differs by"):
+        exporting.in_eight_bits(onnx_bytes, TRAINING.pictures)
 
 
 def test_multiply_adds_of_a_convolution_are_counted_by_hand() -> None:
@@ -265,7 +284,10 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_network_with_two_heads_learns_both(champion: Run, tmp_path: Path) -> None:
-    classifier = Classifier.load(exporting.export(champion, models=tmp_path).read_bytes())
+    file = exporting.export(champion, TRAINING.pictures, models=tmp_path)
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in onnx.load(file).graph.node}
+    classifier = Classifier.load(file.read_bytes())
+    assert classifier.version == "1.0.0+int8"
     told = classifier.classify(VALIDATION.pictures)
     assert (told.probabilities.argmax(axis=1) == VALIDATION.digits).mean() > 0.8
     blots = np.load(champion.folder.parent / "scenes.npz")["pictures"][-300:]
