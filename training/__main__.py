@@ -20,7 +20,7 @@ from app.digits.catalogue import METRICS_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
-from app.digits.preprocessing import canonical
+from app.digits.look import look
 from training import compare as comparison
 from training import data, fonts, plots, pool, robustness, tables, uploads
 from training import evaluate as evaluation
@@ -245,10 +245,9 @@ def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
 @plot.command("stages")
 def plot_stages(files: Files, out: Out = Path("stages.png")) -> None:
     """Draw what preprocessing makes of uploads, step by step."""
-    plots.save(
-        plots.stages([(file.stem, images.decode(images.identify(file.read_bytes())).grey) for file in files]),
-        out,
-    )
+    looks = [look(images.identify(file.read_bytes())) for file in files]
+    rows = [(file.stem, found.picture.grey) for file, found in zip(files, looks, strict=True)]
+    plots.save(plots.stages(rows), out)
 
 
 @plot.command("uploads")
@@ -291,9 +290,9 @@ def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
 
 
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:
-    picture = images.decode(images.identify(file.read_bytes()))
-    found = canonical(picture.grey).picture
-    return plots.Seen(file.name, picture.grey, found, classifier.classify(found[np.newaxis]).probabilities[0])
+    picture, found = look(images.identify(file.read_bytes()))
+    scores = classifier.classify(found.picture[np.newaxis])
+    return plots.Seen(file.name, picture.grey, found.picture, scores.probabilities[0])
 
 
 def main() -> None:

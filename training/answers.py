@@ -15,7 +15,8 @@ from app.digits import images
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
-from app.digits.preprocessing import Canonical, canonical
+from app.digits.look import look
+from app.digits.preprocessing import Canonical
 from app.digits.sheet import Polarity
 from training.rejection import rejected
 
@@ -75,7 +76,7 @@ def read(upload: bytes) -> Canonical:
     Raises:
         ImageError: the service would refuse it.
     """
-    return canonical(images.decode(images.identify(upload)).grey)
+    return look(images.identify(upload)).canonical
 
 
 def answer(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:

@@ -23,7 +23,7 @@ from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
 from app.digits.errors import DigitsError, ImageError
 from app.digits.images import Upload
-from app.digits.preprocessing import canonical
+from app.digits.look import look
 from app.digits.sheet import Caution
 from app.state import state_of
 
@@ -127,10 +127,7 @@ def _attempted(step: Callable[[Given], Result], given: Given | DigitsError) -> R
 
 
 def _read(upload: Upload, *, stages: Stages) -> Read:
-    with stages.timed("decode"):
-        picture = images.decode(upload)
-    with stages.timed("preprocess"):
-        found = canonical(picture.grey)
+    picture, found = look(upload, timed=stages.timed)
     info = ImageInfo(
         width=picture.width,
         height=picture.height,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.contract import GreyPicture
+from app.digits.scaling import shrunk
 
 ColourPicture: TypeAlias = NDArray[np.uint8]  # (height, width, 3): red, green, blue
 
@@ -37,18 +38,16 @@ def grey(colours: ColourPicture) -> GreyPicture:
 
 def _telling_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
     """Return the weights of red, green and blue that tell ink from ground, None where luma does."""
-    side = max(colours.shape)
-    shrink = cv2.INTER_AREA if side > 2 * SAMPLE else cv2.INTER_NEAREST
-    size = [max(1, round(length * min(1.0, SAMPLE / side))) for length in colours.shape[1::-1]]
-    small = cv2.resize(colours, size, interpolation=shrink)
+    small = shrunk(colours, SAMPLE)
     red, green, blue = (small[..., channel] for channel in range(3))
     if max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF)) <= LEAST_SPREAD:
         return None
     local = cv2.subtract(small, cv2.blur(small, (SAMPLE // 3,) * 2), dtype=cv2.CV_32F).reshape(-1, 3)
-    variance, axes = np.linalg.eigh(local.T @ local / len(local))
+    covariance = local.T @ local / len(local)
+    variance, axes = np.linalg.eigh(covariance)
     axis = axes[:, -1]
     spread = np.sqrt(variance[-1] / 3)  # of a grey picture it is that of its luma
-    if spread < LEAST_SPREAD or spread < LOST * np.sqrt(np.mean((local @ LUMA) ** 2)):
+    if spread < LEAST_SPREAD or spread < LOST * np.sqrt(LUMA @ covariance @ LUMA):
         return None
     axis = axis if axis @ LUMA >= 0 else -axis
     return np.asarray(axis / np.abs(axis).sum(), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,27 @@ from app.digits.images import Box
 
 Labels: TypeAlias = NDArray[np.int32]  # (height, width), 0 where there is no ink
 Stats: TypeAlias = NDArray[np.int32]  # (components, 5): left, top, width, height, area
+
+
+def labelled(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
+    """Label what hangs together, corners included.
+
+    Returns the labels, and rows of statistics, the first of which is of what is no component. OpenCV's
+    default algorithm takes three times as long with statistics, and without them a third as long as this
+    one (measured with OpenCV 5.0).
+    """
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+    if count == 2:  # noqa: PLR2004  # the rest and one component, as in most drawings
+        area = cv2.countNonZero(mask)
+        rest = (0, 0, *mask.shape[::-1], mask.size - area)
+        return labels, np.array([rest, (*cv2.boundingRect(mask), area)], np.int32)
+    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_GRANA)
+    return labels, stats
+
+
+def masked(labels: Labels, wanted: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return 1 where a wanted component is, else 0; `wanted` has no entry for what is none."""
+    return np.concatenate(([False], wanted)).view(np.uint8).take(labels)
 
 
 def box_of(stat: NDArray[np.int32]) -> Box:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-CONTRACT_VERSION: Final = 2
+CONTRACT_VERSION: Final = 3
 
 CLASSES: Final = 10  # the digits 0 to 9; the index of a probability is its digit
 SIDE: Final = 28  # pixels: width and height of a canonical picture

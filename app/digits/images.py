@@ -28,6 +28,7 @@ from PIL import (
 from app.digits import colours
 from app.digits.contract import GreyPicture
 from app.digits.errors import ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
+from app.digits.scaling import fitted, shrunk, whole_times
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
 MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
@@ -112,12 +113,14 @@ class Picture:
 class Upload:
     """An upload whose header has been read and found to be within the limits."""
 
+    data: bytes
     image: Image.Image
+    size: tuple[int, int]  # width and height, before it is turned upright
 
     @property
     def pixels(self) -> int:
-        """How many pixels decoding will make."""
-        return self.image.width * self.image.height
+        """How many pixels decoding makes at most."""
+        return self.size[0] * self.size[1]
 
 
 def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
@@ -148,24 +151,25 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
     if min(width, height) < MIN_SIDE:
         msg = f"The picture has {width}x{height} pixels, each side needs at least {MIN_SIDE}."
         raise ImageTooSmall(msg, limit=MIN_SIDE)
-    return Upload(image)
+    return Upload(data, image, image.size)
 
 
-def decode(upload: Upload) -> Picture:
-    """Decode an upload into an upright grey picture, its longest side at most 1024 pixels.
+def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
+    """Decode an upload into an upright grey picture, its longest side at most `side` pixels.
 
-    Of an animated picture the first frame counts. Transparent pixels become ground: for a drawing
-    on a transparent canvas one that the ink stands out from, else the picture's own.
+    A JPEG is decoded no larger than that needs, so a second time if more is wanted after all. Of an
+    animated picture the first frame counts. Transparent pixels become ground: for a drawing on a
+    transparent canvas one that the ink stands out from, else the picture's own.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
     """
-    image = upload.image
-    width, height = image.size
+    width, height = upload.size
+    image = upload.image if upload.image.size == upload.size else _open(upload.data)
     try:
-        image.draft(None, _enough(width, height))  # a JPEG decodes at a half, a quarter or an eighth
+        image.draft(None, _enough(width, height, side))  # a JPEG decodes at a half, a quarter or an eighth
         image.load()
-        grey = _grey(image)
+        grey = shrunk(_grey(image, side), side)
     except _DAMAGE as error:
         raise UnreadableImage(_DAMAGED) from error
     orientation = _orientation(image)  # after loading: a PNG's EXIF may follow its pixels
@@ -223,29 +227,26 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _fitted(width: int, height: int) -> tuple[int, int]:
-    shrink = min(1.0, WORKING_SIDE / max(width, height))
-    return max(1, round(width * shrink)), max(1, round(height * shrink))
-
-
-def _enough(width: int, height: int) -> tuple[int, int]:
+def _enough(width: int, height: int, side: int) -> tuple[int, int]:
     """Return the size below which a JPEG must not be drafted: a little less saves a halving by hand."""
-    across, down = _fitted(width, height)
+    across, down = fitted(width, height, side)
     return max(1, across * 3 // 4), max(1, down * 3 // 4)
 
 
-def _grey(image: Image.Image) -> GreyPicture:
+def _grey(image: Image.Image, side: int) -> GreyPicture:
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion to 8 clips at 255
         deep = np.clip(np.asarray(image), 0, 65535)
         image = Image.fromarray((deep // 257).astype(np.uint8))
     if image.has_transparency_data:
         whole = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
-        return _drawing(_shrunk(whole), image.format)
+        return _drawing(_reduced(whole, side), image.format)
     if image.mode not in {"L", "RGB", "CMYK"}:
         image = image.convert("RGB" if image.mode in _COLOURED else "L")
-    # shrunk before it is converted: a copy of 40 megapixels in colour takes 160 MB
-    small = _shrunk(image)
-    return np.asarray(small) if small.mode == "L" else colours.grey(np.asarray(small.convert("RGB")))
+    # reduced before it is converted: a copy of 40 megapixels in colour takes 160 MB
+    small = _reduced(image, side)
+    if small.mode == "L":
+        return np.asarray(small)
+    return colours.grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
 
 
 def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
@@ -260,8 +261,10 @@ def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
     return _on_ground(np.asarray(drawing.convert("L")), alpha)
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
-    return image.resize(_fitted(*image.size), Image.Resampling.BOX)
+def _reduced(image: Image.Image, side: int) -> Image.Image:
+    """Make a large picture a whole number of times smaller; less than twice of `side` is left."""
+    times = whole_times(*image.size, side)
+    return image.reduce(times) if times > 1 else image
 
 
 def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:

@@ -8,11 +8,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from app.digits import tones
+from app.digits.components import labelled
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import PAGE, Mask, Sheet, border, intruders, is_even, thumbnail
+from app.digits.sheet import PAGE, Mask, Sheet, intruders, is_even
 
 BAND: Final = 96  # grey levels between two grounds in one picture
 THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
@@ -51,8 +52,10 @@ def unspeckled(sheet: Sheet) -> Sheet:
     if max(pixels.shape) > PAGE:
         return sheet
     quiet = cv2.medianBlur(pixels, 3)
-    struck = (cv2.absdiff(pixels, quiet) > STRUCK).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(struck, connectivity=8)
+    struck = (cv2.absdiff(pixels, quiet) > STRUCK).view(np.uint8)
+    if cv2.countNonZero(struck) < STORM * struck.size:
+        return sheet
+    labels, stats = labelled(struck)
     dots = (stats[:, cv2.CC_STAT_AREA] <= DOT)[labels]
     top, left = (math.ceil(side / 4) for side in pixels.shape)
     corners = (dots[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
@@ -72,12 +75,13 @@ def unbanded(sheet: Sheet) -> Sheet:
 
 def unframed(sheet: Sheet) -> Sheet:
     """Cut off a frame: an even, thin border round a rectangle of another tone."""
-    small = thumbnail(sheet.pixels)
-    edge = border(small, rim=1)
+    small = sheet.thumbnail
+    edge = tones.border(small, rim=1)
     if not is_even(edge):
         return sheet
-    frame = np.abs(small - np.median(edge)) <= FRAME_SPREAD
-    _, labels = cv2.connectedComponents(frame.astype(np.uint8), connectivity=4)
+    tone = tones.median(edge)
+    frame = cv2.inRange(small, math.ceil(tone - FRAME_SPREAD), math.floor(tone + FRAME_SPREAD))
+    _, labels = cv2.connectedComponents(frame, connectivity=4)
     inside = labels != labels[0, 0]
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
     margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
@@ -95,7 +99,7 @@ def unframed(sheet: Sheet) -> Sheet:
 
 def on_paper(sheet: Sheet) -> Sheet:
     """Let a sheet of paper or a label that lies on another ground, a desk, fill the picture."""
-    small = thumbnail(sheet.pixels)
+    small = sheet.thumbnail
     if min(small.shape) < FEW_PIXELS:
         return sheet
     soft = cv2.blur(small, (3, 3))
@@ -120,11 +124,11 @@ def dark_on_light(sheet: Sheet) -> Sheet:
     Ink is what deviates strongly from the ground in few places: cubing the deviations lets few
     strong ones outweigh many weak ones.
     """
-    small = thumbnail(sheet.pixels)
-    rim = border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
+    small = sheet.thumbnail
+    rim = tones.border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
     even = is_even(rim, share=CLEARLY_EVEN) or (is_even(rim) and _two_tones(small)[0] > BLACK_ON_WHITE)
     if even:
-        lean = _lightness(small, ground=float(np.median(rim)))
+        lean = _lightness(small, ground=tones.median(rim))
     else:
         lean = _stroked_lightness(small) or _local_lightness(small)
     if (lean > 0) == sheet.turned:
@@ -137,10 +141,10 @@ def even_light(sheet: Sheet) -> Sheet:
 
     Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
     """
-    small = thumbnail(sheet.pixels, side=PAGE)
+    small = sheet.page
     if _is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
-    light = _closed(cv2.blur(small, (3, 3)))
+    light = _closed(cv2.blur(sheet.thumbnail, (3, 3)))
     if max(small.shape) < FEW_PIXELS:
         light = cv2.blur(light, (9, 9))  # there is no more of a shadow's edge than of the noise
     else:
@@ -169,14 +173,13 @@ def _lying(ground: Mask, soft: GreyPicture) -> Mask | None:
     That is a large rectangle, a little tilted or cut by the border, with a sharp edge: a slope of the light
     has none. So may a letter's own bold stroke be.
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(ground, connectivity=4)
-    if len(stats) == 1:
+    outlines, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
         return None
-    largest = (labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])).astype(np.uint8)
-    outline, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    whole = cv2.drawContours(np.zeros_like(largest), outline, 0, 1, cv2.FILLED)
-    area = int(whole.sum())
-    _, (width, height), _ = cv2.minAreaRect(outline[0])
+    outline = max(outlines, key=cv2.contourArea)
+    whole = cv2.drawContours(np.zeros_like(ground), [outline], 0, 1, cv2.FILLED)
+    area = cv2.countNonZero(whole)
+    _, (width, height), _ = cv2.minAreaRect(outline)
     if not SHEET[0] <= area / whole.size <= SHEET[1] or area < RECTANGULAR * (width + 1) * (height + 1):
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - whole, connectivity=4)
@@ -210,10 +213,16 @@ def _is_written_on(paper: GreyPicture) -> bool:
     return bool(INKED[0] <= (ink > LEAST_INK).mean() <= INKED[1])
 
 
-def _lightness(small: GreyPicture, *, ground: NDArray[np.uint8] | float) -> float:
+def _lightness(small: GreyPicture, *, ground: float) -> float:
     """Return from -1, where what stands out is dark, to 1, where it is light."""
-    cubes = (small.astype(np.float32) - ground) ** 3
+    cubes = tones.histogram(small) * (tones.LEVELS - ground) ** 3
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
+
+
+def _outweighs(light: GreyPicture, dark: GreyPicture) -> float:
+    """Return the same, of how much lighter and how much darker each pixel is."""
+    more, less = (float(tones.histogram(part) @ tones.CUBES) for part in (light, dark))
+    return (more - less) / max(more + less, 1.0)
 
 
 def _stroked_lightness(small: GreyPicture) -> float:
@@ -261,12 +270,13 @@ def _local_lightness(small: GreyPicture) -> float:
     bold = _lightness_around(small, reach=max(small.shape) // 2)
     if abs(bold) > DECIDED:
         return bold
-    whole = _lightness(small, ground=float(np.median(small)))
+    whole = _lightness(small, ground=tones.median(tones.histogram(small)))
     return whole if abs(whole) > DECIDED else -1.0  # most people write dark on light
 
 
 def _lightness_around(small: GreyPicture, *, reach: int) -> float:
-    return _lightness(small, ground=cv2.medianBlur(small, reach | 1))  # a shadow's sharp edge stays
+    ground = cv2.medianBlur(small, reach | 1)  # a shadow's sharp edge stays
+    return _outweighs(cv2.subtract(small, ground), cv2.subtract(ground, small))
 
 
 def _hats(small: GreyPicture) -> float:
@@ -274,11 +284,8 @@ def _hats(small: GreyPicture) -> float:
     reach = max(3, max(small.shape) // 8 | 1)
     wide = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     square = np.ones((reach, reach), np.uint8)
-    light, dark = (
-        float((cv2.morphologyEx(wide, how, square).astype(np.float32) ** 3).sum())
-        for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
-    )
-    return (light - dark) / max(light + dark, 1.0)
+    light, dark = (cv2.morphologyEx(wide, how, square) for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    return _outweighs(light, dark)
 
 
 def _closed(small: GreyPicture) -> GreyPicture:
@@ -294,6 +301,6 @@ def _closed(small: GreyPicture) -> GreyPicture:
 
 def _is_flat(small: GreyPicture) -> bool:
     """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
-    rim = border(small)
-    strong = int(np.median(rim)) - int(small.min()) >= STRONG_INK
+    rim = tones.border(small)
+    strong = int(tones.median(rim)) - int(small.min()) >= STRONG_INK
     return is_even(rim) and (strong or max(small.shape) < FEW_PIXELS)

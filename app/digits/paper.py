@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.digits import tones
+from app.digits.components import labelled
 from app.digits.contract import GreyPicture
 from app.digits.sheet import (
     LEAST_NEAR,
     NEAR,
-    PAGE,
     SPECK,
     Mask,
     Sheet,
@@ -22,7 +23,6 @@ from app.digits.sheet import (
     gaps,
     hull,
     intruders,
-    thumbnail,
 )
 
 STRONG: Final = (
@@ -34,6 +34,7 @@ GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's w
 LEAST_RULED: Final = 24  # pixels: in smaller pictures a bar of the digit itself spans the width
 LEAST_ROOM: Final = 64  # pixels: in smaller pictures nothing is far away
 LEAST_RUN: Final = 15  # pixels
+COLUMNS: Final = 64  # of the copy in which lines are sought, and more
 LEAST_RIDGE: Final = 1.5  # grey levels: along a line the noise averages out
 LEANS: Final = tuple(step * 0.015 for step in range(-5, 6))  # slopes that are tried: up to four degrees
 SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
@@ -50,18 +51,18 @@ def unruled(sheet: Sheet) -> Sheet:
     """Take out ruled and squared lines and the printed border of a cell; mend the strokes that cross them."""
     if min(sheet.pixels.shape) < LEAST_RULED:
         return sheet
-    across = _without_lines(sheet.pixels, evened=sheet.evened)
-    down = _without_lines(
-        np.ascontiguousarray((sheet.pixels if across is None else across).T), evened=sheet.evened
-    )
-    if down is not None:
-        return dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
-    return sheet if across is None else dataclasses.replace(sheet, pixels=across)
+    ink, noise = _ink_and_noise(sheet.page)
+    across = _without_lines(sheet.pixels, ink, noise, evened=sheet.evened)
+    if across is not None:
+        sheet = dataclasses.replace(sheet, pixels=across)
+        ink, noise = _ink_and_noise(sheet.page)
+    down = _without_lines(sheet.pixels.T, np.ascontiguousarray(ink.T), noise, evened=sheet.evened)
+    return sheet if down is None else dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
 
 
 def close_up(sheet: Sheet) -> Sheet:
     """Go near to the most prominent ink, so that what follows measures it against its own ground."""
-    small = thumbnail(sheet.pixels, side=PAGE)
+    small = sheet.page
     if min(small.shape) < LEAST_ROOM or not sheet.evened:
         return sheet
     pieces, mass = _pieces_of_ink(small)
@@ -77,50 +78,78 @@ def close_up(sheet: Sheet) -> Sheet:
     left, top = max(left - margin, 0), max(top - margin, 0)
     right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
     scale = max(sheet.pixels.shape) / max(small.shape)
-    soft = cv2.GaussianBlur(sheet.pixels, (0, 0), max(0.6, GRAIN * length * scale))
-    return cut(dataclasses.replace(sheet, pixels=soft, near=True), (left, top, right, bottom), scale=scale)
+    near = cut(dataclasses.replace(sheet, near=True), (left, top, right, bottom), scale=scale)
+    blur = max(0.6, GRAIN * length * scale)
+    return dataclasses.replace(near, pixels=cv2.GaussianBlur(near.pixels, (0, 0), blur))
 
 
 def _pieces_of_ink(small: GreyPicture) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return what hangs together, as rows of OpenCV's stats, and its mass, 0 for noise and intruders."""
-    soft, noise = _ink_and_noise(small, blur=1.2)
-    weak = (soft > max(2.0, WEAK * noise, PALEST * float(np.percentile(soft, 99.5)))).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    ink, noise = _ink_and_noise(cv2.blur(cv2.blur(small, (3, 3)), (3, 3)))
+    palest = PALEST * tones.percentile(tones.histogram(ink), 99.5)
+    weak = ink > max(2.0, WEAK * noise, palest)
+    labels, stats = labelled(weak.view(np.uint8))
     pieces = stats[1:]
-    strong = np.bincount(labels[soft > max(LEAST_NEAR / 2, STRONG * noise)], minlength=len(stats))[1:] > 0
-    strength = soft.ravel().astype(np.float32) ** 2  # little strong ink outweighs much that is weak
-    mass: NDArray[np.float64] = np.bincount(labels.ravel(), strength, len(stats))[1:].astype(np.float64)
-    mass[intruders(labels, pieces, along=0.5) | ~strong] = 0
+    inked = np.flatnonzero(weak)
+    labels_of_ink, depth = labels.ravel()[inked], ink.ravel()[inked]
+    strong = labels_of_ink[depth > max(LEAST_NEAR / 2, STRONG * noise)]
+    # little strong ink outweighs much that is weak
+    mass = np.bincount(labels_of_ink, depth.astype(np.float64) ** 2, len(stats))[1:].astype(np.float64)
+    mass[np.bincount(strong, minlength=len(stats))[1:] == 0] = 0
+    mass[intruders(labels, pieces, along=0.5)] = 0
     return pieces, mass
 
 
-def _ink_and_noise(small: GreyPicture, *, blur: float) -> tuple[GreyPicture, float]:
+def _ink_and_noise(small: GreyPicture) -> tuple[GreyPicture, float]:
     """Return what is darker than the ground, and the ground's standard deviation.
 
     The deviation is measured on what is lighter than the ground: no ink is there.
     """
-    soft = cv2.GaussianBlur(small, (0, 0), blur) if blur else small
-    ground = np.full_like(soft, np.median(soft))
-    lighter = cv2.subtract(soft, ground)
-    grain = lighter[lighter > 0]
-    noise = float(np.median(grain)) / 0.6745 if grain.size > soft.size // 10 else 0.5
-    return cv2.subtract(ground, soft), noise
+    counts = tones.histogram(small)
+    ground = int(tones.median(counts))
+    lighter = counts[ground + 1 :]
+    noise = 0.5
+    if lighter.sum() > small.size // 10:
+        noise = (tones.median(lighter) + 1) / 0.6745
+    return np.asarray(cv2.subtract(np.full_like(small, ground), small), np.uint8), noise
 
 
-def _without_lines(pixels: GreyPicture, *, evened: bool) -> GreyPicture | None:
-    """Erase the lines that run from left to right; None if there are none."""
-    height, width = pixels.shape
-    small = thumbnail(pixels, side=PAGE)
-    ink, noise = _ink_and_noise(small, blur=0)
-    lean = _lean(ink)
-    tones = _lines(_sheared(ink, lean), noise, evened=evened)
-    if tones is None:
+def _without_lines(
+    pixels: GreyPicture, ink: GreyPicture, noise: float, *, evened: bool
+) -> GreyPicture | None:
+    """Erase the lines that run from left to right; None if there are none.
+
+    They are sought in `ink`, a copy, whose columns are averaged: lines are long.
+    """
+    height, width = ink.shape
+    if cv2.boundingRect(ink)[2] < SPANNING * width:
+        return None  # as in most drawings: nothing is so long
+    run = min(max(LEAST_RUN, width // 8), width // 4)
+    times = max(1, width // COLUMNS)
+    narrow = cv2.resize(
+        ink[:, : width // times * times], (width // times, height), interpolation=cv2.INTER_AREA
+    )
+    lean = _lean(narrow, times)
+    upright = _sheared(narrow, lean * times)
+    lines = _lines(upright, noise, run=run // times, times=times, evened=evened)
+    if lines is None:
         return None
-    tones = cv2.dilate(_sheared(tones, -lean), np.ones((3, 1), np.uint8))
-    tones = cv2.resize(tones, (width, height), interpolation=cv2.INTER_NEAREST)
-    large = (tones > 0).astype(np.uint8)
-    paper = int(np.median(pixels))
-    line = (large > 0) & (pixels > paper - 1.5 * tones - 2 * noise)  # darker: the pen
+    return _erased(pixels, cv2.dilate(_sheared(lines, -lean * times), np.ones((3, 1), np.uint8)), noise)
+
+
+def _erased(pixels: GreyPicture, lines: GreyPicture, noise: float) -> GreyPicture:
+    """Put paper where the lines are, and mend the strokes that cross them.
+
+    Args:
+        pixels: uint8 (height, width).
+        lines: a smaller copy of it, how dark the line is that goes there; 0 where there is none.
+        noise: standard deviation of the ground.
+    """
+    height, width = pixels.shape
+    dark = cv2.resize(lines, (width, height), interpolation=cv2.INTER_NEAREST)
+    large = (dark > 0).view(np.uint8)
+    paper = int(tones.median(tones.histogram(np.ascontiguousarray(pixels))))
+    line = (large > 0) & (pixels > paper - 1.5 * dark - 2 * noise)  # darker: the pen
     # dark strokes: opening takes the darker side, over the gap that the line has left
     thickness = int(np.percentile(large.sum(axis=0), 90) / max(1, _runs(large)))
     across = np.ones((min(thickness, height // 6) + 2, 1), np.uint8)
@@ -134,12 +163,19 @@ def _runs(mask: Mask) -> float:
     return float(starts.sum() / mask.shape[1])
 
 
-def _lean(ink: GreyPicture) -> float:
-    """Return the slope, in pixels per pixel, at which level lines show clearest."""
-    tenth = cv2.resize(ink, (ink.shape[1] // 2 or 1, ink.shape[0]), interpolation=cv2.INTER_AREA)
-    sharp = [float(np.diff(_sheared(tenth, 2 * lean).mean(axis=1)).std()) for lean in LEANS]
+def _lean(narrow: GreyPicture, times: int) -> float:
+    """Return the slope at which level lines show clearest.
+
+    In pixels per pixel of the picture that `narrow` has `times` as few columns of.
+    """
+    few = cv2.resize(narrow, (narrow.shape[1] // 4 or 1, narrow.shape[0]), interpolation=cv2.INTER_AREA)
+    rows = [
+        cv2.reduce(_sheared(few, 4 * times * lean), 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for lean in LEANS
+    ]
+    steps = np.diff(np.concatenate(rows, axis=1), axis=0)
+    sharp = np.einsum("ij,ij->j", steps, steps)
     best = int(np.argmax(sharp))
-    return LEANS[best] if sharp[best] > 1.05 * sharp[len(LEANS) // 2] else 0.0
+    return LEANS[best] if sharp[best] > 1.1 * sharp[len(LEANS) // 2] else 0.0
 
 
 def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
@@ -150,36 +186,36 @@ def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
     return np.asarray(cv2.warpAffine(picture, shift, picture.shape[::-1], flags=cv2.INTER_NEAREST), np.uint8)
 
 
-def _lines(ink: GreyPicture, noise: float, *, evened: bool) -> GreyPicture | None:
+def _lines(ink: GreyPicture, noise: float, *, run: int, times: int, evened: bool) -> GreyPicture | None:
     """Return how dark the printed lines are, level and thin and across nearly the whole picture; else 0.
 
     A digit's bar can be so, too. A printed line runs along the picture's border from one side to the
     other, or is, under uneven light, paler than the pen or one of several.
     """
     height, width = ink.shape
-    run = min(max(LEAST_RUN, width // 8), width // 4)
-    level = cv2.blur(ink.astype(np.float32), (run, 1))
+    level = cv2.boxFilter(ink, cv2.CV_32F, (run, 1))
     # above what the rows around it have: lines of the other direction and shades do not count
     ridge = level - cv2.blur(level, (1, max(9, height // 12)), borderType=cv2.BORDER_REFLECT)
-    found = (ridge > max(LEAST_RIDGE, noise / 3)).astype(np.uint8)
+    found = (ridge > max(LEAST_RIDGE, noise / 3)).view(np.uint8)
     joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 10)), np.uint8))
-    _, labels, stats, centres = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    left, span, area = stats[:, 0], stats[:, 2], stats[:, cv2.CC_STAT_AREA]
-    thick = max(4.0, THIN * max(ink.shape)) + 2
-    lines = (span >= SPANNING * width) & (area / span <= thick) & (stats[:, 3] <= 2 * thick)
+    labels, stats = labelled(joined)
+    left, top, span, tall, area = stats.T
+    thick = max(4.0, THIN * max(height, width * times)) + 2
+    lines = (span >= SPANNING * width) & (area / span <= thick) & (tall <= 2 * thick)
     if not evened:  # a scan's lines are straight, and the stroke of a 1 in a tight cell is not
-        lines &= stats[:, 3] - area / span <= np.maximum(LEAST_BEND, BEND * span)
+        lines &= tall - area / span <= np.maximum(LEAST_BEND, BEND * span * times)
     lines[0] = False
     if not lines.any():
         return None
-    tones = np.array(
+    tone = np.array(
         [np.median(level[labels == label]) if line else 255.0 for label, line in enumerate(lines)]
     )
-    pen = float(np.percentile(ink, 99.5))
-    at_border = np.minimum(centres[:, 1], height - centres[:, 1]) <= AT_BORDER * height
+    pen = tones.percentile(tones.histogram(ink), 99.5)
+    middle = top + tall / 2
+    at_border = np.minimum(middle, height - middle) <= AT_BORDER * height
     ends = np.maximum(left, width - left - span) - 1
     printed = lines & at_border & (ends <= AT_END * width)
     if evened and min(ink.shape) >= LEAST_ROOM:
         ruled = lines & (ends <= 2 * AT_END * width)
-        printed |= ruled & ((ruled.sum() > 1) | (tones <= PALER * pen))
-    return np.where(printed, tones, 0).astype(np.uint8)[labels] if printed.any() else None
+        printed |= ruled & ((ruled.sum() > 1) | (tone <= PALER * pen))
+    return np.where(printed, tone, 0).astype(np.uint8)[labels] if printed.any() else None

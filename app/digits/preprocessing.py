@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.digits import tones
+from app.digits.components import labelled, masked
 from app.digits.contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.images import Box
@@ -28,12 +30,10 @@ from app.digits.sheet import (
     Mask,
     Polarity,
     Sheet,
-    border,
     cautioned,
     gaps,
     hull,
     intruders,
-    thumbnail,
 )
 
 LEAST_CONTRAST: Final = (
@@ -121,17 +121,21 @@ def _as_it_is(picture: GreyPicture, polarity: Polarity) -> Canonical | None:
 
 def ink_on_black(sheet: Sheet) -> Sheet:
     """Turn paper to 0 and measure by Otsu's threshold what stands out from it."""
-    small = thumbnail(sheet.pixels)
-    ground = max(np.median(border(small)), np.median(small))  # the border may lie in shadow
+    counts, thumbnail = tones.histogram(sheet.pixels), sheet.thumbnail
+    # the border may lie in shadow
+    ground = int(max(tones.median(tones.border(thumbnail)), tones.median(tones.histogram(thumbnail))))
     ink = cv2.subtract(np.full_like(sheet.pixels, ground), sheet.pixels)
-    threshold, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    paper, spread = (value.item() for value in cv2.meanStdDev(sheet.pixels, mask=1 - mask))
-    contrast = paper - cv2.mean(sheet.pixels, mask)[0]
+    lighter = counts[ground:].sum(keepdims=True)
+    threshold = tones.otsu(np.concatenate((lighter, counts[:ground][::-1])))
+    is_ink = ground - threshold > tones.LEVELS
+    paper, spread = tones.mean_and_deviation(counts * ~is_ink)
+    contrast = paper - tones.mean_and_deviation(counts * is_ink)[0]
     least = LEAST_NEAR if sheet.near else LEAST_CONTRAST
     distinct = CLEAR_DISTINCTION if sheet.turned else LEAST_DISTINCTION
-    if not mask.any() or contrast < max(least, distinct * spread):
+    if not counts[is_ink].any() or contrast < max(least, distinct * spread):
         msg = "Nothing is written on the picture: no ink stands out from the ground. Send a digit."
         raise NoInk(msg)
+    _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
     sheet = dataclasses.replace(sheet, pixels=ink, threshold=threshold, mask=mask)
     return cautioned(sheet, "low_contrast") if contrast < LOW_CONTRAST else sheet
 
@@ -143,7 +147,8 @@ def main_ink(sheet: Sheet) -> Sheet:
     it are parts of it, where a pen skipped.
     """
     assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    labels, pieces = _pieces(sheet.mask)
+    sheet, ink = _close(sheet, sheet.mask)
+    labels, pieces = _pieces(ink)
     area = pieces[:, cv2.CC_STAT_AREA]
     sizes = np.where(intruders(labels, pieces), 0, area)
     main = int(np.argmax(sizes if sizes.any() else area))
@@ -152,7 +157,7 @@ def main_ink(sheet: Sheet) -> Sheet:
     rival = _rivals(pieces, pieces[main])
     kept = large & near & ~rival
     kept[main] = True
-    mask = np.concatenate(([False], kept)).astype(np.uint8)[labels]
+    mask = masked(labels, kept)
     box = cv2.boundingRect(mask)
     sheet = dataclasses.replace(sheet, pixels=_soft(sheet, mask, length=max(box[2:])), mask=mask, box=box)
     if (large & rival).any():
@@ -160,6 +165,18 @@ def main_ink(sheet: Sheet) -> Sheet:
     if _touches(box, sheet.pixels):
         sheet = cautioned(sheet, "touches_border")
     return cautioned(sheet, "tiny") if max(box[2:]) < TINY else sheet
+
+
+def _close(sheet: Sheet, mask: Mask) -> tuple[Sheet, Mask]:
+    """Cut a sheet and its mask to the ink, its soft edge, and room from a border that it does not touch."""
+    left, top, width, height = cv2.boundingRect(mask)
+    rim = 1 + _edge(max(width, height))
+    rows, columns = (
+        slice(max(start - rim, 0), start + length + rim) for start, length in ((top, height), (left, width))
+    )
+    x, y = sheet.offset
+    offset = (x + columns.start, y + rows.start)
+    return dataclasses.replace(sheet, pixels=sheet.pixels[rows, columns], offset=offset), mask[rows, columns]
 
 
 def crop(sheet: Sheet) -> Sheet:
@@ -227,7 +244,7 @@ STEPS: Final[tuple[Callable[[Sheet], Sheet], ...]] = (
 
 def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return labels of what hangs together, and rows of OpenCV's stats; a dashed stroke is one piece."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = labelled(mask)
     pieces = stats[1:]
     own = ~intruders(labels, pieces)
     area = pieces[:, cv2.CC_STAT_AREA]
@@ -236,7 +253,7 @@ def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         return labels, pieces
     left, top, right, bottom = hull(pieces[own])
     reach = max(1, round(SKIP * max(right - left, bottom - top) / 2))
-    strokes = np.concatenate(([False], own)).astype(np.uint8)[labels]
+    strokes = masked(labels, own)
     _, joined = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
     names = np.arange(len(stats))  # of its group each piece takes the name, 1 and up
     inked = np.flatnonzero(strokes)
@@ -270,10 +287,16 @@ def _soft(sheet: Sheet, mask: Mask, *, length: int) -> GreyPicture:
 
     In a digit of few pixels the faintest of them are part of the stroke; in a large one they are blur.
     """
-    edge = 1 + length // 128
+    edge = _edge(length)
     around = cv2.dilate(mask, np.ones((2 * edge + 1,) * 2, np.uint8))
     floor = sheet.threshold / 2 if edge > 1 else 0
-    return np.where((around > 0) & (sheet.pixels > floor), sheet.pixels, 0).astype(np.uint8)
+    _, inked = cv2.threshold(sheet.pixels, floor, 0, cv2.THRESH_TOZERO)
+    return np.asarray(cv2.copyTo(inked, around), np.uint8)
+
+
+def _edge(length: int) -> int:
+    """Return how many pixels wide the soft edge is of a digit so long."""
+    return 1 + length // 128
 
 
 def _touches(box: Box, pixels: GreyPicture) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.digits import tones
 from app.digits.contract import GreyPicture
 from app.digits.images import Box
+from app.digits.scaling import shrunk
+from app.digits.tones import Histogram
 
 Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
@@ -41,23 +43,19 @@ class Sheet:
     mask: Mask | None = None
     box: Box = (0, 0, 0, 0)
     cautions: tuple[Caution, ...] = ()
+    _page: list[GreyPicture] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    @property
+    def page(self) -> GreyPicture:
+        """A copy whose longer side is at most PAGE pixels; the picture itself if it is no larger."""
+        if not self._page:  # several steps ask for it
+            self._page.append(shrunk(self.pixels, PAGE))
+        return self._page[0]
 
-def thumbnail(pixels: GreyPicture, *, side: int = THUMBNAIL) -> GreyPicture:
-    """Return a copy whose longer side is at most `side` pixels; the picture itself if it is no larger."""
-    scale = side / max(pixels.shape)
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    small: GreyPicture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
-def border(pixels: GreyPicture, *, rim: int | None = None) -> GreyPicture:
-    """Return the outermost pixels: a ring `rim` pixels wide, else a 32nd of the shorter side."""
-    rim = rim or max(1, min(pixels.shape) // 32)
-    ring = (pixels[:rim], pixels[-rim:], pixels[rim:-rim, :rim], pixels[rim:-rim, -rim:])
-    return np.concatenate([side.ravel() for side in ring])
+    @property
+    def thumbnail(self) -> GreyPicture:
+        """A copy whose longer side is at most THUMBNAIL pixels."""
+        return shrunk(self.page, THUMBNAIL)
 
 
 def hull(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
@@ -76,10 +74,10 @@ def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Shee
     return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
 
 
-def is_even(border: GreyPicture, *, share: float = EVEN_SHARE) -> bool:
+def is_even(border: Histogram, *, share: float = EVEN_SHARE) -> bool:
     """Tell whether at least a share of the border's pixels are of one tone."""
-    close = np.abs(border - np.median(border)) <= EVEN_SPREAD
-    return bool(close.mean() >= share)
+    close = np.abs(tones.LEVELS - tones.median(border)) <= EVEN_SPREAD
+    return bool(border[close].sum() >= share * border.sum())
 
 
 def intruders(

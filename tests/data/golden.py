@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from app.digits import images
-from app.digits.preprocessing import canonical
+from app.digits.look import look
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -35,7 +35,7 @@ def main() -> None:
     (NUMBERS / name).write_bytes(data)
     for name, data in uploads():
         (FOLDER / name).write_bytes(data)
-        found = canonical(images.decode(images.identify(data)).grey)
+        found = look(images.identify(data)).canonical
         Image.fromarray(found.picture).save(FOLDER / f"{name}{CANONICAL}", optimize=True)
 
 
