@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import cv2
 import numpy as np
 from PIL import (
     BmpImagePlugin,
@@ -25,7 +26,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from app.digits import colours
+from app.digits import colours, tones
 from app.digits.contract import GreyPicture
 from app.digits.errors import ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
 from app.digits.scaling import fitted, shrunk, whole_times
@@ -103,10 +104,7 @@ class Picture:
     def in_original(self, box: Box) -> Box:
         """Map a box in `grey`'s pixels to the upright original's pixels."""
         rows, columns = self.grey.shape
-        across, down = self.width / columns, self.height / rows
-        left, top = round(box[0] * across), round(box[1] * down)
-        right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
-        return left, top, max(right - left, 1), max(bottom - top, 1)
+        return scaled(box, self.width / columns, self.height / rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +119,13 @@ class Upload:
     def pixels(self) -> int:
         """How many pixels decoding makes at most."""
         return self.size[0] * self.size[1]
+
+
+def scaled(box: Box, across: float, down: float) -> Box:
+    """Map a box to a picture that is so many times as wide and as high; it stays at least a pixel."""
+    left, top = round(box[0] * across), round(box[1] * down)
+    right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
+    return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
 def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
@@ -251,14 +256,14 @@ def _grey(image: Image.Image, side: int) -> GreyPicture:
 
 def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
     """Put a picture with transparency on a ground that its ink stands out from."""
-    alpha = np.asarray(drawing.getchannel("A"))
-    if form == "BMP" and not alpha.any():  # a fourth byte that is no alpha, in old BMPs
-        alpha = np.full_like(alpha, _FULLY_OPAQUE)
+    channels = np.asarray(drawing)
+    alpha = np.ascontiguousarray(channels[..., -1])
     if drawing.mode == "LA":
-        return _on_ground(np.asarray(drawing.getchannel("L")), alpha)
-    if alpha.min() == _FULLY_OPAQUE:
-        return colours.grey(np.asarray(drawing.convert("RGB")))
-    return _on_ground(np.asarray(drawing.convert("L")), alpha)
+        return _on_ground(np.ascontiguousarray(channels[..., 0]), alpha)
+    no_alpha = form == "BMP" and not alpha.any()  # but a fourth byte, as old BMPs have it
+    if no_alpha or alpha.min() == _FULLY_OPAQUE:
+        return colours.grey(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2RGB), np.uint8))
+    return _on_ground(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2GRAY), np.uint8), alpha)
 
 
 def _reduced(image: Image.Image, side: int) -> Image.Image:
@@ -276,13 +281,17 @@ def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
     """
     if alpha.min() == _FULLY_OPAQUE:
         return grey
-    drawn = grey[alpha >= _OPAQUE]
-    if not drawn.size:
+    drawn = tones.histogram(grey, mask=cv2.inRange(alpha, _OPAQUE, _FULLY_OPAQUE))
+    if not drawn.any():
         return np.full_like(grey, 255)
-    low, high = np.percentile(drawn, (5, 95))
-    if high - low < _ONE_TONE or drawn.size < grey.size // 2:
-        ground = 0.0 if drawn.mean() > _HALF else 255.0
+    low, high = (tones.percentile(drawn, percent) for percent in (5, 95))
+    if high - low < _ONE_TONE or drawn.sum() < grey.size // 2:
+        ground = 0 if tones.mean_and_deviation(drawn)[0] > _HALF else 255
     else:
-        ground = float(np.median(drawn))
-    weight = alpha / np.float32(255)
-    return np.rint(grey * weight + ground * (1 - weight)).astype(np.uint8)
+        ground = round(tones.median(drawn))
+    paper = np.full_like(grey, ground)
+    lighter, darker = (
+        cv2.multiply(ink, alpha, scale=1 / 255)
+        for ink in (cv2.subtract(grey, paper), cv2.subtract(paper, grey))
+    )
+    return np.asarray(cv2.subtract(cv2.add(paper, lighter), darker), np.uint8)

@@ -13,7 +13,7 @@ from app.digits import tones
 from app.digits.components import labelled
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import PAGE, Mask, Sheet, intruders, is_even
+from app.digits.sheet import EVEN_SPREAD, PAGE, SPANNING, Mask, Sheet, intruders, is_even
 
 BAND: Final = 96  # grey levels between two grounds in one picture
 THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
@@ -41,6 +41,22 @@ WIDER: Final = 1.5  # so many times than the strokes is the ground
 CLEARLY_EVEN: Final = 0.75  # of the border is of one tone: in a corner of it the light may be another
 DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
 DECIDED_THIN: Final = 0.15  # the same by two measures together
+
+
+def is_plain(sheet: Sheet) -> bool:
+    """Tell whether strong ink stands on a ground of one tone, away from the border and in few places.
+
+    Most drawings do. There are then no bands, no frame, no desk, no shadows and no ruled lines.
+    """
+    small = sheet.thumbnail
+    edge = np.flatnonzero(tones.border(small, rim=1))
+    low, high, *_ = cv2.minMaxLoc(small)
+    if edge[-1] - edge[0] > EVEN_SPREAD or max(edge[0] - low, high - edge[-1]) < STRONG_INK:
+        return False
+    ground = cv2.inRange(small, int(edge[0]), int(edge[-1]))
+    _, _, width, height = cv2.boundingRect(255 - ground)
+    filled = 1 - cv2.countNonZero(ground) / ground.size
+    return bool(filled < SHEET[0] and max(width / small.shape[1], height / small.shape[0]) < SPANNING)
 
 
 def unspeckled(sheet: Sheet) -> Sheet:
@@ -142,7 +158,7 @@ def even_light(sheet: Sheet) -> Sheet:
     Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
     """
     small = sheet.page
-    if _is_flat(small):
+    if is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
     light = _closed(cv2.blur(sheet.thumbnail, (3, 3)))
     if max(small.shape) < FEW_PIXELS:
@@ -299,7 +315,7 @@ def _closed(small: GreyPicture) -> GreyPicture:
     return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
 
 
-def _is_flat(small: GreyPicture) -> bool:
+def is_flat(small: GreyPicture) -> bool:
     """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
     rim = tones.border(small)
     strong = int(tones.median(rim)) - int(small.min()) >= STRONG_INK

@@ -1,27 +1,19 @@
-"""Upload → canonical picture: from afar first, and closer where the digit turns out small.
-
-Most people fill their picture with the digit. A copy of 256 pixels then holds all of its shape, reads as
-well, and costs a fraction; a JPEG need not even be decoded larger.
-"""
+"""Upload → canonical picture; a large one is decoded small first, larger only where its digit is small."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from app.digits import images
 from app.digits.errors import NoInk
-from app.digits.images import Picture, Upload
-from app.digits.preprocessing import Canonical, canonical
+from app.digits.images import WORKING_SIDE, Picture, Upload
+from app.digits.preprocessing import CLEAR, WORTH, Canonical, canonical
 from app.digits.sheet import PAGE
 
 Stage: TypeAlias = Literal["decode", "preprocess"]
 Timed: TypeAlias = Callable[[Stage], AbstractContextManager[None]]
-
-GLANCE: Final = PAGE  # pixels: the longer side of what is looked at first
-WORTH: Final = 1.25  # times of that; a picture that is hardly larger is looked at as it is
-LARGE: Final = 0.2  # of the longer side: so long a digit has 51 pixels in the copy, and needs 20
 
 
 class Look(NamedTuple):
@@ -42,19 +34,20 @@ def look(upload: Upload, *, timed: Timed = lambda _: nullcontext()) -> Look:
         UnreadableImage: the file is truncated or corrupt.
         NoInk: nothing stands out from the ground.
     """
-    if max(upload.size) > WORTH * GLANCE:
+    large = max(upload.size) > WORTH * PAGE
+    if large:
         try:
-            glance = _looked(upload, timed, side=GLANCE)
+            glance = _looked(upload, timed, side=PAGE, glance=True)
         except NoInk:  # it may be too thin to be seen from afar
             pass
         else:
-            if max(glance.canonical.box[2:]) >= LARGE * max(glance.picture.grey.shape):
+            if max(glance.canonical.box[2:]) >= CLEAR:
                 return glance
-    return _looked(upload, timed, side=images.WORKING_SIDE)
+    return _looked(upload, timed, side=WORKING_SIDE, glance=not large)
 
 
-def _looked(upload: Upload, timed: Timed, *, side: int) -> Look:
+def _looked(upload: Upload, timed: Timed, *, side: int, glance: bool) -> Look:
     with timed("decode"):
         picture = images.decode(upload, side=side)
     with timed("preprocess"):
-        return Look(picture, canonical(picture.grey))
+        return Look(picture, canonical(picture.grey, glance=glance))

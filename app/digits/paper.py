@@ -15,6 +15,7 @@ from app.digits.contract import GreyPicture
 from app.digits.sheet import (
     LEAST_NEAR,
     NEAR,
+    SPANNING,
     SPECK,
     Mask,
     Sheet,
@@ -37,7 +38,6 @@ LEAST_RUN: Final = 15  # pixels
 COLUMNS: Final = 64  # of the copy in which lines are sought, and more
 LEAST_RIDGE: Final = 1.5  # grey levels: along a line the noise averages out
 LEANS: Final = tuple(step * 0.015 for step in range(-5, 6))  # slopes that are tried: up to four degrees
-SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
 PALER: Final = 0.7  # of the strongest ink
 AT_BORDER: Final = 0.12  # of the height
 AT_END: Final = 0.06  # of the width: a frame's corners

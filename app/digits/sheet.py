@@ -24,6 +24,7 @@ EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of
 EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
 LEAST_NEAR: Final = 8.0  # the same in a close-up, where the grain has been blurred
 PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
+SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
 SPECK: Final = 0.02  # of the main piece's area: dust, not a broken stroke
 NEAR: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
 INTRUDER: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
@@ -34,7 +35,8 @@ class Sheet:
     """A picture on its way, after some of the steps."""
 
     pixels: NDArray[np.uint8]  # (height, width)
-    offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the picture as it came
+    scale: float = 1.0  # so many times larger was the picture, of which this is a copy
+    offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the copy as it came
     polarity: Polarity = "dark_on_light"
     turned: bool = False  # taken the other way round than it seems: the seeming way held no ink
     evened: bool = False  # under uneven light, or so pale that the light's slope counts
@@ -43,19 +45,22 @@ class Sheet:
     mask: Mask | None = None
     box: Box = (0, 0, 0, 0)
     cautions: tuple[Caution, ...] = ()
-    _page: list[GreyPicture] = field(default_factory=list, init=False, repr=False, compare=False)
+    _copies: dict[int, GreyPicture] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def page(self) -> GreyPicture:
         """A copy whose longer side is at most PAGE pixels; the picture itself if it is no larger."""
-        if not self._page:  # several steps ask for it
-            self._page.append(shrunk(self.pixels, PAGE))
-        return self._page[0]
+        return self._copy(PAGE)
 
     @property
     def thumbnail(self) -> GreyPicture:
         """A copy whose longer side is at most THUMBNAIL pixels."""
-        return shrunk(self.page, THUMBNAIL)
+        return self._copy(THUMBNAIL)
+
+    def _copy(self, side: int) -> GreyPicture:
+        if side not in self._copies:  # several steps ask for it
+            self._copies[side] = shrunk(self.pixels, side)
+        return self._copies[side]
 
 
 def hull(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
@@ -76,8 +81,9 @@ def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Shee
 
 def is_even(border: Histogram, *, share: float = EVEN_SHARE) -> bool:
     """Tell whether at least a share of the border's pixels are of one tone."""
-    close = np.abs(tones.LEVELS - tones.median(border)) <= EVEN_SPREAD
-    return bool(border[close].sum() >= share * border.sum())
+    tone = tones.median(border)
+    close = border[max(0, math.ceil(tone - EVEN_SPREAD)) : math.floor(tone + EVEN_SPREAD) + 1]
+    return bool(close.sum() >= share * border.sum())
 
 
 def intruders(

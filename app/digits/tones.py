@@ -14,17 +14,17 @@ LEVELS: Final = np.arange(256, dtype=np.float64)
 CUBES: Final = LEVELS**3
 
 
-def histogram(pixels: NDArray[np.uint8]) -> Histogram:
-    """Count the pixels of each grey level; exact below 16 million pixels."""
-    return np.asarray(cv2.calcHist([pixels], [0], None, [256], [0, 256]), np.float32).ravel()
+def histogram(pixels: NDArray[np.uint8], *, mask: NDArray[np.uint8] | None = None) -> Histogram:
+    """Count the pixels of each grey level, where `mask` is not 0; exact below 16 million pixels."""
+    return np.asarray(cv2.calcHist([pixels], [0], mask, [256], [0, 256]), np.float32).ravel()
 
 
 def border(pixels: NDArray[np.uint8], *, rim: int | None = None) -> Histogram:
     """Count those of the outermost pixels: a ring `rim` pixels wide, else a 32nd of the shorter side."""
     rim = rim or max(1, min(pixels.shape) // 32)
-    inner = pixels[rim:-rim, rim:-rim]
-    whole = histogram(pixels)
-    return whole - histogram(inner) if inner.size else whole
+    strips = (pixels[:rim], pixels[-rim:], pixels[rim:-rim, :rim], pixels[rim:-rim, -rim:])
+    counts: Histogram = np.sum([histogram(strip) for strip in strips if strip.size], axis=0)
+    return counts
 
 
 def otsu(counts: Histogram) -> int:
