@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api import health, models, number, openapi, predict, problems
+from app.api.direct import Direct
 from app.digits.catalogue import Catalogue
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
@@ -52,6 +53,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, settings, keyring),
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # or each request asks the environment
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
@@ -59,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(group.router)
     problems.install(app)
     # the last one added is the first that a request meets
+    app.add_middleware(Direct)
     app.add_middleware(PlaceGuard)
     app.add_middleware(BodyGuard, settings=settings)
     if settings.rate_limit:

@@ -10,7 +10,7 @@ from app.api import uploads
 from app.api.openapi import PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.predict import ModelName
 from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction
-from app.api.work import Stages, in_thread
+from app.api.work import Stages, answered, in_thread
 from app.digits import images, numbers
 from app.digits.catalogue import Model
 from app.digits.images import Picture
@@ -29,8 +29,13 @@ class ReadNumber:
     number: Number
 
 
-@router.post("/predict/number", openapi_extra=PICTURE_BODY, responses=refusals(*PREDICTION, *PICTURE))
-async def predict_number(request: Request, response: Response, model: ModelName = None) -> NumberPrediction:
+@router.post(
+    "/predict/number",
+    openapi_extra=PICTURE_BODY,
+    response_model=NumberPrediction,
+    responses=refusals(*PREDICTION, *PICTURE),
+)
+async def predict_number(request: Request, model: ModelName = None) -> Response:
     """Read the number in one picture: one or several digits, in one or several lines."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
@@ -43,8 +48,7 @@ async def predict_number(request: Request, response: Response, model: ModelName 
         request,
         pictures=1,
     )
-    response.headers["Server-Timing"] = stages.header()
-    return _prediction(read, chosen)
+    return answered(_prediction(read, chosen), stages)
 
 
 def _read(data: bytes, model: Model, stages: Stages, *, max_pixels: int) -> ReadNumber:

@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
-from app.api.work import Stages, in_thread
+from app.api.work import Stages, answered, in_thread
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
@@ -29,11 +29,12 @@ from app.state import state_of
 
 router = APIRouter(tags=["predict"])
 
-# Up to both of these a request's pictures take about a millisecond, less than handing them to a
+# Up to all of these a request's pictures take about a millisecond, less than handing them to a
 # thread is worth; more would keep the event loop waiting. Bytes count, too: a small picture can
 # carry megabytes of chunks that have to be walked over.
-INLINE_PIXELS: Final = 16_384
+INLINE_PIXELS: Final = 90_000  # 300x300: a drawing on a canvas
 INLINE_BYTES: Final = 65_536
+INLINE_PICTURES: Final = 8
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -52,31 +53,30 @@ class Read:
     cautions: tuple[Caution, ...]
 
 
-@router.post("/predict", openapi_extra=PICTURE_BODY, responses=refusals(*PREDICTION, *PICTURE))
-async def predict(
-    request: Request, response: Response, model: ModelName = None, view: View = False
-) -> Prediction:
+@router.post(
+    "/predict",
+    openapi_extra=PICTURE_BODY,
+    response_model=Prediction,
+    responses=refusals(*PREDICTION, *PICTURE),
+)
+async def predict(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in one picture."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
+    data = await uploads.picture(request)
     stages = Stages()
-    (read,) = await _read_all([await uploads.picture(request)], stages, request)
-    if isinstance(read, DigitsError):
-        raise read
+    read = await _read_one(data, stages, request)
     (prediction,) = _predictions([read], chosen, stages, view=view)
-    response.headers["Server-Timing"] = stages.header()
-    return prediction
+    return answered(prediction, stages)
 
 
 @router.post(
     "/predict/batch",
     openapi_extra=BATCH_BODY,
+    response_model=BatchPrediction,
     responses=refusals(*PREDICTION, *BATCH),
-    response_model_exclude_unset=True,  # a problem without a limit has no `limit`
 )
-async def predict_batch(
-    request: Request, response: Response, model: ModelName = None, view: View = False
-) -> BatchPrediction:
+async def predict_batch(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in each of several pictures; one that can't be read does not stop the others."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
@@ -86,23 +86,33 @@ async def predict_batch(
         reads = await _read_all(pictures, stages, request)
         good = [read for read in reads if isinstance(read, Read)]
         predictions = iter(_predictions(good, chosen, stages, view=view))
-    response.headers["Server-Timing"] = stages.header()
-    return BatchPrediction(
-        results=[
-            BatchResult(index=index, prediction=next(predictions), problem=None)
-            if isinstance(read, Read)
-            else BatchResult(index=index, prediction=None, problem=Problem(**problems.document(read)))
-            for index, read in enumerate(reads)
-        ]
-    )
+    results = [
+        BatchResult(index=index, prediction=next(predictions), problem=None)
+        if isinstance(read, Read)
+        else BatchResult(index=index, prediction=None, problem=Problem(**problems.document(read)))
+        for index, read in enumerate(reads)
+    ]
+    return answered(BatchPrediction(results=results), stages)
+
+
+async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
+    """Decode and preprocess a picture, on the event loop or, where that takes long, off it."""
+    max_pixels = state_of(request)["settings"].max_pixels
+    if len(data) <= INLINE_BYTES:
+        upload = images.identify(data, max_pixels=max_pixels)
+        if upload.pixels <= INLINE_PIXELS:
+            return _read(upload, stages=stages)
+    whole = partial(_identified_and_read, data, stages=stages, max_pixels=max_pixels)
+    return await in_thread(whole, stages, request, pictures=1)
 
 
 async def _read_all(
     uploaded: Sequence[bytes | DigitsError], stages: Stages, request: Request
 ) -> list[Read | DigitsError]:
-    """Decode and preprocess every picture, on the event loop or, where that takes long, off it."""
+    """Do the same with several."""
     max_pixels = state_of(request)["settings"].max_pixels
-    if sum(len(data) for data in uploaded if isinstance(data, bytes)) <= INLINE_BYTES:
+    size = sum(len(data) for data in uploaded if isinstance(data, bytes))
+    if len(uploaded) <= INLINE_PICTURES and size <= INLINE_BYTES:
         opened = [_attempted(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
         if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
             return [_attempted(partial(_read, stages=stages), upload) for upload in opened]
@@ -141,14 +151,15 @@ def _predictions(reads: Sequence[Read], model: Model, stages: Stages, *, view: b
     if not reads:
         return []
     with stages.timed("infer"):
-        scores = model.classifier.classify(np.stack([read.canonical for read in reads]))
+        scores = model.classifier.classify(np.array([read.canonical for read in reads]))
     likelihoods = scores.digit_likelihood
+    asked = ModelRef(name=model.name, version=model.classifier.version)
     return [
         _prediction(
             read,
             probabilities,
             likelihood=None if likelihoods is None else float(likelihoods[row]),
-            model=ModelRef(name=model.name, version=model.classifier.version),
+            model=asked,
             view=view,
         )
         for row, (read, probabilities) in enumerate(zip(reads, scores.probabilities, strict=True))

@@ -198,6 +198,11 @@ def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) ->
     )
 
 
+def nobody_there() -> Response:
+    """Return the response to a client that has hung up."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
 def install(app: FastAPI) -> None:
     """Make every error that a route or the router raises a problem."""
     app.add_exception_handler(DigitsError, _digits)
@@ -234,7 +239,7 @@ async def _validation(_: Request, error: Exception) -> Response:
 
 
 async def _gone(_: Request, __: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return nobody_there()
 
 
 async def _unforeseen(_: Request, __: Exception) -> Response:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from app.api import problems
+from app.api.schemas import Wire
 from app.state import state_of
 
 Result = TypeVar("Result")
@@ -28,26 +29,44 @@ class Stages:
 
     def __init__(self) -> None:
         self.given_up = False
-        self._spent = dict.fromkeys(STAGES, 0.0)
+        self._spent: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
 
-    @contextmanager
-    def timed(self, stage: Stage) -> Iterator[None]:
-        """Add the time that the block takes to `stage`.
+    def timed(self, stage: Stage) -> _Timed:
+        """Add the time that a `with` block takes to `stage`.
 
         Raises:
             GivenUp: the block has not been entered.
         """
         if self.given_up:
             raise GivenUp
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[stage] += time.perf_counter() - started
+        return _Timed(self._spent, stage)
 
     def header(self) -> str:
         """Return the value of the `Server-Timing` header, in milliseconds."""
         return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self._spent.items())
+
+
+class _Timed:
+    """What a generator could be, too, at three times the cost."""
+
+    __slots__ = ("_spent", "_stage", "_started")
+
+    def __init__(self, spent: dict[Stage, float], stage: Stage) -> None:
+        self._spent = spent
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._spent[self._stage] += time.perf_counter() - self._started
+
+
+def answered(result: Wire, stages: Stages) -> Response:
+    """Return the response with a result, and with the time that its stages took."""
+    # by pydantic itself: FastAPI would check the members again that have just been set
+    body = result.model_dump_json(exclude_unset=True)  # a problem without a limit has no `limit`
+    return Response(body, media_type="application/json", headers={"Server-Timing": stages.header()})
 
 
 async def in_thread(work: Callable[[], Result], stages: Stages, request: Request, *, pictures: int) -> Result:

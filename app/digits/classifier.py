@@ -56,6 +56,7 @@ class Classifier:
     sha256: str
     metadata: Mapping[str, str]
     outputs: tuple[str, ...]
+    _told: tuple[str, ...]  # outputs in the order of `Scores`
     _session: ort.InferenceSession = field(repr=False)
 
     @classmethod
@@ -70,12 +71,14 @@ class Classifier:
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         _check_metadata(metadata)
         _check_arrays(session)
+        outputs = tuple(output.name for output in session.get_outputs())
         model = cls(
             name=metadata[Metadata.NAME],
             version=metadata[Metadata.VERSION],
             sha256=hashlib.sha256(onnx).hexdigest(),
             metadata=metadata,
-            outputs=tuple(output.name for output in session.get_outputs()),
+            outputs=outputs,
+            _told=tuple(name for name in (PROBABILITIES, DIGIT_LIKELIHOOD) if name in outputs),
             _session=session,
         )
         _check_sums(model.classify(np.zeros((2, SIDE, SIDE), np.uint8)))
@@ -83,8 +86,8 @@ class Classifier:
 
     def classify(self, batch: DigitBatch) -> Scores:
         """Return what the network says of `batch`, uint8 (batch, 28, 28), ink 255 on 0."""
-        found = dict(zip(self.outputs, self._session.run(None, {INPUT: batch}), strict=True))
-        return Scores(found[PROBABILITIES], found.get(DIGIT_LIKELIHOOD))
+        probabilities, *likelihood = self._session.run(self._told, {INPUT: batch})
+        return Scores(probabilities, likelihood[0] if likelihood else None)
 
 
 def _session(onnx: bytes) -> ort.InferenceSession:

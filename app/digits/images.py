@@ -90,6 +90,9 @@ _UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
     7: lambda grey: np.rot90(grey, 2).T,
     8: np.rot90,
 }
+_ORIENTED: Final = frozenset(
+    {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+)  # where Pillow looks
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
@@ -225,6 +228,8 @@ def _begins_like_a_picture(data: bytes) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     """Read the EXIF orientation, 1 (upright) where the EXIF block is damaged or silent."""
+    if _ORIENTED.isdisjoint(image.info):
+        return 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _DAMAGE:

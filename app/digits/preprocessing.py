@@ -89,10 +89,9 @@ def canonical(grey: GreyPicture, *, glance: bool = True) -> Canonical:
     Raises:
         NoInk: nothing stands out from the ground.
     """
-    if grey.shape == (SIDE, SIDE):
-        already = _as_it_is(grey, "light_on_dark") or _as_it_is(255 - grey, "dark_on_light")
-        if already:
-            return already
+    already = _as_it_is(grey, "light_on_dark") or _as_it_is(255 - grey, "dark_on_light")
+    if already:
+        return already
     *_, (_, sheet) = stages(grey, glance=glance)
     (x, y), (left, top, width, height) = sheet.offset, sheet.box
     box = scaled((x + left, y + top, width, height), sheet.scale, sheet.scale)
@@ -149,16 +148,16 @@ def _way(sheet: Sheet) -> Iterator[tuple[str, Sheet]]:
 
 def is_canonical(picture: GreyPicture) -> bool:
     """Tell whether `picture` is in canonical form: size, length of the ink, place of its mass."""
-    if picture.shape != (SIDE, SIDE):
-        return False
-    ink = _tight(picture)
-    return max(ink.shape) == INK_SIDE and np.array_equal(_placed(ink), picture)
+    return _as_it_is(picture, "light_on_dark") is not None
 
 
 def _as_it_is(picture: GreyPicture, polarity: Polarity) -> Canonical | None:
-    if not is_canonical(picture):
+    if picture.shape != (SIDE, SIDE):
         return None
-    return Canonical(picture, polarity, cv2.boundingRect(picture))
+    box = cv2.boundingRect(picture)
+    if max(box[2:]) != INK_SIDE or _corner(_tight(picture)) != box[:2]:
+        return None
+    return Canonical(picture, polarity, box)
 
 
 def ink_on_black(sheet: Sheet) -> Sheet:
@@ -356,12 +355,18 @@ def _tight(ink: GreyPicture) -> GreyPicture:
 
 
 def _placed(ink: GreyPicture) -> CanonicalPicture:
-    """Put ink of at most 20×20 into 28×28, its centre of mass at 14.0, but never over the edge."""
+    """Put ink of at most 20×20 into 28×28, its centre of mass in the middle."""
+    left, top = _corner(ink)
+    height, width = ink.shape
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    picture[top : top + height, left : left + width] = ink
+    return picture
+
+
+def _corner(ink: GreyPicture) -> tuple[int, int]:
+    """Return where in 28×28 ink's left and top are, its centre of mass at 14.0, but never over the edge."""
     moments = cv2.moments(ink)
     height, width = ink.shape
     left = round(CENTRE - moments["m10"] / moments["m00"])
     top = round(CENTRE - moments["m01"] / moments["m00"])
-    left, top = min(max(left, 0), SIDE - width), min(max(top, 0), SIDE - height)
-    picture = np.zeros((SIDE, SIDE), np.uint8)
-    picture[top : top + height, left : left + width] = ink
-    return picture
+    return min(max(left, 0), SIDE - width), min(max(top, 0), SIDE - height)

@@ -6,10 +6,11 @@ import asyncio
 import math
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.guard.headers import header
 from app.settings import Settings
 
 SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
@@ -65,7 +66,7 @@ class BodyGuard:
             return
         batch = scope["path"] == BATCH_PATH
         limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
-        declared = int(Headers(scope=scope).get("content-length", "0"))
+        declared = int(header(scope, b"content-length") or 0)
         # a header that is no number never gets here: the HTTP parser refuses the request
         if declared > limit:
             await problems.response(_too_large(declared, limit))(scope, receive, send)
@@ -106,8 +107,7 @@ class _Body:
 
 def _declared(scope: Scope) -> float:
     """Return the body's length as it was declared, infinite for one in chunks."""
-    headers = Headers(scope=scope)
-    return math.inf if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
+    return math.inf if header(scope, b"transfer-encoding") else int(header(scope, b"content-length") or 0)
 
 
 def _too_large(length: int, limit: int) -> problems.BodyTooLarge:

@@ -16,6 +16,17 @@ _DOCS_POLICY: Final = (
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 _NOT_KEPT: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
+_ON_DOCS: Final = (*ALWAYS, (b"content-security-policy", _DOCS_POLICY))
+_ON_PAGES: Final = (*ALWAYS, (b"content-security-policy", _POLICY))
+_ON_ANSWERS: Final = (*_ON_PAGES, _NOT_KEPT)
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """Return a request's header, empty where it has none; `name` is in small letters."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
 
 
 class HeaderGuard:
@@ -29,10 +40,7 @@ class HeaderGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = _DOCS_POLICY if scope["path"] == DOCS else _POLICY
-        added = [*ALWAYS, (b"content-security-policy", policy)]
-        if scope["method"] != "GET":
-            added.append(_NOT_KEPT)
+        added = _ON_DOCS if scope["path"] == DOCS else _ON_PAGES if scope["method"] == "GET" else _ON_ANSWERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,7 +18,7 @@ from app.api import problems
 from app.guard.headers import ALWAYS
 from app.settings import Settings
 from app.telemetry.access import HEADER
-from app.telemetry.logs import request_id
+from app.telemetry.logs import new_id, request_id
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache take by default
 log = logging.getLogger("app.access")
@@ -118,7 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
-            identity = uuid.uuid4().hex
+            identity = new_id()
             request_id.set(identity)
             answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
             head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])

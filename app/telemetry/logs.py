@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,6 +13,13 @@ from app.settings import Settings
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
+
+def new_id() -> str:
+    """Return an id for a request that has none: 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+_encoded: Final = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for every line
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
@@ -31,7 +39,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = current
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encoded(line)
 
 
 class TextFormatter(logging.Formatter):
