@@ -37,8 +37,8 @@ train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=
 evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
-bench: $(DEV)/ready  ## time one request, stage by stage and over HTTP
-	$(DEV)/bin/python -m benchmarks.predict
+bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk; writes bench.json
+	$(DEV)/bin/python -m benchmarks $(ARGS)
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml

@@ -59,8 +59,19 @@ def serve() -> int:
     # uvicorn raises the signal that ended it once more, for whoever started it; here it is done with
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(
-        "app.main:create_app",
+    config = configured(settings)
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Workers(config, [config.bind_socket()], settings).run()
+    logging.shutdown()
+    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+
+
+def configured(settings: Settings, *, app: str = "app.main:create_app") -> uvicorn.Config:
+    """Return how uvicorn serves what the function named `app` makes."""
+    return uvicorn.Config(
+        app,
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -77,12 +88,6 @@ def serve() -> int:
         timeout_graceful_shutdown=settings.graceful_timeout,
         timeout_worker_healthcheck=WORKER_START,
     )
-    if settings.workers == 1:
-        uvicorn.Server(config).run()
-    else:
-        Workers(config, [config.bind_socket()], settings).run()
-    logging.shutdown()
-    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 
 
 class Workers(Multiprocess):

@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
-import httpx
-
 from app.guard import keys
 from app.main import create_app
-from benchmarks.predict import GOLDEN, service
+from benchmarks.pictures import SMALL
+from benchmarks.serving import Service, served
 from tests.resilience.clients import PNG, Ask, lasting, load, posting
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 ROUNDS: Final = 21
 SECONDS: Final = 1.0  # of each round
 CLIENTS: Final = 4
-PICTURE: Final = (GOLDEN / "1-eight-pixels.png").read_bytes()
 
 
 def unguarded() -> FastAPI:
@@ -48,10 +46,10 @@ def main() -> None:
         "DIGITS_RATE_LIMIT": "1000000",
         "DIGITS_CORS_ORIGINS": "https://example.org",
     }
-    ask = posting("/predict", [PICTURE], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
+    ask = posting("/predict", [SMALL], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
     with (
-        _served("app.main:create_app", everything) as guarded,
-        _served("benchmarks.guards:unguarded") as bare,
+        _quiet("app.main:create_app", everything) as guarded,
+        _quiet("benchmarks.guards:unguarded") as bare,
     ):
         rounds = [(_served_each_second(guarded, ask), _served_each_second(bare, ask)) for _ in range(ROUNDS)]
     guarded_rate, bare_rate = (statistics.median(rates) for rates in zip(*rounds, strict=True))
@@ -59,17 +57,17 @@ def main() -> None:
     print(f"with all guards {guarded_rate:.0f}/s, with none {bare_rate:.0f}/s: they cost {cost:.1%}")
 
 
-def _served_each_second(client: httpx.Client, ask: Ask) -> float:
-    tally = asyncio.run(load(client.base_url.port or 80, ask, clients=CLIENTS, until=lasting(SECONDS)))
+def _served_each_second(service: Service, ask: Ask) -> float:
+    tally = asyncio.run(load(service.port, ask, clients=CLIENTS, until=lasting(SECONDS)))
     if tally.count(200) != len(tally.answers) or tally.lost:
         sys.exit("not every request was served")
     return len(tally.answers) / SECONDS
 
 
-def _served(factory: str, settings: Mapping[str, str] | None = None) -> AbstractContextManager[httpx.Client]:
+def _quiet(factory: str, settings: Mapping[str, str] | None = None) -> AbstractContextManager[Service]:
     """Serve an application in a process of its own."""
     quiet = ("--log-level", "error", "--no-access-log")
-    return service("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
+    return served("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
 
 
 if __name__ == "__main__":

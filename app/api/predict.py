@@ -99,7 +99,8 @@ async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
     """Decode and preprocess a picture, on the event loop or, where that takes long, off it."""
     max_pixels = state_of(request)["settings"].max_pixels
     if len(data) <= INLINE_BYTES:
-        upload = images.identify(data, max_pixels=max_pixels)
+        with stages.timed("decode"):
+            upload = images.identify(data, max_pixels=max_pixels)
         if upload.pixels <= INLINE_PIXELS:
             return _read(upload, stages=stages)
     whole = partial(_identified_and_read, data, stages=stages, max_pixels=max_pixels)
@@ -123,7 +124,9 @@ async def _read_all(
 
 
 def _identified_and_read(data: bytes, *, stages: Stages, max_pixels: int) -> Read:
-    return _read(images.identify(data, max_pixels=max_pixels), stages=stages)
+    with stages.timed("decode"):
+        upload = images.identify(data, max_pixels=max_pixels)
+    return _read(upload, stages=stages)
 
 
 def _attempted(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:

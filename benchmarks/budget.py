@@ -1,0 +1,138 @@
+"""Where the time of one small request goes, and the least that each part can take.
+
+Each part is timed where it happens, among all others. Alone, again and again, it finds all that it needs in
+the processor's caches and takes half as long: that is its floor.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import uvloop
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Scope
+
+from app.digits import images
+from app.digits.catalogue import Catalogue
+from app.digits.look import look
+from app.digits.preprocessing import canonical
+from app.main import create_app
+from app.settings import Settings
+from app.telemetry import logs
+from benchmarks.pictures import SMALL
+
+CALLS: Final = 3000
+MODELS: Final = Path(__file__).parent.parent / "models"
+_TIMING: Final = re.compile(rb"(\w+);dur=([\d.]+)")
+
+
+def measure() -> dict[str, dict[str, float | None]]:
+    """Return for each part its microseconds in a request, and alone."""
+    settings = Settings(models_dir=MODELS)
+    config = logs.config(settings)
+    config["handlers"]["stderr"]["stream"] = Path("/dev/null").open("w")  # noqa: SIM115  # until the end
+    logging.config.dictConfig(config)
+    spent = uvloop.run(_spent(create_app(settings)))
+    floors = _floors()
+    return {part: {"spent_us": took, "floor_us": floors.get(part)} for part, took in spent.items()}
+
+
+async def _spent(app: FastAPI) -> dict[str, float]:
+    async with app.router.lifespan_context(app) as state:
+        logger = logging.getLogger("app.access")
+        logger.setLevel(logging.WARNING)
+        quiet, _ = await _median(app, state)
+        logger.setLevel(logging.INFO)
+        whole, stages = await _median(app, state)
+        *_, endpoint = _layers(app)
+        direct, _ = await _median(endpoint, state)
+        return {
+            "guards": quiet - direct,
+            "body and answer": direct - sum(stages.values()),
+            **stages,
+            "log": whole - quiet,
+        }
+
+
+def _layers(app: FastAPI) -> Iterator[ASGIApp]:
+    """Yield the layers of middleware, down to the one that calls the endpoints itself."""
+    layer: Any = app.middleware_stack
+    while layer is not None:
+        yield layer
+        if type(layer).__name__ == "Direct":
+            return
+        layer = getattr(layer, "app", None) or getattr(layer, "_app", None)
+
+
+async def _median(app: ASGIApp, state: Any) -> tuple[float, dict[str, float]]:  # noqa: ANN401  # the lifespan's
+    """Return the median microseconds of a call, and of each of its stages."""
+    took: list[float] = []
+    stages: dict[str, list[float]] = {}
+    for _ in range(CALLS):
+        sent: list[Message] = []
+        started = time.perf_counter()
+        await _asked(app, state, sent)
+        took.append((time.perf_counter() - started) * 1e6)
+        for name, milliseconds in _TIMING.findall(dict(sent[0]["headers"])[b"server-timing"]):
+            stages.setdefault(name.decode(), []).append(float(milliseconds) * 1e3)
+    return statistics.median(took), {name: statistics.median(each) for name, each in stages.items()}
+
+
+async def _asked(app: ASGIApp, state: Any, sent: list[Message]) -> None:  # noqa: ANN401
+    messages: list[Message] = [{"type": "http.request", "body": SMALL, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/predict",
+        "raw_path": b"/predict",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"image/png"),
+            (b"content-length", b"%d" % len(SMALL)),
+        ],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+        "state": dict(state),
+    }
+    await app(scope, receive, send)
+
+
+def _floors() -> dict[str, float]:
+    """Return the median microseconds of what can be done alone."""
+    classifier = Catalogue.load(MODELS, default="cnn").get().classifier
+    picture, found = look(images.identify(SMALL))
+    batch = found.picture[np.newaxis]
+    return {
+        "decode": _alone(lambda: images.decode(images.identify(SMALL))),
+        "preprocess": _alone(lambda: canonical(picture.grey)),
+        "infer": _alone(lambda: classifier.classify(batch)),
+    }
+
+
+def _alone(work: Callable[[], object]) -> float:
+    took = []
+    for _ in range(CALLS):
+        started = time.perf_counter()
+        work()
+        took.append((time.perf_counter() - started) * 1e6)
+    return statistics.median(took)

@@ -1,0 +1,46 @@
+"""Routes that do nothing, to be compared with: what HTTP, the framework and the guards take by themselves.
+
+python -m benchmarks.nothing      serves /predict and /nothing with the service's own settings
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+from app.__main__ import configured
+from app.api import uploads
+from app.api.schemas import ImageInfo, ModelRef, Prediction
+from app.main import create_app as create_service
+from app.settings import load_settings
+
+CONSTANT: Final = Prediction(
+    digit=7,
+    confidence=0.99,
+    probabilities=[0.0] * 7 + [0.99, 0.0, 0.01],
+    is_digit=True,
+    digit_likelihood=0.99,
+    model=ModelRef(name="cnn", version="1.0.0"),
+    image=ImageInfo(width=28, height=28, polarity="light_on_dark", box=(4, 4, 20, 20)),
+    warnings=[],
+    view=None,
+)
+
+
+async def nothing(request: Request) -> Prediction:
+    """Read the body, parse the form, and answer always the same."""
+    await uploads.picture(request)
+    return CONSTANT
+
+
+def create_app() -> FastAPI:
+    """Return the service with one more route, behind the same guards."""
+    app = create_service()
+    app.add_api_route("/predict/nothing", nothing, methods=["POST"])
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.Server(configured(load_settings(), app="benchmarks.nothing:create_app")).run()

@@ -1,0 +1,90 @@
+"""Services in processes of their own, each on its own core, and what they use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+ROOT: Final = Path(__file__).parent.parent
+_CORES: Final = sorted(os.sched_getaffinity(0))
+SERVER: Final = {_CORES[0]}  # the core of what is measured
+CLIENT: Final = {_CORES[-1]}  # and of what asks it
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that is ready."""
+
+    client: httpx.Client
+    port: int
+    pid: int
+    seconds: float  # from its start until it was ready
+
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that serve: its children, else itself."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        found = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return found or [self.pid]
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all workers have used."""
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in self.workers()]
+        return sum(int(ticks) for own in fields for ticks in own[11:13]) / _TICKS
+
+    def resident_mb(self) -> list[float]:
+        """Return each worker's resident memory in megabytes (10^6 bytes)."""
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.workers()]
+        return [count * os.sysconf("SC_PAGE_SIZE") / 1e6 for count in pages]
+
+
+@contextmanager
+def served(
+    *command: str, settings: Mapping[str, str] | None = None, cores: set[int] = SERVER
+) -> Iterator[Service]:
+    """Run the service, or what `python command` serves, until the block ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "DIGITS_PORT": str(port), "UVICORN_PORT": str(port), **(settings or {})}
+    started = time.perf_counter()
+    with (ROOT / "bench.log").open("wb") as log:  # a file, as a service's log is one
+        whole = on(cores, [sys.executable, *(command or ("-m", "app"))])
+        process = subprocess.Popen(whole, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            wait_until_ready(client)
+            yield Service(client, port, process.pid, time.perf_counter() - started)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def on(cores: set[int], command: Sequence[str]) -> list[str]:
+    """Return the command so that it runs on these cores alone."""
+    return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
+
+
+def wait_until_ready(client: httpx.Client, *, seconds: float = 60.0) -> None:
+    """Ask until the service is ready."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client.get("/health/ready").raise_for_status()
+        except httpx.HTTPError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
