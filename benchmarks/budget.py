@@ -6,6 +6,7 @@ the processor's caches and takes half as long: that is its floor.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import logging.config
 import re
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import uvloop
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Scope
 
@@ -40,7 +40,7 @@ def measure() -> dict[str, dict[str, float | None]]:
     config = logs.config(settings)
     config["handlers"]["stderr"]["stream"] = Path("/dev/null").open("w")  # noqa: SIM115  # until the end
     logging.config.dictConfig(config)
-    spent = uvloop.run(_spent(create_app(settings)))
+    spent = asyncio.run(_spent(create_app(settings)))
     floors = _floors()
     return {part: {"spent_us": took, "floor_us": floors.get(part)} for part, took in spent.items()}
 

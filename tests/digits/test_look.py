@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.digits import images
+from app.digits.classifier import Classifier
+from app.digits.errors import NoInk
+from app.digits.look import Look, look
+from tests.data.strokes import ink
+
+
+def photograph(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG") -> bytes:
+    """A digit so long on a sheet under a lamp."""
+    rng = np.random.default_rng(1)
+    written = ink(
+        digit, (side, side), box=(side // 3, side // 3, int(0.6 * length), length), pen=length // 10
+    )
+    light = np.linspace(230, 170, side)[:, None]
+    paper = light * (1 - 0.8 * written / 255.0) + cv2.GaussianBlur(rng.normal(0, 6, (side, side)), (0, 0), 1)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(paper, 0, 255).astype(np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def looked(upload: bytes) -> tuple[Look, list[str]]:
+    stages = []
+
+    class Noted:
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
+
+    def timed(stage: str) -> Noted:
+        stages.append(stage)
+        return Noted()
+
+    return look(images.identify(upload), timed=timed), stages
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("digit", [2, 5])
+def test_a_long_digit_is_read_from_afar_and_a_short_one_closer(
+    digit: int, kind: str, classifier: Classifier
+) -> None:
+    for length, wanted in ((600, ["decode", "preprocess"]), (90, ["decode", "preprocess"] * 2)):
+        (picture, found), stages = looked(photograph(digit, length=length, kind=kind))
+        assert stages == wanted
+        assert (picture.width, picture.height) == (1200, 1200)
+        assert classifier.classify(found.picture[np.newaxis]).probabilities.argmax() == digit
+        left, top, width, height = picture.in_original(found.box)
+        np.testing.assert_allclose((left, top, height), (400, 400, length), atol=length / 8 + 8)
+        assert width < height
+
+
+def test_what_is_too_thin_to_be_seen_from_afar_is_found() -> None:
+    sheet = np.full((1200, 1200), 255, np.uint8)
+    cv2.line(sheet, (600, 500), (600, 560), 225, 1)
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, "PNG")
+    (_, found), stages = looked(file.getvalue())
+    assert stages == ["decode", "preprocess"] * 2
+    assert found.picture.any()
+
+
+def test_a_large_blank_picture_has_no_ink() -> None:
+    file = io.BytesIO()
+    Image.new("L", (2000, 1500), 230).save(file, "JPEG")
+    with pytest.raises(NoInk):
+        look(images.identify(file.getvalue()))
