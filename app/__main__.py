@@ -16,6 +16,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard import keys
 from app.guard.protocol import guarded
+from app.guard.sharing import SharedSocket
 from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
 
@@ -63,7 +64,7 @@ def serve() -> int:
     if settings.workers == 1:
         uvicorn.Server(config).run()
     else:
-        Workers(config, [config.bind_socket()], settings).run()
+        Workers(config, [SharedSocket.of(config.bind_socket())], settings).run()
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 

@@ -1,8 +1,11 @@
-"""Measures the service: `make bench`, or `python -m benchmarks [--rounds N] [--seconds S] [--out FILE]`.
+"""Measures the service: `make bench`, or `python -m benchmarks [--rounds N] [--seconds S] [--check]`.
 
 Prints medians and ratios, and writes them as JSON. The service runs on one core, and what asks it on another;
 what is compared is asked in turn, round by round. Machines differ, and so do a shared one's minutes: quote
 ratios. Logs, guards and limits are on, as they come.
+
+With --check it fails where a ratio is below its floor, so that a change which makes the service slower is
+noticed on any machine, fast or slow.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +38,12 @@ BATCH: Final = 64
 IN_FLIGHT: Final = 2  # batches: as many pictures as a worker takes on
 SOAK: Final = 5.0  # seconds at full load, of each kind of picture
 SIZES: Final = {"photograph 640x480": (640, 480), "1280x960": (1280, 960), "12 megapixels": (4032, 3024)}
+FLOORS: Final = {  # ratios; on a quiet machine they are a fifth better
+    ("small", "16 connections", "raw over nothing"): 0.42,
+    ("small", "16 connections", "form over nothing"): 0.44,
+    ("batch", "over the loop"): 0.55,
+    ("workers", "two over one"): 1.6,
+}
 _TIMING: Final = re.compile(r"dur=([\d.]+)")
 
 
@@ -42,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared (5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--check", action="store_true", help="fail where a ratio is below its floor")
     asked = parser.parse_args()
     press_for = {"rounds": asked.rounds, "seconds": asked.seconds}
     found: dict[str, Any] = {
@@ -63,6 +75,16 @@ def main() -> None:
         found[name] = measure()
         print(f"{name}:", json.dumps(found[name], indent=2), flush=True)
     asked.out.write_text(json.dumps(found, indent=2) + "\n")
+    below = {path: floor for path, floor in FLOORS.items() if _at(found, path) < floor}
+    if asked.check and below:
+        told = [f"{' / '.join(path)}: {_at(found, path)}, at least {floor}" for path, floor in below.items()]
+        sys.exit("\n".join(["slower than it was:", *told]))
+
+
+def _at(found: Any, path: Sequence[str]) -> float:  # noqa: ANN401
+    for part in path:
+        found = found[part]
+    return float(found)
 
 
 def small(*, rounds: int, seconds: float) -> dict[str, Any]:
