@@ -16,7 +16,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard import keys
 from app.guard.protocol import guarded
-from app.guard.sharing import SharedSocket
+from app.guard.sharing import ListeningSocket
 from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
 
@@ -61,10 +61,11 @@ def serve() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = configured(settings)
+    sockets: list[socket.socket] = [ListeningSocket.of(config.bind_socket(), shared=settings.workers > 1)]
     if settings.workers == 1:
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets)
     else:
-        Workers(config, [SharedSocket.of(config.bind_socket())], settings).run()
+        Workers(config, sockets, settings).run()
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 

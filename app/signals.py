@@ -14,6 +14,7 @@ from typing import Final
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
+from app.guard.sharing import ListeningSocket
 from app.state import Readiness
 
 log = logging.getLogger("app")
@@ -45,9 +46,8 @@ def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
         loop.call_soon_threadsafe(loop.call_later, delay, close)
 
     def close() -> None:
-        server = getattr(stop, "__self__", None)  # the handler is a method of uvicorn's server
-        for listening in getattr(server, "servers", ()):
-            listening.close()
+        for listening in ListeningSocket.all:
+            listening.leave()
         loop.call_later(LINGER, stop, signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, drain)

@@ -1,27 +1,44 @@
-"""One listening socket, shared fairly by several workers."""
+"""The socket that a worker listens on: shared fairly with others, and left without losing anybody."""
 
 from __future__ import annotations
 
+import os
+import select
 import socket
+import struct
 from multiprocessing.reduction import DupFd
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakSet
 
-A_TURN: Final = 4  # connections
+A_TURN: Final = 4  # connections that one of several workers takes
+UNACKED: Final = struct.Struct(
+    "24xI"
+)  # of Linux' struct tcp_info: eight bytes and four numbers stand before it
 
 
-class SharedSocket(socket.socket):
-    """A listening socket from which a worker takes a few connections a turn of its event loop.
+class ListeningSocket(socket.socket):
+    """A listening socket for asyncio, with two things that it leaves open.
 
-    asyncio takes all that wait. The first worker to wake up would then serve every client that is quick, each
-    for as long as it keeps its connection, and the others none.
+    asyncio takes all connections that wait. The first of several workers to wake up would then serve every
+    client that is quick, each for as long as it keeps its connection, and the others none.
+
+    And asyncio closes its port while clients may still wait before it, who then lose their request.
     """
 
-    _taken = 0
+    all: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
+
+    def __init__(self, family: int, kind: int, proto: int, *, fileno: int, shared: bool) -> None:
+        """Take over a bound socket's file descriptor."""
+        super().__init__(family, kind, proto, fileno=fileno)
+        self._shared = shared
+        self._taken = 0
+        self._leaving = False
+        self.all.add(self)
 
     @classmethod
-    def of(cls, bound: socket.socket) -> SharedSocket:
+    def of(cls, bound: socket.socket, *, shared: bool) -> ListeningSocket:
         """Take over a bound socket."""
-        return cls(bound.family, bound.type, bound.proto, fileno=bound.detach())
+        return cls(bound.family, bound.type, bound.proto, fileno=bound.detach(), shared=shared)
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take a connection.
@@ -29,19 +46,38 @@ class SharedSocket(socket.socket):
         Raises:
             BlockingIOError: there is none, or enough have been taken: time for other work.
         """
-        self._taken = (self._taken + 1) % (A_TURN + 1)
-        if self._taken == 0:
+        if self._shared and self._taken == A_TURN and not self._leaving:
+            self._taken = 0
             raise BlockingIOError
         try:
-            return super().accept()
-        except OSError:
+            taken = super().accept()
+        except BlockingIOError:
             self._taken = 0
+            if self._leaving:
+                self.leave()
             raise
+        self._taken += 1
+        return taken
+
+    def leave(self) -> None:
+        """Close the port as soon as nobody waits before it."""
+        self._leaving = True  # if somebody does, the event loop is about to ask for him
+        with socket.socket(self.family) as unused:
+            if not self._waiting():  # from here on no other thread of ours comes in between
+                os.dup2(unused.fileno(), self.fileno())  # the loop goes on to know this number
+
+    def _waiting(self) -> int:
+        """Return how many connections have been made that nobody has accepted."""
+        if not hasattr(socket, "TCP_INFO"):
+            return len(select.select([self], [], [], 0)[0])
+        # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
+        told = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED.size)
+        return int(UNACKED.unpack(told)[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let multiprocessing hand the socket to a worker."""
-        return _received, (DupFd(self.fileno()), self.family, self.type, self.proto)
+        return _received, (DupFd(self.fileno()), self.family, self.type, self.proto, self._shared)
 
 
-def _received(handle: Any, family: int, kind: int, proto: int) -> SharedSocket:  # noqa: ANN401
-    return SharedSocket(family, kind, proto, fileno=handle.detach())
+def _received(handle: Any, family: int, kind: int, proto: int, shared: bool) -> ListeningSocket:  # noqa: ANN401, FBT001
+    return ListeningSocket(family, kind, proto, fileno=handle.detach(), shared=shared)

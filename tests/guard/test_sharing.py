@@ -8,21 +8,21 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from app.guard.protocol import GuardedProtocol
-from app.guard.sharing import A_TURN, SharedSocket
+from app.guard.sharing import A_TURN, ListeningSocket
 
 
 @pytest.fixture
-def listening() -> SharedSocket:
+def listening() -> ListeningSocket:
     """A listening socket of which nothing tells that it speaks TCP, as uvicorn's parent process makes it."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
     bound.bind(("127.0.0.1", 0))
-    shared = SharedSocket.of(bound)
+    shared = ListeningSocket.of(bound, shared=True)
     shared.listen(64)
     shared.settimeout(0)
     return shared
 
 
-def test_a_worker_takes_a_few_connections_a_turn(listening: SharedSocket) -> None:
+def test_a_worker_takes_a_few_connections_a_turn(listening: ListeningSocket) -> None:
     clients = [socket.create_connection(listening.getsockname()) for _ in range(2 * A_TURN + 1)]
     taken = []
     for turn in (A_TURN, A_TURN, 1):
@@ -34,7 +34,7 @@ def test_a_worker_takes_a_few_connections_a_turn(listening: SharedSocket) -> Non
         connection.close()
 
 
-def test_an_empty_turn_ends_like_a_full_one(listening: SharedSocket) -> None:
+def test_an_empty_turn_ends_like_a_full_one(listening: ListeningSocket) -> None:
     for _ in range(2):
         with pytest.raises(BlockingIOError):
             listening.accept()
@@ -44,7 +44,28 @@ def test_an_empty_turn_ends_like_a_full_one(listening: SharedSocket) -> None:
         one.close()
 
 
-def test_small_packets_are_sent_at_once_whoever_has_made_the_socket(listening: SharedSocket) -> None:
+def test_a_port_is_left_at_once_where_nobody_waits(listening: ListeningSocket) -> None:
+    address = listening.getsockname()
+    listening.leave()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    listening.close()
+
+
+def test_who_waits_before_a_port_is_served_before_it_is_left(listening: ListeningSocket) -> None:
+    address = listening.getsockname()
+    clients = [socket.create_connection(address) for _ in range(A_TURN + 2)]
+    listening.leave()
+    taken = [listening.accept()[0] for _ in clients]
+    with pytest.raises(BlockingIOError):
+        listening.accept()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    for connection in (*clients, *taken, listening):
+        connection.close()
+
+
+def test_small_packets_are_sent_at_once_whoever_has_made_the_socket(listening: ListeningSocket) -> None:
     async def option() -> int:
         loop = asyncio.get_running_loop()
         connected: asyncio.Future[asyncio.Transport] = loop.create_future()
