@@ -47,7 +47,7 @@ def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
 
     def close() -> None:
         for listening in ListeningSocket.all:
-            listening.leave()
+            listening.leave(loop)
         loop.call_later(LINGER, stop, signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, drain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import socket
@@ -32,7 +33,7 @@ class ListeningSocket(socket.socket):
         super().__init__(family, kind, proto, fileno=fileno)
         self._shared = shared
         self._taken = 0
-        self._leaving = False
+        self._leaving: asyncio.AbstractEventLoop | None = None
         self.all.add(self)
 
     @classmethod
@@ -54,17 +55,21 @@ class ListeningSocket(socket.socket):
         except BlockingIOError:
             self._taken = 0
             if self._leaving:
-                self.leave()
+                self.leave(self._leaving)
             raise
         self._taken += 1
         return taken
 
-    def leave(self) -> None:
-        """Close the port as soon as nobody waits before it."""
-        self._leaving = True  # if somebody does, the event loop is about to ask for him
+    def leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the port, which `loop` listens on, as soon as nobody waits before it."""
+        self._leaving = loop  # if somebody does, it is about to ask for him
         with socket.socket(self.family) as unused:
-            if not self._waiting():  # from here on no other thread of ours comes in between
-                os.dup2(unused.fileno(), self.fileno())  # the loop goes on to know this number
+            if self._waiting():
+                return
+            if self._shared:  # others keep the port open, and this loop would hear of it for ever
+                loop.remove_reader(self.fileno())
+            # no other thread of ours has come in between; the loop goes on to know this number
+            os.dup2(unused.fileno(), self.fileno())
 
     def _waiting(self) -> int:
         """Return how many connections have been made that nobody has accepted."""

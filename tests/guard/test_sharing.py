@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 
 import pytest
 import uvicorn
@@ -9,6 +10,13 @@ from uvicorn.server import ServerState
 
 from app.guard.protocol import GuardedProtocol
 from app.guard.sharing import A_TURN, ListeningSocket
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
 
 
 @pytest.fixture
@@ -44,18 +52,22 @@ def test_an_empty_turn_ends_like_a_full_one(listening: ListeningSocket) -> None:
         one.close()
 
 
-def test_a_port_is_left_at_once_where_nobody_waits(listening: ListeningSocket) -> None:
+def test_a_port_is_left_at_once_where_nobody_waits(
+    listening: ListeningSocket, loop: asyncio.AbstractEventLoop
+) -> None:
     address = listening.getsockname()
-    listening.leave()
+    listening.leave(loop)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     listening.close()
 
 
-def test_who_waits_before_a_port_is_served_before_it_is_left(listening: ListeningSocket) -> None:
+def test_who_waits_before_a_port_is_served_before_it_is_left(
+    listening: ListeningSocket, loop: asyncio.AbstractEventLoop
+) -> None:
     address = listening.getsockname()
     clients = [socket.create_connection(address) for _ in range(A_TURN + 2)]
-    listening.leave()
+    listening.leave(loop)
     taken = [listening.accept()[0] for _ in clients]
     with pytest.raises(BlockingIOError):
         listening.accept()
