@@ -54,6 +54,7 @@ def serve() -> int:
     try:
         settings = load_settings()
         _check(settings)
+        sockets = _bound(settings)
     except SettingsError as error:
         print(f"digits can't start: {error}", file=sys.stderr)
         return 2
@@ -61,13 +62,39 @@ def serve() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = configured(settings)
-    sockets: list[socket.socket] = [ListeningSocket.of(config.bind_socket(), shared=settings.workers > 1)]
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets)
     else:
         Workers(config, sockets, settings).run()
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+
+
+def _bound(settings: Settings) -> list[socket.socket]:
+    """Bind all addresses that the host's name stands for: localhost has two.
+
+    Raises:
+        SettingsError: none can be bound; another service listens there, or the address is another machine's.
+    """
+    sockets: list[socket.socket] = []
+    reason = ""
+    asked = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, proto, _, address in asked:
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            bound.bind(address)
+        except OSError as error:  # a container may know ::1 by name and have no IPv6
+            reason = str(error.strerror)
+            bound.close()
+        else:
+            sockets.append(ListeningSocket.of(bound, shared=settings.workers > 1))
+    if not sockets:
+        msg = f"DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: can't listen there ({reason})"
+        raise SettingsError(msg)
+    return sockets
 
 
 def configured(settings: Settings, *, app: str = "app.main:create_app") -> uvicorn.Config:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -172,3 +176,21 @@ def test_a_request_id_that_is_too_long_or_not_printable_is_replaced(client: http
 @pytest.mark.parametrize("given", ["x", "x" * 128, "a b:c/d"])
 def test_a_callers_request_id_is_kept(client: httpx.Client, given: str) -> None:
     assert client.get("/health/live", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+
+
+def test_a_port_that_is_taken_stops_the_start_with_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = os.environ | {"DIGITS_PORT": str(taken.getsockname()[1])}
+        ended = subprocess.run(
+            [sys.executable, "-m", "app"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert "can't listen there (Address already in use)" in ended.stderr
+    assert ended.stderr.count("\n") == 1

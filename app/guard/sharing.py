@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 A_TURN: Final = 4  # connections that one of several workers takes
-UNACKED: Final = struct.Struct(
-    "24xI"
-)  # of Linux' struct tcp_info: eight bytes and four numbers stand before it
+# of Linux' struct tcp_info; eight bytes and four numbers stand before it
+UNACKED: Final = struct.Struct("24xI")
 
 
 class ListeningSocket(socket.socket):
