@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from app.settings import Settings
 
@@ -19,7 +20,6 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-_encoded: Final = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for every line
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = current
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encoded(line)
+        return to_json(line, fallback=str).decode()
 
 
 class TextFormatter(logging.Formatter):
