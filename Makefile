@@ -8,7 +8,7 @@ IMAGE ?= digits
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test resilience check format train evaluate bench lock image clean help
+.PHONY: serve test resilience check format train evaluate bench bench-peers lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
@@ -40,6 +40,9 @@ evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME
 bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk; writes bench.json
 	$(DEV)/bin/python -m benchmarks $(ARGS)
 
+bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
+	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
+
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
@@ -55,7 +58,7 @@ clean:  ## remove environments and caches; runs stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the verbs
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 $(SERVICE)/ready: requirements/service.txt
 $(DEV)/ready: requirements/dev.txt

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ ROOT: Final = Path(__file__).parent.parent
 _CORES: Final = sorted(os.sched_getaffinity(0))
 SERVER: Final = {_CORES[0]}  # the core of what is measured
 CLIENT: Final = {_CORES[-1]}  # and of what asks it
+START: Final = 60.0  # seconds, at most
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,21 +56,28 @@ def served(
     *command: str, settings: Mapping[str, str] | None = None, cores: set[int] = SERVER
 ) -> Iterator[Service]:
     """Run the service, or what `python command` serves, until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "DIGITS_PORT": str(port), "UVICORN_PORT": str(port), **(settings or {})}
     started = time.perf_counter()
-    with (ROOT / "bench.log").open("wb") as log:  # a file, as a service's log is one
+    with tempfile.TemporaryFile() as log:  # a file, as a service's log is one
         whole = on(cores, [sys.executable, *(command or ("-m", "app"))])
         process = subprocess.Popen(whole, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            wait_until_ready(client)
-            yield Service(client, port, process.pid, time.perf_counter() - started)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+                if not _is_ready(client, process):
+                    log.seek(0)
+                    sys.exit(f"{' '.join(whole)} does not serve:\n{log.read().decode()}")
+                yield Service(client, port, process.pid, time.perf_counter() - started)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def on(cores: set[int], command: Sequence[str]) -> list[str]:
@@ -76,15 +85,13 @@ def on(cores: set[int], command: Sequence[str]) -> list[str]:
     return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
 
 
-def wait_until_ready(client: httpx.Client, *, seconds: float = 60.0) -> None:
-    """Ask until the service is ready."""
-    deadline = time.monotonic() + seconds
-    while True:
+def _is_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + START
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             client.get("/health/ready").raise_for_status()
         except httpx.HTTPError:
-            if time.monotonic() > deadline:
-                raise
             time.sleep(0.01)
         else:
-            return
+            return True
+    return False

@@ -1,0 +1,143 @@
+"""The peers, newest versions of November 2026, and how each is installed, started and asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.load import PNG, form
+from benchmarks.serving import ROOT
+
+HERE: Final = Path(__file__).parent
+ENVIRONMENTS: Final = ROOT / ".venv-peers"
+WORK: Final = ENVIRONMENTS / "work"  # the network, and what peers write
+COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # of all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """One way to serve a network."""
+
+    name: str
+    packages: tuple[str, ...]
+    command: tuple[str, ...]  # {port} and {work} are filled in; a program of its environment comes first
+    path: str
+    body: Callable[[bytes], tuple[bytes, str]]  # of a picture, with its content type
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: tuple[str, ...] = ()  # a command to run once before
+
+    @property
+    def folder(self) -> Path:
+        """Its environment."""
+        return ENVIRONMENTS / self.name.lower().replace(" ", "-")
+
+    def line(self, command: Sequence[str], *, port: int = 0) -> list[str]:
+        """Return a command of its environment, filled in."""
+        filled = [part.format(port=port, work=WORK / self.folder.name, here=HERE) for part in command]
+        return [str(self.folder / "bin" / filled[0]), *filled[1:]]
+
+
+def raw(picture: bytes) -> tuple[bytes, str]:
+    """Return the picture as it is."""
+    return picture, PNG
+
+
+def in_json(wrap: Callable[[str], Any], picture: bytes) -> tuple[bytes, str]:
+    """Return the picture in base64 within JSON."""
+    return json.dumps(wrap(base64.b64encode(picture).decode())).encode(), "application/json"
+
+
+def _of_version_2(text: str) -> dict[str, Any]:
+    content = {"content_type": "base64"}
+    tensor = {"name": "picture", "shape": [1], "datatype": "BYTES", "parameters": content, "data": [text]}
+    return {"inputs": [tensor]}
+
+
+_FASTAPI: Final = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", "python-multipart")
+
+PEERS: Final = (
+    Peer(
+        name="FastAPI",
+        packages=_FASTAPI,
+        command=("python", "{here}/with_fastapi.py"),
+        path="/raw",
+        body=raw,
+    ),
+    Peer(
+        name="FastAPI form",
+        packages=_FASTAPI,
+        command=("python", "{here}/with_fastapi.py"),
+        path="/form",
+        body=form,
+    ),
+    Peer(
+        name="TorchServe",
+        packages=("torchserve==0.12.0", "torch-model-archiver==0.12.0", "torch", "pyyaml", "setuptools<81"),
+        command=("python", "{here}/with_torchserve.py", "{work}", "{port}"),
+        path="/predictions/digits",
+        body=raw,
+    ),
+    Peer(
+        name="KServe",
+        packages=("kserve==0.21.0",),
+        command=("python", "{here}/with_kserve.py"),
+        path="/v1/models/digits:predict",
+        body=partial(in_json, lambda text: {"instances": [{"b64": text}]}),
+    ),
+    Peer(
+        name="MLServer",
+        packages=("mlserver==1.7.1",),
+        command=("mlserver", "start", "{here}"),
+        path="/v2/models/digits/infer",
+        body=partial(in_json, _of_version_2),
+        environment={
+            "MLSERVER_HTTP_PORT": "{port}",
+            "MLSERVER_PARALLEL_WORKERS": "0",  # one core has no use for a second process
+            "MLSERVER_MODEL_NAME": "digits",
+            "MLSERVER_MODEL_IMPLEMENTATION": "with_mlserver.Reader",
+        },
+    ),
+    Peer(
+        name="MLflow",
+        packages=("mlflow==3.17.2",),
+        prepare=("python", "{here}/with_mlflow.py", "{work}"),
+        command=("mlflow", "models", "serve", "-m", "{work}", "--port", "{port}", "--env-manager", "local"),
+        path="/invocations",
+        body=partial(in_json, lambda text: {"inputs": [text]}),
+    ),
+    Peer(
+        name="BentoML",
+        packages=("bentoml==1.4.39",),
+        command=("bentoml", "serve", "with_bentoml:Reader", "--working-dir", "{here}", "--port", "{port}"),
+        path="/form",
+        body=form,
+        environment={"BENTOML_DO_NOT_TRACK": "true"},
+    ),
+    Peer(
+        name="LitServe",
+        packages=("litserve==0.2.19", "python-multipart"),
+        command=("python", "{here}/with_litserve.py"),
+        path="/predict",
+        body=partial(form, field="request"),
+    ),
+    Peer(
+        name="Ray Serve",
+        packages=("ray[serve]==2.60.0",),
+        command=("python", "{here}/with_ray.py"),
+        path="/",
+        body=raw,
+        environment={"RAY_USAGE_STATS_ENABLED": "0"},
+    ),
+    Peer(
+        name="Keras predict",
+        packages=("tensorflow-cpu==2.21.0", "keras==3.15.0", *_FASTAPI),
+        command=("python", "{here}/with_keras.py"),
+        path="/raw",
+        body=raw,
+    ),
+)

@@ -1,0 +1,20 @@
+"""KServe's Python server: a model of one's own, version 1 of its protocol."""
+
+import base64
+import os
+
+import kserve
+from reading import read
+
+
+class Reader(kserve.Model):
+    def __init__(self):
+        super().__init__("digits")
+        self.ready = True
+
+    def predict(self, payload, headers=None):
+        return {"predictions": [read(base64.b64decode(one["b64"])) for one in payload["instances"]]}
+
+
+if __name__ == "__main__":
+    kserve.ModelServer(http_port=int(os.environ["PORT"]), workers=1, enable_grpc=False).start([Reader()])

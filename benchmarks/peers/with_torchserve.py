@@ -1,0 +1,51 @@
+"""TorchServe: a handler that reads whole batches, packed and started as its documentation says.
+
+python with_torchserve.py FOLDER PORT
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from reading import classified, decoded
+
+BATCH = 16
+DELAY = 1  # ms that a batch waits to be filled
+
+
+def handle(data, context):
+    """Answer a batch; with nothing the worker is only being started."""
+    if not data:
+        return None
+    pictures = [bytes(one.get("body") or one.get("data")) for one in data]
+    return classified(np.stack([decoded(picture) for picture in pictures]))
+
+
+def main():
+    """Pack this file as a model, and serve it."""
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    folder.mkdir(parents=True)
+    archiver = ["torch-model-archiver", "--model-name", "digits", "--version", "1.0", "--handler"]
+    subprocess.run([*archiver, __file__, "--export-path", str(folder)], check=True)
+    model = {"minWorkers": 1, "maxWorkers": 1, "batchSize": BATCH, "maxBatchDelay": DELAY}
+    model |= {"marName": "digits.mar", "defaultVersion": True, "responseTimeout": 30}
+    settings = {
+        "inference_address": f"http://127.0.0.1:{port}",
+        "management_address": f"http://127.0.0.1:{port + 1}",
+        "metrics_address": f"http://127.0.0.1:{port + 2}",
+        "model_store": folder,
+        "load_models": "digits.mar",
+        "models": json.dumps({"digits": {"1.0": model}}),
+        "disable_system_metrics": "true",
+    }
+    config = folder / "config.properties"
+    config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    command = ["torchserve", "--start", "--foreground", "--disable-token-auth", "--ts-config", str(config)]
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
