@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SERVICE := .venv
 DEV := .venv-dev
+CLIENTS := .venv-clients
 NAME ?= cnn
 FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is judged beyond MNIST, too: minutes
 IMAGE ?= digits
@@ -13,7 +14,7 @@ ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
 
-test: $(DEV)/ready  ## run all tests, with coverage
+test: $(DEV)/ready $(CLIENTS)/ready  ## run all tests, with coverage
 	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
 
 resilience: $(DEV)/ready  ## load, faults and chance in full: 40 minutes; prints the table of docs/reliability.md
@@ -47,6 +48,7 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
 		--all-extras pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/clients.txt requirements/clients.in
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 
@@ -54,7 +56,7 @@ image:  ## build the container image
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
 
 clean:  ## remove environments and caches; runs stay
-	rm -rf $(SERVICE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(SERVICE) $(DEV) $(CLIENTS) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the verbs
@@ -62,6 +64,7 @@ help:  ## list the verbs
 
 $(SERVICE)/ready: requirements/service.txt
 $(DEV)/ready: requirements/dev.txt
+$(CLIENTS)/ready: requirements/clients.txt
 %/ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "digits needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.13 …" >&2; exit 1; }
