@@ -73,7 +73,8 @@ class Catalogue:
                 msg = f"There is no model {name!r} in the folder; there are {', '.join(stored)}."
                 raise UnknownModel(msg)
             model = _load(stored[name])
-            self.models = dict(sorted([*self.models.items(), (name, model)]))
+            models = {**self.models, name: model}
+            self.models = {each: models[each] for each in sorted(models)}
         return model
 
     def unload(self, name: str) -> None:
