@@ -27,7 +27,7 @@ _BODY: Final[dict[str, Any]] = {
         {
             "name": JSON_LENGTH,
             "in": "header",
-            "schema": {"type": "integer", "minimum": 0},
+            "schema": {"type": "string", "pattern": f"^{tensors.NUMBER.pattern}$"},
             "description": "How many bytes of the body are JSON, where binary data follow.",
         }
     ],

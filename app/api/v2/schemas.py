@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.schemas import Wire
@@ -60,6 +60,14 @@ class ModelMetadata(Wire):
     outputs: list[TensorInfo]
 
 
+def _whole(value: object) -> object:
+    """Take 1.0 for 1, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole: Final = BeforeValidator(_whole)
+
+
 class Asked(Wire):
     """Base of what clients send: nothing is taken for what it is not; members not named here are ignored."""
 
@@ -69,7 +77,7 @@ class Asked(Wire):
 class InputParameters(Asked):
     """Of an input tensor; others are ignored."""
 
-    binary_data_size: Annotated[int, Field(ge=0)] | SkipJsonSchema[None] = None
+    binary_data_size: Annotated[int, Field(ge=0), Whole] | None = None
     """How many bytes behind the JSON are this tensor's data, which the JSON then lacks."""
 
 
@@ -78,7 +86,7 @@ class InputTensor(Asked):
 
     name: Literal["image", "picture"]
 
-    shape: list[int]
+    shape: list[Annotated[int, Whole]]
     """[n, 28, 28] of `image`, [n] of `picture`."""
 
     datatype: str
@@ -86,17 +94,17 @@ class InputTensor(Asked):
 
     parameters: InputParameters = InputParameters()
 
-    data: list[Any] | SkipJsonSchema[None] = None
+    data: list[Any] | None = None
     """Of `image` the pixels, ink 255 on 0, flat or nested; of `picture` each file's bytes in base64."""
 
 
 class OutputParameters(Asked):
     """Of a requested output; others are ignored."""
 
-    binary_data: bool | SkipJsonSchema[None] = None
+    binary_data: bool | None = None
     """Whether its data follow the JSON; else as `binary_data_output` says."""
 
-    classification: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
+    classification: Annotated[int, Field(ge=1), Whole] | None = None
     """Of `probabilities`: the so many most likely digits as texts, `probability:digit`."""
 
 
@@ -117,7 +125,7 @@ class RequestParameters(Asked):
 class InferRequest(Asked):
     """Pictures to be read."""
 
-    id: str | SkipJsonSchema[None] = None
+    id: str | None = None
     """Comes back in the answer."""
 
     parameters: RequestParameters = RequestParameters()

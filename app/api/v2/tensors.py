@@ -21,7 +21,7 @@ IMAGE: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
 PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
 INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE, PICTURE)}
 OTHER_VALUES: Final = 1000  # in the JSON, beside pixels: names, shapes, parameters
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
+NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
 _LENGTH: Final = struct.Struct("<I")  # of an element of BYTES
 
 Pictures: TypeAlias = Sequence[bytes]  # encoded, as uploads are
@@ -118,7 +118,7 @@ def encode(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
 def _parted(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     if json_length is None:
         return body, b""
-    length = int(json_length) if _NUMBER.fullmatch(json_length) else -1
+    length = int(json_length) if NUMBER.fullmatch(json_length) else -1
     if not 0 <= length <= len(body):
         msg = (
             f"The Inference-Header-Content-Length is {json_length[:64]!r}, the body has {len(body)} bytes. "
