@@ -24,6 +24,7 @@ PAGES = (
     "SECURITY.md",
     "docs/recognition.md",
     "docs/reliability.md",
+    "docs/protocol.md",
 )
 
 
