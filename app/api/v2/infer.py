@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from app.api.openapi import BATCH, PICTURE, PREDICTION, inlined, refusals
 from app.api.predict import INLINE_BYTES, read_all
 from app.api.v2 import encodings, outputs, tensors
+from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
-from app.api.v2.server import TAG, asked_for
+from app.api.v2.server import asked_for
 from app.api.v2.tensors import Inference, Pictures
 from app.api.work import Stages, in_thread
 from app.digits.catalogue import Model

@@ -1,6 +1,10 @@
-"""Which addresses are the protocol's. Guards and errors ask, before a route is found; imports nothing."""
+"""Which addresses are the protocol's. Guards and errors ask, before a route is found; imports nothing of ours."""
 
 from __future__ import annotations
+
+from typing import Final
+
+TAG: Final = "open inference protocol"  # of their group in the OpenAPI document
 
 
 def speaks_v2(path: str) -> bool:

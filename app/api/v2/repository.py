@@ -11,6 +11,7 @@ from app.api import uploads
 from app.api.openapi import inlined, refusals
 from app.api.problems import Forbidden, MalformedRequest
 from app.api.schemas import Wire
+from app.api.v2.paths import TAG
 from app.api.v2.schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
 from app.digits.catalogue import Model
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
@@ -18,7 +19,7 @@ from app.guard.keys import KEY_ID
 from app.settings import Settings
 from app.state import state_of
 
-router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
+router = APIRouter(prefix="/v2/repository", tags=[TAG])
 _LOADED: Final = "READY"
 _NOT_LOADED: Final = "UNAVAILABLE"
 

@@ -12,13 +12,13 @@ from app.api.openapi import refusals
 from app.api.problems import NotReady
 from app.api.v2 import repository
 from app.api.v2.outputs import OUTPUTS, names
+from app.api.v2.paths import TAG
 from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
 from app.api.v2.tensors import IMAGE, PICTURE
 from app.digits.catalogue import Model
 from app.digits.errors import UnknownModel
 from app.state import state_of
 
-TAG: Final = "open inference protocol"
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
 router = APIRouter(prefix="/v2", tags=[TAG])
 _OF_A_MODEL: Final = refusals(UnknownModel, v2=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,7 +21,7 @@ PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
 INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE, PICTURE)}
 OTHER_VALUES: Final = 1000  # in the JSON, beside pixels: names, shapes, parameters
 NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
-_LENGTH: Final = struct.Struct("<I")  # of an element of BYTES
+LENGTH: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
 
 Pictures: TypeAlias = Sequence[bytes]  # encoded, as uploads are
 Values: TypeAlias = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.str_]
@@ -81,12 +80,15 @@ def payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[
     start = 0
     for tensor in inputs:
         size = tensor.parameters.binary_data_size
-        if (size is None) == (tensor.data is None):
-            both = "both 'data' and" if size is not None else "neither 'data' nor"
-            msg = f"Input {tensor.name!r} has {both} 'binary_data_size'. Send one of them."
+        if size is None and tensor.data is not None:
+            found.append(tensor.data)
+        elif size is not None and tensor.data is None:
+            found.append(binary[start : start + size])
+            start += size
+        else:
+            has = "neither 'data' nor" if size is None else "both 'data' and"
+            msg = f"Input {tensor.name!r} has {has} 'binary_data_size'. Send one of them."
             raise MalformedRequest(msg)
-        found.append(tensor.data if tensor.data is not None else binary[start : start + (size or 0)])
-        start += size or 0
     if start != len(binary):
         msg = (
             f"The inputs' 'binary_data_size' add up to {start} bytes, {len(binary)} follow the JSON. "
@@ -104,11 +106,8 @@ def encode(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
             name=output.name,
             datatype=output.datatype,
             shape=list(output.values.shape),
-            **(
-                {"parameters": BinarySize(binary_data_size=len(data))}
-                if output.binary
-                else {"data": output.values.ravel().tolist()}
-            ),
+            parameters=BinarySize(binary_data_size=len(data)) if output.binary else None,
+            data=None if output.binary else output.values.ravel().tolist(),
         )
         for output, data in zip(outputs, binary, strict=True)
     ]
@@ -189,12 +188,12 @@ def _elements(data: bytes, count: int) -> Iterator[bytes]:
     """Tell elements of BYTES apart, each behind its length."""
     start = 0
     for index in range(count):
-        begin = start + _LENGTH.size
-        start = begin + (_LENGTH.unpack_from(data, start)[0] if begin <= len(data) else 0)
-        if start > len(data) or begin > len(data):
+        begin = start + LENGTH
+        start = begin + int.from_bytes(data[start:begin], "little")
+        if start > len(data):
             msg = (
                 f"{PICTURE.name}[{index}] of {count} reaches beyond the {len(data)} bytes of the input. "
-                "Send each element's length, 4 bytes, little-endian, before its bytes."
+                f"Send each element's length, {LENGTH} bytes, little-endian, before its bytes."
             )
             raise MalformedRequest(msg)
         yield data[begin:start]
@@ -207,7 +206,7 @@ def _binary(output: Output) -> bytes:
     if output.datatype != "BYTES":
         return output.values.astype(output.values.dtype.newbyteorder("<"), copy=False).tobytes()
     texts = [str(text).encode() for text in output.values.ravel()]
-    return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+    return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)
 
 
 def _wanted(info: TensorInfo) -> str:
