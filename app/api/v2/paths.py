@@ -1,4 +1,4 @@
-"""Which addresses are the protocol's. Guards and errors ask, before a route is found; imports nothing of ours."""
+"""Which addresses are the protocol's: guards and errors ask before a route is found. Imports nothing."""
 
 from __future__ import annotations
 

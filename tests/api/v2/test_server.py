@@ -190,3 +190,31 @@ def test_504_when_it_takes_too_long() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
     with serving(Settings(request_timeout=0.0001)) as client:
         error(infer(client, picture_input([large], binary=True)), 504, "within 0.0001 s")
+
+
+def test_a_page_of_another_origin_may_send_and_read_binary_tensors() -> None:
+    name = "Inference-Header-Content-Length"
+    origin = {"Origin": "https://good.example"}
+    preflight = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": name}
+    with serving(Settings(cors_origins=("https://good.example",))) as client:
+        allowed = client.options(INFER, headers=preflight)
+        refused = client.options(INFER, headers=preflight | {"Origin": "https://evil.example"})
+        answer = client.get("/v2", headers=origin)
+    assert name.lower() in allowed.headers["Access-Control-Allow-Headers"].lower()
+    assert name in answer.headers["Access-Control-Expose-Headers"]
+    error(refused, 400, "DIGITS_CORS_ORIGINS")
+
+
+@pytest.mark.parametrize("keys", [(), ("k",)], ids=["open", "with keys"])
+def test_the_document_tells_the_protocols_errors_and_refers_to_nothing_outside_of_it(
+    keys: tuple[str, ...],
+) -> None:
+    with serving(Settings(api_keys=keys)) as client:
+        document = client.get("/openapi.json").json()
+    assert "#/$defs" not in json.dumps(document)
+    for path, operations in document["paths"].items():
+        kind = "application/json" if path.startswith("/v2") else "application/problem+json"
+        for operation in operations.values():
+            errors = {status: told for status, told in operation["responses"].items() if status >= "4"}
+            assert all(told["content"].keys() == {kind} for told in errors.values())
+            assert ("401" in errors) is (bool(keys) and "health" not in path)
