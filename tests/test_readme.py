@@ -22,6 +22,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "docs/integrate.md",
     "docs/recognition.md",
     "docs/reliability.md",
 )

@@ -8,7 +8,7 @@ if __name__ == "__main__":
     try:
         from app.client.command import main
     except ModuleNotFoundError as error:
-        if error.name not in {"httpx", "rich"}:
+        if str(error.name).partition(".")[0] not in {"httpx", "rich"}:
             raise
         sys.exit(f"{MISSING} ({error.name} is not there)")
     sys.exit(main())

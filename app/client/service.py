@@ -128,9 +128,9 @@ class Service:
 
     async def _attempted(self, method: str, path: str, content: bytes) -> Outcome:
         query = {} if self._model is None or method == "GET" else {"model": self._model}
-        headers = {"Content-Type": "application/octet-stream"} if content else {}
+        kind = {"Content-Type": "application/octet-stream"}
         try:
-            return await self._client.request(method, path, content=content, params=query, headers=headers)
+            return await self._client.request(method, path, content=content, params=query, headers=kind)
         except httpx.RequestError as error:
             return error
 

@@ -1,0 +1,321 @@
+"""docs/integrate.md is executed: every block, as it stands, against the running service."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+from app.settings import Settings
+from tests.api.examples import DOCUMENT, same
+from tests.conftest import GOLDEN, HOSTILE, ROOT
+from tests.serving import free_port, process, serving, until
+
+PAGE: Final = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
+ADDRESS: Final = "http://localhost:8000"  # as the page has it
+BLOCKS: Final = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FILES: Final = {
+    "photo.jpg": GOLDEN / "7-photo.jpg",
+    "drawing.png": GOLDEN / "3-canvas-black-on-white.png",
+    "number.jpg": ROOT / "tests" / "data" / "numbers" / "4071.jpg",
+    "notes.txt": ROOT / "LICENSE",
+    "scans/3.png": GOLDEN / "3-canvas-white-on-black.png",
+    "scans/9.png": GOLDEN / "9-grey.png",
+    "scans/blank.png": HOSTILE / "white.png",
+    "openapi.json": DOCUMENT,
+}
+
+
+def block(language: str, beginning: str) -> str:
+    """Return the one block in a language that has these words."""
+    (found,) = (text for of, text in BLOCKS if of == language and beginning in text)
+    return str(found)
+
+
+def shown(text: str) -> str:
+    """Return the output that stands below a block."""
+    following = BLOCKS[[of_text for _, of_text in BLOCKS].index(text) + 1]
+    assert following[0] == "text"
+    return str(following[1])
+
+
+SYNC: Final = block("python", "def ask(client: httpx.Client")
+ASYNC: Final = block("python", "asyncio.run(main())")
+GENERATED: Final = block("python", "from digits_client")
+NODE: Final = block("js", "process.argv")
+HTML: Final = block("html", "<canvas")
+RUN_NODE: Final = block("sh", "node predict.mjs")
+GENERATE: Final = block("sh", "openapi-python-client generate")
+FOLDER: Final = block("sh", "python -m app.client")
+CURLS: Final = [text for language, text in BLOCKS if language == "sh" and "curl" in text]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder that has the files which the page speaks of."""
+    (tmp_path / "scans").mkdir()
+    for name, file in FILES.items():
+        shutil.copy(file, tmp_path / name)
+    return tmp_path
+
+
+def started(words: list[str], here: Path, url: httpx.URL | str, *, attempts: int | None = None) -> Running:
+    """Start a block with the service's address in it, in the folder of the page's files."""
+    changed = [word.replace(ADDRESS, str(url).rstrip("/")) for word in words]
+    if attempts is not None:
+        changed = [re.sub(r"(?i)\b(attempts) = \d+", rf"\1 = {attempts}", word) for word in changed]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        changed,
+        cwd=here,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+Running = subprocess.Popen[str]
+
+
+def output(running: Running) -> str:
+    out, told = running.communicate(timeout=120)
+    assert running.returncode == 0, told
+    return out
+
+
+def run(words: list[str], here: Path, url: httpx.URL | str) -> str:
+    return output(started(words, here, url))
+
+
+def shell(text: str) -> list[str]:
+    return ["bash", "-euo", "pipefail", "-c", text]
+
+
+def python(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def node(text: str, here: Path, url: httpx.URL | str, *, attempts: int = 6) -> list[str]:
+    if not shutil.which("node"):
+        pytest.skip("there is no node on this machine")
+    text = re.sub(r"attempts = \d+", f"attempts = {attempts}", text)
+    (here / "predict.mjs").write_text(text.replace(ADDRESS, str(url).rstrip("/")))
+    return shell(RUN_NODE)
+
+
+def test_every_block_of_the_page_is_executed_below() -> None:
+    executed = {*CURLS, SYNC, ASYNC, GENERATED, NODE, HTML, RUN_NODE, GENERATE, FOLDER}
+    configuration = {text for language, text in BLOCKS if language == "yaml"}
+    outputs = {text for language, text in BLOCKS if language == "text"}
+    assert {text for _, text in BLOCKS} - executed - configuration - outputs == set()
+    assert len(CURLS) == 8
+
+
+def test_the_three_ways_and_a_phones_give_the_same_answer(client: httpx.Client, here: Path) -> None:
+    form, *others = (json.loads(run(shell(CURLS[place]), here, client.base_url)) for place in (0, 1, 2, 7))
+    assert form["digit"] == 7
+    assert len(others) == 3
+    assert all(same(form, other) for other in others)
+
+
+def test_a_batch_a_number_and_a_view(client: httpx.Client, here: Path) -> None:
+    batch, number, view = CURLS[3:6]
+    results = json.loads(run(shell(batch), here, client.base_url))["results"]
+    assert [result["prediction"] and result["prediction"]["digit"] for result in results] == [7, 3, None]
+    assert results[2]["problem"]["code"] == "unsupported_media_type"
+    assert json.loads(run(shell(number), here, client.base_url))["text"] == "4071"
+    run(shell(view), here, client.base_url)
+    with Image.open(here / "seen.png") as seen, Image.open(GOLDEN / "7-photo.jpg.canonical.png") as canonical:
+        assert seen.tobytes() == canonical.tobytes()
+
+
+def test_a_script_notices_an_error(client: httpx.Client, here: Path) -> None:
+    shutil.copy(HOSTILE / "white.png", here / "photo.jpg")
+    running = started(shell(CURLS[6]), here, client.base_url)
+    running.communicate(timeout=60)
+    assert running.returncode == 22
+    assert json.loads((here / "answer.json").read_text())["code"] == "no_ink"
+
+
+# --- programs that ask again
+
+PROGRAMS: Final = ["python", "python async", "node", "curl"]
+
+
+def program(kind: str, here: Path, url: httpx.URL | str, *, attempts: int = 6) -> tuple[list[str], str]:
+    """Return a block's command, and what it prints."""
+    if kind == "curl":
+        asked = CURLS[6].replace("--retry 5", f"--retry {attempts - 1}")
+        return shell(f"{asked.strip()} --silent && grep -o 'digit\":[0-9]' answer.json"), 'digit":7\n'
+    if kind == "node":
+        return node(NODE, here, url, attempts=attempts), shown(RUN_NODE)
+    text = SYNC if kind == "python" else ASYNC
+    return python(text), shown(text)
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_prints_what_stands_below_it(client: httpx.Client, here: Path, kind: str) -> None:
+    words, expected = program(kind, here, client.base_url)
+    assert run(words, here, client.base_url) == expected
+
+
+def refusals(caplog: pytest.LogCaptureFixture, status: int) -> int:
+    return sum(
+        getattr(record, "path", "") == "/predict" and getattr(record, "status", 0) == status
+        for record in caplog.records
+    )
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_waits_when_it_has_asked_too_often(
+    here: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "app.access")
+    with serving(Settings(rate_limit=60)) as client:
+        words, expected = program(kind, here, client.base_url)
+        while client.get("/models/cnn").status_code != 429:
+            pass
+        running = started(words, here, client.base_url)
+        # others of this address keep its bucket empty until the program has come too early
+        while not refusals(caplog, 429):
+            client.get("/models/cnn")
+        assert output(running) == expected
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_waits_while_the_service_is_busy(
+    here: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "app.access")
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
+    with serving(Settings(max_in_flight=1, max_batch=1, read_timeout=3600)) as client:
+        words, expected = program(kind, here, client.base_url)
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as upload:
+            upload.sendall(head)  # takes the only place, and never comes
+            until(lambda: client.post("/predict", content=b"x").status_code == 503)
+            before = refusals(caplog, 503)
+            running = started(words, here, client.base_url)
+            until(lambda: refusals(caplog, 503) > before)
+        assert output(running) == expected
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_asks_again_after_its_connection_was_lost(here: Path, kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        words, expected = program(kind, here, url)
+        if kind == "curl":  # which takes a lost connection for final; one that is refused it tries again
+            listening.close()
+        running = started(words, here, url)
+        if kind != "curl":
+            with listening.accept()[0] as lost:
+                lost.recv(1)
+    with process(port=str(port), log_level="error"):
+        assert output(running) == expected
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_gives_up_in_the_end(here: Path, kind: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    words, _ = program(kind, here, url, attempts=2)
+    began = time.monotonic()
+    running = started(words, here, url, attempts=2)
+    out, told = running.communicate(timeout=60)
+    assert (running.returncode != 0, out) == (True, ""), told
+    assert time.monotonic() - began > 0.4  # it has tried twice
+
+
+# --- the rest
+
+
+@contextmanager
+def page(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Serve a page; yield the port, and where the text of the page will be taken from."""
+    held = [text]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/" else 404)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(held[0].encode() if self.path == "/" else b"")
+
+        log_message = functools.partialmethod(lambda *_: None)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, held
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("there is no chromium on this machine")
+    caplog.set_level("INFO", "app.access")
+    with page(HTML) as (port, held), sync_playwright() as playwright:
+        origin = f"http://127.0.0.1:{port}"
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        with serving(Settings(cors_origins=(origin,), rate_limit=60)) as client:
+            held[0] = HTML.replace(ADDRESS, str(client.base_url).rstrip("/"))
+            opened = browser.new_page()
+            opened.goto(origin)
+            output = opened.locator("output")
+            opened.set_input_files("input", here / "photo.jpg")
+            expect(output).to_have_text(re.compile(r"^7 \(99\.\d %\)$"))
+            opened.set_input_files("input", here / "notes.txt")
+            expect(output).to_have_text(re.compile("no PNG, JPEG, WebP, BMP or GIF"))
+            draw_a_seven(opened)
+            opened.locator("button").click()
+            expect(output).to_have_text(re.compile(r"^7 \("))
+            while client.get("/models/cnn").status_code != 429:
+                pass
+            opened.set_input_files("input", here / "drawing.png")
+            expect(output).to_have_text(re.compile(r"^3 \("), timeout=30_000)
+            assert refusals(caplog, 429)
+        browser.close()
+
+
+def draw_a_seven(opened: Page) -> None:
+    box = opened.locator("canvas").bounding_box()
+    assert box
+    for x, y in ((80, 60), (200, 60), (130, 230)):
+        opened.mouse.move(box["x"] + x, box["y"] + y, steps=10)
+        opened.mouse.down()
+    opened.mouse.up()
+
+
+def test_a_folder_becomes_a_table(client: httpx.Client, here: Path) -> None:
+    assert run(shell(FOLDER), here, client.base_url) == shown(FOLDER)
+    rows = (here / "digits.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert sorted(row.split(",")[1] for row in rows) == ['""', '"3"', '"9"', '"digit"']
+
+
+def test_a_client_is_generated_and_used(client: httpx.Client, here: Path) -> None:
+    (config,) = (text for language, text in BLOCKS if language == "yaml")
+    (here / "config.yaml").write_text(config)
+    run(shell(GENERATE), here, client.base_url)
+    assert run(python(GENERATED), here, client.base_url) == shown(GENERATED)
