@@ -76,14 +76,11 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(words: list[str], here: Path, url: httpx.URL | str, *, attempts: int | None = None) -> Running:
+def started(words: list[str], here: Path, url: httpx.URL | str) -> subprocess.Popen[str]:
     """Start a block with the service's address in it, in the folder of the page's files."""
-    changed = [word.replace(ADDRESS, str(url).rstrip("/")) for word in words]
-    if attempts is not None:
-        changed = [re.sub(r"(?i)\b(attempts) = \d+", rf"\1 = {attempts}", word) for word in changed]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
-        changed,
+        [word.replace(ADDRESS, str(url).rstrip("/")) for word in words],
         cwd=here,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -92,10 +89,7 @@ def started(words: list[str], here: Path, url: httpx.URL | str, *, attempts: int
     )
 
 
-Running = subprocess.Popen[str]
-
-
-def output(running: Running) -> str:
+def output(running: subprocess.Popen[str]) -> str:
     out, told = running.communicate(timeout=120)
     assert running.returncode == 0, told
     return out
@@ -111,14 +105,6 @@ def shell(text: str) -> list[str]:
 
 def python(text: str) -> list[str]:
     return [sys.executable, "-c", text]
-
-
-def node(text: str, here: Path, url: httpx.URL | str, *, attempts: int = 6) -> list[str]:
-    if not shutil.which("node"):
-        pytest.skip("there is no node on this machine")
-    text = re.sub(r"attempts = \d+", f"attempts = {attempts}", text)
-    (here / "predict.mjs").write_text(text.replace(ADDRESS, str(url).rstrip("/")))
-    return shell(RUN_NODE)
 
 
 def test_every_block_of_the_page_is_executed_below() -> None:
@@ -160,15 +146,24 @@ def test_a_script_notices_an_error(client: httpx.Client, here: Path) -> None:
 PROGRAMS: Final = ["python", "python async", "node", "curl"]
 
 
-def program(kind: str, here: Path, url: httpx.URL | str, *, attempts: int = 6) -> tuple[list[str], str]:
-    """Return a block's command, and what it prints."""
+def program(
+    kind: str, here: Path, url: httpx.URL | str, *, attempts: int | None = None
+) -> tuple[list[str], str]:
+    """Return a block's command, and what it prints; it may be given fewer attempts."""
+
+    def limited(text: str) -> str:
+        return re.sub(r"(?i)(\battempts =| --retry) \d", rf"\1 {attempts}", text) if attempts else text
+
     if kind == "curl":
-        asked = CURLS[6].replace("--retry 5", f"--retry {attempts - 1}")
-        return shell(f"{asked.strip()} --silent && grep -o 'digit\":[0-9]' answer.json"), 'digit":7\n'
+        asked = limited(CURLS[6]).strip()
+        return shell(f"{asked} --silent && grep -o 'digit\":[0-9]' answer.json"), 'digit":7\n'
     if kind == "node":
-        return node(NODE, here, url, attempts=attempts), shown(RUN_NODE)
+        if not shutil.which("node"):
+            pytest.skip("there is no node on this machine")
+        (here / "predict.mjs").write_text(limited(NODE).replace(ADDRESS, str(url).rstrip("/")))
+        return shell(RUN_NODE), shown(RUN_NODE)
     text = SYNC if kind == "python" else ASYNC
-    return python(text), shown(text)
+    return python(limited(text)), shown(text)
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
@@ -238,7 +233,7 @@ def test_a_program_gives_up_in_the_end(here: Path, kind: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     words, _ = program(kind, here, url, attempts=2)
     began = time.monotonic()
-    running = started(words, here, url, attempts=2)
+    running = started(words, here, url)
     out, told = running.communicate(timeout=60)
     assert (running.returncode != 0, out) == (True, ""), told
     assert time.monotonic() - began > 0.4  # it has tried twice
@@ -248,24 +243,18 @@ def test_a_program_gives_up_in_the_end(here: Path, kind: str) -> None:
 
 
 @contextmanager
-def page(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Serve a page; yield the port, and where the text of the page will be taken from."""
-    held = [text]
+def web_server(folder: Path) -> Iterator[str]:
+    """Serve a folder's pages; yield their origin."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/" else 404)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(held[0].encode() if self.path == "/" else b"")
-
+    class Handler(http.server.SimpleHTTPRequestHandler):
         log_message = functools.partialmethod(lambda *_: None)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield server.server_port, held
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
@@ -276,13 +265,12 @@ def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, caplog: pyte
     if not chromium:
         pytest.skip("there is no chromium on this machine")
     caplog.set_level("INFO", "app.access")
-    with page(HTML) as (port, held), sync_playwright() as playwright:
-        origin = f"http://127.0.0.1:{port}"
+    with web_server(here) as origin, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with serving(Settings(cors_origins=(origin,), rate_limit=60)) as client:
-            held[0] = HTML.replace(ADDRESS, str(client.base_url).rstrip("/"))
+            (here / "page.html").write_text(HTML.replace(ADDRESS, str(client.base_url).rstrip("/")))
             opened = browser.new_page()
-            opened.goto(origin)
+            opened.goto(f"{origin}/page.html")
             output = opened.locator("output")
             opened.set_input_files("input", here / "photo.jpg")
             expect(output).to_have_text(re.compile(r"^7 \(99\.\d %\)$"))

@@ -169,7 +169,8 @@ def complete(document: dict[str, Any], *, public: Collection[str], locked: bool)
         elif problems.MEDIA_TYPE in operation["responses"].get(DEFAULT, {}).get("content", {}):
             operation["responses"] = dict(sorted((refusals(*GUARDED) | operation["responses"]).items()))
         for status, response in operation["responses"].items():
-            names = [_REQUEST_ID, *([] if path in public or status == DEFAULT else _RATES)]
+            counted = path not in public and status not in {"401", DEFAULT}  # keys are asked for first
+            names = [_REQUEST_ID, *(_RATES if counted else ())]
             if status == "200" and operation.get("tags") == ["predict"]:
                 names.append("Server-Timing")
             added = {name: _reference("headers", name) for name in names}

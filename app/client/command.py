@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
@@ -21,6 +22,7 @@ DIGIT: Final = (
     "file", "digit", "confidence", "is_digit", "digit_likelihood", "warnings", "model", "problem", "detail",
 )  # fmt: skip
 NUMBER: Final = ("file", "text", "confidence", "warnings", "model", "problem", "detail")
+MOST_AT_A_TIME: Final = 256  # twice as many as a worker has places
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 EPILOG: Final = """Ends with 0 where all pictures have been read, with 1 where some could not be, with 2 where
 it could not run, with 130 after Ctrl-C. Run the same command again to go on: pictures that are in the table
@@ -66,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="to wait for a service that fails (default: %(default)g)",
@@ -91,11 +93,21 @@ def _address(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 256:  # noqa: PLR2004  more connections than any worker has places
-        msg = "1 to 256 are possible"
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_AT_A_TIME):
+        msg = f"{text!r} is none of 1 to {MOST_AT_A_TIME}"
         raise argparse.ArgumentTypeError(msg)
-    return number
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        msg = f"{text!r} is no number of seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
 
 
 async def _run(asked: argparse.Namespace) -> int:

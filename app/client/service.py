@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ TIMEOUT: Final = 60.0  # seconds for an answer: the service itself gives up afte
 FIRST_WAIT: Final = 0.5  # seconds before the second attempt; each further wait is twice as long,
 LONGEST_WAIT: Final = 20.0  # but no longer than this
 LONGEST_TOLD: Final = 600.0  # seconds that the service may tell us to wait
-PASSING: Final = frozenset({429, 502, 503, 504})  # asked again: they say nothing of the picture
+FAILING: Final = frozenset({502, 503, 504})  # the service's own answers, or those of a proxy before it
+PASSING: Final = FAILING | {429}  # asked again: they say nothing of the picture
 
 
 class Stopped(Exception):
@@ -89,8 +89,8 @@ class Service:
             Stopped: the service has gone, or does not let us in any more.
         """
         outcome = await self._settled("POST", self._path, content=picture, patience=self._patience)
-        gone = isinstance(outcome, httpx.RequestError) or outcome.status_code in PASSING - {429}
-        if gone and not await self._alive():
+        failed = isinstance(outcome, httpx.RequestError) or outcome.status_code in FAILING
+        if failed and not await self._alive():
             why = _why(outcome) if isinstance(outcome, httpx.RequestError) else _problem(outcome).detail
             msg = f"The service has not answered for {self._patience:g} s ({why})."
             raise Stopped(msg)
@@ -111,24 +111,26 @@ class Service:
     async def _settled(self, method: str, path: str, *, patience: float, content: bytes = b"") -> Outcome:
         """Ask until the answer is one that would be the same again, or for `patience` seconds."""
         began = time.monotonic()
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             outcome = await self._attempted(method, path, content)
             if isinstance(outcome, httpx.Response) and outcome.status_code not in PASSING:
                 return outcome
-            wait, told = _wait(outcome, attempt)
+            told = _retry_after(outcome) if isinstance(outcome, httpx.Response) else 0.0
             if told > LONGEST_TOLD:
                 msg = f"The service asks to wait for {told:.0f} s. Run this again then."
                 raise Stopped(msg)
+            wait = _wait(told, attempt)
             # who is told when to come back is served in the end; other failures may last
-            limited = told and isinstance(outcome, httpx.Response) and outcome.status_code == 429  # noqa: PLR2004
+            limited = isinstance(outcome, httpx.Response) and outcome.status_code not in FAILING and told
             if not limited and time.monotonic() + wait > began + patience:
                 return outcome
             await asyncio.sleep(wait)
-        raise AssertionError
+            attempt += 1
 
     async def _attempted(self, method: str, path: str, content: bytes) -> Outcome:
         query = {} if self._model is None or method == "GET" else {"model": self._model}
-        kind = {"Content-Type": "application/octet-stream"}
+        kind = {} if method == "GET" else {"Content-Type": "application/octet-stream"}
         try:
             return await self._client.request(method, path, content=content, params=query, headers=kind)
         except httpx.RequestError as error:
@@ -139,15 +141,14 @@ class Service:
         return isinstance(outcome, httpx.Response) and outcome.is_success
 
 
-def _wait(outcome: Outcome, attempt: int) -> tuple[float, float]:
-    """Return the seconds until the next attempt, and those that the service told of, 0 if it did not.
+def _wait(told: float, attempt: int) -> float:
+    """Return the seconds until the next attempt: as told, else twice as long each time.
 
-    Both at random a little longer or shorter: who came together must not come back together.
+    At random a little longer or shorter: who came together must not come back together.
     """
-    told = _retry_after(outcome) if isinstance(outcome, httpx.Response) else 0.0
     if told:
-        return told * random.uniform(1, 1.5), told
-    return min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1), 0.0
+        return told * random.uniform(1, 1.5)
+    return min(LONGEST_WAIT, FIRST_WAIT * 2.0**attempt) * random.uniform(0.5, 1)
 
 
 def _retry_after(answer: httpx.Response) -> float:

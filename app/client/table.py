@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -66,7 +65,7 @@ class Table:
         if whole != self._before:
             draft = self._file.with_name(f"{self._file.name}.draft")
             draft.write_bytes(whole)
-            os.replace(draft, self._file)  # noqa: PTH105  at once, whatever happens
+            draft.replace(self._file)  # at once, whatever happens
         self._out = self._file.open("a", encoding="utf-8", newline="", errors="backslashreplace")
         return self
 

@@ -14,6 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +101,14 @@ def test_an_address_that_is_none_is_told_of(out: Path, url: str) -> None:
     assert "--url" in refused(GOLDEN, "--csv", out, "--url", url)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--concurrency", "0"), ("--concurrency", "many"), ("--patience", "-1"), ("--patience", "nan")],
+)
+def test_a_number_that_is_none_is_told_of(out: Path, option: str, value: str) -> None:
+    assert repr(value) in refused(GOLDEN, "--csv", out, option, value)
+
+
 def test_a_service_that_is_not_there_is_told_of_at_once_and_no_table_is_made(out: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert f"There is no service at {url}" in refused(GOLDEN, "--csv", out, "--url", url)
@@ -105,16 +117,13 @@ def test_a_service_that_is_not_there_is_told_of_at_once_and_no_table_is_made(out
 
 def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("hello")
-    handler = lambda *given: http.server.SimpleHTTPRequestHandler(*given, directory=str(tmp_path))  # noqa: E731
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    directory = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), directory) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
         told = refused(GOLDEN, "--csv", out, "--url", f"http://127.0.0.1:{server.server_port}")
-    finally:
         server.shutdown()
         thread.join()
-        server.server_close()
     assert "no digits service" in told
 
 
@@ -392,7 +401,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest
 
 
 def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 300)
+    folder = many(tmp_path / "nines", 150)
     with process(log_level="error") as running:
         port = str(running.port)
         client = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{port}")
@@ -402,15 +411,15 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path
     with process(log_level="error", port=port):
         _, told = client.communicate(timeout=120)
     assert client.returncode == 0, told
-    assert 20 <= lost < 300
+    assert 20 <= lost < 150
     assert {row["digit"] for row in by_file(out).values()} == {"9"}
-    assert len(by_file(out)) == 300
+    assert len(by_file(out)) == 150
 
 
 def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
-    folder = many(tmp_path / "nines", 300)
+    folder = many(tmp_path / "nines", 150)
     with process(log_level="error") as running:
         asking = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1)
         until(has_rows(out, 20))
@@ -422,11 +431,11 @@ def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
     assert " left" in told.splitlines()[-1]
     assert {row["problem"] for row in table(out)} == {""}
     assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
-    assert len(by_file(out)) == 300
+    assert len(by_file(out)) == 150
 
 
 def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 300)
+    folder = many(tmp_path / "nines", 150)
     (key, entry), (_, other) = keys.made("mine"), keys.made("other")
     listed = tmp_path / "keys.txt"
     listed.write_text(entry)
@@ -455,7 +464,7 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
 def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
     client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals
 ) -> None:
-    folder = many(tmp_path / "nines", 300)
+    folder = many(tmp_path / "nines", 150)
     asking = started(folder, "--csv", out, "--url", client.base_url)
     until(has_rows(out, 20))
     asking.send_signal(number)
@@ -464,9 +473,84 @@ def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
     if number == signal.SIGINT:
         assert asking.returncode == 130
         assert told.splitlines()[-1] == "Interrupted. Run the same command again to go on."
-        assert 20 <= len(table(out)) < 300
+        assert 20 <= len(table(out)) < 150
     assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
-    assert len(by_file(out)) == 300
+    assert len(by_file(out)) == 150
+
+
+@contextmanager
+def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
+    """Stand before a service, and answer the first predictions with these instead."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.passed_on(httpx.get(service.join(self.path)))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if answers:
+                status, headers = answers.pop(0)
+                self.passed_on(httpx.Response(status, headers=headers, html="<h1>Sorry</h1>"))
+            else:
+                kind = {"Content-Type": self.headers["Content-Type"]}
+                self.passed_on(httpx.post(service.join(self.path), content=body, headers=kind))
+
+        def passed_on(self, answer: httpx.Response) -> None:
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        log_message = partialmethod(lambda *_: None)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    failures: list[tuple[int, dict[str, str]]] = [(502, {}), (503, {"Retry-After": soon}), (504, {})]
+    folder = many(tmp_path / "nines", 1)
+    with proxy(client.base_url, failures) as url:
+        done = run(folder, "--csv", out, "--url", url)
+    assert (done.returncode, failures) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((413, {}), "413, with text/html"),
+        ((200, {}), "200, with text/html"),
+        ((302, {"Location": "https://login.example"}), "302, to https://login.example, with text/html"),
+    ],
+)
+def test_what_is_no_answer_of_the_service_is_told_and_asked_for_again(
+    client: httpx.Client, tmp_path: Path, out: Path, answer: tuple[int, dict[str, str]], told: str
+) -> None:
+    folder = many(tmp_path / "nines", 1)
+    with proxy(client.base_url, [answer]) as url:
+        done = run(folder, "--csv", out, "--url", url)
+        (row,) = table(out)
+        assert (done.returncode, row["problem"]) == (1, "unexpected_answer")
+        assert told in row["detail"]
+        assert run(folder, "--csv", out, "--url", url).returncode == 0
+    assert by_file(out)["0000.png"]["digit"] == "9"
+
+
+def test_nobody_waits_for_a_day(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+    with proxy(client.base_url, [(429, {"Retry-After": "86400"})]) as url:
+        done = run(many(tmp_path / "nines", 1), "--csv", out, "--url", url)
+    assert (done.returncode, table(out)) == (1, [])
+    assert "asks to wait for 86400 s" in done.stderr
 
 
 # --- where it tells and writes
