@@ -104,6 +104,8 @@ def _reference(kind: str, name: str) -> dict[str, str]:
 
 PICTURE_BODY: Final = {
     "requestBody": {
+        "description": "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, "
+        "WebP, BMP or GIF, told by its content.",
         "required": True,
         "content": {
             "multipart/form-data": {"schema": _reference("schemas", "PictureForm")},
@@ -115,6 +117,7 @@ PICTURE_BODY: Final = {
 }
 BATCH_BODY: Final = {
     "requestBody": {
+        "description": "The pictures in one of two ways: a form, or base64 in JSON.",
         "required": True,
         "content": {
             "multipart/form-data": {"schema": _reference("schemas", "PicturesForm")},
@@ -175,6 +178,7 @@ def complete(document: dict[str, Any], *, public: Collection[str], locked: bool)
                 names.append("Server-Timing")
             added = {name: _reference("headers", name) for name in names}
             response["headers"] = response.get("headers", {}) | added
+        _describe(operation, components["schemas"])
         _illustrate(operation, examples.get(operation["operationId"], {}))
 
 
@@ -183,6 +187,14 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     for path, item in document["paths"].items():
         for operation in item.values():
             yield path, operation
+
+
+def _describe(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say of a good answer what its schema says, instead of that it is one."""
+    answer = operation["responses"].get("200", {})
+    for content in answer.get("content", {}).values():
+        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        answer["description"] = schemas.get(name, answer)["description"]
 
 
 def _illustrate(operation: dict[str, Any], recorded: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def contents(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
             found.append((f"{name} {kind}", content))
         for status, response in operation["responses"].items():
-            for kind, content in response["content"].items():
+            for kind, content in response.get("content", {}).items():
                 found.append((f"{name} {status} {kind}", content))
     return [(place, content) for place, content in found if place.endswith("json")]
 
@@ -123,7 +123,7 @@ def test_every_code_has_its_place(document: dict[str, Any]) -> None:
         code
         for _, operation in openapi.operations(document)
         for response in operation["responses"].values()
-        for content in response["content"].values()
+        for content in response.get("content", {}).values()
         for code in content.get("examples", {})
     }
     assert named == problems.TITLES.keys() - NO_ANSWERS_OF_A_ROUTE
