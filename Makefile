@@ -9,7 +9,7 @@ IMAGE ?= digits
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test resilience check format train evaluate notebook docs bench bench-peers lock image clean help
+.PHONY: serve test resilience check format train evaluate notebook docs bench bench-peers openapi lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
@@ -49,6 +49,9 @@ bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk;
 
 bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
 	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
+
+openapi: $(DEV)/ready  ## write docs/openapi.json, and its examples as a running service gives them
+	$(DEV)/bin/python -m tests.api.examples
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml

@@ -53,6 +53,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
+        license_info=openapi.LICENSE,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
         lifespan=lambda app: _lifespan(app, settings, keyring),
         telemetry={
             "tracing": False,
@@ -100,8 +103,7 @@ async def _lifespan(app: FastAPI, settings: Settings, keyring: Keyring) -> Async
     cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
     logging.captureWarnings(capture=True)
     document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
-    if keyring.keys:
-        openapi.locked(document, public=PUBLIC)
+    openapi.complete(document, public=PUBLIC, locked=bool(keyring.keys))
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info(

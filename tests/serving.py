@@ -54,13 +54,19 @@ def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Cl
         thread.join()
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Process:
     """`python -m app` as people run it."""
 
     def __init__(self, **settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = int(settings["port"]) if "port" in settings else free_port()
         names = {f"DIGITS_{name.upper()}": value for name, value in settings.items()}
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "app"],

@@ -26,7 +26,7 @@ from app.guard.protocol import MAX_HEAD
 from app.main import create_app
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import ROOT
-from tests.documents import PAGES, answer, answered, commands, exists, same, table, text
+from tests.documents import PAGES, answer, answered, blocks, commands, exists, same, table, text
 from training.__main__ import app as workshop
 
 API, DEPLOY, TRAIN = "docs/api.md", "docs/deploy.md", "docs/train.md"
@@ -177,6 +177,7 @@ def test_every_variable_that_is_named_is_read_somewhere(page: str) -> None:
         if file.suffix in {".ipynb", ".js", ".py"}
     ]
     code = "".join(file.read_text() for file in [*files, ROOT / "docker-compose.yml"])
+    code += "".join(block for language, block in blocks(page) if language in {"js", "python"})
     for name in set(re.findall(r"DIGITS_[A-Z_]+", text(page))) - settings:
         assert name in code, name
 

@@ -7,12 +7,13 @@ from typing import Any, Final
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
+from app.api.models import ModelPath
 from app.api.openapi import BATCH, PICTURE, PREDICTION, inlined, refusals
 from app.api.predict import INLINE_BYTES, read_all
 from app.api.v2 import encodings, outputs, tensors
 from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
-from app.api.v2.server import asked_for
+from app.api.v2.server import VersionPath, asked_for
 from app.api.v2.tensors import Inference, Pictures
 from app.api.work import Stages, in_thread
 from app.digits.catalogue import Model
@@ -50,7 +51,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post("/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_ANSWERS)
-async def infer(request: Request, name: str) -> Response:
+async def infer(request: Request, name: ModelPath) -> Response:
     """Read the digits in canonical pictures (`image`) or in encoded ones (`picture`)."""
     return await _inferred(request, asked_for(request, name))
 
@@ -58,7 +59,7 @@ async def infer(request: Request, name: str) -> Response:
 @router.post(
     "/versions/{version}/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_ANSWERS
 )
-async def infer_version(request: Request, name: str, version: str) -> Response:
+async def infer_version(request: Request, name: ModelPath, version: VersionPath) -> Response:
     """Do so with this version of the model, or not at all."""
     return await _inferred(request, asked_for(request, name, version))
 

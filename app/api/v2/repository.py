@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 
 from app.api import uploads
 from app.api.openapi import inlined, refusals
@@ -19,6 +19,7 @@ from app.guard.keys import KEY_ID
 from app.settings import Settings
 from app.state import state_of
 
+OtherModel = Annotated[str, Path(description="The name of a model's folder.", examples=["mlp-128"])]
 router = APIRouter(prefix="/v2/repository", tags=[TAG])
 _LOADED: Final = "READY"
 _NOT_LOADED: Final = "UNAVAILABLE"
@@ -56,7 +57,7 @@ async def index(request: Request) -> list[IndexEntry]:
     openapi_extra=_body(LoadRequest),
     responses=refusals(MalformedRequest, Forbidden, UnknownModel, InvalidModel, v2=True),
 )
-async def load(request: Request, name: str) -> IndexEntry:
+async def load(request: Request, name: OtherModel) -> IndexEntry:
     """Load a model of the service's folder, new or again; where it can't be served, the old one stays."""
     _check_key(request)
     _check_alone(request)
@@ -70,7 +71,7 @@ async def load(request: Request, name: str) -> IndexEntry:
     response_model_exclude_none=True,
     responses=refusals(MalformedRequest, Forbidden, UnknownModel, ModelInUse, v2=True),
 )
-async def unload(request: Request, name: str) -> IndexEntry:
+async def unload(request: Request, name: OtherModel) -> IndexEntry:
     """Let a model go, until it is loaded again; not the default."""
     _check_key(request)
     _check_alone(request)
