@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import health, models, number, openapi, predict, problems
+from app.api import health, models, number, openapi, page, predict, problems
 from app.api.direct import Direct
 from app.digits.catalogue import Catalogue
 from app.guard.bodies import BodyGuard, UnreadGuard
@@ -63,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     for group in (predict, number, models, health):
         app.include_router(group.router)
+    page.install(app)
     problems.install(app)
     # the last one added is the first that a request meets
     app.add_middleware(Direct)

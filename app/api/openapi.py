@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 from app.api import problems
@@ -74,7 +74,7 @@ def _response(description: str) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-def locked(document: dict[str, Any], *, public: Sequence[str]) -> None:
+def locked(document: dict[str, Any], *, public: Collection[str]) -> None:
     """Say in an OpenAPI document that keys are asked for, everywhere but at the `public` paths."""
     document.setdefault("components", {})["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
