@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import health, models, number, openapi, predict, problems
+from app.api import health, models, number, openapi, page, predict, problems
 from app.api.direct import Direct
 from app.api.v2 import infer, repository, server
 from app.digits.catalogue import Catalogue
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     for group in (predict, number, models, health, server, infer, repository):
         app.include_router(group.router)
+    page.install(app)
     problems.install(app)
     # the last one added is the first that a request meets
     app.add_middleware(Direct)

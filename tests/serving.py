@@ -26,10 +26,11 @@ PATIENCE = 60.0  # seconds: for a start on a machine that is busy; nothing is ti
 
 
 @contextmanager
-def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Client]:
-    """Serve from a thread until the block ends."""
+def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) -> Iterator[httpx.Client]:
+    """Serve from a thread until the block ends, on a free port or where one has served before."""
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     server = uvicorn.Server(
         uvicorn.Config(
             app or create_app(settings),

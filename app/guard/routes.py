@@ -10,13 +10,13 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
+from app.api import page, problems
 
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
 
 
 class RouteGuard:
-    """Refuse a path or method that the OpenAPI document does not have; what is not in it is not served."""
+    """Refuse what neither the OpenAPI document has nor belongs to it or to the page: that is not served."""
 
     def __init__(self, app: ASGIApp, application: FastAPI) -> None:
         self._app = app
@@ -54,7 +54,7 @@ class RouteGuard:
             path: frozenset(method.upper() for method in item)
             for path, item in application.openapi()["paths"].items()
         }
-        documents = (application.openapi_url, application.docs_url)
+        documents = (application.openapi_url, application.docs_url, *page.PATHS)
         return paths | {path: frozenset({"GET", "HEAD"}) for path in documents if path}
 
     @cached_property
