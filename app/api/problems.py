@@ -23,10 +23,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.digits.errors import DigitsError
 from app.telemetry.logs import request_id
 
+OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
 RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
@@ -187,15 +189,25 @@ def document(error: DigitsError) -> dict[str, Any]:
     return members if error.limit is None else members | {"limit": error.limit}
 
 
+class Refusal(Response):
+    """A problem as an answer."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, error: DigitsError, headers: Mapping[str, str]) -> None:
+        super().__init__(json.dumps(document(error)), error.status_hint, headers)
+        self._code = error.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and leave its code for log and metrics."""
+        scope[OUTCOME] = self._code
+        await super().__call__(scope, receive, send)
+
+
 def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response for `error`, which any ASGI layer can send."""
     own = error.headers if isinstance(error, RequestProblem) else {}
-    return Response(
-        json.dumps(document(error)),
-        status_code=error.status_hint,
-        headers={**own, **(headers or {})},
-        media_type=MEDIA_TYPE,
-    )
+    return Refusal(error, {**own, **(headers or {})})
 
 
 def nobody_there() -> Response:
