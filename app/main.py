@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from app import __version__
 from app.api import health, metrics, models, number, openapi, predict, problems
 from app.api.direct import Direct
+from app.api.v2 import infer, repository, server
 from app.digits.catalogue import Catalogue
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
-    for group in (predict, number, models, health, metrics):
+    for group in (predict, number, models, health, metrics, server, infer, repository):
         app.include_router(group.router)
     problems.install(app)
     # the last one added is the first that a request meets
@@ -82,8 +83,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Cors,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER],
-            expose_headers=[HEADER, "Server-Timing", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER, infer.JSON_LENGTH],
+            expose_headers=[
+                HEADER,
+                "Server-Timing",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                infer.JSON_LENGTH,
+            ],
         )
     app.add_middleware(HeaderGuard)
     if traces:

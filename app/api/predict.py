@@ -85,7 +85,7 @@ async def predict_batch(request: Request, model: ModelName = None, view: View = 
     pictures = await uploads.pictures(request, most=state["settings"].max_batch)
     stages = begun(request, chosen)
     with state["places"].held(len(pictures) - 1):  # the guard holds one already
-        reads = await _read_all(pictures, stages, request)
+        reads = await read_all(pictures, stages, request)
         good = [read for read in reads if isinstance(read, Read)]
         predictions = _predictions(good, chosen, stages, view=view)
     state["metrics"].batched(chosen.name, len(reads))
@@ -115,10 +115,10 @@ async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
     return await in_thread(whole, stages, request, pictures=1)
 
 
-async def _read_all(
+async def read_all(
     uploaded: Sequence[bytes | DigitsError], stages: Stages, request: Request
 ) -> list[Read | DigitsError]:
-    """Do the same with several."""
+    """Do the same with several; one that can't be read is returned as its error."""
     max_pixels = state_of(request)["settings"].max_pixels
     size = sum(len(data) for data in uploaded if isinstance(data, bytes))
     if len(uploaded) <= INLINE_PICTURES and size <= INLINE_BYTES:

@@ -21,7 +21,7 @@ from app.api import problems
 
 PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 KEY_ID: Final = "digits.key_id"  # in the scope: which key a request came with
-PUBLIC: Final = ("/health/live", "/health/ready")
+PUBLIC: Final = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 DOCUMENTS: Final = ("/docs", "/openapi.json")
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9a-f]{{64}})")
