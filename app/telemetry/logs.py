@@ -28,7 +28,7 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 def told(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
     """Log as `logger.info` does with `extra`, but without looking for the line that calls it."""
     record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
-    vars(record)[_MEMBERS] = members
+    vars(record).update(members, **{_MEMBERS: members})
     logger.handle(record)
 
 
