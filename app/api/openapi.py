@@ -43,6 +43,7 @@ TAGS: Final = [
     {"name": "predict", "description": "Pictures in, digits out."},
     {"name": TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
     {"name": "models", "description": "What can be asked for, and how good it is."},
+    {"name": "operation", "description": "Numbers for Prometheus."},
     {"name": "health", "description": "For orchestrators and load balancers; needs no key."},
 ]
 LICENSE: Final = {"name": "MIT", "identifier": "MIT"}

@@ -29,6 +29,7 @@ from app.api.v2.paths import speaks_v2
 from app.digits.errors import DigitsError
 from app.telemetry.logs import request_id
 
+OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
 RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
@@ -207,6 +208,7 @@ class Refusal(Response):
         super().__init__(
             json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
         )
+        self._code = error.code
         self._detail = error.detail
 
     def speak_as(self, path: str) -> None:
@@ -217,7 +219,8 @@ class Refusal(Response):
             self.headers["content-length"] = str(len(self.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send it, and leave its code for log and metrics."""
+        scope[OUTCOME] = self._code
         self.speak_as(scope["path"])
         await super().__call__(scope, receive, send)
 

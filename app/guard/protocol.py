@@ -134,6 +134,9 @@ class GuardedProtocol(HttpToolsProtocol):
             status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
             self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
             client = self.client[0] if self.client else None
+            metrics = self.app_state.get("metrics")  # none under a server of a test's own
+            if metrics:
+                metrics.refused(problem.code)
             log.info("refused", extra={"status": answer.status_code, "client": client})
         self.transport.close()
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import page, problems
 
+ROUTE: Final = "digits.route"  # in the scope: the path as the OpenAPI document has it
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
 
 
@@ -28,7 +29,9 @@ class RouteGuard:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        methods = self._methods(path)
+        route, methods = self._found(path)
+        if route:
+            scope[ROUTE] = route
         if method in methods:
             await self._app(scope, receive, send)
             return
@@ -42,10 +45,11 @@ class RouteGuard:
             refusal = problems.response(problems.NotFound(f"{path} does not exist; /docs lists what does."))
         await refusal(scope, receive, send)
 
-    def _methods(self, path: str) -> frozenset[str]:
+    def _found(self, path: str) -> tuple[str, frozenset[str]]:
         if path in self._plain:
-            return self._plain[path]
-        return next((methods for pattern, methods in self._patterns if pattern.fullmatch(path)), frozenset())
+            return path, self._plain[path]
+        fitting = ((route, methods) for pattern, route, methods in self._patterns if pattern.fullmatch(path))
+        return next(fitting, ("", frozenset()))
 
     @cached_property
     def _all(self) -> Mapping[str, frozenset[str]]:
@@ -62,9 +66,9 @@ class RouteGuard:
         return {path: methods for path, methods in self._all.items() if "{" not in path}
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], frozenset[str]]]:
+    def _patterns(self) -> list[tuple[re.Pattern[str], str, frozenset[str]]]:
         return [
-            (re.compile(_PARAMETER.sub("[^/]+", re.escape(path))), methods)
+            (re.compile(_PARAMETER.sub("[^/]+", re.escape(path))), path, methods)
             for path, methods in self._all.items()
             if "{" in path
         ]

@@ -210,7 +210,10 @@ def ask(client: httpx.Client, asked: Asked) -> Answered:
     try:
         connection.request(asked.method, asked.path, asked.body, {"X-Request-ID": ID, **asked.headers})
         answer = connection.getresponse()
-        return Answered(answer.status, httpx.Headers(answer.getheaders()), json.loads(answer.read()))
+        headers, body = httpx.Headers(answer.getheaders()), answer.read()
+        return Answered(
+            answer.status, headers, json.loads(body) if "json" in headers["Content-Type"] else body
+        )
     finally:
         connection.close()
 

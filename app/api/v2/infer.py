@@ -15,11 +15,13 @@ from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
 from app.api.v2.server import VersionPath, asked_for
 from app.api.v2.tensors import Inference, Pictures
-from app.api.work import Stages, in_thread
+from app.api.work import Stages, begun, in_thread
 from app.digits.catalogue import Model
-from app.digits.contract import DigitBatch
+from app.digits.classifier import Scores
+from app.digits.contract import IS_DIGIT, DigitBatch
 from app.digits.errors import DigitsError
 from app.state import state_of
+from app.telemetry.metrics import Metrics
 
 JSON_LENGTH: Final = "Inference-Header-Content-Length"
 router = APIRouter(prefix="/v2/models/{name}", tags=[TAG])
@@ -65,18 +67,29 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 
 
 async def _inferred(request: Request, model: Model) -> Response:
-    stages = Stages()
+    stages = begun(request, model)
     asked = await _asked(request, stages)
     wanted = outputs.wanted(asked.request, model.classifier)
     with state_of(request)["places"].held(len(asked.pictures) - 1):  # the guard holds one already
         batch = await _canonical(asked.pictures, stages, request)
-        with stages.timed("infer"):
+        with stages.timed("infer", pictures=len(batch)):
             scores = model.classifier.classify(batch)
+    _count(scores, stages, state_of(request)["metrics"])
     given, binary = tensors.encode(outputs.told(scores, wanted))
     answer = InferResponse(
         model_name=model.name, model_version=model.classifier.version, id=asked.request.id, outputs=given
     )
     return _answer(answer, binary, request, timing=stages.header())
+
+
+def _count(scores: Scores, stages: Stages, metrics: Metrics) -> None:
+    digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
+    stages.read(digits)
+    metrics.predicted(stages.model, digits)
+    metrics.batched(stages.model, len(digits))
+    if scores.digit_likelihood is not None:
+        for _ in range(int((scores.digit_likelihood < IS_DIGIT).sum())):
+            metrics.doubted(stages.model)
 
 
 async def _asked(request: Request, stages: Stages) -> Inference:
