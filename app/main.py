@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ import cv2
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 
-from app import __version__
+from app import __version__, cores
 from app.api import health, models, number, openapi, predict, problems
 from app.api.direct import Direct
 from app.digits.catalogue import Catalogue
@@ -106,13 +105,6 @@ async def _lifespan(app: FastAPI, settings: Settings, keyring: Keyring) -> Async
             catalogue=catalogue,
             places=Places(settings.max_in_flight),
             readiness=readiness,
-            threads=CapacityLimiter(_cores()),
+            threads=CapacityLimiter(cores.usable()),
         )
     log.info("stopped")
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; a container may have few of its host's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
