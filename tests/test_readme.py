@@ -23,6 +23,7 @@ PAGES = (
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/recognition.md",
+    "docs/kubernetes.md",
     "docs/reliability.md",
 )
 
