@@ -9,7 +9,7 @@ IMAGE ?= digits
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test resilience check format train evaluate bench bench-peers lock image clean help
+.PHONY: serve test resilience check format train evaluate notebook docs bench bench-peers openapi lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
@@ -38,11 +38,20 @@ train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=
 evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
+notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and keep what it shows: three minutes
+	$(DEV)/bin/python -m notebooks
+
+docs: $(DEV)/ready  ## build the documentation as a site, into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
+
 bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk; writes bench.json
 	$(DEV)/bin/python -m benchmarks $(ARGS)
 
 bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
 	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
+
+openapi: $(DEV)/ready  ## write docs/openapi.json, and its examples as a running service gives them
+	$(DEV)/bin/python -m tests.api.examples
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
@@ -56,7 +65,7 @@ image:  ## build the container image
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
 
 clean:  ## remove environments and caches; runs stay
-	rm -rf $(SERVICE) $(DEV) $(CLIENTS) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(SERVICE) $(DEV) $(CLIENTS) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the verbs

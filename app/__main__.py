@@ -19,6 +19,7 @@ from app.guard.protocol import guarded
 from app.guard.sharing import ListeningSocket
 from app.settings import Settings, SettingsError, load_settings
 from app.telemetry import logs
+from app.telemetry.workers import shared_folder
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
 WORKER_START = 60  # seconds: a new worker that takes longer, on however busy a machine, is given up
@@ -54,10 +55,16 @@ def serve() -> int:
     try:
         settings = load_settings()
         _check(settings)
-        sockets = _bound(settings)
+        _run(settings, _bound(settings))
     except SettingsError as error:
         print(f"digits can't start: {error}", file=sys.stderr)
         return 2
+    logging.shutdown()
+    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+
+
+def _run(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve until a signal ends it."""
     # uvicorn raises the signal that ended it once more, for whoever started it; here it is done with
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -65,9 +72,8 @@ def serve() -> int:
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets)
     else:
-        Workers(config, sockets, settings).run()
-    logging.shutdown()
-    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+        with shared_folder():
+            Workers(config, sockets, settings).run()
 
 
 def _bound(settings: Settings) -> list[socket.socket]:

@@ -6,14 +6,16 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import cv2
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__, cores
-from app.api import health, models, number, openapi, predict, problems
+from app.api import health, metrics, models, number, openapi, page, predict, problems
 from app.api.direct import Direct
+from app.api.v2 import infer, repository, server
 from app.digits.catalogue import Catalogue
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
@@ -25,7 +27,12 @@ from app.guard.routes import RouteGuard
 from app.settings import Settings, load_settings
 from app.signals import drain_on_sigterm, reload_on_sighup
 from app.state import Readiness, State
+from app.telemetry import tracing
 from app.telemetry.access import HEADER, AccessLog
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = logging.getLogger("app")
 
@@ -47,21 +54,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     keyring = Keyring(settings.api_keys, settings.api_keys_file)
+    traces = tracing.provider()
     app = FastAPI(
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda app: _lifespan(app, settings, keyring),
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # or each request asks the environment
+        license_info=openapi.LICENSE,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
+        lifespan=lambda app: _lifespan(app, settings, keyring, traces),
+        telemetry=tracing.config(traces),
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
-    for group in (predict, number, models, health):
+    for group in (predict, number, models, health, metrics, server, infer, repository):
         app.include_router(group.router)
+    page.install(app)
     problems.install(app)
     # the last one added is the first that a request meets
     app.add_middleware(Direct)
@@ -78,33 +86,47 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Cors,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER],
-            expose_headers=[HEADER, "Server-Timing", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER, infer.JSON_LENGTH],
+            expose_headers=[
+                HEADER,
+                "Server-Timing",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                infer.JSON_LENGTH,
+            ],
         )
     app.add_middleware(HeaderGuard)
+    if traces:
+        app.add_middleware(tracing.RequestSpan)
     app.add_middleware(AccessLog)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings, keyring: Keyring) -> AsyncIterator[State]:
+async def _lifespan(
+    app: FastAPI, settings: Settings, keyring: Keyring, traces: TracerProvider | None
+) -> AsyncIterator[State]:
     cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
     logging.captureWarnings(capture=True)
     document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
-    if keyring.keys:
-        openapi.locked(document, public=PUBLIC)
+    openapi.complete(document, public=PUBLIC, locked=bool(keyring.keys))
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info(
         "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
     )
-    readiness = Readiness()
+    readiness, places, threads = Readiness(), Places(settings.max_in_flight), CapacityLimiter(cores.usable())
+    numbers = Metrics(catalogue, places, threads)
     with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue, keyring):
-        yield State(
-            settings=settings,
-            catalogue=catalogue,
-            places=Places(settings.max_in_flight),
-            readiness=readiness,
-            threads=CapacityLimiter(cores.usable()),
-        )
+        async with numbers.kept(), tracing.exported(traces) as tracer:
+            yield State(
+                settings=settings,
+                catalogue=catalogue,
+                places=places,
+                readiness=readiness,
+                threads=threads,
+                metrics=numbers,
+                tracer=tracer,
+            )
     log.info("stopped")

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     """Largest request body; 10 MiB is a 12-megapixel phone JPEG, twice."""
 
     max_batch_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
-    """Largest request body of /predict/batch."""
+    """Largest request body of /predict/batch and of /v2's infer, which counts unpacked."""
 
     max_pixels: int = Field(default=40_000_000, ge=16)
     """Largest width x height of a picture, checked before it is decoded."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from anyio import CapacityLimiter
+from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
 from app.digits.catalogue import Catalogue
 from app.guard.places import Places
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class State(TypedDict):
     places: Places
     readiness: Readiness
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
+    metrics: Metrics
+    tracer: Tracer | None  # None where no traces are exported
 
 
 def state_of(request: Request) -> State:

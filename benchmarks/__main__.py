@@ -30,10 +30,9 @@ from app.digits import images
 from app.digits.catalogue import Catalogue
 from app.digits.look import look
 from benchmarks import budget, pictures
-from benchmarks.load import Target, alternating, form, median, press, ratio
+from benchmarks.load import CONNECTIONS, Target, alternating, form, median, press, ratio
 from benchmarks.serving import CLIENT, SERVER, served
 
-CONNECTIONS: Final = (1, 16, 64)
 BATCH: Final = 64
 IN_FLIGHT: Final = 2  # batches: as many pictures as a worker takes on
 SOAK: Final = 5.0  # seconds at full load, of each kind of picture
@@ -104,7 +103,7 @@ def small(*, rounds: int, seconds: float) -> dict[str, Any]:
         for connections in CONNECTIONS:
             figures = alternating(targets, connections=connections, rounds=rounds, seconds=seconds)
             found[f"{connections} connections"] = {
-                name: vars_of(median(each)) for name, each in figures.items()
+                name: median(each).rounded() for name, each in figures.items()
             } | {
                 "raw over nothing": round(ratio(figures["raw"], figures["raw nothing"]), 3),
                 "form over nothing": round(ratio(figures["form"], figures["form nothing"]), 3),
@@ -220,11 +219,6 @@ def workers(*, rounds: int, seconds: float) -> dict[str, float]:
             if number:
                 ratios.append(2 * rates[1] / rates[0])
     return {"two over one": round(statistics.median(ratios), 2)}
-
-
-def vars_of(figures: Any) -> dict[str, int]:  # noqa: ANN401
-    """Return the figures, rounded."""
-    return {"rate": round(figures.rate), "p50_us": round(figures.p50_us), "p99_us": round(figures.p99_us)}
 
 
 def _processor() -> str:

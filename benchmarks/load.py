@@ -17,6 +17,7 @@ from benchmarks.serving import CLIENT, on
 
 SCRIPT: Final = Path(__file__).parent / "post.lua"
 PNG: Final = "image/png"
+CONNECTIONS: Final = (1, 16, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Figures:
     rate: float  # requests a second
     p50_us: float
     p99_us: float
+
+    def rounded(self) -> dict[str, int]:
+        """Return them as they are told."""
+        return {"rate": round(self.rate), "p50_us": round(self.p50_us), "p99_us": round(self.p99_us)}
 
 
 def form(picture: bytes, *, field: str = "file", count: int = 1) -> tuple[bytes, str]:

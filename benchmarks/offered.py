@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -37,8 +36,8 @@ class Offered:
 
     offered: float  # requests a second
     served: float  # requests a second, with status 200
-    p50_ms: float  # infinite where some were not served
-    p99_ms: float
+    p50_ms: float | None  # none where some were not served
+    p99_ms: float | None
 
 
 def offer(target: Target, *, rate: float, seconds: float) -> Offered:
@@ -138,7 +137,7 @@ async def _offered(url: str, body: bytes, content_type: str, rate: float, second
     took = requests.took[:count]
     served = len(took) / (time.perf_counter() - started - WARM_UP)
     if len(took) < count:  # some were refused, or waited for longer than anybody would
-        return Offered(rate, served, math.inf, math.inf)
+        return Offered(rate, served, None, None)
     cuts = statistics.quantiles(took, n=100, method="inclusive")
     return Offered(rate, served, 1e3 * cuts[49], 1e3 * cuts[98])
 

@@ -26,10 +26,11 @@ PATIENCE = 60.0  # seconds: for a start on a machine that is busy; nothing is ti
 
 
 @contextmanager
-def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Client]:
-    """Serve from a thread until the block ends."""
+def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) -> Iterator[httpx.Client]:
+    """Serve from a thread until the block ends, on a free port or where one has served before."""
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     server = uvicorn.Server(
         uvicorn.Config(
             app or create_app(settings),
@@ -54,13 +55,19 @@ def serving(settings: Settings, app: FastAPI | None = None) -> Iterator[httpx.Cl
         thread.join()
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Process:
     """`python -m app` as people run it."""
 
     def __init__(self, **settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = int(settings["port"]) if "port" in settings else free_port()
         names = {f"DIGITS_{name.upper()}": value for name, value in settings.items()}
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "app"],

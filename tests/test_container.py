@@ -80,6 +80,13 @@ def test_it_needs_no_network_and_is_nobody(engine: str) -> None:
         assert output(engine, "exec", container, "id", "-u") == "10001"
 
 
+def test_several_workers_share_their_numbers_though_its_file_system_is_read_only(engine: str) -> None:
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+    with running(engine, "--network=none", "--memory=1g", "--env=DIGITS_WORKERS=2") as container:
+        until(lambda: healthy(engine, container))
+        until(lambda: "digits_workers 2.0" in output(engine, "exec", container, "python", "-c", ask))
+
+
 def test_it_holds_no_tensorflow_and_no_pip(engine: str) -> None:
     with running(engine) as container:
         for module in ("tensorflow", "keras", "onnx", "pip", "pytest", "training"):

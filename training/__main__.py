@@ -196,12 +196,12 @@ def plot_samples(path: Data = None, out: Out = Path("samples.png")) -> None:
 def plot_curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")) -> None:
     """Draw the learning curves of a run."""
     where = _run(name, run)
-    where.origin()
+    recipe = where.origin().recipe
     history = where.history()
     if not history:
         msg = f"{where.folder} has no whole epoch yet."
         raise WorkshopError(msg)
-    plots.save(plots.curves(history, title=name), out)
+    plots.save(plots.curves(history, title=name, bent=recipe.augmentation is not None), out)
 
 
 @plot.command("confusion")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from app.digits import preprocessing
@@ -63,21 +63,32 @@ def samples(labelled: Labelled, *, each: int = 12) -> Figure:
     return figure
 
 
-def curves(history: History, *, title: str) -> Figure:
-    """Draw error and loss by epoch, on the training pictures and on the validation pictures."""
+def curves(history: History, *, title: str, bent: bool) -> Figure:
+    """Draw error and loss by epoch, on the training pictures and on the validation pictures.
+
+    Args:
+        history: of the run.
+        title: of the figure.
+        bent: whether the training pictures were bent, so that they are harder than the others.
+    """
+    shown = "training, bent and with dropout" if bent else "training"
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    for part, prefix, colour in (("training, bent and with dropout", "", PALE), ("validation", "val_", INK)):
+    for part, prefix, colour in ((shown, "", PALE), ("validation", "val_", INK)):
         epochs = range(1, len(history["loss"]) + 1)
-        error.plot(epochs, [1 - share for share in history[f"{prefix}accuracy"]], color=colour, label=part)
+        percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
+        error.plot(epochs, percents, color=colour, label=part)
         loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
     for axis, metric in ((error, "error"), (loss, "loss")):
         axis.set(xlabel="epoch", ylabel=metric, yscale="log")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # a short run spans no decade
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(which="both", alpha=0.25)
         _no_frame(axis)
-    error.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    error.yaxis.set_major_formatter("{x:.3g} %")
+    loss.yaxis.set_major_formatter("{x:.3g}")
     loss.legend(frameon=False)
     return figure
 

@@ -12,7 +12,7 @@ from app.state import state_of
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live")
+@router.get("/live", responses=refusals())
 async def live() -> Health:
     """Answer 200 while the event loop turns. A failure means: restart."""
     return Health(status="live")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
 
 from app.api.openapi import refusals
-from app.api.schemas import ArrayInfo, Limits, ModelInfo, Models
+from app.api.schemas import ArrayInfo, Limits, ModelInfo, ModelList
 from app.digits.catalogue import Model
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 from app.digits.errors import UnknownModel
@@ -15,6 +17,7 @@ from app.state import State, state_of
 
 router = APIRouter(tags=["models"])
 
+ModelPath = Annotated[str, Path(description="A name from /models.", examples=["cnn"])]
 _INPUT = ArrayInfo(name=INPUT, dtype="uint8", shape=[BATCH, SIDE, SIDE])
 _OUTPUTS = {
     PROBABILITIES: ArrayInfo(name=PROBABILITIES, dtype="float32", shape=[BATCH, CLASSES]),
@@ -22,16 +25,16 @@ _OUTPUTS = {
 }
 
 
-@router.get("/models")
-async def list_models(request: Request) -> Models:
+@router.get("/models", responses=refusals())
+async def list_models(request: Request) -> ModelList:
     """List the models, the default first."""
     state = state_of(request)
     infos = [_info(model, state) for model in state["catalogue"]]
-    return Models(models=sorted(infos, key=lambda info: not info.default))
+    return ModelList(models=sorted(infos, key=lambda info: not info.default))
 
 
 @router.get("/models/{name}", responses=refusals(UnknownModel))
-async def describe_model(request: Request, name: str) -> ModelInfo:
+async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
     """Describe one model."""
     state = state_of(request)
     return _info(state["catalogue"].get(name), state)

@@ -10,7 +10,7 @@ from app.api import uploads
 from app.api.openapi import PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.predict import ModelName
 from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction
-from app.api.work import Stages, answered, in_thread
+from app.api.work import Stages, answered, begun, in_thread
 from app.digits import images, numbers
 from app.digits.catalogue import Model
 from app.digits.images import Picture
@@ -40,7 +40,7 @@ async def predict_number(request: Request, model: ModelName = None) -> Response:
     state = state_of(request)
     chosen = state["catalogue"].get(model)
     data = await uploads.picture(request)
-    stages = Stages()
+    stages = begun(request, chosen)
     # always off the event loop: even a small picture may hold a hundred glyphs
     read = await in_thread(
         lambda: _read(data, chosen, stages, max_pixels=state["settings"].max_pixels),
@@ -48,6 +48,10 @@ async def predict_number(request: Request, model: ModelName = None) -> Response:
         request,
         pictures=1,
     )
+    digits = [(digit.digit, digit.confidence) for digit in read.number.digits]
+    stages.read(digits)
+    state["metrics"].predicted(chosen.name, digits)
+    state["metrics"].warned(read.number.cautions)
     return answered(_prediction(read, chosen), stages)
 
 
@@ -57,7 +61,7 @@ def _read(data: bytes, model: Model, stages: Stages, *, max_pixels: int) -> Read
         picture = images.decode(images.identify(data, max_pixels=max_pixels))
     with stages.timed("preprocess"):
         page = numbers.segment(picture.grey)
-    with stages.timed("infer"):
+    with stages.timed("infer", pictures=len(page.pictures)):
         scores = model.classifier.classify(page.pictures)
     with stages.timed("preprocess"):
         number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)

@@ -1,14 +1,24 @@
-"""What FastAPI can't see by itself: bodies that are read by hand, and the problems of each route."""
+"""What FastAPI can't see by itself: bodies that are read by hand, problems, headers, keys, examples.
+
+A route names the problems that it may answer with by `refusals`. `complete` then adds to the whole document
+what is the same everywhere, and the examples: `make openapi` has asked a running service for each of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from app.api import problems
-from app.api.schemas import JsonPicture, JsonPictures, Problem
+from app.api.schemas import JsonPicture, JsonPictures, Wire
+from app.api.v2.paths import TAG, speaks_v2
+from app.api.v2.schemas import ProtocolError
 from app.digits import errors
 
+DEFAULT: Final = "default"  # the status of what no other names
+EXAMPLES: Final = Path(__file__).with_name("examples.json")
 PREDICTION: Final = (
     problems.MalformedRequest,
     errors.UnknownModel,
@@ -26,64 +36,199 @@ PICTURE: Final = (
     errors.NoInk,
 )
 BATCH: Final = (problems.EmptyBatch, problems.BatchTooLarge)
+GUARDED: Final = (problems.Unauthorized, problems.RateLimited)  # of all paths but the public ones
+ANYWHERE: Final = (problems.HeadTooLarge, problems.InternalError)
+
+TAGS: Final = [
+    {"name": "predict", "description": "Pictures in, digits out."},
+    {"name": TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
+    {"name": "models", "description": "What can be asked for, and how good it is."},
+    {"name": "operation", "description": "Numbers for Prometheus."},
+    {"name": "health", "description": "For orchestrators and load balancers; needs no key."},
+]
+LICENSE: Final = {"name": "MIT", "identifier": "MIT"}
 
 _BINARY: Final = {"type": "string", "format": "binary"}
+_REQUEST_ID: Final = "X-Request-ID"
+_RATES: Final = ("RateLimit", "RateLimit-Policy")
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    _REQUEST_ID: {
+        "description": "The request's own `X-Request-ID` if it has 1 to 128 printable characters, else a new "
+        "one. The log has it, too.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "Server-Timing": {
+        "description": "Milliseconds that decoding, preprocessing and the network took; a batch's pictures "
+        "added up.",
+        "required": True,
+        "schema": {
+            "type": "string",
+            "pattern": r"^decode;dur=[0-9.]+, preprocess;dur=[0-9.]+, infer;dur=[0-9.]+$",
+        },
+    },
+    "Retry-After": {
+        "description": "Seconds after which to ask again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "How to show a key (RFC 6750).",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^Bearer "},
+    },
+    "RateLimit": {
+        "description": "Requests that are left, and the seconds until there is one more. Where "
+        "`DIGITS_RATE_LIMIT` is set.",
+        "schema": {"type": "string", "pattern": '^"default";r=[0-9]+;t=[0-9]+$'},
+    },
+    "RateLimit-Policy": {
+        "description": "Requests in how many seconds. Where `DIGITS_RATE_LIMIT` is set.",
+        "schema": {"type": "string", "pattern": '^"default";q=[0-9]+;w=60$'},
+    },
+}
+_WITH_STATUS: Final = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
 
 
 def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": [field], "properties": {field: schema}}
 
 
+_BODIES: Final = {
+    "PictureForm": _form("file", _BINARY),
+    "PicturesForm": _form("files", {"type": "array", "items": _BINARY, "minItems": 1}),
+    "JsonPicture": JsonPicture.model_json_schema(),
+    "JsonPictures": JsonPictures.model_json_schema(),
+    "ProtocolError": ProtocolError.model_json_schema(),
+}
+
+
+def _reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
 PICTURE_BODY: Final = {
     "requestBody": {
+        "description": "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, "
+        "WebP, BMP or GIF, told by its content.",
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": _form("file", _BINARY)},
+            "multipart/form-data": {"schema": _reference("schemas", "PictureForm")},
             "image/*": {"schema": _BINARY},
             "application/octet-stream": {"schema": _BINARY},
-            "application/json": {"schema": JsonPicture.model_json_schema()},
+            "application/json": {"schema": _reference("schemas", "JsonPicture")},
         },
     }
 }
 BATCH_BODY: Final = {
     "requestBody": {
+        "description": "The pictures in one of two ways: a form, or base64 in JSON.",
         "required": True,
         "content": {
-            "multipart/form-data": {
-                "schema": _form("files", {"type": "array", "items": _BINARY, "minItems": 1})
-            },
-            "application/json": {"schema": JsonPictures.model_json_schema()},
+            "multipart/form-data": {"schema": _reference("schemas", "PicturesForm")},
+            "application/json": {"schema": _reference("schemas", "JsonPictures")},
         },
     }
 }
 
 
-def refusals(*kinds: type[errors.DigitsError]) -> dict[int | str, dict[str, Any]]:
+def inlined(model: type[Wire]) -> dict[str, Any]:
+    """Return a model's JSON schema in one piece: what it refers to would be looked for in the document."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(node: Any) -> Any:  # noqa: ANN401  JSON
+        if isinstance(node, dict):
+            node = {**parts[node["$ref"].rpartition("/")[2]], **node} if "$ref" in node else node
+            return {key: whole(value) for key, value in node.items() if key != "$ref"}
+        return [whole(item) for item in node] if isinstance(node, list) else node
+
+    inlined: dict[str, Any] = whole(schema)
+    return inlined
+
+
+def refusals(*kinds: type[errors.DigitsError], v2: bool = False) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these problems, by status."""
-    codes: dict[int | str, list[str]] = {}
+    codes: dict[str, list[str]] = {}
     for kind in kinds:
-        codes.setdefault(kind.status_hint, []).append(kind.code)
+        codes.setdefault(str(kind.status_hint), []).append(kind.code)
+    codes[DEFAULT] = [kind.code for kind in ANYWHERE]
     return {
-        status: _response(", ".join(f"`{code}`" for code in dict.fromkeys(named)))
-        for status, named in sorted(codes.items(), key=str)
-    } | {"default": _response("Any other refusal")}
+        status: _problem(status, list(dict.fromkeys(named)), v2=v2) for status, named in sorted(codes.items())
+    }
 
 
-def _response(description: str) -> dict[str, Any]:
-    content = {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {"description": description, "content": content}
+def _problem(status: str, codes: list[str], *, v2: bool) -> dict[str, Any]:
+    kind, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
+    content = {
+        "schema": _reference("schemas", schema),
+        "examples": {code: {"summary": problems.TITLES[code]} for code in codes},
+    }
+    told = ", ".join(f"`{code}`" for code in codes)
+    return {
+        "description": f"Whatever goes wrong besides: {told}" if status == DEFAULT else told,
+        "headers": {name: _reference("headers", name) for name in _WITH_STATUS.get(status, ())},
+        "content": {kind: content},
+    }
 
 
-def locked(document: dict[str, Any], *, public: Sequence[str]) -> None:
-    """Say in an OpenAPI document that keys are asked for, everywhere but at the `public` paths."""
-    document.setdefault("components", {})["securitySchemes"] = {
+def complete(document: dict[str, Any], *, public: Collection[str], locked: bool) -> None:
+    """Add to an OpenAPI document what no route says by itself.
+
+    Args:
+        document: as FastAPI makes it.
+        public: paths that need no key and that no rate limits.
+        locked: whether the others need a key here; if not, a client may send one all the same.
+    """
+    examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    components = document["components"]
+    components["schemas"] |= _BODIES
+    components["headers"] = _HEADERS
+    components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    document["security"] = [{"bearer": []}, {"header": []}]
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            if path in public:
-                operation["security"] = []
-            else:
-                operation["responses"] |= refusals(problems.Unauthorized)
+    document["security"] = [*([] if locked else [{}]), {"bearer": []}, {"header": []}]
+    for path, operation in operations(document):
+        if path in public:
+            operation["security"] = []
+        else:
+            guarded = refusals(*GUARDED, v2=speaks_v2(path))
+            operation["responses"] = dict(sorted((guarded | operation["responses"]).items()))
+        for status, response in operation["responses"].items():
+            counted = path not in public and status not in {"401", DEFAULT}  # keys are asked for first
+            names = [_REQUEST_ID, *(_RATES if counted else ())]
+            if status == "200" and operation.get("tags") == ["predict"]:
+                names.append("Server-Timing")
+            added = {name: _reference("headers", name) for name in names}
+            response["headers"] = response.get("headers", {}) | added
+        _describe(operation, components["schemas"])
+        _illustrate(operation, examples.get(operation["operationId"], {}))
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each operation of an OpenAPI document with its path."""
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            yield path, operation
+
+
+def _describe(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say of a good answer what its schema says, instead of that it is one."""
+    answer = operation["responses"].get("200", {})
+    for content in answer.get("content", {}).values():
+        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        answer["description"] = schemas.get(name, answer)["description"]
+
+
+def _illustrate(operation: dict[str, Any], recorded: dict[str, Any]) -> None:
+    """Put an operation's examples where they belong; what has not been recorded is left out."""
+    body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
+    if body and "request" in recorded:
+        body["example"] = recorded["request"]
+    for status, response in operation["responses"].items():
+        for kind, content in response.get("content", {}).items() if status in recorded else ():
+            if "examples" not in content and kind == "application/json":
+                content["example"] = recorded[status]
+            for code, example in content.get("examples", {}).items():
+                example["value"] = recorded[status].get(code)

@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
-from app.api.work import Stages, answered, in_thread
+from app.api.work import Stages, answered, begun, in_thread
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
@@ -26,6 +26,7 @@ from app.digits.images import Upload
 from app.digits.look import look
 from app.digits.sheet import Caution
 from app.state import state_of
+from app.telemetry.metrics import Metrics
 
 router = APIRouter(tags=["predict"])
 
@@ -64,9 +65,10 @@ async def predict(request: Request, model: ModelName = None, view: View = False)
     state = state_of(request)
     chosen = state["catalogue"].get(model)
     data = await uploads.picture(request)
-    stages = Stages()
+    stages = begun(request, chosen)
     read = await _read_one(data, stages, request)
     (prediction,) = _predictions([read], chosen, stages, view=view)
+    _count([prediction], stages, state["metrics"])
     return answered(prediction, stages)
 
 
@@ -81,13 +83,19 @@ async def predict_batch(request: Request, model: ModelName = None, view: View = 
     state = state_of(request)
     chosen = state["catalogue"].get(model)
     pictures = await uploads.pictures(request, most=state["settings"].max_batch)
-    stages = Stages()
+    stages = begun(request, chosen)
     with state["places"].held(len(pictures) - 1):  # the guard holds one already
-        reads = await _read_all(pictures, stages, request)
+        reads = await read_all(pictures, stages, request)
         good = [read for read in reads if isinstance(read, Read)]
-        predictions = iter(_predictions(good, chosen, stages, view=view))
+        predictions = _predictions(good, chosen, stages, view=view)
+    state["metrics"].batched(chosen.name, len(reads))
+    _count(predictions, stages, state["metrics"])
+    for read in reads:
+        if isinstance(read, DigitsError):
+            state["metrics"].refused(read.code)
+    in_turn = iter(predictions)
     results = [
-        BatchResult(index=index, prediction=next(predictions), problem=None)
+        BatchResult(index=index, prediction=next(in_turn), problem=None)
         if isinstance(read, Read)
         else BatchResult(index=index, prediction=None, problem=Problem(**problems.document(read)))
         for index, read in enumerate(reads)
@@ -107,10 +115,10 @@ async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
     return await in_thread(whole, stages, request, pictures=1)
 
 
-async def _read_all(
+async def read_all(
     uploaded: Sequence[bytes | DigitsError], stages: Stages, request: Request
 ) -> list[Read | DigitsError]:
-    """Do the same with several."""
+    """Do the same with several; one that can't be read is returned as its error."""
     max_pixels = state_of(request)["settings"].max_pixels
     size = sum(len(data) for data in uploaded if isinstance(data, bytes))
     if len(uploaded) <= INLINE_PICTURES and size <= INLINE_BYTES:
@@ -153,7 +161,7 @@ def _read(upload: Upload, *, stages: Stages) -> Read:
 def _predictions(reads: Sequence[Read], model: Model, stages: Stages, *, view: bool) -> list[Prediction]:
     if not reads:
         return []
-    with stages.timed("infer"):
+    with stages.timed("infer", pictures=len(reads)):
         scores = model.classifier.classify(np.array([read.canonical for read in reads]))
     likelihoods = scores.digit_likelihood
     asked = ModelRef(name=model.name, version=model.classifier.version)
@@ -189,6 +197,16 @@ def _prediction(
         warnings=list(read.cautions),
         view=_data_url(read.canonical) if view else None,
     )
+
+
+def _count(predictions: Sequence[Prediction], stages: Stages, metrics: Metrics) -> None:
+    digits = [(prediction.digit, prediction.confidence) for prediction in predictions]
+    stages.read(digits)
+    metrics.predicted(stages.model, digits)
+    for prediction in predictions:
+        metrics.warned(prediction.warnings)
+        if not prediction.is_digit:
+            metrics.doubted(stages.model)
 
 
 def _data_url(picture: CanonicalPicture) -> str:

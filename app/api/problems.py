@@ -5,7 +5,7 @@ hint their own, what HTTP adds to them is below:
 
     DigitsError
     └── RequestProblem
-        ├── NotFound · MethodNotAllowed · Unauthorized · RateLimited
+        ├── NotFound · MethodNotAllowed · Unauthorized · Forbidden · RateLimited
         ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · HeadTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
         └── Overloaded · NotReady · TooSlow · InternalError
@@ -23,10 +23,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from app.api.v2.paths import speaks_v2
 from app.digits.errors import DigitsError
 from app.telemetry.logs import request_id
 
+OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
 RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
@@ -34,8 +37,11 @@ RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredt
 TITLES: Final[Mapping[str, str]] = {
     "malformed_request": "The request can't be understood",
     "unauthorized": "The request needs a key",
+    "forbidden": "The service is not set up for this",
     "not_found": "There is nothing at this address",
     "unknown_model": "There is no such model",
+    "invalid_model": "The model can't be served",
+    "model_in_use": "The model is needed",
     "method_not_allowed": "This address does not take this method",
     "slow_upload": "The upload took too long",
     "body_too_large": "The request's body is too large",
@@ -86,6 +92,13 @@ class Unauthorized(RequestProblem):
         super().__init__(f"The key is not known here. {ways}" if shown else f"The request has no key. {ways}")
         error = ', error="invalid_token"' if shown else ""  # RFC 6750, section 3.1
         self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
+
+
+class Forbidden(RequestProblem):
+    """No key opens this, as the service is set up."""
+
+    code = "forbidden"
+    status_hint = 403
 
 
 class RateLimited(RequestProblem):
@@ -187,15 +200,34 @@ def document(error: DigitsError) -> dict[str, Any]:
     return members if error.limit is None else members | {"limit": error.limit}
 
 
-def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Response:
+class Refusal(Response):
+    """An error in the words of who asks: at /v2 the Open Inference Protocol's, else a problem document."""
+
+    def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
+        own = error.headers if isinstance(error, RequestProblem) else {}
+        super().__init__(
+            json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
+        )
+        self._code = error.code
+        self._detail = error.detail
+
+    def speak_as(self, path: str) -> None:
+        """Take the words that are understood at `path`."""
+        if speaks_v2(path):
+            self.body = json.dumps({"error": self._detail}).encode()
+            self.headers["content-type"] = "application/json"
+            self.headers["content-length"] = str(len(self.body))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and leave its code for log and metrics."""
+        scope[OUTCOME] = self._code
+        self.speak_as(scope["path"])
+        await super().__call__(scope, receive, send)
+
+
+def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Refusal:
     """Return the response for `error`, which any ASGI layer can send."""
-    own = error.headers if isinstance(error, RequestProblem) else {}
-    return Response(
-        json.dumps(document(error)),
-        status_code=error.status_hint,
-        headers={**own, **(headers or {})},
-        media_type=MEDIA_TYPE,
-    )
+    return Refusal(error, headers)
 
 
 def nobody_there() -> Response:

@@ -197,7 +197,7 @@ class ModelInfo(Wire):
     limits: Limits
 
 
-class Models(Wire):
+class ModelList(Wire):
     """All models, the default first."""
 
     models: list[ModelInfo]

@@ -41,7 +41,7 @@ async def picture(request: Request) -> bytes:
         (data,) = await _parts(request, "file", most=1)
         return data
     if kind == JSON:
-        return _decoded((await _json(request, JsonPicture)).image, "image")
+        return decoded(parsed(await request.body(), JsonPicture).image, "image")
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
@@ -58,7 +58,7 @@ async def pictures(request: Request, *, most: int) -> Sequence[bytes | Malformed
         return await _parts(request, "files", most=most)
     if kind != JSON:
         raise _unsupported(kind, f"{MULTIPART} or {JSON}")
-    texts = (await _json(request, JsonPictures)).images
+    texts = parsed(await request.body(), JsonPictures).images
     if not texts:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."
         raise EmptyBatch(msg)
@@ -96,9 +96,14 @@ def _too_many(most: int) -> BatchTooLarge:
     return BatchTooLarge(msg, limit=most)
 
 
-async def _json(request: Request, body: type[Body]) -> Body:
+def parsed(json: bytes, body: type[Body]) -> Body:
+    """Return what a JSON text says.
+
+    Raises:
+        MalformedRequest: it is none, or not what `body` wants.
+    """
     try:
-        return body.model_validate_json((await request.body()).removeprefix(codecs.BOM_UTF8))
+        return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, wrong["loc"])) or "the body"
@@ -106,8 +111,12 @@ async def _json(request: Request, body: type[Body]) -> Body:
         raise MalformedRequest(msg) from None
 
 
-def _decoded(text: str, where: str) -> bytes:
-    """Decode base64 or a base64 `data:` URL; as in browsers, blanks and missing padding pass."""
+def decoded(text: str, where: str) -> bytes:
+    """Decode base64 or a base64 `data:` URL; as in browsers, blanks and missing padding pass.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
     url = _DATA_URL.fullmatch(text)
     if url:
         if not url["base64"]:
@@ -124,6 +133,6 @@ def _decoded(text: str, where: str) -> bytes:
 
 def _attempted(text: str, where: str) -> bytes | MalformedRequest:
     try:
-        return _decoded(text, where)
+        return decoded(text, where)
     except MalformedRequest as error:
         return error

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeVar
 
 from anyio import to_thread
+from opentelemetry.trace import Span, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.api import problems
 from app.api.schemas import Wire
+from app.digits.catalogue import Model
+from app.digits.errors import DigitsError
 from app.state import state_of
 
 Result = TypeVar("Result")
+WORK: Final = "digits.work"  # in the scope: the `Stages` of a request's work
 Stage = Literal["decode", "preprocess", "infer"]
 STAGES: Final[tuple[Stage, ...]] = ("decode", "preprocess", "infer")
 
@@ -25,25 +30,40 @@ class GivenUp(Exception):
 
 
 class Stages:
-    """The stages of a request's work: the seconds spent in each, a batch's pictures added up."""
+    """The stages of a request's work: the seconds spent in each, a batch's pictures added up.
 
-    def __init__(self) -> None:
+    Keeps what log and traces tell of it, too, which is not what was read: that is the client's.
+    """
+
+    def __init__(self, model: str = "", tracer: Tracer | None = None) -> None:
         self.given_up = False
-        self._spent: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
+        self.model = model
+        self.digits = 0
+        self.confidence = 1.0  # the least of the digits'
+        self.spent: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
+        self._tracer = tracer
 
-    def timed(self, stage: Stage) -> _Timed:
-        """Add the time that a `with` block takes to `stage`.
+    def timed(self, stage: Stage, *, pictures: int = 1) -> _Timed:
+        """Add the time that a `with` block takes to `stage`, and make a span of it where there are traces.
 
         Raises:
             GivenUp: the block has not been entered.
         """
         if self.given_up:
             raise GivenUp
-        return _Timed(self._spent, stage)
+        if self._tracer is None:
+            return _Timed(self.spent, stage)
+        about: dict[str, AttributeValue] = {"digits.model": self.model, "digits.pictures": pictures}
+        return _Traced(self.spent, stage, self._tracer.start_span(stage, attributes=about))
+
+    def read(self, digits: Sequence[tuple[int, float]]) -> None:
+        """Note how many digits were read, each given with its confidence."""
+        self.digits = len(digits)
+        self.confidence = min((confidence for _, confidence in digits), default=1.0)
 
     def header(self) -> str:
         """Return the value of the `Server-Timing` header, in milliseconds."""
-        return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self._spent.items())
+        return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self.spent.items())
 
 
 class _Timed:
@@ -60,6 +80,32 @@ class _Timed:
 
     def __exit__(self, *_: object) -> None:
         self._spent[self._stage] += time.perf_counter() - self._started
+
+
+class _Traced(_Timed):
+    """The same, and a span that ends with it; in a thread, too, its parent is the request's."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, spent: dict[Stage, float], stage: Stage, span: Span) -> None:
+        super().__init__(spent, stage)
+        self._span = span
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__()
+        error = raised[1]
+        if error is not None:
+            self._span.set_status(StatusCode.ERROR)
+            name = error.code if isinstance(error, DigitsError) else type(error).__qualname__
+            self._span.set_attribute("error.type", name)
+        self._span.end()
+
+
+def begun(request: Request, model: Model) -> Stages:
+    """Return the stages of a request's work, which log, metrics and traces will ask for."""
+    stages = Stages(model.name, state_of(request)["tracer"])
+    request.scope[WORK] = stages
+    return stages
 
 
 def answered(result: Wire, stages: Stages) -> Response:

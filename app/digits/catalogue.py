@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from app.digits.classifier import Classifier
-from app.digits.errors import InvalidModel, UnknownModel
+from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"
@@ -39,6 +40,7 @@ class Catalogue:
     folder: Path
     default: str
     models: Mapping[str, Model]  # replaced as a whole: who has asked for a model keeps it
+    _changing: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
 
     @classmethod
     def load(cls, folder: Path, *, default: str) -> Catalogue:
@@ -55,7 +57,42 @@ class Catalogue:
         Raises:
             InvalidModel: as `load`; the old ones are kept.
         """
-        self.models = _loaded(self.folder, self.default)
+        with self._changing:
+            self.models = _loaded(self.folder, self.default)
+
+    def reload_one(self, name: str) -> Model:
+        """Load a model of the folder, new or again, and return it.
+
+        Raises:
+            UnknownModel: the folder has none of that name.
+            InvalidModel: it can't be served; if it was loaded before, that one is kept.
+        """
+        with self._changing:
+            stored = _stored(self.folder)
+            if name not in stored:
+                msg = f"There is no model {name!r} in the folder; there are {', '.join(stored)}."
+                raise UnknownModel(msg)
+            model = _load(stored[name])
+            models = {**self.models, name: model}
+            self.models = {each: models[each] for each in sorted(models)}
+        return model
+
+    def unload(self, name: str) -> None:
+        """Let a model go, until it is loaded again; requests that have begun keep it.
+
+        Raises:
+            UnknownModel: it is not loaded.
+            ModelInUse: it is the default.
+        """
+        with self._changing:
+            if self.get(name).name == self.default:
+                msg = f"{name!r} is the default model, which is not unloaded: DIGITS_DEFAULT_MODEL names it."
+                raise ModelInUse(msg)
+            self.models = {other: model for other, model in self.models.items() if other != name}
+
+    def unloaded(self) -> list[str]:
+        """Return the names of the folder's models that are not loaded."""
+        return [name for name in _stored(self.folder) if name not in self.models]
 
     def versions(self) -> dict[str, str]:
         """Return every model's version."""
@@ -79,8 +116,7 @@ class Catalogue:
 
 
 def _loaded(folder: Path, default: str) -> Mapping[str, Model]:
-    found = (_load(file) for file in sorted(folder.glob(f"*/{MODEL_FILE}")))
-    models = {model.name: model for model in found}
+    models = {name: _load(file) for name, file in _stored(folder).items()}
     if default not in models:
         there = ", ".join(models) or "no model at all"
         msg = f"the default model {default!r} is not in {folder}, which holds {there}"
@@ -88,7 +124,12 @@ def _loaded(folder: Path, default: str) -> Mapping[str, Model]:
     return models
 
 
+def _stored(folder: Path) -> Mapping[str, Path]:
+    return {file.parent.name: file for file in sorted(folder.glob(f"*/{MODEL_FILE}"))}
+
+
 def _load(file: Path) -> Model:
+    told = f"{file.parent.name}/{file.name}"  # where the folder is stays the machine's business
     try:
         classifier = Classifier.load(file.read_bytes())
         if classifier.name != file.parent.name:
@@ -96,10 +137,10 @@ def _load(file: Path) -> Model:
             raise InvalidModel(msg)  # noqa: TRY301  to be told with the path, as the others below
         return Model(classifier, _metrics(file.with_name(METRICS_FILE), classifier))
     except OSError as error:
-        msg = f"{file} can't be read: {error.strerror}"
+        msg = f"{told} can't be read: {error.strerror}"
         raise InvalidModel(msg) from error
     except InvalidModel as error:
-        msg = f"{file} can't be served: {error.detail}"
+        msg = f"{told} can't be served: {error.detail}"
         raise InvalidModel(msg) from error
 
 

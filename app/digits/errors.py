@@ -9,6 +9,7 @@
     │   └── NoInk               nothing is written on it
     └── ModelError
         ├── UnknownModel        no model has that name
+        ├── ModelInUse          the default, which is not unloaded
         └── InvalidModel        a file that the service must not serve
 
 The text of an error is public: it names the value, the limit and the remedy, and nothing of the
@@ -78,8 +79,15 @@ class UnknownModel(ModelError):
     status_hint = 404
 
 
+class ModelInUse(ModelError):
+    """The model answers requests that name none, and stays."""
+
+    code = "model_in_use"
+    status_hint = 409
+
+
 class InvalidModel(ModelError):
-    """The file is no ONNX model, or does not keep the contract. Raised at start, never to a client."""
+    """The file is no ONNX model, or does not keep the contract. Raised at start, and to who has it loaded."""
 
     code = "invalid_model"
-    status_hint = 500
+    status_hint = 409

@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.api.v2.paths import infers
 from app.guard.headers import header
 from app.settings import Settings
 
@@ -64,7 +65,7 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        batch = scope["path"] == BATCH_PATH
+        batch = scope["path"] == BATCH_PATH or infers(scope["path"])
         limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
         declared = int(header(scope, b"content-length") or 0)
         # a header that is no number never gets here: the HTTP parser refuses the request

@@ -17,12 +17,14 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
+from app.api import page, problems
 
 PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 KEY_ID: Final = "digits.key_id"  # in the scope: which key a request came with
-PUBLIC: Final = ("/health/live", "/health/ready")
-DOCUMENTS: Final = ("/docs", "/openapi.json")
+PUBLIC: Final = frozenset(
+    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *page.PATHS}
+)
+DOCUMENTS: Final = frozenset({"/docs", "/openapi.json"})
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9a-f]{{64}})")
 
@@ -127,12 +129,12 @@ def _plain(key: str) -> Key:
 
 
 class KeyGuard:
-    """Let in who shows a key; health, and if wanted the documents, are for all."""
+    """Let in who shows a key; health, the page, and if wanted the documents, are for all."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool) -> None:
         self._app = app
         self._keyring = keyring
-        self._public = frozenset(PUBLIC + (DOCUMENTS if public_docs else ()))
+        self._public = PUBLIC | DOCUMENTS if public_docs else PUBLIC
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import problems
+from app.api.v2.paths import infers
 
 
 class Places:
@@ -58,7 +59,7 @@ class PlaceGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/predict"):
+        if scope["type"] != "http" or scope["method"] != "POST" or not _takes_pictures(scope["path"]):
             await self._app(scope, receive, send)
             return
         places: Places = scope["state"]["places"]
@@ -67,3 +68,7 @@ class PlaceGuard:
                 await self._app(scope, receive, send)
         except problems.Overloaded as error:  # a batch's own is answered within the application
             await problems.response(error)(scope, receive, send)
+
+
+def _takes_pictures(path: str) -> bool:
+    return path.startswith("/predict") or infers(path)

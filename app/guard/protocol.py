@@ -30,6 +30,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *, head_timeout: float, **uvicorns: Any) -> None:  # noqa: ANN401
         super().__init__(**uvicorns)
+        self.url = b""  # uvicorn sets it with the first request, which may be none
         self._head_timeout = head_timeout
         self._in_head = False
         self._unparsed = 0  # bytes since the parser last came to the end of a head, or to some body
@@ -128,10 +129,14 @@ class GuardedProtocol(HttpToolsProtocol):
             identity = new_id()
             request_id.set(identity)
             answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
+            answer.speak_as(self.url.decode("latin-1").partition("?")[0])
             head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
             status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
             self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
             client = self.client[0] if self.client else None
+            metrics = self.app_state.get("metrics")  # none under a server of a test's own
+            if metrics:
+                metrics.refused(problem.code)
             log.info("refused", extra={"status": answer.status_code, "client": client})
         self.transport.close()
 

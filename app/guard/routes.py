@@ -10,13 +10,14 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
+from app.api import page, problems
 
+ROUTE: Final = "digits.route"  # in the scope: the path as the OpenAPI document has it
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
 
 
 class RouteGuard:
-    """Refuse a path or method that the OpenAPI document does not have; what is not in it is not served."""
+    """Refuse what neither the OpenAPI document has nor belongs to it or to the page: that is not served."""
 
     def __init__(self, app: ASGIApp, application: FastAPI) -> None:
         self._app = app
@@ -28,7 +29,9 @@ class RouteGuard:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        methods = self._methods(path)
+        route, methods = self._found(path)
+        if route:
+            scope[ROUTE] = route
         if method in methods:
             await self._app(scope, receive, send)
             return
@@ -42,10 +45,11 @@ class RouteGuard:
             refusal = problems.response(problems.NotFound(f"{path} does not exist; /docs lists what does."))
         await refusal(scope, receive, send)
 
-    def _methods(self, path: str) -> frozenset[str]:
+    def _found(self, path: str) -> tuple[str, frozenset[str]]:
         if path in self._plain:
-            return self._plain[path]
-        return next((methods for pattern, methods in self._patterns if pattern.fullmatch(path)), frozenset())
+            return path, self._plain[path]
+        fitting = ((route, methods) for pattern, route, methods in self._patterns if pattern.fullmatch(path))
+        return next(fitting, ("", frozenset()))
 
     @cached_property
     def _all(self) -> Mapping[str, frozenset[str]]:
@@ -54,7 +58,7 @@ class RouteGuard:
             path: frozenset(method.upper() for method in item)
             for path, item in application.openapi()["paths"].items()
         }
-        documents = (application.openapi_url, application.docs_url)
+        documents = (application.openapi_url, application.docs_url, *page.PATHS)
         return paths | {path: frozenset({"GET", "HEAD"}) for path in documents if path}
 
     @cached_property
@@ -62,9 +66,9 @@ class RouteGuard:
         return {path: methods for path, methods in self._all.items() if "{" not in path}
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], frozenset[str]]]:
+    def _patterns(self) -> list[tuple[re.Pattern[str], str, frozenset[str]]]:
         return [
-            (re.compile(_PARAMETER.sub("[^/]+", re.escape(path))), methods)
+            (re.compile(_PARAMETER.sub("[^/]+", re.escape(path))), path, methods)
             for path, methods in self._all.items()
             if "{" in path
         ]

@@ -1,20 +1,28 @@
-"""The id of every request, and one log line for each."""
+"""The id of every request; one log line for each, and its place in the metrics."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
+from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.problems import CLIENT_CLOSED_REQUEST, OUTCOME, InternalError
+from app.api.work import WORK, Stages
 from app.guard.headers import header
 from app.guard.keys import KEY_ID
-from app.telemetry.logs import new_id, request_id
+from app.guard.routes import ROUTE
+from app.telemetry.logs import new_id, request_id, told
+from app.telemetry.metrics import NOWHERE, Metrics
 
 log = logging.getLogger("app.access")
 
 HEADER: Final = "X-Request-ID"
+OK: Final = "ok"
+HUNG_UP: Final = "hung_up"  # the client did, before there was an answer
 _HEADER: Final = HEADER.lower().encode()
 LONGEST_ID: Final = 128  # printable characters of a caller's id; others are replaced
 
@@ -45,7 +53,10 @@ class AccessLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            _write(scope, status, milliseconds=(time.perf_counter() - started) * 1e3)
+            seconds = time.perf_counter() - started
+            _count(scope, status, seconds)
+            if log.isEnabledFor(logging.INFO):
+                _write(scope, status, seconds)
 
 
 def _identity(scope: Scope) -> str:
@@ -55,17 +66,44 @@ def _identity(scope: Scope) -> str:
     return new_id()
 
 
-def _write(scope: Scope, status: int, *, milliseconds: float) -> None:
-    if not log.isEnabledFor(logging.INFO):
-        return
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    metrics: Metrics = scope["state"]["metrics"]
+    metrics.answered(scope["method"], scope.get(ROUTE, NOWHERE), status, seconds)
+    if WORK in scope:
+        metrics.worked(scope[WORK].spent)
+    outcome = _outcome(scope, status)
+    if outcome != OK:
+        metrics.refused(outcome)
+
+
+def _outcome(scope: Scope, status: int) -> str:
+    if OUTCOME in scope:
+        return str(scope[OUTCOME])
+    if status == CLIENT_CLOSED_REQUEST:
+        return HUNG_UP
+    return InternalError.code if status == HTTPStatus.INTERNAL_SERVER_ERROR else OK
+
+
+def _write(scope: Scope, status: int, seconds: float) -> None:
     client = scope.get("client")
-    members = {
+    members: dict[str, Any] = {
         "method": scope["method"],
         "path": scope["path"],
         "status": status,
-        "duration_ms": round(milliseconds, 2),
-        "client": client[0] if client else None,
-        "key": scope.get(KEY_ID),
+        "route": scope.get(ROUTE),
+        "outcome": _outcome(scope, status),
+        "duration_ms": round(seconds * 1e3, 2),
     }
-    # made by hand: log.info would look through the stack for the line of code that calls it
-    log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, "request", (), None, extra=members))
+    if WORK in scope:
+        work: Stages = scope[WORK]
+        for stage, spent in work.spent.items():
+            members[f"{stage}_ms"] = round(spent * 1e3, 3)
+        members["model"] = work.model
+        members["digits"] = work.digits
+        if work.digits:  # but not which: that is the client's, and logs are kept
+            members["confidence"] = round(work.confidence, 4)
+    members["client"] = client[0] if client else None
+    members["key"] = scope.get(KEY_ID)
+    if scope["state"]["tracer"] and (span := get_current_span().get_span_context()).is_valid:
+        members["trace_id"] = format_trace_id(span.trace_id)
+    told(log, "request", members)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic_core import to_json
 
@@ -20,7 +21,22 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+_MEMBERS: Final = "members"
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+def told(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
+    """Log as `logger.info` does with `extra`, but without looking for the line that calls it."""
+    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
+    vars(record).update(members, **{_MEMBERS: members})
+    logger.handle(record)
+
+
+def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
+    there = vars(record)
+    if _MEMBERS in there:
+        return cast("Mapping[str, Any]", there[_MEMBERS])
+    return {key: value for key, value in there.items() if key not in _OWN}
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,7 +50,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _OWN}
+        line |= _extra(record)
         if (current := request_id.get()) is not None:
             line["request_id"] = current
         if record.exc_info:
@@ -47,7 +63,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
         """Return the record's line."""
-        extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+        extra = dict(_extra(record))
         if (current := request_id.get()) is not None:
             extra["request_id"] = current
         line = super().formatMessage(record)

@@ -28,8 +28,7 @@ import numpy as np
 
 from app.digits.catalogue import Catalogue
 from benchmarks import pictures
-from benchmarks.__main__ import CONNECTIONS, vars_of
-from benchmarks.load import Target, alternating, median, ratio
+from benchmarks.load import CONNECTIONS, Target, alternating, median, ratio
 from benchmarks.offered import offer
 from benchmarks.peers.table import COMMON, HERE, PEERS, WORK, Peer
 from benchmarks.serving import ROOT, SERVER, free_port, on, served
@@ -42,7 +41,7 @@ OURS_SAME: Final = "digits, the peers' network"
 
 
 def main() -> None:
-    """Measure all, print, write the file and draw the plot."""
+    """Measure all, print, and write the file."""
     parser = argparse.ArgumentParser("python -m benchmarks.peers")
     parser.add_argument("--rounds", type=int, default=3, help="of everything that is compared (3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
@@ -51,14 +50,13 @@ def main() -> None:
     asked = parser.parse_args()
     if not (WORK / "peer.keras").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.peers.network", str(WORK)], cwd=ROOT, check=True)
-    found: dict[str, Any] = {}
     same = {"DIGITS_MODELS_DIR": str(WORK), "DIGITS_DEFAULT_MODEL": "peer"}
     with served() as own, served(settings=same) as with_same:
         ours = {
             OURS: Target(f"http://127.0.0.1:{own.port}/predict", pictures.SMALL),
             OURS_SAME: Target(f"http://127.0.0.1:{with_same.port}/predict", pictures.SMALL),
         }
-        found = {name: {"load": loads(target)} for name, target in ours.items()}
+        found: dict[str, Any] = {name: {"load": loads(target)} for name, target in ours.items()}
         for peer in (peer for peer in PEERS if peer.name in asked.only):
             install(peer)
             with started(peer) as target:
@@ -169,7 +167,7 @@ def compared(ours: Mapping[str, Target], target: Target, *, rounds: int, seconds
             {**ours, "peer": target}, connections=connections, rounds=rounds, seconds=seconds
         )
         found[f"{connections} connections"] = {
-            name: vars_of(median(each)) for name, each in figures.items()
+            name: median(each).rounded() for name, each in figures.items()
         } | {f"{name} over it": round(ratio(figures[name], figures["peer"]), 2) for name in ours}
     return found | {"load": loads(target)}
 

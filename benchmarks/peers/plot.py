@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ def main() -> None:
     peers = [name for name in found if name not in OURS]
     shades = plt.get_cmap("viridis")
     for name, measured in found.items():
-        points = [one for one in measured["load"] if math.isfinite(one["p99_ms"]) and one["p99_ms"] < END]
+        points = [one for one in measured["load"] if (one["p99_ms"] or END) < END]
         colour = OURS.get(name) or shades(GREYS * peers.index(name) / max(len(peers) - 1, 1))
         axes.plot(
             [one["offered"] for one in points],

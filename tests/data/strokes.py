@@ -47,8 +47,7 @@ def ink(
     """
     width, height = size
     canvas = np.zeros((height, width), np.uint8)
-    for stroke in STROKES[digit]:
-        unit = _curve(np.array(stroke))
+    for unit in curves(digit):
         unit[:, 0] += slant * (0.5 - unit[:, 1])
         points = unit * box[2:] + box[:2]
         fixed = np.rint(points * 2**SUBPIXELS).astype(np.int32)
@@ -57,6 +56,11 @@ def ink(
             canvas, [fixed], isClosed=False, color=255, thickness=pen, lineType=line, shift=SUBPIXELS
         )
     return canvas
+
+
+def curves(digit: int) -> list[NDArray[np.float64]]:
+    """Return a digit's strokes as points (n, 2) in the box 0…1."""
+    return [_curve(np.array(stroke)) for stroke in STROKES[digit]]
 
 
 def _curve(knots: NDArray[np.float64], *, steps: int = 12) -> NDArray[np.float64]:

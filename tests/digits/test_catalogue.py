@@ -8,7 +8,7 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
-from app.digits.errors import InvalidModel, UnknownModel
+from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 from tests.tiny import GOOD, tiny_model
 
 
@@ -73,3 +73,45 @@ def test_metrics_of_another_file_or_none_are_refused(tmp_path: Path, metrics: ob
     keep(tmp_path, "one", metrics=metrics)
     with pytest.raises(InvalidModel, match=reason):
         Catalogue.load(tmp_path, default="one")
+
+
+def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        keep(tmp_path, name)
+    catalogue = Catalogue.load(tmp_path, default="one")
+    asked = catalogue.get("three")
+    catalogue.unload("three")
+    assert list(catalogue.models) == ["one", "two"]
+    assert catalogue.unloaded() == ["three"]
+    assert asked.classifier.version == "0.0.1"  # who has asked for it keeps it
+    assert catalogue.reload_one("three").name == "three"
+    assert list(catalogue.models) == ["one", "three", "two"]
+    assert catalogue.unloaded() == []
+
+
+def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    catalogue = Catalogue.load(tmp_path, default="one")
+    with pytest.raises(ModelInUse, match="'one' is the default model"):
+        catalogue.unload("one")
+    assert catalogue.get().name == "one"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "one/..", "two"])
+def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
+    (tmp_path / "models").mkdir()
+    keep(tmp_path / "models", "one")
+    (tmp_path / "model.onnx").write_bytes(tiny_model())
+    (tmp_path / "models" / "model.onnx").write_bytes(tiny_model())
+    catalogue = Catalogue.load(tmp_path / "models", default="one")
+    with pytest.raises(UnknownModel, match="in the folder; there are one"):
+        catalogue.reload_one(name)
+
+
+def test_a_model_that_can_no_longer_be_served_is_kept_as_it_was(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    catalogue = Catalogue.load(tmp_path, default="one")
+    (tmp_path / "one" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(InvalidModel, match=r"^one/model.onnx can't be served"):
+        catalogue.reload_one("one")
+    assert catalogue.get("one").name == "one"

@@ -1,0 +1,28 @@
+"""`GET /metrics`: what Prometheus asks."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from app.api.openapi import refusals
+from app.state import state_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={
+        200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}},
+        **refusals(),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""
+    told = state_of(request)["metrics"]
+    told.look()
+    text, media_type = await to_thread.run_sync(told.text, request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": media_type})

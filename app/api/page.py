@@ -1,0 +1,58 @@
+"""`GET /` and `/static/…`: the page on which people draw.
+
+It asks the same service that everybody asks, and holds nothing that is private, so it is read without a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+
+FOLDER: Final = Path(__file__).parent.parent / "static"
+PATHS: Final = {  # and their files in `FOLDER`
+    "/": "index.html",
+    "/static/answer.js": "answer.js",
+    "/static/camera.js": "camera.js",
+    "/static/code.js": "code.js",
+    "/static/icon.svg": "icon.svg",
+    "/static/page.css": "page.css",
+    "/static/page.js": "page.js",
+    "/static/service.js": "service.js",
+    "/static/sheet.js": "sheet.js",
+}
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class _File:
+    """A file that is kept in memory, and sent again only where it has changed."""
+
+    def __init__(self, file: Path) -> None:
+        self._content = file.read_bytes()
+        # asked for at every visit, so that a page never meets a newer service's script
+        tag = f'"{hashlib.sha256(self._content).hexdigest()[:16]}"'
+        self._headers = {"Content-Type": _TYPES[file.suffix], "ETag": tag, "Cache-Control": "no-cache"}
+
+    async def answer(self, request: Request) -> Response:
+        """Send the file, or say that the browser's copy is good."""
+        known = request.headers.get("if-none-match", "")
+        if self._headers["ETag"] in known:  # one of several, perhaps made a weak one by a proxy
+            return Response(status_code=304, headers=self._headers)
+        return Response(self._content, headers=self._headers)
+
+
+def install(app: FastAPI) -> None:
+    """Read the files and serve them.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    for path, name in PATHS.items():
+        app.add_route(path, _File(FOLDER / name).answer, methods=["GET"], include_in_schema=False)

@@ -1,0 +1,92 @@
+"""The outputs of a model: which there are, which are wanted, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.api.problems import MalformedRequest
+from app.api.v2.schemas import InferRequest, TensorInfo
+from app.api.v2.tensors import Output, Values
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, Probabilities
+
+DIGIT: Final = "digit"
+OUTPUTS: Final[Mapping[str, TensorInfo]] = {
+    info.name: info
+    for info in (
+        TensorInfo(name=PROBABILITIES, datatype="FP32", shape=[-1, CLASSES]),
+        TensorInfo(name=DIGIT, datatype="INT64", shape=[-1]),
+        TensorInfo(name=DIGIT_LIKELIHOOD, datatype="FP32", shape=[-1]),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An output that a request wants, and how."""
+
+    name: str
+    binary: bool
+    classes: int | None  # how many, where classes are wanted instead of the values
+
+
+def names(classifier: Classifier) -> list[str]:
+    """Return the names of the outputs that a model has."""
+    return [name for name in OUTPUTS if name == DIGIT or name in classifier.outputs]
+
+
+def wanted(request: InferRequest, classifier: Classifier) -> list[Wanted]:
+    """Return what a request wants, in its order: all outputs, if it names none.
+
+    Raises:
+        MalformedRequest: an output does not exist, is wanted twice, or is not what has classes.
+    """
+    there = names(classifier)
+    binary = request.parameters.binary_data_output
+    if not request.outputs:
+        return [Wanted(name, binary, None) for name in there]
+    found: dict[str, Wanted] = {}
+    for output in request.outputs:
+        asked, name = output.parameters, output.name
+        if name not in there or name in found:
+            why = "is asked for twice" if name in found else f"does not exist; there are {', '.join(there)}"
+            msg = f"The output {name[:64]!r} of {classifier.name!r} {why}."
+            raise MalformedRequest(msg)
+        if asked.classification and name != PROBABILITIES:
+            msg = f"The output {name!r} has no classes. Ask for 'classification' of {PROBABILITIES!r}."
+            raise MalformedRequest(msg)
+        as_binary = binary if asked.binary_data is None else asked.binary_data
+        found[name] = Wanted(name, as_binary, asked.classification)
+    return list(found.values())
+
+
+def told(scores: Scores, wanted: Sequence[Wanted]) -> list[Output]:
+    """Return the wanted outputs."""
+    values: dict[str, Values] = {
+        PROBABILITIES: scores.probabilities,
+        DIGIT: scores.probabilities.argmax(axis=1).astype(np.int64),
+    }
+    if scores.digit_likelihood is not None:
+        values[DIGIT_LIKELIHOOD] = scores.digit_likelihood
+    return [
+        Output(one.name, "BYTES", _classes(scores.probabilities, one.classes), one.binary)
+        if one.classes
+        else Output(one.name, OUTPUTS[one.name].datatype, values[one.name], one.binary)
+        for one in wanted
+    ]
+
+
+def _classes(probabilities: Probabilities, count: int) -> NDArray[np.str_]:  # (batch, count)
+    """Return the most likely digits as Triton writes them, `probability:digit`; ten at most."""
+    order = (-probabilities).argsort(axis=1, kind="stable")[:, :count]
+    return np.array(
+        [
+            [f"{row[digit]:f}:{digit}" for digit in best]
+            for row, best in zip(probabilities, order, strict=True)
+        ]
+    )

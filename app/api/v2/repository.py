@@ -1,0 +1,100 @@
+"""`POST /v2/repository/…`: models are listed, loaded and unloaded, by who has a key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request
+
+from app.api import uploads
+from app.api.openapi import inlined, refusals
+from app.api.problems import Forbidden, MalformedRequest
+from app.api.schemas import Wire
+from app.api.v2.paths import TAG
+from app.api.v2.schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
+from app.digits.catalogue import Model
+from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
+from app.guard.keys import KEY_ID
+from app.settings import Settings
+from app.state import state_of
+
+OtherModel = Annotated[str, Path(description="The name of a model's folder.", examples=["mlp-128"])]
+router = APIRouter(prefix="/v2/repository", tags=[TAG])
+_LOADED: Final = "READY"
+_NOT_LOADED: Final = "UNAVAILABLE"
+
+
+def _body(model: type[Wire]) -> dict[str, Any]:
+    return {"requestBody": {"content": {"application/json": {"schema": inlined(model)}}}}
+
+
+def is_open(settings: Settings) -> bool:
+    """Tell whether models can be loaded and unloaded, as the service is set up."""
+    return bool(settings.api_keys or settings.api_keys_file) and settings.workers == 1
+
+
+@router.post(
+    "/index",
+    openapi_extra=_body(IndexRequest),
+    response_model_exclude_none=True,
+    responses=refusals(MalformedRequest, Forbidden, v2=True),
+)
+async def index(request: Request) -> list[IndexEntry]:
+    """List the models that are loaded, and those that could be."""
+    _check_key(request)
+    asked = uploads.parsed(await request.body() or b"{}", IndexRequest)
+    catalogue = state_of(request)["catalogue"]
+    loaded = [_entry(model) for model in catalogue]
+    if asked.ready:
+        return loaded
+    others = await asyncio.to_thread(catalogue.unloaded)
+    return loaded + [IndexEntry(name=name, state=_NOT_LOADED, reason="not loaded") for name in others]
+
+
+@router.post(
+    "/models/{name}/load",
+    openapi_extra=_body(LoadRequest),
+    responses=refusals(MalformedRequest, Forbidden, UnknownModel, InvalidModel, v2=True),
+)
+async def load(request: Request, name: OtherModel) -> IndexEntry:
+    """Load a model of the service's folder, new or again; where it can't be served, the old one stays."""
+    _check_key(request)
+    _check_alone(request)
+    uploads.parsed(await request.body() or b"{}", LoadRequest)
+    return _entry(await asyncio.to_thread(state_of(request)["catalogue"].reload_one, name))
+
+
+@router.post(
+    "/models/{name}/unload",
+    openapi_extra=_body(UnloadRequest),
+    response_model_exclude_none=True,
+    responses=refusals(MalformedRequest, Forbidden, UnknownModel, ModelInUse, v2=True),
+)
+async def unload(request: Request, name: OtherModel) -> IndexEntry:
+    """Let a model go, until it is loaded again; not the default."""
+    _check_key(request)
+    _check_alone(request)
+    uploads.parsed(await request.body() or b"{}", UnloadRequest)
+    await asyncio.to_thread(state_of(request)["catalogue"].unload, name)
+    return IndexEntry(name=name, state=_NOT_LOADED, reason="unloaded")
+
+
+def _check_key(request: Request) -> None:
+    if KEY_ID not in request.scope:
+        msg = "The repository is for who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
+        raise Forbidden(msg)
+
+
+def _check_alone(request: Request) -> None:
+    workers = state_of(request)["settings"].workers
+    if workers > 1:
+        msg = (
+            f"This service has {workers} workers, and a request reaches one of them. Change the folder "
+            "and send SIGHUP, which reaches all, or set DIGITS_WORKERS=1."
+        )
+        raise Forbidden(msg)
+
+
+def _entry(model: Model) -> IndexEntry:
+    return IndexEntry(name=model.name, version=model.classifier.version, state=_LOADED, reason="")

@@ -1,0 +1,96 @@
+"""`GET /v2…`: what serves here, which models, and whether they are ready."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Request
+
+from app import __version__
+from app.api import health
+from app.api.models import ModelPath
+from app.api.openapi import refusals
+from app.api.problems import NotReady
+from app.api.v2 import repository
+from app.api.v2.outputs import OUTPUTS, names
+from app.api.v2.paths import TAG
+from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
+from app.api.v2.tensors import IMAGE, PICTURE
+from app.digits.catalogue import Model
+from app.digits.errors import UnknownModel
+from app.state import state_of
+
+PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
+VersionPath = Annotated[str, Path(description="The model's version, as its metadata has it.")]
+router = APIRouter(prefix="/v2", tags=[TAG])
+_OF_A_MODEL: Final = refusals(UnknownModel, v2=True)
+
+
+@router.get("", responses=refusals(v2=True))
+async def server_metadata(request: Request) -> ServerMetadata:
+    """Say what serves here, and which extensions of the protocol it has."""
+    extensions = ["binary_tensor_data", "classification"]
+    if repository.is_open(state_of(request)["settings"]):
+        extensions.append("model_repository")
+    return ServerMetadata(name="digits", version=__version__, extensions=extensions)
+
+
+@router.get("/health/live", responses=refusals(v2=True))
+async def server_live() -> Live:
+    """Answer 200 while the event loop turns."""
+    return Live(live=True)
+
+
+@router.get("/health/ready", responses=refusals(NotReady, v2=True))
+async def server_ready(request: Request) -> Ready:
+    """Answer 200 once the models are loaded and warm, 503 while draining."""
+    await health.ready(request)
+    return Ready(ready=True)
+
+
+@router.get("/models/{name}", responses=_OF_A_MODEL)
+async def model_metadata(request: Request, name: ModelPath) -> ModelMetadata:
+    """Describe a model's tensors."""
+    return _metadata(asked_for(request, name))
+
+
+@router.get("/models/{name}/versions/{version}", responses=_OF_A_MODEL)
+async def version_metadata(request: Request, name: ModelPath, version: VersionPath) -> ModelMetadata:
+    """Describe a model's tensors, if it has this version."""
+    return _metadata(asked_for(request, name, version))
+
+
+@router.get("/models/{name}/ready", responses=_OF_A_MODEL)
+async def model_ready(request: Request, name: ModelPath) -> ModelReady:
+    """Answer 200 if the model is loaded."""
+    return ModelReady(name=asked_for(request, name).name, ready=True)
+
+
+@router.get("/models/{name}/versions/{version}/ready", responses=_OF_A_MODEL)
+async def version_ready(request: Request, name: ModelPath, version: VersionPath) -> ModelReady:
+    """Answer 200 if the model is loaded, in this version."""
+    return ModelReady(name=asked_for(request, name, version).name, ready=True)
+
+
+def asked_for(request: Request, name: str, version: str | None = None) -> Model:
+    """Return the model of that name, and of that version if one is given.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    model = state_of(request)["catalogue"].get(name)
+    has = model.classifier.version
+    if version not in {None, has}:
+        msg = f"The model {name!r} has no version {version!r}; it has {has}."
+        raise UnknownModel(msg)
+    return model
+
+
+def _metadata(model: Model) -> ModelMetadata:
+    return ModelMetadata(
+        name=model.name,
+        versions=[model.classifier.version],
+        platform=PLATFORM,
+        inputs=[IMAGE, PICTURE],
+        outputs=[OUTPUTS[name] for name in names(model.classifier)],
+    )

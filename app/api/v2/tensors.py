@@ -1,0 +1,221 @@
+"""Tensors on the wire, as JSON or, behind the JSON, in binary: bytes in, arrays out, and back. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.api import uploads
+from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest
+from app.api.v2.schemas import BinarySize, InferRequest, InputTensor, OutputTensor, TensorInfo
+from app.digits.contract import INPUT, SIDE, DigitBatch
+
+IMAGE: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
+PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
+INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE, PICTURE)}
+OTHER_VALUES: Final = 1000  # in the JSON, beside pixels: names, shapes, parameters
+NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
+LENGTH: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
+
+Pictures: TypeAlias = Sequence[bytes]  # encoded, as uploads are
+Values: TypeAlias = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A request: what its JSON says, and its pictures, canonical ones or encoded ones."""
+
+    request: InferRequest
+    pictures: DigitBatch | Pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output tensor: its values, or its texts."""
+
+    name: str
+    datatype: str
+    values: Values
+    binary: bool
+
+
+def decode(body: bytes, *, json_length: str | None, most: int) -> Inference:
+    """Read the body of an inference request.
+
+    Args:
+        body: JSON, and binary data behind it.
+        json_length: the Inference-Header-Content-Length, if there is one; else all of it is JSON.
+        most: pictures in a batch.
+
+    Raises:
+        MalformedRequest: it is not what the protocol wants; the text says where.
+        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `most`.
+    """
+    json, binary = _parted(body, json_length)
+    # JSON's numbers become objects before their shape can be looked at: millions would take seconds
+    if json.count(b",") > most * SIDE * SIDE + OTHER_VALUES:
+        msg = f"The JSON has more values than {most} pictures have. Send them in several requests."
+        raise BatchTooLarge(msg, limit=most)
+    request = uploads.parsed(json, InferRequest)
+    data = payloads(request.inputs, binary)
+    if len(data) != 1:
+        msg = f"There are {len(data)} inputs. Send one: {_wanted(IMAGE)}, or {_wanted(PICTURE)}."
+        raise MalformedRequest(msg)
+    return Inference(request, _pictures(request.inputs[0], data[0], most=most))
+
+
+def payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[Any]]:
+    """Return each input's data: its share of the binary ones, or its JSON's.
+
+    Raises:
+        MalformedRequest: an input has none, or both, or the shares do not add up.
+    """
+    found: list[bytes | list[Any]] = []
+    start = 0
+    for tensor in inputs:
+        size = tensor.parameters.binary_data_size
+        if size is None and tensor.data is not None:
+            found.append(tensor.data)
+        elif size is not None and tensor.data is None:
+            found.append(binary[start : start + size])
+            start += size
+        else:
+            has = "neither 'data' nor" if size is None else "both 'data' and"
+            msg = f"Input {tensor.name!r} has {has} 'binary_data_size'. Send one of them."
+            raise MalformedRequest(msg)
+    if start != len(binary):
+        msg = (
+            f"The inputs' 'binary_data_size' add up to {start} bytes, {len(binary)} follow the JSON. "
+            "Inference-Header-Content-Length is the JSON's length alone."
+        )
+        raise MalformedRequest(msg)
+    return found
+
+
+def encode(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
+    """Return what the JSON says of the outputs, and the binary data that follow it."""
+    binary = [_binary(output) if output.binary else b"" for output in outputs]
+    tensors = [
+        OutputTensor(
+            name=output.name,
+            datatype=output.datatype,
+            shape=list(output.values.shape),
+            parameters=BinarySize(binary_data_size=len(data)) if output.binary else None,
+            data=None if output.binary else output.values.ravel().tolist(),
+        )
+        for output, data in zip(outputs, binary, strict=True)
+    ]
+    return tensors, b"".join(binary)
+
+
+def _parted(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
+    if json_length is None:
+        return body, b""
+    length = int(json_length) if NUMBER.fullmatch(json_length) else -1
+    if not 0 <= length <= len(body):
+        msg = (
+            f"The Inference-Header-Content-Length is {json_length[:64]!r}, the body has {len(body)} bytes. "
+            "Send the length of the JSON that the body begins with."
+        )
+        raise MalformedRequest(msg)
+    return body[:length], body[length:]
+
+
+def _pictures(tensor: InputTensor, data: bytes | list[Any], *, most: int) -> DigitBatch | Pictures:
+    wanted = INPUTS[tensor.name]
+    if tensor.datatype != wanted.datatype or tensor.shape[1:] != wanted.shape[1:] or not tensor.shape:
+        sent = f"{tensor.datatype[:64]} {tensor.shape[:8]}"
+        msg = f"Input {tensor.name!r} is {sent}. Send {_wanted(wanted)}."
+        raise MalformedRequest(msg)
+    count = tensor.shape[0]
+    if count < 1:
+        msg = f"Input {tensor.name!r} has the shape {tensor.shape}: no pictures. Send at least one."
+        raise EmptyBatch(msg)
+    if count > most:
+        msg = f"There are {count} pictures in the request, at most {most} are taken. Send several requests."
+        raise BatchTooLarge(msg, limit=most)
+    return _images(data, count) if wanted is IMAGE else _uploads(data, count)
+
+
+def _images(data: bytes | list[Any], count: int) -> DigitBatch:
+    pixels = data if isinstance(data, bytes) else _bytes_of(data)
+    if len(pixels) != count * SIDE * SIDE:
+        raise _miscounted(IMAGE, len(pixels), [count, SIDE, SIDE])
+    return np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE)
+
+
+def _bytes_of(data: list[Any]) -> bytes:
+    """Return the pixels of a list, flat or nested; how it is nested tells nothing that the shape does not."""
+    while data and set(map(type, data)) == {list}:
+        data = list(chain.from_iterable(data))
+    if set(map(type, data)) <= {int}:  # `bool` is another type
+        try:
+            return bytes(data)
+        except ValueError:
+            pass
+    index, wrong = next(
+        (index, value)
+        for index, value in enumerate(data)
+        if type(value) is not int or not 0 <= value <= 255  # noqa: PLR2004
+    )
+    shown = str(wrong)[:64]
+    msg = f"Value {index} of input {IMAGE.name!r} is {shown}. Send whole numbers from 0 to 255."
+    raise MalformedRequest(msg)
+
+
+def _uploads(data: bytes | list[Any], count: int) -> Pictures:
+    if isinstance(data, bytes):
+        return list(_elements(data, count))
+    if len(data) != count:
+        raise _miscounted(PICTURE, len(data), [count])
+    return [_upload(text, f"{PICTURE.name}[{index}]") for index, text in enumerate(data)]
+
+
+def _upload(text: object, where: str) -> bytes:
+    if not isinstance(text, str):
+        msg = f"{where} is no text. Send each picture's bytes in base64, or all of them as binary data."
+        raise MalformedRequest(msg)
+    return uploads.decoded(text, where)
+
+
+def _elements(data: bytes, count: int) -> Iterator[bytes]:
+    """Tell elements of BYTES apart, each behind its length."""
+    start = 0
+    for index in range(count):
+        begin = start + LENGTH
+        start = begin + int.from_bytes(data[start:begin], "little")
+        if start > len(data):
+            msg = (
+                f"{PICTURE.name}[{index}] of {count} reaches beyond the {len(data)} bytes of the input. "
+                f"Send each element's length, {LENGTH} bytes, little-endian, before its bytes."
+            )
+            raise MalformedRequest(msg)
+        yield data[begin:start]
+    if start < len(data):
+        msg = f"{len(data) - start} bytes follow the {count} elements of {PICTURE.name!r}. Send no others."
+        raise MalformedRequest(msg)
+
+
+def _binary(output: Output) -> bytes:
+    if output.datatype != "BYTES":
+        return output.values.astype(output.values.dtype.newbyteorder("<"), copy=False).tobytes()
+    texts = [str(text).encode() for text in output.values.ravel()]
+    return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)
+
+
+def _wanted(info: TensorInfo) -> str:
+    shape = str(["n", *info.shape[1:]]).replace("'", "")
+    return f"{info.name!r} as {info.datatype} {shape}"
+
+
+def _miscounted(info: TensorInfo, sent: int, shape: list[int]) -> MalformedRequest:
+    wanted = np.prod(shape)
+    return MalformedRequest(
+        f"Input {info.name!r} has {sent} values, its shape {shape} holds {wanted}. Send as many."
+    )

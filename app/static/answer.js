@@ -1,0 +1,135 @@
+// The answer: a digit or a number, how sure it is, and everything that has to be said about it.
+
+const SETTLED = 700; // milliseconds without a change, before a screen reader is told
+const WARNINGS = {
+  low_contrast: "The ink is pale. A darker pen or more light helps.",
+  several_digits: "There are several digits, and only the most prominent one was read. Try “Whole number”.",
+  touches_border: "It touches the edge, so part of it may be missing.",
+  tiny: "It is tiny, fewer than ten pixels. Write larger, or go closer.",
+  no_digits: "There is ink, but none of it reads as a digit.",
+  crowded: "There is more on the picture than is looked at, so digits may be missing.",
+};
+
+const SEEN = {
+  digit: [
+    "What the network saw.",
+    " Cut out, turned white on black, centred by its mass: 28 × 28 pixels, and nothing else.",
+  ],
+  number: ["What the network saw.", " Every box by itself, cut out and centred as 28 × 28 pixels."],
+};
+
+const at = (id) => document.getElementById(id);
+const panel = at("answer");
+const image = at("seen").querySelector("img");
+let settling;
+
+/** Show that nothing has been asked yet. */
+export function showNothing(mode) {
+  const wanted = mode === "number" ? "number" : "digit";
+  show({ state: "empty", text: "?", words: `Your ${wanted} appears here while you draw.`, mode });
+  bars(mode === "number" ? [] : Array.from({ length: 10 }, (_, digit) => ({ digit, share: 0 })));
+}
+
+/** Show a `Prediction`. */
+export function showDigit({ digit, confidence, probabilities, is_digit: isDigit, warnings, view }) {
+  const words = isDigit
+    ? [`${percent(confidence)} sure`, ...runnerUp(probabilities, digit)]
+    : ["This does not look like a digit.", ` The best guess would be ${digit}.`];
+  show({ state: isDigit ? "sure" : "doubt", text: String(digit), words, warnings, mode: "digit" });
+  bars(probabilities.map((share, each) => ({ digit: each, share, best: each === digit })));
+  image.src = view;
+  image.hidden = false;
+  announce(isDigit ? `${digit}, ${words[0]}` : words.join(""));
+}
+
+/** Show a `NumberPrediction`. */
+export function showNumber({ text, confidence, digits, warnings }) {
+  const sure = [`${percent(confidence)} sure`, ...(digits.length > 1 ? [` that all ${digits.length} are right`] : [])];
+  const words = digits.length ? sure : ["No digit was found."];
+  show({ state: digits.length ? "sure" : "doubt", text: text || "?", words, warnings, mode: "number" });
+  bars(digits.map((each) => ({ digit: each.digit, share: each.confidence, best: true })));
+  announce(digits.length ? `${text.replaceAll("\n", ", ")}: ${words.join("")}` : words[0]);
+}
+
+/** Say what went wrong, or with an empty text that it is over. */
+export function showProblem(text) {
+  at("problem").textContent = text;
+  at("problem").hidden = !text;
+}
+
+/** Tell a screen reader. */
+export function say(text) {
+  at("status").textContent = text;
+}
+
+/** Tell it once nothing has changed for a while. */
+function announce(text) {
+  clearTimeout(settling);
+  settling = setTimeout(say, SETTLED, text);
+}
+
+function percent(share) {
+  return share > 0.9995 ? "over 99.9 %" : `${(100 * share).toFixed(1)} %`;
+}
+
+function show({ state, text, words, warnings = [], mode }) {
+  clearTimeout(settling);
+  const digit = at("digit");
+  if (digit.textContent !== text && state !== "empty" && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    digit.animate({ transform: ["scale(0.86)", "none"], opacity: [0.4, 1] }, { duration: 220, easing: "ease-out" });
+  }
+  digit.textContent = text;
+  digit.style.setProperty("--count", Math.max(...text.split("\n").map((line) => line.length)));
+  digit.style.setProperty("--lines", text.split("\n").length);
+  lead(at("words"), [words].flat());
+  lead(at("seen").querySelector("figcaption"), SEEN[mode]);
+  at("warnings").replaceChildren(...warnings.map((code) => item(WARNINGS[code] ?? code)));
+  panel.dataset.state = state;
+  panel.dataset.mode = mode;
+  image.hidden ||= state === "empty";
+  const likely = state === "doubt" ? "How likely each digit would be" : "How likely each digit is";
+  at("bars-title").textContent = mode === "number" ? "How sure each digit is" : likely;
+}
+
+/** Say which digit is the next likely one, if any is. */
+function runnerUp(probabilities, digit) {
+  const rest = probabilities.map((share, each) => (each === digit ? 0 : share));
+  const share = Math.max(...rest);
+  return share < 0.0005 ? [] : [` Next likely: ${rest.indexOf(share)}, ${percent(share)}`];
+}
+
+/** Put texts into an element, the first one so that it stands out. */
+function lead(element, [first, ...rest]) {
+  const strong = document.createElement("strong");
+  strong.textContent = first;
+  element.replaceChildren(strong, ...rest);
+}
+
+/** Show columns, as many as there are; those that are there already grow and shrink. */
+function bars(columns) {
+  const list = at("bars");
+  while (list.children.length < columns.length) list.append(item("", "name", "share", "bar"));
+  while (list.children.length > columns.length) list.lastChild.remove();
+  for (const [index, { digit, share, best }] of columns.entries()) {
+    const column = list.children[index];
+    column.style.setProperty("--share", share);
+    column.classList.toggle("best", Boolean(best));
+    column.querySelector(".name").textContent = digit;
+    column.querySelector(".share").textContent = figure(share);
+  }
+}
+
+/** Return a share in per cent, with a decimal where it tells something. */
+function figure(share) {
+  if (share < 0.0005) return "";
+  return (100 * share).toFixed(share < 0.1 || (share > 0.99 && share < 0.9995) ? 1 : 0);
+}
+
+function item(text, ...parts) {
+  const made = document.createElement("li");
+  made.append(
+    text,
+    ...parts.map((name) => Object.assign(document.createElement("span"), { className: name })),
+  );
+  return made;
+}

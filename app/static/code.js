@@ -1,0 +1,65 @@
+// What is on the page as a program: it can be run as it stands, and gets the same answer.
+
+const LONGEST = 16_384; // bytes of a picture that a program can hold; larger ones are read from a file
+
+const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
+
+const type = (data) => (data ? "application/json" : "application/octet-stream");
+
+const WRITERS = {
+  curl({ url, data, name, locked }) {
+    const lines = [
+      `curl ${quoted(url)}`,
+      ...(locked ? ['-H "Authorization: Bearer $DIGITS_KEY"'] : []),
+      `-H 'Content-Type: ${type(data)}'`,
+      data ? `-d '{"image": "${data}"}'` : `--data-binary ${quoted(`@${name}`)}`,
+    ];
+    return lines.join(" \\\n  ");
+  },
+
+  javascript({ url, data, name, member, locked }) {
+    const key = locked ? '\n    "Authorization": `Bearer ${process.env.DIGITS_KEY}`,' : "";
+    const body = data ? `JSON.stringify({ image: "${data}" })` : `await openAsBlob(${JSON.stringify(name)})`;
+    const imports = data ? "" : 'import { openAsBlob } from "node:fs";\n\n';
+    return `${imports}const response = await fetch(${JSON.stringify(url)}, {
+  method: "POST",
+  headers: {
+    "Content-Type": "${type(data)}",${key}
+  },
+  body: ${body},
+});
+const answer = await response.json();
+console.log(answer.${member}, answer.confidence);`;
+  },
+
+  python({ url, data, name, member, locked }) {
+    const key = locked ? '\n        "Authorization": f"Bearer {os.environ[\'DIGITS_KEY\']}",' : "";
+    const body = data
+      ? `json.dumps({"image": "${data}"}).encode()`
+      : `pathlib.Path(${JSON.stringify(name)}).read_bytes()`;
+    const modules = ["json", ...(locked ? ["os"] : []), ...(data ? [] : ["pathlib"]), "urllib.request"];
+    return `${modules.map((module) => `import ${module}`).join("\n")}
+
+request = urllib.request.Request(
+    ${JSON.stringify(url)},
+    headers={
+        "Content-Type": "${type(data)}",${key}
+    },
+    data=${body},
+)
+with urllib.request.urlopen(request) as response:
+    answer = json.load(response)
+print(answer["${member}"], answer["confidence"])`;
+  },
+};
+
+/** Return the program in `language` that asks `url` for a `member`, and whether it reads the picture from a file. */
+export async function program(language, { url, blob, name, member, locked }) {
+  const data = blob && blob.size <= LONGEST ? await base64(blob) : null;
+  return { text: WRITERS[language]({ url, data, name, member, locked }), fromFile: !data };
+}
+
+async function base64(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}

@@ -1,0 +1,308 @@
+// The sheet: strokes or a picture, drawn by pointer or by keys, with a past to go back to.
+
+const RATIO = 0.8; // height to width, as in page.css
+const SENT = 320; // pixels wide; 320 × 256 is read on the service's short way
+const LARGEST = 2048; // pixels of a picture that is kept to be shown, and gone back to
+const STEP = 0.02; // of the width: how far an arrow key moves the pen
+const NEAR = 0.002; // of the width: points that are closer tell nothing
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SVG = "http://www.w3.org/2000/svg";
+const EMPTY = { picture: null, strokes: [] };
+
+export class Sheet {
+  /** The pen's width; lengths are shares of the sheet's width. */
+  pen = 0.055;
+
+  #root;
+  #canvas;
+  #boxes;
+  #changed;
+  #say;
+  #now = EMPTY;
+  #past = [];
+  #pointer = null; // the id of the one that draws
+  #held = new Set(); // arrow keys
+  #cursor = null; // the keyboard's pen, while it is used
+  #down = false;
+  #frame = 0;
+
+  /** `changed({ fresh })` is told of every change, fresh unless more was drawn; `say(text)` of the pen. */
+  constructor(root, { changed, say }) {
+    this.#root = root;
+    this.#canvas = root.querySelector("canvas");
+    this.#boxes = root.querySelector(".boxes");
+    this.#changed = changed;
+    this.#say = say;
+    this.#listen();
+  }
+
+  get empty() {
+    return !this.#now.picture && !this.#now.strokes.length;
+  }
+
+  get undoable() {
+    return this.#past.length > 0;
+  }
+
+  /** The picture that is shown, or null: what is on the sheet has been drawn. */
+  get picture() {
+    return this.#now.picture;
+  }
+
+  /** Show a picture in the place of what was there. */
+  async show(blob, name) {
+    const bitmap = await decoded(blob).catch(() => null); // the service may still read it
+    this.#become({ picture: { blob, name, bitmap }, strokes: [] });
+  }
+
+  clear() {
+    if (!this.empty) this.#become(EMPTY);
+  }
+
+  undo() {
+    if (!this.undoable) return;
+    this.#lift();
+    this.#now = this.#past.pop();
+    this.#draw();
+    this.#changed({ fresh: true });
+  }
+
+  /** Return what to send: the picture's own bytes, or the drawing black on white. */
+  async blob() {
+    if (this.#now.picture) return this.#now.picture.blob;
+    const canvas = new OffscreenCanvas(SENT, SENT * RATIO);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    ink(context, this.#now.strokes, { scale: SENT, colour: "#000" });
+    return canvas.convertToBlob();
+  }
+
+  /** Mark boxes `[{ box, text }]` on what is there, which is `width` by `height` pixels. */
+  mark(boxes, { width, height } = { width: SENT, height: SENT * RATIO }) {
+    this.#boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const unit = Math.max(width, height / RATIO); // the sheet's width in the picture's pixels
+    this.#boxes.replaceChildren(...boxes.flatMap(({ box, text }) => marked(box, text, unit)));
+  }
+
+  #become(state) {
+    this.#lift();
+    this.#past.push(this.#now);
+    this.#now = state;
+    this.#draw();
+    this.#changed({ fresh: true });
+  }
+
+  #listen() {
+    const root = this.#root;
+    root.addEventListener("pointerdown", (event) => this.#press(event));
+    root.addEventListener("pointermove", (event) => this.#move(event));
+    for (const name of ["pointerup", "pointercancel"]) {
+      root.addEventListener(name, (event) => {
+        if (event.pointerId === this.#pointer) this.#pointer = null;
+      });
+    }
+    root.addEventListener("keydown", (event) => this.#typed(event));
+    root.addEventListener("keyup", (event) => this.#held.delete(event.key));
+    root.addEventListener("focus", () => {
+      if (!root.matches(":focus-visible") || this.#pointer !== null) return;
+      this.#cursor ??= { x: 0.5, y: RATIO / 2 };
+      this.#draw();
+    });
+    root.addEventListener("blur", () => {
+      this.#lift();
+      this.#cursor = null;
+      this.#draw();
+    });
+    new ResizeObserver(() => this.#draw()).observe(root);
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+      matchMedia(query).addEventListener("change", () => this.#draw());
+    }
+  }
+
+  #press(event) {
+    if (this.#pointer !== null || event.button !== 0 || !event.isPrimary) return;
+    this.#lift();
+    this.#cursor = null;
+    this.#pointer = event.pointerId;
+    this.#root.setPointerCapture(event.pointerId);
+    this.#begin(this.#point(event));
+  }
+
+  #move(event) {
+    if (event.pointerId !== this.#pointer) return;
+    const all = event.getCoalescedEvents?.() ?? [];
+    for (const each of all.length ? all : [event]) this.#extend(this.#point(each));
+  }
+
+  #point(event) {
+    const { left, top, width } = this.#root.getBoundingClientRect();
+    const pressed = event.pointerType === "pen" ? 0.4 + 1.2 * event.pressure : 1;
+    return { x: (event.clientX - left) / width, y: (event.clientY - top) / width, width: this.pen * pressed };
+  }
+
+  #typed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (ARROWS[event.key]) this.#steer(event);
+    else if (event.key === " ") this.#touch();
+    else if (event.key === "Backspace") this.undo();
+    else if (event.key === "Delete") this.clear();
+    else return;
+    event.preventDefault();
+  }
+
+  #steer({ key, shiftKey }) {
+    this.#held.add(key); // two at a time go aslant
+    const step = shiftKey ? 3 * STEP : STEP;
+    const { x, y } = this.#cursor ?? { x: 0.5, y: RATIO / 2 };
+    const [right, down] = [...this.#held].reduce(([a, b], held) => [a + ARROWS[held][0], b + ARROWS[held][1]], [0, 0]);
+    this.#cursor = { x: within(x + right * step, 1), y: within(y + down * step, RATIO) };
+    if (this.#down) this.#extend({ ...this.#cursor, width: this.pen });
+    else this.#draw();
+  }
+
+  #touch() {
+    if (this.#down) {
+      this.#lift();
+      this.#say("Pen lifted");
+      return;
+    }
+    this.#cursor ??= { x: 0.5, y: RATIO / 2 };
+    this.#down = true;
+    this.#begin({ ...this.#cursor, width: this.pen });
+    this.#say("Pen down");
+  }
+
+  #lift() {
+    this.#down = false;
+    this.#pointer = null;
+    this.#held.clear();
+    this.#draw();
+  }
+
+  #begin(point) {
+    const { picture, strokes } = this.#now;
+    this.#past.push(this.#now);
+    this.#now = { picture: null, strokes: [...strokes, [point]] };
+    this.#draw();
+    this.#changed({ fresh: picture !== null });
+  }
+
+  #extend(point) {
+    const stroke = this.#now.strokes.at(-1);
+    const { x, y } = stroke.at(-1);
+    if (Math.hypot(point.x - x, point.y - y) < NEAR) return;
+    stroke.push(point);
+    this.#draw();
+    this.#changed({ fresh: false });
+  }
+
+  #draw() {
+    this.#root.dataset.state = this.#now.picture ? "picture" : this.empty ? "empty" : "drawing";
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#paint();
+    });
+  }
+
+  #paint() {
+    const scale = Math.round(this.#canvas.clientWidth * devicePixelRatio);
+    this.#canvas.width = scale;
+    this.#canvas.height = scale * RATIO;
+    const context = this.#canvas.getContext("2d");
+    const style = getComputedStyle(this.#root);
+    const { picture, strokes } = this.#now;
+    if (picture?.bitmap) fit(context, picture.bitmap);
+    else if (picture) name(context, picture.name, style.color);
+    ink(context, strokes, { scale, colour: style.color });
+    if (!this.#cursor) return;
+    context.beginPath();
+    context.arc(this.#cursor.x * scale, this.#cursor.y * scale, (this.pen * scale) / 2, 0, 2 * Math.PI);
+    context.lineWidth = 2 * devicePixelRatio;
+    context.strokeStyle = style.accentColor;
+    context.stroke();
+    if (this.#down) context.fill();
+  }
+}
+
+/** Decode a picture, upright, and keep no more of it than a screen shows. */
+async function decoded(blob) {
+  const whole = await createImageBitmap(blob);
+  const scale = LARGEST / Math.max(whole.width, whole.height);
+  if (scale >= 1) return whole;
+  const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.ceil(side * scale));
+  return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => whole.close());
+}
+
+const within = (value, most) => Math.min(most, Math.max(0, value));
+
+/** Draw a picture as large as it fits, on white as the service sees what is transparent. */
+function fit(context, bitmap) {
+  const { width, height } = context.canvas;
+  const scale = Math.min(width / bitmap.width, height / bitmap.height);
+  const [w, h] = [bitmap.width * scale, bitmap.height * scale];
+  const place = [(width - w) / 2, (height - h) / 2, w, h];
+  context.fillStyle = "#fff";
+  context.fillRect(...place);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, ...place);
+}
+
+/** Write the name of a picture that this browser can't show. */
+function name(context, text, colour) {
+  const { width, height } = context.canvas;
+  context.font = `${width / 24}px sans-serif`;
+  context.textAlign = "center";
+  context.fillStyle = colour;
+  context.fillText(text, width / 2, height / 2, 0.9 * width);
+}
+
+/** Draw strokes: curves through the middles between points, each as broad as the pen was pressed there. */
+function ink(context, strokes, { scale, colour }) {
+  context.strokeStyle = context.fillStyle = colour;
+  context.lineCap = context.lineJoin = "round";
+  for (const points of strokes) {
+    let from = points[0];
+    context.beginPath();
+    context.arc(from.x * scale, from.y * scale, (from.width * scale) / 2, 0, 2 * Math.PI);
+    context.fill();
+    for (let at = 1; at < points.length; at += 1) {
+      const [before, here] = [points[at - 1], points[at]];
+      const last = at === points.length - 1;
+      const to = last ? here : { x: (before.x + here.x) / 2, y: (before.y + here.y) / 2 };
+      context.beginPath();
+      context.moveTo(from.x * scale, from.y * scale);
+      context.quadraticCurveTo(before.x * scale, before.y * scale, to.x * scale, to.y * scale);
+      context.lineWidth = here.width * scale;
+      context.stroke();
+      from = to;
+    }
+  }
+}
+
+/** Return a box's rectangle and its text, which stands above it, or below where there is no room. */
+function marked([x, y, width, height], text, unit) {
+  const margin = 0.012 * unit;
+  const size = 0.045 * unit;
+  const rect = element("rect", {
+    x: x - margin,
+    y: y - margin,
+    width: width + 2 * margin,
+    height: height + 2 * margin,
+    rx: margin,
+  });
+  const above = y - 2 * margin;
+  const label = element("text", {
+    x: x + width / 2,
+    y: above > size ? above : y + height + 2 * margin + 0.8 * size,
+    "font-size": size,
+  });
+  label.textContent = text;
+  return [rect, label];
+}
+
+function element(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
+  return made;
+}

@@ -1,0 +1,124 @@
+"""Traces by OpenTelemetry, where the environment names a place to export them to; else they cost nothing.
+
+FastAPI makes the span of each request, a child of the caller's (`traceparent`), `app.api.work` those of its
+stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import Tracer, get_current_span
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import __version__
+from app.api.problems import OUTCOME
+from app.api.work import WORK, Stages
+from app.guard.routes import ROUTE
+from app.telemetry.logs import request_id
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+log = logging.getLogger("app")
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # of the extra in pyproject.toml
+UNTRACED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds for ever
+
+
+def provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
+    """Return what makes spans, None if nobody wants any or nothing could export them.
+
+    The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
+    """
+    endpoint = next((name for name in ENDPOINTS if environment.get(name)), None)
+    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if endpoint is None or off or environment.get("OTEL_TRACES_EXPORTER") == "none":
+        return None
+    if not all(_installed(name) for name in NEEDED):
+        log.warning(
+            "no traces: the extra 'tracing' is not installed; pip install %s",
+            PACKAGES,
+            extra={endpoint: environment[endpoint]},
+        )
+        return None
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  an extra
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    named = OTELResourceDetector().detect().attributes
+    about = Resource.create({"service.name": "digits", "service.version": __version__, **named})
+    return TracerProvider(resource=about, shutdown_on_exit=False)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
+
+
+def config(made: TracerProvider | None) -> TelemetryConfig:
+    """Return what FastAPI shall do: one span a request, or nothing, as each would ask the environment."""
+    told = TelemetryConfig(tracing=made is not None, metrics=False, logs=False, operation_spans=False)
+    if made is not None:
+        told["tracer_provider"] = made
+        told["auto_configure"] = False  # it would export through a provider of its own
+        told["exclude"] = lambda scope: scope["path"] in UNTRACED
+    return told
+
+
+@asynccontextmanager
+async def exported(made: TracerProvider | None) -> AsyncIterator[Tracer | None]:
+    """Export spans from another thread while the block runs, and at its end what is left of them."""
+    if made is None:
+        yield None
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        yield made.get_tracer("digits", __version__)
+    finally:
+        await asyncio.to_thread(made.shutdown)
+
+
+class RequestSpan:
+    """Name a request's span by its route, which FastAPI does not see of the short way (`app.api.direct`).
+
+    Added only where there are traces.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        span = get_current_span()
+        if scope["type"] != "http" or not span.is_recording():
+            await self._app(scope, receive, send)
+            return
+        span.set_attribute("digits.request_id", request_id.get() or "")
+
+        async def send_and_tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if ROUTE in scope:
+                    span.update_name(f"{scope['method']} {scope[ROUTE]}")
+                    span.set_attribute("http.route", scope[ROUTE])
+                span.set_attribute("digits.outcome", scope.get(OUTCOME, "ok"))
+                if WORK in scope:
+                    work: Stages = scope[WORK]
+                    span.set_attribute("digits.model", work.model)
+                    span.set_attribute("digits.digits", work.digits)
+            await send(message)
+
+        await self._app(scope, receive, send_and_tell)

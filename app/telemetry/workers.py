@@ -1,0 +1,78 @@
+"""What several workers need to be counted as one: a folder for their numbers, and a seat for each.
+
+prometheus_client names a worker's files by its process id, so that every worker ever started would leave some
+behind. By seats there are never more than twice as many as workers, and one that replaces another counts on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from app.settings import SettingsError
+
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name; workers inherit it
+MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
+
+
+@contextmanager
+def shared_folder() -> Iterator[None]:
+    """Give the workers that are started in the block a fresh folder; it is removed afterwards.
+
+    Raises:
+        SettingsError: there is nowhere to make one.
+    """
+    parent = MEMORY if os.access(MEMORY, os.W_OK) else None
+    try:
+        made = tempfile.TemporaryDirectory(prefix="digits-metrics-", dir=parent)
+    except OSError as error:
+        why = error.strerror
+        msg = f"several DIGITS_WORKERS share a folder, which can't be made ({why}): let /tmp be writable"
+        raise SettingsError(msg) from None
+    with made as folder:
+        os.environ[FOLDER] = folder
+        yield
+
+
+class Seat:
+    """A number that no other living worker has; the kernel frees it when the process is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lowest one that is free, and forget the gauges of those who have left."""
+        self._folder = folder
+        free = ((number, lock) for number in itertools.count() if (lock := _locked(folder, number)))
+        self.number, self._lock = next(free)
+        for file in folder.glob("*.lock"):
+            number = int(file.stem)
+            if number != self.number and (lock := _locked(folder, number)):
+                _forget(folder, number)
+                lock.close()
+        _forget(folder, self.number)  # a predecessor may have been killed
+
+    def leave(self) -> None:
+        """Forget this worker's gauges and free its seat; what it has counted stays."""
+        _forget(self._folder, self.number)
+        self._lock.close()
+
+
+def _forget(folder: Path, number: int) -> None:
+    for file in folder.glob(f"gauge_live*_{number}.db"):
+        file.unlink(missing_ok=True)
+
+
+def _locked(folder: Path, number: int) -> IO[bytes] | None:
+    """Take a seat, until the file is closed; return None if somebody sits there."""
+    import fcntl  # noqa: PLC0415  Windows has none, and one worker needs none
+
+    lock = (folder / f"{number}.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock

@@ -1,0 +1,69 @@
+"""Brings onto the site what its pages link to beside docs/: ../SECURITY.md, ../models/cnn/metrics.json.
+
+For MkDocs, `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these files lie
+at the same places below its root, Markdown as pages, and the links are put right.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+_TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link that names no other host, without its anchor
+DOCS: Final = "docs/"
+README: Final = "README.md"  # whose place the site's first page has
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the files that pages link to, and those that these link to."""
+    root = Path(config.config_file_path).parent
+    waiting = [page for page in files if page.is_documentation_page()]
+    while waiting:
+        page = waiting.pop()
+        for path in _linked(page, page.content_string, root):
+            if files.get_file_from_path(_on_site(path)) is None:
+                added = File.generated(
+                    config,
+                    _on_site(path),
+                    abs_src_path=str(root / path),
+                    inclusion=InclusionLevel.NOT_IN_NAV,
+                )
+                files.append(added)
+                waiting += [added] if added.is_documentation_page() else []
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Let links lead to where the files are on the site."""
+    root = Path(config.config_file_path).parent
+
+    def put_right(target: re.Match[str]) -> str:
+        path = _in_repository(page.file, target[0])
+        if not (root / path).is_file():
+            return target[0]  # MkDocs says so
+        return posixpath.relpath(_on_site(path), posixpath.dirname(page.file.src_uri))
+
+    return _TARGET.sub(put_right, markdown)
+
+
+def _linked(page: File, markdown: str, root: Path) -> Iterator[str]:
+    for target in _TARGET.findall(markdown):
+        path = _in_repository(page, target)
+        if not path.startswith((DOCS, "..")) and (root / path).is_file():
+            yield path
+
+
+def _in_repository(page: File, target: str) -> str:
+    folder = posixpath.dirname(page.src_uri if page.generated_by else DOCS + page.src_uri)
+    return posixpath.normpath(posixpath.join(folder, target))
+
+
+def _on_site(path: str) -> str:
+    return "index.md" if path == README else path.removeprefix(DOCS)

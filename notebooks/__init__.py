@@ -1,0 +1,1 @@
+"""The story for a learner, and what runs it."""

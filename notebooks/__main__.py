@@ -1,0 +1,56 @@
+"""`python -m notebooks`: run digits.ipynb from top to bottom and keep what it showed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+NOTEBOOK: Final = Path(__file__).parent / "digits.ipynb"
+PATIENCE: Final = 1800  # seconds for one cell; the longest trains for a minute or two
+# Nothing of the machine is kept, and no version that would differ with the next one.
+METADATA: Final[dict[str, Any]] = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def executed(notebook: NotebookNode) -> NotebookNode:
+    """Run all cells in a kernel of their own and return the notebook with their outputs.
+
+    Raises:
+        CellExecutionError: a cell raised an error.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=PATIENCE,
+        kernel_name="python3",
+        # what TensorFlow's C++ tells of the machine stays on the terminal, and the kernel is told to be quiet
+        extra_arguments=["--IPKernelApp.capture_fd_output=False", "--log-level=ERROR"],
+        resources={"metadata": {"path": NOTEBOOK.parent}},
+        coalesce_streams=True,
+        record_timing=False,
+    )
+    ran = client.execute()
+    ran.metadata = nbformat.from_dict({**METADATA, "cells_sha256": cells_sha256(ran)})
+    return ran
+
+
+def cells_sha256(notebook: NotebookNode) -> str:
+    """Return the hash of all code: by it outputs are known to be of these cells, and of no earlier ones."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+
+
+def main() -> None:
+    """Run the notebook in full and write it."""
+    notebook = executed(nbformat.read(NOTEBOOK, as_version=4))
+    nbformat.write(notebook, NOTEBOOK)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,368 @@
+"""The examples of the OpenAPI document, as a running service gives them.
+
+    make openapi       asks for all of them, and writes app/api/examples.json and docs/openapi.json
+
+A new route needs a body in `REQUESTS`, if it takes JSON; a new code a function in `REFUSALS`.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from app.api import openapi
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
+from tests.serving import process, serving, until
+
+DOCUMENT: Final = ROOT / "docs" / "openapi.json"
+NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+VERSION: Final = json.loads((MODELS / "cnn" / "metrics.json").read_text())["model"]["version"]
+KEY: Final = "a-key"
+REPOSITORY: Final = "/v2/repository/"
+ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"  # of all requests, so that asking again changes little
+
+
+def text(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def tensor(*pictures: str) -> dict[str, Any]:
+    """Return pictures as the Open Inference Protocol has them."""
+    given = {"name": "picture", "shape": [len(pictures)], "datatype": "BYTES", "data": list(pictures)}
+    return {"id": "1", "inputs": [given]}
+
+
+# operation → the JSON that is sent for its example
+REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "predict": {"image": text(GOLDEN / "9-one-bit.png")},
+    "predict_batch": {"images": [text(GOLDEN / "9-one-bit.png"), text(HOSTILE / "white.png")]},
+    "predict_number": {"image": text(NUMBERS / "2907.png")},
+    "infer": tensor(text(GOLDEN / "9-one-bit.png")),
+    "infer_version": tensor(text(GOLDEN / "9-one-bit.png")),
+    "index": {"ready": True},
+    "load": {},
+    "unload": {},
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """The service that answers it well."""
+        return "locked" if self.path.startswith(REPOSITORY) else "default"
+
+    def with_key(self) -> Asked:
+        return replace(self, headers={**self.headers, "X-API-Key": KEY})
+
+    def sent_as(self, kind: str, body: bytes | None) -> Asked:
+        return replace(self, body=body, headers={"Content-Type": kind})
+
+    def with_picture(self, file: Path) -> Asked:
+        """Send another picture."""
+        if "batch" in self.path:
+            return self.sent_as(JSON, json.dumps({"images": [text(file)]}).encode())
+        if "infer" in self.path:
+            return self.sent_as(JSON, json.dumps(tensor(text(file))).encode())
+        return self.sent_as(BYTES, file.read_bytes())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back."""
+
+    status: int
+    headers: httpx.Headers
+    body: Any
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of the document's."""
+
+    id: str
+    asked: Asked  # as its example has it
+    answers: dict[str, dict[str, Any]]  # status → the response that the document describes
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, item in document["paths"].items():
+        for method, described in item.items():
+            name = described["operationId"]
+            filled = path.replace("{version}", quote(VERSION))
+            for parameter in described.get("parameters", []):
+                if parameter["in"] == "path" and f"{{{parameter['name']}}}" in filled:
+                    assert "examples" in parameter["schema"], f"{path}: a part of it has no example"
+                    filled = filled.replace(f"{{{parameter['name']}}}", parameter["schema"]["examples"][0])
+            asked = Asked(method.upper(), filled)
+            if JSON in described.get("requestBody", {"content": {}})["content"]:
+                assert name in REQUESTS, f"{name} has no request in tests/api/examples.py"
+                asked = asked.sent_as(JSON, json.dumps(REQUESTS[name]).encode())
+            yield Operation(name, asked, described["responses"])
+
+
+class Services:
+    """Running services, each started when it is first asked for."""
+
+    def __init__(self, kept: ExitStack) -> None:
+        self._kept = kept
+        self._running: dict[str, httpx.Client] = {}
+
+    def __call__(self, name: str = "default") -> httpx.Client:
+        if name not in self._running:
+            self._running[name] = self._kept.enter_context(SERVICES[name]())
+        return self._running[name]
+
+
+def under(**settings: Any) -> Callable[[], Any]:  # noqa: ANN401  whatever a setting is
+    return lambda: serving(Settings(**settings))
+
+
+@contextmanager
+def draining() -> Iterator[httpx.Client]:
+    with process(drain_delay="60") as running:
+        running.popen.send_signal(signal.SIGTERM)
+        until(lambda: running.ready() == 503)
+        yield running.client
+
+
+@contextmanager
+def busy() -> Iterator[httpx.Client]:
+    """Serve with two places, both held by uploads that never come."""
+    with serving(Settings(max_in_flight=2, max_batch=2, read_timeout=3600)) as client, ExitStack() as held:
+        for _ in range(2):
+            upload = held.enter_context(
+                socket.create_connection((client.base_url.host, client.base_url.port))
+            )
+            upload.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\n"
+            )
+        empty = Asked("POST", "/predict", headers={"Content-Type": "image/png"})
+        until(lambda: ask(client, empty).status == 503)
+        yield client
+
+
+@contextmanager
+def broken() -> Iterator[httpx.Client]:
+    """Serve with a defect."""
+    app = create_app(Settings())
+
+    @app.get("/broken", responses=openapi.refusals())
+    @app.get("/v2/broken", responses=openapi.refusals(v2=True), operation_id="broken_v2")
+    async def broken() -> None:
+        raise RuntimeError
+
+    with serving(Settings(), app) as client:
+        yield client
+
+
+@contextmanager
+def with_a_bad_file() -> Iterator[httpx.Client]:
+    """Serve from a folder in which a model is spoilt once it has been loaded."""
+    with TemporaryDirectory() as folder:
+        models = shutil.copytree(MODELS, Path(folder) / "models")
+        with serving(Settings(models_dir=models, api_keys=(KEY,))) as client:
+            (models / "mlp-128" / "model.onnx").write_bytes(b"")
+            yield client
+
+
+SERVICES: Final[dict[str, Callable[[], Any]]] = {
+    "default": under(),
+    "locked": under(api_keys=(KEY,)),
+    "with_a_bad_file": with_a_bad_file,
+    "limited": under(rate_limit=60),
+    "impatient": under(read_timeout=1),
+    "hasty": under(request_timeout=0.001),
+    "draining": draining,
+    "busy": busy,
+    "broken": broken,
+}
+
+
+def ask(client: httpx.Client, asked: Asked) -> Answered:
+    """Ask over a new connection; a length may be declared of which nothing is sent."""
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80, timeout=60)
+    try:
+        connection.request(asked.method, asked.path, asked.body, {"X-Request-ID": ID, **asked.headers})
+        answer = connection.getresponse()
+        headers, body = httpx.Headers(answer.getheaders()), answer.read()
+        return Answered(
+            answer.status, headers, json.loads(body) if "json" in headers["Content-Type"] else body
+        )
+    finally:
+        connection.close()
+
+
+def declared(asked: Asked, length: int) -> Asked:
+    """Ask with a body of which nothing comes."""
+    headers = {"Content-Type": JSON, "Content-Length": str(length)}
+    return replace(asked, body=None, headers=headers)
+
+
+def of_picture(name: str) -> Callable[[Services, Asked], Answered]:
+    return lambda services, asked: ask(services(), asked.with_picture(HOSTILE / name))
+
+
+def unknown_model(services: Services, asked: Asked) -> Answered:
+    other = asked.path.replace("/cnn", "/none").replace("/mlp-128", "/none")
+    path = other if other != asked.path else f"{asked.path}?model=none"
+    return ask(services(asked.service), replace(asked, path=path).with_key())
+
+
+def rate_limited(services: Services, asked: Asked) -> Answered:
+    answers = (ask(services("limited"), asked) for _ in range(1000))
+    return next(answer for answer in answers if answer.status == 429)
+
+
+def timeout(services: Services, asked: Asked) -> Answered:
+    return ask(services("hasty"), asked.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
+
+
+def batch_too_large(services: Services, asked: Asked) -> Answered:
+    many = ["AAAA"] * 65
+    body = tensor(*many) if "infer" in asked.path else {"images": many}
+    return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+
+
+def empty_batch(services: Services, asked: Asked) -> Answered:
+    body = tensor() if "infer" in asked.path else {"images": []}
+    return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+
+
+def malformed_request(services: Services, asked: Asked) -> Answered:
+    body = b"[]" if asked.path.startswith(REPOSITORY) else b"{}"
+    return ask(services(asked.service), asked.sent_as(JSON, body).with_key())
+
+
+def unsupported_media_type(services: Services, asked: Asked) -> Answered:
+    if "infer" in asked.path:
+        return ask(services(), asked.with_picture(ROOT / "Makefile"))
+    return ask(services(), asked.sent_as("text/plain", b"7"))
+
+
+def internal_error(services: Services, asked: Asked) -> Answered:
+    path = "/v2/broken" if asked.path.startswith("/v2") else "/broken"
+    return ask(services("broken"), Asked("GET", path))
+
+
+def invalid_model(services: Services, asked: Asked) -> Answered:
+    return ask(services("with_a_bad_file"), asked.with_key())
+
+
+def model_in_use(services: Services, asked: Asked) -> Answered:
+    return ask(services("locked"), replace(asked, path=asked.path.replace("mlp-128", "cnn")).with_key())
+
+
+# code → how it is brought about
+REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
+    "malformed_request": malformed_request,
+    "unauthorized": lambda services, asked: ask(services("locked"), asked),
+    "forbidden": lambda services, asked: ask(services(), asked),
+    "unknown_model": unknown_model,
+    "invalid_model": invalid_model,
+    "model_in_use": model_in_use,
+    "slow_upload": lambda services, asked: ask(services("impatient"), declared(asked, 1)),
+    "body_too_large": lambda services, asked: ask(services(), declared(asked, 10**9)),
+    "unsupported_media_type": unsupported_media_type,
+    "unreadable_image": of_picture("truncated-half.png"),
+    "image_too_large": of_picture("bomb.png"),
+    "image_too_small": of_picture("three-pixels-high.png"),
+    "no_ink": of_picture("white.png"),
+    "empty_batch": empty_batch,
+    "batch_too_large": batch_too_large,
+    "rate_limited": rate_limited,
+    "head_too_large": lambda services, asked: ask(services(), replace(asked, headers={"X": 70_000 * "x"})),
+    "internal_error": internal_error,
+    "overloaded": lambda services, asked: ask(services("busy"), asked),
+    "not_ready": lambda services, asked: ask(services("draining"), asked),
+    "timeout": timeout,
+}
+
+Answers = dict[tuple[str, str, str | None], Answered]  # of operation, status, and code or None
+
+
+def recorded() -> tuple[dict[str, Any], Answers]:
+    """Ask running services for every answer that their document names; return it and them."""
+    with ExitStack() as kept:
+        services = Services(kept)
+        document = services().get("/openapi.json").json()
+        answers: Answers = {}
+        for operation in operations(document):
+            for status, described in operation.answers.items():
+                for kind, content in described.get("content", {}).items():
+                    if "examples" in content:
+                        for code in content["examples"]:
+                            answers[operation.id, status, code] = REFUSALS[code](services, operation.asked)
+                    elif kind == JSON:
+                        asked = operation.asked
+                        answers[operation.id, status, None] = ask(services(asked.service), asked.with_key())
+        return document, answers
+
+
+def examples(answers: Answers) -> dict[str, Any]:
+    """Return what stands in the file: by operation the request, and the answers by status."""
+    found: dict[str, Any] = {}
+    for (operation, status, code), answer in answers.items():
+        of_operation = found.setdefault(
+            operation, {"request": REQUESTS[operation]} if operation in REQUESTS else {}
+        )
+        if code is None:
+            of_operation[status] = answer.body
+        else:
+            of_operation.setdefault(status, {})[code] = answer.body
+    return found
+
+
+def same(one: object, other: object) -> bool:
+    """Compare JSON, numbers to the fifth decimal: processors differ in the last ones. Ids are anybody's."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) < 1e-5
+    if isinstance(one, dict) and isinstance(other, dict):
+        alike = (key == "request_id" or same(one[key], other[key]) for key in one.keys() & other.keys())
+        return one.keys() == other.keys() and all(alike)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def write(value: dict[str, Any], file: Path) -> None:
+    """Write it, unless the file says the same already."""
+    if not file.exists() or not same(json.loads(file.read_text(encoding="utf-8")), value):
+        file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    logging.disable()  # a defect is among what is asked for
+    _, answers = recorded()
+    write(examples(answers), openapi.EXAMPLES)
+    with serving(Settings()) as client:
+        write(client.get("/openapi.json").json(), DOCUMENT)
+
+
+if __name__ == "__main__":
+    main()

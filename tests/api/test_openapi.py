@@ -1,0 +1,152 @@
+"""The OpenAPI document: committed as it is served, and its examples are answers of the service."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any, Final
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from app.api import openapi, problems
+from app.settings import Settings
+from tests.api import examples
+from tests.api.examples import DOCUMENT, Answers, recorded, same
+from tests.serving import serving
+
+AGAIN: Final = "run `make openapi`, look at what has changed, and commit it"
+NO_ANSWERS_OF_A_ROUTE: Final = {"not_found", "method_not_allowed"}  # they say that there is none
+
+
+@pytest.fixture(scope="module")
+def asked() -> tuple[dict[str, Any], Answers]:
+    """The document, and what the service answers where the document has examples."""
+    return recorded()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(DOCUMENT.read_text(encoding="utf-8"))
+    return read
+
+
+def contents(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return where each media type of a request or an answer stands, and what the document says of it."""
+    found = []
+    for _, operation in openapi.operations(document):
+        name = operation["operationId"]
+        for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
+            found.append((f"{name} {kind}", content))
+        for status, response in operation["responses"].items():
+            for kind, content in response.get("content", {}).items():
+                found.append((f"{name} {status} {kind}", content))
+    return [(place, content) for place, content in found if place.endswith("json")]
+
+
+def values(content: dict[str, Any]) -> list[Any]:
+    if "example" in content:
+        return [content["example"]]
+    return [example.get("value") for example in content.get("examples", {}).values()]
+
+
+def check(value: object, schema: dict[str, Any], document: dict[str, Any]) -> None:
+    Draft202012Validator({**document, **schema}).validate(value)
+
+
+def test_it_is_committed_as_it_is_served(document: dict[str, Any], client: httpx.Client) -> None:
+    assert document == client.get("/openapi.json").json(), AGAIN
+
+
+def test_every_json_has_an_example_that_its_schema_allows(document: dict[str, Any]) -> None:
+    assert len(contents(document)) > 40
+    for place, content in contents(document):
+        assert values(content), f"{place} has no example: see tests/api/examples.py, then {AGAIN}"
+        for value in values(content):
+            check(value, content["schema"], document)
+
+
+@pytest.mark.parametrize("member", ["digit", "confidence", "model", "image", "view"])
+def test_an_example_without_a_member_would_not_pass(document: dict[str, Any], member: str) -> None:
+    content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+    wrong = copy.deepcopy(content["example"])
+    del wrong[member]
+    with pytest.raises(ValidationError):
+        check(wrong, content["schema"], document)
+
+
+def test_the_examples_are_what_the_service_answers(
+    asked: tuple[dict[str, Any], Answers], document: dict[str, Any]
+) -> None:
+    served, answers = asked
+    assert same(served, document)
+    recorded_now = examples.examples(answers)
+    committed = json.loads(openapi.EXAMPLES.read_text(encoding="utf-8"))
+    assert recorded_now.keys() == committed.keys(), AGAIN
+    for operation, now in recorded_now.items():
+        assert same(now, committed[operation]), f"{operation}: {AGAIN}"
+
+
+def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with(
+    asked: tuple[dict[str, Any], Answers],
+) -> None:
+    document, answers = asked
+    described = {operation.id: operation for operation in examples.operations(document)}
+    for (operation, status, code), answer in answers.items():
+        response = described[operation].answers[status]
+        assert status == openapi.DEFAULT or answer.status == int(status), (operation, status, code)
+        assert code is None or answer.body.get("code", code) == code  # /v2 has no codes
+        assert answer.headers["Content-Type"] in response["content"]
+        for name, reference in response["headers"].items():
+            header = document["components"]["headers"][reference["$ref"].rpartition("/")[2]]
+            value = answer.headers.get(name)
+            assert value is not None or not header.get("required"), (operation, status, name)
+            if value is not None:
+                typed = int(value) if header["schema"]["type"] == "integer" else value
+                check(typed, header["schema"], document)
+
+
+def test_rates_are_told_on_every_answer_as_documented(document: dict[str, Any]) -> None:
+    with serving(Settings(rate_limit=5)) as client:
+        answers = [client.get("/models/cnn") for _ in range(6)]
+    headers = document["components"]["headers"]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    for answer in answers:
+        for name in ("RateLimit", "RateLimit-Policy"):
+            assert re.fullmatch(headers[name]["schema"]["pattern"], answer.headers[name])
+
+
+def test_every_code_has_its_place(document: dict[str, Any]) -> None:
+    named = {
+        code
+        for _, operation in openapi.operations(document)
+        for response in operation["responses"].values()
+        for content in response.get("content", {}).values()
+        for code in content.get("examples", {})
+    }
+    assert named == problems.TITLES.keys() - NO_ANSWERS_OF_A_ROUTE
+
+
+def test_operations_have_plain_names_of_their_own_and_tags_that_are_explained(
+    document: dict[str, Any],
+) -> None:
+    all_of_them = [operation for _, operation in openapi.operations(document)]
+    names = [operation["operationId"] for operation in all_of_them]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+    used = {tag for operation in all_of_them for tag in operation["tags"]}
+    assert used == {tag["name"] for tag in document["tags"]}
+
+
+def test_a_key_may_be_sent_where_none_is_asked_for_and_must_be_where_one_is(
+    document: dict[str, Any],
+) -> None:
+    with serving(Settings(api_keys=(examples.KEY,))) as client:
+        locked = client.get("/openapi.json").json()
+    ways: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+    assert (document["security"], locked["security"]) == ([{}, *ways], ways)
+    assert {**document, "security": ways} == locked
+    for path, operation in openapi.operations(locked):
+        assert ("401" in operation["responses"]) == ("security" not in operation), path

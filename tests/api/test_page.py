@@ -1,0 +1,60 @@
+"""The page's files, as they are served."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from app.api import page
+from app.guard import keys
+from app.settings import Settings
+from tests.serving import serving
+
+MOST = 60_000  # bytes: a second on a slow phone's connection
+
+
+def test_every_file_is_served(client: httpx.Client) -> None:
+    files = {"/" if file.name == "index.html" else f"/static/{file.name}" for file in page.FOLDER.iterdir()}
+    assert files == set(page.PATHS)
+    bodies = [client.get(path).raise_for_status().content for path in page.PATHS]
+    assert sum(map(len, bodies)) == sum(file.stat().st_size for file in page.FOLDER.iterdir()) < MOST
+
+
+@pytest.mark.parametrize("path", page.PATHS)
+def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.Client, path: str) -> None:
+    first = client.get(path)
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = client.get(path, headers={"If-None-Match": f'W/{first.headers["ETag"]}, "other"'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(first.content))
+
+
+def test_only_its_own_scripts_and_styles_run_in_it(client: httpx.Client) -> None:
+    headers = client.get("/").headers
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["Permissions-Policy"].startswith("camera=(self)")
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", ["/static", "/static/", "/static/nothing.js", "/static/../page.py"])
+def test_nothing_else_is_there(client: httpx.Client, path: str) -> None:
+    answer = client.get(httpx.URL(str(client.base_url), raw_path=path.encode()))
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not_found"
+
+
+def test_it_takes_nothing(client: httpx.Client) -> None:
+    answer = client.post("/", content=b"x")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_it_is_read_without_a_key_and_uncounted() -> None:
+    with serving(Settings(api_keys=(keys.made("page")[1],), rate_limit=1)) as client:
+        assert {client.get(path).status_code for path in page.PATHS} == {200}

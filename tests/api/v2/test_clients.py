@@ -1,0 +1,41 @@
+"""Clients that others wrote: each function of `clients.py` is a test, run where they are installed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.guard import keys
+from tests.conftest import GOLDEN, ROOT
+from tests.serving import process
+
+SCRIPT = Path(__file__).with_name("clients.py")
+PYTHON = ROOT / ".venv-clients" / "bin" / "python"
+PICTURES = [GOLDEN / name for name in ("3-canvas-black-on-white.png", "7-photo.jpg", "9-lossy.webp")]
+CHECKS = [
+    node.name
+    for node in ast.parse(SCRIPT.read_text()).body
+    if isinstance(node, ast.FunctionDef) and node.name.startswith(("triton_", "kserve_"))
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str | None]:
+    if not PYTHON.exists():
+        pytest.skip("tritonclient and kserve are not installed: make .venv-clients/ready")
+    key, entry = keys.made("clients")
+    with process(api_keys=entry) as running:
+        command = [PYTHON, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
+        done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_client_that_others_wrote(outcomes: dict[str, str | None], check: str) -> None:
+    assert outcomes[check] is None, outcomes[check]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from app.api.v2 import encodings
+
+Coding = Callable[[bytes], bytes]
+CODINGS: dict[str, tuple[Coding, Coding]] = {
+    "gzip": (gzip.compress, gzip.decompress),
+    "deflate": (zlib.compress, zlib.decompress),
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(data=st.binary(max_size=2000))
+def test_it_reads_and_writes_what_pythons_own_modules_do(coding: str, data: bytes) -> None:
+    pack, unpack = CODINGS[coding]
+    assert encodings.decompressed(pack(data), coding, most=2000) == data
+    assert unpack(encodings.compressed(data, coding)) == data
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(data=st.binary(max_size=100))
+def test_arbitrary_bytes_are_refused(coding: str, data: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        encodings.decompressed(data, coding, most=100)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_bomb_is_not_unpacked(coding: str) -> None:
+    pack, _ = CODINGS[coding]
+    bomb = pack(bytes(1_000_001))
+    assert len(bomb) < 1100
+    with pytest.raises(BodyTooLarge, match="more than 1000000 bytes"):
+        encodings.decompressed(bomb, coding, most=1_000_000)
+    assert encodings.decompressed(bomb, coding, most=1_000_001) == bytes(1_000_001)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [(lambda packed: packed[:-1], "breaks off"), (lambda packed: 2 * packed, "goes on")]
+)
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_body_that_breaks_off_or_goes_on_is_refused(coding: str, change: Coding, told: str) -> None:
+    pack, _ = CODINGS[coding]
+    with pytest.raises(MalformedRequest, match=told):
+        encodings.decompressed(change(pack(b"a body")), coding, most=1000)
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd", "x" * 1000])
+def test_other_codings_are_refused(coding: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        encodings.decompressed(b"", coding, most=1)
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "IDENTITY"])
+def test_no_coding_is_none(coding: str) -> None:
+    assert encodings.decompressed(b"as it is", coding, most=1) == b"as it is"
+
+
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [
+        ("", None),
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("deflate, gzip", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip;q=0, deflate;q=0.5", "deflate"),
+        ("gzip;q=0.000, *", "deflate"),
+        ("br, GZIP ; q=1.0", "gzip"),
+        ("*", "gzip"),
+        ("*;q=0", None),
+        ("br", None),
+        ("identity", None),
+        ("gzip;level=9", None),
+    ],
+)
+def test_an_answer_has_the_coding_that_the_client_accepts(header: str, coding: str | None) -> None:
+    assert encodings.accepted(header) == coding

@@ -1,0 +1,159 @@
+"""Models are loaded and unloaded by who has a key, under the eyes of those who ask them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from app.digits.contract import Metadata
+from app.settings import Settings
+from tests.api.v2.wire import error, image_input, infer
+from tests.conftest import MODELS
+from tests.serving import process, serving, until
+from tests.tiny import GOOD, tiny_model
+
+KEY = {"X-API-Key": "k"}
+BLANK = image_input(np.zeros((1, 28, 28), np.uint8), binary=True)
+REPOSITORY = "/v2/repository"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(MODELS / "linear", tmp_path / "linear")
+    put(tmp_path, "1.0.0")
+    return tmp_path
+
+
+@pytest.fixture
+def keyed(folder: Path) -> Iterator[httpx.Client]:
+    """A service with a key, whose default is `linear`, and a client that shows the key."""
+    with serving(Settings(models_dir=folder, default_model="linear", api_keys=("k",))) as client:
+        client.headers.update(KEY)
+        yield client
+
+
+def put(folder: Path, version: str, name: str = "tiny") -> None:
+    (folder / name).mkdir(exist_ok=True)
+    draft = folder / name / "draft"
+    draft.write_bytes(tiny_model(metadata=GOOD | {Metadata.NAME: name, Metadata.VERSION: version}))
+    draft.rename(folder / name / "model.onnx")
+
+
+def index(client: httpx.Client, **asked: object) -> dict[str, tuple[str, str | None]]:
+    answer = client.post(f"{REPOSITORY}/index", json=asked)
+    assert answer.status_code == 200
+    return {entry["name"]: (entry["state"], entry.get("version")) for entry in answer.json()}
+
+
+def change(client: httpx.Client, name: str, what: str) -> httpx.Response:
+    return client.post(f"{REPOSITORY}/models/{name}/{what}")
+
+
+def test_a_model_is_unloaded_and_loaded_again(keyed: httpx.Client) -> None:
+    linear = ("READY", "1.0.0")
+    assert index(keyed) == {"linear": linear, "tiny": ("READY", "1.0.0")}
+    unloaded = change(keyed, "tiny", "unload")
+    assert unloaded.json() == {"name": "tiny", "state": "UNAVAILABLE", "reason": "unloaded"}
+    assert index(keyed) == {"linear": linear, "tiny": ("UNAVAILABLE", None)}
+    assert index(keyed, ready=True) == {"linear": linear}
+    error(infer(keyed, BLANK, model="tiny"), 404, "no model 'tiny'; there are linear")
+    assert keyed.get("/models/tiny").status_code == 404
+    error(change(keyed, "tiny", "unload"), 404, "no model 'tiny'")
+    loaded = change(keyed, "tiny", "load")
+    assert loaded.json() == {"name": "tiny", "version": "1.0.0", "state": "READY", "reason": ""}
+    assert infer(keyed, BLANK, model="tiny").status_code == 200
+
+
+def test_a_model_that_is_new_in_the_folder_is_listed_and_can_be_loaded(
+    keyed: httpx.Client, folder: Path
+) -> None:
+    put(folder, "3.0.0", "newer")
+    assert index(keyed)["newer"] == ("UNAVAILABLE", None)
+    assert change(keyed, "newer", "load").status_code == 200
+    assert list(index(keyed)) == ["linear", "newer", "tiny"]
+    assert keyed.get("/v2/models/newer").json()["versions"] == ["3.0.0"]
+
+
+def test_a_loaded_model_is_replaced_by_what_is_now_in_the_folder(keyed: httpx.Client, folder: Path) -> None:
+    put(folder, "2.0.0")
+    assert infer(keyed, BLANK, model="tiny").json()["model_version"] == "1.0.0"
+    assert change(keyed, "tiny", "load").json()["version"] == "2.0.0"
+    assert infer(keyed, BLANK, model="tiny").json()["model_version"] == "2.0.0"
+
+
+def test_a_file_that_cant_be_served_is_refused_and_the_old_one_serves_on(
+    keyed: httpx.Client, folder: Path
+) -> None:
+    (folder / "tiny" / "model.onnx").write_bytes(b"damaged")
+    told = error(
+        change(keyed, "tiny", "load"), 409, "tiny/model.onnx can't be served: onnxruntime can't load"
+    )
+    assert str(folder) not in told
+    assert infer(keyed, BLANK, model="tiny").status_code == 200
+
+
+def test_the_default_is_not_unloaded(keyed: httpx.Client) -> None:
+    error(change(keyed, "linear", "unload"), 409, "'linear' is the default model")
+    assert infer(keyed, BLANK, model="linear").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "nothing", "%00", "*", "tin?"])
+def test_what_is_not_in_the_folder_is_not_loaded(keyed: httpx.Client, folder: Path, name: str) -> None:
+    (folder.parent / "model.onnx").write_bytes(tiny_model())
+    answer = change(keyed, name, "load")
+    error(answer, 404, "")
+
+
+@pytest.mark.parametrize("what", ["load", "unload"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"parameters": {"config": "{}"}}', "parameters.config"),
+        ('{"parameters": {"file:1/model.onnx": "AAAA"}}', "parameters.file:1/model.onnx"),
+        ("{", "the body"),
+        ("[]", "the body"),
+    ],
+)
+def test_what_it_does_not_do_is_refused(keyed: httpx.Client, what: str, content: str, told: str) -> None:
+    error(keyed.post(f"{REPOSITORY}/models/tiny/{what}", content=content), 400, told)
+    assert index(keyed)["tiny"] == ("READY", "1.0.0")
+
+
+def test_an_index_of_what_is_no_flag_is_refused(keyed: httpx.Client) -> None:
+    error(keyed.post(f"{REPOSITORY}/index", json={"ready": "yes"}), 400, "ready")
+
+
+@pytest.mark.parametrize("path", ["index", "models/mlp-128/load", "models/mlp-128/unload"])
+def test_without_keys_nobody_is_let_in(client: httpx.Client, path: str) -> None:
+    error(client.post(f"{REPOSITORY}/{path}", headers=KEY), 403, "set DIGITS_API_KEYS_FILE")
+    assert client.get("/v2/models/mlp-128/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["index", "models/tiny/load", "models/tiny/unload"])
+def test_with_keys_nobody_else_is_let_in(keyed: httpx.Client, path: str) -> None:
+    for wrong in ("", "other"):
+        error(keyed.post(f"{REPOSITORY}/{path}", headers={"X-API-Key": wrong}), 401, "key")
+    assert index(keyed)["tiny"] == ("READY", "1.0.0")
+
+
+def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) -> None:
+    settings = {"models_dir": str(folder), "default_model": "linear", "api_keys": "k", "workers": "2"}
+    with process(**settings) as running:
+        running.client.headers.update(KEY)
+        assert index(running.client)["tiny"] == ("READY", "1.0.0")
+        for what in ("load", "unload"):
+            error(change(running.client, "tiny", what), 403, "2 workers, and a request reaches one of them")
+
+
+def test_sighup_loads_what_was_unloaded(folder: Path) -> None:
+    with process(models_dir=str(folder), default_model="linear", api_keys="k") as running:
+        running.client.headers.update(KEY)
+        assert change(running.client, "tiny", "unload").status_code == 200
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: index(running.client)["tiny"] == ("READY", "1.0.0"))

@@ -1,0 +1,220 @@
+"""Metadata and health, and errors in the protocol's words from every layer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app import __version__
+from app.guard.protocol import MAX_HEAD
+from app.settings import Settings
+from tests.api.v2.wire import error, infer, picture_input
+from tests.conftest import GOLDEN
+from tests.serving import process, serving, until
+
+NINE = (GOLDEN / "9-grey.png").read_bytes()
+INFER = "/v2/models/cnn/infer"
+
+
+def test_it_tells_which_server_it_is(client: httpx.Client) -> None:
+    assert client.get("/v2").json() == {
+        "name": "digits",
+        "version": __version__,
+        "extensions": ["binary_tensor_data", "classification"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "can"),
+    [
+        (Settings(api_keys=("k",)), True),
+        (Settings(api_keys=("k",), workers=2), False),
+    ],
+)
+def test_the_repository_is_an_extension_where_it_can_be_changed(settings: Settings, can: object) -> None:
+    with serving(settings) as client:
+        extensions = client.get("/v2", headers={"X-API-Key": "k"}).json()["extensions"]
+    assert ("model_repository" in extensions) is can
+
+
+def test_it_is_live_and_ready(client: httpx.Client) -> None:
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_a_draining_worker_is_live_but_not_ready() -> None:
+    with process(drain_delay="60") as running:
+        running.popen.send_signal(signal.SIGTERM)
+        until(lambda: running.client.get("/v2/health/ready").status_code == 503)
+        error(running.client.get("/v2/health/ready"), 503, "draining")
+        assert running.client.get("/v2/health/live").json() == {"live": True}
+        assert infer(running.client, picture_input([NINE], binary=True)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/cnn", "/v2/models/cnn/versions/2.2.0+int8"])
+def test_a_model_is_described(client: httpx.Client, path: str) -> None:
+    assert client.get(path).json() == {
+        "name": "cnn",
+        "versions": ["2.2.0+int8"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [
+            {"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]},
+            {"name": "picture", "datatype": "BYTES", "shape": [-1]},
+        ],
+        "outputs": [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]},
+            {"name": "digit", "datatype": "INT64", "shape": [-1]},
+            {"name": "digit_likelihood", "datatype": "FP32", "shape": [-1]},
+        ],
+    }
+
+
+def test_a_model_that_does_not_tell_the_likelihood_has_no_such_output(client: httpx.Client) -> None:
+    outputs = client.get("/v2/models/linear").json()["outputs"]
+    assert [output["name"] for output in outputs] == ["probabilities", "digit"]
+
+
+@pytest.mark.parametrize("version", ["2.2.0+int8", "2.2.0%2Bint8", "2%2e2.0%2bint8"])
+def test_a_version_may_be_percent_encoded(client: httpx.Client, version: str) -> None:
+    path = f"/v2/models/cnn/versions/{version}"
+    assert client.get(f"{path}/ready").json() == {"name": "cnn", "ready": True}
+    answer = client.post(f"{path}/infer", content=b"{}")
+    error(answer, 400, "inputs")
+
+
+def test_404_for_what_there_is_not(client: httpx.Client) -> None:
+    error(client.get("/v2/nothing"), 404, "/v2/nothing does not exist")
+    error(client.get("/v2/"), 404, "does not exist")
+    error(client.get("/v2/models/vgg"), 404, "no model 'vgg'; there are cnn, linear, mlp-1000, mlp-128")
+    error(client.get("/v2/models/vgg/ready"), 404, "no model 'vgg'")
+    for path in ("", "/ready"):
+        error(client.get(f"/v2/models/cnn/versions/1{path}"), 404, "no version '1'; it has 2.2.0+int8")
+    error(client.post("/v2/models/cnn/versions/1/infer", content=b"{}"), 404, "no version '1'")
+    error(client.post("/v2/models/vgg/infer", content=b"{}"), 404, "no model 'vgg'")
+
+
+def test_what_only_begins_alike_keeps_its_own_errors(client: httpx.Client) -> None:
+    assert client.get("/v2nothing").headers["Content-Type"] == "application/problem+json"
+
+
+def test_405_names_the_method(client: httpx.Client) -> None:
+    answer = client.get(INFER)
+    error(answer, 405, "does not take GET, it takes POST")
+    assert answer.headers["Allow"] == "POST"
+
+
+def test_401_without_a_key_where_keys_are_asked_for_but_health_is_open() -> None:
+    with serving(Settings(api_keys=("k",))) as client:
+        error(client.get("/v2"), 401, "no key")
+        assert client.post(INFER, content=b"{}").headers["WWW-Authenticate"].startswith("Bearer")
+        assert client.get("/v2/health/live").status_code == client.get("/v2/health/ready").status_code == 200
+        assert client.get("/v2", headers={"X-API-Key": "k"}).status_code == 200
+
+
+def test_408_for_a_body_that_comes_too_slowly() -> None:
+    def trickle() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(1)
+        yield b"}"
+
+    with serving(Settings(read_timeout=0.3)) as client:
+        error(client.post(INFER, content=trickle()), 408, "0.3 s")
+
+
+def test_413_by_the_declared_and_by_the_counted_length() -> None:
+    with serving(Settings(max_body_bytes=1024, max_batch_body_bytes=2048)) as client:
+        error(client.post(INFER, content=bytes(3000)), 413, "at most 2048 are allowed")
+        error(client.post(INFER, content=iter([bytes(2000)] * 2)), 413, "at most 2048 are allowed")
+        error(client.post(INFER, content=bytes(2000)), 400, "JSON")
+
+
+def test_429_when_asked_too_often() -> None:
+    with serving(Settings(rate_limit=1)) as client:
+        client.get("/v2")
+        answer = client.get("/v2")
+        error(answer, 429, "More than 1 requests a minute")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_431_for_a_head_that_is_too_long(client: httpx.Client) -> None:
+    raw = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80)
+    raw.request("GET", "/v2/models?x", headers={"X": "x" * MAX_HEAD})
+    answer = raw.getresponse()
+    assert answer.status == 431
+    assert "head" in json.loads(answer.read())["error"]
+    assert answer.headers["X-Request-ID"]
+    raw.close()
+
+
+def test_500_tells_nothing_of_the_inside() -> None:
+    from app.main import create_app  # noqa: PLC0415
+
+    app = create_app(Settings())
+
+    @app.get("/v2/broken")
+    async def broken() -> None:
+        msg = "secret of the inside"
+        raise RuntimeError(msg)
+
+    with serving(Settings(), app) as client:
+        answer = client.get("/v2/broken", headers={"X-Request-ID": "my-own-id"})
+    assert "secret" not in error(answer, 500, "a defect")
+    assert answer.headers["X-Request-ID"] == "my-own-id"
+
+
+def test_503_when_no_place_is_free_before_the_body_is_read_and_after() -> None:
+    with serving(Settings(max_in_flight=2, max_batch=2, read_timeout=3600)) as client:
+        address = (client.base_url.host, client.base_url.port)
+        head = f"POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n".encode()
+        with socket.create_connection(address) as one, socket.create_connection(address) as other:
+            one.sendall(head)
+            pair = picture_input([NINE, NINE], binary=True)
+            until(lambda: infer(client, pair).status_code == 503)
+            assert infer(client, picture_input([NINE], binary=True)).status_code == 200
+            answer = infer(client, pair)
+            error(answer, 503, "places are taken, 1 are needed")
+            assert answer.headers["Retry-After"] == "1"
+            other.sendall(head)
+            until(lambda: infer(client, picture_input([NINE], binary=True)).status_code == 503)
+        until(lambda: infer(client, pair).status_code == 200)
+
+
+def test_504_when_it_takes_too_long() -> None:
+    large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
+    with serving(Settings(request_timeout=0.0001)) as client:
+        error(infer(client, picture_input([large], binary=True)), 504, "within 0.0001 s")
+
+
+def test_a_page_of_another_origin_may_send_and_read_binary_tensors() -> None:
+    name = "Inference-Header-Content-Length"
+    origin = {"Origin": "https://good.example"}
+    preflight = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": name}
+    with serving(Settings(cors_origins=("https://good.example",))) as client:
+        allowed = client.options(INFER, headers=preflight)
+        refused = client.options(INFER, headers=preflight | {"Origin": "https://evil.example"})
+        answer = client.get("/v2", headers=origin)
+    assert name.lower() in allowed.headers["Access-Control-Allow-Headers"].lower()
+    assert name in answer.headers["Access-Control-Expose-Headers"]
+    error(refused, 400, "DIGITS_CORS_ORIGINS")
+
+
+@pytest.mark.parametrize("keys", [(), ("k",)], ids=["open", "with keys"])
+def test_the_document_tells_the_protocols_errors_and_refers_to_nothing_outside_of_it(
+    keys: tuple[str, ...],
+) -> None:
+    with serving(Settings(api_keys=keys)) as client:
+        document = client.get("/openapi.json").json()
+    assert "#/$defs" not in json.dumps(document)
+    for path, operations in document["paths"].items():
+        kind = "application/json" if path.startswith("/v2") else "application/problem+json"
+        for operation in operations.values():
+            errors = {status: told for status, told in operation["responses"].items() if status >= "4"}
+            assert all(told["content"].keys() == {kind} for told in errors.values())
+            assert ("401" in errors) is ("health" not in path)

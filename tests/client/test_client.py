@@ -1,0 +1,604 @@
+"""`python -m app.client` as people run it, against the real service."""
+
+from __future__ import annotations
+
+import csv
+import http.server
+import io
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial, partialmethod
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.client.command import DIGIT, NUMBER
+from app.guard import keys
+from app.settings import Settings
+from tests.conftest import GOLDEN, HOSTILE, ROOT
+from tests.serving import free_port, process, serving, until
+
+NINE = (GOLDEN / "9-one-bit.png").read_bytes()
+BYTES = {"Content-Type": "application/octet-stream"}
+BOM = b"\xef\xbb\xbf"
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "app.client", *map(str, words)]
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    """Read the file as a stranger would, and see that it is whole."""
+    data = file.read_bytes()
+    assert data.startswith(BOM)
+    assert data.endswith(b"\n")
+    found = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    assert all(None not in row and None not in row.values() for row in found)
+    return found
+
+
+def by_file(file: Path) -> dict[str, dict[str, str]]:
+    rows = table(file)
+    found = {row["file"]: row for row in rows}
+    assert len(found) == len(rows), "a picture has two rows"
+    return found
+
+
+def many(folder: Path, count: int) -> Path:
+    """Make a folder of nines."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:04}.png").write_bytes(NINE)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.csv"
+
+
+# --- it can't run
+
+
+def refused(*words: object, **environment: str) -> str:
+    """Return the last line of a run that could not be."""
+    done = run(*words, **environment)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, out: Path) -> None:
+    assert "gone is no folder" in refused(tmp_path / "gone", "--csv", out)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "7"])
+def test_an_address_that_is_none_is_told_of(out: Path, url: str) -> None:
+    assert "--url" in refused(GOLDEN, "--csv", out, "--url", url)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--concurrency", "0"), ("--concurrency", "many"), ("--patience", "-1"), ("--patience", "nan")],
+)
+def test_a_number_that_is_none_is_told_of(out: Path, option: str, value: str) -> None:
+    assert repr(value) in refused(GOLDEN, "--csv", out, option, value)
+
+
+def test_a_service_that_is_not_there_is_told_of_at_once_and_no_table_is_made(out: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert f"There is no service at {url}" in refused(GOLDEN, "--csv", out, "--url", url)
+    assert not out.exists()
+
+
+def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("hello")
+    directory = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), directory) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        told = refused(GOLDEN, "--csv", out, "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert "no digits service" in told
+
+
+def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "nines", 1)
+    with serving(Settings(api_keys=("a-key",))) as client:
+        asked = (folder, "--csv", out, "--url", client.base_url)
+        assert "The request has no key" in refused(*asked)
+        assert "The key is not known here" in refused(*asked, "--key", "another")
+        assert "no key has" in refused(*asked, "--key", "schlüssel")
+        assert run(*asked, DIGITS_KEY="a-key").returncode == 0
+
+
+def test_a_model_that_is_not_there_is_told_of_before_a_picture_is_sent(
+    client: httpx.Client, out: Path
+) -> None:
+    told = refused(GOLDEN, "--csv", out, "--url", client.base_url, "--model", "gpt")
+    assert told == "There is no model 'gpt'; there are cnn, linear, mlp-1000, mlp-128."
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("missing", ["httpx", "rich"])
+def test_one_line_says_what_to_install(missing: str) -> None:
+    hidden = f"import sys; sys.modules[{missing!r}] = None"
+    script = f"{hidden}; import runpy; runpy.run_module('app.client', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert "pip install 'httpx>=0.28' 'rich>=14.0'" in line
+    assert missing in line
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"name,age\nAda,36\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+        b"\n\n",
+        ",".join(NUMBER).encode() + b"\n",
+        ",".join(DIGIT).encode() + b"\n1,2\n",
+        ";".join(DIGIT).encode() + b"\n",
+        ",".join(DIGIT).encode() + b'\n"a"b,,,,,,,,\n',
+    ],
+)
+def test_a_foreign_table_is_refused_and_left_alone(client: httpx.Client, out: Path, foreign: bytes) -> None:
+    out.write_bytes(foreign)
+    assert str(out) in refused(GOLDEN, "--csv", out, "--url", client.base_url)
+    assert out.read_bytes() == foreign
+
+
+def test_a_table_that_can_be_no_file_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+    for where in (tmp_path, "/dev/null", tmp_path / "no" / "such" / "folder.csv"):
+        assert str(where) in refused(GOLDEN, "--csv", where, "--url", client.base_url)
+
+
+def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
+    folder = many(tmp_path / "nines", 40)
+    asked = command(folder, "--csv", out, "--url", client.base_url)
+    done = subprocess.run(
+        asked,
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"The table {out} can't be kept: File too large."
+    assert out.stat().st_size == 2_000  # in the middle of a row
+    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
+    assert len(by_file(out)) == 40
+
+
+# --- pictures that can't be read, and those that can
+
+
+def test_no_bad_file_stops_it_and_each_has_its_problem(client: httpx.Client, out: Path) -> None:
+    done = run(HOSTILE, "--csv", out, "--url", client.base_url)
+    assert done.returncode == 1
+    rows = by_file(out)
+    assert len(rows) > 180
+    for name, row in rows.items():
+        answer = client.post("/predict", content=(HOSTILE / name).read_bytes(), headers=BYTES).json()
+        assert row["problem"] == answer.get("code", "")
+        assert row["digit"] == str(answer.get("digit", ""))
+        if row["problem"]:
+            assert f"{name}: {row['problem']}: " in done.stderr
+    failed = sum(row["problem"] != "" for row in rows.values())
+    assert done.stderr.splitlines()[-1] == f"{len(rows) - failed} read, {failed} could not be read"
+
+
+def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_path: Path) -> None:
+    names = ("7-photo.jpg", "1-eight-pixels.png", "9-cmyk.jpg")
+    for name in names:
+        (tmp_path / name).write_bytes((GOLDEN / name).read_bytes())
+    done = run(tmp_path, "--csv", out, "--url", client.base_url)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 read")
+    rows = by_file(out)
+    for name in names:
+        answer = client.post("/predict", files={"file": (GOLDEN / name).read_bytes()}).json()
+        row = rows[name]
+        assert tuple(row) == DIGIT
+        assert row["digit"] == str(answer["digit"]) == name[0]
+        assert float(row["confidence"]) == pytest.approx(answer["confidence"], abs=1e-5)
+        assert float(row["digit_likelihood"]) == pytest.approx(answer["digit_likelihood"], abs=1e-5)
+        assert row["is_digit"] == str(answer["is_digit"]).lower()
+        assert row["warnings"].split() == answer["warnings"]
+        assert row["model"] == f"{answer['model']['name']} {answer['model']['version']}"
+        assert (row["problem"], row["detail"]) == ("", "")
+
+
+def test_whole_numbers_and_another_model(client: httpx.Client, out: Path) -> None:
+    numbers = ROOT / "tests" / "data" / "numbers"
+    done = run(numbers, "--csv", out, "--url", client.base_url, "--number", "--model", "mlp-1000")
+    assert done.returncode == 0
+    rows = by_file(out)
+    assert {name: row["text"] for name, row in rows.items()} == {"4071.jpg": "4071", "2907.png": "2907"}
+    assert all(tuple(row) == NUMBER and row["model"].startswith("mlp-1000 ") for row in rows.values())
+
+
+def test_files_of_any_name_are_read_once(
+    out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, client: httpx.Client
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = [
+        b"a, b.png", b'"quoted".png', b"two\nlines.png", b"=1+1.png", b"+1.png", b"-1.png", b"@a.png",
+        b"a;=1.png", b"\xff\xfe.png", b"\\xff\\xfe.png", b" .png", "７.png".encode(), b"\x1b[2Jtitle.png",
+        b'=HYPERLINK("http:evil").png', b"\r.png",
+    ]  # fmt: skip
+    for name in names:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(NINE)
+    caplog.set_level("INFO", "app.access")
+    for _ in range(2):
+        done = run(folder, "--csv", out, "--url", client.base_url)
+        assert done.returncode == 0
+        assert "\x1b" not in done.stderr
+        assert len(by_file(out)) == len(names)
+    assert {row["digit"] for row in table(out)} == {"9"}
+    assert sum(getattr(record, "path", "") == "/predict" for record in caplog.records) == len(names)
+    for cell in (cell for row in table(out) for cell in row.values()):
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_a_file_too_large_for_the_service_is_not_sent(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "large.bmp").write_bytes(bytes(6_000))
+    (tmp_path / "9.png").write_bytes(NINE)
+    with serving(Settings(max_body_bytes=5_000)) as client:
+        done = run(tmp_path, "--csv", out, "--url", client.base_url)
+    rows = by_file(out)
+    assert (done.returncode, rows["9.png"]["digit"]) == (1, "9")
+    assert rows["large.bmp"]["problem"] == "body_too_large"
+    assert "6000 bytes, at most 5000" in rows["large.bmp"]["detail"]
+
+
+def test_a_file_that_cant_be_read_has_a_row_and_is_tried_again(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
+    memory = Path("/proc/self/mem")  # a file whose first byte can't be read, by root neither
+    if not memory.exists():
+        pytest.skip("this system has no /proc")
+    (tmp_path / "7.png").symlink_to(memory)
+    assert run(tmp_path, "--csv", out, "--url", client.base_url).returncode == 1
+    assert by_file(out)["7.png"]["problem"] == "unreadable_file"
+    (tmp_path / "7.png").unlink()
+    (tmp_path / "7.png").write_bytes(NINE)
+    assert run(tmp_path, "--csv", out, "--url", client.base_url).returncode == 0
+    assert by_file(out)["7.png"]["digit"] == "9"
+
+
+def test_an_empty_folder_is_soon_read(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run(tmp_path / "empty", "--csv", out, "--url", client.base_url)
+    assert (done.returncode, table(out), done.stderr.splitlines()[-1]) == (0, [], "0 read")
+
+
+# --- a table that is there already
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 40, 100, 130, 10_000])
+def test_a_row_that_broke_off_is_taken_out_and_asked_for_again(
+    client: httpx.Client, tmp_path: Path, out: Path, cut: int
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("1.png", 'a\n"b".png'):
+        (tmp_path / "pictures" / name).write_bytes(NINE)
+    asked = (tmp_path / "pictures", "--csv", out, "--url", client.base_url, "--concurrency", 1)
+    assert run(*asked).returncode == 0
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-cut])
+    assert run(*asked).returncode == 0
+    assert out.read_bytes() == whole
+
+
+def test_what_has_a_problem_of_its_own_is_not_asked_for_again(
+    client: httpx.Client, tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = many(tmp_path / "pictures", 2)
+    (folder / "blank.png").write_bytes((HOSTILE / "white.png").read_bytes())
+    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 1
+    before = out.read_bytes()
+    caplog.set_level("INFO", "app.access")
+    done = run(folder, "--csv", out, "--url", client.base_url)
+    assert done.returncode == 1
+    assert "3 of them are in" in done.stderr
+    assert "1 of its rows with a problem" in done.stderr
+    assert out.read_bytes() == before
+    assert "/predict" not in {getattr(record, "path", "") for record in caplog.records}
+
+
+def test_where_the_service_failed_is_asked_for_again(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "6.jpg").write_bytes((GOLDEN / "6-photo-small-in-large.jpg").read_bytes())
+    with serving(Settings(request_timeout=0.001)) as hasty:
+        done = run(tmp_path, "--csv", out, "--url", hasty.base_url, "--patience", 0)
+    assert (done.returncode, by_file(out)["6.jpg"]["problem"]) == (1, "timeout")
+    done = run(tmp_path, "--csv", out, "--url", client.base_url)
+    assert (done.returncode, by_file(out)["6.jpg"]["digit"]) == (0, "6")
+
+
+def test_excel_may_have_written_it(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "pictures", 3)
+    asked = (folder, "--csv", out, "--url", client.base_url)
+    assert run(*asked).returncode == 0
+    rows = table(out)[:2]
+    with out.open("w", encoding="utf-8-sig", newline="") as file:
+        saved = csv.DictWriter(file, DIGIT)  # few quotes, lines as on Windows
+        saved.writeheader()
+        saved.writerows(rows)
+    assert run(*asked).returncode == 0
+    assert len(by_file(out)) == 3
+
+
+# --- what happens meanwhile
+
+
+def started(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def has_rows(out: Path, count: int) -> Callable[[], bool]:
+    return lambda: out.exists() and out.read_bytes().count(b"\n") > count
+
+
+@pytest.fixture
+def slow() -> Iterator[httpx.Client]:
+    """A service that answers sixty requests at once, and then one a second."""
+    with serving(Settings(rate_limit=60)) as client:
+        yield client
+
+
+def test_a_rate_limit_is_kept_to(slow: httpx.Client, tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "nines", 64)
+    began = time.monotonic()
+    done = run(folder, "--csv", out, "--url", slow.base_url, "--patience", 0)
+    assert done.returncode == 0, done.stderr
+    assert len(by_file(out)) == 64
+    assert time.monotonic() - began > 4  # the models were asked for, too
+
+
+def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "pictures").mkdir()
+    large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
+    for number in range(24):
+        (tmp_path / "pictures" / f"{number}.jpg").write_bytes(large)
+    caplog.set_level("INFO", "app.access")
+    with serving(Settings(max_in_flight=1, max_batch=1)) as client:
+        done = run(tmp_path / "pictures", "--csv", out, "--url", client.base_url)
+    assert done.returncode == 0, done.stderr
+    assert {row["digit"] for row in by_file(out).values()} == {"6"}
+    assert 503 in {getattr(record, "status", 0) for record in caplog.records}
+
+
+def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "nines", 150)
+    with process(log_level="error") as running:
+        port = str(running.port)
+        client = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{port}")
+        until(has_rows(out, 20))
+        running.popen.kill()
+    lost = len(table(out))
+    with process(log_level="error", port=port):
+        _, told = client.communicate(timeout=120)
+    assert client.returncode == 0, told
+    assert 20 <= lost < 150
+    assert {row["digit"] for row in by_file(out).values()} == {"9"}
+    assert len(by_file(out)) == 150
+
+
+def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
+    folder = many(tmp_path / "nines", 150)
+    with process(log_level="error") as running:
+        asking = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1)
+        until(has_rows(out, 20))
+        running.popen.kill()
+        _, told = asking.communicate(timeout=120)
+    assert asking.returncode == 1
+    assert "The service has not answered for 1 s" in told
+    assert "Run the same command again" in told
+    assert " left" in told.splitlines()[-1]
+    assert {row["problem"] for row in table(out)} == {""}
+    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
+    assert len(by_file(out)) == 150
+
+
+def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "nines", 150)
+    (key, entry), (_, other) = keys.made("mine"), keys.made("other")
+    listed = tmp_path / "keys.txt"
+    listed.write_text(entry)
+    with process(log_level="error", api_keys_file=str(listed)) as running:
+        asking = started(
+            folder,
+            "--csv",
+            out,
+            "--url",
+            f"http://127.0.0.1:{running.port}",
+            "--key",
+            key,
+            "--concurrency",
+            2,
+        )
+        until(has_rows(out, 20))
+        listed.write_text(other)
+        running.popen.send_signal(signal.SIGHUP)
+        _, told = asking.communicate(timeout=120)
+    assert asking.returncode == 1
+    assert "The key is not known here" in told
+    assert {row["problem"] for row in table(out)} == {""}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
+    client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals
+) -> None:
+    folder = many(tmp_path / "nines", 150)
+    asking = started(folder, "--csv", out, "--url", client.base_url)
+    until(has_rows(out, 20))
+    asking.send_signal(number)
+    _, told = asking.communicate(timeout=60)
+    assert "Traceback" not in told
+    if number == signal.SIGINT:
+        assert asking.returncode == 130
+        assert told.splitlines()[-1] == "Interrupted. Run the same command again to go on."
+        assert 20 <= len(table(out)) < 150
+    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
+    assert len(by_file(out)) == 150
+
+
+@contextmanager
+def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
+    """Stand before a service, and answer the first predictions with these instead."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.passed_on(httpx.get(service.join(self.path)))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if answers:
+                status, headers = answers.pop(0)
+                self.passed_on(httpx.Response(status, headers=headers, html="<h1>Sorry</h1>"))
+            else:
+                kind = {"Content-Type": self.headers["Content-Type"]}
+                self.passed_on(httpx.post(service.join(self.path), content=body, headers=kind))
+
+        def passed_on(self, answer: httpx.Response) -> None:
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        log_message = partialmethod(lambda *_: None)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    failures: list[tuple[int, dict[str, str]]] = [(502, {}), (503, {"Retry-After": soon}), (504, {})]
+    folder = many(tmp_path / "nines", 1)
+    with proxy(client.base_url, failures) as url:
+        done = run(folder, "--csv", out, "--url", url)
+    assert (done.returncode, failures) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((413, {}), "413, with text/html"),
+        ((200, {}), "200, with text/html"),
+        ((302, {"Location": "https://login.example"}), "302, to https://login.example, with text/html"),
+    ],
+)
+def test_what_is_no_answer_of_the_service_is_told_and_asked_for_again(
+    client: httpx.Client, tmp_path: Path, out: Path, answer: tuple[int, dict[str, str]], told: str
+) -> None:
+    folder = many(tmp_path / "nines", 1)
+    with proxy(client.base_url, [answer]) as url:
+        done = run(folder, "--csv", out, "--url", url)
+        (row,) = table(out)
+        assert (done.returncode, row["problem"]) == (1, "unexpected_answer")
+        assert told in row["detail"]
+        assert run(folder, "--csv", out, "--url", url).returncode == 0
+    assert by_file(out)["0000.png"]["digit"] == "9"
+
+
+def test_nobody_waits_for_a_day(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+    with proxy(client.base_url, [(429, {"Retry-After": "86400"})]) as url:
+        done = run(many(tmp_path / "nines", 1), "--csv", out, "--url", url)
+    assert (done.returncode, table(out)) == (1, [])
+    assert "asks to wait for 86400 s" in done.stderr
+
+
+# --- where it tells and writes
+
+
+def test_the_table_may_go_to_standard_output(client: httpx.Client) -> None:
+    numbers = ROOT / "tests" / "data" / "numbers"
+    done = run(numbers, "--csv", "-", "--url", client.base_url, "--number", "--concurrency", 1)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert done.returncode == 0
+    assert [(row["file"], row["text"]) for row in rows] == [("2907.png", "2907"), ("4071.jpg", "4071")]
+    assert "2 read" in done.stderr
+
+
+def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
+    asked = subprocess.Popen(
+        command(GOLDEN, "--csv", "-", "--url", client.base_url),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asked.stdout
+    assert asked.stdout.readline().startswith('"file"')
+    asked.stdout.close()
+    told = asked.stderr.read() if asked.stderr else ""
+    assert asked.wait() == 2
+    assert told.splitlines()[-1] == "The table - can't be kept: Broken pipe."
+    if asked.stderr:
+        asked.stderr.close()
+
+
+def test_a_terminal_is_shown_a_bar(client: httpx.Client, out: Path) -> None:
+    ours, theirs = pty.openpty()
+    asked: subprocess.Popen[Any] = subprocess.Popen(
+        command(GOLDEN, "--csv", out, "--url", client.base_url),
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm"},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 65_536):
+            seen += piece
+    except OSError:  # how a terminal ends on Linux
+        pass
+    os.close(ours)
+    assert asked.wait() == 0
+    assert f"{len(table(out))} read".encode() in seen
+    assert "━".encode() in seen

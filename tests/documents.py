@@ -1,0 +1,86 @@
+"""What pages say, taken out of them to be tried: blocks of code, commands, answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from tests.conftest import ROOT
+
+# CHANGELOG.md tells of earlier versions, too
+PAGES: Final = [
+    str(file.relative_to(ROOT))
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"))
+]
+ANYTHING: Final = "…"  # in an answer that is shown: a value that differs each time, or members left out
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block of code."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", text(page), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str, start: str) -> list[str]:
+    """Return the commands that begin with these words, comments taken off."""
+    lines = [line for language, block in blocks(page) if language == "sh" for line in block.splitlines()]
+    return [line.partition(" # ")[0].strip() for line in lines if line.startswith(start)]
+
+
+def answered(page: str) -> Iterator[tuple[str, Any]]:
+    """Yield each curl with the answer that stands below it, `ANYTHING` if none does."""
+    for (language, block), (next_language, next_block) in pairwise([*blocks(page), ("", "")]):
+        if language == "sh" and block.startswith("curl "):
+            yield block.strip(), json.loads(next_block) if next_language == "json" else ANYTHING
+
+
+def answer(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
+    words = [
+        word.replace("localhost:8000", str(client.base_url).rstrip("/")) for word in shlex.split(command)
+    ]
+    done = subprocess.run([*words, "--silent"], cwd=ROOT, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
+    """Compare JSON, numbers to the fifth decimal: processors differ in the last ones."""
+    if shown == ANYTHING:
+        return True
+    if isinstance(shown, float):
+        return bool(abs(shown - found) < 1e-5)
+    if isinstance(shown, dict):
+        keys = shown.keys() - {ANYTHING}
+        left_out = found.keys() - keys
+        return (
+            keys <= found.keys()
+            and bool(left_out) == (ANYTHING in shown)
+            and all(same(shown[key], found[key]) for key in keys)
+        )
+    if isinstance(shown, list):
+        return len(shown) == len(found) and all(map(same, shown, found))
+    return bool(shown == found)
+
+
+def table(page: str, *columns: str) -> list[tuple[str, ...]]:
+    """Return the rows of the table whose first columns have these names, the columns alone."""
+    head, _, rest = text(page).partition(f"| {' | '.join(columns)} |")
+    assert rest, f"{page} has no table of {columns} below {head[:40]}"
+    rows = re.match(r".*\n\|[ :|-]+\|\n((?:\|.*\n)+)", rest)
+    assert rows
+    cells = [row.strip("| ").split(" | ") for row in rows[1].splitlines()]
+    return [tuple(cell.strip() for cell in row[: len(columns)]) for row in cells]
+
+
+def exists(page: str, target: str) -> bool:
+    return ((ROOT / page).parent / Path(target)).exists()

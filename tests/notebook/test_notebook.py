@@ -1,0 +1,114 @@
+"""The notebook tells the truth: it runs, and what it shows as kept is of a full run of these very cells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from notebooks.__main__ import METADATA, NOTEBOOK, cells_sha256, executed
+from tests.conftest import MODELS
+from training.export import TOLERANCE
+
+LARGEST = 1_000_000  # bytes: pages that show it load it whole
+
+
+def read() -> NotebookNode:
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-any-return]
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def shown(notebook: NotebookNode, cell: str) -> str:
+    """Return all text that a cell shows."""
+    (outputs,) = (one.outputs for one in code(notebook) if one.id == cell)
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def accuracies(text: str) -> list[float]:
+    return [float(percent) for percent in re.findall(r"accuracy (\d+\.\d+)%", text)]
+
+
+@pytest.fixture(scope="module")
+def short(mnist_file: Path) -> NotebookNode:
+    """The notebook after a short run, in a kernel of its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DIGITS_NOTEBOOK_SHORT", "1")
+        environment.setenv("DIGITS_MNIST", str(mnist_file))
+        return executed(read())
+
+
+@pytest.fixture(scope="module")
+def kept() -> NotebookNode:
+    return read()
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+class TestAShortRun:
+    def test_goes_through_without_an_error_or_a_warning(self, short: NotebookNode) -> None:
+        outputs = [output for cell in code(short) for output in cell.outputs]
+        assert len(outputs) > 15
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert not [output.text for output in outputs if output.get("name") == "stderr"]
+
+    def test_trains_both_networks_and_the_hidden_layer_is_the_better_one(self, short: NotebookNode) -> None:
+        linear, hidden = accuracies(shown(short, "scores"))
+        assert 82 < linear < hidden < 99
+        assert hidden > 87
+
+    def test_exports_files_that_score_as_keras_does(self, short: NotebookNode) -> None:
+        assert accuracies(shown(short, "exported")) == accuracies(shown(short, "scores"))
+
+    def test_gets_the_same_answer_from_the_service_as_from_keras(self, short: NotebookNode) -> None:
+        said = shown(short, "ask")
+        (served,) = re.findall(r"service reads (\d)", said)
+        (by_keras,) = re.findall(r"Keras reads (\d)", said)
+        (apart,) = re.findall(r"more than (\S+)\.", said)
+        assert served == by_keras
+        assert float(apart) < TOLERANCE
+
+    def test_is_refused_a_blank_sheet_and_ends_the_service(self, short: NotebookNode) -> None:
+        assert shown(short, "refused").startswith("422 no_ink: ")
+        assert shown(short, "end") == "The service ended with 0.\n"
+
+
+class TestWhatIsKept:
+    def test_is_of_these_very_cells_in_order(self, kept: NotebookNode) -> None:
+        assert kept.metadata == {**METADATA, "cells_sha256": cells_sha256(kept)}, "make notebook"
+        assert [cell.execution_count for cell in code(kept)] == list(range(1, len(code(kept)) + 1))
+        assert [cell.id for cell in code(kept) if not cell.outputs] == ["setup"]
+        pictures = [
+            output for cell in code(kept) for output in cell.outputs if "image/png" in output.get("data", {})
+        ]
+        assert len(pictures) >= 9
+
+    def test_is_of_a_full_run(self, kept: NotebookNode) -> None:
+        assert shown(kept, "load") == "55,000 to learn from, 5,000 to choose by, 10,000 to test with\n"
+        assert "Epoch 5/5" in shown(kept, "train-linear")
+        assert "Epoch 10/10" in shown(kept, "train-hidden")
+        assert "service reads 3" in shown(kept, "ask")
+
+    def test_scores_as_the_committed_networks_do(self, kept: NotebookNode) -> None:
+        committed = [
+            json.loads((MODELS / name / "metrics.json").read_text())["test"]["accuracy"]
+            for name in ("linear", "mlp-128")
+        ]
+        assert accuracies(shown(kept, "scores")) == pytest.approx(
+            [100 * share for share in committed], abs=0.3
+        )
+        assert accuracies(shown(kept, "exported")) == accuracies(shown(kept, "scores"))
+
+    def test_has_no_error_no_path_of_a_machine_and_a_moderate_size(self, kept: NotebookNode) -> None:
+        outputs = [output for cell in code(kept) for output in cell.outputs]
+        assert {output.output_type for output in outputs} == {"stream", "display_data", "execute_result"}
+        assert {output.name for output in outputs if output.output_type == "stream"} == {"stdout"}
+        for cell in code(kept):
+            assert not re.search(r"(?<![\w.])/\w+/", shown(kept, cell.id))
+        assert NOTEBOOK.stat().st_size < LARGEST

@@ -1,0 +1,92 @@
+"""A place to send traces to: OTLP over HTTP, as OpenTelemetry's collector takes it."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.serving import until
+
+
+@dataclass
+class Collector:
+    """What has come."""
+
+    url: str
+    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[Span]:
+        """All spans, in the order in which they ended."""
+        scopes = [
+            scope for request in self.requests for one in request.resource_spans for scope in one.scope_spans
+        ]
+        return sorted(
+            (span for scope in scopes for span in scope.spans), key=lambda span: span.end_time_unix_nano
+        )
+
+    def named(self, name: str) -> Span:
+        """Wait for the one span of that name."""
+        until(lambda: any(span.name == name for span in self.spans))
+        (span,) = [span for span in self.spans if span.name == name]
+        return span
+
+    def children(self, parent: Span) -> list[Span]:
+        """Return the spans within another."""
+        return [span for span in self.spans if span.parent_span_id == parent.span_id]
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """Return what the spans come from."""
+        return attributes(self.requests[0].resource_spans[0].resource.attributes)
+
+
+def attributes(pairs: Any) -> dict[str, Any]:  # noqa: ANN401  of a span or a resource
+    def plain(pair: KeyValue) -> object:
+        return getattr(pair.value, pair.value.WhichOneof("value") or "string_value")
+
+    return {pair.key: plain(pair) for pair in pairs}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Take traces until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            assert self.path == "/v1/traces"
+            collector.requests.append(ExportTraceServiceRequest.FromString(body))
+            answer = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002  the base class' name
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collector = Collector(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield collector
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,44 @@
+"""What /metrics says, parsed by prometheus_client's own parsers."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class Scrape(list[Sample]):
+    """All samples."""
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of that name that have these labels, whatever others."""
+        return sum(sample.value for sample in self.find(name, **labels))
+
+    def find(self, name: str, **labels: str) -> list[Sample]:
+        """Return these samples."""
+        return [sample for sample in self if sample.name == name and labels.items() <= sample.labels.items()]
+
+
+def scrape(client: httpx.Client) -> Scrape:
+    """Ask over a new connection: of several workers it may be another than before."""
+    answer = httpx.get(f"{client.base_url}/metrics", timeout=60)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Scrape(
+        sample for family in text_string_to_metric_families(answer.text) for sample in family.samples
+    )
+
+
+def scrape_openmetrics(client: httpx.Client) -> Scrape:
+    """Ask as Prometheus does."""
+    answer = client.get(
+        "/metrics", headers={"Accept": f"{OPENMETRICS},text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
+    )
+    assert answer.headers["content-type"] == OPENMETRICS
+    families = openmetrics_families(answer.text)  # type: ignore[no-untyped-call]
+    return Scrape(sample for family in families for sample in family.samples)

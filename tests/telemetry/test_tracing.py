@@ -1,0 +1,209 @@
+"""Traces arrive where the environment sends them, and cost nothing where it sends them nowhere."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from app import __version__
+from app.settings import Settings
+from app.telemetry import tracing
+from tests.conftest import GOLDEN, ROOT
+from tests.serving import process, serving
+from tests.telemetry.collector import Collector, attributes, collecting
+
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
+NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
+BLANK = (ROOT / "tests" / "data" / "hostile" / "white.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CALLER = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")  # milliseconds
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        yield collector
+
+
+@pytest.fixture
+def traced(collector: Collector) -> Iterator[httpx.Client]:
+    """A client of a service that exports traces."""
+    assert collector.url
+    with serving(Settings()) as client:
+        yield client
+
+
+@pytest.mark.parametrize("query", ["", "?view=false"], ids=["the short way", "FastAPI's way"])
+def test_a_prediction_is_a_span_below_the_callers_with_a_child_for_each_stage(
+    traced: httpx.Client, collector: Collector, query: str
+) -> None:
+    headers = PNG | CALLER | {"X-Request-ID": "order-66"}
+    assert traced.post(f"/predict{query}", content=THREE, headers=headers).status_code == 200
+    span = collector.named("POST /predict")
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLERS_TRACE, CALLERS_SPAN)
+    told = attributes(span.attributes)
+    assert told["http.request.method"] == "POST"
+    assert told["http.route"] == "/predict"
+    assert told["http.response.status_code"] == 200
+    assert told["digits.request_id"] == "order-66"
+    assert (told["digits.outcome"], told["digits.model"], told["digits.digits"]) == ("ok", "cnn", 1)
+    children = collector.children(span)
+    assert [child.name for child in children] == ["decode", "decode", "preprocess", "infer"]
+    for child in children:
+        assert child.trace_id == span.trace_id
+        assert attributes(child.attributes) == {"digits.model": "cnn", "digits.pictures": 1}
+        assert span.start_time_unix_nano <= child.start_time_unix_nano < child.end_time_unix_nano
+        assert child.end_time_unix_nano <= span.end_time_unix_nano
+    assert collector.resource["service.name"] == "digits"
+    assert collector.resource["service.version"] == __version__
+
+
+@pytest.mark.parametrize(("path", "picture"), [("/predict", LARGE), ("/predict/number", NUMBER)])
+def test_stages_in_threads_are_children_of_their_request(
+    traced: httpx.Client, collector: Collector, path: str, picture: bytes
+) -> None:
+    assert traced.post(path, content=picture, headers={"Content-Type": "image/jpeg"}).status_code == 200
+    span = collector.named(f"POST {path}")
+    assert {child.name for child in collector.children(span)} == {"decode", "preprocess", "infer"}
+
+
+def test_a_batch_tells_how_many_pictures_the_network_saw_at_once(
+    traced: httpx.Client, collector: Collector
+) -> None:
+    traced.post("/predict/batch", files=[("files", picture) for picture in (THREE, BLANK, THREE)])
+    span = collector.named("POST /predict/batch")
+    (infer,) = [child for child in collector.children(span) if child.name == "infer"]
+    assert attributes(infer.attributes)["digits.pictures"] == 2
+    assert attributes(span.attributes)["digits.digits"] == 2
+
+
+def test_a_picture_that_is_refused_tells_in_which_stage_and_why(
+    traced: httpx.Client, collector: Collector
+) -> None:
+    assert traced.post("/predict", content=BLANK, headers=PNG).status_code == 422
+    span = collector.named("POST /predict")
+    assert attributes(span.attributes)["digits.outcome"] == "no_ink"
+    assert attributes(span.attributes)["http.response.status_code"] == 422
+    failed = [child for child in collector.children(span) if child.status.code == Status.STATUS_CODE_ERROR]
+    assert {(child.name, attributes(child.attributes)["error.type"]) for child in failed} == {
+        ("preprocess", "no_ink")
+    }
+
+
+def test_other_routes_are_named_by_their_template_and_strangers_by_their_method(
+    traced: httpx.Client, collector: Collector
+) -> None:
+    traced.get("/models/cnn")
+    traced.get("/wp-login.php")
+    collector.named("GET /models/{name}")
+    assert attributes(collector.named("GET").attributes)["digits.outcome"] == "not_found"
+
+
+def test_what_is_asked_every_few_seconds_is_not_traced(traced: httpx.Client, collector: Collector) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics", "/models"):
+        assert traced.get(path).status_code == 200
+    collector.named("GET /models")
+    assert len(collector.spans) == 1
+
+
+def test_the_log_names_the_trace(collector: Collector) -> None:
+    with process() as running:
+        running.client.post("/predict", content=THREE, headers=PNG | CALLER)
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    assert f'"trace_id":"{CALLERS_TRACE}"' in log
+    assert collector.named("POST /predict").trace_id.hex() == CALLERS_TRACE
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_has_not_been_sent_is_sent_at_the_end(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "somebody-elses-digits")
+    with process(workers=workers) as running:
+        running.client.post("/predict", content=THREE, headers=PNG)
+        assert not collector.spans
+        running.popen.send_signal(signal.SIGTERM)
+        status, log = running.end()
+    assert status == 0
+    assert "Traceback" not in log
+    assert len(collector.children(collector.named("POST /predict"))) == 4
+    assert collector.resource["service.name"] == "somebody-elses-digits"
+
+
+def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with process() as running:
+        assert running.client.post("/predict", content=THREE, headers=PNG).status_code == 200
+        running.popen.send_signal(signal.SIGTERM)
+        status, _ = running.end()
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://localhost:4318/v1/metrics"},
+    ],
+)
+def test_nobody_is_traced_unless_somebody_asks_for_it(environment: dict[str, str]) -> None:
+    assert tracing.provider(environment) is None
+
+
+def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)  # as if it were not installed
+    with caplog.at_level(logging.WARNING):
+        assert tracing.provider({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}) is None
+    (record,) = caplog.records
+    assert "the extra 'tracing' is not installed" in record.getMessage()
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][
+        "tracing"
+    ]
+    assert {package.partition(">")[0] for package in extra} == set(record.getMessage().split()[-2:])
+    assert vars(record)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://localhost:4318"
+
+
+LOADED = """
+import sys
+import tomllib
+from fastapi.testclient import TestClient
+from app.main import create_app
+with TestClient(create_app()) as client:
+    assert client.get("/models").status_code == 200
+print("opentelemetry.sdk" in sys.modules)
+"""
+
+
+def loads_the_sdk() -> bool:
+    command = [sys.executable, "-W", "ignore", "-c", LOADED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()[-1] == "True"
+
+
+def test_without_traces_nothing_of_them_is_loaded() -> None:
+    assert not loads_the_sdk()
+
+
+def test_the_test_above_can_fail(collector: Collector) -> None:
+    assert collector.url
+    assert loads_the_sdk()

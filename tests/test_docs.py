@@ -1,0 +1,215 @@
+"""The documentation is true, and its site is whole: what pages name exists, what they show is answered."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import ChainMap
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from app.api.problems import TITLES
+from app.api.schemas import Prediction
+from app.digits.errors import DigitsError
+from app.digits.images import MIN_SIDE
+from app.digits.numbers import NumberCaution
+from app.digits.sheet import Caution
+from app.guard.protocol import MAX_HEAD
+from app.main import create_app
+from app.settings import MEBIBYTE, Settings
+from tests.conftest import ROOT
+from tests.documents import PAGES, answer, answered, blocks, commands, exists, same, table, text
+from training.__main__ import app as workshop
+
+API, DEPLOY, TRAIN = "docs/api.md", "docs/deploy.md", "docs/train.md"
+OTHER_HOST = r"""["'(](?:https?:)?//"""
+
+
+def built(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Build the site as `make docs` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
+        cwd=root,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = built(ROOT, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_is_on_the_site_and_so_is_what_pages_link_to(site: Path) -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (site / ("" if page.stem == "index" else page.stem) / "index.html").exists()
+    for file in ("SECURITY/index.html", "models/cnn/metrics.json", "notebooks/digits.ipynb"):
+        assert (site / file).exists()
+    assert 'href="../models/cnn/metrics.json"' in (site / "recognition" / "index.html").read_text()
+
+
+def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
+    pages = "".join(file.read_text() for file in site.rglob("*.html"))
+    loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*>", pages)
+    assert len(loaded) > 50
+    assert not [tag for tag in loaded if re.search(rf"(?:src|href)={OTHER_HOST}", tag)]
+    styles = "".join(file.read_text() for file in site.rglob("*.css"))
+    assert not re.search(rf"url{OTHER_HOST}|@import", styles)
+
+
+@pytest.mark.parametrize(
+    ("page", "added", "told"),
+    [
+        ("design.md", "[gone](gone.md)", "gone.md"),
+        ("design.md", "[gone](../gone.py)", "gone.py"),
+        ("design.md", "[gone](api.md#gone)", "#gone"),
+        ("orphan.md", "# Nobody leads here", "orphan.md"),
+    ],
+)
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, page: str, added: str, told: str) -> None:
+    for entry in ROOT.iterdir():
+        if entry.name != "docs":
+            (tmp_path / entry.name).symlink_to(entry)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    with (tmp_path / "docs" / page).open("a") as file:
+        file.write(f"\n{added}\n")
+    done = built(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_link_leads_to_a_file(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)[#)]", text(page)):
+        assert exists(page, target), target
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", API])
+def test_every_curl_gives_the_answer_that_stands_below_it(client: httpx.Client, page: str) -> None:
+    shown = list(answered(page))
+    assert shown
+    for command, wanted in shown:
+        found = answer(client, command)
+        assert same(wanted, found), command
+        assert "code" in found if isinstance(wanted, dict) and "code" in wanted else "code" not in found
+
+
+def test_the_table_of_errors_is_complete_and_true() -> None:
+    rows = {
+        code.strip("`"): (int(status), title) for status, code, title in table(API, "status", "code", "title")
+    }
+    statuses = {kind.code: kind.status_hint for kind in kinds(DigitsError)}
+    assert rows == {code: (statuses[code], title) for code, title in TITLES.items()}
+
+
+def kinds(error: type[DigitsError]) -> list[type[DigitsError]]:
+    below = [kind for child in error.__subclasses__() for kind in kinds(child)]
+    return [error, *below] if "code" in vars(error) else below
+
+
+def test_every_field_and_warning_is_told() -> None:
+    assert named(table(API, "field of a prediction")) == list(Prediction.model_fields)
+    assert set(named(table(API, "warning"))) == {*get_args(Caution), *get_args(NumberCaution)}
+
+
+def named(rows: list[tuple[str, ...]]) -> list[str]:
+    return [row[0].strip("`") for row in rows]
+
+
+def test_the_limits_are_the_defaults() -> None:
+    told = {row[0]: row[1] for row in table(API, "what", "limit")}
+    settings = Settings()
+    seconds = f"{settings.read_timeout:g} s"
+    bodies = (settings.max_body_bytes, settings.max_batch_body_bytes)
+    assert [int(size) for size in re.findall(r"(\d+) MiB", told["body"])] == [n // MEBIBYTE for n in bodies]
+    assert told["picture"] == f"{MIN_SIDE}×{MIN_SIDE} pixels to {settings.max_pixels // 10**6} million pixels"
+    assert told["batch"] == f"{settings.max_batch} pictures"
+    assert told["time to send"] == f"{seconds} for the head, {seconds} for the body"
+    assert told["time to answer"] == f"{settings.request_timeout:g} s"
+    assert told["head"] == f"{MAX_HEAD // 1024} KiB"
+
+
+def test_every_call_exists() -> None:
+    application = create_app()
+    paths = application.openapi()["paths"] | dict.fromkeys(("/docs", "/openapi.json", *page.PATHS), {"get"})
+    calls = re.findall(r"`(GET|POST) (/[^`]*)`", text(API))
+    assert len(calls) >= 9
+    for method, path in calls:
+        assert method.lower() in paths[path]
+
+
+def test_the_table_of_settings_is_complete_and_true() -> None:
+    rows = table(DEPLOY, "variable", "default", "meaning")
+    names = [name.strip("`").removeprefix("DIGITS_").lower() for name, _, _ in rows]
+    assert names == list(Settings.model_fields)
+    for name, (_, default, meaning) in zip(names, rows, strict=True):
+        field = Settings.model_fields[name]
+        shown = "the repository's `models`" if name == "models_dir" else default_of(field.default)
+        assert default == shown
+        assert meaning == " ".join((field.description or "").split())
+
+
+def default_of(value: object) -> str:
+    return "unset" if value in ((), None) else f"`{value}`"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_variable_that_is_named_is_read_somewhere(page: str) -> None:
+    settings = {f"DIGITS_{name.upper()}" for name in Settings.model_fields}
+    folders = ("app", "benchmarks", "notebooks", "tests", "training")
+    files = [
+        file
+        for folder in folders
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in {".ipynb", ".js", ".py"}
+    ]
+    code = "".join(file.read_text() for file in [*files, ROOT / "docker-compose.yml"])
+    code += "".join(block for language, block in blocks(page) if language in {"js", "python"})
+    for name in set(re.findall(r"DIGITS_[A-Z_]+", text(page))) - settings:
+        assert name in code, name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_verb_exists(page: str) -> None:
+    for command in commands(page, "make "):
+        subprocess.run(["make", "--dry-run", command.split()[1]], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_training_command_exists_with_its_options(page: str) -> None:
+    for line in commands(page, "python -m training"):
+        options = {word for word in line.split() if word.startswith("--")}
+        assert options <= WORKSHOP[called(line)], line
+
+
+def test_every_training_command_is_told() -> None:
+    assert {called(line) for line in commands(TRAIN, "python -m training")} == set(WORKSHOP)
+
+
+def called(line: str) -> str:
+    (name,) = (name for name in WORKSHOP if f"{line} ".startswith(f"python -m training {name} "))
+    return name
+
+
+def options_of(command: Any, *, within: str = "") -> dict[str, set[str]]:  # noqa: ANN401  typer hides its type
+    """Return the options of each command, by its words."""
+    if not isinstance(command, TyperGroup):
+        return {within.strip(): {option for parameter in command.params for option in parameter.opts}}
+    named = [options_of(child, within=f"{within} {name}") for name, child in command.commands.items()]
+    return dict(ChainMap(*named))
+
+
+WORKSHOP = options_of(typer.main.get_command(workshop))

@@ -1,0 +1,65 @@
+"""docs/protocol.md is executed: each command and each program gives what stands below it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.api.v2.test_clients import PYTHON
+from tests.conftest import ROOT
+from tests.documents import same
+from tests.serving import serving
+
+PAGE = (ROOT / "docs" / "protocol.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PAIRS = [(kind, block, *BLOCKS[index + 1]) for index, (kind, block) in enumerate(BLOCKS) if index % 2 == 0]
+COMMANDS = [(block, below) for kind, block, _, below in PAIRS if kind == "sh"]
+PROGRAMS = [(block, below) for kind, block, _, below in PAIRS if kind == "python"]
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[httpx.Client]:
+    """A service with a key, for what needs one."""
+    with serving(Settings(api_keys=("the key",))) as client:
+        yield client
+
+
+def at(client: httpx.Client, text: str) -> str:
+    return text.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}")
+
+
+def test_all_blocks_are_executed() -> None:
+    assert [(kind, below) for kind, _, below, _ in PAIRS] == [
+        ("sh", "json"), ("python", "text"), ("python", "text"), ("sh", "json"), ("sh", "json"), ("sh", "json")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "below"), COMMANDS)
+def test_a_command_gives_the_answer_below_it(
+    client: httpx.Client, keyed: httpx.Client, command: str, below: str
+) -> None:
+    asked = keyed if "$KEY" in command else client
+    done = subprocess.run(
+        ["bash", "-c", at(asked, command).replace("curl ", "curl --silent ")],
+        cwd=ROOT,
+        env={**os.environ, "KEY": "the key"},
+        check=True,
+        capture_output=True,
+    )
+    assert same(json.loads(done.stdout), json.loads(below))
+
+
+@pytest.mark.parametrize(("program", "below"), PROGRAMS)
+def test_a_program_prints_what_stands_below_it(client: httpx.Client, program: str, below: str) -> None:
+    if not PYTHON.exists():
+        pytest.skip("tritonclient and kserve are not installed: make .venv-clients/ready")
+    command = [str(PYTHON), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.stdout == below, done.stderr
