@@ -10,8 +10,8 @@ from typing import Any, Final
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-OURS: Final = {"digits": "#c2410c", "digits, the peers' network": "#f59e0b"}
-GREYS: Final = 0.75  # of the range of colours is used for the peers
+OURS: Final = {"digits": "black", "digits, the peers' network": "dimgrey"}
+LEAST: Final = 100  # requests a second, the fewest that are offered
 END: Final = 1000.0  # ms: what waits for longer is off the plot
 
 
@@ -21,16 +21,13 @@ def main() -> None:
     found: dict[str, Any] = json.loads(source.read_text())
     mpl.use("Agg")
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    peers = [name for name in found if name not in OURS]
-    shades = plt.get_cmap("viridis")
     for name, measured in found.items():
         points = [one for one in measured["load"] if (one["p99_ms"] or END) < END]
-        colour = OURS.get(name) or shades(GREYS * peers.index(name) / max(len(peers) - 1, 1))
         axes.plot(
             [one["offered"] for one in points],
             [one["p99_ms"] for one in points],
-            label=name,
-            color=colour,
+            label=name if points else f"{name}: fewer than {LEAST}",
+            color=OURS.get(name),  # the others as they come
             linewidth=2.5 if name in OURS else 1.2,
             marker="o",
             markersize=3,

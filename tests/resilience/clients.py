@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -175,6 +176,11 @@ class Usage:
     megabytes: float
     threads: int
     descriptors: int
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    return sum("socket:" in os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def usage(pid: int) -> Usage:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN
-from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, usage
+from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, sockets
 from tests.serving import Process, process, until
 from tests.test_signals import put, served
 
@@ -110,7 +110,7 @@ def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Meas
         until(lambda: sum('"ready"' in line for line in log) == 2)
         before = workers_of(running)
         killed = min(before)
-        idle, held = usage(killed).descriptors, 0
+        idle, held = sockets(killed), 0
 
         async def scenario() -> Tally:
             over = lasting(20 if full else 6)
@@ -118,7 +118,7 @@ def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Meas
             async def kill() -> None:
                 nonlocal held
                 await asyncio.sleep(1)
-                held = usage(killed).descriptors - idle  # a connection each
+                held = sockets(killed) - idle  # a connection each
                 os.kill(killed, signal.SIGKILL)
 
             tally, _ = await asyncio.gather(
