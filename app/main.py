@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import cv2
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 
-from app import __version__
+from app import __version__, cores
 from app.api import health, metrics, models, number, openapi, page, predict, problems
 from app.api.direct import Direct
 from app.api.v2 import infer, repository, server
@@ -117,7 +116,7 @@ async def _lifespan(
     log.info(
         "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
     )
-    readiness, places, threads = Readiness(), Places(settings.max_in_flight), CapacityLimiter(_cores())
+    readiness, places, threads = Readiness(), Places(settings.max_in_flight), CapacityLimiter(cores.usable())
     numbers = Metrics(catalogue, places, threads)
     with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue, keyring):
         async with numbers.kept(), tracing.exported(traces) as tracer:
@@ -131,10 +130,3 @@ async def _lifespan(
                 tracer=tracer,
             )
     log.info("stopped")
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; a container may have few of its host's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,155 @@
+"""What `deploy/kubernetes` asks a cluster for is true of the application, and whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app import __version__
+from app.guard.keys import Keyring
+from tests.deploy.manifests import (
+    FOLDER,
+    OVERLAYS,
+    PROBES,
+    Manifest,
+    faults,
+    named,
+    of_kind,
+    rendered,
+    workloads,
+    wrong_settings,
+)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_manifests_fit_the_application_and_each_other(overlay: str) -> None:
+    manifests = rendered(overlay)
+    assert workloads(manifests)
+    assert not faults(manifests)
+
+
+def put(manifests: list[Manifest], kind: str, path: str, value: Any) -> None:  # noqa: ANN401  YAML
+    """Set what stands at a dotted path in the first manifest of a kind."""
+    *way, last = path.split(".")
+    place: Any = of_kind(manifests, kind)[0]
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    place[last] = value
+
+
+POD = "spec.template.spec"
+PORTS = f"{POD}.containers.0.ports"
+ALIVE = f"{POD}.containers.0.livenessProbe.httpGet.path"
+SPREAD = f"{POD}.topologySpreadConstraints.1.labelSelector.matchLabels"
+BACKEND = "spec.rules.0.backendRefs.1"
+CANARY = {"app.kubernetes.io/name": "digits", "app.kubernetes.io/instance": "digits-canary"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "fault"),
+    [
+        ("ConfigMap", "data.DIGITS_DRAIN", "5", "drain\n  Extra inputs are not permitted"),
+        ("ConfigMap", "data.DIGITS_MAX_PIXELS", "many", "max_pixels\n  Input should be a valid integer"),
+        ("ConfigMap", "data.DIGITS_DEFAULT_MODEL", "resnet", "resnet"),
+        ("ConfigMap", "data.DIGITS_PORT", "9000", "has port 8000, the image 8000, and listens at 9000"),
+        ("ConfigMap", "data.DIGITS_GRACEFUL_TIMEOUT", "40", "killed after 45 s, and may need 50.5"),
+        ("ConfigMap", "data.DIGITS_API_KEYS_FILE", "/keys.txt", "no Secret is mounted where /keys.txt"),
+        ("Deployment", f"{POD}.securityContext.runAsUser", 1000, "not the image's 10001:10001"),
+        ("Deployment", f"{POD}.volumes.0.secret.defaultMode", 0o400, "can't read /etc/digits/keys.txt"),
+        ("Deployment", f"{POD}.terminationGracePeriodSeconds", 30, "killed after 30 s"),
+        ("Deployment", PORTS, [{"name": "http", "containerPort": 80}], "has port 80, the image 8000"),
+        ("Deployment", PORTS, [{"name": "web", "containerPort": 8000}], "a port http, which does not exist"),
+        ("Deployment", ALIVE, "/healthz", "/healthz, which does not exist"),
+        ("Deployment", ALIVE, "/models", "no key, and /models needs one"),
+        ("Deployment", SPREAD, {}, "spread by kubernetes.io/hostname counts other pods"),
+        ("Deployment", "spec.template.metadata.labels", CANARY, "digits: has the labels of another"),
+        ("Deployment", "spec.replicas", 2, "not one scaler alone"),
+        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "digit", "not one scaler alone"),
+        ("Service", "spec.ports.0.targetPort", "web", "no container has a port web"),
+        ("Service", "spec.selector", CANARY, "Service digits: selects other pods"),
+        ("PodDisruptionBudget", "spec.selector", {}, "PodDisruptionBudget digits: selects other pods"),
+        ("NetworkPolicy", "spec.podSelector", {}, "NetworkPolicy digits: selects other pods"),
+        ("NetworkPolicy", "spec.egress", [{}], "out by something"),
+        ("ServiceMonitor", "spec.endpoints.0.path", "/prometheus", "/prometheus, which does not exist"),
+        ("ServiceMonitor", "spec.endpoints.0.port", "web", "does not find Service digits"),
+        ("HTTPRoute", f"{BACKEND}.name", "canary", "splits between"),
+        ("HTTPRoute", f"{BACKEND}.weight", 20, "splits between"),
+    ],
+)
+def test_a_fault_would_be_found(kind: str, path: str, value: Any, fault: str) -> None:  # noqa: ANN401  YAML
+    manifests = rendered("canary")
+    put(manifests, kind, path, value)
+    assert fault in "\n".join(faults(manifests))
+
+
+def test_a_service_named_digits_would_stop_the_start_if_pods_were_told_of_it() -> None:
+    manifests = rendered("base")
+    assert all(not workload.pod["enableServiceLinks"] for workload in workloads(manifests))
+    put(manifests, "ConfigMap", "data.DIGITS_PORT", "tcp://10.96.0.10:80")  # what service links set
+    assert "port\n  Input should be a valid integer" in "\n".join(wrong_settings(manifests))
+
+
+@pytest.mark.parametrize(
+    ("overlay", "scaler"), [("base", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
+)
+def test_nothing_is_missing(overlay: str, scaler: str) -> None:
+    kinds = {manifest["kind"] for manifest in rendered(overlay)}
+    assert kinds >= {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", scaler}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_pods_may_run_where_security_is_restricted(overlay: str) -> None:
+    for workload in workloads(rendered(overlay)):
+        pod, container = workload.pod["securityContext"], workload.container["securityContext"]
+        assert pod["runAsNonRoot"]
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not container["allowPrivilegeEscalation"]
+        assert container["readOnlyRootFilesystem"]
+        assert container["capabilities"] == {"drop": ["ALL"]}
+        assert not workload.pod["automountServiceAccountToken"]
+
+
+def test_kserve_runs_the_pod_of_the_deployment() -> None:
+    (deployed,) = workloads(rendered("production"))
+    (kserve,) = workloads(rendered("kserve"))
+    assert kserve.environment == {**deployed.environment, "PROTOCOL": "v2"}
+    different = {"name", "ports", "env", "envFrom", *PROBES}
+    for field in (kserve.container.keys() | deployed.container.keys()) - different:
+        assert kserve.container[field] == deployed.container[field]
+    for field in deployed.pod.keys() - {"containers", "topologySpreadConstraints"}:
+        assert kserve.pod[field] == deployed.pod[field]
+    for probe in PROBES:
+        path = "/v2" + deployed.container[probe]["httpGet"]["path"]
+        assert kserve.container[probe] == {
+            **deployed.container[probe],
+            "httpGet": {"path": path, "port": "http1"},
+        }
+
+
+def test_the_canary_is_another_version_that_gets_a_tenth() -> None:
+    manifests = rendered("canary")
+    stable, canary = workloads(manifests)
+    assert stable.container["image"] != canary.container["image"]
+    (route,) = named(manifests, "HTTPRoute", "digits")
+    shares = {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
+    assert shares == {stable.name: 90, canary.name: 10}
+
+
+@pytest.mark.parametrize("overlay", ["production", "kserve"])
+def test_the_image_is_this_version(overlay: str) -> None:
+    (workload,) = workloads(rendered(overlay))
+    assert workload.container["image"].endswith(f"/digits:{__version__}")
+
+
+def test_the_example_of_keys_is_what_the_pods_mount_and_the_service_reads(tmp_path: Path) -> None:
+    example = yaml.safe_load((FOLDER / "keys.example.yaml").read_text())
+    (workload,) = workloads(rendered("production"))
+    assert workload.pod["volumes"][0]["secret"]["secretName"] == example["metadata"]["name"]
+    file = workload.settings.api_keys_file
+    assert file
+    (tmp_path / file.name).write_text(example["stringData"][file.name])
+    (key,) = Keyring((), tmp_path / file.name).keys
+    assert key.digest == bytes(32)  # of no key that anybody knows

@@ -1,0 +1,124 @@
+"""The service as the manifests' pods run it: probed, watched, pressed for memory, ended."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image, ImageDraw
+
+from app.guard import keys
+from app.settings import PREFIX, Settings
+from tests.conftest import GOLDEN
+from tests.deploy.manifests import PROBES, Workload, of_kind, rendered, workloads
+from tests.serving import PATIENCE, Process, process, until
+
+
+@contextmanager
+def running(workload: Workload, folder: Path) -> Iterator[Process]:
+    """Run the service with a pod's settings and a key; the client shows the key."""
+    key, entry = keys.made("test")
+    settings = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in workload.environment.items()
+        if name.startswith(PREFIX)
+    }
+    settings["api_keys_file"] = str(folder / "keys.txt")
+    (folder / "keys.txt").write_text(entry)
+    with process(**settings) as service:
+        service.client.headers["Authorization"] = f"Bearer {key}"
+        yield service
+
+
+@pytest.mark.parametrize("overlay", ["production", "kserve"])
+def test_probes_are_answered_without_a_key(overlay: str, tmp_path: Path) -> None:
+    (workload,) = workloads(rendered(overlay))
+    with running(workload, tmp_path) as service:
+        del service.client.headers["Authorization"]
+        assert service.client.get("/models").status_code == 401
+        for probe in PROBES:
+            assert service.client.get(workload.container[probe]["httpGet"]["path"]).status_code == 200
+
+
+def test_prometheus_finds_with_its_key_what_keda_scales_by(tmp_path: Path) -> None:
+    manifests = rendered("keda")
+    (workload,) = workloads(manifests)
+    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    (scaler,) = of_kind(manifests, "ScaledObject")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    with running(workload, tmp_path) as service:
+        told = service.client.get(endpoint["path"])
+    assert told.status_code == 200
+    query = scaler["spec"]["triggers"][1]["metadata"]["query"]
+    (metric,) = re.findall(r"\bdigits_\w+", query)
+    assert re.search(rf"^{metric} 0", told.text, re.MULTILINE)
+
+
+def test_a_pod_serves_on_after_sigterm_and_ends_within_its_grace_period(tmp_path: Path) -> None:
+    (workload,) = workloads(rendered("production"))
+    asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    with running(workload, tmp_path) as service:
+        started = time.monotonic()
+        service.popen.send_signal(signal.SIGTERM)  # which comes after preStop
+        until(lambda: service.ready() == 503)
+        photo = (GOLDEN / "7-photo.jpg").read_bytes()
+        answer = service.client.post("/predict", content=photo, headers={"Content-Type": "image/jpeg"})
+        assert answer.json()["digit"] == 7
+        status, _ = service.end()
+    assert status == 0
+    assert time.monotonic() - started < workload.pod["terminationGracePeriodSeconds"] - asleep
+
+
+@pytest.fixture
+def as_many_cores_as_a_pod_has() -> Iterator[None]:
+    """Processes that are started get as many cores as the pods' limit, at most."""
+    (workload,) = workloads(rendered("production"))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[: int(workload.container["resources"]["limits"]["cpu"])])
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that a process had")
+@pytest.mark.usefixtures("as_many_cores_as_a_pod_has")
+def test_as_many_large_pictures_as_are_taken_on_stay_within_a_pods_memory(tmp_path: Path) -> None:
+    (workload,) = workloads(rendered("production"))
+    form = largest_form(workload.settings)
+    with running(workload, tmp_path) as service:
+        most = workload.settings.max_in_flight + 8
+        service.client.timeout = httpx.Timeout(PATIENCE, pool=None)
+
+        def ask(_: int) -> int:
+            return service.client.post("/predict", content=form.content, headers=form.headers).status_code
+
+        with ThreadPoolExecutor(most) as clients:
+            assert {200, 503} <= set(clients.map(ask, range(most)))  # some wait too long: 504, 408
+        told = Path(f"/proc/{service.popen.pid}/status").read_text()
+    taken = int(re.findall(r"VmHWM:\s+(\d+) kB", told)[0]) / 1024
+    limit = workload.container["resources"]["limits"]["memory"]
+    assert taken < int(limit.removesuffix("Gi")) * 1024, f"{taken:.0f} MiB"
+
+
+def largest_form(settings: Settings) -> httpx.Request:
+    """Return what takes most memory: a transparent WebP of the most pixels, in the longest form."""
+    side = int(settings.max_pixels**0.5)
+    image = Image.new("RGBA", (side, side), (255, 255, 255, 0))
+    points = [(side * 0.3, side * 0.2), (side * 0.7, side * 0.2), (side * 0.45, side * 0.8)]
+    ImageDraw.Draw(image).line(points, fill=(0, 0, 0, 255), width=side // 20)
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=True, method=0)
+    around = 1024  # bytes of the form
+    picture = file.getvalue().ljust(settings.max_body_bytes - around, b"\0")
+    form = httpx.Request("POST", "http://pod/predict", files={"file": picture})
+    form.read()
+    return form
