@@ -18,6 +18,7 @@ PATHS: Final = {  # and their files in `FOLDER`
     "/static/camera.js": "camera.js",
     "/static/code.js": "code.js",
     "/static/icon.svg": "icon.svg",
+    "/static/numbers.js": "numbers.js",
     "/static/page.css": "page.css",
     "/static/page.js": "page.js",
     "/static/service.js": "service.js",

@@ -3,6 +3,7 @@
 import { say, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
 import * as camera from "./camera.js";
 import { program } from "./code.js";
+import "./numbers.js";
 import { Asker, Unreachable, call, key } from "./service.js";
 import { Sheet } from "./sheet.js";
 

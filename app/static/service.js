@@ -25,8 +25,8 @@ export const key = {
   set: (value) => sessionStorage.setItem("digits.key", value),
 };
 
-/** Ask for JSON; with a picture by POST. Throws Problem, Unreachable, or the AbortError of `signal`. */
-export async function call(path, { picture, signal } = {}) {
+/** Ask for JSON, or for text; with a picture by POST. Throws Problem, Unreachable, or the AbortError of `signal`. */
+export async function call(path, { picture, signal, as = "json" } = {}) {
   const headers = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
   if (picture) headers["Content-Type"] = "application/octet-stream";
   const ends = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
@@ -40,7 +40,7 @@ export async function call(path, { picture, signal } = {}) {
       signal: AbortSignal.any(ends),
     });
     if (!response.ok) throw new Problem(response, await response.json().catch(() => ({})));
-    const body = await response.json();
+    const body = await response[as]();
     return { body, stages: response.headers.get("Server-Timing") ?? "", taken: performance.now() - started };
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;

@@ -31,6 +31,9 @@ def main() -> None:
         page.get_by_label("Whole number").check()
         write_number(page, "4071")
         _taken(page, "4071", DOCS / "page-dark.png")
+        page.get_by_text("What the service has counted").click()
+        expect(page.locator("#digits-read td")).to_have_count(10)
+        _kept(page.locator("#numbers").screenshot(), DOCS / "page-numbers.png")
         page = _opened(browser, address, PHONE, scale=2)
         write(page, 3)
         _taken(page, "3", DOCS / "page-phone.png")
@@ -59,8 +62,11 @@ def _opened(
 
 def _taken(page: Page, text: str, file: Path) -> None:
     expect(page.locator("#status")).to_contain_text(text)  # the last answer has come
-    picture = Image.open(BytesIO(page.screenshot()))
-    picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)
+    _kept(page.screenshot(), file)
+
+
+def _kept(picture: bytes, file: Path) -> None:
+    Image.open(BytesIO(picture)).convert("RGB").quantize(COLOURS).save(file, optimize=True)
 
 
 if __name__ == "__main__":

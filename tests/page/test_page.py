@@ -440,6 +440,17 @@ def no_barrier(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_what_the_service_has_counted_is_shown_to_who_asks(page: Page) -> None:
+    write(page, 7)
+    reads(page, "7")
+    page.get_by_text("What the service has counted").click()
+    counted = page.locator("#counted")
+    expect(counted).to_contain_text("Requests answered")
+    expect(counted).to_contain_text("of 128")  # places
+    expect(page.locator("#digits-read td").nth(7)).to_have_text(re.compile("^[1-9]"))
+    no_barrier(page)
+
+
 def printed(page: Page, language: str, folder: Path, **environment: str) -> str:
     """Run the program that the page shows, as it stands, and return what it prints."""
     run = {
