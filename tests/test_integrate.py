@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from app.settings import Settings
 from tests.api.examples import DOCUMENT, same
 from tests.conftest import GOLDEN, HOSTILE, ROOT
-from tests.serving import free_port, process, serving, until
+from tests.serving import answering, free_port, process, serving, until
 
 PAGE: Final = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
 ADDRESS: Final = "http://localhost:8000"  # as the page has it
@@ -261,14 +260,8 @@ def web_server(folder: Path) -> Iterator[str]:
         log_message = functools.partialmethod(lambda *_: None)
 
     handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(handler) as address:
+        yield address
 
 
 def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: list[int]) -> None:

@@ -28,7 +28,7 @@ from app.client.command import DIGIT, NUMBER
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT
-from tests.serving import free_port, process, serving, until
+from tests.serving import answering, free_port, process, serving, until
 
 NINE = (GOLDEN / "9-one-bit.png").read_bytes()
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -505,14 +505,8 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
 
         log_message = partialmethod(lambda *_: None)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as address:
+        yield address
 
 
 def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
