@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,11 +77,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generated")
     (folder / "config.yaml").write_text(CONFIG)
     (folder / "mypy.ini").write_text(TYPES)
-    generator = str(Path(sys.executable).with_name("openapi-python-client"))
+    environment = Path(sys.executable).parent
+    generator = str(environment / "openapi-python-client")
     command = [generator, "generate", "--path", str(DOCUMENT), "--meta", "none", "--fail-on-warning"]
     done = subprocess.run(
         [*command, "--config", "config.yaml", "--output-path", "digits_client"],
         cwd=folder,
+        env={**os.environ, "PATH": f"{environment}{os.pathsep}{os.environ['PATH']}"},  # it calls ruff
         check=False,
         capture_output=True,
         text=True,
