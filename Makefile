@@ -3,6 +3,7 @@ PYTHON ?= python3
 SERVICE := .venv
 DEV := .venv-dev
 CLIENTS := .venv-clients
+RAY := .venv-ray
 NAME ?= cnn
 FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is judged beyond MNIST, too: minutes
 IMAGE ?= digits
@@ -14,7 +15,7 @@ ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
 
-test: $(DEV)/ready $(CLIENTS)/ready  ## run all tests, with coverage
+test: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## run all tests, with coverage
 	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
 
 resilience: $(DEV)/ready  ## load, faults and chance in full: 40 minutes; prints the table of docs/reliability.md
@@ -55,6 +56,10 @@ openapi: $(DEV)/ready  ## write docs/openapi.json, and its examples as a running
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/feedback.txt -c requirements/service.txt \
+		--extra feedback pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/ray.txt -c requirements/service.txt \
+		requirements/ray.in pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
 		--all-extras pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/clients.txt requirements/clients.in
@@ -65,7 +70,7 @@ image:  ## build the container image
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
 
 clean:  ## remove environments and caches; runs stay
-	rm -rf $(SERVICE) $(DEV) $(CLIENTS) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the verbs
@@ -74,6 +79,7 @@ help:  ## list the verbs
 $(SERVICE)/ready: requirements/service.txt
 $(DEV)/ready: requirements/dev.txt
 $(CLIENTS)/ready: requirements/clients.txt
+$(RAY)/ready: requirements/ray.txt
 %/ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "digits needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.13 …" >&2; exit 1; }
