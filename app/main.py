@@ -21,7 +21,7 @@ from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import PUBLIC, KeyGuard, Keyring
-from app.guard.places import PlaceGuard, Places
+from app.guard.places import PlaceGuard, Places, Room
 from app.guard.rates import Buckets, RateGuard
 from app.guard.routes import RouteGuard
 from app.settings import Settings, load_settings
@@ -124,6 +124,7 @@ async def _lifespan(
                 settings=settings,
                 catalogue=catalogue,
                 places=places,
+                room=Room(settings.max_bytes_in_flight),
                 readiness=readiness,
                 threads=threads,
                 metrics=numbers,

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(default=128, ge=1)
     """Most pictures that a worker has taken on at a time; more are refused with 503."""
 
+    max_bytes_in_flight: int = Field(default=256 * MEBIBYTE, ge=1024)
+    """Most bytes of bodies that a worker holds at a time; more are refused with 503."""
+
     max_batch: int = Field(default=64, ge=1)
     """Most pictures in one batch, each of which takes a place of MAX_IN_FLIGHT."""
 
@@ -119,6 +122,16 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 msg = f"{origin!r} is no origin, as https://example.org or http://localhost:3000 are"
+                raise ValueError(msg)
+        return value
+
+    @field_validator("max_bytes_in_flight")
+    @classmethod
+    def _holds_any_body(cls, value: int, info: ValidationInfo) -> int:
+        for name in ("max_body_bytes", "max_batch_body_bytes"):
+            largest = info.data.get(name, 0)
+            if largest > value:
+                msg = f"a body may have {largest} bytes, as {PREFIX}{name.upper()} says"
                 raise ValueError(msg)
         return value
 

@@ -10,7 +10,7 @@ from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
 from app.digits.catalogue import Catalogue
-from app.guard.places import Places
+from app.guard.places import Places, Room
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
@@ -28,6 +28,7 @@ class State(TypedDict):
     settings: Settings
     catalogue: Catalogue
     places: Places
+    room: Room
     readiness: Readiness
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics

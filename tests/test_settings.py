@@ -16,6 +16,7 @@ def test_every_default_is_valid_and_as_documented() -> None:
         "max_batch_body_bytes": 32 * 1024 * 1024,
         "max_pixels": 40_000_000,
         "max_in_flight": 128,
+        "max_bytes_in_flight": 256 * 1024 * 1024,
         "max_batch": 64,
         "read_timeout": 10.0,
         "request_timeout": 10.0,
@@ -55,6 +56,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("RATE_LIMIT", "0", "at least 1"),
         ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes, as DIGITS_MAX_BATCH_BODY_BYTES says"),
         ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT is 128"),
     ],
 )

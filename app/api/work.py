@@ -118,8 +118,8 @@ def answered(result: Wire, stages: Stages) -> Response:
 async def in_thread(work: Callable[[], Result], stages: Stages, request: Request, *, pictures: int) -> Result:
     """Work off the event loop, until the time limit is reached or the client has hung up.
 
-    Then the work ends before its next stage. A stage that runs can't be stopped; until its end it keeps
-    the request's places.
+    Then work that waits for a thread is dropped, and other work ends before its next stage. A stage that runs
+    can't be stopped; until its end it keeps the request's places.
 
     Raises:
         TooSlow: the time is over.
@@ -127,13 +127,22 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
     """
     state = state_of(request)
     seconds = state["settings"].request_timeout
-    task = asyncio.ensure_future(to_thread.run_sync(work, limiter=state["threads"]))
+    started = False
+
+    def start() -> Result:
+        nonlocal started
+        started = True
+        return work()
+
+    task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state["threads"]))
     gone = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
     try:
         await asyncio.wait([task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         stages.given_up = True
+        if not started:
+            task.cancel()
         state["places"].hold_until_done(pictures, task)
         if gone.done():
             raise ClientDisconnect

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import problems
 from app.api.v2.paths import infers
 from app.guard.headers import header
+from app.guard.places import Room
 from app.settings import Settings
 
 SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
@@ -54,7 +55,11 @@ class UnreadGuard:
 
 
 class BodyGuard:
-    """Refuse a body by its declared length before it is read, by its counted length and age after."""
+    """Refuse a body by its declared length before it is read, by its counted length and age after.
+
+    All bodies of a worker share its room. What has arrived fills it: a client that declares much and sends
+    little should not keep others out.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -72,19 +77,29 @@ class BodyGuard:
         if declared > limit:
             await problems.response(_too_large(declared, limit))(scope, receive, send)
             return
-        body = _Body(receive, limit=limit, seconds=self._settings.read_timeout)
-        await self._app(scope, body.receive, send)
+        room: Room = scope["state"]["room"]
+        try:
+            room.check(declared)
+        except problems.Overloaded as error:
+            await problems.response(error)(scope, receive, send)
+            return
+        body = _Body(receive, room, limit=limit, seconds=self._settings.read_timeout)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            room.clear(body.counted)
 
 
 class _Body:
     """A request's body on its way in."""
 
-    def __init__(self, receive: Receive, *, limit: int, seconds: float) -> None:
+    def __init__(self, receive: Receive, room: Room, *, limit: int, seconds: float) -> None:
         self._receive = receive
+        self._room = room
         self._limit = limit
         self._seconds = seconds
         self._deadline = asyncio.get_running_loop().time() + seconds
-        self._counted = 0
+        self.counted = 0
         self.whole = False
 
     async def receive(self) -> Message:
@@ -95,14 +110,16 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             msg = (
-                f"The body had not arrived after {self._seconds:g} s, {self._counted} bytes of it had. "
+                f"The body had not arrived after {self._seconds:g} s, {self.counted} bytes of it had. "
                 "Send a smaller picture, or send it over a faster connection."
             )
             raise problems.SlowUpload(msg) from None
-        self._counted += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._room.fill(size)
+        self.counted += size
         self.whole = not message.get("more_body", False)
-        if self._counted > self._limit:
-            raise _too_large(self._counted, self._limit)
+        if self.counted > self._limit:
+            raise _too_large(self.counted, self._limit)
         return message
 
 

@@ -1,4 +1,4 @@
-"""How many pictures a worker takes on at a time."""
+"""How many pictures a worker takes on at a time, and how many bytes."""
 
 from __future__ import annotations
 
@@ -46,6 +46,53 @@ class Places:
 
         self.taken += count
         task.add_done_callback(free)
+
+
+class Room:
+    """A worker's room for the bodies of requests; filled and cleared on the event loop alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size  # bytes
+        self._filled = 0
+
+    def check(self, size: int) -> None:
+        """Ask whether `size` more bytes could be held.
+
+        Raises:
+            Overloaded: they could not.
+        """
+        if self._filled + size > self._size:
+            msg = (
+                f"{self._filled} of {self._size} bytes are held for other requests, {size} more don't fit. "
+                "Try again in a second."
+            )
+            raise problems.Overloaded(msg, limit=self._size)
+
+    def fill(self, size: int) -> None:
+        """Hold `size` bytes more, until they are given to `clear`.
+
+        Raises:
+            Overloaded: as `check`; none is held.
+        """
+        self.check(size)
+        self._filled += size
+
+    def clear(self, size: int) -> None:
+        """Hold `size` bytes less."""
+        self._filled -= size
+
+    @contextmanager
+    def filled(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes for a while.
+
+        Raises:
+            Overloaded: as `fill`.
+        """
+        self.fill(size)
+        try:
+            yield
+        finally:
+            self.clear(size)
 
 
 class PlaceGuard:

@@ -67,14 +67,15 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 
 
 async def _inferred(request: Request, model: Model) -> Response:
-    stages = begun(request, model)
-    asked = await _asked(request, stages)
+    stages, state = begun(request, model), state_of(request)
+    asked, unpacked = await _asked(request, stages)
     wanted = outputs.wanted(asked.request, model.classifier)
-    with state_of(request)["places"].held(len(asked.pictures) - 1):  # the guard holds one already
+    more = len(asked.pictures) - 1  # the guard holds a place already
+    with state["room"].filled(unpacked), state["places"].held(more):
         batch = await _canonical(asked.pictures, stages, request)
         with stages.timed("infer", pictures=len(batch)):
             scores = model.classifier.classify(batch)
-    _count(scores, stages, state_of(request)["metrics"])
+    _count(scores, stages, state["metrics"])
     given, binary = tensors.encode(outputs.told(scores, wanted))
     answer = InferResponse(
         model_name=model.name, model_version=model.classifier.version, id=asked.request.id, outputs=given
@@ -92,15 +93,16 @@ def _count(scores: Scores, stages: Stages, metrics: Metrics) -> None:
             metrics.doubted(stages.model)
 
 
-async def _asked(request: Request, stages: Stages) -> Inference:
-    """Unpack and parse the body, off the event loop where that may take long."""
+async def _asked(request: Request, stages: Stages) -> tuple[Inference, int]:
+    """Unpack and parse the body, off the event loop where that may take long; tell how much was unpacked."""
     body, headers, settings = await request.body(), request.headers, state_of(request)["settings"]
     coding = headers.get("content-encoding", "")
 
-    def work() -> Inference:
+    def work() -> tuple[Inference, int]:
         with stages.timed("decode"):
             whole = encodings.decompressed(body, coding, most=settings.max_batch_body_bytes)
-            return tensors.decode(whole, json_length=headers.get(JSON_LENGTH), most=settings.max_batch)
+            asked = tensors.decode(whole, json_length=headers.get(JSON_LENGTH), most=settings.max_batch)
+        return asked, 0 if whole is body else len(whole)
 
     if coding or len(body) > INLINE_BYTES:
         return await in_thread(work, stages, request, pictures=1)

@@ -1,0 +1,103 @@
+"""What is held for other requests leaves no room for more, until it is let go."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+
+import httpx
+import numpy as np
+import pytest
+
+from app.settings import Settings
+from tests.conftest import GOLDEN
+from tests.serving import serving, until
+
+TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+ROOM = 100_000  # bytes
+NARROW = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=ROOM)
+
+
+def padded(size: int) -> bytes:
+    """Return a picture with what decoders don't look at behind it."""
+    return TINY + bytes(size - len(TINY))
+
+
+def sending(client: httpx.Client, *, size: int, declared: int) -> socket.socket:
+    """Begin an upload that breaks off."""
+    raw = socket.create_connection((client.base_url.host, client.base_url.port or 80))
+    raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n")
+    raw.sendall(b"Content-Length: %d\r\n\r\n" % declared + padded(size))
+    return raw
+
+
+def fits(client: httpx.Client, size: int) -> bool:
+    """Tell whether a body of that size is let in."""
+    answer = client.post("/predict", content=padded(size), headers=PNG)
+    assert answer.status_code in {200, 503}
+    return answer.status_code == 200
+
+
+def test_what_has_arrived_of_one_upload_leaves_less_room_for_others() -> None:
+    with serving(NARROW) as client:
+        assert fits(client, ROOM)
+        with sending(client, size=60_000, declared=80_000) as slow:
+            until(lambda: not fits(client, 40_001))
+            assert fits(client, 40_000)
+            slow.sendall(bytes(20_000))
+            assert slow.recv(12) == b"HTTP/1.1 200"
+        until(lambda: fits(client, ROOM))
+
+
+def test_what_is_only_declared_takes_no_room() -> None:
+    with serving(NARROW) as client, sending(client, size=1000, declared=ROOM):
+        assert fits(client, ROOM - 1000)
+
+
+def test_the_refusal_says_what_is_short_and_when_to_come_back() -> None:
+    with serving(NARROW) as client, sending(client, size=60_000, declared=80_000):
+        until(lambda: not fits(client, 40_001))
+        answer = client.post("/predict", content=padded(50_000), headers=PNG)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    problem = answer.json()
+    assert (problem["code"], problem["limit"]) == ("overloaded", ROOM)
+    assert problem["detail"] == (
+        "60000 of 100000 bytes are held for other requests, 50000 more don't fit. Try again in a second."
+    )
+
+
+def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit() -> None:
+    with serving(NARROW) as client:
+        with sending(client, size=60_000, declared=80_000):
+            until(lambda: not fits(client, 40_001))
+            answer = client.post("/predict", content=iter([padded(30_000), bytes(30_000)]), headers=PNG)
+            assert answer.json()["code"] == "overloaded"
+            assert fits(client, 40_000)  # what was refused holds nothing
+        until(lambda: fits(client, ROOM))
+
+
+def test_a_client_that_hangs_up_within_its_upload_gives_its_room_back() -> None:
+    with serving(NARROW) as client:
+        with sending(client, size=60_000, declared=80_000):
+            until(lambda: not fits(client, 40_001))
+        until(lambda: fits(client, ROOM))
+
+
+@pytest.mark.parametrize("room", [ROOM, 2 * ROOM])
+def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int) -> None:
+    pictures = np.zeros((64, 28, 28), np.uint8)
+    header = (
+        b'{"inputs":[{"name":"image","shape":[64,28,28],"datatype":"UINT8",'
+        b'"parameters":{"binary_data_size":%d}}]}' % pictures.nbytes
+    )
+    packed = gzip.compress(header + pictures.tobytes())
+    settings = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=room)
+    with serving(settings) as client, sending(client, size=60_000, declared=80_000):
+        until(lambda: client.post("/predict", content=padded(room - 59_000), headers=PNG).is_error)
+        answer = client.post(
+            "/v2/models/linear/infer",
+            content=packed,
+            headers={"Content-Encoding": "gzip", "Inference-Header-Content-Length": str(len(header))},
+        )
+    assert answer.status_code == (503 if room == ROOM else 200)
