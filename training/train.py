@@ -79,14 +79,14 @@ class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
         self._training = training
         self._recipe = recipe
         self.epoch = 0
+        self._shuffled = (-1, np.empty(0, np.intp))  # the order of one epoch: drawing it costs half a batch
 
     def __len__(self) -> int:
         return math.ceil(len(self._training) / self._recipe.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[DigitBatch, np.ndarray]:
         size = self._recipe.batch_size
-        order = self._generator().permutation(len(self._training))
-        rows = self._training[order[batch * size : (batch + 1) * size]]
+        rows = self._training[self._order()[batch * size : (batch + 1) * size]]
         how = self._recipe.augmentation
         pictures = rows.pictures if how is None else augment(rows.pictures, how, rng=self._generator(batch))
         return pictures, rows.digits
@@ -94,6 +94,11 @@ class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
     def on_epoch_end(self) -> None:
         """Go on to the next order and the next bending; Keras calls it."""
         self.epoch += 1
+
+    def _order(self) -> NDArray[np.intp]:
+        if self._shuffled[0] != self.epoch:
+            self._shuffled = self.epoch, self._generator().permutation(len(self._training))
+        return self._shuffled[1]
 
     def _generator(self, *more: int) -> np.random.Generator:
         return np.random.default_rng((self._recipe.seed, self.epoch, *more))
