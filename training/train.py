@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from training import pool
 from training.augment import augment
 from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
-from training.networks import NETWORKS
+from training.networks import network_of
 from training.runs import Origin, Run, current_commit
 
 if TYPE_CHECKING:
@@ -50,12 +51,33 @@ def train(
     Raises:
         RunError: the run's folder is in the way, or `resume` finds none or one of another recipe.
     """
-    keras.utils.set_random_seed(recipe.seed)
-    pictures = _pictures(training, recipe, run)
     if resume:
-        model = _resumed(run, recipe, training)
+        _require(run, recipe, training)
     else:
         run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+    model = fit(run, training, validation, watchers=[keras.callbacks.TensorBoard(run.tensorboard)])
+    return _finished(model, recipe, run, validation)
+
+
+def fit(
+    run: Run,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+    verbose: Literal["auto", 0] = "auto",
+) -> keras.Model:
+    """Walk the epochs that a run still lacks; `watchers` hear of each once it has been kept.
+
+    Returns:
+        The model as it was trained, in the recipe's precision and not calibrated.
+    """
+    recipe = run.origin().recipe
+    keras.utils.set_random_seed(recipe.seed)
+    pictures = _pictures(training, recipe, run)
+    if run.checkpoint.exists():
+        model = keras.models.load_model(run.checkpoint)
+    else:
         model = _compiled(recipe, steps=recipe.epochs * len(pictures))
     done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // len(pictures)
     pictures.epoch = done
@@ -66,9 +88,10 @@ def train(
         validation_batch_size=1000,
         initial_epoch=done,
         epochs=recipe.epochs,
-        callbacks=[_Keep(run, done=done), keras.callbacks.TensorBoard(run.tensorboard)],
+        callbacks=[_Keep(run, done=done), *watchers],
+        verbose=verbose,
     )
-    return _finished(model, recipe, run, validation)
+    return model
 
 
 class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -183,7 +206,7 @@ def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dic
 
 def _compiled(recipe: Recipe, *, steps: int) -> keras.Model:
     keras.config.set_dtype_policy(recipe.precision)
-    model = NETWORKS[recipe.network]()
+    model = network_of(recipe)
     model.compile(
         optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
         loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
@@ -203,7 +226,8 @@ def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.sched
     )
 
 
-def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
+def _require(run: Run, recipe: Recipe, training: Labelled) -> None:
+    """Check that the run is of this recipe on these pictures, and has an epoch to go on from."""
     origin = run.origin()
     if origin.recipe != recipe:
         msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
@@ -214,13 +238,12 @@ def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
     if not run.checkpoint.exists():
         msg = f"{run.folder} has no whole epoch to go on from: --fresh starts it again."
         raise RunError(msg)
-    return keras.models.load_model(run.checkpoint)
 
 
 def _finished(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
     """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
     keras.config.set_dtype_policy("float32")
-    plain = NETWORKS[recipe.network]()
+    plain = network_of(recipe)
     plain.set_weights(model.get_weights())
     if recipe.scenes is not None:
         _calibrate(plain, validation, pool.held_out(validation, recipe, file=run.held_out))
