@@ -167,7 +167,7 @@ def tune(
         scores = tuning.check(search, training, validation, values=best.values, seeds=check)
         console.print(tables.checked({"the recipe's": scores[0], "the best": scores[1]}))
         chance = tuning.chance(scores[0].losses, scores[1].losses)
-        console.print(f"Seeds alone part the losses of equals as far in {chance:.2%} of cases.")
+        console.print(f"Seeds alone would part the losses of equals as far with probability {chance:.1g}.")
     values = {**best.values, "epochs": recipe.epochs}
     console.print(
         f"The best: python -m training train {name} {spaces.options(values)}",
