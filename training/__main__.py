@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -22,13 +21,16 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
-from training import data, fonts, plots, pool, robustness, tables, uploads
+from training import data, fonts, plots, pool, robustness, spaces, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
 from training.answers import classify
 from training.errors import WorkshopError
-from training.recipe import RECIPES, Recipe, recipe_named
-from training.runs import RUNS, Run
+from training.recipe import RECIPES, Schedule, recipe_named
+from training.runs import RUNS, Origin, Run, current_commit
+
+if TYPE_CHECKING:
+    from training.searches import Search, Tried
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,9 +53,14 @@ Models = Annotated[Path, typer.Option("--models", help="Folder of the exported m
 RunFolder = Annotated[
     Path | None, typer.Option("--run", help="Folder of the run; else runs/NAME.", show_default=False)
 ]
+SearchFolder = Annotated[
+    Path | None, typer.Option("--run", help="Folder of the search; else runs/NAME-tune.", show_default=False)
+]
+Examples = Annotated[int | None, typer.Option("--examples", min=1, help="Train on that many pictures only.")]
 Out = Annotated[Path, typer.Option("--out", help="File to write; its ending chooses the format.")]
 Files = Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)]
 MODELS = Path("models")
+SHOWN = 10  # trials in a table
 
 
 @app.command()
@@ -82,19 +89,30 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Instead of the recipe's.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help="Share of the hidden units, of dense networks.")
+    ] = None,
+    augmentation: Annotated[
+        float | None,
+        typer.Option(min=0, max=1.5, help="Bend pictures by this share of Augmentation's widths."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
-    examples: Annotated[int | None, typer.Option(min=1, help="Train on that many pictures only.")] = None,
+    examples: Examples = None,
 ) -> None:
     """Train a network by its recipe. Stop it at any time: --resume goes on."""
     where = _run(name, run)
-    if resume and fresh:
-        msg = "--resume goes on with a run and --fresh discards it: give one of them."
-        raise WorkshopError(msg)
-    recipe = _overridden(
+    _refuse_both(resume=resume, fresh=fresh)
+    recipe = spaces.changed(
         where.origin().recipe if resume else recipe_named(name),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        augmentation=augmentation,
         seed=seed,
     )
     training, validation = data.load_training(fetching.fetch(path))
@@ -105,6 +123,58 @@ def train(
     train_recipe(recipe, training[: examples or len(training)], validation, run=where, resume=resume)
     option = f" --run {run}" if run else ""
     console.print(f"Kept in {where.folder}. Next: python -m training export {name}{option}", markup=False)
+
+
+@app.command()
+def tune(
+    name: Name,
+    path: Data = None,
+    run: SearchFolder = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard an earlier search.")] = False,
+    minutes: Annotated[float, typer.Option(min=0, help="Of the whole search, resumed or not.")] = 30,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of a trial; else the recipe's.")] = None,
+    examples: Examples = None,
+    check: Annotated[
+        int | None,
+        typer.Option(min=2, help="Then train the best and the recipe's own values with so many new seeds."),
+    ] = None,
+) -> None:
+    """Search for better numbers, on validation pictures. Stop it at any time: --resume goes on."""
+    _refuse_both(resume=resume, fresh=fresh)
+    recipe = recipe_named(name)
+    spaces.space_of(recipe)
+    from training import searches  # noqa: PLC0415  a second: Optuna
+
+    search = searches.Search(run or RUNS / f"{name}-tune")
+    recipe = spaces.changed(recipe, epochs=epochs or (search.recipe().epochs if resume else None))
+    training, validation = data.load_training(fetching.fetch(path))
+    training = training[: examples or len(training)]
+    if fresh:
+        search.discard()
+    if resume:
+        search.require(recipe, data_sha256=training.sha256)
+    else:
+        search.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+    from training import tune as tuning  # noqa: PLC0415  seconds: TensorFlow
+
+    for one in tuning.tune(search, training, validation, minutes=minutes):
+        print(tables.trial(one, pictures=len(validation)), flush=True)
+    best = _best(search, pictures=len(validation))
+    if check and not best.number:
+        console.print("The recipe's own values are the best: there is nothing to check.")
+    elif check:
+        scores = tuning.check(search, training, validation, values=best.values, seeds=check)
+        console.print(tables.checked({"the recipe's": scores[0], "the best": scores[1]}))
+        chance = tuning.chance(scores[0].losses, scores[1].losses)
+        console.print(f"Seeds alone would part the losses of equals as far with probability {chance:.1g}.")
+    values = {**best.values, "epochs": recipe.epochs}
+    console.print(
+        f"The best: python -m training train {name} {spaces.options(values)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -242,6 +312,22 @@ def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
     plots.save(plots.scenes(pool.samples(training)), out)
 
 
+@plot.command("search")
+def plot_search(name: Name, run: SearchFolder = None, out: Out = Path("search.png")) -> None:
+    """Draw what `tune` tried, and what of it mattered."""
+    recipe_named(name)
+    from training import searches  # noqa: PLC0415  a second: Optuna
+
+    search = searches.Search(run or RUNS / f"{name}-tune")
+    space = spaces.space_of(search.recipe())
+    with search.opened() as study:
+        tried, importance = searches.tried(study), searches.importance(study)
+    if not searches.ranked(tried):
+        msg = f"No trial in {search.folder} has reached its last epoch yet."
+        raise WorkshopError(msg)
+    plots.save(plots.search(tried, space, importance=importance, title=name), out)
+
+
 @plot.command("stages")
 def plot_stages(files: Files, out: Out = Path("stages.png")) -> None:
     """Draw what preprocessing makes of uploads, step by step."""
@@ -262,9 +348,26 @@ def plot_uploads(
     plots.save(plots.above_and_below([_seen(file, classifier) for file in files]), out)
 
 
-def _overridden(recipe: Recipe, **given: float | None) -> Recipe:
-    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-    return dataclasses.replace(recipe, **changes)
+def _refuse_both(*, resume: bool, fresh: bool) -> None:
+    if resume and fresh:
+        msg = "--resume goes on with a run and --fresh discards it: give one of them."
+        raise WorkshopError(msg)
+
+
+def _best(search: Search, *, pictures: int) -> Tried:
+    """Print the best trials and return the first of them."""
+    from training import searches  # noqa: PLC0415  a second: Optuna
+
+    with search.opened() as study:
+        tried = searches.tried(study)
+    ranked = searches.ranked(tried)
+    early = len(tried) - len(ranked)
+    console.print(f"{len(tried)} trials, {early} of them stopped early; trial 0 has the recipe's own values.")
+    if not ranked:
+        msg = "No trial reached its last epoch: --resume and more --minutes, or --fresh and fewer --epochs."
+        raise WorkshopError(msg)
+    console.print(tables.trials(ranked[:SHOWN], pictures=pictures))
+    return ranked[0]
 
 
 def _run(name: str, folder: Path | None) -> Run:

@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
+from training.recipe import Recipe
 
 
 def linear() -> keras.Model:
@@ -27,14 +28,14 @@ def linear() -> keras.Model:
     return keras.Model(image, layers.Softmax(name=PROBABILITIES)(log_sigmoids), name="linear")
 
 
-def mlp_128() -> keras.Model:
+def mlp_128(*, dropout: float = 0.0) -> keras.Model:
     """One hidden layer of 128."""
-    return _mlp(hidden=128, name="mlp_128")
+    return _mlp(hidden=128, dropout=dropout, name="mlp_128")
 
 
-def mlp_1000() -> keras.Model:
+def mlp_1000(*, dropout: float = 0.0) -> keras.Model:
     """One hidden layer of 1000."""
-    return _mlp(hidden=1000, name="mlp_1000")
+    return _mlp(hidden=1000, dropout=dropout, name="mlp_1000")
 
 
 def cnn() -> keras.Model:
@@ -56,9 +57,15 @@ def cnn() -> keras.Model:
     return keras.Model(image, {PROBABILITIES: _softmax(x), DIGIT_LIKELIHOOD: likelihood}, name="cnn")
 
 
-NETWORKS: Final[Mapping[str, Callable[[], keras.Model]]] = {
+NETWORKS: Final[Mapping[str, Callable[..., keras.Model]]] = {
     network.__name__: network for network in (linear, mlp_128, mlp_1000, cnn)
 }
+
+
+def network_of(recipe: Recipe) -> keras.Model:
+    """Return the recipe's network, untrained."""
+    network = NETWORKS[recipe.network]
+    return network(dropout=recipe.dropout) if recipe.dropout else network()
 
 
 def _scaled_image() -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -66,9 +73,11 @@ def _scaled_image() -> tuple[keras.KerasTensor, keras.KerasTensor]:
     return image, layers.Rescaling(1 / 255)(image)
 
 
-def _mlp(*, hidden: int, name: str) -> keras.Model:
+def _mlp(*, hidden: int, dropout: float, name: str) -> keras.Model:
     image, scaled = _scaled_image()
     x = layers.Dense(hidden, activation="relu")(layers.Flatten()(scaled))
+    if dropout:
+        x = layers.Dropout(dropout)(x)
     return keras.Model(image, _softmax(x), name=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,10 @@ from training.corruptions import CORRUPTIONS
 from training.data import Labelled
 from training.errors import WorkshopError
 from training.runs import History
+from training.spaces import Choices, Range, Space
+
+if TYPE_CHECKING:
+    from training.searches import Tried
 
 INK: Final = "#1f4e79"
 RIGHT: Final = "#2e7d32"
@@ -90,6 +94,39 @@ def curves(history: History, *, title: str, bent: bool) -> Figure:
     error.yaxis.set_major_formatter("{x:.3g} %")
     loss.yaxis.set_major_formatter("{x:.3g}")
     loss.legend(frameon=False)
+    return figure
+
+
+def search(tried: Sequence[Tried], space: Space, *, importance: Mapping[str, float], title: str) -> Figure:
+    """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
+
+    Args:
+        tried: trials, one of them at least to the last epoch.
+        space: where their values come from.
+        importance: each hyper-parameter's share; empty where there are too few trials to tell.
+        title: of the figure.
+    """
+    below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
+    panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
+    figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
+    stopped = sum(not one.whole for one in tried)
+    figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
+    axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
+    _shares(axes.pop("importance"), importance)
+    minutes = [one.seconds / 60 for one in tried]
+    for name, axis in axes.items():
+        _trials(axis, minutes if name == "minutes" else _places(axis, tried, name, space[name]), tried)
+        axis.sharey(axes["minutes"])
+        axis.set(xlabel=name.replace("_", " "))
+        _no_frame(axis)
+    whole = [one for one in tried if one.whole]
+    lowest = np.minimum.accumulate([one.loss for one in whole])
+    axes["minutes"].step([one.seconds / 60 for one in whole], lowest, where="post", color=INK, lw=1)
+    axes["minutes"].set(ylabel="loss on validation", yscale="log", xlim=(0, None))
+    axes["minutes"].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
+    axes["minutes"].yaxis.set_major_formatter("{x:.3g}")
+    axes["minutes"].yaxis.set_minor_formatter(NullFormatter())
+    axes["minutes"].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -225,6 +262,45 @@ def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPictu
             above.set(xticks=[], yticks=[])
             _picture(below, canonical)
     return figure
+
+
+def _trials(axis: Axes, places: Sequence[float], tried: Sequence[Tried]) -> None:
+    """Draw the loss of every trial; those that were stopped stand no higher than the worst that was not."""
+    highest = max(one.loss for one in tried if one.whole)
+    heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
+    kinds = (
+        ("stopped early", [not one.whole for one in tried], PALE, "x"),
+        ("to the last epoch", [one.whole for one in tried], INK, "o"),
+        ("the recipe's own values", [one.number == 0 for one in tried], WRONG, "D"),
+    )
+    for label, belong, colour, marker in kinds:
+        where = np.array(places)[belong], heights[belong]
+        axis.scatter(*where, color=colour, marker=marker, label=label)
+
+
+def _places(axis: Axes, tried: Sequence[Tried], name: str, of: Range | Choices) -> list[float]:
+    """Return where along the axis the trials' values of a hyper-parameter stand, and scale it for them."""
+    values = [one.values[name] for one in tried]
+    if isinstance(of, Range):
+        axis.set(xscale="log" if of.log else "linear")
+        axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # all of the range is in view
+        return [float(value) for value in values]
+    axis.set_xticks(range(len(of)), [str(choice) for choice in of])
+    axis.set_xlim(-0.5, len(of) - 0.5)
+    return [of.index(value) for value in values]
+
+
+def _shares(axis: Axes, importance: Mapping[str, float]) -> None:
+    if not importance:
+        axis.set_axis_off()
+        axis.set_title("too few trials to tell what moves the loss", size=9)
+        return
+    shares = [100 * share for share in importance.values()]
+    axis.barh([name.replace("_", " ") for name in importance], shares, color=INK)
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter("{x:.0f} %")
+    axis.set_title("what moves the loss", size=9)
+    _no_frame(axis)
 
 
 def _picture(axis: Axes, picture: GreyPicture) -> None:

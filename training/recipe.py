@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from training.errors import WorkshopError
+
+Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,10 @@ class Augmentation:
     shift: float = 2.0  # pixels; a stray mark moves the centre of mass that far
     bend: float = 0.6  # pixels, standard deviation of each knot of a 5x5 mesh: an unsteady hand
     stroke: float = 0.6  # share of a full 3x3 dilation (+) or erosion (-)
+
+    def scaled(self, share: float) -> Augmentation:
+        """Return these ranges, each `share` as wide."""
+        return Augmentation(**{name: share * width for name, width in dataclasses.asdict(self).items()})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,8 +68,9 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
+    dropout: float = 0.0  # of the hidden layer of a dense network; the others settle it themselves
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # while training; weights stay float32
     augmentation: Augmentation | None = None
     scenes: Scenes | None = None  # only for a network that also tells whether it is a digit

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from app.digits.contract import PROBABILITIES
 from training.errors import RunError
 from training.files import put
 from training.recipe import Recipe
@@ -24,6 +25,7 @@ class Run:
     """The folder of one run. Nothing is opened before a method is called."""
 
     folder: Path
+    beside: Path | None = None  # where scenes lie that several runs are shown; else in the run's own folder
 
     @property
     def _origin(self) -> Path:
@@ -42,7 +44,7 @@ class Run:
     @property
     def scenes(self) -> Path:
         """The scenes that it is shown, once they have been drawn."""
-        return self.folder / "scenes.npz"
+        return (self.beside or self.folder) / "scenes.npz"
 
     @property
     def held_out(self) -> Path:
@@ -98,6 +100,12 @@ class Run:
         """Return the metrics of the epochs so far; empty before the first one has ended."""
         file = self.folder / "history.json"
         return json.loads(file.read_text()) if file.exists() else {}
+
+    def validation(self) -> tuple[list[float], list[float]]:
+        """Return loss and accuracy on the validation digits, by epoch; two heads make longer names."""
+        history = self.history()
+        of = f"val_{PROBABILITIES}_" if f"val_{PROBABILITIES}_loss" in history else "val_"
+        return history[f"{of}loss"], history[f"{of}accuracy"]
 
     def keep_history(self, history: History) -> None:
         """Put `history` in the earlier one's place."""

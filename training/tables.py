@@ -1,14 +1,21 @@
-"""What `evaluate` measured, as tables for the terminal."""
+"""What `evaluate` measured and `tune` found, as tables for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import RenderableType
 from rich.table import Table
 
 from app.digits.contract import CLASSES
+from training.spaces import options
+
+if TYPE_CHECKING:
+    from training.searches import Tried
+    from training.tune import Scores
 
 Metrics = Mapping[str, Any]
 
@@ -25,6 +32,32 @@ def report(metrics: Metrics) -> Iterator[RenderableType]:
     test, calibration = metrics["test"], metrics["calibration"]
     sure = f"calibration error {calibration['expected_error']:.2%}"
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
+
+
+def trial(one: Tried, *, pictures: int) -> str:
+    """Return what came of a trial as one line; `pictures` is how many it was judged by."""
+    epochs = f"{len(one.losses)} epochs" if one.whole else f"stopped after {len(one.losses)}"
+    told = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
+    return f"trial {one.number}: {told}: {options(one.values)}"
+
+
+def trials(found: Sequence[Tried], *, pictures: int) -> Table:
+    """Return the table of some trials, as narrow as a terminal of 80 columns."""
+    names = [name.replace("_", "\n") for name in found[0].values]
+    table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for one in found:
+        values = map(str, one.values.values())
+        table.add_row(str(one.number), f"{one.loss:.4f}", str(one.errors(pictures)), *values)
+    return table
+
+
+def checked(rows: Mapping[str, Scores]) -> Table:
+    """Return the table of what several seeds of some values gave."""
+    table = Table("values", "loss of each seed", "mean", "errors", "mean", box=SIMPLE, padding=(0, 1, 0, 0))
+    for whose, scores in rows.items():
+        losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
+        table.add_row(whose, losses, _spread(scores.losses, ".4f"), errors, _spread(scores.errors, ".1f"))
+    return table
 
 
 def _numbers(numbers: Metrics) -> str:
@@ -95,6 +128,10 @@ def _answered(row: Metrics) -> tuple[str, ...]:
     errors = row["polarity_errors"]
     polarity = "?" if errors is None else str(errors or "·")
     return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _share(row["rejected"])
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    return f"{fmean(values):{form}} ± {stdev(values):{form}}"
 
 
 def _share(share: float | None) -> str:

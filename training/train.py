@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from training import pool
 from training.augment import augment
 from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
-from training.networks import NETWORKS
+from training.networks import network_of
 from training.runs import Origin, Run, current_commit
 
 if TYPE_CHECKING:
@@ -50,12 +51,33 @@ def train(
     Raises:
         RunError: the run's folder is in the way, or `resume` finds none or one of another recipe.
     """
-    keras.utils.set_random_seed(recipe.seed)
-    pictures = _pictures(training, recipe, run)
     if resume:
-        model = _resumed(run, recipe, training)
+        _require(run, recipe, training)
     else:
         run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+    model = fit(run, training, validation, watchers=[keras.callbacks.TensorBoard(run.tensorboard)])
+    return _finished(model, recipe, run, validation)
+
+
+def fit(
+    run: Run,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+    verbose: Literal["auto", 0] = "auto",
+) -> keras.Model:
+    """Walk the epochs that a run still lacks; `watchers` hear of each once it has been kept.
+
+    Returns:
+        The model as it was trained, in the recipe's precision and not calibrated.
+    """
+    recipe = run.origin().recipe
+    keras.utils.set_random_seed(recipe.seed)
+    pictures = _pictures(training, recipe, run)
+    if run.checkpoint.exists():
+        model = keras.models.load_model(run.checkpoint)
+    else:
         model = _compiled(recipe, steps=recipe.epochs * len(pictures))
     done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // len(pictures)
     pictures.epoch = done
@@ -66,9 +88,10 @@ def train(
         validation_batch_size=1000,
         initial_epoch=done,
         epochs=recipe.epochs,
-        callbacks=[_Keep(run, done=done), keras.callbacks.TensorBoard(run.tensorboard)],
+        callbacks=[_Keep(run, done=done), *watchers],
+        verbose=verbose,
     )
-    return _finished(model, recipe, run, validation)
+    return model
 
 
 class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -79,14 +102,14 @@ class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
         self._training = training
         self._recipe = recipe
         self.epoch = 0
+        self._shuffled = (-1, np.empty(0, np.intp))  # the order of one epoch: drawing it costs half a batch
 
     def __len__(self) -> int:
         return math.ceil(len(self._training) / self._recipe.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[DigitBatch, np.ndarray]:
         size = self._recipe.batch_size
-        order = self._generator().permutation(len(self._training))
-        rows = self._training[order[batch * size : (batch + 1) * size]]
+        rows = self._training[self._order()[batch * size : (batch + 1) * size]]
         how = self._recipe.augmentation
         pictures = rows.pictures if how is None else augment(rows.pictures, how, rng=self._generator(batch))
         return pictures, rows.digits
@@ -94,6 +117,11 @@ class Pictures(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
     def on_epoch_end(self) -> None:
         """Go on to the next order and the next bending; Keras calls it."""
         self.epoch += 1
+
+    def _order(self) -> NDArray[np.intp]:
+        if self._shuffled[0] != self.epoch:
+            self._shuffled = self.epoch, self._generator().permutation(len(self._training))
+        return self._shuffled[1]
 
     def _generator(self, *more: int) -> np.random.Generator:
         return np.random.default_rng((self._recipe.seed, self.epoch, *more))
@@ -178,7 +206,7 @@ def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dic
 
 def _compiled(recipe: Recipe, *, steps: int) -> keras.Model:
     keras.config.set_dtype_policy(recipe.precision)
-    model = NETWORKS[recipe.network]()
+    model = network_of(recipe)
     model.compile(
         optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
         loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
@@ -198,7 +226,8 @@ def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.sched
     )
 
 
-def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
+def _require(run: Run, recipe: Recipe, training: Labelled) -> None:
+    """Check that the run is of this recipe on these pictures, and has an epoch to go on from."""
     origin = run.origin()
     if origin.recipe != recipe:
         msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
@@ -209,13 +238,12 @@ def _resumed(run: Run, recipe: Recipe, training: Labelled) -> keras.Model:
     if not run.checkpoint.exists():
         msg = f"{run.folder} has no whole epoch to go on from: --fresh starts it again."
         raise RunError(msg)
-    return keras.models.load_model(run.checkpoint)
 
 
 def _finished(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
     """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
     keras.config.set_dtype_policy("float32")
-    plain = NETWORKS[recipe.network]()
+    plain = network_of(recipe)
     plain.set_weights(model.get_weights())
     if recipe.scenes is not None:
         _calibrate(plain, validation, pool.held_out(validation, recipe, file=run.held_out))

@@ -43,8 +43,16 @@ def width(picture: Path) -> int:
 
 def test_help_names_every_command() -> None:
     help_text = workshop("--help").stdout
-    for command in ("fetch", "train", "export", "evaluate", "compare", "predict", "plot"):
+    for command in ("fetch", "train", "tune", "export", "evaluate", "compare", "predict", "plot"):
         assert f" {command} " in help_text
+
+
+def test_the_command_line_starts_without_what_takes_seconds() -> None:
+    code = "import sys, training.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "typer" in loaded
+    assert not {"keras", "optuna", "sqlalchemy", "tensorflow"} & loaded
 
 
 def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
@@ -76,6 +84,9 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
         (["compare", "--models", "tests"], "Nothing below tests has been evaluated"),
+        (["train", "linear", "--dropout", "0.5"], "linear has no hidden layer"),
+        (["tune", "linear", "--resume", "--run", "nowhere"], "There is no search in nowhere"),
+        (["plot", "search", "linear", "--run", "nowhere"], "There is no search in nowhere"),
         (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
         (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
     ],
@@ -136,3 +147,32 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
     again = step("train", "linear", "--epochs", "2")
     assert again.returncode == 1
     assert "--fresh" in again.stderr
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_a_search_that_is_killed_goes_on_and_tells_how_to_train_with_what_it_found(
+    mnist_file: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIGITS_MNIST": str(mnist_file)}
+    command = ["tune", "linear", "--epochs", "1", "--examples", "100"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "training", *command],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        trial = process.stdout.readline()
+        process.kill()
+    assert trial.startswith("trial 0: loss ")
+    again = workshop(*command, "--resume", "--minutes", "0", cwd=tmp_path, environment=environment)
+    assert again.returncode == 0, again.stderr
+    (row,) = (line.split() for line in again.stdout.splitlines() if line.split()[:1] == ["0"])
+    assert f"trial 0: loss {row[1]}, {row[2]} errors, 1 epochs: --learning-rate {row[3]} " in trial
+    assert "python -m training train linear --learning-rate " in again.stdout
+    drawn = workshop("plot", "search", "linear", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert width(tmp_path / "search.png") > 1000

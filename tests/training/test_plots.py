@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from training import calibration, plots
 from training.corruptions import CORRUPTIONS
+from training.searches import Tried
+from training.spaces import Range, Space, Values
 
 SURE = np.full((10, 10), 0.01) + 0.9 * np.eye(10)
 MEASURED = calibration.report(SURE, np.arange(10) > 0)
@@ -28,6 +31,41 @@ def test_reliability_is_drawn_of_what_was_measured(real: dict[str, Any], names: 
     assert legend is not None
     assert [text.get_text().split(",")[0] for text in legend.get_texts()] == names
     assert "calibration error 1.00%" in legend.get_texts()[0].get_text()
+
+
+def tried(number: int, *losses: float, whole: bool = True, schedule: str = "cosine") -> Tried:
+    values: Values = {"learning_rate": 0.001 * (number + 1), "schedule": schedule}
+    return Tried(
+        number=number, values=values, losses=losses, accuracy=0.9, seconds=60.0 * number, whole=whole
+    )
+
+
+@pytest.mark.parametrize("importance", [{}, {"schedule": 0.75, "learning_rate": 0.25}])
+def test_a_search_is_drawn_by_time_by_each_of_its_values_and_by_importance(
+    importance: dict[str, float],
+) -> None:
+    space: Space = {"learning_rate": Range(low=1e-4, high=1e-2, log=True), "schedule": ("constant", "cosine")}
+    found = [
+        tried(0, 0.3, 0.2, schedule="constant"),
+        tried(1, 0.9, whole=False),
+        tried(2, 0.3, 0.1),
+        tried(3, math.nan, whole=False),
+    ]
+    figure = plots.search(found, space, importance=importance, title="tiny")
+    axes = {axis.get_label(): axis for axis in figure.axes}
+    assert axes.keys() == {"minutes", "learning_rate", "schedule", "importance"}
+    stopped, whole, own = (np.asarray(one.get_offsets()).tolist() for one in axes["schedule"].collections)
+    assert stopped == [[1, 0.2], [1, 0.2]]  # no higher than the worst that was not
+    assert whole == [[0, 0.2], [1, 0.1]]
+    assert own == [[0, 0.2]]
+    low, high = axes["learning_rate"].get_xlim()
+    assert low < 1e-4
+    assert high > 1e-2
+    assert [tick.get_text() for tick in axes["schedule"].get_xticklabels()] == ["constant", "cosine"]
+    widths = [bar.get_extents().width for bar in axes["importance"].patches]
+    assert len(widths) == len(importance)
+    assert not widths or widths[0] == pytest.approx(3 * widths[1])
+    figure.canvas.draw()
 
 
 def test_every_corruption_has_its_row() -> None:

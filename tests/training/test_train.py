@@ -289,7 +289,11 @@ def test_a_network_with_two_heads_learns_both(champion: Run, tmp_path: Path) -> 
     classifier = Classifier.load(file.read_bytes())
     assert classifier.version == "1.0.0+int8"
     told = classifier.classify(VALIDATION.pictures)
-    assert (told.probabilities.argmax(axis=1) == VALIDATION.digits).mean() > 0.8
+    right = (told.probabilities.argmax(axis=1) == VALIDATION.digits).mean()
+    assert right > 0.8
+    losses, accuracies = champion.validation()  # of the first head alone
+    assert losses[-1] < champion.history()["val_loss"][-1]
+    assert accuracies[-1] == pytest.approx(right, abs=0.03)  # eight bits, and another temperature
     blots = np.load(champion.folder.parent / "scenes.npz")["pictures"][-300:]
     others = classifier.classify(blots)
     assert told.digit_likelihood is not None

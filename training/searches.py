@@ -1,0 +1,244 @@
+"""A search on disk: what was asked for, what has been tried, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from training.errors import RunError
+from training.files import put
+from training.recipe import Recipe
+from training.runs import Origin, Run
+from training.spaces import Range, Space, Values, own, rounded, space_of, to_json
+
+SECONDS: Final = "seconds"  # attribute: of the search so far; of a trial: of the search when it ended
+ACCURACY: Final = "accuracy"  # attribute of a trial, on the validation pictures
+LOCK: Final = "lock.db"
+RANDOM: Final = 10  # trials before the sampler looks at what came of the earlier ones
+UNPRUNED: Final = 5  # trials that reach the last epoch before others are measured by them
+FOREST: Final = 10  # trials that reached the last epoch, below which nothing is said of importance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What came of one set of values; those of number 0 are the recipe's own."""
+
+    number: int
+    values: Values
+    losses: tuple[float, ...]  # on the validation pictures, by epoch
+    accuracy: float  # on the validation pictures
+    seconds: float  # of the search when it ended
+    whole: bool  # whether it reached the last epoch; else it was stopped early
+
+    @property
+    def loss(self) -> float:
+        """Of the network as it was last, which is the one that training would give."""
+        return self.losses[-1]
+
+    def errors(self, pictures: int) -> int:
+        """Of so many validation pictures."""
+        return round((1 - self.accuracy) * pictures)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The folder of one search. Nothing is opened before a method is called."""
+
+    folder: Path
+
+    @property
+    def trial(self) -> Run:
+        """The run of the trial that is going on, or was when the search was stopped."""
+        return Run(self.folder / "trial", beside=self.folder)
+
+    def again(self, whose: str, *, seed: int) -> Run:
+        """Return the run that trains with somebody's values and another seed."""
+        return Run(self.folder / f"{whose}-{seed}", beside=self.folder)
+
+    def start(self, origin: Origin) -> None:
+        """Make the folder and note what is searched.
+
+        Raises:
+            RunError: a search, or something else, lies there already.
+        """
+        if self._noted.exists():
+            msg = f"{self.folder} holds a search: --resume goes on with it, --fresh discards it."
+            raise RunError(msg)
+        self._refuse_others()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {**dataclasses.asdict(origin), "space": to_json(space_of(origin.recipe))}
+        put(self._noted, (json.dumps(content, indent=2) + "\n").encode())
+
+    def discard(self) -> None:
+        """Remove the search, if there is one.
+
+        Raises:
+            RunError: the folder holds something else, or another process goes on with the search.
+        """
+        if self._noted.exists():
+            with _locked(self.folder / LOCK):
+                pass  # so nobody goes on with it; an open file could not be removed everywhere
+            shutil.rmtree(self.folder)
+        else:
+            self._refuse_others()
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that is varied.
+
+        Raises:
+            RunError: there is no search, or one of other times.
+        """
+        try:
+            return Recipe.from_json(json.dumps(self._notes()["recipe"]))
+        except (KeyError, TypeError) as error:  # a field that recipes had, or had not, when it was started
+            msg = f"{self.folder} was started with other fields of a recipe: --fresh discards it."
+            raise RunError(msg) from error
+
+    def require(self, recipe: Recipe, *, data_sha256: str) -> None:
+        """Check that this recipe, as it and its space are now, is searched on these pictures.
+
+        Raises:
+            RunError: there is no search, or one of something else.
+        """
+        notes = self._notes()
+        if self.recipe() != recipe:
+            other = "varies another recipe"
+        elif notes["space"] != to_json(space_of(recipe)):
+            other = "searches another space than training/spaces.py has now"
+        elif notes["data_sha256"] != data_sha256:
+            other = "was started on other pictures"
+        else:
+            return
+        msg = f"{self.folder} {other}: give the same options, or --fresh."
+        raise RunError(msg)
+
+    @contextmanager
+    def held(self) -> Iterator[optuna.Study]:
+        """Open the trials to go on with them, which one process at a time may do.
+
+        Raises:
+            RunError: there is no search, or another process holds it.
+        """
+        with self.opened() as study, _locked(self.folder / LOCK):
+            yield study
+
+    @contextmanager
+    def opened(self) -> Iterator[optuna.Study]:
+        """Open the trials to look at them.
+
+        Raises:
+            RunError: there is no search.
+        """
+        self._notes()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # SQLite: half a line, which a killed process may leave in Optuna's journal, makes that unreadable
+        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / 'trials.db'}")
+        try:
+            yield optuna.create_study(storage=storage, study_name="search", load_if_exists=True)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+    @property
+    def _noted(self) -> Path:
+        return self.folder / "search.json"
+
+    def _notes(self) -> dict[str, Any]:
+        try:
+            notes: dict[str, Any] = json.loads(self._noted.read_text())
+        except FileNotFoundError:
+            msg = f"There is no search in {self.folder}: `python -m training tune NAME` makes one."
+            raise RunError(msg) from None
+        return notes
+
+    def _refuse_others(self) -> None:
+        if self.folder.exists() and any(self.folder.iterdir()):
+            msg = f"{self.folder} holds something that is no search: name another folder with --run."
+            raise RunError(msg)
+
+
+def ask(study: optuna.Study, recipe: Recipe) -> optuna.Trial:
+    """Return the next trial; the first has the recipe's own values.
+
+    Which values are next depends on the trials that have ended alone: a search that was stopped in the
+    middle of one comes back to it.
+    """
+    for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(lost.number, state=TrialState.FAIL)
+    ended = len(tried(study))
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not ended and not waiting:
+        study.enqueue_trial(own(recipe))
+    study.sampler = optuna.samplers.TPESampler(seed=ended, n_startup_trials=RANDOM)
+    # under a cosine, and with bent pictures, the first third of the epochs says little of the last
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=recipe.epochs // 3)
+    return study.ask(distributions(space_of(recipe)))
+
+
+def tried(study: optuna.Study) -> list[Tried]:
+    """Return the trials that have ended, in their order."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [_tried(number, trial) for number, trial in enumerate(ended)]
+
+
+def ranked(trials: Iterable[Tried]) -> list[Tried]:
+    """Return the trials that reached the last epoch, the one of the lowest loss first."""
+    return sorted((trial for trial in trials if trial.whole), key=lambda trial: trial.loss)
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Return each hyper-parameter's share of what moves the loss, the largest first; empty of few trials.
+
+    Of the trials that reached the last epoch, by functional ANOVA over a forest of random trees (Hutter,
+    Hoos, Leyton-Brown: An Efficient Approach for Assessing Hyperparameter Importance, 2014).
+    """
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FOREST:
+        return {}
+    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: float(share) for name, share in found.items()}
+
+
+def _tried(number: int, trial: FrozenTrial) -> Tried:
+    return Tried(
+        number=number,
+        values=rounded(trial.params),
+        losses=tuple(loss for _, loss in sorted(trial.intermediate_values.items())),
+        accuracy=trial.user_attrs[ACCURACY],
+        seconds=trial.user_attrs[SECONDS],
+        whole=trial.state == TrialState.COMPLETE,
+    )
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return a space as Optuna takes it."""
+    return {
+        name: FloatDistribution(of.low, of.high, log=of.log)
+        if isinstance(of, Range)
+        else CategoricalDistribution(of)
+        for name, of in space.items()
+    }
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however that ends, on every system: an open transaction."""
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            remedy = "wait for it, or search elsewhere with --run FOLDER"
+            msg = f"Another process goes on with {file.parent}: {remedy}."
+            raise RunError(msg) from error
+        yield
