@@ -18,7 +18,7 @@ from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPictu
 from training.corruptions import CORRUPTIONS
 from training.data import Labelled
 from training.errors import WorkshopError
-from training.runs import History
+from training.runs import History, head
 from training.spaces import Choices, Range, Space
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def curves(history: History, *, title: str, bent: bool) -> Figure:
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    for part, prefix, colour in ((shown, "", PALE), ("validation", "val_", INK)):
+    of = head(history)
+    for part, prefix, colour in ((shown, of, PALE), ("validation", f"val_{of}", INK)):
         epochs = range(1, len(history["loss"]) + 1)
         percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
         error.plot(epochs, percents, color=colour, label=part)

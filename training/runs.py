@@ -20,6 +20,11 @@ RUNS: Final = Path("runs")
 History = dict[str, list[float]]  # metric → one value an epoch, as Keras names them
 
 
+def head(history: History) -> str:
+    """Return what the digits' metrics begin with: Keras names them after their head where there are two."""
+    return f"{PROBABILITIES}_" if f"{PROBABILITIES}_loss" in history else ""
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of one run. Nothing is opened before a method is called."""
@@ -102,9 +107,9 @@ class Run:
         return json.loads(file.read_text()) if file.exists() else {}
 
     def validation(self) -> tuple[list[float], list[float]]:
-        """Return loss and accuracy on the validation digits, by epoch; two heads make longer names."""
+        """Return loss and accuracy on the validation digits, by epoch."""
         history = self.history()
-        of = f"val_{PROBABILITIES}_" if f"val_{PROBABILITIES}_loss" in history else "val_"
+        of = f"val_{head(history)}"
         return history[f"{of}loss"], history[f"{of}accuracy"]
 
     def keep_history(self, history: History) -> None:

@@ -71,3 +71,13 @@ def test_a_search_is_drawn_by_time_by_each_of_its_values_and_by_importance(
 def test_every_corruption_has_its_row() -> None:
     figure = plots.corruptions(np.full((2, 28, 28), 200, np.uint8), seed=1)
     assert len(figure.axes) == 2 * (len(CORRUPTIONS) + 1)
+
+
+@pytest.mark.parametrize("head", ["", "probabilities_"])
+def test_curves_tell_of_the_digits_whatever_other_heads_there_are(head: str) -> None:
+    history = {"loss": [9.0, 8.0], "val_loss": [9.0, 8.0]}
+    history |= {f"{head}loss": [0.4, 0.2], f"{head}accuracy": [0.9, 0.95]}
+    history |= {f"val_{head}loss": [0.3, 0.1], f"val_{head}accuracy": [0.92, 0.97]}
+    error, loss = plots.curves(history, title="tiny", bent=False).axes
+    assert np.allclose([line.get_ydata() for line in error.lines], [[10, 5], [8, 3]])
+    assert [list(line.get_ydata()) for line in loss.lines] == [[0.4, 0.2], [0.3, 0.1]]
