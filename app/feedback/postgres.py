@@ -1,0 +1,40 @@
+"""Connections to PostgreSQL that are given up: of its settings none helps where a server says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+CONNECT_TIMEOUT: Final = 2  # seconds; the least that libpq knows
+Answer = TypeVar("Answer")
+
+
+class Impatient(psycopg.Connection[Any]):
+    """A connection that is closed where a statement takes too long."""
+
+    patience: float  # seconds
+
+    def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
+        """Wait for a statement; psycopg calls it for each."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001  its documentation: "callers should convert it"
+            self.close()
+            msg = f"no answer within {self.patience:g} s"
+            raise psycopg.OperationalError(msg) from None
+
+
+def connecting(patience: float) -> Callable[..., Impatient]:
+    """Return what connects, as SQLAlchemy's event `do_connect` has it."""
+
+    def connect(_: object, __: object, arguments: list[Any], options: dict[str, Any]) -> Impatient:
+        # prepared statements would be lost behind a proxy that shares connections, as PgBouncer does
+        more: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "prepare_threshold": None}
+        connection = Impatient.connect(*arguments, **options | more)
+        connection.patience = patience
+        return connection
+
+    return connect
