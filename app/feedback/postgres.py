@@ -9,6 +9,7 @@ import psycopg
 from psycopg.abc import PQGen
 
 CONNECT_TIMEOUT: Final = 2  # seconds; the least that libpq knows
+MARGIN: Final = 0.5  # seconds for the server to say itself that a statement has taken too long
 Answer = TypeVar("Answer")
 
 
@@ -34,7 +35,7 @@ def connecting(patience: float) -> Callable[..., Impatient]:
         # prepared statements would be lost behind a proxy that shares connections, as PgBouncer does
         more: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "prepare_threshold": None}
         connection = Impatient.connect(*arguments, **options | more)
-        connection.patience = patience
+        connection.patience = patience + MARGIN
         return connection
 
     return connect
