@@ -47,6 +47,9 @@ class Postgres:
         self._popen.send_signal(signal.SIGINT)
         self._popen.wait(PATIENCE)
 
+    def runs(self) -> bool:
+        return self._popen.poll() is None
+
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """Let it hang, its connections too, until the block ends: it takes what comes and says nothing."""
@@ -64,7 +67,7 @@ class Postgres:
         return [int(child) for child in (task / "children").read_text().split()]
 
     def _answers(self) -> bool:
-        assert self._popen.poll() is None, "PostgreSQL has ended"
+        assert self.runs(), "PostgreSQL has ended"
         asked = [self._program("pg_isready"), "--host=127.0.0.1", f"--port={self._port}"]
         return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
 

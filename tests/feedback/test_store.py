@@ -128,9 +128,8 @@ def test_what_is_deleted_is_gone_from_the_file(tmp_path: Path) -> None:
 def test_a_server_that_hangs_is_given_up_and_found_again(server: Postgres) -> None:
     with closing(Store(server.url, patience=0.5)) as store:
         assert store.delete("") is False  # a connection that there is
-        with server.hanging():
-            with pytest.raises(OperationalError, match="connection timeout expired"):
-                store.delete("")
+        with server.hanging(), pytest.raises(OperationalError, match="connection timeout expired"):
+            store.delete("")
         assert store.delete("") is False
 
 
