@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["feedback"])
 
-RightDigit = Annotated[
-    str | SkipJsonSchema[None],
-    Query(description="The right digit, for a picture that is sent as bytes.", pattern="^([0-9]|none)$"),
+Digit = Annotated[
+    uploads.RightDigit | SkipJsonSchema[None],
+    Query(description="The right digit, for a picture that is sent as bytes."),
 ]
 Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes.", examples=[64 * "0"])]
 
@@ -40,7 +40,7 @@ Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes."
         **refusals(*PREDICTION, *PICTURE, Forbidden, FeedbackFull, FeedbackUnavailable),
     },
 )
-async def give_feedback(request: Request, digit: RightDigit = None, model: ModelName = None) -> Response:
+async def give_feedback(request: Request, digit: Digit = None, model: ModelName = None) -> Response:
     """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
     state = state_of(request)
     keeper = _keeper(request)
@@ -63,6 +63,7 @@ async def give_feedback(request: Request, digit: RightDigit = None, model: Model
 @router.delete(
     "/feedback/{id}",
     status_code=HTTPStatus.NO_CONTENT,
+    response_description="It is deleted.",
     responses=refusals(Forbidden, UnknownFeedback, FeedbackUnavailable),
 )
 async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
