@@ -18,7 +18,7 @@ from tests.serving import PATIENCE, free_port, until
 # Debian keeps them away from PATH, as several versions may be there
 FOUND: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 INITDB: Final = FOUND[-1] if FOUND else shutil.which("initdb")
-NOBODY: Final = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+NOBODY: Final = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
 FAST: Final = ("fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=")
 
 
@@ -72,7 +72,7 @@ class Postgres:
         return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
     def _run(self, program: str, *options: str | Path, told: str = "") -> None:
-        command = [self._program(program), *options]
+        command: list[str | Path] = [self._program(program), *options]
         subprocess.run(command, user=NOBODY, input=told, text=True, capture_output=True, check=True)
 
     def _program(self, name: str) -> Path:

@@ -16,14 +16,12 @@ from tests.feedback.postgres import Postgres
 from tests.feedback.test_feedback import BYTES, THREE, give
 from tests.serving import serving, until
 
-# a single place for predictions, which whoever waits for the database must not hold
-ONE_PLACE = {"max_in_flight": 1, "max_batch": 1}
-
 
 @pytest.fixture
 def service(server: Postgres) -> Iterator[httpx.Client]:
     empty(server.url)
-    with serving(Settings(feedback_url=server.url, **ONE_PLACE)) as client:
+    # a single place for predictions, which whoever waits for the database must not hold
+    with serving(Settings(feedback_url=server.url, max_in_flight=1, max_batch=1)) as client:
         yield client
 
 
