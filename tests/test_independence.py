@@ -9,7 +9,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOREIGN = ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "training", "sqlalchemy", "psycopg")
+FOREIGN = (
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "sklearn",
+    "matplotlib",
+    "training",
+    "sqlalchemy",
+    "psycopg",
+)
 SERVE = """
 import sys
 {first}
