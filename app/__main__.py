@@ -45,7 +45,7 @@ def main() -> int:
     exported.add_argument("folder", type=Path, help="a new one, or an empty one")
     which = kept.add_parser("delete", help="delete some or all").add_mutually_exclusive_group(required=True)
     which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `list` prints it")
-    which.add_argument("--older-than", type=float, metavar="DAYS", help="those that were kept before then")
+    which.add_argument("--older-than", type=int, metavar="DAYS", help="those that have been kept for longer")
     which.add_argument("--all", action="store_true", help="all of them")
     asked = parser.parse_args()
     if asked.command == "feedback":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["feedback"])
 
 Digit = Annotated[
-    uploads.RightDigit | SkipJsonSchema[None],
-    Query(description="The right digit, for a picture that is sent as bytes."),
+    str | SkipJsonSchema[None],
+    Query(
+        description="The right digit, for a picture that is sent as bytes.",
+        json_schema_extra={"enum": list(uploads.DIGITS)},
+    ),
 ]
+_ID: Final = re.compile("[0-9a-f]{64}")  # what is none is no database's business
 Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes.", examples=[64 * "0"])]
 
 
@@ -72,7 +77,7 @@ async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: 
     if KEY_ID not in request.scope:
         msg = "Pictures are deleted by who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
         raise Forbidden(msg)
-    if not await keeper.delete(id):
+    if not _ID.fullmatch(id) or not await keeper.delete(id):
         msg = f"No picture {id!r} is kept. The id is the SHA-256 of the picture's bytes."
         raise UnknownFeedback(msg)
     return Response(status_code=HTTPStatus.NO_CONTENT)

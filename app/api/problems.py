@@ -212,7 +212,7 @@ class FeedbackUnavailable(RequestProblem):
     status_hint = 503
 
     def __init__(self, *, wait: int) -> None:
-        super().__init__(f"The database of the pictures does not answer now. Try again in {wait} s.")
+        super().__init__("The database of the pictures does not answer now. Try again in a few seconds.")
         self.headers = {"Retry-After": str(wait)}
 
 

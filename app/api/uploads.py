@@ -7,7 +7,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Sequence
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from pydantic import ValidationError
@@ -16,13 +16,14 @@ from starlette.requests import Request
 from app.api import multipart
 from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
 from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, Wire
+from app.digits.contract import CLASSES
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 NO_DIGIT: Final = "none"
-RightDigit = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "none"]  # as forms and queries tell it
-DIGITS: Final = {told: None if told == NO_DIGIT else int(told) for told in get_args(RightDigit)}
+# as forms and queries tell them
+DIGITS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}
 _DATA_URL: Final = re.compile(
     r"\s*data:[^,]*?(?P<base64>;\s*base64\s*)?,(?P<data>.*)", re.IGNORECASE | re.DOTALL
 )

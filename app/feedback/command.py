@@ -24,7 +24,7 @@ def run(asked: argparse.Namespace, url: str) -> int:
     store = Store(url, patience=PATIENCE)
     try:
         COMMANDS[asked.what](store, asked)
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, OverflowError) as error:
         print(str(error).partition("\n")[0], file=sys.stderr)
         return 1
     finally:
@@ -66,16 +66,18 @@ def exported(store: Store, asked: argparse.Namespace) -> None:
         file = folder / _name(digit) / f"{identity}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
-    print(f"{count} pictures in {folder}")
+    print(f"{count} written into {folder}")
 
 
 def deleted(store: Store, asked: argparse.Namespace) -> None:
     """Delete pictures by their ids, by their age, or all."""
-    if asked.ids:
+    if asked.all:
+        count = store.delete_all()
+    elif asked.ids:
         count = sum(store.delete(identity) for identity in asked.ids)
     else:
-        count = store.delete_until(datetime.now(UTC) - timedelta(days=asked.older_than or 0))
-    print(f"{count} pictures deleted")
+        count = store.delete_until(datetime.now(UTC) - timedelta(days=asked.older_than))
+    print(f"{count} deleted")
 
 
 def _name(digit: int | None) -> str:

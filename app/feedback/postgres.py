@@ -22,10 +22,9 @@ class Impatient(psycopg.Connection[Any]):
         """Wait for a statement; psycopg calls it for each."""
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
-        except psycopg.errors._WaitTimeout:  # noqa: SLF001  its documentation: "callers should convert it"
+        except psycopg.OperationalError:  # that, or something that is rare enough to connect again
             self.close()
-            msg = f"no answer within {self.patience:g} s"
-            raise psycopg.OperationalError(msg) from None
+            raise
 
 
 def connecting(patience: float) -> Callable[..., Impatient]:

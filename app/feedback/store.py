@@ -20,6 +20,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Delete,
     Engine,
     Integer,
     LargeBinary,
@@ -184,13 +185,15 @@ class Store:
 
     def delete(self, identity: str) -> bool:
         """Delete a picture; return whether it was there."""
-        with self._begun() as connection:
-            return bool(connection.execute(delete(_TABLE).where(_TABLE.c.id == identity)).rowcount)
+        return bool(self._deleted(delete(_TABLE).where(_TABLE.c.id == identity)))
 
     def delete_until(self, time: datetime) -> int:
         """Delete what was kept then or before; return how many pictures that were."""
-        with self._begun() as connection:
-            return connection.execute(delete(_TABLE).where(_TABLE.c.time <= time)).rowcount
+        return self._deleted(delete(_TABLE).where(_TABLE.c.time <= time))
+
+    def delete_all(self) -> int:
+        """Delete everything; return how many pictures that were."""
+        return self._deleted(delete(_TABLE))
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries, by their ids."""
@@ -206,6 +209,10 @@ class Store:
     def close(self) -> None:
         """Hang up."""
         self._engine.dispose()
+
+    def _deleted(self, statement: Delete) -> int:
+        with self._begun() as connection:
+            return connection.execute(statement).rowcount
 
     def _rows(self, *columns: Column[Any]) -> Iterator[Row[Any]]:
         """Yield rows some at a time, so that neither memory nor a transaction has to hold them all."""

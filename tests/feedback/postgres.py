@@ -23,7 +23,7 @@ FAST: Final = ("fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directori
 
 
 class Postgres:
-    """A server, which can be stopped in three ways."""
+    """A server, which can be stopped, and made to hang."""
 
     def __init__(self, folder: Path) -> None:
         self._data = folder / "data"
@@ -68,11 +68,11 @@ class Postgres:
 
     def _answers(self) -> bool:
         assert self.runs(), "PostgreSQL has ended"
-        asked = [self._program("pg_isready"), "--host=127.0.0.1", f"--port={self._port}"]
+        asked = [str(self._program("pg_isready")), "--host=127.0.0.1", f"--port={self._port}"]
         return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
     def _run(self, program: str, *options: str | Path, told: str = "") -> None:
-        command: list[str | Path] = [self._program(program), *options]
+        command = [str(self._program(program)), *map(str, options)]
         subprocess.run(command, user=NOBODY, input=told, text=True, capture_output=True, check=True)
 
     def _program(self, name: str) -> Path:

@@ -69,15 +69,15 @@ def test_pictures_are_listed_exported_and_deleted(command: Command, filled: str,
         for picture, digit in ((SEVEN, "7"), (THREE, "none"))
     )
     folder = tmp_path / "hands" / "mine"
-    assert command(filled, "export", str(folder)) == Done(0, f"2 pictures in {folder}\n", "")
+    assert command(filled, "export", str(folder)) == Done(0, f"2 written into {folder}\n", "")
     written = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
     assert written == {f"7/{identity(SEVEN)}.jpg": SEVEN, f"none/{identity(THREE)}.png": THREE}
-    assert command(filled, "delete", "--older-than", "6.5") == Done(0, "1 pictures deleted\n", "")
-    assert command(filled, "delete", identity(SEVEN), identity(THREE)) == Done(0, "1 pictures deleted\n", "")
+    assert command(filled, "delete", "--older-than", "6") == Done(0, "1 deleted\n", "")
+    assert command(filled, "delete", identity(SEVEN), identity(THREE)) == Done(0, "1 deleted\n", "")
 
 
 def test_everything_can_be_deleted(command: Command, filled: str) -> None:
-    assert command(filled, "delete", "--all") == Done(0, "2 pictures deleted\n", "")
+    assert command(filled, "delete", "--all") == Done(0, "2 deleted\n", "")
     assert len(command(filled, "list").out.splitlines()) == 1
 
 

@@ -67,4 +67,4 @@ def test_its_commands_exist(
     for command in shown:
         monkeypatch.setattr(sys, "argv", command.split()[2:])
         assert main() == 0, command
-    assert "0 pictures" in capsys.readouterr().out
+    assert "0 written into hands" in capsys.readouterr().out

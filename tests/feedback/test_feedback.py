@@ -116,7 +116,7 @@ def test_another_model_can_be_judged(service: httpx.Client) -> None:
         ),
         ({"files": {"file": SEVEN}, "data": {"digit": ["1", "2"]}}, "the field 'digit' twice"),
         ({"data": {"digit": "1"}, "files": {"other": b""}}, "no field 'file'"),
-        ({"content": SEVEN, "headers": BYTES, "params": {"digit": "10"}}, "query digit is '10'"),
+        ({"content": SEVEN, "headers": BYTES, "params": {"digit": "10"}}, "The right digit is '10'"),
         ({"json": {"image": ""}}, "digit: Field required"),
         ({"json": {"image": "", "digit": 10}}, "digit: Input should be less than or equal to 9"),
     ],
@@ -157,6 +157,7 @@ def test_who_has_a_key_deletes(file: str) -> None:
         assert (done.status_code, done.content) == (204, b"")
         again = client.delete(path)
         assert (again.status_code, again.json()["code"]) == (404, "unknown_feedback")
+        assert client.delete("/feedback/%00").json()["code"] == "unknown_feedback"
     assert kept(file) == {identity(THREE): 7}
 
 

@@ -78,6 +78,13 @@ def test_pictures_are_deleted_by_their_age(store: Store) -> None:
     assert {one.id for one in store.entries()} == {identity(picture) for picture in PICTURES[:2]}
 
 
+def test_all_pictures_are_deleted_even_those_of_a_clock_that_is_ahead(store: Store) -> None:
+    for picture in PICTURES:
+        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, most=PLENTY)
+    assert store.delete_all() == 4
+    assert not list(store.entries())
+
+
 def test_many_are_read_page_by_page(store: Store) -> None:
     pictures = [str(index).encode() for index in range(101)]
     for picture in pictures:
