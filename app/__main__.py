@@ -1,4 +1,4 @@
-"""`python -m app`: serve, with the settings of the environment. `… keys` and `… feedback`: look after it."""
+"""`python -m app` serves; `… keys new ID` makes a key, `… feedback` looks after what has been kept."""
 
 from __future__ import annotations
 

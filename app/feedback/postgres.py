@@ -16,12 +16,12 @@ Answer = TypeVar("Answer")
 class Impatient(psycopg.Connection[Any]):
     """A connection that is closed where a statement takes too long."""
 
-    patience: float  # seconds
+    patience: float | None = None  # seconds, once it is made
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
         """Wait for a statement; psycopg calls it for each."""
         try:
-            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+            return super().wait(gen, interval, timeout or self.patience)
         except psycopg.OperationalError:  # that, or something that is rare enough to connect again
             self.close()
             raise
