@@ -3,9 +3,11 @@
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
-COPY requirements/service.txt /tmp/
+# which of requirements/: `service`, or `feedback` for an image that can keep pictures in a database
+ARG REQUIREMENTS=service
+COPY requirements/${REQUIREMENTS}.txt /tmp/requirements.txt
 RUN python -m venv /opt/digits \
- && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/service.txt \
+ && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.txt \
  && /opt/digits/bin/pip uninstall --yes --quiet pip
 COPY app /opt/digits/service/app
 COPY models /opt/digits/service/models

@@ -1,4 +1,4 @@
-"""`python -m app`: serve, with the settings of the environment. `python -m app keys new ID`: make a key."""
+"""`python -m app` serves; `… keys new ID` makes a key, `… feedback` looks after what has been kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -35,7 +36,20 @@ def main() -> int:
     new = commands.add_parser("keys", help="make an API key").add_subparsers(required=True, metavar="COMMAND")
     made = new.add_parser("new", help="print a new key, once, and its line for DIGITS_API_KEYS_FILE")
     made.add_argument("id", help="what the logs call it")
+    told = "list, export or delete the pictures that POST /feedback has kept"
+    kept = commands.add_parser("feedback", help=told).add_subparsers(
+        dest="what", required=True, metavar="COMMAND"
+    )
+    kept.add_parser("list", help="print a line for each")
+    exported = kept.add_parser("export", help="write them into folders 0 to 9 and none, to train with")
+    exported.add_argument("folder", type=Path, help="a new one, or an empty one")
+    which = kept.add_parser("delete", help="delete some or all").add_mutually_exclusive_group(required=True)
+    which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `list` prints it")
+    which.add_argument("--older-than", type=int, metavar="DAYS", help="those that have been kept for longer")
+    which.add_argument("--all", action="store_true", help="all of them")
     asked = parser.parse_args()
+    if asked.command == "feedback":
+        return feedback(asked)
     return serve() if asked.command is None else new_key(asked.id)
 
 
@@ -48,6 +62,21 @@ def new_key(identity: str) -> int:
         return 2
     print("The key, which nothing keeps but you:", key, "Add to DIGITS_API_KEYS_FILE:", line, sep="\n")
     return 0
+
+
+def feedback(asked: argparse.Namespace) -> int:
+    """Look after the pictures that have been kept; return 2 where no database is named, 1 where it fails."""
+    try:
+        url = load_settings().feedback_url
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if url is None:
+        print("DIGITS_FEEDBACK_URL is not set: it names the database to look into", file=sys.stderr)
+        return 2
+    from app.feedback import command  # noqa: PLC0415  an extra
+
+    return command.run(asked, url)
 
 
 def serve() -> int:

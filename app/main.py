@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app import __version__, cores
-from app.api import health, metrics, models, number, openapi, page, predict, problems
+from app.api import feedback, health, metrics, models, number, openapi, page, predict, problems
 from app.api.direct import Direct
 from app.api.v2 import infer, repository, server
 from app.digits.catalogue import Catalogue
@@ -33,6 +33,8 @@ from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+    from app.feedback.keeper import Keeper
 
 log = logging.getLogger("app")
 
@@ -67,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirected POST would send its body twice
         redoc_url=None,
     )
-    for group in (predict, number, models, health, metrics, server, infer, repository):
+    for group in (predict, number, feedback, models, health, metrics, server, infer, repository):
         app.include_router(group.router)
     page.install(app)
     problems.install(app)
@@ -117,9 +119,9 @@ async def _lifespan(
         "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
     )
     readiness, places, threads = Readiness(), Places(settings.max_in_flight), CapacityLimiter(cores.usable())
-    numbers = Metrics(catalogue, places, threads)
+    numbers = Metrics(catalogue, places, threads, feedback=settings.feedback_url is not None)
     with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue, keyring):
-        async with numbers.kept(), tracing.exported(traces) as tracer:
+        async with numbers.kept(), tracing.exported(traces) as tracer, _keeper(settings) as keeper:
             yield State(
                 settings=settings,
                 catalogue=catalogue,
@@ -128,6 +130,22 @@ async def _lifespan(
                 readiness=readiness,
                 threads=threads,
                 metrics=numbers,
+                feedback=keeper,
                 tracer=tracer,
             )
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
+    """Keep pictures while the block runs, where there is a database for them."""
+    if settings.feedback_url is None:
+        yield None
+        return
+    from app.feedback.keeper import Keeper  # noqa: PLC0415  an extra
+
+    keeper = Keeper(settings.feedback_url, most=settings.feedback_max_bytes)
+    try:
+        yield keeper
+    finally:
+        await keeper.close()

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX: Final = "DIGITS_"
 MEBIBYTE: Final = 1024 * 1024
 _ORIGIN: Final = re.compile(r"https?://[^/\s]+")
+FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # of the extra in pyproject.toml
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
 
 
@@ -90,6 +91,12 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Web origins whose pages may call the service, parted by commas; * for all. Unset: none."""
 
+    feedback_url: str | None = Field(default=None, repr=False)
+    """Database of POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is kept."""
+
+    feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
+    """Most bytes of pictures in it, each counted as 1 KiB at least; then new ones are refused with 507."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log records that are written."""
 
@@ -133,6 +140,19 @@ class Settings(BaseSettings):
             if largest > value:
                 msg = f"a body may have {largest} bytes, as {PREFIX}{name.upper()} says"
                 raise ValueError(msg)
+        return value
+
+    @field_validator("feedback_url")
+    @classmethod
+    def _names_a_database(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                from app.feedback.store import checked  # noqa: PLC0415  an extra
+
+                checked(value)
+            except ModuleNotFoundError as error:
+                msg = f"the extra 'feedback' is not installed ({error.name}): pip install {FEEDBACK_PACKAGES}"
+                raise ValueError(msg) from None
         return value
 
     @field_validator("max_batch")

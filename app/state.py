@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
@@ -13,6 +13,9 @@ from app.digits.catalogue import Catalogue
 from app.guard.places import Places, Room
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.feedback.keeper import Keeper
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class State(TypedDict):
     readiness: Readiness
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics
+    feedback: Keeper | None  # None where no pictures are kept
     tracer: Tracer | None  # None where no traces are exported
 
 

@@ -9,7 +9,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOREIGN = ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "training")
+FOREIGN = (
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "sklearn",
+    "matplotlib",
+    "training",
+    "sqlalchemy",
+    "psycopg",
+)
 SERVE = """
 import sys
 {first}
@@ -41,7 +51,7 @@ def loaded(script: str, *, first: str = "") -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def test_the_running_service_has_loaded_nothing_of_the_workshop() -> None:
+def test_the_running_service_has_loaded_nothing_of_the_workshop_and_no_database() -> None:
     assert loaded(SERVE).isdisjoint(FOREIGN)
 
 
@@ -49,7 +59,7 @@ def test_evaluation_needs_no_keras() -> None:
     assert loaded(EVALUATE).isdisjoint({"keras", "tensorflow"})
 
 
-@pytest.mark.parametrize("name", ["keras", "training"])
+@pytest.mark.parametrize("name", ["keras", "training", "sqlalchemy"])
 def test_the_tests_above_can_fail(name: str) -> None:
     stand_in = f"import types; sys.modules[{name!r}] = types.ModuleType({name!r})"
     assert name in loaded(SERVE, first=stand_in)

@@ -26,6 +26,8 @@ def test_every_default_is_valid_and_as_documented() -> None:
         "rate_limit": None,
         "trusted_proxies": (),
         "cors_origins": (),
+        "feedback_url": None,
+        "feedback_max_bytes": 1024 * 1024 * 1024,
         "log_level": "info",
         "log_format": "json",
         "drain_delay": 0.0,

@@ -30,7 +30,9 @@ async def list_models(request: Request) -> ModelList:
     """List the models, the default first."""
     state = state_of(request)
     infos = [_info(model, state) for model in state["catalogue"]]
-    return ModelList(models=sorted(infos, key=lambda info: not info.default))
+    return ModelList(
+        models=sorted(infos, key=lambda info: not info.default), feedback=state["feedback"] is not None
+    )
 
 
 @router.get("/models/{name}", responses=refusals(UnknownModel))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.api import problems
-from app.api.schemas import JsonPicture, JsonPictures, Wire
+from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, Wire
+from app.api.uploads import DIGITS
 from app.api.v2.paths import TAG, speaks_v2
 from app.api.v2.schemas import ProtocolError
 from app.digits import errors
@@ -42,6 +43,10 @@ ANYWHERE: Final = (problems.HeadTooLarge, problems.InternalError)
 TAGS: Final = [
     {"name": "predict", "description": "Pictures in, digits out."},
     {"name": TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
+    {
+        "name": "feedback",
+        "description": "Which digit is right, kept to train with. Off unless a database is named.",
+    },
     {"name": "models", "description": "What can be asked for, and how good it is."},
     {"name": "operation", "description": "Numbers for Prometheus."},
     {"name": "health", "description": "For orchestrators and load balancers; needs no key."},
@@ -90,15 +95,17 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
 _WITH_STATUS: Final = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
 
 
-def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": [field], "properties": {field: schema}}
+def _form(**fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(fields), "properties": fields}
 
 
 _BODIES: Final = {
-    "PictureForm": _form("file", _BINARY),
-    "PicturesForm": _form("files", {"type": "array", "items": _BINARY, "minItems": 1}),
+    "PictureForm": _form(file=_BINARY),
+    "PicturesForm": _form(files={"type": "array", "items": _BINARY, "minItems": 1}),
+    "FeedbackForm": _form(file=_BINARY, digit={"type": "string", "enum": list(DIGITS)}),
     "JsonPicture": JsonPicture.model_json_schema(),
     "JsonPictures": JsonPictures.model_json_schema(),
+    "JsonFeedback": JsonFeedback.model_json_schema(),
     "ProtocolError": ProtocolError.model_json_schema(),
 }
 
@@ -107,7 +114,7 @@ def _reference(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-PICTURE_BODY: Final = {
+PICTURE_BODY: Final[dict[str, dict[str, Any]]] = {
     "requestBody": {
         "description": "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, "
         "WebP, BMP or GIF, told by its content.",
@@ -117,6 +124,17 @@ PICTURE_BODY: Final = {
             "image/*": {"schema": _BINARY},
             "application/octet-stream": {"schema": _BINARY},
             "application/json": {"schema": _reference("schemas", "JsonPicture")},
+        },
+    }
+}
+FEEDBACK_BODY: Final = {
+    "requestBody": {
+        "description": "The picture and its right digit: as a form, as bytes with `?digit=7`, or as JSON.",
+        "required": True,
+        "content": {
+            **PICTURE_BODY["requestBody"]["content"],
+            "multipart/form-data": {"schema": _reference("schemas", "FeedbackForm")},
+            "application/json": {"schema": _reference("schemas", "JsonFeedback")},
         },
     }
 }

@@ -17,6 +17,7 @@ PATHS: Final = {  # and their files in `FOLDER`
     "/static/answer.js": "answer.js",
     "/static/camera.js": "camera.js",
     "/static/code.js": "code.js",
+    "/static/feedback.js": "feedback.js",
     "/static/icon.svg": "icon.svg",
     "/static/numbers.js": "numbers.js",
     "/static/page.css": "page.css",

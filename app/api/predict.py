@@ -66,8 +66,7 @@ async def predict(request: Request, model: ModelName = None, view: View = False)
     chosen = state["catalogue"].get(model)
     data = await uploads.picture(request)
     stages = begun(request, chosen)
-    read = await _read_one(data, stages, request)
-    (prediction,) = _predictions([read], chosen, stages, view=view)
+    prediction = await read_digit(data, chosen, stages, request, view=view)
     _count([prediction], stages, state["metrics"])
     return answered(prediction, stages)
 
@@ -101,6 +100,15 @@ async def predict_batch(request: Request, model: ModelName = None, view: View = 
         for index, read in enumerate(reads)
     ]
     return answered(BatchPrediction(results=results), stages)
+
+
+async def read_digit(
+    data: bytes, model: Model, stages: Stages, request: Request, *, view: bool = False
+) -> Prediction:
+    """Read the digit in one picture; nothing of it is counted yet."""
+    read = await _read_one(data, stages, request)
+    (prediction,) = _predictions([read], model, stages, view=view)
+    return prediction
 
 
 async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:

@@ -8,6 +8,7 @@ hint their own, what HTTP adds to them is below:
         ├── NotFound · MethodNotAllowed · Unauthorized · Forbidden · RateLimited
         ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · HeadTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
+        ├── UnknownFeedback · FeedbackFull · FeedbackUnavailable
         └── Overloaded · NotReady · TooSlow · InternalError
 """
 
@@ -58,6 +59,9 @@ TITLES: Final[Mapping[str, str]] = {
     "overloaded": "The service is busy",
     "not_ready": "The service is not ready",
     "timeout": "The prediction took too long",
+    "unknown_feedback": "There is no such picture",
+    "feedback_full": "No more pictures are kept",
+    "feedback_unavailable": "No pictures can be kept now",
 }
 
 
@@ -185,6 +189,31 @@ class TooSlow(RequestProblem):
 
     code = "timeout"
     status_hint = 504
+
+
+class UnknownFeedback(RequestProblem):
+    """No picture of that id is kept."""
+
+    code = "unknown_feedback"
+    status_hint = 404
+
+
+class FeedbackFull(RequestProblem):
+    """As many bytes of pictures are kept as may be."""
+
+    code = "feedback_full"
+    status_hint = 507
+
+
+class FeedbackUnavailable(RequestProblem):
+    """The database that keeps pictures does not answer."""
+
+    code = "feedback_unavailable"
+    status_hint = 503
+
+    def __init__(self, *, wait: int) -> None:
+        super().__init__("The database of the pictures does not answer now. Try again in a few seconds.")
+        self.headers = {"Retry-After": str(wait)}
 
 
 def document(error: DigitsError) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from app.digits.sheet import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
+Digit = Annotated[int, Field(ge=0, le=9)]
 
 
 class Wire(BaseModel):
@@ -57,7 +58,7 @@ class ImageInfo(Wire):
 class Prediction(Wire):
     """What a picture's digit is, and how sure that is."""
 
-    digit: Annotated[int, Field(ge=0, le=9)]
+    digit: Digit
 
     confidence: Probability
     """The largest probability."""
@@ -86,7 +87,7 @@ class Prediction(Wire):
 class NumberDigit(Wire):
     """One digit of a number."""
 
-    digit: Annotated[int, Field(ge=0, le=9)]
+    digit: Digit
 
     confidence: Probability
     """The largest of the ten digits' probabilities."""
@@ -122,6 +123,29 @@ class NumberPrediction(Wire):
     """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10
     pixels; `no_digits`: there is ink, and none of it reads as a digit; `crowded`: there is more on the
     picture than is looked at, so that digits may be missing."""
+
+
+class JsonFeedback(Wire):
+    """The body of /feedback as JSON."""
+
+    image: str = Field(json_schema_extra={"contentEncoding": "base64"})
+    """The picture's bytes in base64, or as a `data:` URL in base64."""
+
+    digit: Digit | None
+    """The right one; null where the picture holds none."""
+
+
+class Feedback(Wire):
+    """A picture that is kept."""
+
+    id: str
+    """The SHA-256 of its bytes."""
+
+    digit: Digit | None
+    """The right one; null where the picture holds none."""
+
+    prediction: Prediction
+    """What the service reads in it, by itself."""
 
 
 class Problem(Wire):
@@ -201,6 +225,9 @@ class ModelList(Wire):
     """All models, the default first."""
 
     models: list[ModelInfo]
+
+    feedback: bool
+    """Whether /feedback keeps pictures here."""
 
 
 class Health(Wire):

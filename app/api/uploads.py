@@ -15,11 +15,15 @@ from starlette.requests import Request
 
 from app.api import multipart
 from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
-from app.api.schemas import JsonPicture, JsonPictures, Wire
+from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, Wire
+from app.digits.contract import CLASSES
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
+NO_DIGIT: Final = "none"
+# as forms and queries tell them
+DIGITS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}
 _DATA_URL: Final = re.compile(
     r"\s*data:[^,]*?(?P<base64>;\s*base64\s*)?,(?P<data>.*)", re.IGNORECASE | re.DOTALL
 )
@@ -43,6 +47,32 @@ async def picture(request: Request) -> bytes:
     if kind == JSON:
         return decoded(parsed(await request.body(), JsonPicture).image, "image")
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
+
+
+async def judged(request: Request, digit: str | None) -> tuple[bytes, int | None]:
+    """Return the one picture of a request and its right digit, None where it holds none.
+
+    Args:
+        request: in one of the three ways.
+        digit: of the query, for a form or bytes that don't tell it.
+
+    Raises:
+        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
+    """
+    kind = _media_type(request)
+    if kind == JSON:
+        body = parsed(await request.body(), JsonFeedback)
+        return decoded(body.image, "image"), body.digit
+    data = await picture(request)
+    if kind == MULTIPART and digit is None:
+        digit = await _field(request, "digit")
+    if digit is None:
+        msg = "The right digit is missing. Send it as the field 'digit' of a form, or as ?digit=7."
+        raise MalformedRequest(msg)
+    if digit not in DIGITS:
+        msg = f"The right digit is {digit!r}. Send 0 to 9, or {NO_DIGIT!r} where the picture holds none."
+        raise MalformedRequest(msg)
+    return data, DIGITS[digit]
 
 
 async def pictures(request: Request, *, most: int) -> Sequence[bytes | MalformedRequest]:
@@ -89,6 +119,16 @@ async def _parts(request: Request, field: str, *, most: int) -> list[bytes]:
         msg = f"The form has no field {field!r}. Send the picture in it, as a file."
         raise MalformedRequest(msg)
     return found
+
+
+async def _field(request: Request, field: str) -> str | None:
+    """Return the text of a form's field, None if the form does not have it."""
+    try:
+        found = multipart.parts(await request.body(), request.headers["content-type"], field=field, most=1)
+    except multipart.TooManyParts:
+        msg = f"The form has the field {field!r} twice. Send it once."
+        raise MalformedRequest(msg) from None
+    return found[0].decode(errors="replace") if found else None
 
 
 def _too_many(most: int) -> BatchTooLarge:

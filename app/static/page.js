@@ -3,6 +3,7 @@
 import { say, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
 import * as camera from "./camera.js";
 import { program } from "./code.js";
+import { judge } from "./feedback.js";
 import "./numbers.js";
 import { Asker, Unreachable, call, key } from "./service.js";
 import { Sheet } from "./sheet.js";
@@ -47,8 +48,9 @@ async function question(signal) {
       `This file has ${size(blob.size)}, and the service takes ${size(limits.max_body_bytes)}. Choose a smaller one.`,
     );
   }
+  const model = at("model").value;
   const answer = await call(path(asked, { view: true }), { picture: blob, signal });
-  return { asked, ...answer };
+  return { asked, blob, model, ...answer };
 }
 
 const size = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
@@ -61,10 +63,11 @@ function path(asked, { view }) {
   return `/predict${asked === "number" ? "/number" : ""}${query.size ? `?${query}` : ""}`;
 }
 
-function answered({ asked, body, stages, taken }) {
+function answered({ asked, blob, model, body, stages, taken }) {
   showProblem("");
   if (asked === "number") showNumber(body);
   else showDigit(body);
+  if (asked === "digit") judge(body, blob, model);
   sheet.mark(boxes(asked, body), body.image);
   showTiming(stages, taken);
   showProgram();
@@ -137,6 +140,8 @@ async function begin() {
     const { body } = await call("/models");
     limits = body.models[0].limits;
     showModels(body.models);
+    at("judge").hidden = !body.feedback;
+    if (body.feedback) at("kept").textContent = "The pictures go to this service alone, which keeps those you judge.";
   } catch (error) {
     if (error instanceof Unreachable) return lost();
     if (error.status === 401) return askForKey();

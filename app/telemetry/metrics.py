@@ -46,6 +46,7 @@ DURATIONS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 STAGES: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 CONFIDENCES: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 CAUTIONS: Final = dict.fromkeys((*get_args(Caution), *get_args(NumberCaution)))
+OUTCOMES: Final = {True: "right", False: "wrong"}
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 Child = TypeVar("Child", Counter, Histogram)
@@ -55,7 +56,9 @@ OfAll = Literal["livesum", "livemin"]  # what one gauge makes of those of all wo
 class Metrics:
     """All of a worker's numbers; they are changed on the event loop alone."""
 
-    def __init__(self, catalogue: Catalogue, places: Places, threads: CapacityLimiter) -> None:
+    def __init__(
+        self, catalogue: Catalogue, places: Places, threads: CapacityLimiter, *, feedback: bool = False
+    ) -> None:
         folder = os.environ.get(FOLDER)
         self._seat = Seat(Path(folder)) if folder else None
         self._shown = CollectorRegistry()
@@ -81,6 +84,11 @@ class Metrics:
         told = "How many pictures a batch has"
         self._batches = new.histogram("digits_batch_pictures", told, "model", buckets=BATCHES)
 
+        if feedback:  # where it is not, nothing tells of it
+            told = "Pictures that somebody has told the right digit of"
+            self._judgements = new.counter("digits_feedback", told, "model", "outcome")
+            for outcome in OUTCOMES.values():
+                self._judgements[catalogue.default, outcome].inc(0)
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = [
             (new.gauge("digits_workers", "Processes that serve"), lambda: 1),
             (new.gauge("digits_pictures_in_flight", "Pictures taken on"), lambda: places.taken),
@@ -139,6 +147,10 @@ class Metrics:
     def batched(self, model: str, pictures: int) -> None:
         """Count a batch."""
         self._batches[model,].observe(pictures)
+
+    def judged(self, model: str, *, right: bool) -> None:
+        """Count a prediction that somebody has judged."""
+        self._judgements[model, OUTCOMES[right]].inc()
 
     def look(self) -> None:
         """See to what changes without a request."""

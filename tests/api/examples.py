@@ -26,7 +26,7 @@ import httpx
 
 from app.api import openapi
 from app.main import create_app
-from app.settings import Settings
+from app.settings import MEBIBYTE, Settings
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.serving import process, serving, until
 
@@ -37,6 +37,7 @@ BYTES: Final = "application/octet-stream"
 VERSION: Final = json.loads((MODELS / "cnn" / "metrics.json").read_text())["model"]["version"]
 KEY: Final = "a-key"
 REPOSITORY: Final = "/v2/repository/"
+FEEDBACK: Final = "/feedback"
 ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"  # of all requests, so that asking again changes little
 
 
@@ -55,6 +56,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "predict": {"image": text(GOLDEN / "9-one-bit.png")},
     "predict_batch": {"images": [text(GOLDEN / "9-one-bit.png"), text(HOSTILE / "white.png")]},
     "predict_number": {"image": text(NUMBERS / "2907.png")},
+    "give_feedback": {"image": text(GOLDEN / "9-one-bit.png"), "digit": 9},
     "infer": tensor(text(GOLDEN / "9-one-bit.png")),
     "infer_version": tensor(text(GOLDEN / "9-one-bit.png")),
     "index": {"ready": True},
@@ -75,7 +77,7 @@ class Asked:
     @property
     def service(self) -> str:
         """The service that answers it well."""
-        return "locked" if self.path.startswith(REPOSITORY) else "default"
+        return "locked" if self.path.startswith(REPOSITORY) or self.method == "DELETE" else "default"
 
     def with_key(self) -> Asked:
         return replace(self, headers={**self.headers, "X-API-Key": KEY})
@@ -85,6 +87,8 @@ class Asked:
 
     def with_picture(self, file: Path) -> Asked:
         """Send another picture."""
+        if self.path == FEEDBACK:
+            return self.sent_as(JSON, json.dumps({"image": text(file), "digit": 9}).encode())
         if "batch" in self.path:
             return self.sent_as(JSON, json.dumps({"images": [text(file)]}).encode())
         if "infer" in self.path:
@@ -139,8 +143,17 @@ class Services:
         return self._running[name]
 
 
-def under(**settings: Any) -> Callable[[], Any]:  # noqa: ANN401  whatever a setting is
-    return lambda: serving(Settings(**settings))
+@contextmanager
+def keeping(**settings: Any) -> Iterator[httpx.Client]:  # noqa: ANN401  whatever a setting is
+    """Serve with a database for feedback."""
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/feedback.db"
+        with serving(Settings(**{"feedback_url": url, **settings})) as client:
+            yield client
+
+
+def under(**settings: Any) -> Callable[[], Any]:  # noqa: ANN401
+    return lambda: keeping(**settings)
 
 
 @contextmanager
@@ -154,7 +167,7 @@ def draining() -> Iterator[httpx.Client]:
 @contextmanager
 def busy() -> Iterator[httpx.Client]:
     """Serve with two places, both held by uploads that never come."""
-    with serving(Settings(max_in_flight=2, max_batch=2, read_timeout=3600)) as client, ExitStack() as held:
+    with keeping(max_in_flight=2, max_batch=2, read_timeout=3600) as client, ExitStack() as held:
         for _ in range(2):
             upload = held.enter_context(
                 socket.create_connection((client.base_url.host, client.base_url.port))
@@ -201,6 +214,9 @@ SERVICES: Final[dict[str, Callable[[], Any]]] = {
     "draining": draining,
     "busy": busy,
     "broken": broken,
+    "full": under(feedback_max_bytes=MEBIBYTE),
+    "without_its_database": under(feedback_url="postgresql://127.0.0.1:1/digits", api_keys=(KEY,)),
+    "keeping_nothing": under(feedback_url=None),
 }
 
 
@@ -249,6 +265,12 @@ def batch_too_large(services: Services, asked: Asked) -> Answered:
     return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
 
 
+def feedback_full(services: Services, asked: Asked) -> Answered:
+    """Add to a picture bytes that no decoder looks at."""
+    large = (GOLDEN / "9-grey.bmp").read_bytes() + bytes(MEBIBYTE)
+    return ask(services("full"), replace(asked.sent_as(BYTES, large), path=f"{asked.path}?digit=9"))
+
+
 def empty_batch(services: Services, asked: Asked) -> Answered:
     body = tensor() if "infer" in asked.path else {"images": []}
     return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
@@ -282,7 +304,7 @@ def model_in_use(services: Services, asked: Asked) -> Answered:
 REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
     "malformed_request": malformed_request,
     "unauthorized": lambda services, asked: ask(services("locked"), asked),
-    "forbidden": lambda services, asked: ask(services(), asked),
+    "forbidden": lambda services, asked: ask(services("keeping_nothing"), asked),
     "unknown_model": unknown_model,
     "invalid_model": invalid_model,
     "model_in_use": model_in_use,
@@ -301,7 +323,18 @@ REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
     "overloaded": lambda services, asked: ask(services("busy"), asked),
     "not_ready": lambda services, asked: ask(services("draining"), asked),
     "timeout": timeout,
+    "unknown_feedback": lambda services, asked: ask(services("locked"), asked.with_key()),
+    "feedback_full": feedback_full,
+    "feedback_unavailable": lambda services, asked: ask(services("without_its_database"), asked.with_key()),
 }
+
+
+def accepted(services: Services, asked: Asked, status: int) -> Answered:
+    """Ask so that it is answered well: of the two ways that may be, first with a new picture, then again."""
+    asked = asked.with_picture(GOLDEN / "9-grey.bmp") if status == 201 else asked
+    answers = (ask(services(asked.service), asked.with_key()) for _ in range(2))
+    return next(answer for answer in answers if answer.status == status)
+
 
 Answers = dict[tuple[str, str, str | None], Answered]  # of operation, status, and code or None
 
@@ -319,8 +352,7 @@ def recorded() -> tuple[dict[str, Any], Answers]:
                         for code in content["examples"]:
                             answers[operation.id, status, code] = REFUSALS[code](services, operation.asked)
                     elif kind == JSON:
-                        asked = operation.asked
-                        answers[operation.id, status, None] = ask(services(asked.service), asked.with_key())
+                        answers[operation.id, status, None] = accepted(services, operation.asked, int(status))
         return document, answers
 
 

@@ -1,0 +1,91 @@
+"""`POST /feedback`: a picture and its right digit, kept to train with; off unless a database is named."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
+
+from app.api import uploads
+from app.api.openapi import FEEDBACK_BODY, PICTURE, PREDICTION, refusals
+from app.api.predict import ModelName, read_digit
+from app.api.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
+from app.api.schemas import Feedback
+from app.api.work import begun
+from app.guard.keys import KEY_ID
+from app.state import state_of
+
+if TYPE_CHECKING:
+    from app.feedback.keeper import Keeper
+
+router = APIRouter(tags=["feedback"])
+
+Digit = Annotated[
+    str | SkipJsonSchema[None],
+    Query(
+        description="The right digit, for a picture that is sent as bytes.",
+        json_schema_extra={"enum": list(uploads.DIGITS)},
+    ),
+]
+_ID: Final = re.compile("[0-9a-f]{64}")  # what is none is no database's business
+Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes.", examples=[64 * "0"])]
+
+
+@router.post(
+    "/feedback",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=FEEDBACK_BODY,
+    response_model=Feedback,
+    responses={
+        HTTPStatus.OK: {"model": Feedback},
+        HTTPStatus.CREATED: {"description": "The same of a picture that was not known."},
+        **refusals(*PREDICTION, *PICTURE, Forbidden, FeedbackFull, FeedbackUnavailable),
+    },
+)
+async def give_feedback(request: Request, digit: Digit = None, model: ModelName = None) -> Response:
+    """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
+    state = state_of(request)
+    keeper = _keeper(request)
+    chosen = state["catalogue"].get(model)
+    with keeper.admitted():
+        picture, right = await uploads.judged(request, digit)
+        stages = begun(request, chosen)
+        with state["places"].held(1):  # a place of predictions while it is read, and not while it is kept
+            prediction = await read_digit(picture, chosen, stages, request)
+        stages.read([(prediction.digit, prediction.confidence)])
+        identity, new = await keeper.keep(
+            picture, digit=right, prediction=prediction.model_dump(), sha256=chosen.classifier.sha256
+        )
+    state["metrics"].judged(chosen.name, right=right == (prediction.digit if prediction.is_digit else None))
+    status = HTTPStatus.CREATED if new else HTTPStatus.OK
+    kept = Feedback(id=identity, digit=right, prediction=prediction)
+    return Response(kept.model_dump_json(), status, media_type=uploads.JSON)
+
+
+@router.delete(
+    "/feedback/{id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_description="It is deleted.",
+    responses=refusals(Forbidden, UnknownFeedback, FeedbackUnavailable),
+)
+async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
+    """Delete a picture and all that is kept with it. For who has a key."""
+    keeper = _keeper(request)
+    if KEY_ID not in request.scope:
+        msg = "Pictures are deleted by who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
+        raise Forbidden(msg)
+    if not _ID.fullmatch(id) or not await keeper.delete(id):
+        msg = f"No picture {id!r} is kept. The id is the SHA-256 of the picture's bytes."
+        raise UnknownFeedback(msg)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _keeper(request: Request) -> Keeper:
+    keeper = state_of(request)["feedback"]
+    if keeper is None:
+        msg = "This service keeps no pictures: DIGITS_FEEDBACK_URL would name the database for them."
+        raise Forbidden(msg)
+    return keeper

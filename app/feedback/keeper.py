@@ -1,0 +1,138 @@
+"""The database as requests see it: it may be slow or gone, and nothing else of the service notices.
+
+All that is asked of it is asked in a thread of its own, and given up. Once it has failed it is left alone for
+a while, in which requests are refused before their body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.problems import FeedbackFull, FeedbackUnavailable
+from app.feedback.store import Entry, Full, Store, identity
+from app.guard.places import Places
+from app.telemetry.logs import request_id
+
+MOST: Final = 8  # requests at a time; each may hold an upload in memory while the database is waited for
+STATEMENT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
+PATIENCE: Final = 6.0  # seconds that a request waits: to connect, for a statement, and for those before it
+REST: Final = 5  # seconds in which nobody asks a database that has failed
+log = logging.getLogger("app.feedback")
+Result = TypeVar("Result")
+
+
+class Keeper:
+    """Keeps pictures, as many bytes as there may be."""
+
+    def __init__(self, url: str, *, most: int) -> None:
+        """Know where the database is; whether it is there is seen when it is first asked.
+
+        Raises:
+            ValueError, ModuleNotFoundError: see `app.feedback.store.checked`.
+        """
+        self._store = Store(url, patience=STATEMENT)
+        self._most = most
+        self._places = Places(MOST)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feedback")
+        self._resting_until = 0.0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Let a request in, before its body is read.
+
+        Raises:
+            FeedbackUnavailable: the database has just failed.
+            Overloaded: enough requests wait for it.
+        """
+        self._check_rested()
+        with self._places.held(1):
+            yield
+
+    async def keep(
+        self, picture: bytes, *, digit: int | None, prediction: Mapping[str, Any], sha256: str
+    ) -> tuple[str, bool]:
+        """Keep a picture; return its id and whether it is new.
+
+        Args:
+            picture: the upload as it was sent.
+            digit: the right one; None where the picture holds none.
+            prediction: as it was answered.
+            sha256: of the model that answered.
+
+        Raises:
+            FeedbackFull: there is no room for a new one.
+            FeedbackUnavailable: the database does not answer.
+        """
+        asked_with, now = request_id.get() or "", datetime.now(UTC)
+
+        def kept() -> tuple[str, bool]:
+            entry = Entry(
+                id=identity(picture),
+                digit=digit,
+                time=now,
+                request_id=asked_with,
+                prediction=prediction,
+                model_sha256=sha256,
+            )
+            return entry.id, self._store.keep(entry, picture, most=self._most)
+
+        try:
+            return await self._done(kept)
+        except Full:
+            msg = (
+                f"The service keeps at most {self._most} bytes of pictures, and has them. Its operator can "
+                "export and delete some, or raise DIGITS_FEEDBACK_MAX_BYTES."
+            )
+            raise FeedbackFull(msg, limit=self._most) from None
+
+    async def delete(self, identity: str) -> bool:
+        """Delete a picture; return whether it was there.
+
+        Raises:
+            FeedbackUnavailable: the database does not answer.
+        """
+        return await self._done(lambda: self._store.delete(identity))
+
+    async def close(self) -> None:
+        """Hang up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        self._thread.shutdown(wait=False)
+
+    async def _done(self, work: Callable[[], Result]) -> Result:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempted, work)
+        except (SQLAlchemyError, TimeoutError) as error:
+            reason = str(error).partition("\n")[0] or f"no answer within {PATIENCE:g} s"
+            log.warning("the database of the feedback has failed", extra={"reason": reason})
+            self._rest()
+            raise FeedbackUnavailable(wait=REST) from None
+
+    def _attempted(self, work: Callable[[], Result]) -> Result:
+        """Do it, unless what was done before it has failed."""
+        self._check_rested()
+        try:
+            return work()
+        except SQLAlchemyError:
+            self._rest()  # here, too: this thread begins with the next request at once
+            raise
+
+    def _rest(self) -> None:
+        self._resting_until = time.monotonic() + REST
+
+    def _check_rested(self) -> None:
+        left = self._resting_until - time.monotonic()
+        if left > 0:
+            raise FeedbackUnavailable(wait=math.ceil(left))

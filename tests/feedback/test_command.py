@@ -1,0 +1,111 @@
+"""`python -m app feedback …`: what has been kept is listed, exported and deleted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.__main__ import main
+from app.feedback.store import Entry, Store, identity
+from tests.conftest import GOLDEN
+
+SEVEN = (GOLDEN / "7-photo.jpg").read_bytes()
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `python -m app feedback` in this process: to start one takes longer than all that it does."""
+
+    def command(url: str, *words: str) -> Done:
+        monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
+        monkeypatch.setattr(sys, "argv", ["app", "feedback", *words])
+        status = main()
+        return Done(status, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def filled(url: str) -> str:
+    """A database with two pictures, the three a week old."""
+    read = {"is_digit": True, "confidence": 0.987, "model": {"name": "cnn", "version": "1.0.0"}}
+    now = datetime.now(UTC)
+    with closing(Store(url, patience=10)) as store:
+        for picture, digit, time in ((SEVEN, 7, now), (THREE, None, now - 7 * DAY)):
+            entry = Entry(
+                id=identity(picture),
+                digit=digit,
+                time=time,
+                request_id="",
+                prediction={"digit": 7, **read},
+                model_sha256="",
+            )
+            store.keep(entry, picture, most=10**9)
+    return url
+
+
+def test_pictures_are_listed_exported_and_deleted(command: Command, filled: str, tmp_path: Path) -> None:
+    _, *lines = command(filled, "list").out.splitlines()
+    assert sorted((line.split()[0], *line.split()[3:]) for line in lines) == sorted(
+        (identity(picture), digit, "7", "0.99", "cnn", "1.0.0")
+        for picture, digit in ((SEVEN, "7"), (THREE, "none"))
+    )
+    folder = tmp_path / "hands" / "mine"
+    assert command(filled, "export", str(folder)) == Done(0, f"2 written into {folder}\n", "")
+    written = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
+    assert written == {f"7/{identity(SEVEN)}.jpg": SEVEN, f"none/{identity(THREE)}.png": THREE}
+    assert command(filled, "delete", "--older-than", "6") == Done(0, "1 deleted\n", "")
+    assert command(filled, "delete", identity(SEVEN), identity(THREE)) == Done(0, "1 deleted\n", "")
+
+
+def test_everything_can_be_deleted(command: Command, filled: str) -> None:
+    assert command(filled, "delete", "--all") == Done(0, "2 deleted\n", "")
+    assert len(command(filled, "list").out.splitlines()) == 1
+
+
+def test_nothing_is_deleted_unless_it_is_said_what(command: Command, filled: str) -> None:
+    with pytest.raises(SystemExit):
+        command(filled, "delete")
+    assert len(command(filled, "list").out.splitlines()) == 3
+
+
+def test_a_folder_that_holds_something_is_not_added_to(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    done = command(f"sqlite:///{tmp_path}/feedback.db", "export", str(tmp_path))
+    assert done.status == 1
+    assert f"{tmp_path} is not empty" in done.err
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "told"),
+    [
+        ("", 2, "DIGITS_FEEDBACK_URL is not set"),
+        ("mysql://localhost/x", 2, "'mysql' is neither sqlite nor postgresql+psycopg"),
+        ("postgresql://digits:secret@127.0.0.1:1/digits", 1, "Connection refused"),
+    ],
+)
+def test_a_database_that_is_not_there_is_told_in_a_line(
+    command: Command, url: str, status: int, told: str
+) -> None:
+    done = command(url, "delete", "--all")
+    assert (done.status, done.out, done.err.count("\n")) == (status, "", 1)
+    assert told in done.err
+    assert "secret" not in done.err

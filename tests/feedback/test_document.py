@@ -1,0 +1,70 @@
+"""docs/feedback.md is true: what it shows is answered, and its settings fit Compose's database."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from app.__main__ import main
+from app.feedback import keeper, postgres, store
+from app.settings import MEBIBYTE, Settings
+from tests.conftest import ROOT
+from tests.documents import answer, answered, blocks, commands, same, text
+from tests.serving import serving
+from tests.telemetry.test_observability import composed
+
+PAGE = "docs/feedback.md"
+
+
+def test_every_curl_gives_the_answer_that_stands_below_it(url: str) -> None:
+    shown = list(answered(PAGE))
+    assert len(shown) == 3
+    with serving(Settings(feedback_url=url)) as client:
+        for command, wanted in shown:
+            found = answer(client, command)
+            assert "code" not in found, command
+            assert same(wanted, found), command
+
+
+def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    (settings,) = (block for language, block in blocks(PAGE) if language == "ini")
+    for line in settings.splitlines():
+        monkeypatch.setenv(*line.split("=", 1))
+    services = composed("--profile", "feedback")
+    assert services.keys() == {"digits", "postgres"}
+    url = make_url(services["digits"]["environment"]["DIGITS_FEEDBACK_URL"])
+    database = services["postgres"]["environment"]
+    assert url.host == "postgres"
+    assert (url.username, url.password) == (database["POSTGRES_USER"], database["POSTGRES_PASSWORD"])
+    assert url.database == database["POSTGRES_USER"]  # the image's default
+    (chosen,) = services["digits"]["build"]["args"]
+    name, _, requirements = chosen.partition("=")
+    assert f"requirements/${{{name}}}.txt" in (ROOT / "Dockerfile").read_text()
+    assert f"!requirements/{requirements}.txt" in (ROOT / ".dockerignore").read_text()
+    assert "sqlalchemy==" in (ROOT / "requirements" / f"{requirements}.txt").read_text()
+
+
+def test_its_figures_are_those_of_the_code() -> None:
+    page = " ".join(text(PAGE).split())
+    assert f"after {postgres.CONNECT_TIMEOUT} seconds where it can't be reached" in page
+    assert f"after {keeper.STATEMENT:g} where it does not answer, after {keeper.PATIENCE:g} in all" in page
+    assert f"leaves the database alone for {keeper.REST} seconds" in page
+    assert f"At most {keeper.MOST} requests a worker wait" in page
+    assert f"{Settings().feedback_max_bytes // MEBIBYTE // 1024} GiB unless you say otherwise" in page
+    assert f"each picture counted as {store.LEAST // 1024} KiB at least" in page
+
+
+def test_its_commands_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
+    shown = commands(PAGE, ".venv/bin/python -m app feedback")
+    assert len(shown) == 4
+    for command in shown:
+        monkeypatch.setattr(sys, "argv", command.split()[2:])
+        assert main() == 0, command
+    assert "0 written into hands" in capsys.readouterr().out

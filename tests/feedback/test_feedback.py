@@ -1,0 +1,211 @@
+"""`/feedback`: what is sent is read, kept and counted; what can't be is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.schemas import Feedback
+from app.feedback.store import Store
+from app.guard import keys
+from app.settings import MEBIBYTE, Settings
+from tests.conftest import GOLDEN, HOSTILE, ROOT
+from tests.serving import serving
+from tests.telemetry.scrapes import scrape
+
+SEVEN = (GOLDEN / "7-photo.jpg").read_bytes()
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+BLANK = (HOSTILE / "white.png").read_bytes()
+BYTES = {"Content-Type": "application/octet-stream"}
+KEY = "a-key"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/feedback.db"
+
+
+@pytest.fixture
+def service(file: str) -> Iterator[httpx.Client]:
+    with serving(Settings(feedback_url=file)) as client:
+        yield client
+
+
+def give(client: httpx.Client, picture: bytes, digit: str | None) -> httpx.Response:
+    return client.post("/feedback", content=picture, headers=BYTES, params={"digit": digit} if digit else {})
+
+
+def kept(file: str) -> dict[str, int | None]:
+    with closing(Store(file, patience=10)) as store:
+        return {entry.id: entry.digit for entry in store.entries()}
+
+
+def identity(picture: bytes) -> str:
+    return hashlib.sha256(picture).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"files": {"file": SEVEN}, "data": {"digit": "1"}},
+        {"files": {"file": SEVEN}, "params": {"digit": "1"}},
+        {"content": SEVEN, "headers": BYTES, "params": {"digit": "1"}},
+        {"json": {"image": base64.b64encode(SEVEN).decode(), "digit": 1}},
+    ],
+    ids=["a form", "a form and a query", "bytes and a query", "JSON"],
+)
+def test_a_picture_is_kept_with_what_was_read_and_what_is_right(
+    service: httpx.Client, file: str, sent: dict[str, Any]
+) -> None:
+    before = datetime.now(UTC)
+    answer = service.post("/feedback", **sent)
+    assert answer.status_code == 201
+    given = Feedback.model_validate(answer.json())
+    read = service.post("/predict", content=SEVEN, headers=BYTES).json()
+    assert (given.id, given.digit, given.prediction.model_dump(mode="json")) == (identity(SEVEN), 1, read)
+    with closing(Store(file, patience=10)) as store:
+        (entry,) = store.entries()
+        assert list(store.pictures()) == [(given.id, 1, SEVEN)]
+    assert (entry.id, entry.digit, entry.prediction) == (given.id, 1, read)
+    assert entry.model_sha256 == service.get("/models/cnn").json()["sha256"]
+    assert entry.request_id == answer.headers["X-Request-ID"]
+    assert before <= entry.time <= datetime.now(UTC)
+
+
+def test_of_a_picture_that_is_known_the_digit_is_replaced(service: httpx.Client, file: str) -> None:
+    assert [give(service, SEVEN, digit).status_code for digit in ("1", "7", "7")] == [201, 200, 200]
+    assert kept(file) == {identity(SEVEN): 7}
+
+
+@pytest.mark.parametrize("sent", [{"digit": None}, "none"], ids=["null", "none"])
+def test_that_there_is_no_digit_can_be_told(
+    service: httpx.Client, file: str, sent: dict[str, None] | str
+) -> None:
+    if isinstance(sent, str):
+        answer = give(service, SEVEN, sent)
+    else:
+        answer = service.post("/feedback", json={"image": base64.b64encode(SEVEN).decode(), **sent})
+    assert answer.json()["digit"] is None
+    assert kept(file) == {identity(SEVEN): None}
+
+
+def test_another_model_can_be_judged(service: httpx.Client) -> None:
+    answer = service.post("/feedback", content=SEVEN, headers=BYTES, params={"digit": "7", "model": "linear"})
+    assert answer.json()["prediction"]["model"]["name"] == "linear"
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"files": {"file": SEVEN}}, "The right digit is missing"),
+        ({"content": SEVEN, "headers": BYTES}, "The right digit is missing"),
+        (
+            {"files": {"file": SEVEN}, "data": {"digit": "12"}},
+            "The right digit is '12'. Send 0 to 9, or 'none'",
+        ),
+        ({"files": {"file": SEVEN}, "data": {"digit": ["1", "2"]}}, "the field 'digit' twice"),
+        ({"data": {"digit": "1"}, "files": {"other": b""}}, "no field 'file'"),
+        ({"content": SEVEN, "headers": BYTES, "params": {"digit": "10"}}, "The right digit is '10'"),
+        ({"json": {"image": ""}}, "digit: Field required"),
+        ({"json": {"image": "", "digit": 10}}, "digit: Input should be less than or equal to 9"),
+    ],
+)
+def test_what_does_not_tell_a_digit_is_refused(
+    service: httpx.Client, file: str, sent: dict[str, Any], told: str
+) -> None:
+    answer = service.post("/feedback", **sent)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+    assert told in answer.json()["detail"]
+    assert not kept(file)
+
+
+def test_a_picture_that_can_not_be_read_is_not_kept(service: httpx.Client, file: str) -> None:
+    assert give(service, BLANK, "7").json()["code"] == "no_ink"
+    assert not kept(file)
+
+
+def test_more_than_there_is_room_for_is_refused(file: str) -> None:
+    large = SEVEN + bytes(MEBIBYTE - 512)
+    with serving(Settings(feedback_url=file, feedback_max_bytes=MEBIBYTE)) as client:
+        assert give(client, SEVEN, "7").status_code == 201
+        answer = give(client, large, "7")
+        assert (answer.status_code, answer.json()["code"]) == (507, "feedback_full")
+        assert answer.json()["limit"] == MEBIBYTE
+        assert give(client, SEVEN, "1").status_code == 200
+    assert kept(file) == {identity(SEVEN): 1}
+
+
+def test_who_has_a_key_deletes(file: str) -> None:
+    with serving(Settings(feedback_url=file, api_keys=(keys.made("me")[1], KEY))) as client:
+        path = f"/feedback/{identity(SEVEN)}"
+        assert client.delete(path).status_code == 401
+        client.headers["X-API-Key"] = KEY
+        for picture in (SEVEN, THREE):
+            give(client, picture, "7")
+        done = client.delete(path)
+        assert (done.status_code, done.content) == (204, b"")
+        again = client.delete(path)
+        assert (again.status_code, again.json()["code"]) == (404, "unknown_feedback")
+        assert client.delete("/feedback/%00").json()["code"] == "unknown_feedback"
+    assert kept(file) == {identity(THREE): 7}
+
+
+def test_without_keys_nobody_deletes_over_http(service: httpx.Client, file: str) -> None:
+    give(service, SEVEN, "7")
+    answer = service.delete(f"/feedback/{identity(SEVEN)}")
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert kept(file)
+
+
+def test_judgements_are_counted_and_are_no_predictions(service: httpx.Client) -> None:
+    for digit in ("7", "1", "none"):
+        give(service, SEVEN, digit)
+    found = {
+        (sample.name, sample.labels.get("outcome")): sample.value
+        for sample in scrape(service)
+        if sample.name in {"digits_feedback_total", "digits_predictions_total"} and sample.value
+    }
+    assert found == {("digits_feedback_total", "right"): 1, ("digits_feedback_total", "wrong"): 2}
+
+
+def test_the_service_tells_whether_it_keeps_anything(service: httpx.Client, client: httpx.Client) -> None:
+    assert service.get("/models").json()["feedback"] is True
+    assert client.get("/models").json()["feedback"] is False
+
+
+def test_a_service_that_keeps_nothing_says_so_before_it_reads_the_picture(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as raw:
+        raw.sendall(
+            b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+        )
+        answer = raw.recv(65_536).decode()
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "DIGITS_FEEDBACK_URL" in answer
+
+
+def test_a_missing_extra_stops_the_start_with_a_line(tmp_path: Path) -> None:
+    script = "import sys; sys.modules['sqlalchemy'] = None; sys.argv = ['app']; import runpy; "
+    script += "runpy.run_module('app', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"DIGITS_FEEDBACK_URL": f"sqlite:///{tmp_path}/feedback.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("digits can't start: DIGITS_FEEDBACK_URL=(not shown): ")
+    assert "the extra 'feedback' is not installed (sqlalchemy): pip install sqlalchemy" in done.stderr
+    assert done.stderr.count("\n") == 1

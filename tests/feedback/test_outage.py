@@ -1,0 +1,79 @@
+"""A database that is down, hangs or comes back: predictions go on, and so does feedback once it can."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from app.feedback.keeper import MOST
+from app.settings import Settings
+from tests.feedback.conftest import empty
+from tests.feedback.postgres import Postgres
+from tests.feedback.test_feedback import BYTES, THREE, give
+from tests.serving import serving, until
+
+
+@pytest.fixture
+def service(server: Postgres) -> Iterator[httpx.Client]:
+    empty(server.url)
+    # a single place for predictions, which whoever waits for the database must not hold
+    with serving(Settings(feedback_url=server.url, max_in_flight=1, max_batch=1)) as client:
+        yield client
+
+
+def predicts(client: httpx.Client) -> bool:
+    return bool(client.post("/predict", content=THREE, headers=BYTES).json()["digit"] == 3)
+
+
+def is_refused(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (503, "feedback_unavailable")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 5
+
+
+def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
+    assert give(service, THREE, "3").status_code == 201  # a connection that will hang, too
+    with ThreadPoolExecutor(MOST) as others:
+        with server.hanging():
+            waiting = [others.submit(give, service, THREE, "3") for _ in range(MOST)]
+            predicted = 0
+            while not all(one.done() for one in waiting):
+                predicted += predicts(service)
+                assert service.get("/health/ready").status_code == 200
+        for one in waiting:
+            is_refused(one.result())
+    assert predicted > 20
+    assert predicts(service)
+    until(lambda: give(service, THREE, "3").status_code == 200)
+
+
+def test_no_more_wait_for_the_database_than_may(service: httpx.Client, server: Postgres) -> None:
+    with ThreadPoolExecutor(4 * MOST) as others, server.hanging():
+        waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MOST)]
+        codes = [one.result().json()["code"] for one in waiting]
+        assert predicts(service)
+    assert {"overloaded", "feedback_unavailable"} == set(codes)
+
+
+def test_a_service_starts_without_its_database_and_finds_it_once_it_is_there(server: Postgres) -> None:
+    empty(server.url)
+    server.stop()
+    try:
+        with serving(Settings(feedback_url=server.url)) as client:
+            assert client.get("/health/ready").status_code == 200
+            began = time.monotonic()
+            is_refused(give(client, THREE, "3"))
+            is_refused(client.post("/feedback", content=b"?", headers=BYTES))  # before it is looked at
+            assert predicts(client)
+            server.start()
+            until(lambda: give(client, THREE, "3").status_code == 201)
+            assert time.monotonic() - began > 5  # a database that has failed is left alone for so long
+            server.stop()
+            server.start()
+            assert give(client, THREE, "3").status_code == 200  # a connection that was cut is made again
+    finally:
+        if not server.runs():
+            server.start()

@@ -1,0 +1,147 @@
+"""The page asks whether it was right, where the service keeps the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.feedback.store import Store
+from app.settings import Settings
+from tests.page.browser import Watch, scrawl, write, write_number
+from tests.page.conftest import Open
+from tests.page.test_page import PHONE, SEVEN, no_barrier, number_mode, reads, settles
+from tests.serving import serving
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/feedback.db"
+
+
+@pytest.fixture
+def service(url: str) -> Iterator[httpx.Client]:
+    with serving(Settings(feedback_url=url)) as client:
+        yield client
+
+
+@pytest.fixture
+def keeping(open_page: Open, service: httpx.Client) -> Page:
+    """The page of a service that keeps what is right."""
+    return open_page(str(service.base_url))
+
+
+def kept(url: str) -> list[tuple[int | None, str, bytes]]:
+    """Return the right digit, the model and the picture of all that is kept."""
+    with closing(Store(url, patience=10)) as store:
+        pictures = {identity: picture for identity, _, picture in store.pictures()}
+        return [
+            (entry.digit, entry.prediction["model"]["name"], pictures[entry.id]) for entry in store.entries()
+        ]
+
+
+def says(page: Page, text: str) -> None:
+    expect(page.locator("#asked")).to_have_text(text)
+
+
+def test_a_service_that_keeps_nothing_asks_nothing(page: Page) -> None:
+    write(page, 7)
+    settles(page, "7, ")
+    expect(page.locator("#judge")).not_to_be_visible()
+    expect(page.locator("footer")).to_contain_text("which keeps none")
+
+
+def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str) -> None:
+    expect(keeping.locator("footer")).to_contain_text("which keeps those you judge")
+    expect(keeping.locator("#judge")).not_to_be_visible()
+    keeping.locator("#file").set_input_files(SEVEN)
+    reads(keeping, "7")
+    says(keeping, "Was this right?")
+    keeping.get_by_role("button", name="Yes").click()
+    says(keeping, "Thank you. It is kept to learn from.")
+    expect(keeping.locator("#status")).to_have_text("Thank you. It is kept to learn from.")
+    assert kept(url) == [(7, "cnn", SEVEN.read_bytes())]
+
+
+def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
+    keeping.get_by_label("Network").select_option("linear")
+    write(keeping, 7)
+    settles(keeping, "7, ")
+    keeping.get_by_role("button", name="No", exact=True).press("Enter")
+    says(keeping, "What is it?")
+    for _ in range(3):  # no digit, 0, 1
+        keeping.keyboard.press("Tab")
+    keeping.keyboard.press("Enter")
+    says(keeping, "Thank you. It is kept to learn from.")
+    assert keeping.evaluate("document.activeElement.id") == "asked"
+    assert [entry[:2] for entry in kept(url)] == [(1, "linear")]
+
+
+def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> None:
+    scrawl(keeping)
+    expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
+    settles(keeping, "does not look like a digit")
+    keeping.get_by_role("button", name="Yes").click()
+    says(keeping, "Thank you. It is kept to learn from.")
+    keeping.get_by_role("button", name="Clear").click()
+    write(keeping, 7)
+    settles(keeping, "7, ")
+    keeping.get_by_role("button", name="No", exact=True).click()
+    keeping.get_by_role("button", name="No digit").click()
+    says(keeping, "Thank you. It is kept to learn from.")
+    assert [entry[0] for entry in kept(url)] == [None, None]
+
+
+def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
+    write(keeping, 7)
+    settles(keeping, "7, ")
+    keeping.get_by_role("button", name="Yes").click()
+    says(keeping, "Thank you. It is kept to learn from.")
+    keeping.get_by_role("button", name="Clear").click()
+    expect(keeping.locator("#judge")).not_to_be_visible()
+    write(keeping, 3)
+    reads(keeping, "3")
+    says(keeping, "Was this right?")
+    number_mode(keeping)
+    keeping.get_by_role("button", name="Clear").click()
+    write_number(keeping, "40")
+    reads(keeping, "40")
+    expect(keeping.locator("#judge")).not_to_be_visible()
+
+
+def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
+    with serving(Settings(feedback_url="postgresql://127.0.0.1:1/digits")) as client:
+        page = open_page(str(client.base_url))
+        write(page, 7)
+        settles(page, "7, ")
+        page.get_by_role("button", name="Yes").click()
+        expect(page.locator("#asked")).to_contain_text("does not answer now. Try again in")
+        with page.expect_request("**/feedback?digit=7&model=cnn"):
+            page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        reads(page, "7")
+        assert watches[page].refusals == [503, 503]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desktop"])
+def test_the_question_is_no_barrier(
+    open_page: Open, service: httpx.Client, scheme: str, viewport: dict[str, int]
+) -> None:
+    page = open_page(str(service.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
+    write(page, 7)
+    settles(page, "7, ")
+    no_barrier(page)
+    page.get_by_role("button", name="No", exact=True).click()
+    digits = page.locator("#judge div button")
+    expect(digits).to_have_text([str(digit) for digit in range(10)])
+    tops = digits.evaluate_all("buttons => buttons.map(button => button.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1  # all in a row
+    no_barrier(page)
+    digits.nth(1).click()
+    says(page, "Thank you. It is kept to learn from.")
+    no_barrier(page)
