@@ -2,8 +2,8 @@
 
     python -m benchmarks.ray_serve --rounds 5 --seconds 4
 
-Each of Ray's two proxies stands before one replica and before two, on a cluster on this machine. A round asks the
-plain process and both in turn. Prints the table of docs/ray.md, medians all; needs wrk and .venv-ray.
+Each of Ray's two proxies stands before one replica and before two, on a cluster on this machine. A round asks
+the plain process and both in turn. Prints the table of docs/ray.md, medians all; needs wrk and .venv-ray.
 """
 
 from __future__ import annotations

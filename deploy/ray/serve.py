@@ -103,7 +103,8 @@ def _believing(app: Any, settings: Settings) -> Any:  # noqa: ANN401
 
 def _cores() -> int:
     """Return how many cores the replica has been given; it sees all of its node's."""
-    return math.ceil(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))
+    cpus: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+    return math.ceil(cpus)
 
 
 @serve.deployment(
@@ -122,7 +123,7 @@ class Digits:
     app: Replica  # what `build` has returned there
 
     async def check_health(self) -> None:
-        """Be asked what load balancers ask the service; whoever fails three times is replaced.
+        """Be asked by Ray what load balancers ask the service; who fails three times is replaced.
 
         Raises:
             RuntimeError: it is not ready.
@@ -133,4 +134,4 @@ class Digits:
             raise RuntimeError(msg)
 
 
-app = Digits.bind()
+app = Digits.bind()  # type: ignore[attr-defined]  # the decorators, of no types, have made it a deployment
