@@ -75,6 +75,7 @@ def configured(port: int) -> dict[str, Any]:
         "DIGITS_READ_TIMEOUT": "600",  # uploads are held up here
     }
     beside = copy.deepcopy(application) | {"name": "beside", "route_prefix": BESIDE}
+    beside["runtime_env"]["env_vars"]["DIGITS_TRUSTED_PROXIES"] = "10.0.0.0/8"
     narrow = {"max_ongoing_requests": ONGOING, "max_queued_requests": QUEUED}
     beside["deployments"] = [{"name": "Digits", "health_check_period_s": 0.1, **narrow}]
     config["applications"].append(beside)
@@ -204,6 +205,13 @@ def test_it_answers_at_another_prefix_too(deployed: Deployed, alone: httpx.Clien
 def test_every_answer_has_one_id_which_its_problem_names(deployed: Deployed) -> None:
     found = deployed.client.get("/nowhere")
     assert found.headers.get_list("X-Request-ID") == [found.json()["request_id"]]
+
+
+def test_proxies_before_rays_are_believed_if_they_are_trusted(deployed: Deployed) -> None:
+    through = {"X-Forwarded-For": "203.0.113.5, 10.0.0.1"}
+    deployed.client.get(f"{BESIDE}/models", headers=through)
+    logs = (deployed.cluster.logged("one"), deployed.cluster.logged("two"))
+    assert any('"client":"203.0.113.5"' in log for log in logs)
 
 
 def test_ray_asks_replicas_whether_they_are_ready(deployed: Deployed) -> None:
