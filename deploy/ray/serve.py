@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging.config
 import math
+from http import HTTPStatus
 from typing import Any, Final
 
 import ray
@@ -16,14 +17,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api.problems import RETRY_AFTER
 from app.main import create_app
-from app.settings import Settings, load_settings
+from app.settings import load_settings
 from app.telemetry import logs
 from app.telemetry.access import HEADER
 
 READY: Final = "/health/ready"
-OK: Final = 200
-# More than DIGITS_MAX_IN_FLIGHT: it is the service that says it is busy, by a problem, and counts a batch's
-# pictures. Ray, which counts requests, refuses in plain text; it has the last word if that setting is raised.
+# More than DIGITS_MAX_IN_FLIGHT (128): the service itself says that it is busy, by a problem, and counts a
+# batch's pictures. Ray, which counts requests, refuses in plain text; only if that setting is raised, it is first.
 MAX_ONGOING: Final = 160
 MAX_QUEUED: Final = 64  # at each proxy, while no replica takes any: when one has died, until another is there
 GRACE: Final = 30  # seconds for requests in flight when a replica ends, as DIGITS_GRACEFUL_TIMEOUT
@@ -92,13 +92,9 @@ def build() -> Replica:
     """Return the application of a replica; Ray calls it there."""
     settings = load_settings()
     logging.config.dictConfig(logs.config(settings))
-    return Replica(_believing(create_app(settings), settings), threads=_cores())
-
-
-def _believing(app: Any, settings: Settings) -> Any:  # noqa: ANN401
-    if not settings.trusted_proxies:
-        return app
-    return ProxyHeadersMiddleware(app, trusted_hosts=list(settings.trusted_proxies))
+    trusted = list(settings.trusted_proxies)
+    believing: Any = ProxyHeadersMiddleware(create_app(settings), trusted)  # type: ignore[arg-type]  # ASGI, named anew
+    return Replica(believing, threads=_cores())
 
 
 def _cores() -> int:
@@ -129,7 +125,7 @@ class Digits:
             RuntimeError: it is not ready.
         """
         status = await self.app.status(READY)
-        if status != OK:
+        if status != HTTPStatus.OK:
             msg = f"{READY} gives {status}"
             raise RuntimeError(msg)
 
