@@ -22,8 +22,8 @@ from app.telemetry import logs
 from app.telemetry.access import HEADER
 
 READY: Final = "/health/ready"
-# More than DIGITS_MAX_IN_FLIGHT (128): the service itself says that it is busy, by a problem, and counts a
-# batch's pictures. Ray, which counts requests, refuses in plain text; only if that setting is raised, it is first.
+# More than DIGITS_MAX_IN_FLIGHT (128), so that the service itself says it is busy, by a problem, and counts a
+# batch's pictures. Ray counts requests, and refuses in plain text.
 MAX_ONGOING: Final = 160
 MAX_QUEUED: Final = 64  # at each proxy, while no replica takes any: when one has died, until another is there
 GRACE: Final = 30  # seconds for requests in flight when a replica ends, as DIGITS_GRACEFUL_TIMEOUT
@@ -93,7 +93,8 @@ def build() -> Replica:
     settings = load_settings()
     logging.config.dictConfig(logs.config(settings))
     trusted = list(settings.trusted_proxies)
-    believing: Any = ProxyHeadersMiddleware(create_app(settings), trusted)  # type: ignore[arg-type]  # ASGI, named anew
+    # uvicorn has names of its own for ASGI's types
+    believing: Any = ProxyHeadersMiddleware(create_app(settings), trusted)  # type: ignore[arg-type]
     return Replica(believing, threads=_cores())
 
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,6 @@ IN_FLIGHT: Final = 8  # fewer than in the file, so that fewer clients fill the s
 LARGEST: Final = 200_000  # bytes of a body: so few that clients have sent them when they are refused
 REPLICAS: Final = 2
 PICTURES: Final = 300  # seconds of work
-UNDER_WAY: Final = 0.5  # seconds after which an upload has come to a replica
 BESIDE: Final = "/beside"  # another application, of one replica, to which Ray lets no more
 ONGOING: Final = 4
 QUEUED: Final = 4
@@ -64,7 +62,7 @@ def configured(port: int) -> dict[str, Any]:
     """Return the file's content, narrowed to what this machine bears, and with an application beside."""
     config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     config["proxy_location"] = "HeadOnly"  # the nodes share an address
-    config["http_options"] |= {"host": "127.0.0.1", "port": port}
+    config["http_options"] |= {"host": "127.0.0.1", "port": port, "request_timeout_s": START}
     (application,) = config["applications"]
     (deployment,) = application["deployments"]
     deployment["autoscaling_config"]["max_replicas"] = deployment["autoscaling_config"]["min_replicas"]
@@ -285,12 +283,12 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     pictures.mkdir()
     for number in range(PICTURES):
         (pictures / f"{number}.png").write_bytes(NINE)
+    # two to each replica, as Ray asks the one that has fewer
+    sent = [Upload(deployed.client, "/predict", NINE) for _ in range(2 * REPLICAS)]
+    until(lambda: all_have_some(deployed))
     words = [pictures, "--csv", table, "--url", deployed.client.base_url]
     with subprocess.Popen([sys.executable, "-m", "app.client", *map(str, words)], cwd=ROOT) as reading:
         until(lambda: table.exists() and table.read_text().count("\n") > PICTURES / 10)
-        # two to each replica, as Ray asks the one that has fewer
-        sent = [Upload(deployed.client, "/predict", NINE) for _ in range(2 * REPLICAS)]
-        time.sleep(UNDER_WAY)
         yield
         until(lambda: any(one.is_answered() for one in sent))
     assert reading.returncode == 0
@@ -301,3 +299,16 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     # what docs/ray.md says of it, and `python -m app.client` goes by
     assert {(one.status_code, one.headers["Content-Type"]) for one in lost} == {(500, TEXT)}
     until(lambda: deployed.client.post("/predict", content=NINE, headers=BYTES).status_code == 200)
+
+
+def all_have_some(deployed: Deployed) -> bool:
+    """Tell whether every replica has taken on a picture; which one answers is chance."""
+    found: dict[str, float] = {}  # by when it began
+    for _ in range(10 * REPLICAS):
+        told = deployed.client.get("/metrics").text
+        began, taken = (
+            re.findall(rf"^{name} (.*)$", told, re.MULTILINE)[0]
+            for name in ("process_start_time_seconds", "digits_pictures_in_flight")
+        )
+        found[began] = float(taken)
+    return len(found) == REPLICAS and min(found.values()) > 0
