@@ -19,7 +19,6 @@ FIRST_WAIT: Final = 0.5  # seconds before the second attempt; each further wait 
 LONGEST_WAIT: Final = 20.0  # but no longer than this
 LONGEST_TOLD: Final = 600.0  # seconds that the service may tell us to wait
 FAILING: Final = frozenset({502, 503, 504})  # the service's own answers, or those of a proxy before it
-PASSING: Final = FAILING | {429}  # asked again: they say nothing of the picture
 
 
 class Stopped(Exception):
@@ -89,7 +88,7 @@ class Service:
             Stopped: the service has gone, or does not let us in any more.
         """
         outcome = await self._settled("POST", self._path, content=picture, patience=self._patience)
-        failed = isinstance(outcome, httpx.RequestError) or outcome.status_code in FAILING
+        failed = isinstance(outcome, httpx.RequestError) or _fails(outcome)
         if failed and not await self._alive():
             why = _why(outcome) if isinstance(outcome, httpx.RequestError) else _problem(outcome).detail
             msg = f"The service has not answered for {self._patience:g} s ({why})."
@@ -114,7 +113,7 @@ class Service:
         attempt = 0
         while True:
             outcome = await self._attempted(method, path, content)
-            if isinstance(outcome, httpx.Response) and outcome.status_code not in PASSING:
+            if isinstance(outcome, httpx.Response) and not _passes(outcome):
                 return outcome
             told = _retry_after(outcome) if isinstance(outcome, httpx.Response) else 0.0
             if told > LONGEST_TOLD:
@@ -122,7 +121,7 @@ class Service:
                 raise Stopped(msg)
             wait = _wait(told, attempt)
             # who is told when to come back is served in the end; other failures may last
-            limited = isinstance(outcome, httpx.Response) and outcome.status_code not in FAILING and told
+            limited = isinstance(outcome, httpx.Response) and not _fails(outcome) and told
             if not limited and time.monotonic() + wait > began + patience:
                 return outcome
             await asyncio.sleep(wait)
@@ -139,6 +138,21 @@ class Service:
     async def _alive(self) -> bool:
         outcome = await self._attempted("GET", "health/live", b"")
         return isinstance(outcome, httpx.Response) and outcome.is_success
+
+
+def _passes(answer: httpx.Response) -> bool:
+    """Tell whether to ask again: the answer says nothing of the picture."""
+    return _fails(answer) or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _fails(answer: httpx.Response) -> bool:
+    """Tell whether the service, or a proxy before it, is what failed.
+
+    A 500 that is no problem document is a proxy's: so Ray's answers while a replica dies.
+    """
+    if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return not answer.headers.get("Content-Type", "").startswith("application/problem+json")
+    return answer.status_code in FAILING
 
 
 def _wait(told: float, attempt: int) -> float:

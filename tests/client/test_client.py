@@ -513,7 +513,12 @@ def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
-    failures: list[tuple[int, dict[str, str]]] = [(502, {}), (503, {"Retry-After": soon}), (504, {})]
+    failures: list[tuple[int, dict[str, str]]] = [
+        (500, {}),
+        (502, {}),
+        (503, {"Retry-After": soon}),
+        (504, {}),
+    ]
     folder = many(tmp_path / "nines", 1)
     with proxy(client.base_url, failures) as url:
         done = run(folder, "--csv", out, "--url", url)

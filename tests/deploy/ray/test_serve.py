@@ -1,0 +1,314 @@
+"""deploy/ray/serve.yaml on a real cluster on this machine: a head and two nodes, processes of their own."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import csv
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+import yaml
+
+from app.settings import PREFIX, Settings
+from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
+from tests.deploy.ray.cluster import BIN, START, Cluster, Program
+from tests.serving import PATIENCE, free_port, serving, until
+
+CONFIG: Final = ROOT / "deploy" / "ray" / "serve.yaml"
+REPLICA: Final = "ray::ServeReplica:digits:"
+SEVEN: Final = (GOLDEN / "7-photo.jpg").read_bytes()
+NINE: Final = (GOLDEN / "9-one-bit.png").read_bytes()
+TEXT: Final = "text/plain; charset=utf-8"  # what Ray itself answers with
+BYTES: Final = {"Content-Type": "application/octet-stream"}
+IN_FLIGHT: Final = 8  # fewer than in the file, so that fewer clients fill the service
+LARGEST: Final = 200_000  # bytes of a body: so few that clients have sent them when they are refused
+REPLICAS: Final = 2
+PICTURES: Final = 300  # seconds of work
+BESIDE: Final = "/beside"  # another application, of one replica, to which Ray lets no more
+ONGOING: Final = 4
+QUEUED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    cluster: Cluster
+    nodes: dict[str, Program]
+    config: dict[str, Any]
+    client: httpx.Client
+
+    def replicas(self) -> list[int]:
+        return [pid for node in self.nodes.values() for pid in node.processes(REPLICA)]
+
+    def complete(self) -> None:
+        """Wait until it has as many replicas as it should."""
+        until(lambda: len(self.replicas()) == REPLICAS, seconds=START)
+
+
+def configured(port: int) -> dict[str, Any]:
+    """Return the file's content, narrowed to what this machine bears, and with an application beside."""
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+    config["proxy_location"] = "HeadOnly"  # the nodes share an address
+    config["http_options"] |= {"host": "127.0.0.1", "port": port, "request_timeout_s": START}
+    (application,) = config["applications"]
+    (deployment,) = application["deployments"]
+    deployment["autoscaling_config"]["max_replicas"] = deployment["autoscaling_config"]["min_replicas"]
+    application["runtime_env"]["env_vars"] |= {
+        "DIGITS_MAX_IN_FLIGHT": str(IN_FLIGHT),
+        "DIGITS_MAX_BATCH": str(IN_FLIGHT),
+        "DIGITS_MAX_BODY_BYTES": str(LARGEST),
+        "DIGITS_READ_TIMEOUT": "600",  # uploads are held up here
+    }
+    beside = copy.deepcopy(application) | {"name": "beside", "route_prefix": BESIDE}
+    beside["runtime_env"]["env_vars"]["DIGITS_TRUSTED_PROXIES"] = "10.0.0.0/8"
+    narrow = {"max_ongoing_requests": ONGOING, "max_queued_requests": QUEUED}
+    beside["deployments"] = [{"name": "Digits", "health_check_period_s": 0.1, **narrow}]
+    config["applications"].append(beside)
+    return config
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    if not BIN.exists():
+        pytest.skip("Ray is not installed: make .venv-ray/ready")
+    port = free_port()
+    config = configured(port)
+    with ExitStack() as stack:
+        # pytest's folders have paths too long for the sockets in them
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))
+        cluster = Cluster(folder)
+        head = stack.enter_context(cluster.head())
+        nodes = {name: stack.enter_context(cluster.worker(name, cpus=4)) for name in ("one", "two")}
+        stack.enter_context(deploying(cluster, config, folder))
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE))
+        deployed = Deployed(cluster, {"head": head, **nodes}, config, client)
+        deployed.complete()
+        until(lambda: answered(client, "/health/ready") == answered(client, f"{BESIDE}/health/ready") == 200)
+        yield deployed
+
+
+@contextmanager
+def deploying(cluster: Cluster, config: dict[str, Any], folder: Path) -> Iterator[Program]:
+    file = folder / "serve.yaml"
+    file.write_text(yaml.safe_dump(config))
+    with cluster.running("serve", "serve", "run", file) as program:
+        yield program
+
+
+def answered(client: httpx.Client, path: str) -> int | None:
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def alone(deployed: Deployed) -> Iterator[httpx.Client]:
+    """The service in one process, with the same settings."""
+    variables = deployed.config["applications"][0]["runtime_env"]["env_vars"]
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}
+    with serving(Settings.model_validate(given)) as client:
+        yield client
+
+
+class Upload:
+    """A request of whose body a byte has been sent."""
+
+    def __init__(self, client: httpx.Client, path: str, body: bytes) -> None:
+        self._connection = HTTPConnection("127.0.0.1", client.base_url.port, timeout=PATIENCE)
+        self._rest = body[1:]
+        self._connection.request("POST", path, body[:1], {**BYTES, "Content-Length": str(len(body))})
+
+    def is_answered(self) -> bool:
+        return bool(select.select([self._connection.sock], [], [], 0)[0])
+
+    def answer(self) -> httpx.Response:
+        """Return the answer, having sent the rest if there is none yet."""
+        if not self.is_answered():
+            self._connection.send(self._rest)
+        with closing(self._connection):
+            found = self._connection.getresponse()
+            return httpx.Response(found.status, headers=found.getheaders(), content=found.read())
+
+
+def uploads(
+    client: httpx.Client, path: str, body: bytes, *, count: int, answered: int
+) -> list[httpx.Response]:
+    """Have so many requests under way until `answered` of them are, then send the rest of the others."""
+    sent = [Upload(client, path, body) for _ in range(count)]
+    until(lambda: sum(one.is_answered() for one in sent) >= answered)
+    return [one.answer() for one in sent]
+
+
+FORM: Final = {"file": SEVEN}
+CALLS: Final[list[tuple[str, str, dict[str, Any]]]] = [
+    *(("POST", "/predict", {"content": file.read_bytes(), "headers": BYTES}) for file in golden_uploads()),
+    ("POST", "/predict", {"files": FORM}),
+    ("POST", "/predict?model=mlp-128&view=true", {"files": FORM}),
+    ("POST", "/predict", {"json": {"image": base64.b64encode(SEVEN).decode()}}),
+    ("POST", "/predict/batch", {"files": [("files", SEVEN), ("files", b"no picture"), ("files", NINE)]}),
+    ("POST", "/predict/batch", {"files": [("files", NINE)] * (IN_FLIGHT + 1)}),
+    ("POST", "/predict/number", {"files": {"file": (ROOT / "tests/data/numbers/4071.jpg").read_bytes()}}),
+    ("POST", "/predict", {"files": {"file": (HOSTILE / "white.png").read_bytes()}}),
+    ("POST", "/predict", {"files": {"file": (HOSTILE / "bomb.png").read_bytes()}}),
+    ("POST", "/predict", {"content": bytes(LARGEST + 1), "headers": BYTES}),
+    ("POST", "/predict", {"content": "seven", "headers": {"Content-Type": "text/plain"}}),
+    ("POST", "/predict?model=none", {"files": FORM}),
+    ("POST", "/v2/models/cnn/infer", {"json": {"inputs": []}}),
+    ("GET", "/predict", {}),
+    ("GET", "/nowhere", {}),
+    ("GET", "/models", {}),
+    ("GET", "/v2/models/cnn", {}),
+    ("GET", "/health/live", {}),
+    ("GET", "/openapi.json", {}),
+    ("GET", "/docs", {}),
+    ("GET", "/", {}),
+]
+DIFFERENT: Final = {"date", "server", "server-timing"}
+
+
+def answer(client: httpx.Client, method: str, path: str, sent: dict[str, Any]) -> tuple[int, Any, bytes]:
+    headers = {**sent.get("headers", {}), "X-Request-ID": "the same"}
+    found = client.request(method, path, **{**sent, "headers": headers})
+    kept = sorted((name, value) for name, value in found.headers.multi_items() if name not in DIFFERENT)
+    return found.status_code, kept, found.content
+
+
+def test_it_answers_as_a_single_process_does(deployed: Deployed, alone: httpx.Client) -> None:
+    for method, path, sent in CALLS:
+        wanted = answer(alone, method, path, sent)
+        assert answer(deployed.client, method, path, sent) == wanted, (method, path)
+
+
+def test_it_answers_at_another_prefix_too(deployed: Deployed, alone: httpx.Client) -> None:
+    for method, path, sent in CALLS:
+        if path not in {"/docs", "/openapi.json"}:  # which name the prefix
+            wanted = answer(alone, method, path, sent)
+            assert answer(deployed.client, method, BESIDE + path, sent)[::2] == wanted[::2], (method, path)
+
+
+def test_every_answer_has_one_id_which_its_problem_names(deployed: Deployed) -> None:
+    found = deployed.client.get("/nowhere")
+    assert found.headers.get_list("X-Request-ID") == [found.json()["request_id"]]
+
+
+def test_proxies_before_rays_are_believed_if_they_are_trusted(deployed: Deployed) -> None:
+    through = {"X-Forwarded-For": "203.0.113.5, 10.0.0.1"}
+    deployed.client.get(f"{BESIDE}/models", headers=through)
+    logs = (deployed.cluster.logged("one"), deployed.cluster.logged("two"))
+    assert any('"client":"203.0.113.5"' in log for log in logs)
+
+
+def test_ray_asks_replicas_whether_they_are_ready(deployed: Deployed) -> None:
+    def asked() -> float:
+        told = deployed.client.get(f"{BESIDE}/metrics").text
+        return float(re.findall(r'digits_requests_total{.*route="/health/ready",status="200"} (.*)', told)[0])
+
+    before = asked()
+    until(lambda: asked() > before + 3)
+
+
+def test_a_replica_decodes_on_as_many_threads_as_it_has_cores(deployed: Deployed) -> None:
+    assert "\ndigits_threads 1.0\n" in deployed.client.get("/metrics").text
+
+
+def test_a_busy_service_refuses_by_itself(deployed: Deployed) -> None:
+    places, more = REPLICAS * IN_FLIGHT, 4
+    answers = uploads(deployed.client, "/predict", NINE, count=places + more, answered=more)
+    refused = [one for one in answers if one.status_code != 200]
+    assert len(refused) >= more
+    assert {(one.status_code, one.headers["Retry-After"]) for one in refused} == {(503, "1")}
+    assert {one.json()["code"] for one in refused} == {"overloaded"}
+    assert {one.json()["digit"] for one in answers if one.status_code == 200} == {9}
+
+
+def test_ray_refuses_what_no_replica_takes_and_its_queue_does_not_hold(deployed: Deployed) -> None:
+    room, more = ONGOING + QUEUED, 40
+    answers = uploads(deployed.client, f"{BESIDE}/predict", NINE, count=room + more, answered=more // 2)
+    refused = [one for one in answers if one.status_code != 200]
+    assert {(one.status_code, one.headers["Retry-After"]) for one in refused} == {(503, "1")}
+    assert {one.headers["Content-Type"] for one in refused} == {TEXT}
+    assert len(answers) - len(refused) >= ONGOING
+
+
+def test_an_update_ends_no_replica_before_its_requests(deployed: Deployed, tmp_path: Path) -> None:
+    config = copy.deepcopy(deployed.config)
+    config["applications"][1]["runtime_env"]["env_vars"]["DIGITS_DEFAULT_MODEL"] = "mlp-128"
+    file = tmp_path / "updated.yaml"
+    file.write_text(yaml.safe_dump(config))
+
+    def model() -> str:
+        found = deployed.client.post(f"{BESIDE}/predict", content=NINE, headers=BYTES)
+        return str(found.json()["model"]["name"])
+
+    assert model() == "cnn"
+    old = Upload(deployed.client, f"{BESIDE}/predict", NINE)
+    with deployed.cluster.running("update", "serve", "run", "--non-blocking", file):
+        until(lambda: model() == "mlp-128", seconds=START)
+    assert old.answer().json()["model"]["name"] == "cnn"
+    until(lambda: '"stopped"' in deployed.cluster.logged("one") + deployed.cluster.logged("two"))
+
+
+def test_a_killed_replica_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
+    with pictures_are_read(deployed, tmp_path):
+        os.kill(deployed.replicas()[0], signal.SIGKILL)
+    deployed.complete()
+
+
+def test_a_killed_node_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
+    node = next(node for node in deployed.nodes.values() if node.processes(REPLICA))
+    with pictures_are_read(deployed, tmp_path):
+        node.kill()
+    deployed.complete()
+
+
+@contextmanager
+def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
+    """Have `python -m app.client` read a folder, and uploads under way, while the block runs."""
+    pictures, table = folder / "nines", folder / "table.csv"
+    pictures.mkdir()
+    for number in range(PICTURES):
+        (pictures / f"{number}.png").write_bytes(NINE)
+    until(lambda: len(taken(deployed)) == REPLICAS, seconds=START)
+    # two to each replica, as Ray asks the one that has fewer
+    sent = [Upload(deployed.client, "/predict", NINE) for _ in range(2 * REPLICAS)]
+    until(lambda: len(now := taken(deployed)) == REPLICAS and min(now) > 0)
+    words = [pictures, "--csv", table, "--url", deployed.client.base_url]
+    with subprocess.Popen([sys.executable, "-m", "app.client", *map(str, words)], cwd=ROOT) as reading:
+        until(lambda: table.exists() and table.read_text().count("\n") > PICTURES / 10)
+        yield
+        until(lambda: any(one.is_answered() for one in sent))
+    assert reading.returncode == 0
+    rows = list(csv.DictReader(table.read_text("utf-8-sig").splitlines()))
+    assert [row["digit"] for row in rows] == ["9"] * PICTURES
+    answers = [one.answer() for one in sent]
+    lost = [one for one in answers if one.status_code != 200]
+    # what docs/ray.md says of it, and `python -m app.client` goes by
+    assert {(one.status_code, one.headers["Content-Type"]) for one in lost} == {(500, TEXT)}
+    until(lambda: deployed.client.post("/predict", content=NINE, headers=BYTES).status_code == 200)
+
+
+def taken(deployed: Deployed) -> list[float]:
+    """Return how many pictures each replica has taken on; which one answers is chance."""
+    found: dict[str, float] = {}  # by when it began
+    for _ in range(10 * REPLICAS):
+        told = deployed.client.get("/metrics").text
+        began, pictures = (
+            re.findall(rf"^{name} (.*)$", told, re.MULTILINE)[0]
+            for name in ("process_start_time_seconds", "digits_pictures_in_flight")
+        )
+        found[began] = float(pictures)
+    return list(found.values())
