@@ -1,0 +1,1 @@
+"""Ways to run the service elsewhere than on one machine."""

@@ -1,0 +1,1 @@
+"""The service, and the reading of many pictures, on a Ray cluster."""
