@@ -1,0 +1,256 @@
+"""`python -m deploy.ray.score SOURCE OUT`: reads millions of pictures, on a machine or a cluster.
+
+The source is divided into shards of a fixed number of pictures, always in the same way. Each becomes one
+Parquet file, at once, so that what has been done is what is there: a run that was ended anyhow goes on with
+the same command, and every picture has exactly one row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from pyarrow import fs
+
+from app.digits.catalogue import MODEL_FILE
+from app.digits.classifier import Classifier
+from app.digits.errors import InvalidModel
+from app.settings import Settings, SettingsError, load_settings
+from deploy.ray.places import DRAFTS, Place, Refused, reason
+from deploy.ray.scorer import MODEL, Job, Note, Outcome
+from deploy.ray.sources import PARQUET, Source
+
+RUN: Final = "_run.json"  # in the place of the results: what they were made with, and what must stay the same
+INTERVAL: Final = 10.0  # seconds between two lines that tell how far it is
+LARGEST_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, waits for each core
+ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+EPILOG: Final = """Places are paths or URIs (s3://, gs://, abfs://, file://). It starts a Ray of its own, or
+uses the cluster that RAY_ADDRESS names. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
+DIGITS_MAX_BODY_BYTES, DIGITS_MODELS_DIR and DIGITS_DEFAULT_MODEL. Ends with 0 where all pictures have been
+read, with 1 where some could not be, with 2 where it could not run, with 130 after Ctrl-C. Run the same
+command again to go on."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many pictures have been scored."""
+
+    started: float = field(default_factory=time.monotonic)
+    shards: int = 0
+    pictures: int = 0
+    already: int = 0  # of them by the runs that this one goes on with
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a shard."""
+        note = Note(**json.loads(outcome.note))
+        self.shards += 1
+        self.pictures += note.pictures
+        self.already += note.pictures if outcome.already else 0
+        self.errors.update(note.errors)
+
+    def __str__(self) -> str:
+        rate = (self.pictures - self.already) / (time.monotonic() - self.started)
+        before = f"{self.already:,} of them before, " if self.already else ""
+        return (
+            f"{self.pictures:,} pictures, {before}{self.errors.total():,} with an error, {rate:,.0f} a second"
+        )
+
+
+def main() -> int:
+    """Do what the command line says; return the exit status."""
+    asked = _arguments()
+    try:
+        return _run(asked)
+    except (Refused, SettingsError) as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{asked.out} can't be written: {reason(error)}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted. Run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    return COULD_NOT_RUN
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m deploy.ray.score",
+        description="Read pictures of digits by the million, and write Parquet files.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a folder of pictures or Parquet files, or one file")
+    parser.add_argument("out", metavar="OUT", help="a folder for the results, new or of a run to go on with")
+    parser.add_argument("--model", metavar="NAME", help="the network (default: DIGITS_DEFAULT_MODEL)")
+    parser.add_argument(
+        "--bytes",
+        default="bytes",
+        metavar="COLUMN",
+        help="of a Parquet file's pictures; image.bytes is a struct's field (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--id", metavar="COLUMN", help="of what a Parquet file's pictures are called (default: FILE#ROW)"
+    )
+    parser.add_argument(
+        "--shard",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="pictures in a file of results, which are lost where a run ends (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cores",
+        type=_count,
+        metavar="N",
+        help="to score with (default: all of this machine or the cluster)",
+    )
+    parser.add_argument("--probabilities", action="store_true", help="add a column of all ten")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= LARGEST_SHARD):
+        msg = f"{text!r} is none of 1 to {LARGEST_SHARD}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _run(asked: argparse.Namespace) -> int:
+    settings = load_settings()
+    source = Source.named(asked.source, pictures=asked.bytes, ids=asked.id)
+    out = Place.named(asked.out)
+    if source.only is None and source.place.holds(out):
+        msg = f"{asked.out} is in {asked.source}: results would be taken for pictures."
+        raise Refused(msg)
+    _begin(asked, settings, source.place.at(source.only or ""), out)
+    job = Job(
+        source=source,
+        out=out,
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_body_bytes,
+        probabilities=asked.probabilities,
+    )
+    with closing(_outcomes(job, asked)) as outcomes:
+        tally = _told(outcomes)
+    _end(out, tally)
+    counts = [f"{code}: {count:,}" for code, count in tally.errors.most_common()]
+    print(tally, *counts, sep="\n", file=sys.stderr)
+    return SOME_FAILED if tally.errors else ALL_READ
+
+
+def _outcomes(job: Job, asked: argparse.Namespace) -> Generator[Outcome]:
+    from deploy.ray import pipeline  # noqa: PLC0415  importing Ray takes seconds, which a refusal need not
+
+    return pipeline.outcomes(job, pictures=asked.shard, cores=asked.cores)
+
+
+def _told(outcomes: Iterable[Outcome]) -> Tally:
+    """Count what is done, and tell of it now and then.
+
+    Raises:
+        Refused: the run can't go on.
+    """
+    tally, told = Tally(), time.monotonic()
+    for outcome in outcomes:
+        if outcome.stopped:
+            raise Refused(outcome.stopped)
+        tally.add(outcome)
+        if time.monotonic() > told + INTERVAL:
+            told = time.monotonic()
+            print(tally, file=sys.stderr, flush=True)
+    return tally
+
+
+def _begin(asked: argparse.Namespace, settings: Settings, source: str, out: Place) -> None:
+    """Write down what the results are made with, or compare it with what is written there.
+
+    Raises:
+        Refused: the place holds other things, or results that were made with something else.
+        OSError: it is not writable.
+    """
+    onnx, classifier = _model(asked.model or settings.default_model, settings)
+    plan = {
+        "source": source,  # without the keys that a bucket's URI may hold
+        "model": f"{classifier.name} {classifier.version} {classifier.sha256}",
+        "max_pixels": settings.max_pixels,
+        "max_body_bytes": settings.max_body_bytes,
+        **{name: getattr(asked, name) for name in ("bytes", "id", "shard", "probabilities")},
+    }
+    out.filesystem.create_dir(out.path, recursive=True)
+    before = _before(asked.out, out)
+    if before is not None and before != plan:
+        _refuse_other(asked.out, before, plan)
+    out.filesystem.create_dir(out.at(DRAFTS), recursive=True)
+    out.filesystem.delete_dir_contents(out.at(DRAFTS))  # of a run that was killed
+    out.write(MODEL, onnx)
+    out.write(RUN, json.dumps(plan, indent=2).encode())
+
+
+def _model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
+    file = settings.models_dir / name / MODEL_FILE
+    try:
+        onnx = file.read_bytes()
+        return onnx, Classifier.load(onnx)
+    except OSError as error:
+        msg = f"There is no model {name!r}: {file} can't be read ({error.strerror})."
+        raise Refused(msg) from None
+    except InvalidModel as error:
+        msg = f"{file} can't be used: {error.detail}."
+        raise Refused(msg) from None
+
+
+def _before(where: str, out: Place) -> Mapping[str, Any] | None:
+    """Return what the results that are there were made with, None where there are none.
+
+    Raises:
+        Refused: there is something else.
+    """
+    there = {info.base_name for info in out.filesystem.get_file_info(fs.FileSelector(out.path))}
+    if RUN not in there:
+        if there - {MODEL, DRAFTS}:
+            msg = f"{where} holds other things than results. Give a new folder."
+            raise Refused(msg)
+        return None
+    with out.open(RUN.encode()) as file:
+        try:
+            plan: Mapping[str, Any] = json.load(file)
+        except ValueError:
+            msg = f"{where}/{RUN} is damaged. Give a new folder."
+            raise Refused(msg) from None
+    return plan
+
+
+def _refuse_other(where: str, before: Mapping[str, Any], plan: Mapping[str, Any]) -> NoReturn:
+    name = next(name for name in plan if before.get(name) != plan[name])
+    msg = (
+        f"{where} was begun with another {name}: {before.get(name)}, not {plan[name]}. "
+        "Give the same, or another folder."
+    )
+    raise Refused(msg)
+
+
+def _end(out: Place, tally: Tally) -> None:
+    """Clear up, and see that there are results of these pictures alone.
+
+    Raises:
+        Refused: there are more.
+    """
+    out.filesystem.delete_dir(out.at(DRAFTS))
+    there = out.filesystem.get_file_info(fs.FileSelector(out.path))
+    more = sum(info.base_name.endswith(PARQUET) for info in there) - tally.shards
+    if more:
+        msg = (
+            f"{more} files of results are of pictures that the source holds no more: it has changed since. "
+            "Put it back, or give another folder for the results."
+        )
+        raise Refused(msg)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
