@@ -37,7 +37,10 @@ class ModelRef(Wire):
     """Which model answered."""
 
     name: str
+    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+
     version: str
+    """Of the recipe that trained it."""
 
 
 class ImageInfo(Wire):
@@ -181,7 +184,11 @@ class ModelInfo(Wire):
     """A model that can be asked for."""
 
     name: str
+    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+
     version: str
+    """Of the recipe that trained it."""
+
     sha256: str
     """Of the ONNX file."""
 
@@ -198,7 +205,7 @@ class ModelInfo(Wire):
 
 
 class ModelList(Wire):
-    """All models, the default first."""
+    """All models, each version by itself, the default first."""
 
     models: list[ModelInfo]
 
