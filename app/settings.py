@@ -44,10 +44,10 @@ class Settings(BaseSettings):
     """Processes that serve; one a core is the most that helps."""
 
     models_dir: Path = Path(__file__).parent.parent / "models"
-    """Folder of the models: NAME/model.onnx."""
+    """Folder of the models: NAME/model.onnx, and NAME/2/model.onnx, … for further versions."""
 
     default_model: str = "cnn"
-    """The model that answers when a request names none."""
+    """The model that answers when a request names none: NAME for its highest version, or NAME@N."""
 
     max_body_bytes: int = Field(default=10 * MEBIBYTE, ge=1024)
     """Largest request body; 10 MiB is a 12-megapixel phone JPEG, twice."""

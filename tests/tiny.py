@@ -29,7 +29,7 @@ def tiny_model(
 ) -> bytes:
     """Return a network whose digit is the number of bright pixels in the top row, less one."""
     weights = np.zeros((side * side, 10), np.float32)
-    weights[:10] = np.tri(10, dtype=np.float32) / 255
+    weights[:10] = np.tri(10, dtype=np.float32).T / 255
     bias = -np.cumsum(np.arange(10, dtype=np.float32)) / 10
     nodes = [
         helper.make_node("Cast", [input_name], ["real"], to=TensorProto.FLOAT),

@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits import images
-from app.digits.catalogue import METRICS_FILE
+from app.digits.catalogue import MARK, METRICS_FILE, folder_of
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
-from training import data, fonts, plots, pool, robustness, spaces, tables, uploads
+from training import data, fonts, plots, pool, robustness, spaces, tables, uploads, versus
 from training import evaluate as evaluation
 from training import fetch as fetching
 from training.answers import classify
@@ -45,6 +45,9 @@ console = Console()
 
 NAMES = ", ".join(RECIPES)
 Name = Annotated[str, typer.Argument(help=f"One of {NAMES}.", show_default=False)]
+Exported = Annotated[
+    str, typer.Argument(help="An exported network: NAME, its highest version; NAME@N.", show_default=False)
+]
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="mnist.npz; else DIGITS_MNIST, else Keras' download.", show_default=False),
@@ -178,21 +181,29 @@ def tune(
 
 
 @app.command()
-def export(name: Name, path: Data = None, run: RunFolder = None, models: Models = MODELS) -> None:
+def export(
+    name: Name,
+    path: Data = None,
+    run: RunFolder = None,
+    models: Models = MODELS,
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.", show_default=False),
+    ] = None,
+) -> None:
     """Write a trained network to models/NAME/model.onnx, once it is proved equal to Keras."""
     recipe_named(name)
     training, _ = data.load_training(fetching.fetch(path))
     from training.export import export as export_run  # noqa: PLC0415  seconds: TensorFlow
 
-    file = export_run(_run(name, run), training.pictures, models=models)
-    console.print(
-        f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {file.parent.name}"
-    )
+    file = export_run(_run(name, run), training.pictures, models=models, version=version)
+    exported = f"{name}{MARK}{version}" if version else name
+    console.print(f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {exported}")
 
 
 @app.command()
 def evaluate(
-    name: Name,
+    name: Exported,
     path: Data = None,
     models: Models = MODELS,
     full: Annotated[
@@ -204,21 +215,49 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
-    evaluation.load(models / name)  # so that MNIST is not fetched for nothing
+    folder = folder_of(models, name)
+    evaluation.load(folder)  # so that MNIST is not fetched for nothing
     test = data.load_test(fetching.fetch(path))
     sets = uploads.load(uploads.find(real)) if full or real else None
-    metrics = evaluation.evaluate(models / name, test, real=sets)
+    metrics = evaluation.evaluate(folder, test, real=sets)
     for part in tables.report(metrics):
         console.print(part)
-    evaluation.gate(metrics, RECIPES.get(name))
+    evaluation.gate(metrics, RECIPES.get(metrics["model"]["name"]))
 
 
 @app.command()
 def compare(
+    both: Annotated[
+        tuple[str, str] | None,
+        typer.Argument(
+            metavar="ONE OTHER", help="Two exported networks: NAME or NAME@N.", show_default=False
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder of your labelled pictures; or mnist.npz.", show_default=False),
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", help="Folder of real sets.", show_default=False)
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
+    out: Annotated[Path | None, typer.Option("--plot", help="Draw where they differ into this file.")] = None,
     models: Models = MODELS,
     markdown: Annotated[bool, typer.Option("--markdown", help="As the README's table.")] = False,
 ) -> None:
-    """Set all evaluated networks side by side."""
+    """Set all evaluated networks side by side; or two, picture by picture, on MNIST's validation split."""
+    if both:
+        for name in both:
+            evaluation.load(folder_of(models, name))  # so that nothing is read for nothing
+        compared = versus.compare(models, *both, _asked(path, real, test=test))
+        for part in versus.report(compared):
+            console.print(part)
+        if out:
+            plots.save(plots.differences(compared), out)
+        return
+    if path or real or test or out:
+        msg = "--data, --real, --test and --plot are for two networks: compare ONE OTHER."
+        raise WorkshopError(msg)
     if markdown:
         print(comparison.markdown(models))
         return
@@ -236,7 +275,7 @@ def predict(
     out: Annotated[Path | None, typer.Option("--plot", help="Draw what was seen into this file.")] = None,
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
-    classifier = evaluation.load(models / model)
+    classifier = evaluation.load(folder_of(models, model))
     seen = []
     table = Table("picture", "digit", "sure", *map(str, range(CLASSES)), box=SIMPLE, padding=(0, 1, 0, 0))
     for file in files:
@@ -275,13 +314,13 @@ def plot_curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")
 
 
 @plot.command("confusion")
-def plot_confusion(name: Name, models: Models = MODELS, out: Out = Path("confusion.png")) -> None:
+def plot_confusion(name: Exported, models: Models = MODELS, out: Out = Path("confusion.png")) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
     plots.save(plots.confusion(_metrics(name, models, part="test")), out)
 
 
 @plot.command("reliability")
-def plot_reliability(name: Name, models: Models = MODELS, out: Out = Path("reliability.png")) -> None:
+def plot_reliability(name: Exported, models: Models = MODELS, out: Out = Path("reliability.png")) -> None:
     """Draw how often answers of each confidence were right, as `evaluate` measured it."""
     plots.save(plots.reliability(_metrics(name, models, part="calibration")), out)
 
@@ -296,11 +335,11 @@ def plot_corruptions(path: Data = None, out: Out = Path("corruptions.png")) -> N
 
 @plot.command("predictions")
 def plot_predictions(
-    name: Name, path: Data = None, models: Models = MODELS, out: Out = Path("predictions.png")
+    name: Exported, path: Data = None, models: Models = MODELS, out: Out = Path("predictions.png")
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = data.load_training(fetching.fetch(path))
-    found = classify(evaluation.load(models / name), validation.pictures).probabilities
+    found = classify(evaluation.load(folder_of(models, name)), validation.pictures).probabilities
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
 
@@ -344,7 +383,7 @@ def plot_uploads(
     out: Out = Path("uploads.png"),
 ) -> None:
     """Draw uploads above and what the network saw of them below."""
-    classifier = evaluation.load(models / model)
+    classifier = evaluation.load(folder_of(models, model))
     plots.save(plots.above_and_below([_seen(file, classifier) for file in files]), out)
 
 
@@ -377,7 +416,7 @@ def _run(name: str, folder: Path | None) -> Run:
 
 def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
     """Read what `evaluate` wrote; files of earlier versions lack some parts."""
-    file = models / name / METRICS_FILE
+    file = folder_of(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
         raise WorkshopError(msg)
@@ -389,7 +428,22 @@ def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
     if part not in metrics:
         msg = f"{file} tells nothing of {part}: `python -m training evaluate {name}` measures it."
         raise WorkshopError(msg)
-    return metrics
+    return metrics | {"model": metrics["model"] | {"name": name}}
+
+
+def _asked(path: Path | None, real: Path | None, *, test: bool) -> versus.Asked:
+    own = path if path and path.is_dir() else None
+    if sum(map(bool, (own, real, test))) > 1:
+        msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
+        raise WorkshopError(msg)
+    if own:
+        return versus.of_uploads(str(own), uploads.own(own))
+    if real:
+        return versus.of_uploads(str(real), uploads.load(real))
+    file = fetching.fetch(path)
+    if test:
+        return versus.of_mnist("MNIST test", data.load_test(file))
+    return versus.of_mnist("MNIST validation", data.load_training(file)[1])
 
 
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from app.digits.catalogue import METRICS_FILE
+from app.digits.catalogue import METRICS_FILE, names, stored
 from training.errors import WorkshopError
 
 COLUMNS: Final = (
@@ -28,8 +28,10 @@ def rows(models: Path) -> list[tuple[str, ...]]:
         WorkshopError: nothing has been evaluated, or a file is damaged.
     """
     try:
-        found = [json.loads(file.read_text()) for file in models.glob(f"*/{METRICS_FILE}")]
-        found.sort(key=lambda metrics: metrics["test"]["accuracy"])
+        files = stored(models, METRICS_FILE)
+        called = names(stored(models) | files)
+        found = [(called[version], json.loads(file.read_text())) for version, file in files.items()]
+        found.sort(key=lambda one: one[1]["test"]["accuracy"])
     except (ValueError, KeyError, TypeError) as error:
         msg = (
             f"A {METRICS_FILE} below {models} is damaged: `python -m training evaluate NAME` writes it again."
@@ -38,7 +40,7 @@ def rows(models: Path) -> list[tuple[str, ...]]:
     if not found:
         msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
         raise WorkshopError(msg)
-    return [_row(metrics) for metrics in found]
+    return [_row(name, metrics) for name, metrics in found]
 
 
 def markdown(models: Path) -> str:
@@ -47,10 +49,10 @@ def markdown(models: Path) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(metrics: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
     model, test, speed = metrics["model"], metrics["test"], metrics["microseconds"]
     return (
-        f"`{model['name']}`",
+        f"`{name}`",
         f"{model['parameters']:,}",
         f"{model['multiply_adds']:,}",
         f"{model['bytes'] / 1024:,.0f} KiB",

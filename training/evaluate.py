@@ -75,7 +75,8 @@ def load(folder: Path) -> Classifier:
     """
     file = folder / MODEL_FILE
     if not file.exists():
-        msg = f"There is no {file}: `python -m training export {folder.name}` makes it."
+        name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
+        msg = f"There is no {file}: `python -m training export {name}` makes it."
         raise WorkshopError(msg)
     try:
         return Classifier.load(file.read_bytes())

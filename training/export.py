@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf2onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from app.digits.catalogue import MODEL_FILE
+from app.digits.catalogue import MARK, MODEL_FILE, folder_of, stored
 from app.digits.classifier import Classifier
 from app.digits.contract import (
     BATCH,
@@ -44,7 +44,7 @@ ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committe
 _SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `_outputs`
 
 
-def export(run: Run, pictures: DigitBatch, *, models: Path) -> Path:
+def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None = None) -> Path:
     """Write the trained model of `run` to `models`/NAME/model.onnx, its convolutions in eight bits.
 
     The file is checked by `onnx.checker`, loaded as the service loads it, and compared with Keras
@@ -54,12 +54,15 @@ def export(run: Run, pictures: DigitBatch, *, models: Path) -> Path:
         run: that has ended.
         pictures: uint8 (pictures, 28, 28), of the training split: for the rounding to eight bits.
         models: the folder.
+        version: of NAME, which is written to its own folder; not needed as long as 1 is the only one.
 
     Raises:
         RunError: there is no run.
-        ExportError: the run has not ended, or the exported file differs from the model.
+        ExportError: the run has not ended, the exported file differs from the model, or it is not clear
+            which version it is.
     """
     origin = run.origin()
+    file = _place(models, origin.recipe.name, version) / MODEL_FILE
     if not run.model.exists():
         msg = (
             f"{run.folder} has not ended: "
@@ -70,10 +73,16 @@ def export(run: Run, pictures: DigitBatch, *, models: Path) -> Path:
     onnx_bytes = convert(model, origin)
     prove_equal(model, onnx_bytes)
     onnx_bytes = in_eight_bits(onnx_bytes, pictures)
-    file = models / origin.recipe.name / MODEL_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     put(file, onnx_bytes)
     return file
+
+
+def _place(models: Path, name: str, version: int | None) -> Path:
+    if version is None and any(one.model == name and one.number > 1 for one in stored(models)):
+        msg = f"There are several versions of {name}: say with --version which one this replaces, or is."
+        raise ExportError(msg)
+    return folder_of(models, f"{name}{MARK}{version or 1}")
 
 
 def convert(model: keras.Model, origin: Origin) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from training.data import Labelled
 from training.errors import WorkshopError
 from training.runs import History, head
 from training.spaces import Choices, Range, Space
+from training.versus import Comparison
 
 if TYPE_CHECKING:
     from training.searches import Tried
@@ -205,6 +207,50 @@ def predictions(labelled: Labelled, found: Probabilities, *, title: str, columns
         said, true = predicted[row], labelled.digits[row]
         text = f"{said}, is {true}\n{sure[row]:.0%}" if wrong[row] else f"{said}\n{sure[row]:.0%}"
         axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
+    return figure
+
+
+COLUMNS: Final = 12  # of `differences`
+MOST: Final = 2 * COLUMNS  # pictures of each kind
+
+
+def differences(compared: Comparison) -> Figure:
+    """Draw pictures that two networks read differently, with what the first says → what the second says.
+
+    Those that the second alone reads rightly, those that the first alone does, and those that neither does;
+    of each kind first those on which a wrong answer was surest.
+    """
+    digits, sides = compared.asked.digits, (compared.first, compared.second)
+    right = [side.found == digits for side in sides]
+    apart = compared.first.found != compared.second.found
+    kinds = {
+        f"{compared.second.name} alone is right": (RIGHT, right[1] & apart),
+        f"{compared.first.name} alone is right": (WRONG, right[0] & apart),
+        "both are wrong, and differ": (INK, ~right[0] & ~right[1] & apart),
+    }
+    sure = np.array([side.scores.probabilities.max(axis=1) for side in sides])
+    order = np.argsort(np.where(right, 0, -sure).min(axis=0), kind="stable")
+    chosen = [order[held[order]][:MOST] for _, held in kinds.values()]
+    heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
+    figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
+    figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.asked.name}")
+    parts = figure.subfigures(
+        len(kinds), 1, squeeze=False, height_ratios=[height + 0.3 for height in heights]
+    )
+    for part, rows, height, (kind, (colour, held)) in zip(
+        parts.flat, chosen, heights, kinds.items(), strict=True
+    ):
+        shown = "" if len(rows) == held.sum() else f", {len(rows)} of them"
+        part.suptitle(f"{kind}: {held.sum()}{shown}", size=9, x=0.01, ha="left")
+        axes = part.subplots(height, COLUMNS, squeeze=False).ravel()
+        for axis in axes[len(rows) :]:
+            axis.set_axis_off()
+        for axis, row in zip(axes, rows, strict=False):
+            _picture(axis, compared.asked.pictures[row])
+            said = " → ".join(str(side.found[row]) for side in sides) + f", is {digits[row]}" * (
+                colour == INK
+            )
+            axis.set_title(f"{said}\n{sure[0][row]:.0%} → {sure[1][row]:.0%}", size=7, color=colour, pad=2)
     return figure
 
 

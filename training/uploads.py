@@ -81,6 +81,24 @@ def find(path: Path | None) -> Path | None:
     return path or (Path(named) if named else None)
 
 
+def own(folder: Path) -> RealSets:
+    """Read labelled pictures of one's own as a single set: beside a labels.csv, or in folders 0 to 9.
+
+    Raises:
+        DataError: the folder holds neither, or what can't be read.
+    """
+    if (folder / LABELS).exists():
+        return RealSets(digits=(_from_folder(folder),))
+    files = [
+        file for digit in sorted(_DIGITS) for file in sorted((folder / digit).glob("*")) if file.is_file()
+    ]
+    if not files:
+        msg = f"{folder} holds neither {LABELS} nor pictures in folders 0 to 9."
+        raise DataError(msg)
+    labels = [file.parent.name for file in files]
+    return RealSets(digits=(_checked(folder.name, [_content(file) for file in files], labels),))
+
+
 def load(folder: Path | None) -> RealSets:
     """Read every set in `folder`; what can't be read is among `skipped`."""
     if folder is None:

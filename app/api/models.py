@@ -17,7 +17,7 @@ from app.state import State, state_of
 
 router = APIRouter(tags=["models"])
 
-ModelPath = Annotated[str, Path(description="A name from /models.", examples=["cnn"])]
+ModelPath = Annotated[str, Path(description="A name from /models, or NAME@N.", examples=["cnn"])]
 _INPUT = ArrayInfo(name=INPUT, dtype="uint8", shape=[BATCH, SIDE, SIDE])
 _OUTPUTS = {
     PROBABILITIES: ArrayInfo(name=PROBABILITIES, dtype="float32", shape=[BATCH, CLASSES]),
@@ -27,7 +27,7 @@ _OUTPUTS = {
 
 @router.get("/models", responses=refusals())
 async def list_models(request: Request) -> ModelList:
-    """List the models, the default first."""
+    """List the models, each version by itself, the default first."""
     state = state_of(request)
     infos = [_info(model, state) for model in state["catalogue"]]
     return ModelList(
@@ -37,7 +37,7 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{name}", responses=refusals(UnknownModel))
 async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
-    """Describe one model."""
+    """Describe one model; of several versions, the highest."""
     state = state_of(request)
     return _info(state["catalogue"].get(name), state)
 
@@ -45,10 +45,10 @@ async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
 def _info(model: Model, state: State) -> ModelInfo:
     classifier = model.classifier
     return ModelInfo(
-        name=classifier.name,
+        name=model.name,
         version=classifier.version,
         sha256=classifier.sha256,
-        default=classifier.name == state["catalogue"].default,
+        default=model.name == state["catalogue"].get().name,
         input=_INPUT,
         output=[_OUTPUTS[name] for name in classifier.outputs],
         metrics=None if model.metrics is None else dict(model.metrics),

@@ -40,7 +40,8 @@ INLINE_PICTURES: Final = 8
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 ModelName = Annotated[
-    str | SkipJsonSchema[None], Query(description="A name from /models; else the default model.")
+    str | SkipJsonSchema[None],
+    Query(description="A name from /models, or NAME@N for version N; else the default model."),
 ]
 View = Annotated[bool, Query(description="Add the 28x28 picture that the network saw.")]
 

@@ -38,7 +38,10 @@ class ModelRef(Wire):
     """Which model answered."""
 
     name: str
+    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+
     version: str
+    """Of the recipe that trained it."""
 
 
 class ImageInfo(Wire):
@@ -205,7 +208,11 @@ class ModelInfo(Wire):
     """A model that can be asked for."""
 
     name: str
+    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+
     version: str
+    """Of the recipe that trained it."""
+
     sha256: str
     """Of the ONNX file."""
 
@@ -222,7 +229,7 @@ class ModelInfo(Wire):
 
 
 class ModelList(Wire):
-    """All models, the default first."""
+    """All models, each version by itself, the default first."""
 
     models: list[ModelInfo]
 

@@ -1,36 +1,94 @@
-"""The folder of models → named classifiers.
+"""The folder of models → named classifiers, in versions side by side.
 
-models/NAME/model.onnx      the network, its name in its metadata
+models/NAME/model.onnx      the network, its name in its metadata; version 1 of NAME
 models/NAME/metrics.json    what `evaluate` measured of that very file; optional
+models/NAME/N/…             version N, the same files; N is 2, 3, …, or 1 where NAME itself holds no file
+
+NAME@N is asked for by that name, and NAME alone means its highest version. Where version 1 is all that
+there is, answers call it NAME.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.digits.classifier import Classifier
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"
+MARK: Final = "@"  # between a model's name and its version's number
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # other folders are none of ours: 0, 02, notes
+
+
+class Version(NamedTuple):
+    """One of a model's versions."""
+
+    model: str
+    number: int  # from 1
+
+    def __str__(self) -> str:
+        return f"{self.model}{MARK}{self.number}"
+
+    def belongs_to(self, asked: str) -> bool:
+        """Tell whether `asked` is its name, or its model's."""
+        return asked in {self.model, str(self)}
+
+
+def stored(folder: Path, file: str = MODEL_FILE) -> dict[Version, Path]:
+    """Return where each version below `folder` has its `file`, in order."""
+    plain = {Version(found.parent.name, 1): found for found in folder.glob(f"*/{file}")}
+    numbered = {
+        Version(found.parent.parent.name, int(found.parent.name)): found
+        for found in folder.glob(f"*/*/{file}")
+        if _NUMBER.fullmatch(found.parent.name)
+    }
+    return dict(sorted((numbered | plain).items()))
+
+
+def names(versions: Collection[Version]) -> dict[Version, str]:
+    """Return what answers call each of these versions, all that there are: NAME@N, or NAME."""
+    highest = _highest(versions)
+    return {
+        version: version.model if highest[version.model].number == 1 else str(version) for version in versions
+    }
+
+
+def folder_of(models: Path, asked: str) -> Path:
+    """Return the folder of NAME@N below `models`, there or not; NAME alone means its highest version.
+
+    Raises:
+        UnknownModel: what is asked for can't be the name of a version.
+    """
+    name, mark, number = asked.partition(MARK)
+    if mark and not _NUMBER.fullmatch(number):
+        msg = f"{asked!r} names no version: write NAME{MARK}N, with N from 1."
+        raise UnknownModel(msg)
+    there = stored(models)
+    version = Version(name, int(number)) if mark else _highest(there).get(name, Version(name, 1))
+    if version in there:
+        return there[version].parent
+    return models / name if version.number == 1 else models / name / str(version.number)
+
+
+def _highest(versions: Iterable[Version]) -> dict[str, Version]:
+    return {version.model: version for version in sorted(versions)}
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A classifier and what was measured of it."""
+    """A classifier, which version of which model it is, and what was measured of it."""
 
+    name: str  # as answers, logs and metrics call it; requests may ask for it
+    version: Version
     classifier: Classifier
     metrics: Mapping[str, Any] | None
-
-    @property
-    def name(self) -> str:
-        """The name that requests ask for."""
-        return self.classifier.name
 
 
 @dataclass(slots=True)
@@ -39,109 +97,141 @@ class Catalogue:
 
     folder: Path
     default: str
-    models: Mapping[str, Model]  # replaced as a whole: who has asked for a model keeps it
+    _known: Mapping[str, Model]  # by all that may be asked for; replaced as a whole: who has a model keeps it
     _changing: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
 
     @classmethod
     def load(cls, folder: Path, *, default: str) -> Catalogue:
-        """Load every model below `folder`.
+        """Load every version of every model below `folder`.
 
         Raises:
             InvalidModel: a file can't be served, there is none, or `default` is not among them.
         """
-        return cls(folder, default, _loaded(folder, default))
+        return cls(folder, default, _whole(folder, default))
 
     def reload(self) -> None:
-        """Load every model again, and only then let the old ones go.
+        """Load every version of every model again, and only then let the old ones go.
 
         Raises:
             InvalidModel: as `load`; the old ones are kept.
         """
         with self._changing:
-            self.models = _loaded(self.folder, self.default)
+            self._known = _whole(self.folder, self.default)
 
-    def reload_one(self, name: str) -> Model:
-        """Load a model of the folder, new or again, and return it.
+    def reload_one(self, asked: str) -> Model:
+        """Load NAME@N of the folder, or all versions of NAME, new or again; return what `asked` now means.
 
         Raises:
             UnknownModel: the folder has none of that name.
-            InvalidModel: it can't be served; if it was loaded before, that one is kept.
+            InvalidModel: one can't be served; those that were loaded before are kept.
         """
         with self._changing:
-            stored = _stored(self.folder)
-            if name not in stored:
-                msg = f"There is no model {name!r} in the folder; there are {', '.join(stored)}."
+            there = stored(self.folder)
+            wanted = {version: file for version, file in there.items() if version.belongs_to(asked)}
+            if not wanted:
+                known = ", ".join(names(there).values())
+                msg = f"There is no model {asked!r} in the folder; there are {known}."
                 raise UnknownModel(msg)
-            model = _load(stored[name])
-            models = {**self.models, name: model}
-            self.models = {each: models[each] for each in sorted(models)}
-        return model
+            others = [model for model in self if model.version not in wanted]
+            self._known = _by_name([*others, *_loaded(wanted, self.folder)])
+            return self.get(asked)
 
-    def unload(self, name: str) -> None:
-        """Let a model go, until it is loaded again; requests that have begun keep it.
+    def unload(self, asked: str) -> None:
+        """Let NAME@N go, or all versions of NAME, until they are loaded; requests that have begun keep them.
 
         Raises:
             UnknownModel: it is not loaded.
-            ModelInUse: it is the default.
+            ModelInUse: nothing would be left that the default names.
         """
         with self._changing:
-            if self.get(name).name == self.default:
-                msg = f"{name!r} is the default model, which is not unloaded: DIGITS_DEFAULT_MODEL names it."
+            self.get(asked)
+            known = _by_name(model for model in self if not model.version.belongs_to(asked))
+            if self.default not in known:
+                msg = (
+                    f"{self.default!r} is the default model, which is not unloaded: "
+                    "DIGITS_DEFAULT_MODEL names it."
+                )
                 raise ModelInUse(msg)
-            self.models = {other: model for other, model in self.models.items() if other != name}
+            self._known = known
 
-    def unloaded(self) -> list[str]:
-        """Return the names of the folder's models that are not loaded."""
-        return [name for name in _stored(self.folder) if name not in self.models]
+    def unloaded(self) -> list[Version]:
+        """Return the folder's versions that are not loaded."""
+        loaded = {model.version for model in self}
+        return [version for version in stored(self.folder) if version not in loaded]
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """All that are loaded, each by its one name, in order."""
+        return {model.name: model for model in self._known.values()}
 
     def versions(self) -> dict[str, str]:
-        """Return every model's version."""
+        """Return the version in each one's metadata, which is its recipe's, by name."""
         return {model.name: model.classifier.version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
 
-    def get(self, name: str | None = None) -> Model:
-        """Return the model of that name, or the default.
+    def get(self, asked: str | None = None) -> Model:
+        """Return NAME@N, of NAME the highest version that is loaded, or the default.
 
         Raises:
             UnknownModel: there is none of that name.
         """
-        models = self.models
         try:
-            return models[self.default if name is None else name]
+            return self._known[self.default if asked is None else asked]
         except KeyError:
-            msg = f"There is no model {name!r}; there are {', '.join(models)}."
+            msg = f"There is no model {asked!r}; there are {', '.join(self.models)}."
             raise UnknownModel(msg) from None
 
 
-def _loaded(folder: Path, default: str) -> Mapping[str, Model]:
-    models = {name: _load(file) for name, file in _stored(folder).items()}
-    if default not in models:
-        there = ", ".join(models) or "no model at all"
+def _whole(folder: Path, default: str) -> Mapping[str, Model]:
+    known = _by_name(_loaded(stored(folder), folder))
+    if default not in known:
+        there = ", ".join(dict.fromkeys(model.name for model in known.values())) or "no model at all"
         msg = f"the default model {default!r} is not in {folder}, which holds {there}"
         raise InvalidModel(msg)
-    return models
+    return known
 
 
-def _stored(folder: Path) -> Mapping[str, Path]:
-    return {file.parent.name: file for file in sorted(folder.glob(f"*/{MODEL_FILE}"))}
+def _by_name(models: Iterable[Model]) -> Mapping[str, Model]:
+    """Name the models as `names` has it; return them by NAME@N, and then the highest of each by NAME."""
+    loaded = {model.version: model for model in models}
+    called = names(loaded)
+    named = {version: replace(loaded[version], name=called[version]) for version in sorted(loaded)}
+    known = {str(version): model for version, model in named.items()}
+    return known | {name: named[version] for name, version in _highest(named).items()}
 
 
-def _load(file: Path) -> Model:
-    told = f"{file.parent.name}/{file.name}"  # where the folder is stays the machine's business
+def _loaded(files: Mapping[Version, Path], folder: Path) -> list[Model]:
+    return [_load(version, file, folder) for version, file in files.items()]
+
+
+def _load(version: Version, file: Path, folder: Path) -> Model:
+    told = file.relative_to(folder)  # where the folder is stays the machine's business
     try:
         classifier = Classifier.load(file.read_bytes())
-        if classifier.name != file.parent.name:
-            msg = f"its metadata names it {classifier.name!r}, its folder {file.parent.name!r}"
-            raise InvalidModel(msg)  # noqa: TRY301  to be told with the path, as the others below
-        return Model(classifier, _metrics(file.with_name(METRICS_FILE), classifier))
+        _check_place(version, file, classifier)
+        metrics = _metrics(file.with_name(METRICS_FILE), classifier)
+        return Model(str(version), version, classifier, metrics)
     except OSError as error:
         msg = f"{told} can't be read: {error.strerror}"
         raise InvalidModel(msg) from error
     except InvalidModel as error:
         msg = f"{told} can't be served: {error.detail}"
         raise InvalidModel(msg) from error
+
+
+def _check_place(version: Version, file: Path, classifier: Classifier) -> None:
+    name = version.model
+    if classifier.name != name:
+        msg = f"its metadata names it {classifier.name!r}, its folder {name!r}"
+        raise InvalidModel(msg)
+    if MARK in name:
+        msg = f"no name of a model may have an {MARK!r}: version N of NAME lies in NAME/N"
+        raise InvalidModel(msg)
+    if version.number == 1 and (other := file.parent / "1" / MODEL_FILE).exists():
+        msg = f"it is version 1, and so is {name}/1/{other.name}; give one of them another number"
+        raise InvalidModel(msg)
 
 
 def _metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | None:

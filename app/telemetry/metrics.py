@@ -101,7 +101,7 @@ class Metrics:
             ),
         ]
         self._process = _Process(new)
-        self._begin(catalogue.default)
+        self._begin(catalogue.get().name)
         self.look()
 
     def _begin(self, model: str) -> None:
@@ -237,10 +237,10 @@ class _Facts(Collector):
             "Models that can be asked for",
             labels=["model", "version", "sha256", "default"],
         )
+        default = self._catalogue.get().name
         for model in self._catalogue:
-            default = str(model.name == self._catalogue.default).lower()
-            one = model.classifier
-            models.add_metric([one.name, one.version, one.sha256[:SHORT], default], 1)
+            one, answers = model.classifier, str(model.name == default).lower()
+            models.add_metric([model.name, one.version, one.sha256[:SHORT], answers], 1)
         return [build, models]
 
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from app import __version__
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import PUBLIC
@@ -26,6 +28,7 @@ from app.main import create_app
 from app.settings import PREFIX, Settings
 from app.signals import LINGER
 from tests.conftest import MODELS, ROOT
+from tests.versions import two_versions
 
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
 OVERLAYS: Final = sorted(str(file.parent.relative_to(FOLDER)) for file in FOLDER.rglob("kustomization.yaml"))
@@ -129,9 +132,23 @@ def _dockerfile(pattern: str) -> tuple[int, ...]:
 def wrong_settings(manifests: Sequence[Manifest]) -> Iterator[str]:
     for workload in workloads(manifests):
         try:
-            Catalogue.load(MODELS, default=workload.settings.default_model)
-        except (ValidationError, InvalidModel) as error:
+            default, image = workload.settings.default_model, workload.container["image"]
+        except ValidationError as error:
             yield f"{workload.name}: {error}"
+        else:
+            if why := _refused(default, by_the_next=not image.endswith(f":{__version__}")):
+                yield f"{workload.name}: {why}"
+
+
+@cache
+def _refused(default: str, *, by_the_next: bool) -> str | None:
+    """Return why an image refuses a default model: this version's, or the next one's, with another `cnn`."""
+    with TemporaryDirectory() as folder:
+        try:
+            Catalogue.load(two_versions(Path(folder)) if by_the_next else MODELS, default=default)
+        except InvalidModel as error:
+            return str(error)
+    return None
 
 
 def wrong_ports(manifests: Sequence[Manifest]) -> Iterator[str]:

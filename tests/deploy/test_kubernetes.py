@@ -138,6 +138,16 @@ def test_the_canary_is_another_version_that_gets_a_tenth() -> None:
     assert shares == {stable.name: 90, canary.name: 10}
 
 
+def test_a_canary_whose_image_lacks_its_version_would_be_found() -> None:
+    manifests = rendered("canary")
+    stable, canary = workloads(manifests)
+    assert (stable.settings.default_model, canary.settings.default_model) == ("cnn", "cnn@2")
+    for manifest in of_kind(manifests, "Deployment"):
+        manifest["spec"]["template"]["spec"]["containers"][0]["image"] = stable.container["image"]
+    (told,) = wrong_settings(manifests)
+    assert told.startswith(f"{canary.name}: the default model 'cnn@2' is not in")
+
+
 @pytest.mark.parametrize("overlay", ["production", "kserve"])
 def test_the_image_is_this_version(overlay: str) -> None:
     (workload,) = workloads(rendered(overlay))

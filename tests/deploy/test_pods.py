@@ -22,11 +22,12 @@ from app.settings import PREFIX, Settings
 from tests.conftest import GOLDEN
 from tests.deploy.manifests import PROBES, Workload, of_kind, rendered, workloads
 from tests.serving import PATIENCE, Process, process, until
+from tests.versions import two_versions
 
 
 @contextmanager
-def running(workload: Workload, folder: Path) -> Iterator[Process]:
-    """Run the service with a pod's settings and a key; the client shows the key."""
+def running(workload: Workload, folder: Path, **others: str) -> Iterator[Process]:
+    """Run the service with a pod's settings, others and a key; the client shows the key."""
     key, entry = keys.made("test")
     settings = {
         name.removeprefix(PREFIX).lower(): value
@@ -35,7 +36,7 @@ def running(workload: Workload, folder: Path) -> Iterator[Process]:
     }
     settings["api_keys_file"] = str(folder / "keys.txt")
     (folder / "keys.txt").write_text(entry)
-    with process(**settings) as service:
+    with process(**settings, **others) as service:
         service.client.headers["Authorization"] = f"Bearer {key}"
         yield service
 
@@ -48,6 +49,20 @@ def test_probes_are_answered_without_a_key(overlay: str, tmp_path: Path) -> None
         assert service.client.get("/models").status_code == 401
         for probe in PROBES:
             assert service.client.get(workload.container[probe]["httpGet"]["path"]).status_code == 200
+
+
+def test_the_canary_answers_with_its_version_and_does_not_start_without_it(tmp_path: Path) -> None:
+    stable, canary = workloads(rendered("canary"))
+    models = two_versions(tmp_path / "models")
+    with running(canary, tmp_path, models_dir=str(models)) as service:
+        photo = (GOLDEN / "7-photo.jpg").read_bytes()
+        answer = service.client.post("/predict", content=photo, headers={"Content-Type": "image/jpeg"})
+        assert answer.json()["model"]["name"] == canary.settings.default_model
+    with running(canary, tmp_path) as service:  # of this version's models
+        status, log = service.end()
+    assert status != 0
+    assert "'cnn@2' is not in" in log
+    assert stable.settings.default_model == "cnn"
 
 
 def test_prometheus_finds_with_its_key_what_keda_scales_by(tmp_path: Path) -> None:

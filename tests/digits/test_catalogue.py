@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from app.digits.catalogue import Catalogue
+from app.digits.catalogue import Catalogue, Version, folder_of
 from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 from tests.tiny import GOOD, tiny_model
 
 
-def keep(folder: Path, name: str, onnx: bytes | None = None, metrics: object = None) -> None:
-    (folder / name).mkdir()
-    (folder / name / "model.onnx").write_bytes(onnx or tiny_model(metadata=GOOD | {Metadata.NAME: name}))
+def keep(folder: Path, place: str, onnx: bytes | None = None, metrics: object = None) -> None:
+    """Put a model at NAME or NAME/N."""
+    name = place.partition("/")[0]
+    (folder / place).mkdir(parents=True)
+    (folder / place / "model.onnx").write_bytes(onnx or tiny_model(metadata=GOOD | {Metadata.NAME: name}))
     if metrics is not None:
-        (folder / name / "metrics.json").write_text(json.dumps(metrics))
+        (folder / place / "metrics.json").write_text(json.dumps(metrics))
 
 
 def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -
     asked = catalogue.get("three")
     catalogue.unload("three")
     assert list(catalogue.models) == ["one", "two"]
-    assert catalogue.unloaded() == ["three"]
+    assert catalogue.unloaded() == [Version("three", 1)]
     assert asked.classifier.version == "0.0.1"  # who has asked for it keeps it
     assert catalogue.reload_one("three").name == "three"
     assert list(catalogue.models) == ["one", "three", "two"]
@@ -115,3 +117,165 @@ def test_a_model_that_can_no_longer_be_served_is_kept_as_it_was(tmp_path: Path) 
     with pytest.raises(InvalidModel, match=r"^one/model.onnx can't be served"):
         catalogue.reload_one("one")
     assert catalogue.get("one").name == "one"
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """Three versions of `one`, and a single one of `two`."""
+    for place in ("one", "one/2", "one/10", "two"):
+        keep(tmp_path, place)
+    return tmp_path
+
+
+def test_versions_stand_side_by_side_in_the_order_of_their_numbers(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="two")
+    assert list(catalogue.models) == ["one@1", "one@2", "one@10", "two"]
+    assert catalogue.get("one@2").version == Version("one", 2)
+    assert catalogue.get("two@1") is catalogue.get("two")
+    assert catalogue.get("two").version == Version("two", 1)
+
+
+def test_a_name_alone_means_the_highest_version_and_so_does_the_default(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="one")
+    assert catalogue.get("one").name == catalogue.get().name == "one@10"
+
+
+def test_the_default_may_be_any_version(several: Path) -> None:
+    assert Catalogue.load(several, default="one@1").get().name == "one@1"
+    with pytest.raises(InvalidModel, match=r"'one@3' is not in .*, which holds one@1, one@2, one@10, two$"):
+        Catalogue.load(several, default="one@3")
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="two")
+    for asked in ("one@3", "one@02", "one@", "one@2@2", "@1"):
+        with pytest.raises(UnknownModel, match=f"no model '{asked}'; there are one@1, one@2, one@10, two"):
+            catalogue.get(asked)
+
+
+def test_each_version_has_metrics_of_its_own(tmp_path: Path) -> None:
+    onnx = tiny_model(metadata=GOOD | {Metadata.NAME: "one", Metadata.VERSION: "0.0.2"})
+    metrics = {"model": {"sha256": Classifier.load(onnx).sha256}}
+    keep(tmp_path, "one")
+    keep(tmp_path, "one/2", onnx, metrics)
+    catalogue = Catalogue.load(tmp_path, default="one")
+    assert catalogue.get("one@1").metrics is None
+    assert catalogue.get("one@2").metrics == metrics
+    assert catalogue.versions() == {"one@1": "0.0.1", "one@2": "0.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("places", "known"),
+    [
+        (["one/1"], ["one"]),  # the only version, wherever it lies
+        (["one/2"], ["one@2"]),
+        (["one/1", "one/2"], ["one@1", "one@2"]),
+        (["one", "one/0", "one/02", "one/x", "one/-1", "one/2.0", "one/٢"], ["one"]),
+    ],
+)
+def test_what_is_a_version_is_told_by_the_folders_number(
+    tmp_path: Path, places: list[str], known: list[str]
+) -> None:
+    for place in places:
+        keep(tmp_path, place)
+    assert list(Catalogue.load(tmp_path, default="one").models) == known
+
+
+def test_two_first_versions_are_one_too_many(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    keep(tmp_path, "one/1")
+    with pytest.raises(InvalidModel, match=r"^one/model.onnx .* version 1, and so is one/1/model.onnx; give"):
+        Catalogue.load(tmp_path, default="one")
+
+
+def test_a_version_that_cant_be_served_is_named(several: Path) -> None:
+    (several / "one" / "2" / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(InvalidModel, match=r"^one/2/model.onnx can't be served"):
+        Catalogue.load(several, default="one")
+
+
+def test_a_name_that_looks_like_a_version_is_refused(tmp_path: Path) -> None:
+    keep(tmp_path, "one@2")
+    with pytest.raises(InvalidModel, match=r"^one@2/model.onnx .* version N of NAME lies in NAME/N$"):
+        Catalogue.load(tmp_path, default="one@2")
+
+
+def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_one(tmp_path: Path) -> None:
+    keep(tmp_path, "one")
+    catalogue = Catalogue.load(tmp_path, default="one")
+    old = catalogue.get()
+    keep(tmp_path, "one/2")
+    assert catalogue.unloaded() == [Version("one", 2)]
+    catalogue.reload()
+    assert (old.name, catalogue.get().name) == ("one", "one@2")
+    assert catalogue.get("one@1").classifier.sha256 == old.classifier.sha256
+
+
+def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="one")
+    catalogue.unload("one@10")
+    assert catalogue.get().name == "one@2"
+    catalogue.unload("one@1")
+    assert list(catalogue.models) == ["one@2", "two"]
+    with pytest.raises(ModelInUse, match="'one' is the default model"):
+        catalogue.unload("one@2")
+    assert catalogue.reload_one("one@10").name == "one@10"
+    assert catalogue.unloaded() == [Version("one", 1)]
+
+
+def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="two")
+    catalogue.unload("one")
+    assert list(catalogue.models) == ["two"]
+    assert catalogue.reload_one("one").name == "one@10"
+    assert list(catalogue.models) == ["one@1", "one@2", "one@10", "two"]
+
+
+@pytest.mark.parametrize("asked", ["one@2", "one"])
+def test_a_pinned_default_is_not_unloaded(several: Path, asked: str) -> None:
+    catalogue = Catalogue.load(several, default="one@2")
+    with pytest.raises(ModelInUse, match="'one@2' is the default model"):
+        catalogue.unload(asked)
+    catalogue.unload("one@10")
+
+
+def test_of_several_that_are_loaded_one_that_cant_be_served_leaves_all_as_they_were(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="one")
+    before = [model.classifier for model in catalogue]
+    (several / "one" / "2" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(InvalidModel, match=r"^one/2/model.onnx"):
+        catalogue.reload_one("one")
+    assert all(one is other for one, other in zip(before, (m.classifier for m in catalogue), strict=True))
+
+
+def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: Path) -> None:
+    catalogue = Catalogue.load(several, default="two")
+    (several / "one" / "10" / "model.onnx").unlink()
+    assert catalogue.reload_one("one").name == "one@10"
+    catalogue.reload()
+    assert catalogue.get("one").name == "one@2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ("one", "one/10"),
+        ("one@1", "one"),
+        ("one@2", "one/2"),
+        ("one@3", "one/3"),
+        ("two", "two"),
+        ("three", "three"),
+        ("three@1", "three"),
+        ("four", "four/1"),
+        ("four@1", "four/1"),
+    ],
+)
+def test_a_versions_folder_is_found_whether_it_is_there_or_not(several: Path, asked: str, place: str) -> None:
+    keep(several, "four/1")
+    assert folder_of(several, asked) == several / place
+
+
+@pytest.mark.parametrize("asked", ["one@", "one@0", "one@02", "one@x", "one@1@2", "one@../two"])
+def test_what_is_no_number_is_no_version(several: Path, asked: str) -> None:
+    with pytest.raises(UnknownModel, match="names no version: write NAME@N"):
+        folder_of(several, asked)

@@ -26,6 +26,7 @@ from tests.conftest import GOLDEN, ROOT
 from tests.page.browser import ELSEWHERE, Watch, points, scrawl, write, write_number
 from tests.page.conftest import Open
 from tests.serving import serving
+from tests.versions import two_versions
 
 SEVEN = GOLDEN / "7-photo.jpg"
 NUMBER = ROOT / "tests" / "data" / "numbers" / "4071.jpg"
@@ -239,6 +240,17 @@ def test_another_network_can_be_chosen(page: Page) -> None:
     with page.expect_response("**/predict?model=linear*"):
         page.get_by_label("Network").select_option("linear")
     expect(page.locator("#code")).to_contain_text("model=linear")
+
+
+def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) -> None:
+    with serving(Settings(models_dir=two_versions(tmp_path))) as client:
+        page = open_page(str(client.base_url))
+        network = page.get_by_label("Network")
+        expect(network.locator("option")).to_have_text(["cnn@2 · 99.69 %", "cnn@1", "linear · 92.50 %"])
+        write(page, 7)
+        with page.expect_response("**/predict?model=cnn%401*"):
+            network.select_option("cnn@1")
+        expect(page.locator("#code")).to_contain_text("model=cnn%401")
 
 
 def test_a_refusal_is_the_services_own_sentence(page: Page, watch: Watch, client: httpx.Client) -> None:

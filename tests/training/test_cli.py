@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,12 +89,44 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["train", "linear", "--dropout", "0.5"], "linear has no hidden layer"),
         (["tune", "linear", "--resume", "--run", "nowhere"], "There is no search in nowhere"),
         (["plot", "search", "linear", "--run", "nowhere"], "There is no search in nowhere"),
+        (["compare", "--test"], "--data, --real, --test and --plot are for two networks"),
+        (["compare", "cnn", "vgg"], "There is no models/vgg/model.onnx"),
+        (["compare", "cnn", "cnn@0"], "'cnn@0' names no version: write NAME@N"),
+        (
+            ["compare", "cnn", "linear", "--data", "docs"],
+            "docs holds neither labels.csv nor pictures in folders",
+        ),
+        (
+            ["compare", "cnn", "linear", "--data", "docs", "--test"],
+            "--data FOLDER, --real and --test are three",
+        ),
+        (["compare", "cnn", "linear", "--real", "none"], "none holds no picture of a digit"),
+        (
+            ["evaluate", "cnn@2"],
+            "There is no models/cnn/2/model.onnx: `python -m training export cnn --version 2`",
+        ),
+        (["plot", "confusion", "cnn@2"], "There is no models/cnn/2/metrics.json"),
         (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
         (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
     ],
 )
 def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
     assert told(*words).startswith(line)
+
+
+def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> None:
+    for name in ("3-canvas-bold.png", "7-photo.jpg"):
+        (tmp_path / name[0]).mkdir()
+    shutil.copy(GOLDEN / "3-canvas-black-on-white.png", tmp_path / "3")
+    shutil.copy(PHOTO, tmp_path / "7")
+    shutil.copy(HOSTILE / "white.png", tmp_path / "7")
+    picture = tmp_path / "differences.png"
+    done = workshop("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"│ all +│ 2 +│ \d", done.stdout)
+    assert "1 uploads are refused" in done.stdout
+    assert "McNemar" in done.stdout or "same pictures" in done.stdout
+    assert width(picture) > 1000
 
 
 @pytest.mark.parametrize(

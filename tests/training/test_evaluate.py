@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from app.digits.catalogue import Catalogue
 from app.digits.contract import Metadata
 from tests.data.strokes import ink
 from tests.tiny import GOOD, tiny_model
@@ -106,6 +108,18 @@ def test_100_percent_is_not_believed() -> None:
 def test_a_model_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training export nothing"):
         evaluate.evaluate(tmp_path / "nothing", TEST)
+
+
+def test_each_version_has_metrics_and_a_row_of_its_own(tmp_path: Path) -> None:
+    model_folder(tmp_path, name="two")
+    folder = model_folder(tmp_path, name="one")
+    shutil.copytree(folder, folder / "2")
+    evaluate.evaluate(folder / "2", TEST)
+    assert [row[0] for row in compare.rows(tmp_path)] == ["`one@2`"]
+    evaluate.evaluate(folder, TEST)
+    evaluate.evaluate(tmp_path / "two", TEST)
+    assert sorted(row[0] for row in compare.rows(tmp_path)) == ["`one@1`", "`one@2`", "`two`"]
+    assert Catalogue.load(tmp_path, default="one").get().metrics
 
 
 def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, IS_DIGIT, Metadata
 from app.digits.preprocessing import canonical
@@ -186,6 +187,16 @@ def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run,
         Metadata.MULTIPLY_ADDS: str(784 * 128 + 128 * 10),
     }
     assert [draft for draft in tmp_path.rglob("*") if "draft" in draft.name] == []
+
+
+def test_a_run_is_exported_beside_earlier_versions_and_says_which_it_is(trained: Run, tmp_path: Path) -> None:
+    first = exporting.export(trained, TRAINING.pictures, models=tmp_path)
+    second = exporting.export(trained, TRAINING.pictures, models=tmp_path, version=2)
+    assert second == tmp_path / "mlp-128" / "2" / "model.onnx"
+    assert list(Catalogue.load(tmp_path, default="mlp-128").models) == ["mlp-128@1", "mlp-128@2"]
+    with pytest.raises(ExportError, match=r"several versions of mlp-128: say with --version"):
+        exporting.export(trained, TRAINING.pictures, models=tmp_path)
+    assert exporting.export(trained, TRAINING.pictures, models=tmp_path, version=1) == first
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path: Path, trained: Run) -> None:

@@ -77,9 +77,8 @@ async def _inferred(request: Request, model: Model) -> Response:
             scores = model.classifier.classify(batch)
     _count(scores, stages, state["metrics"])
     given, binary = tensors.encode(outputs.told(scores, wanted))
-    answer = InferResponse(
-        model_name=model.name, model_version=model.classifier.version, id=asked.request.id, outputs=given
-    )
+    name, number = model.version
+    answer = InferResponse(model_name=name, model_version=str(number), id=asked.request.id, outputs=given)
     return _answer(answer, binary, request, timing=stages.header())
 
 

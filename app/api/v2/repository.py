@@ -13,13 +13,13 @@ from app.api.problems import Forbidden, MalformedRequest
 from app.api.schemas import Wire
 from app.api.v2.paths import TAG
 from app.api.v2.schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
-from app.digits.catalogue import Model
+from app.digits.catalogue import MARK, Model
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 from app.guard.keys import KEY_ID
 from app.settings import Settings
 from app.state import state_of
 
-OtherModel = Annotated[str, Path(description="The name of a model's folder.", examples=["mlp-128"])]
+OtherModel = Annotated[str, Path(description="NAME for all its versions, or NAME@N.", examples=["mlp-128"])]
 router = APIRouter(prefix="/v2/repository", tags=[TAG])
 _LOADED: Final = "READY"
 _NOT_LOADED: Final = "UNAVAILABLE"
@@ -41,7 +41,7 @@ def is_open(settings: Settings) -> bool:
     responses=refusals(MalformedRequest, Forbidden, v2=True),
 )
 async def index(request: Request) -> list[IndexEntry]:
-    """List the models that are loaded, and those that could be."""
+    """List the versions that are loaded, and those that could be."""
     _check_key(request)
     asked = uploads.parsed(await request.body() or b"{}", IndexRequest)
     catalogue = state_of(request)["catalogue"]
@@ -49,7 +49,10 @@ async def index(request: Request) -> list[IndexEntry]:
     if asked.ready:
         return loaded
     others = await asyncio.to_thread(catalogue.unloaded)
-    return loaded + [IndexEntry(name=name, state=_NOT_LOADED, reason="not loaded") for name in others]
+    return loaded + [
+        IndexEntry(name=name, version=str(number), state=_NOT_LOADED, reason="not loaded")
+        for name, number in others
+    ]
 
 
 @router.post(
@@ -58,7 +61,7 @@ async def index(request: Request) -> list[IndexEntry]:
     responses=refusals(MalformedRequest, Forbidden, UnknownModel, InvalidModel, v2=True),
 )
 async def load(request: Request, name: OtherModel) -> IndexEntry:
-    """Load a model of the service's folder, new or again; where it can't be served, the old one stays."""
+    """Load versions of the service's folder, new or again; where one can't be served, the old ones stay."""
     _check_key(request)
     _check_alone(request)
     uploads.parsed(await request.body() or b"{}", LoadRequest)
@@ -72,12 +75,13 @@ async def load(request: Request, name: OtherModel) -> IndexEntry:
     responses=refusals(MalformedRequest, Forbidden, UnknownModel, ModelInUse, v2=True),
 )
 async def unload(request: Request, name: OtherModel) -> IndexEntry:
-    """Let a model go, until it is loaded again; not the default."""
+    """Let versions go, until they are loaded again; not the last one that the default names."""
     _check_key(request)
     _check_alone(request)
     uploads.parsed(await request.body() or b"{}", UnloadRequest)
     await asyncio.to_thread(state_of(request)["catalogue"].unload, name)
-    return IndexEntry(name=name, state=_NOT_LOADED, reason="unloaded")
+    name, _, number = name.partition(MARK)
+    return IndexEntry(name=name, version=number or None, state=_NOT_LOADED, reason="unloaded")
 
 
 def _check_key(request: Request) -> None:
@@ -97,4 +101,5 @@ def _check_alone(request: Request) -> None:
 
 
 def _entry(model: Model) -> IndexEntry:
-    return IndexEntry(name=model.name, version=model.classifier.version, state=_LOADED, reason="")
+    name, number = model.version
+    return IndexEntry(name=name, version=str(number), state=_LOADED, reason="")

@@ -51,7 +51,10 @@ class ModelMetadata(Wire):
     """A model: what it takes and what it gives."""
 
     name: str
+
     versions: list[str]
+    """The numbers of those that are loaded."""
+
     platform: str
 
     inputs: list[TensorInfo]
@@ -194,12 +197,12 @@ class UnloadRequest(Asked):
 
 
 class IndexEntry(Wire):
-    """A model of the service's folder."""
+    """A model's version in the service's folder."""
 
     name: str
 
     version: str | SkipJsonSchema[None] = None
-    """Missing where it is not loaded."""
+    """Its number; missing where all versions have been unloaded."""
 
     state: Literal["READY", "UNAVAILABLE"]
     reason: str

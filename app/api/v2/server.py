@@ -16,12 +16,12 @@ from app.api.v2.outputs import OUTPUTS, names
 from app.api.v2.paths import TAG
 from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
 from app.api.v2.tensors import IMAGE, PICTURE
-from app.digits.catalogue import Model
+from app.digits.catalogue import MARK, Model
 from app.digits.errors import UnknownModel
 from app.state import state_of
 
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
-VersionPath = Annotated[str, Path(description="The model's version, as its metadata has it.")]
+VersionPath = Annotated[str, Path(description="The number of the model's version.", examples=["1"])]
 router = APIRouter(prefix="/v2", tags=[TAG])
 _OF_A_MODEL: Final = refusals(UnknownModel, v2=True)
 
@@ -50,46 +50,44 @@ async def server_ready(request: Request) -> Ready:
 
 @router.get("/models/{name}", responses=_OF_A_MODEL)
 async def model_metadata(request: Request, name: ModelPath) -> ModelMetadata:
-    """Describe a model's tensors."""
-    return _metadata(asked_for(request, name))
+    """Describe a model's tensors, and list its versions."""
+    return _metadata(request, asked_for(request, name))
 
 
 @router.get("/models/{name}/versions/{version}", responses=_OF_A_MODEL)
 async def version_metadata(request: Request, name: ModelPath, version: VersionPath) -> ModelMetadata:
-    """Describe a model's tensors, if it has this version."""
-    return _metadata(asked_for(request, name, version))
+    """Describe this version's tensors."""
+    return _metadata(request, asked_for(request, name, version))
 
 
 @router.get("/models/{name}/ready", responses=_OF_A_MODEL)
 async def model_ready(request: Request, name: ModelPath) -> ModelReady:
     """Answer 200 if the model is loaded."""
-    return ModelReady(name=asked_for(request, name).name, ready=True)
+    return ModelReady(name=asked_for(request, name).version.model, ready=True)
 
 
 @router.get("/models/{name}/versions/{version}/ready", responses=_OF_A_MODEL)
 async def version_ready(request: Request, name: ModelPath, version: VersionPath) -> ModelReady:
-    """Answer 200 if the model is loaded, in this version."""
-    return ModelReady(name=asked_for(request, name, version).name, ready=True)
+    """Answer 200 if this version of the model is loaded."""
+    return ModelReady(name=asked_for(request, name, version).version.model, ready=True)
 
 
 def asked_for(request: Request, name: str, version: str | None = None) -> Model:
-    """Return the model of that name, and of that version if one is given.
+    """Return the version of that number, or the highest if none is given.
 
     Raises:
         UnknownModel: there is none.
     """
-    model = state_of(request)["catalogue"].get(name)
-    has = model.classifier.version
-    if version not in {None, has}:
-        msg = f"The model {name!r} has no version {version!r}; it has {has}."
-        raise UnknownModel(msg)
-    return model
+    catalogue = state_of(request)["catalogue"]
+    return catalogue.get(name if version is None else f"{name}{MARK}{version}")
 
 
-def _metadata(model: Model) -> ModelMetadata:
+def _metadata(request: Request, model: Model) -> ModelMetadata:
+    name = model.version.model
+    loaded = (each.version for each in state_of(request)["catalogue"])
     return ModelMetadata(
-        name=model.name,
-        versions=[model.classifier.version],
+        name=name,
+        versions=[str(version.number) for version in loaded if version.model == name],
         platform=PLATFORM,
         inputs=[IMAGE, PICTURE],
         outputs=[OUTPUTS[name] for name in names(model.classifier)],

@@ -34,7 +34,8 @@ UPLOADS: Final = [Path(file).read_bytes() for file in FILES]
 DIGITS: Final = [int(Path(file).name[0]) for file in FILES]
 HEADERS: Final = {"X-API-Key": KEY}
 BLANK: Final = np.zeros((2, 28, 28), np.uint8)
-VERSION: Final = "2.2.0+int8"
+FIRST: Final = "1"  # of `cnn`; it does not tell the likelihood of a digit
+SECOND: Final = "2"
 Result = TypeVar("Result")
 
 
@@ -82,16 +83,19 @@ def triton_reads_the_servers_metadata() -> None:
 def triton_reads_a_models_metadata_with_and_without_its_version() -> None:
     with triton.InferenceServerClient(ADDRESS) as client:
         metadata = client.get_model_metadata("cnn", headers=HEADERS)
-        assert metadata == client.get_model_metadata("cnn", VERSION, headers=HEADERS)
-    assert metadata["versions"] == [VERSION]
+        assert metadata == client.get_model_metadata("cnn", SECOND, headers=HEADERS)
+        first = client.get_model_metadata("cnn", FIRST, headers=HEADERS)
+    assert metadata["versions"] == first["versions"] == [FIRST, SECOND]
     assert [tensor["name"] for tensor in metadata["inputs"]] == ["image", "picture"]
+    assert [tensor["name"] for tensor in first["outputs"]] == ["probabilities", "digit"]
 
 
 def triton_finds_a_model_ready_and_an_unknown_one_not() -> None:
     with triton.InferenceServerClient(ADDRESS) as client:
         assert client.is_model_ready("cnn", headers=HEADERS)
-        assert client.is_model_ready("cnn", VERSION, headers=HEADERS)
-        assert not client.is_model_ready("cnn", "1", headers=HEADERS)
+        assert client.is_model_ready("cnn", FIRST, headers=HEADERS)
+        assert client.is_model_ready("cnn", SECOND, headers=HEADERS)
+        assert not client.is_model_ready("cnn", "3", headers=HEADERS)
         assert not client.is_model_ready("vgg", headers=HEADERS)
 
 
@@ -101,7 +105,7 @@ def triton_gets_the_same_for_images_in_json_and_in_binary() -> None:
         images(BLANK, binary=False), outputs=[triton.InferRequestedOutput("probabilities", binary_data=False)]
     )
     assert one.get_response()["id"] == "both ways"
-    assert one.get_response()["model_version"] == VERSION
+    assert one.get_response()["model_version"] == SECOND
     np.testing.assert_array_equal(one.as_numpy("probabilities"), other.as_numpy("probabilities"))
     assert one.as_numpy("probabilities").shape == (2, 10)
     assert one.as_numpy("probabilities").dtype == np.float32
@@ -116,9 +120,10 @@ def triton_reads_uploads_as_raw_bytes_and_as_base64() -> None:
 
 
 def triton_names_a_version() -> None:
-    assert asked(pictures(binary=True), model_version=VERSION).as_numpy("digit").tolist() == DIGITS
-    with refused(404, "it has 2.2.0+int8"):
-        asked(pictures(binary=True), model_version="1")
+    assert asked(pictures(binary=True), model_version=SECOND).as_numpy("digit").tolist() == DIGITS
+    assert asked(pictures(binary=True), model_version=FIRST).as_numpy("digit_likelihood") is None
+    with refused(404, "no model 'cnn@3'; there are cnn@1, cnn@2"):
+        asked(pictures(binary=True), model_version="3")
 
 
 def triton_gets_classes_in_binary_and_in_json() -> None:
@@ -185,6 +190,15 @@ def triton_unloads_a_model_and_loads_it_again() -> None:
         assert client.is_model_ready("linear", headers=HEADERS)
         assert asked(images(BLANK), "linear").as_numpy("digit").shape == (2,)
         assert client.get_model_repository_index(headers=HEADERS) == before
+
+
+def triton_unloads_one_version_and_loads_it_again() -> None:
+    with triton.InferenceServerClient(ADDRESS) as client:
+        client.unload_model("cnn@1", headers=HEADERS)
+        assert not client.is_model_ready("cnn", FIRST, headers=HEADERS)
+        assert client.is_model_ready("cnn", SECOND, headers=HEADERS)
+        client.load_model("cnn@1", headers=HEADERS)
+        assert client.is_model_ready("cnn", FIRST, headers=HEADERS)
 
 
 def triton_is_refused_what_the_repository_does_not_do() -> None:

@@ -12,6 +12,7 @@ import pytest
 from app.guard import keys
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import process
+from tests.versions import two_versions
 
 SCRIPT = Path(__file__).with_name("clients.py")
 PYTHON = ROOT / ".venv-clients" / "bin" / "python"
@@ -24,11 +25,12 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, str | None]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     if not PYTHON.exists():
         pytest.skip("tritonclient and kserve are not installed: make .venv-clients/ready")
     key, entry = keys.made("clients")
-    with process(api_keys=entry) as running:
+    folder = two_versions(tmp_path_factory.mktemp("models"))
+    with process(api_keys=entry, models_dir=str(folder)) as running:
         command = [PYTHON, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
         done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
