@@ -154,10 +154,11 @@ class Catalogue:
                 raise ModelInUse(msg)
             self._known = known
 
-    def unloaded(self) -> list[Version]:
-        """Return the folder's versions that are not loaded."""
-        loaded = {model.version for model in self}
-        return [version for version in stored(self.folder) if version not in loaded]
+    def listed(self) -> tuple[list[Model], list[Version]]:
+        """Return what is loaded, and the folder's versions that are not; seen at one moment."""
+        there = stored(self.folder)
+        loaded = list(self)
+        return loaded, [version for version in there if version not in {model.version for model in loaded}]
 
     @property
     def models(self) -> dict[str, Model]:

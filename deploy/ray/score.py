@@ -19,9 +19,9 @@ from typing import Any, Final, NoReturn
 
 from pyarrow import fs
 
-from app.digits.catalogue import MODEL_FILE
+from app.digits.catalogue import MODEL_FILE, folder_of
 from app.digits.classifier import Classifier
-from app.digits.errors import InvalidModel
+from app.digits.errors import InvalidModel, UnknownModel
 from app.settings import Settings, SettingsError, load_settings
 from deploy.ray.places import DRAFTS, Place, Refused, reason
 from deploy.ray.scorer import MODEL, Job, Note, Outcome
@@ -193,13 +193,15 @@ def _begin(asked: argparse.Namespace, settings: Settings, source: str, out: Plac
 
 
 def _model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
-    file = settings.models_dir / name / MODEL_FILE
     try:
+        file = folder_of(settings.models_dir, name) / MODEL_FILE
         onnx = file.read_bytes()
         return onnx, Classifier.load(onnx)
     except OSError as error:
         msg = f"There is no model {name!r}: {file} can't be read ({error.strerror})."
         raise Refused(msg) from None
+    except UnknownModel as error:
+        raise Refused(error.detail) from None
     except InvalidModel as error:
         msg = f"{file} can't be used: {error.detail}."
         raise Refused(msg) from None

@@ -84,11 +84,11 @@ def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -
     asked = catalogue.get("three")
     catalogue.unload("three")
     assert list(catalogue.models) == ["one", "two"]
-    assert catalogue.unloaded() == [Version("three", 1)]
+    assert catalogue.listed()[1] == [Version("three", 1)]
     assert asked.classifier.version == "0.0.1"  # who has asked for it keeps it
     assert catalogue.reload_one("three").name == "three"
     assert list(catalogue.models) == ["one", "three", "two"]
-    assert catalogue.unloaded() == []
+    assert catalogue.listed()[1] == []
 
 
 def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_o
     catalogue = Catalogue.load(tmp_path, default="one")
     old = catalogue.get()
     keep(tmp_path, "one/2")
-    assert catalogue.unloaded() == [Version("one", 2)]
+    assert catalogue.listed()[1] == [Version("one", 2)]
     catalogue.reload()
     assert (old.name, catalogue.get().name) == ("one", "one@2")
     assert catalogue.get("one@1").classifier.sha256 == old.classifier.sha256
@@ -220,7 +220,7 @@ def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) 
     with pytest.raises(ModelInUse, match="'one' is the default model"):
         catalogue.unload("one@2")
     assert catalogue.reload_one("one@10").name == "one@10"
-    assert catalogue.unloaded() == [Version("one", 1)]
+    assert catalogue.listed()[1] == [Version("one", 1)]
 
 
 def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:

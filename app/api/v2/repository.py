@@ -45,11 +45,10 @@ async def index(request: Request) -> list[IndexEntry]:
     _check_key(request)
     asked = uploads.parsed(await request.body() or b"{}", IndexRequest)
     catalogue = state_of(request)["catalogue"]
-    loaded = [_entry(model) for model in catalogue]
     if asked.ready:
-        return loaded
-    others = await asyncio.to_thread(catalogue.unloaded)
-    return loaded + [
+        return [_entry(model) for model in catalogue]
+    loaded, others = await asyncio.to_thread(catalogue.listed)
+    return [_entry(model) for model in loaded] + [
         IndexEntry(name=name, version=str(number), state=_NOT_LOADED, reason="not loaded")
         for name, number in others
     ]
