@@ -40,7 +40,7 @@ POLARITIES: Final[Mapping[str, Polarity]] = {
 # Pixels of ground that are put round sets whose digits were cut out so closely that they touch the border.
 MARGINS: Final[Mapping[str, int]] = {"semeion": 4, "optdigits_orig": 4}
 
-_DIGITS: Final = frozenset(map(str, range(CLASSES)))
+DIGITS: Final = frozenset(map(str, range(CLASSES)))  # as labels write them
 
 
 @dataclass(frozen=True)
@@ -103,23 +103,28 @@ def load(folder: Path | None) -> RealSets:
 
 
 def _from_folder(folder: Path) -> RealSet:
-    rows = [row for row in _rows(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    found = [row for row in rows(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(OTHERS) else "label"
     try:
-        files = [folder / row["file"] for row in rows]
-        labels = [row[column].replace(LINE_END, "\n") for row in rows]
+        files = [folder / row["file"] for row in found]
+        labels = [row[column].replace(LINE_END, "\n") for row in found]
     except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
     return _checked(folder.name, [_content(file) for file in files], labels)
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def rows(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV by its columns' names; None stands where a row is too short.
+
+    Raises:
+        DataError: it can't be read.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return list(csv.DictReader(lines))
     except (OSError, ValueError, csv.Error) as error:
-        msg = f"{LABELS} can't be read ({type(error).__name__})."
+        msg = f"{file.name} can't be read ({type(error).__name__})."
         raise DataError(msg) from error
 
 
@@ -158,7 +163,7 @@ def _checked(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
-    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - _DIGITS)):
+    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - DIGITS)):
         msg = f"The label {wrong[0]!r} is no digit."
         raise DataError(msg)
     return RealSet(name, tuple(uploads), tuple(labels))
