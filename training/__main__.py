@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,18 +17,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits import images
-from app.digits.catalogue import METRICS_FILE
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
-from training import data, fonts, plots, pool, robustness, tables, uploads
+from training import data, fonts, own, plots, pool, robustness, tables, uploads
 from training import evaluate as evaluation
 from training import fetch as fetching
 from training.answers import classify
 from training.errors import WorkshopError
-from training.recipe import RECIPES, Recipe, recipe_named
+from training.recipe import RECIPES, FineTuning, Recipe, recipe_named
 from training.runs import RUNS, Run
 
 app = typer.Typer(
@@ -118,6 +119,52 @@ def export(name: Name, path: Data = None, run: RunFolder = None, models: Models 
     console.print(
         f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {file.parent.name}"
     )
+
+
+@app.command()
+def finetune(
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.", show_default=False
+        ),
+    ],
+    parent: Annotated[str, typer.Option("--from", help="The network to begin with.")] = "cnn",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The new network's; else PARENT-own.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an earlier network.")] = False,
+    mnist: Annotated[
+        Path | None,
+        typer.Option(
+            "--mnist", help="mnist.npz; else DIGITS_MNIST, else Keras' download.", show_default=False
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="At most so many; the first teaches the last layer alone.")
+    ] = FineTuning().rounds,
+    models: Models = MODELS,
+) -> None:
+    """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
+    name = name or f"{parent}-own"
+    folder = _free_folder(models, name, force=force)
+    evaluation.load(models / parent)  # so that nothing is read or fetched for nothing
+    mine = own.load(source)
+    for picture, reason in mine.left_out.items():
+        console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    console.print(f"{len(mine.pictures)} pictures to learn from, {len(mine.left_out)} left out")
+    file = fetching.fetch(mnist)
+    from training import descent  # noqa: PLC0415  seconds: TensorFlow
+
+    mnist_parts = descent.Mnist(*data.load_training(file), data.load_test(file))
+    changes = descent.make(
+        models / parent, folder, mine.pictures, mnist=mnist_parts, how=FineTuning(name=name, rounds=rounds)
+    )
+    table = Table(*descent.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
+    for row in descent.cells(changes):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Kept in {folder}. A service that runs reads it after SIGHUP: ?model={name}", markup=False)
 
 
 @app.command()
@@ -265,6 +312,18 @@ def plot_uploads(
 def _overridden(recipe: Recipe, **given: float | None) -> Recipe:
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     return dataclasses.replace(recipe, **changes)
+
+
+def _free_folder(models: Path, name: str, *, force: bool) -> Path:
+    """Return where a network of that name belongs, unless there is one already."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name, re.IGNORECASE):
+        msg = f"{name!r} can't be a network's name: letters, digits, dots, _ and - make one."
+        raise WorkshopError(msg)
+    folder = models / name
+    if (folder / MODEL_FILE).exists() and not force:
+        msg = f"{folder} holds a network: --force writes over it, --name gives the new one another name."
+        raise WorkshopError(msg)
+    return folder
 
 
 def _run(name: str, folder: Path | None) -> Run:
