@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,18 +16,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits import images
-from app.digits.catalogue import MARK, METRICS_FILE, folder_of
+from app.digits.catalogue import MARK, METRICS_FILE, MODEL_FILE, folder_of
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
-from training import data, fonts, plots, pool, robustness, spaces, tables, uploads, versus
+from training import data, fonts, own, plots, pool, robustness, spaces, tables, uploads, versus
 from training import evaluate as evaluation
 from training import fetch as fetching
 from training.answers import classify
 from training.errors import WorkshopError
-from training.recipe import RECIPES, Schedule, recipe_named
+from training.recipe import RECIPES, FineTuning, Schedule, recipe_named
 from training.runs import RUNS, Origin, Run, current_commit
 
 if TYPE_CHECKING:
@@ -202,6 +203,52 @@ def export(
 
 
 @app.command()
+def finetune(
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.", show_default=False
+        ),
+    ],
+    parent: Annotated[str, typer.Option("--from", help="The network to begin with.")] = "cnn",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The new network's; else PARENT-own.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an earlier network.")] = False,
+    mnist: Annotated[
+        Path | None,
+        typer.Option(
+            "--mnist", help="mnist.npz; else DIGITS_MNIST, else Keras' download.", show_default=False
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="At most so many; the first teaches the last layer alone.")
+    ] = FineTuning().rounds,
+    models: Models = MODELS,
+) -> None:
+    """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
+    name = name or f"{parent.partition(MARK)[0]}-own"
+    folder = _free_folder(models, name, force=force)
+    parent_folder = folder_of(models, parent)
+    evaluation.load(parent_folder)  # so that nothing is read or fetched for nothing
+    mine = own.load(source)
+    for picture, reason in mine.left_out.items():
+        console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    console.print(f"{len(mine.pictures)} pictures to learn from, {len(mine.left_out)} left out")
+    file = fetching.fetch(mnist)
+    from training import descent  # noqa: PLC0415  seconds: TensorFlow
+
+    mnist_parts = descent.Mnist(*data.load_training(file), data.load_test(file))
+    how = FineTuning(name=name, rounds=rounds)
+    changes = descent.make(parent_folder, folder, mine.pictures, mnist=mnist_parts, how=how)
+    table = Table(*descent.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
+    for row in descent.cells(changes):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Kept in {folder}. A service that runs reads it after SIGHUP: ?model={name}", markup=False)
+
+
+@app.command()
 def evaluate(
     name: Exported,
     path: Data = None,
@@ -235,7 +282,9 @@ def compare(
     ] = None,
     path: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of your labelled pictures; or mnist.npz.", show_default=False),
+        typer.Option(
+            "--data", help="Your pictures, as finetune reads them; or mnist.npz.", show_default=False
+        ),
     ] = None,
     real: Annotated[
         Path | None, typer.Option("--real", help="Folder of real sets.", show_default=False)
@@ -409,6 +458,18 @@ def _best(search: Search, *, pictures: int) -> Tried:
     return ranked[0]
 
 
+def _free_folder(models: Path, name: str, *, force: bool) -> Path:
+    """Return where a network of that name belongs, unless there is one already."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(MARK)[0], re.IGNORECASE):
+        msg = f"{name!r} can't be a network's name: letters, digits, dots, _ and - make one."
+        raise WorkshopError(msg)
+    folder = folder_of(models, name)
+    if (folder / MODEL_FILE).exists() and not force:
+        msg = f"{folder} holds a network: --force writes over it, --name gives the new one another name."
+        raise WorkshopError(msg)
+    return folder
+
+
 def _run(name: str, folder: Path | None) -> Run:
     recipe_named(name)
     return Run(folder or RUNS / name)
@@ -432,12 +493,12 @@ def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
 
 
 def _asked(path: Path | None, real: Path | None, *, test: bool) -> versus.Asked:
-    own = path if path and path.is_dir() else None
-    if sum(map(bool, (own, real, test))) > 1:
+    mine = path if path and path.suffix != ".npz" else None
+    if sum(map(bool, (mine, real, test))) > 1:
         msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
         raise WorkshopError(msg)
-    if own:
-        return versus.of_uploads(str(own), uploads.own(own))
+    if mine:
+        return versus.of_uploads(str(mine), uploads.RealSets(digits=(own.load_as_sent(mine),)))
     if real:
         return versus.of_uploads(str(real), uploads.load(real))
     file = fetching.fetch(path)

@@ -32,23 +32,26 @@ from app.digits.errors import InvalidModel
 from training import graphs, quantise
 from training.errors import ExportError
 from training.files import put
-from training.runs import Origin, Run
+from training.runs import Described, Run
 
+KERAS_FILE: Final = "model.keras"  # beside the ONNX file; no part of the image
 OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
 PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of two
 # float32 carries 7 digits, and sums in another order differ in the last of them: by up to 2e-6 in the
 # probabilities of 500 scribbles. A wrong layer is off by hundredths.
 TOLERANCE: Final = 1e-5
+SCRIBBLED: Final = 200  # on which a network is known: eight bits differ by 0.003, another seed's by 0.05
 ROUNDED_SAMPLE: Final = 1000  # pictures on which eight bits are compared with thirty-two
 ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committed network it is 0.0003
-_SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `_outputs`
+_SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `outputs`
 
 
 def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None = None) -> Path:
     """Write the trained model of `run` to `models`/NAME/model.onnx, its convolutions in eight bits.
 
     The file is checked by `onnx.checker`, loaded as the service loads it, and compared with Keras
-    on random pictures; only then does it take the place of an earlier one, atomically.
+    on random pictures; only then does it take the place of an earlier one, atomically. The Keras model
+    lies beside it: `finetune` goes on from there.
 
     Args:
         run: that has ended.
@@ -69,11 +72,9 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
             f"`python -m training train {origin.recipe.name} --run {run.folder} --resume` goes on."
         )
         raise ExportError(msg)
-    model = keras.models.load_model(run.model)
-    onnx_bytes = convert(model, origin)
-    prove_equal(model, onnx_bytes)
-    onnx_bytes = in_eight_bits(onnx_bytes, pictures)
+    onnx_bytes = proved(keras.models.load_model(run.model), origin, pictures)
     file.parent.mkdir(parents=True, exist_ok=True)
+    put(file.with_name(KERAS_FILE), run.model.read_bytes())
     put(file, onnx_bytes)
     return file
 
@@ -85,12 +86,23 @@ def _place(models: Path, name: str, version: int | None) -> Path:
     return folder_of(models, f"{name}{MARK}{version or 1}")
 
 
-def convert(model: keras.Model, origin: Origin) -> bytes:
+def proved(model: keras.Model, origin: Described, pictures: DigitBatch) -> bytes:
+    """Return the model as an ONNX file that was compared with Keras, its convolutions in eight bits.
+
+    Raises:
+        ExportError: it differs from the model.
+    """
+    onnx_bytes = convert(model, origin)
+    prove_equal(model, onnx_bytes)
+    return in_eight_bits(onnx_bytes, pictures)
+
+
+def convert(model: keras.Model, origin: Described) -> bytes:
     """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 
     def serve(image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return _outputs(model, image)
+        return outputs(model, image)
 
     proto: ModelProto
     proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
@@ -115,12 +127,30 @@ def prove_equal(model: keras.Model, onnx_bytes: bytes) -> None:
     rng = np.random.default_rng(0)
     for size in PARITY_BATCHES:
         batch = np.stack([_scribble(rng) for _ in range(size)])
-        wanted = [keras.ops.convert_to_numpy(output) for output in _outputs(model, batch)]
+        wanted = [keras.ops.convert_to_numpy(output) for output in outputs(model, batch)]
         found = [output for output in classifier.classify(batch) if output is not None]
         worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
         if not worst <= TOLERANCE:
             msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
             raise ExportError(msg)
+
+
+def prove_same(model: keras.Model, classifier: Classifier) -> None:
+    """Compare Keras with a file that was exported earlier, in eight bits or not, on scribbles.
+
+    Raises:
+        ExportError: they are different networks.
+    """
+    rng = np.random.default_rng(0)
+    batch = np.stack([_scribble(rng) for _ in range(SCRIBBLED)])
+    wanted = keras.ops.convert_to_numpy(outputs(model, batch)[0])
+    apart = float(np.abs(classifier.classify(batch).probabilities - wanted).mean())
+    if not apart <= ROUNDED_TOLERANCE:
+        msg = (
+            f"{classifier.name}'s {KERAS_FILE} and {MODEL_FILE} are different networks, {apart:.2g} apart: "
+            f"`python -m training export {classifier.name}` writes both."
+        )
+        raise ExportError(msg)
 
 
 def in_eight_bits(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
@@ -151,7 +181,7 @@ def in_eight_bits(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
     return rounded_bytes
 
 
-def _outputs(model: keras.Model, batch: tf.Tensor | DigitBatch) -> tuple[tf.Tensor, ...]:
+def outputs(model: keras.Model, batch: tf.Tensor | DigitBatch) -> tuple[tf.Tensor, ...]:
     """Return probabilities (batch, 10) and, where the model tells, the likelihood (batch,) of a digit."""
     found = model(batch, training=False)
     if not isinstance(found, dict):
@@ -211,14 +241,10 @@ def _rename(proto: ModelProto, old: str, new: str) -> None:
         node.output[:] = [new if name == old else name for name in node.output]
 
 
-def _metadata(model: keras.Model, proto: ModelProto, origin: Origin) -> dict[str, str]:
+def _metadata(model: keras.Model, proto: ModelProto, origin: Described) -> dict[str, str]:
     return {
         Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
-        Metadata.NAME: origin.recipe.name,
-        Metadata.VERSION: origin.recipe.version,
-        Metadata.RECIPE: origin.recipe.to_json(),
-        Metadata.DATA_SHA256: origin.data_sha256,
-        Metadata.COMMIT: origin.commit,
+        **origin.metadata,
         Metadata.PARAMETERS: str(model.count_params()),
         Metadata.MULTIPLY_ADDS: str(multiply_adds(proto)),
     }

@@ -108,6 +108,14 @@ def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[
     return [(kind, list(islice(_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
 
 
+def scribbles(count: int, *, seed: int) -> DigitBatch:
+    """Return what is no digit, of strokes alone: it needs no fonts, and takes seconds."""
+    rng = np.random.default_rng(seed)
+    glyph = (glyphs.doodle, glyphs.invented)
+    drawn_ones = (glyphs.bent(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
+    return np.stack([_canonical(one) for one in drawn_ones])
+
+
 def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
     while True:
         example = draw(training, rng)

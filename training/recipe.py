@@ -93,6 +93,25 @@ class Recipe:
         return cls(**fields)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """How a trained network is adapted to a few pictures of one's own; docs/train.md says what it reaches."""
+
+    name: str = "cnn-own"
+    version: str = "1.0.0"
+    own: int = 24  # of a batch: of 200 pictures each comes about five times a round, bent anew
+    rehearsed: int = 128  # of a batch: MNIST's, bent as well
+    scribbles: int = 16  # of a batch: no digits
+    steps: int = 40  # batches in a round
+    rounds: int = 4
+    head_rounds: int = 1  # at first the last layer alone learns, so that no layer below follows its errors
+    learning_rate: float = 0.001  # falling along a cosine once all layers learn
+    share: float = 0.7  # of the way from the parent's weights to those that were learned
+    folds: int = 4  # parts of the own pictures; each is held out once
+    augmentation: Augmentation = Augmentation()
+    seed: int = 1
+
+
 # Keras' own defaults for Adam (0.001) suit the dense networks; they are what every textbook
 # trains and are here to be compared with.
 

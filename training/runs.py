@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from app.digits.contract import PROBABILITIES
+from app.digits.contract import PROBABILITIES, Metadata
 from training.errors import RunError
 from training.files import put
 from training.recipe import Recipe
@@ -125,6 +125,14 @@ class Run:
         put(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
+class Described(Protocol):
+    """What can say where a model comes from."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Name, version, recipe, data and commit, by the keys of the ONNX file's metadata."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where a model comes from; travels into the ONNX file's metadata."""
@@ -132,6 +140,17 @@ class Origin:
     recipe: Recipe
     data_sha256: str  # of the pictures and digits that it was trained on
     commit: str  # of this repository; ends in "-dirty" where files differed from it
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """As `Described` has it."""
+        return {
+            Metadata.NAME: self.recipe.name,
+            Metadata.VERSION: self.recipe.version,
+            Metadata.RECIPE: self.recipe.to_json(),
+            Metadata.DATA_SHA256: self.data_sha256,
+            Metadata.COMMIT: self.commit,
+        }
 
 
 def current_commit() -> str:

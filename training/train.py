@@ -254,13 +254,11 @@ def _finished(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled
 def _calibrate(model: keras.Model, validation: Labelled, scenes: Pool) -> None:
     """Fold into the last layers what makes confidence honest and 0.5 the threshold of `is_digit`.
 
-    Dividing logits by a temperature is dividing weights and bias by it (Guo et al., "On Calibration of
-    Modern Neural Networks", 2017). Shifting the second head's bias moves its threshold.
+    Shifting the second head's bias moves its threshold.
     """
     told = model.predict(validation.pictures, batch_size=500, verbose=0)
     temperature = fit_temperature(logarithms(told[PROBABILITIES]), validation.digits)
-    last = model.get_layer(PROBABILITIES)
-    last.set_weights([weights / temperature for weights in last.get_weights()])
+    cool(model, temperature)
     in_scenes = model.predict(scenes.digits.pictures, batch_size=500, verbose=0)
     # a scene that can't be read as its digit, blurred or broken beyond that, is no digit to keep
     readable = in_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits.digits
@@ -269,6 +267,15 @@ def _calibrate(model: keras.Model, validation: Labelled, scenes: Pool) -> None:
     head = model.get_layer(DIGIT_LIKELIHOOD)
     kernel, bias = head.get_weights()
     head.set_weights([kernel, bias - np.log(least / (1 - least))])
+
+
+def cool(model: keras.Model, temperature: float) -> None:
+    """Fold a temperature into the last layer: dividing logits is dividing weights and bias.
+
+    Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    """
+    last = model.get_layer(PROBABILITIES)
+    last.set_weights([weights / temperature for weights in last.get_weights()])
 
 
 def _save(model: keras.Model, file: Path) -> None:

@@ -40,7 +40,7 @@ POLARITIES: Final[Mapping[str, Polarity]] = {
 # Pixels of ground that are put round sets whose digits were cut out so closely that they touch the border.
 MARGINS: Final[Mapping[str, int]] = {"semeion": 4, "optdigits_orig": 4}
 
-_DIGITS: Final = frozenset(map(str, range(CLASSES)))
+DIGITS: Final = frozenset(map(str, range(CLASSES)))  # as labels write them
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,6 @@ def find(path: Path | None) -> Path | None:
     return path or (Path(named) if named else None)
 
 
-def own(folder: Path) -> RealSets:
-    """Read labelled pictures of one's own as a single set: beside a labels.csv, or in folders 0 to 9.
-
-    Raises:
-        DataError: the folder holds neither, or what can't be read.
-    """
-    if (folder / LABELS).exists():
-        return RealSets(digits=(_from_folder(folder),))
-    files = [
-        file for digit in sorted(_DIGITS) for file in sorted((folder / digit).glob("*")) if file.is_file()
-    ]
-    if not files:
-        msg = f"{folder} holds neither {LABELS} nor pictures in folders 0 to 9."
-        raise DataError(msg)
-    labels = [file.parent.name for file in files]
-    return RealSets(digits=(_checked(folder.name, [_content(file) for file in files], labels),))
-
-
 def load(folder: Path | None) -> RealSets:
     """Read every set in `folder`; what can't be read is among `skipped`."""
     if folder is None:
@@ -121,27 +103,32 @@ def load(folder: Path | None) -> RealSets:
 
 
 def _from_folder(folder: Path) -> RealSet:
-    rows = [row for row in _rows(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    found = [row for row in rows(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(OTHERS) else "label"
     try:
-        files = [folder / row["file"] for row in rows]
-        labels = [row[column].replace(LINE_END, "\n") for row in rows]
+        files = [folder / row["file"] for row in found]
+        labels = [row[column].replace(LINE_END, "\n") for row in found]
     except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
-    return _checked(folder.name, [_content(file) for file in files], labels)
+    return _checked(folder.name, [content(file) for file in files], labels)
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def rows(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV by its columns' names; None stands where a row is too short.
+
+    Raises:
+        DataError: it can't be read.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return list(csv.DictReader(lines))
     except (OSError, ValueError, csv.Error) as error:
-        msg = f"{LABELS} can't be read ({type(error).__name__})."
+        msg = f"{file.name} can't be read ({type(error).__name__})."
         raise DataError(msg) from error
 
 
-def _content(file: Path) -> bytes:
+def content(file: Path) -> bytes:
     """Return a file's bytes, none where it is missing: an upload that can't be read, and is counted so."""
     try:
         return file.read_bytes()
@@ -176,7 +163,7 @@ def _checked(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
-    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - _DIGITS)):
+    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - DIGITS)):
         msg = f"The label {wrong[0]!r} is no digit."
         raise DataError(msg)
     return RealSet(name, tuple(uploads), tuple(labels))

@@ -38,5 +38,6 @@ class Metadata:
     RECIPE: Final = "digits.recipe"  # JSON of the recipe that trained it
     DATA_SHA256: Final = "digits.data_sha256"
     COMMIT: Final = "digits.commit"  # of the code that trained it
+    PARENT: Final = "digits.parent"  # JSON: name, version, sha256 of the network that was fine-tuned
     PARAMETERS: Final = "digits.parameters"
     MULTIPLY_ADDS: Final = "digits.multiply_adds"  # for one picture

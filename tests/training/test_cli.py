@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import GOLDEN, HOSTILE, ROOT
+from app.digits.catalogue import Catalogue
+from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
+from tests.data.strokes import ink
+from training.answers import png
 
 PHOTO = str(GOLDEN / "7-photo.jpg")
 
@@ -45,7 +48,17 @@ def width(picture: Path) -> int:
 
 def test_help_names_every_command() -> None:
     help_text = workshop("--help").stdout
-    for command in ("fetch", "train", "tune", "export", "evaluate", "compare", "predict", "plot"):
+    for command in (
+        "fetch",
+        "train",
+        "tune",
+        "export",
+        "evaluate",
+        "finetune",
+        "compare",
+        "predict",
+        "plot",
+    ):
         assert f" {command} " in help_text
 
 
@@ -92,10 +105,7 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["compare", "--test"], "--data, --real, --test and --plot are for two networks"),
         (["compare", "cnn", "vgg"], "There is no models/vgg/model.onnx"),
         (["compare", "cnn", "cnn@0"], "'cnn@0' names no version: write NAME@N"),
-        (
-            ["compare", "cnn", "linear", "--data", "docs"],
-            "docs holds neither labels.csv nor pictures in folders",
-        ),
+        (["compare", "cnn", "linear", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
         (
             ["compare", "cnn", "linear", "--data", "docs", "--test"],
             "--data FOLDER, --real and --test are three",
@@ -108,6 +118,10 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["plot", "confusion", "cnn@2"], "There is no models/cnn/2/metrics.json"),
         (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
         (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
+        (["finetune", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
+        (["finetune", "--data", "tests", "--name", "linear"], "models/linear holds a network: --force"),
+        (["finetune", "--data", "tests", "--name", "../cnn"], "'../cnn' can't be a network's name"),
+        (["finetune", "--data", "tests", "--from", "vgg"], "There is no models/vgg/model.onnx"),
     ],
 )
 def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
@@ -210,3 +224,23 @@ def test_a_search_that_is_killed_goes_on_and_tells_how_to_train_with_what_it_fou
     drawn = workshop("plot", "search", "linear", cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert width(tmp_path / "search.png") > 1000
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_path: Path) -> None:
+    for digit in "17":
+        (tmp_path / "own" / digit).mkdir(parents=True)
+        for slant in range(8):
+            drawing = 255 - ink(int(digit), (80, 80), box=(20, 10, 40, 60), pen=6, slant=slant / 2 - 2)
+            (tmp_path / "own" / digit / f"{slant}.png").write_bytes(png(drawing))
+    shutil.copy(HOSTILE / "white.png", tmp_path / "own" / "7")
+    shutil.copytree(MODELS / "cnn", tmp_path / "models" / "cnn")
+    words = ["finetune", "--data", "own", "--rounds", "1", "--name", "cnn@2"]
+    done = workshop(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
+    assert done.returncode == 0, done.stderr
+    assert "own/7/white.png is left out: Nothing is written" in done.stdout
+    assert "16 pictures to learn from, 1 left out" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if "MNIST test" in line)
+    assert row.split()[2] == "10,000"
+    assert Catalogue.load(tmp_path / "models", default="cnn").get("cnn@2").metrics

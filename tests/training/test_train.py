@@ -15,9 +15,7 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, IS_DIGIT, Metadata
-from app.digits.preprocessing import canonical
-from tests.data.strokes import ink
-from training.data import Labelled
+from tests.training.hands import drawn
 from training.errors import ExportError, RunError
 from training.number_scenes import NO_DIGIT
 from training.recipe import RECIPES, Augmentation, Recipe, Scenes, recipe_named
@@ -45,25 +43,6 @@ QUICK = Recipe(
     augmentation=Augmentation(),
     target=0.9,
 )
-
-
-def drawn(count: int, *, seed: int) -> Labelled:
-    """Digits in many hands: sizes, slants and pens."""
-    rng = np.random.default_rng(seed)
-    digits = rng.integers(0, 10, count).astype(np.uint8)
-    pictures = [
-        canonical(
-            ink(
-                digit,
-                (120, 120),
-                box=(35 + rng.uniform(-8, 8), 20, rng.uniform(35, 60), rng.uniform(60, 85)),
-                pen=int(rng.integers(5, 14)),
-                slant=rng.uniform(-0.2, 0.3),
-            )
-        ).picture
-        for digit in digits
-    ]
-    return Labelled(np.stack(pictures), digits)
 
 
 TRAINING, VALIDATION = drawn(600, seed=1), drawn(200, seed=2)
@@ -186,7 +165,8 @@ def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run,
         Metadata.PARAMETERS: "101770",
         Metadata.MULTIPLY_ADDS: str(784 * 128 + 128 * 10),
     }
-    assert [draft for draft in tmp_path.rglob("*") if "draft" in draft.name] == []
+    assert {one.name for one in file.parent.iterdir()} == {"model.onnx", "model.keras"}
+    exporting.prove_same(keras.models.load_model(file.with_name("model.keras")), classifier)
 
 
 def test_a_run_is_exported_beside_earlier_versions_and_says_which_it_is(trained: Run, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from PIL import Image
 
 from tests.conftest import GOLDEN
 from training import uploads
-from training.errors import DataError
-from training.uploads import RealSet, RealSets
+from training.uploads import RealSet
 
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 ONES = np.full((3, 16, 16), 255, np.uint8)
@@ -20,28 +19,6 @@ def folder_of(root: Path, name: str, labels: str) -> Path:
     (root / name / "seven.jpg").write_bytes(PHOTO)
     (root / name / "labels.csv").write_text(labels)
     return root
-
-
-def test_own_pictures_lie_beside_their_labels_or_in_folders_of_their_digits(tmp_path: Path) -> None:
-    listed = folder_of(tmp_path, "listed", "file,label\nseven.jpg,7\n") / "listed"
-    sorted_out = tmp_path / "sorted"
-    for digit in "731":
-        (sorted_out / digit).mkdir(parents=True)
-    (sorted_out / "7" / "a.jpg").write_bytes(PHOTO)
-    (sorted_out / "3" / "b.jpg").write_bytes(ONES.tobytes())
-    (sorted_out / "notes.txt").write_text("none of them")
-    assert uploads.own(listed) == RealSets(digits=(RealSet("listed", (PHOTO,), ("7",)),))
-    assert uploads.own(sorted_out).digits == (RealSet("sorted", (ONES.tobytes(), PHOTO), ("3", "7")),)
-
-
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [(None, "neither labels.csv nor pictures"), ("file,label\nseven.jpg,x\n", "'x' is no digit")],
-)
-def test_own_pictures_that_wont_do_are_an_error(tmp_path: Path, labels: str | None, reason: str) -> None:
-    folder = tmp_path if labels is None else folder_of(tmp_path, "mine", labels) / "mine"
-    with pytest.raises(DataError, match=reason):
-        uploads.own(folder)
 
 
 def the_one(sets: tuple[RealSet, ...]) -> RealSet:

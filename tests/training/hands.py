@@ -1,0 +1,28 @@
+"""Digits in many hands, drawn here: MNIST is not needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.digits.preprocessing import canonical
+from tests.data.strokes import ink
+from training.data import Labelled
+
+
+def drawn(count: int, *, seed: int) -> Labelled:
+    """Digits in many hands: sizes, slants and pens."""
+    rng = np.random.default_rng(seed)
+    digits = rng.integers(0, 10, count).astype(np.uint8)
+    pictures = [
+        canonical(
+            ink(
+                digit,
+                (120, 120),
+                box=(35 + rng.uniform(-8, 8), 20, rng.uniform(35, 60), rng.uniform(60, 85)),
+                pen=int(rng.integers(5, 14)),
+                slant=rng.uniform(-0.2, 0.3),
+            )
+        ).picture
+        for digit in digits
+    ]
+    return Labelled(np.stack(pictures), digits)

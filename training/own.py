@@ -1,0 +1,141 @@
+"""Pictures of one's own and their digits: a folder for each digit, or a CSV of file and label.
+
+FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
+FOLDER/none/…                what is no digit, as `python -m app feedback export` writes it; passed over
+FILE.csv                     columns file and label; the pictures lie beside it or below
+
+Pictures to learn from go the service's way. What the service would refuse, and what is there already, is
+left out and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from app.digits.contract import SIDE, CanonicalPicture
+from app.digits.errors import ImageError
+from training.answers import read
+from training.data import Labelled
+from training.errors import DataError
+from training.uploads import DIGITS, RealSet, content, rows
+
+NO_DIGIT: Final = "none"
+LEAST: Final = 4  # pictures of each digit that there is: a quarter of them is held out in turn
+
+
+@dataclass(frozen=True)
+class Own:
+    """Pictures that could be read, and why others were left out."""
+
+    pictures: Labelled
+    left_out: Mapping[Path, str]
+
+
+def load(source: Path) -> Own:
+    """Read the pictures of a folder or a CSV, to learn from.
+
+    Raises:
+        DataError: there are none, too few of some digit, or a file or label can't be right.
+    """
+    own = _read(_found(source))
+    _check_enough(own, source)
+    return own
+
+
+def load_as_sent(source: Path) -> RealSet:
+    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too.
+
+    Raises:
+        DataError: there are none, or a file or label can't be right.
+    """
+    found = _found(source)
+    if not found:
+        msg = f"{source} holds no picture, in folders 0 to 9."
+        raise DataError(msg)
+    return RealSet(
+        source.stem, tuple(map(content, (file for file, _ in found))), tuple(str(digit) for _, digit in found)
+    )
+
+
+def _found(source: Path) -> list[tuple[Path, int]]:
+    return list(_in_table(source) if source.is_file() else _in_folders(source))
+
+
+def _in_folders(source: Path) -> Iterator[tuple[Path, int]]:
+    if not source.is_dir():
+        msg = f"There is no folder and no CSV {source}."
+        raise DataError(msg)
+    for folder in _visible(source):
+        if folder.is_dir() and folder.name != NO_DIGIT:
+            yield from ((file, _digit(folder.name, folder)) for file in _visible(folder) if file.is_file())
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+
+
+def _in_table(table: Path) -> Iterator[tuple[Path, int]]:
+    root = table.parent.resolve()
+    for number, row in enumerate(rows(table), start=2):  # as editors count: the first line names the columns
+        where = f"{table}, row {number}"
+        name, label = row.get("file"), row.get("label")
+        if not name or not label:
+            msg = f"{where}: {table.name} needs the columns file and label, filled in every row."
+            raise DataError(msg)
+        file = (root / name).resolve()
+        if not file.is_relative_to(root):
+            msg = f"{where}: {name} is outside of {table.parent}: put the pictures beside the CSV or below."
+            raise DataError(msg)
+        if not file.is_file():
+            msg = f"{where}: there is no file {name}."
+            raise DataError(msg)
+        yield table.parent / name, _digit(label.strip(), where)
+
+
+def _digit(label: str, where: object) -> int:
+    if label not in DIGITS:
+        msg = f"{where}: {label!r} is no digit, 0 to 9."
+        raise DataError(msg)
+    return int(label)
+
+
+def _read(found: Sequence[tuple[Path, int]]) -> Own:
+    pictures: list[CanonicalPicture] = []
+    digits: list[int] = []
+    left_out: dict[Path, str] = {}
+    seen: dict[bytes, tuple[Path, int]] = {}
+    for file, digit in found:
+        try:
+            picture = read(file.read_bytes()).picture
+        except (ImageError, OSError) as error:
+            left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
+            continue
+        if earlier := seen.get(picture.tobytes()):
+            first, told = earlier
+            if told != digit:
+                msg = f"{first} and {file} are the same picture, and called {told} and {digit}."
+                raise DataError(msg)
+            left_out[file] = f"It is the same picture as {first}."
+            continue
+        seen[picture.tobytes()] = file, digit
+        pictures.append(picture)
+        digits.append(digit)
+    shaped = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
+    return Own(Labelled(shaped, np.array(digits, np.uint8)), left_out)
+
+
+def _check_enough(own: Own, source: Path) -> None:
+    counts = {digit: int((own.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
+    if not any(counts.values()):
+        why = f": {len(own.left_out)} were left out" if own.left_out else ", in folders 0 to 9"
+        msg = f"{source} holds no picture that can be read{why}."
+        raise DataError(msg)
+    few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < LEAST]
+    if few:
+        msg = f"{source} holds too few pictures, {', '.join(few)}: at least {LEAST} of each digit, or none."
+        raise DataError(msg)
