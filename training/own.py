@@ -3,8 +3,8 @@
 FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
 FILE.csv                     columns file and label; the pictures lie beside it or below
 
-Every picture goes the service's way. What the service would refuse, and what is there already, is left
-out and told.
+Every picture goes the service's way. What the service would refuse, what is there already, and what is said
+to be no digit (a folder or label `none`, as collected feedback has it) is left out and told.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from training.data import Labelled
 from training.errors import DataError
 from training.uploads import DIGITS, rows
 
+NO_DIGIT: Final = "none"  # a folder's name, or a label
 LEAST: Final = 4  # pictures of each digit that there is: a quarter of them is held out in turn
 
 
@@ -46,7 +47,7 @@ def load(source: Path) -> Own:
     return own
 
 
-def _in_folders(source: Path) -> Iterator[tuple[Path, int]]:
+def _in_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
     if not source.is_dir():
         msg = f"There is no folder and no CSV {source}."
         raise DataError(msg)
@@ -59,7 +60,7 @@ def _visible(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
 
 
-def _in_table(table: Path) -> Iterator[tuple[Path, int]]:
+def _in_table(table: Path) -> Iterator[tuple[Path, int | None]]:
     root = table.parent.resolve()
     for number, row in enumerate(rows(table), start=2):  # as editors count: the first line names the columns
         where = f"{table}, row {number}"
@@ -77,19 +78,24 @@ def _in_table(table: Path) -> Iterator[tuple[Path, int]]:
         yield table.parent / name, _digit(label.strip(), where)
 
 
-def _digit(label: str, where: object) -> int:
+def _digit(label: str, where: object) -> int | None:
+    if label == NO_DIGIT:
+        return None
     if label not in DIGITS:
         msg = f"{where}: {label!r} is no digit, 0 to 9."
         raise DataError(msg)
     return int(label)
 
 
-def _read(found: Sequence[tuple[Path, int]]) -> Own:
+def _read(found: Sequence[tuple[Path, int | None]]) -> Own:
     pictures: list[CanonicalPicture] = []
     digits: list[int] = []
     left_out: dict[Path, str] = {}
     seen: dict[bytes, tuple[Path, int]] = {}
     for file, digit in found:
+        if digit is None:
+            left_out[file] = "It is no digit, and only digits are learned."
+            continue
         try:
             picture = read(file.read_bytes()).picture
         except (ImageError, OSError) as error:

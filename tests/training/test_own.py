@@ -61,6 +61,15 @@ def test_what_cant_be_read_or_came_before_is_left_out_and_told(tmp_path: Path) -
     assert told.keys() == {"9-notes.txt"}
 
 
+def test_what_is_no_digit_is_left_out_and_told(tmp_path: Path) -> None:
+    root = folders(tmp_path)
+    (root / "none").mkdir()
+    (root / "none" / "doodle.png").write_bytes(png(255 - ink(8, (80, 80), box=(20, 10, 30, 60), pen=5)))
+    found = own.load(root)
+    assert len(found.pictures) == 8
+    assert found.left_out == {root / "none" / "doodle.png": "It is no digit, and only digits are learned."}
+
+
 def test_files_that_systems_hide_are_not_looked_at(tmp_path: Path) -> None:
     root = folders(tmp_path)
     (root / "1" / ".DS_Store").write_bytes(b"\0")
