@@ -1,11 +1,10 @@
 """Pictures of one's own and their digits: a folder for each digit, or a CSV of file and label.
 
 FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
-FOLDER/none/…                what is no digit, as `python -m app feedback export` writes it; passed over
 FILE.csv                     columns file and label; the pictures lie beside it or below
 
-Pictures to learn from go the service's way. What the service would refuse, and what is there already, is
-left out and told.
+Pictures to learn from go the service's way. What the service would refuse, what is there already, and what is
+said to be no digit (a folder or label `none`, as collected feedback has it) is left out and told.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from training.data import Labelled
 from training.errors import DataError
 from training.uploads import DIGITS, RealSet, content, rows
 
-NO_DIGIT: Final = "none"
+NO_DIGIT: Final = "none"  # a folder's name, or a label
 LEAST: Final = 4  # pictures of each digit that there is: a quarter of them is held out in turn
 
 
@@ -53,25 +52,25 @@ def load_as_sent(source: Path) -> RealSet:
     Raises:
         DataError: there are none, or a file or label can't be right.
     """
-    found = _found(source)
+    found = [(file, digit) for file, digit in _found(source) if digit is not None]
     if not found:
         msg = f"{source} holds no picture, in folders 0 to 9."
         raise DataError(msg)
     return RealSet(
-        source.stem, tuple(map(content, (file for file, _ in found))), tuple(str(digit) for _, digit in found)
+        source.stem, tuple(content(file) for file, _ in found), tuple(str(digit) for _, digit in found)
     )
 
 
-def _found(source: Path) -> list[tuple[Path, int]]:
+def _found(source: Path) -> list[tuple[Path, int | None]]:
     return list(_in_table(source) if source.is_file() else _in_folders(source))
 
 
-def _in_folders(source: Path) -> Iterator[tuple[Path, int]]:
+def _in_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
     if not source.is_dir():
         msg = f"There is no folder and no CSV {source}."
         raise DataError(msg)
     for folder in _visible(source):
-        if folder.is_dir() and folder.name != NO_DIGIT:
+        if folder.is_dir():
             yield from ((file, _digit(folder.name, folder)) for file in _visible(folder) if file.is_file())
 
 
@@ -79,7 +78,7 @@ def _visible(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
 
 
-def _in_table(table: Path) -> Iterator[tuple[Path, int]]:
+def _in_table(table: Path) -> Iterator[tuple[Path, int | None]]:
     root = table.parent.resolve()
     for number, row in enumerate(rows(table), start=2):  # as editors count: the first line names the columns
         where = f"{table}, row {number}"
@@ -97,19 +96,24 @@ def _in_table(table: Path) -> Iterator[tuple[Path, int]]:
         yield table.parent / name, _digit(label.strip(), where)
 
 
-def _digit(label: str, where: object) -> int:
+def _digit(label: str, where: object) -> int | None:
+    if label == NO_DIGIT:
+        return None
     if label not in DIGITS:
         msg = f"{where}: {label!r} is no digit, 0 to 9."
         raise DataError(msg)
     return int(label)
 
 
-def _read(found: Sequence[tuple[Path, int]]) -> Own:
+def _read(found: Sequence[tuple[Path, int | None]]) -> Own:
     pictures: list[CanonicalPicture] = []
     digits: list[int] = []
     left_out: dict[Path, str] = {}
     seen: dict[bytes, tuple[Path, int]] = {}
     for file, digit in found:
+        if digit is None:
+            left_out[file] = "It is no digit, and only digits are learned."
+            continue
         try:
             picture = read(file.read_bytes()).picture
         except (ImageError, OSError) as error:

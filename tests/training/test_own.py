@@ -61,6 +61,15 @@ def test_what_cant_be_read_or_came_before_is_left_out_and_told(tmp_path: Path) -
     assert told.keys() == {"9-notes.txt"}
 
 
+def test_what_is_no_digit_is_left_out_and_told(tmp_path: Path) -> None:
+    root = folders(tmp_path)
+    (root / "none").mkdir()
+    (root / "none" / "doodle.png").write_bytes(png(255 - ink(8, (80, 80), box=(20, 10, 30, 60), pen=5)))
+    found = own.load(root)
+    assert len(found.pictures) == 8
+    assert found.left_out == {root / "none" / "doodle.png": "It is no digit, and only digits are learned."}
+
+
 def test_files_that_systems_hide_are_not_looked_at(tmp_path: Path) -> None:
     root = folders(tmp_path)
     (root / "1" / ".DS_Store").write_bytes(b"\0")
@@ -74,13 +83,6 @@ def test_one_picture_under_two_digits_is_refused(tmp_path: Path) -> None:
     shutil.copy(root / "1" / "0.png", root / "7" / "9.png")
     with pytest.raises(DataError, match=r"are the same picture, and called 1 and 7"):
         own.load(root)
-
-
-def test_pictures_of_no_digit_which_feedback_exports_are_passed_over(tmp_path: Path) -> None:
-    root = folders(tmp_path)
-    (root / "none").mkdir()
-    shutil.copy(root / "7" / "0.png", root / "none")
-    assert own.load(root).left_out == {}
 
 
 def test_to_compare_by_every_file_counts_as_it_would_be_sent(tmp_path: Path) -> None:
