@@ -179,7 +179,7 @@ def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
         page.get_by_role("button", name=button).click()
         expect(video).not_to_be_visible()
         expect(page.locator("#sheet")).to_have_attribute("data-state", state)
-        assert video.evaluate("video => video.srcObject") is None
+        expect(video).to_have_js_property("srcObject", None)
     expect(page.locator("#seen img")).to_be_visible()  # what Chromium's test picture is taken for is all one
     assert len(watch.asked) == 1
 
