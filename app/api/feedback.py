@@ -45,13 +45,17 @@ Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes."
         **refusals(*PREDICTION, *PICTURE, Forbidden, FeedbackFull, FeedbackUnavailable),
     },
 )
-async def give_feedback(request: Request, digit: Digit = None, model: ModelName = None) -> Response:
+async def give_feedback(
+    request: Request,
+    digit: Digit = None,  # noqa: ARG001  for the document: `judged` looks for it itself
+    model: ModelName = None,
+) -> Response:
     """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
     state = state_of(request)
     keeper = _keeper(request)
     chosen = state["catalogue"].get(model)
     with keeper.admitted():
-        picture, right = await uploads.judged(request, digit)
+        picture, right = await uploads.judged(request)
         stages = begun(request, chosen)
         with state["places"].held(1):  # a place of predictions while it is read, and not while it is kept
             prediction = await read_digit(picture, chosen, stages, request)

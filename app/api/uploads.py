@@ -49,26 +49,31 @@ async def picture(request: Request) -> bytes:
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
-async def judged(request: Request, digit: str | None) -> tuple[bytes, int | None]:
+async def judged(request: Request) -> tuple[bytes, int | None]:
     """Return the one picture of a request and its right digit, None where it holds none.
 
-    Args:
-        request: in one of the three ways.
-        digit: of the query, for a form or bytes that don't tell it.
+    The digit is in the query, the form or the JSON; in several of them if they agree.
 
     Raises:
         UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
     """
     kind = _media_type(request)
+    told = set(request.query_params.getlist("digit"))
     if kind == JSON:
         body = parsed(await request.body(), JsonFeedback)
-        return decoded(body.image, "image"), body.digit
-    data = await picture(request)
-    if kind == MULTIPART and digit is None:
-        digit = await _field(request, "digit")
-    if digit is None:
+        data = decoded(body.image, "image")
+        told.add(NO_DIGIT if body.digit is None else str(body.digit))
+    else:
+        data = await picture(request)
+        if kind == MULTIPART and (field := await _field(request, "digit")) is not None:
+            told.add(field)
+    if not told:
         msg = "The right digit is missing. Send it as the field 'digit' of a form, or as ?digit=7."
         raise MalformedRequest(msg)
+    if len(told) > 1:
+        msg = f"The right digit is told as {' and as '.join(map(repr, sorted(told)))}. Send one."
+        raise MalformedRequest(msg)
+    (digit,) = told
     if digit not in DIGITS:
         msg = f"The right digit is {digit!r}. Send 0 to 9, or {NO_DIGIT!r} where the picture holds none."
         raise MalformedRequest(msg)

@@ -117,6 +117,12 @@ def test_another_model_can_be_judged(service: httpx.Client) -> None:
         ({"files": {"file": SEVEN}, "data": {"digit": ["1", "2"]}}, "the field 'digit' twice"),
         ({"data": {"digit": "1"}, "files": {"other": b""}}, "no field 'file'"),
         ({"content": SEVEN, "headers": BYTES, "params": {"digit": "10"}}, "The right digit is '10'"),
+        (
+            {"content": SEVEN, "headers": BYTES, "params": {"digit": ["7", "8"]}},
+            "as '7' and as '8'. Send one",
+        ),
+        ({"files": {"file": SEVEN}, "data": {"digit": "1"}, "params": {"digit": "7"}}, "as '1' and as '7'"),
+        ({"json": {"image": "", "digit": None}, "params": {"digit": "7"}}, "as '7' and as 'none'"),
         ({"json": {"image": ""}}, "digit: Field required"),
         ({"json": {"image": "", "digit": 10}}, "digit: Input should be less than or equal to 9"),
     ],
