@@ -21,9 +21,9 @@ from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import PUBLIC, KeyGuard, Keyring
-from app.guard.places import PlaceGuard, Places, Room
+from app.guard.places import Places, Room
 from app.guard.rates import Buckets, RateGuard
-from app.guard.routes import RouteGuard
+from app.guard.routes import HeadGuard, RouteGuard
 from app.settings import Settings, load_settings
 from app.signals import drain_on_sigterm, reload_on_sighup
 from app.state import Readiness, State
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
         lifespan=lambda app: _lifespan(app, settings, keyring, traces),
         telemetry=tracing.config(traces),
-        redirect_slashes=False,  # a redirected POST would send its body twice
+        redirect_slashes=False,  # `RouteGuard` redirects, with a status that keeps the method
         redoc_url=None,
     )
     for group in (predict, number, feedback, models, health, metrics, server, infer, repository):
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     # the last one added is the first that a request meets
     app.add_middleware(Direct)
-    app.add_middleware(PlaceGuard)
+    app.add_middleware(HeadGuard)
     app.add_middleware(BodyGuard, settings=settings)
     if settings.rate_limit:
         app.add_middleware(RateGuard, buckets=Buckets(settings.rate_limit))

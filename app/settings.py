@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=40_000_000, ge=16)
     """Largest width x height of a picture, checked before it is decoded."""
 
+    max_connections: int = Field(default=1024, ge=1)
+    """Most connections that a worker keeps open; the one that has been idle for longest makes room."""
+
     max_in_flight: int = Field(default=128, ge=1)
     """Most pictures that a worker has taken on at a time; more are refused with 503."""
 
@@ -69,6 +72,9 @@ class Settings(BaseSettings):
 
     read_timeout: float = Field(default=10.0, gt=0)
     """Seconds in which a request's head must have arrived, and then its body."""
+
+    write_timeout: float = Field(default=10.0, gt=0)
+    """Seconds in which a client must take some of its answer, 1 KiB for each; else it is cut off."""
 
     request_timeout: float = Field(default=10.0, gt=0)
     """Seconds in which a prediction must be made, the upload not counted."""

@@ -15,6 +15,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.settings import Settings
 from tests.serving import serving
+from tests.slow import SlowDecoder, slowing_down
 from training import data, fonts
 from training.data import Labelled
 
@@ -58,6 +59,13 @@ def client() -> Iterator[httpx.Client]:
     """A client of the service with default settings, over a real socket."""
     with serving(Settings()) as client:
         yield client
+
+
+@pytest.fixture
+def slow_decoder() -> Iterator[SlowDecoder]:
+    """Pillow, slowed down: pictures are being read until the test lets go of them."""
+    with slowing_down() as decoder:
+        yield decoder
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from app.api.openapi import FEEDBACK_BODY, PICTURE, PREDICTION, refusals
 from app.api.predict import ModelName, read_digit
 from app.api.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
 from app.api.schemas import Feedback
-from app.api.work import begun
+from app.api.work import begun, hold_places
 from app.guard.keys import KEY_ID
+from app.guard.rates import client_of
 from app.state import state_of
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ async def give_feedback(
     state = state_of(request)
     keeper = _keeper(request)
     chosen = state["catalogue"].get(model)
-    with keeper.admitted():
-        picture, right = await uploads.judged(request)
+    client = client_of(request.scope)
+    keeper.check(client)
+    picture, right = await uploads.judged(request)
+    with keeper.admitted(client):
         stages = begun(request, chosen)
-        with state["places"].held(1):  # a place of predictions while it is read, and not while it is kept
+        with hold_places(request):  # of the predictions, while it is read and not while it is kept
             prediction = await read_digit(picture, chosen, stages, request)
         stages.read([(prediction.digit, prediction.confidence)])
         identity, new = await keeper.keep(

@@ -10,7 +10,7 @@ from app.api import uploads
 from app.api.openapi import PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.predict import ModelName
 from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction
-from app.api.work import Stages, answered, begun, in_thread
+from app.api.work import Stages, answered, begun, check_place, hold_places, in_thread
 from app.digits import images, numbers
 from app.digits.catalogue import Model
 from app.digits.images import Picture
@@ -39,15 +39,17 @@ async def predict_number(request: Request, model: ModelName = None) -> Response:
     """Read the number in one picture: one or several digits, in one or several lines."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
+    check_place(request)
     data = await uploads.picture(request)
     stages = begun(request, chosen)
-    # always off the event loop: even a small picture may hold a hundred glyphs
-    read = await in_thread(
-        lambda: _read(data, chosen, stages, max_pixels=state["settings"].max_pixels),
-        stages,
-        request,
-        pictures=1,
-    )
+    with hold_places(request):
+        # always off the event loop: even a small picture may hold a hundred glyphs
+        read = await in_thread(
+            lambda: _read(data, chosen, stages, max_pixels=state["settings"].max_pixels),
+            stages,
+            request,
+            pictures=1,
+        )
     digits = [(digit.digit, digit.confidence) for digit in read.number.digits]
     stages.read(digits)
     state["metrics"].predicted(chosen.name, digits)

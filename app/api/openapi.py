@@ -24,6 +24,7 @@ PREDICTION: Final = (
     problems.MalformedRequest,
     errors.UnknownModel,
     problems.SlowUpload,
+    problems.LengthRequired,
     problems.BodyTooLarge,
     problems.UnsupportedMediaType,
     problems.Overloaded,

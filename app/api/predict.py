@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
-from app.api.work import Stages, answered, begun, in_thread
+from app.api.work import Stages, answered, begun, check_place, hold_places, in_thread
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
@@ -65,9 +65,11 @@ async def predict(request: Request, model: ModelName = None, view: View = False)
     """Read the digit in one picture."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
+    check_place(request)
     data = await uploads.picture(request)
     stages = begun(request, chosen)
-    prediction = await read_digit(data, chosen, stages, request, view=view)
+    with hold_places(request):
+        prediction = await read_digit(data, chosen, stages, request, view=view)
     _count([prediction], stages, state["metrics"])
     return answered(prediction, stages)
 
@@ -82,9 +84,10 @@ async def predict_batch(request: Request, model: ModelName = None, view: View = 
     """Read the digit in each of several pictures; one that can't be read does not stop the others."""
     state = state_of(request)
     chosen = state["catalogue"].get(model)
+    check_place(request)
     pictures = await uploads.pictures(request, most=state["settings"].max_batch)
     stages = begun(request, chosen)
-    with state["places"].held(len(pictures) - 1):  # the guard holds one already
+    with hold_places(request, len(pictures)):
         reads = await read_all(pictures, stages, request)
         good = [read for read in reads if isinstance(read, Read)]
         predictions = _predictions(good, chosen, stages, view=view)

@@ -6,7 +6,8 @@ hint their own, what HTTP adds to them is below:
     DigitsError
     └── RequestProblem
         ├── NotFound · MethodNotAllowed · Unauthorized · Forbidden · RateLimited
-        ├── MalformedRequest · UnsupportedMediaType · BodyTooLarge · HeadTooLarge · SlowUpload
+        ├── MalformedRequest · UnsupportedMediaType · LengthRequired
+        ├── BodyTooLarge · HeadTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
         ├── UnknownFeedback · FeedbackFull · FeedbackUnavailable
         └── Overloaded · NotReady · TooSlow · InternalError
@@ -44,6 +45,7 @@ TITLES: Final[Mapping[str, str]] = {
     "invalid_model": "The model can't be served",
     "model_in_use": "The model is needed",
     "method_not_allowed": "This address does not take this method",
+    "length_required": "The request does not give the length of its body",
     "slow_upload": "The upload took too long",
     "body_too_large": "The request's body is too large",
     "head_too_large": "The request's head is too large",
@@ -131,6 +133,13 @@ class SlowUpload(RequestProblem):
 
     code = "slow_upload"
     status_hint = 408
+
+
+class LengthRequired(RequestProblem):
+    """A picture was to come, with neither a length nor in chunks: its end could not be told."""
+
+    code = "length_required"
+    status_hint = 411
 
 
 class BodyTooLarge(RequestProblem):

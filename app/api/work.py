@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Literal, TypeVar
 
 from anyio import to_thread
@@ -17,6 +18,7 @@ from app.api import problems
 from app.api.schemas import Wire
 from app.digits.catalogue import Model
 from app.digits.errors import DigitsError
+from app.guard.rates import client_of
 from app.state import state_of
 
 Result = TypeVar("Result")
@@ -115,6 +117,20 @@ def answered(result: Wire, stages: Stages) -> Response:
     return Response(body, media_type="application/json", headers={"Server-Timing": stages.header()})
 
 
+def check_place(request: Request) -> None:
+    """Refuse a prediction before its body is read if there is no place for it now.
+
+    Raises:
+        Overloaded: there is none.
+    """
+    state_of(request)["places"].check(1, client_of(request.scope))
+
+
+def hold_places(request: Request, count: int = 1) -> AbstractContextManager[None]:
+    """Hold a place for each picture of a request while it is read: see `Places.held`."""
+    return state_of(request)["places"].held(count, client_of(request.scope))
+
+
 async def in_thread(work: Callable[[], Result], stages: Stages, request: Request, *, pictures: int) -> Result:
     """Work off the event loop, until the time limit is reached or the client has hung up.
 
@@ -143,7 +159,7 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
         stages.given_up = True
         if not started:
             task.cancel()
-        state["places"].hold_until_done(pictures, task)
+        state["places"].hold_until_done(pictures, client_of(request.scope), task)
         if gone.done():
             raise ClientDisconnect
     finally:

@@ -46,16 +46,25 @@ class Keeper:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feedback")
         self._resting_until = 0.0
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Let a request in, before its body is read.
+    def check(self, client: str) -> None:
+        """Refuse a client's request before its body is read if it could not be let in now.
 
         Raises:
             FeedbackUnavailable: the database has just failed.
             Overloaded: enough requests wait for it.
         """
         self._check_rested()
-        with self._places.held(1):
+        self._places.check(1, client)
+
+    @contextmanager
+    def admitted(self, client: str) -> Iterator[None]:
+        """Let a client's request in, once its body has arrived.
+
+        Raises:
+            FeedbackUnavailable, Overloaded: as `check`.
+        """
+        self._check_rested()
+        with self._places.held(1, client):
             yield
 
     async def keep(

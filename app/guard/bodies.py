@@ -16,7 +16,10 @@ from app.guard.places import Room
 from app.settings import Settings
 
 SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
+PROGRESS: Final = 16_384  # bytes within `STALLED`: a twentieth of what a weak mobile connection sends
+STALLED: Final = 1.0  # seconds
 BATCH_PATH: Final = "/predict/batch"
+NO_LENGTH: Final = "The request has no Content-Length, and its body does not come in chunks. Send either."
 
 
 class UnreadGuard:
@@ -36,7 +39,7 @@ class UnreadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = _declared(scope) <= SWALLOWED
+        whole = _declared(scope) <= SWALLOWED and not (_takes_pictures(scope) and not _has_length(scope))
 
         async def receive_and_note() -> Message:
             nonlocal whole
@@ -58,7 +61,7 @@ class BodyGuard:
     """Refuse a body by its declared length before it is read, by its counted length and age after.
 
     All bodies of a worker share its room. What has arrived fills it: a client that declares much and sends
-    little should not keep others out.
+    little does not keep others out.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -72,10 +75,12 @@ class BodyGuard:
             return
         batch = scope["path"] == BATCH_PATH or infers(scope["path"])
         limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
-        declared = int(header(scope, b"content-length") or 0)
-        # a header that is no number never gets here: the HTTP parser refuses the request
+        declared = int(header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
         if declared > limit:
             await problems.response(_too_large(declared, limit))(scope, receive, send)
+            return
+        if not declared and _takes_pictures(scope) and not _has_length(scope):
+            await problems.response(problems.LengthRequired(NO_LENGTH))(scope, receive, send)
             return
         room: Room = scope["state"]["room"]
         try:
@@ -84,10 +89,8 @@ class BodyGuard:
             await problems.response(error)(scope, receive, send)
             return
         body = _Body(receive, room, limit=limit, seconds=self._settings.read_timeout)
-        try:
+        with room.receiving(body):
             await self._app(scope, body.receive, send)
-        finally:
-            room.clear(body.counted)
 
 
 class _Body:
@@ -98,29 +101,66 @@ class _Body:
         self._room = room
         self._limit = limit
         self._seconds = seconds
-        self._deadline = asyncio.get_running_loop().time() + seconds
-        self.counted = 0
-        self.whole = False
+        self._clock = asyncio.get_running_loop().time
+        self._progressed = self._clock()
+        self._deadline = self._progressed + seconds
+        self._waiting: asyncio.Timeout | None = None
+        self._due = PROGRESS  # bytes, which will count as progress once they have arrived
+        self._arrived = 0
+        self._whole = False
+        self.counted = 0  # bytes that are held: all that have arrived, until the body is given up
+
+    def is_stalled(self) -> bool:
+        """Tell whether it has made no progress for a while."""
+        return not self._whole and self._clock() - self._progressed > STALLED
+
+    def give_up(self) -> None:
+        """End its time now."""
+        self._deadline = self._clock()
+        if self._waiting is not None:
+            self._waiting.reschedule(self._deadline)
 
     async def receive(self) -> Message:
-        if self.whole:  # what comes now is the client's hanging up, which may take as long as it likes
+        if self._whole:  # what comes now is the client's hanging up, which may take as long as it likes
             return await self._receive()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._deadline) as self._waiting:
                 message = await self._receive()
         except TimeoutError:
-            msg = (
-                f"The body had not arrived after {self._seconds:g} s, {self.counted} bytes of it had. "
-                "Send a smaller picture, or send it over a faster connection."
-            )
-            raise problems.SlowUpload(msg) from None
-        size = len(message.get("body", b""))
+            raise self._too_slow() from None
+        finally:
+            self._waiting = None
+        self._count(len(message.get("body", b"")))
+        self._whole = not message.get("more_body", False)
+        return message
+
+    def _count(self, size: int) -> None:
         self._room.fill(size)
         self.counted += size
-        self.whole = not message.get("more_body", False)
-        if self.counted > self._limit:
-            raise _too_large(self.counted, self._limit)
-        return message
+        self._arrived += size
+        if self._arrived >= self._due:
+            self._progressed, self._due = self._clock(), self._arrived + PROGRESS
+        if self._arrived > self._limit:
+            raise _too_large(self._arrived, self._limit)
+
+    def _too_slow(self) -> problems.SlowUpload:
+        given_up = self.counted < self._arrived
+        if given_up:
+            what = f"stalled after {self._arrived} bytes, and others needed their memory."
+        else:
+            what = f"had not arrived after {self._seconds:g} s, {self._arrived} bytes of it had."
+        return problems.SlowUpload(
+            f"The body {what} Send a smaller picture, or send it over a faster connection."
+        )
+
+
+def _takes_pictures(scope: Scope) -> bool:
+    path = scope["path"]
+    return scope["method"] == "POST" and (path.startswith("/predict") or path == "/feedback" or infers(path))
+
+
+def _has_length(scope: Scope) -> bool:
+    return bool(header(scope, b"content-length") or header(scope, b"transfer-encoding"))
 
 
 def _declared(scope: Scope) -> float:

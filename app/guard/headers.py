@@ -53,7 +53,8 @@ class HeaderGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = _BY_PATH.get(scope["path"]) or (_ON_READING if scope["method"] == "GET" else _ON_ANSWERS)
+        by_method = _ON_READING if scope["method"] in {"GET", "HEAD"} else _ON_ANSWERS
+        added = _BY_PATH.get(scope["path"], by_method)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -3,64 +3,114 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from starlette.types import ASGIApp, Receive, Scope, Send
+from typing import Any, Final, Protocol
 
 from app.api import problems
-from app.api.v2.paths import infers
+
+SHARED: Final = 16  # places; fewer are not divided between clients
+FEW: Final = 8  # a client that holds at most one in so many places may have any that is free
+RESERVED: Final = 4  # one in so many places is for such clients alone
 
 
 class Places:
-    """A worker's places, one for each picture in flight; taken and freed on the event loop alone."""
+    """A worker's places, one for each picture in flight; taken and freed on the event loop alone.
+
+    A place is held while its picture is read, not while the body arrives nor while the answer is sent: a
+    client that sends or reads slowly holds none. The last quarter of the places is for clients that hold few,
+    so that no single client can take them all.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.taken = 0
+        self._taken_by: Counter[str] = Counter()
+
+    def check(self, count: int, client: str) -> None:
+        """Ask whether a client could have `count` places.
+
+        Raises:
+            Overloaded: it could not.
+        """
+        free, holds = self.count - self.taken, self._taken_by[client]
+        if count > free:
+            msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
+            raise problems.Overloaded(msg, limit=self.count)
+        if self.count < SHARED or not holds or holds + count <= self.count // FEW:
+            return
+        if free - count < self.count // RESERVED:
+            msg = (
+                f"You hold {holds} of {self.count} places; the last {self.count // RESERVED} are for others. "
+                "Try again in a second."
+            )
+            raise problems.Overloaded(msg, limit=self.count)
 
     @contextmanager
-    def held(self, count: int) -> Iterator[None]:
+    def held(self, count: int, client: str) -> Iterator[None]:
         """Hold `count` places for a while.
 
         Raises:
-            Overloaded: fewer are free; none has been taken.
+            Overloaded: as `check`; none has been taken.
         """
-        if self.taken + count > self.count:
-            msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
-            raise problems.Overloaded(msg, limit=self.count)
-        self.taken += count
+        self.check(count, client)
+        self._take(count, client)
         try:
             yield
         finally:
-            self.taken -= count
+            self._take(-count, client)
 
-    def hold_until_done(self, count: int, task: asyncio.Future[Any]) -> None:
+    def hold_until_done(self, count: int, client: str, task: asyncio.Future[Any]) -> None:
         """Hold `count` places for work that goes on after its request has been answered."""
 
         def free(done: asyncio.Future[Any]) -> None:
-            self.taken -= count
+            self._take(-count, client)
             if not done.cancelled():
                 done.exception()  # has been asked for, so that asyncio does not report it as lost
 
-        self.taken += count
+        self._take(count, client)
         task.add_done_callback(free)
+
+    def _take(self, count: int, client: str) -> None:
+        self.taken += count
+        self._taken_by[client] += count
+        if not self._taken_by[client]:
+            del self._taken_by[client]
+
+
+class Upload(Protocol):
+    """A body on its way in."""
+
+    counted: int  # bytes of it that are held
+
+    def is_stalled(self) -> bool:
+        """Tell whether hardly any of it is coming."""
+
+    def give_up(self) -> None:
+        """Refuse it; its bytes are held no longer."""
 
 
 class Room:
-    """A worker's room for the bodies of requests; filled and cleared on the event loop alone."""
+    """A worker's room for the bodies of requests; filled and cleared on the event loop alone.
+
+    What has arrived of a body fills it. Where it is full, bodies that have stalled are given up: a client
+    that sends much and then stops does not keep others out.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size  # bytes
         self._filled = 0
+        self._uploads: set[Upload] = set()
 
     def check(self, size: int) -> None:
-        """Ask whether `size` more bytes could be held.
+        """Ask whether `size` more bytes could be held, if need be in place of bodies that have stalled.
 
         Raises:
             Overloaded: they could not.
         """
+        if self._filled + size > self._size:
+            self._give_up_stalled()
         if self._filled + size > self._size:
             msg = (
                 f"{self._filled} of {self._size} bytes are held for other requests, {size} more don't fit. "
@@ -94,28 +144,18 @@ class Room:
         finally:
             self.clear(size)
 
-
-class PlaceGuard:
-    """Let a prediction in only if there is a place for it, before its body is read.
-
-    A batch comes in with one place; its route takes the others once the pictures are counted.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not _takes_pictures(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        places: Places = scope["state"]["places"]
+    @contextmanager
+    def receiving(self, upload: Upload) -> Iterator[None]:
+        """Hold what arrives of an upload, which has told `fill`, until the block ends."""
+        self._uploads.add(upload)
         try:
-            with places.held(1):
-                await self._app(scope, receive, send)
-        except problems.Overloaded as error:  # a batch's own is answered within the application
-            await problems.response(error)(scope, receive, send)
+            yield
+        finally:
+            self._uploads.discard(upload)
+            self.clear(upload.counted)
 
-
-def _takes_pictures(path: str) -> bool:
-    return path.startswith("/predict") or infers(path)
+    def _give_up_stalled(self) -> None:
+        for upload in [upload for upload in self._uploads if upload.is_stalled()]:
+            upload.give_up()
+            self.clear(upload.counted)
+            upload.counted = 0

@@ -1,144 +1,366 @@
-"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: how long a request's head may be, and how late.
+"""HTTP/1.1 as uvicorn speaks it, with the bounds that uvicorn and its parser, llhttp, leave open.
 
-llhttp, its parser, takes a head of any length, and what it holds of one it copies with every piece that
-arrives: 64 MB of a single header keep the event loop busy for seconds.
+uvicorn parses whatever arrives at once. Here a connection parses one request at a time, up to its last byte;
+what follows stays unparsed, and beyond a buffer unread, until the answer has been sent. That bounds
+pipelining: 18 MB of pipelined requests used to cost 1.4 GB. It also keeps requests apart: rubbish behind a
+good request no longer takes its answer away, and a body behind an offer to upgrade is not taken for a
+request.
+
+Time is bounded as well: for the head, for the rest of a body whose request has already been answered, and for
+a client to take its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api import problems
+from app.guard.connections import Connections
 from app.guard.headers import ALWAYS
 from app.settings import Settings
 from app.telemetry.access import HEADER
 from app.telemetry.logs import new_id, request_id
 
-MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache take by default
+MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
+MAX_READ: Final = 65_536  # bytes that a connection receives at a time, and may buffer beyond one request
+MAX_CHUNKS: Final = 65_536  # of one body: 32 MiB in chunks of 512 bytes; parsing one takes a microsecond
+MIN_RATE: Final = 1024  # bytes a second at which a client must take its answer
+END_OF_HEAD: Final = b"\r\n\r\n"
+HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+)  # RFC 3986, §3.2.2
 log = logging.getLogger("app.access")
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *, head_timeout: float, **uvicorns: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        read_timeout: float,
+        write_timeout: float,
+        **uvicorns: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(**uvicorns)
-        self.url = b""  # uvicorn sets it with the first request, which may be none
-        self._head_timeout = head_timeout
+        self.url = b""  # uvicorn sets it with the first request, which may never come
+        self._all = connections
+        self._read_timeout = read_timeout
+        self._write_timeout = write_timeout
+        self._pending = bytearray()  # received, but not parsed yet
         self._in_head = False
-        self._unparsed = 0  # bytes since the parser last came to the end of a head, or to some body
-        self._came = 0  # bytes that the parser is being fed with
-        self._at_first = 0  # those in which the head began
-        self._late: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._body_left: int | None = 0  # bytes of the body yet to come; None where it comes in chunks
+        self._complete = False  # the whole request has arrived, and is not answered yet
+        self._ignoring = False  # nothing that still arrives will be parsed
+        self._unparsed = 0  # bytes fed to the parser since the head began, or since some of the body came
+        self._chunks = 0
+        self._parser_is_lent = False  # it knows of the current request's body alone
+        self._deadline: asyncio.TimerHandle | None = None  # for what the client has to send
+        self._unsent = 0  # bytes of the answer that the client had left untaken at the last look
+        self._next_look: asyncio.TimerHandle | None = None
+
+    # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first request."""
         super().connection_made(transport)
+        transport.max_size = MAX_READ  # type: ignore[attr-defined]  # asyncio reads 256 KiB otherwise
+        transport.set_write_buffer_limits(high=0)  # report every byte that the client does not take
         # asyncio does so for the sockets that it has made, but these may come from uvicorn's parent process;
         # an answer's second packet would wait 40 ms for the first one to be acknowledged
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._expect_head()
+        self._expect_by_deadline(self._give_up_head)
+        if not self._all.admit(self):
+            msg = f"All {self._all.most} connections are busy. Try again in a second."
+            self._refuse(problems.Overloaded(msg, limit=self._all.most))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more."""
+        """Forget the connection."""
+        self._all.remove(self)
+        self._pending.clear()
         self._expect_nothing()
+        self._stop_looking()
         super().connection_lost(exc)
 
+    def close_idle(self) -> None:
+        """Make room for another connection."""
+        self.transport.abort()
+
+    # What arrives
+
     def data_received(self, data: bytes) -> None:
-        """Parse what has come."""
-        self._came = len(data)
-        self._unparsed += self._came
-        super().data_received(data)
-        if self._unparsed > MAX_HEAD:
+        """Parse what belongs to the current request, and keep the rest."""
+        self._unset_keepalive_if_required()
+        if not self._ignoring:
+            self._pending += data
+        self._parse_pending()
+
+    def _parse_pending(self) -> None:
+        while piece := self._next_piece():
+            self._feed(piece)
+        if self._ignoring or (self._pending and self._is_blocked()):
+            self.flow.pause_reading()
+        elif self._deadline is None and not self._in_body and (self._unparsed or self._pending):
+            self._expect_by_deadline(self._give_up_head)
+
+    def _is_blocked(self) -> bool:
+        """Tell whether the next request has to wait: for an answer, or for the client to take one."""
+        return self._complete or self.flow.write_paused
+
+    def _next_piece(self) -> bytes:
+        """Take the bytes that the parser may have now, none of which belong to the next request."""
+        if self._ignoring or self._is_blocked() or self.transport.is_closing():
+            return b""
+        pending = self._pending
+        if self._in_body:
+            count = len(pending) if self._body_left is None else min(self._body_left, len(pending))
+        elif (end := pending.find(END_OF_HEAD)) >= 0:
+            count = end + len(END_OF_HEAD)
+        else:  # the end may have begun with the last bytes: these wait
+            count = max(len(pending) - len(END_OF_HEAD) + 1, 0)
+        piece = bytes(pending[:count])
+        del pending[:count]
+        return piece
+
+    def _feed(self, piece: bytes) -> None:
+        self._unparsed += len(piece)
+        if self._body_left:
+            self._body_left -= len(piece)
+        if self._unparsed <= MAX_HEAD or self._in_body:
+            self._parse(piece)
+        # chunks have extensions, and trailers behind them: the parser would take any amount
+        if self._unparsed > MAX_HEAD and self._body_left in {None, 0} and not self._complete:
             self._refuse_head()
-        elif self._in_head and self._late is None:
-            self._expect_head()
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._ignore_upgrade()
+        except httptools.HttpParserError:
+            self._reject_rubbish()
+
+    def _reject_rubbish(self) -> None:
+        """Refuse what is not HTTP; a request that arrived before it keeps its answer."""
+        if self._complete:
+            self._ignore_rest()
+        else:
+            msg = "Invalid HTTP request received. Send HTTP/1.1, with a path in ASCII."
+            self._refuse(problems.MalformedRequest(msg))
+
+    def _ignore_rest(self) -> None:
+        """Parse nothing more, and hang up after the answer."""
+        self._ignoring = True
+        self._pending.clear()
+        self.cycle.keep_alive = False
+
+    def _ignore_upgrade(self) -> None:
+        """Go on as if no upgrade had been offered (RFC 9110, section 7.8).
+
+        llhttp leaves whatever follows such a head to another protocol. A new parser takes over: for the next
+        request or, if there is a body, for that, of which it learns from a head of our own.
+        """
+        if self._complete:
+            self.parser = httptools.HttpRequestParser(self)
+            return
+        self._parser_is_lent = True
+        self.parser = httptools.HttpRequestParser(_BodyCallbacks(self))
+        length = self._body_left
+        framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + END_OF_HEAD)
+
+    # What the parser finds
 
     def on_message_begin(self) -> None:
-        """Begin a request; the parser calls it, and what is below."""
-        self._unparsed = 0
-        self._at_first = self._came
+        """Begin a request."""
+        if self._complete:  # behind a body in chunks, whose end the parser alone can tell
+            self._ignore_rest()
+            return
         self._in_head = True
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """Note the address, or a part of it."""
+        if not self._ignoring:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header."""
+        if not self._ignoring:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Hand the request to the application."""
-        most = self._at_first + self._unparsed
-        self._unparsed = 0
-        self._in_head = False
+        """Hand the request to the application, unless its head is faulty."""
+        if self._ignoring:
+            return
         self._expect_nothing()
-        if most > MAX_HEAD and self._head_size() > MAX_HEAD:
-            self._refuse_head()
-        else:
-            super().on_headers_complete()
-            if self.scope["method"] == "POST":
-                self.cycle.transport = _InOnePiece(self.transport)  # type: ignore[assignment]  # all it needs
+        self._in_head = False
+        self._unparsed = 0
+        fault, self._body_left = read_framing(self.headers, self.parser.get_http_version())
+        if fault:
+            self._refuse(problems.MalformedRequest(fault))
+            return
+        self._in_body = True
+        self._all.note_busy(self)
+        super().on_headers_complete()
+        if self.scope["method"] == "POST":
+            self.cycle.transport = _InOnePiece(self.transport)  # type: ignore[assignment]  # all it needs
 
     def on_body(self, body: bytes) -> None:
-        """Take some of the body; its trailers and the names of its chunks are no part of it."""
+        """Take some of the body; trailers and chunk extensions are not part of it."""
+        if self._complete or self.transport.is_closing():
+            return
         self._unparsed = 0
-        if not self.transport.is_closing():
+        self._chunks += self._body_left is None
+        if self._chunks > MAX_CHUNKS:
+            msg = f"The body has more than {MAX_CHUNKS} chunks. Send larger ones, or a Content-Length."
+            self._refuse(problems.MalformedRequest(msg))
+        else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request."""
-        self._unparsed = 0
+        if self._complete or self._ignoring or self.transport.is_closing():
+            return
+        if self.parser.should_upgrade() and self._body_left != 0:  # see `_ignore_upgrade`
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete:  # it was refused without its body
+            self._expect_nothing()
+            self._await_next()
+            self._keep_alive()
+        else:
+            self._complete = True
+            self._unparsed = 0
+
+    # What is answered
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; uvicorn calls this."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self._all.note_idle(self)
+        if self._complete:
+            self._await_next()
+            self._parse_pending()
+        else:  # the rest of its body is skipped, if it comes in time
+            self._unset_keepalive_if_required()
+            self._expect_by_deadline(self.transport.close)
+
+    def _await_next(self) -> None:
+        self._complete = self._in_body = False
+        self._body_left = 0
+        self._unparsed = self._chunks = 0
+        if self._parser_is_lent:
+            self._parser_is_lent = False
+            self.parser = httptools.HttpRequestParser(self)
+
+    def _keep_alive(self) -> None:
+        self._unset_keepalive_if_required()
+        handler = self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
+
+    def pause_writing(self) -> None:
+        """Expect the client to take what it has been sent."""
+        super().pause_writing()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        """Go on, now that the client has taken everything."""
+        super().resume_writing()
+        self._stop_looking()
         if not self.transport.is_closing():
-            super().on_message_complete()
+            self.flow.resume_reading()
+            self._parse_pending()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; uvicorn calls it."""
-        self._refuse(problems.MalformedRequest(f"{msg} Send HTTP/1.1, with a path in ASCII."))
+    def _look_later(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._next_look = self.loop.call_later(self._write_timeout, self._check_progress)
 
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+    def _stop_looking(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+
+    def _check_progress(self) -> None:
+        taken = self._unsent - self.transport.get_write_buffer_size()
+        if taken < MIN_RATE * self._write_timeout:
+            log.info("gave up an answer that its client does not take", extra={"client": self._address()})
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    # What is refused
+
+    def _expect_by_deadline(self, give_up: Callable[[], None]) -> None:
+        self._expect_nothing()
+        self._deadline = self.loop.call_later(self._read_timeout, give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up_head(self) -> None:
+        if self._in_head:
+            msg = f"The request's head had not arrived after {self._read_timeout:g} s. Send it at once."
+            self._refuse(problems.SlowUpload(msg))
+        else:  # no request has begun
+            self.transport.close()
 
     def _refuse_head(self) -> None:
         msg = f"The request's head has more than {MAX_HEAD} bytes. Send fewer or shorter headers."
         self._refuse(problems.HeadTooLarge(msg, limit=MAX_HEAD))
 
-    def _expect_head(self) -> None:
-        self._late = self.loop.call_later(self._head_timeout, self._head_is_late)
-
-    def _expect_nothing(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _head_is_late(self) -> None:
-        if self._in_head:
-            msg = f"The request's head had not arrived after {self._head_timeout:g} s. Send it at once."
-            self._refuse(problems.SlowUpload(msg))
-        else:  # nothing has come at all
-            self.transport.close()
-
     def _refuse(self, problem: problems.RequestProblem) -> None:
         """Answer with a problem, unless another answer is on its way, and hang up."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
-            identity = new_id()
-            request_id.set(identity)
-            answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
-            answer.speak_as(self.url.decode("latin-1").partition("?")[0])
-            head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
-            status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
-            self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
-            client = self.client[0] if self.client else None
-            metrics = self.app_state.get("metrics")  # none under a server of a test's own
-            if metrics:
-                metrics.refused(problem.code)
-            log.info("refused", extra={"status": answer.status_code, "client": client})
+        answering = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr]
+        if not answering or self.cycle.response_complete:
+            self._write_problem(problem)
+        self._ignoring = True
+        self._pending.clear()
         self.transport.close()
+
+    def _write_problem(self, problem: problems.RequestProblem) -> None:
+        identity = new_id()
+        request_id.set(identity)
+        answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
+        answer.speak_as(self.url.decode("latin-1").partition("?")[0])
+        head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
+        status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
+        self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
+        metrics = self.app_state.get("metrics")  # none under a server of a test's own
+        if metrics:
+            metrics.refused(problem.code)
+        log.info("refused", extra={"status": answer.status_code, "client": self._address()})
+
+    def _address(self) -> str | None:
+        return self.client[0] if self.client else None
+
+
+class _BodyCallbacks:
+    """The callbacks of a parser that learns of a request's body alone."""
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
 
 
 class _InOnePiece:
@@ -168,6 +390,45 @@ class _InOnePiece:
         self._transport.close()
 
 
+def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[str, int | None]:
+    """Return what makes a head faulty, if anything does, and the length of the body behind it.
+
+    The parser has checked already that a Content-Length is one number, and that no chunks follow it.
+
+    Args:
+        headers: names in small letters, and values.
+        version: of HTTP, as 1.1.
+
+    Returns:
+        The fault, empty if there is none; the bytes of the body, None where it comes in chunks.
+    """
+    hosts, codings, length = [], [], 0
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.strip().lower())
+    fault = ""
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        fault = (
+            f"The request has {len(hosts) or 'no'} Host headers. Send exactly one (RFC 9112, section 3.2)."
+        )
+    elif hosts and not HOST.fullmatch(hosts[0]):
+        fault = "The Host header is not a name or address with an optional port (RFC 9112, section 3.2)."
+    elif codings and (version == "1.0" or codings != [b"chunked"]):
+        fault = (
+            "The Transfer-Encoding is not read here. Send HTTP/1.1 with 'chunked' alone, or a Content-Length."
+        )
+    return fault, None if codings else length
+
+
 def guarded(settings: Settings) -> partial[GuardedProtocol]:
     """Return what uvicorn makes of each connection."""
-    return partial(GuardedProtocol, head_timeout=settings.read_timeout)
+    return partial(
+        GuardedProtocol,
+        connections=Connections(settings.max_connections),
+        read_timeout=settings.read_timeout,
+        write_timeout=settings.write_timeout,
+    )

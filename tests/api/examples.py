@@ -13,7 +13,6 @@ import json
 import logging
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from app.main import create_app
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.serving import process, serving, until
+from tests.slow import slowing_down
 
 DOCUMENT: Final = ROOT / "docs" / "openapi.json"
 NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
@@ -164,17 +164,12 @@ def draining() -> Iterator[httpx.Client]:
 
 @contextmanager
 def busy() -> Iterator[httpx.Client]:
-    """Serve with two places, both held by uploads that never come."""
-    with keeping(max_in_flight=2, max_batch=2, read_timeout=3600) as client, ExitStack() as held:
-        for _ in range(2):
-            upload = held.enter_context(
-                socket.create_connection((client.base_url.host, client.base_url.port))
-            )
-            upload.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\n"
-            )
-        empty = Asked("POST", "/predict", headers={"Content-Type": "image/png"})
-        until(lambda: ask(client, empty).status == 503)
+    """Serve with two places, both taken by pictures that are being read."""
+    with (
+        keeping(max_in_flight=2, max_batch=2) as client,
+        slowing_down() as decoder,
+        decoder.occupy(client, 2),
+    ):
         yield client
 
 
@@ -210,7 +205,6 @@ SERVICES: Final[dict[str, Callable[[], Any]]] = {
     "impatient": under(read_timeout=1),
     "hasty": under(request_timeout=0.001),
     "draining": draining,
-    "busy": busy,
     "broken": broken,
     "full": under(feedback_max_bytes=MEBIBYTE),
     "without_its_database": under(feedback_url="postgresql://127.0.0.1:1/digits", api_keys=(KEY,)),
@@ -294,6 +288,18 @@ def invalid_model(services: Services, asked: Asked) -> Answered:
     return ask(services("with_a_bad_file"), asked.with_key())
 
 
+def without_length(services: Services, asked: Asked) -> Answered:
+    request = services().build_request(asked.method, asked.path, headers={"X-Request-ID": ID})
+    del request.headers["Content-Length"]
+    answer = services().send(request)
+    return Answered(answer.status_code, answer.headers, answer.json())
+
+
+def overloaded(_: Services, asked: Asked) -> Answered:
+    with busy() as client:  # by itself: no service of this process can decode meanwhile
+        return ask(client, asked)
+
+
 def model_in_use(services: Services, asked: Asked) -> Answered:
     return ask(services("locked"), replace(asked, path=asked.path.replace("mlp-128", "cnn")).with_key())
 
@@ -307,6 +313,7 @@ REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
     "invalid_model": invalid_model,
     "model_in_use": model_in_use,
     "slow_upload": lambda services, asked: ask(services("impatient"), declared(asked, 1)),
+    "length_required": without_length,
     "body_too_large": lambda services, asked: ask(services(), declared(asked, 10**9)),
     "unsupported_media_type": unsupported_media_type,
     "unreadable_image": of_picture("truncated-half.png"),
@@ -318,7 +325,7 @@ REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
     "rate_limited": rate_limited,
     "head_too_large": lambda services, asked: ask(services(), replace(asked, headers={"X": 70_000 * "x"})),
     "internal_error": internal_error,
-    "overloaded": lambda services, asked: ask(services("busy"), asked),
+    "overloaded": overloaded,
     "not_ready": lambda services, asked: ask(services("draining"), asked),
     "timeout": timeout,
     "unknown_feedback": lambda services, asked: ask(services("locked"), asked.with_key()),

@@ -16,6 +16,7 @@ from app.guard.bodies import SWALLOWED
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE
 from tests.serving import serving, until
+from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()  # so small that no thread is asked
@@ -34,9 +35,9 @@ def small() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def busy() -> Iterator[httpx.Client]:
-    """A service with four places, and all the patience for uploads that hold them."""
-    with serving(Settings(max_in_flight=4, max_batch=3, read_timeout=3600)) as client:
+def few() -> Iterator[httpx.Client]:
+    """A service with four places."""
+    with serving(Settings(max_in_flight=4, max_batch=3)) as client:
         yield client
 
 
@@ -109,7 +110,7 @@ def test_400_for_a_parameter_that_is_no_flag(client: httpx.Client) -> None:
     assert "perhaps" in body["detail"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/predict/", "/models/cnn/weights", "/docs/../etc"])
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/", "/models/cnn/weights", "/docs/../etc"])
 def test_404_not_found(client: httpx.Client, path: str) -> None:
     problem(client.get(path), 404, "not_found")
 
@@ -157,6 +158,26 @@ def test_a_small_body_that_nobody_reads_is_swallowed_and_the_connection_kept(cli
             answer.begin()
             assert (answer.status, answer.headers["Connection"]) == (status, None)
             answer.read()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/number", "/v2/models/cnn/infer"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_411_for_a_picture_whose_length_nobody_knows(client: httpx.Client, path: str, version: str) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:
+        raw.sendall(
+            f"POST {path} HTTP/{version}\r\nHost: x\r\nContent-Type: image/png\r\n\r\n".encode() + NINE
+        )
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        assert (answer.status, answer.headers["Connection"]) == (411, "close")
+        assert b"Content-Length" in answer.read()
+        assert raw.recv(1) == b""  # what follows the head is not taken for another request
+
+
+def test_a_post_without_a_body_needs_no_length(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:
+        raw.sendall(b"POST /v2/repository/index HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.recv(12) == b"HTTP/1.1 403"
 
 
 def test_413_by_the_declared_length_before_the_body_is_read(small: httpx.Client) -> None:
@@ -246,40 +267,25 @@ def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
     assert "secret of the inside" in caplog.text
 
 
-def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(busy: httpx.Client) -> None:
-    host, port = busy.base_url.host, busy.base_url.port
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
-    # uploads that never come hold the four places
-    waiting = [socket.create_connection((host, port)) for _ in range(4)]
-    for one in waiting:
-        one.sendall(head)
-    refused: list[httpx.Response] = []
-
-    def full() -> bool:
-        answer = busy.post("/predict", content=NINE, headers=PNG)
-        refused.append(answer)
-        return answer.status_code == 503
-
-    until(full)
-    problem(refused[-1], 503, "overloaded", limit=4)
-    assert refused[-1].headers["Retry-After"] == "1"
-    assert busy.get("/health/ready").status_code == 200
-    assert busy.get("/health/live").status_code == 200
-    for one in waiting:
-        one.close()
-    until(lambda: busy.post("/predict", content=NINE, headers=PNG).status_code == 200)
+def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(
+    few: httpx.Client, slow_decoder: SlowDecoder
+) -> None:
+    with slow_decoder.occupy(few, 4):
+        refusal = few.post("/predict", content=NINE, headers=PNG)
+        problem(refusal, 503, "overloaded", limit=4)
+        assert refusal.headers["Retry-After"] == "1"
+        assert few.get("/health/ready").status_code == 200
+        assert few.get("/health/live").status_code == 200
+    until(lambda: few.post("/predict", content=NINE, headers=PNG).status_code == 200)
 
 
-def test_503_for_a_batch_that_needs_more_places_than_are_free(busy: httpx.Client) -> None:
-    host, port = busy.base_url.host, busy.base_url.port
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
+def test_503_for_a_batch_that_needs_more_places_than_are_free(
+    few: httpx.Client, slow_decoder: SlowDecoder
+) -> None:
     batch = {"images": ["AAAA"] * 3}
-    with socket.create_connection((host, port)) as one, socket.create_connection((host, port)) as other:
-        one.sendall(head)
-        other.sendall(head)
-        until(lambda: busy.post("/predict/batch", json=batch).status_code == 503)
-        problem(busy.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
-    until(lambda: busy.post("/predict/batch", json=batch).status_code == 200)
+    with slow_decoder.occupy(few, 2):
+        problem(few.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
+    until(lambda: few.post("/predict/batch", json=batch).status_code == 200)
 
 
 def test_a_client_that_hangs_up_frees_its_place(

@@ -52,7 +52,7 @@ def test_the_openapi_document_tells_the_ways_and_the_refusals(client: httpx.Clie
         "application/json",
     }
     assert predict["responses"].keys() == {
-        "200", "400", "401", "404", "408", "413", "415", "422", "429", "503", "504", "default",
+        "200", "400", "401", "404", "408", "411", "413", "415", "422", "429", "503", "504", "default",
     }  # fmt: skip
     refusals = predict["responses"]["422"]
     assert "`no_ink`" in refusals["description"]

@@ -36,7 +36,7 @@ def test_every_answer_tells_browsers_to_be_careful(
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/predict/", "//predict", "/Predict", "/nowhere", "/models/a/b"])
+@pytest.mark.parametrize("path", ["//predict", "//predict/", "/Predict", "/nowhere", "/models/a/b"])
 def test_only_paths_of_the_document_are_served(client: httpx.Client, path: str) -> None:
     answer = client.post(httpx.URL(str(client.base_url), raw_path=path.encode()), content=THREE, headers=PNG)
     assert answer.status_code == 404
@@ -46,7 +46,61 @@ def test_only_paths_of_the_document_are_served(client: httpx.Client, path: str) 
 def test_a_wrong_method_names_the_right_ones(client: httpx.Client) -> None:
     answer = client.delete("/models/cnn")
     assert answer.json()["code"] == "method_not_allowed"
-    assert answer.headers["Allow"] == "GET"
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/predict/", "/predict"),
+        ("/predict/batch/?view=true", "/predict/batch?view=true"),
+        ("/models/cnn//", "/models/cnn"),
+        ("/models/%0d%0aSet-Cookie:%20a/", "/models/%0d%0aSet-Cookie:%20a"),
+        ("/docs/", "/docs"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_slash_too_many_is_redirected_with_the_same_method(
+    client: httpx.Client, path: str, target: str, method: str
+) -> None:
+    answer = client.request(method, httpx.URL(str(client.base_url), raw_path=path.encode()))
+    assert (answer.status_code, answer.headers["Location"]) == (308, target)
+
+
+def test_a_client_that_follows_redirects_gets_its_answer(client: httpx.Client) -> None:
+    answer = client.post("/predict/", content=THREE, headers=PNG, follow_redirects=True)
+    assert answer.json()["digit"] == 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/",
+            "/docs",
+            "/openapi.json",
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+            "/models",
+            "/models/cnn",
+        ),
+        *("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/cnn", "/v2/models/cnn/ready"),
+        "/static/page.css",
+        "/models/nobody",
+    ],
+)
+def test_head_is_answered_as_get_without_its_body(client: httpx.Client, path: str) -> None:
+    as_get, as_head = client.get(path), client.head(path)
+    assert (as_head.status_code, as_head.content) == (as_get.status_code, b"")
+    changing = {"date", "x-request-id", "content-length"}  # metrics grow with each request
+    assert as_head.headers.keys() == as_get.headers.keys()
+    assert all(as_head.headers[name] == as_get.headers[name] for name in as_get.headers.keys() - changing)
+
+
+def test_head_of_what_only_takes_pictures_is_refused(client: httpx.Client) -> None:
+    answer = client.head("/predict")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_every_route_of_the_application_is_in_its_document(client: httpx.Client) -> None:

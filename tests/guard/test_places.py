@@ -9,6 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
+from app.api.problems import Overloaded
+from app.guard.places import Places, Room
 from app.settings import Settings
 from tests.conftest import GOLDEN
 from tests.serving import serving, until
@@ -101,3 +103,65 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int) -> None:
             headers={"Content-Encoding": "gzip", "Inference-Header-Content-Length": str(len(header))},
         )
     assert answer.status_code == (503 if room == ROOM else 200)
+
+
+def test_a_body_that_has_stalled_gives_way_to_another() -> None:
+    with serving(NARROW) as client, sending(client, size=60_000, declared=80_000) as stalled:
+        until(lambda: not fits(client, 40_001))
+        until(lambda: fits(client, 90_000))  # a second later
+        assert stalled.recv(12) == b"HTTP/1.1 408"
+
+
+class Arriving:
+    """A body of which a part has arrived."""
+
+    def __init__(self, counted: int, *, stalled: bool) -> None:
+        self.counted = counted
+        self.given_up = False
+        self._stalled = stalled
+
+    def is_stalled(self) -> bool:
+        return self._stalled
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -> None:
+    room = Room(100)
+    room.fill(90)
+    steady, stalled = Arriving(50, stalled=False), Arriving(40, stalled=True)
+    with room.receiving(steady), room.receiving(stalled):
+        room.check(10)
+        assert not stalled.given_up
+        with pytest.raises(Overloaded):
+            room.check(60)
+        assert (steady.given_up, stalled.given_up) == (False, True)
+        room.fill(50)
+    room.check(50)  # what was given up is not cleared a second time
+    with pytest.raises(Overloaded):
+        room.check(51)
+
+
+def test_one_client_cannot_take_all_places() -> None:
+    places = Places(32)
+    with places.held(24, "greedy"):
+        with pytest.raises(Overloaded, match="the last 8 are for others"):
+            places.check(1, "greedy")
+        with places.held(4, "modest"), places.held(4, "other"):
+            assert places.taken == 32
+            with pytest.raises(Overloaded, match="32 of 32"):
+                places.check(1, "another")
+    assert places.taken == 0
+
+
+def test_a_client_alone_may_send_a_batch_of_all_places() -> None:
+    places = Places(32)
+    with places.held(32, "alone"):
+        assert places.taken == 32
+
+
+def test_few_places_are_not_divided() -> None:
+    places = Places(8)
+    with places.held(7, "greedy"):
+        places.check(1, "greedy")

@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from app.guard.connections import Connections
 from app.guard.protocol import GuardedProtocol
 from app.guard.sharing import A_TURN, ListeningSocket
 
@@ -90,7 +91,14 @@ def test_small_packets_are_sent_at_once_whoever_has_made_the_socket(listening: L
                 connected.set_result(transport)
 
         def noted() -> Noted:
-            return Noted(head_timeout=10, config=config, server_state=ServerState(), app_state={})
+            return Noted(
+                connections=Connections(10),
+                read_timeout=10,
+                write_timeout=10,
+                config=config,
+                server_state=ServerState(),
+                app_state={},
+            )
 
         server = await loop.create_server(noted, sock=listening)
         _, writer = await asyncio.open_connection(*listening.getsockname())

@@ -18,6 +18,7 @@ from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import serving, until
+from tests.slow import SlowDecoder
 from tests.telemetry.scrapes import scrape, scrape_openmetrics
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -131,11 +132,9 @@ def test_places_and_threads_are_told(own: httpx.Client) -> None:
     assert found.value("digits_threads_busy") == found.value("digits_threads_waiting") == 0
 
 
-def test_a_picture_that_is_on_its_way_is_in_flight(own: httpx.Client) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
-    with socket.create_connection((own.base_url.host, own.base_url.port or 0)) as connection:
-        connection.sendall(head)
-        until(lambda: scrape(own).value("digits_pictures_in_flight") == 1)
+def test_a_picture_that_is_being_read_is_in_flight(own: httpx.Client, slow_decoder: SlowDecoder) -> None:
+    with slow_decoder.occupy(own, 1):
+        assert scrape(own).value("digits_pictures_in_flight") == 1
     until(lambda: scrape(own).value("digits_pictures_in_flight") == 0)
 
 

@@ -15,7 +15,7 @@ from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
 from app.api.v2.server import VersionPath, asked_for
 from app.api.v2.tensors import Inference, Pictures
-from app.api.work import Stages, begun, in_thread
+from app.api.work import Stages, begun, check_place, hold_places, in_thread
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
 from app.digits.contract import IS_DIGIT, DigitBatch
@@ -68,10 +68,10 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 
 async def _inferred(request: Request, model: Model) -> Response:
     stages, state = begun(request, model), state_of(request)
+    check_place(request)
     asked, unpacked = await _asked(request, stages)
     wanted = outputs.wanted(asked.request, model.classifier)
-    more = len(asked.pictures) - 1  # the guard holds a place already
-    with state["room"].filled(unpacked), state["places"].held(more):
+    with state["room"].filled(unpacked), hold_places(request, len(asked.pictures)):
         batch = await _canonical(asked.pictures, stages, request)
         with stages.timed("infer", pictures=len(batch)):
             scores = model.classifier.classify(batch)

@@ -10,14 +10,16 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 
 from app import __version__
 from app.guard.protocol import MAX_HEAD
 from app.settings import Settings
-from tests.api.v2.wire import error, infer, picture_input
+from tests.api.v2.wire import error, image_input, infer, picture_input
 from tests.conftest import GOLDEN
 from tests.serving import process, serving, until
+from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
 INFER = "/v2/models/cnn/infer"
@@ -90,7 +92,7 @@ def test_the_version_of_a_model_that_has_one_may_be_named(client: httpx.Client) 
 
 def test_404_for_what_there_is_not(client: httpx.Client) -> None:
     error(client.get("/v2/nothing"), 404, "/v2/nothing does not exist")
-    error(client.get("/v2/"), 404, "does not exist")
+    error(client.get("/v2/nowhere/"), 404, "does not exist")
     error(client.get("/v2/models/vgg"), 404, "no model 'vgg'; there are cnn, linear, mlp-1000, mlp-128")
     error(client.get("/v2/models/vgg/ready"), 404, "no model 'vgg'")
     for path in ("", "/ready"):
@@ -168,21 +170,25 @@ def test_500_tells_nothing_of_the_inside() -> None:
     assert answer.headers["X-Request-ID"] == "my-own-id"
 
 
-def test_503_when_no_place_is_free_before_the_body_is_read_and_after() -> None:
-    with serving(Settings(max_in_flight=2, max_batch=2, read_timeout=3600)) as client:
-        address = (client.base_url.host, client.base_url.port)
-        head = f"POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n".encode()
-        with socket.create_connection(address) as one, socket.create_connection(address) as other:
-            one.sendall(head)
-            pair = picture_input([NINE, NINE], binary=True)
-            until(lambda: infer(client, pair).status_code == 503)
-            assert infer(client, picture_input([NINE], binary=True)).status_code == 200
-            answer = infer(client, pair)
-            error(answer, 503, "places are taken, 1 are needed")
+def test_503_when_fewer_places_are_free_than_pictures_have_come(slow_decoder: SlowDecoder) -> None:
+    pair = np.zeros((2, 28, 28), np.uint8)
+    with serving(Settings(max_in_flight=2, max_batch=2)) as client:
+        with slow_decoder.occupy(client, 1):
+            assert infer(client, image_input(pair[:1], binary=True)).status_code == 200
+            answer = infer(client, image_input(pair, binary=True))
+            error(answer, 503, "1 of 2 places are taken, 2 are needed")
             assert answer.headers["Retry-After"] == "1"
-            other.sendall(head)
-            until(lambda: infer(client, picture_input([NINE], binary=True)).status_code == 503)
-        until(lambda: infer(client, pair).status_code == 200)
+        until(lambda: infer(client, image_input(pair, binary=True)).status_code == 200)
+
+
+def test_503_before_the_body_is_read_when_no_place_is_free(slow_decoder: SlowDecoder) -> None:
+    with (
+        serving(Settings(max_in_flight=2, max_batch=2)) as client,
+        slow_decoder.occupy(client, 2),
+        socket.create_connection((client.base_url.host, client.base_url.port)) as raw,
+    ):
+        raw.sendall(f"POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n".encode())
+        assert raw.recv(12) == b"HTTP/1.1 503"
 
 
 def test_504_when_it_takes_too_long() -> None:

@@ -1,0 +1,68 @@
+"""How many connections a worker keeps open."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from typing import Final, Protocol
+
+if sys.platform != "win32":
+    import resource
+
+UNLIMITED: Final = 2**31
+OTHER_FILES: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
+
+
+class Closable(Protocol):
+    """A connection."""
+
+    def close_idle(self) -> None:
+        """Close it, although its client may still want it."""
+
+
+class Connections:
+    """The open connections of a worker, those without a request in the order in which they became idle.
+
+    A new connection takes the place of the one that has been idle for longest. Without a bound a client that
+    opens connections and leaves them idle would use up the descriptors, and nobody else could connect.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Bound them by `most`, and by the files that the process may open."""
+        self.most = min(most, _count_descriptors() - OTHER_FILES)
+        self._open: set[Closable] = set()
+        self._idle: OrderedDict[Closable, None] = OrderedDict()  # the longest idle first
+
+    def admit(self, connection: Closable) -> bool:
+        """Add a connection, which is idle; return whether there was room for it."""
+        if len(self._open) >= self.most:
+            if not self._idle:
+                return False
+            longest_idle = next(iter(self._idle))
+            self.remove(longest_idle)
+            longest_idle.close_idle()
+        self._open.add(connection)
+        self._idle[connection] = None
+        return True
+
+    def note_busy(self, connection: Closable) -> None:
+        """Note that a request has arrived on a connection."""
+        self._idle.pop(connection, None)
+
+    def note_idle(self, connection: Closable) -> None:
+        """Note that a connection has answered its request."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def remove(self, connection: Closable) -> None:
+        """Remove a connection that has been closed."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+
+def _count_descriptors() -> int:
+    """Return how many descriptors the process may have at a time."""
+    if sys.platform == "win32":
+        return UNLIMITED
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return UNLIMITED if soft == resource.RLIM_INFINITY else soft
