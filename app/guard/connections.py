@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final, Protocol
 
 if sys.platform != "win32":
@@ -13,11 +14,17 @@ UNLIMITED: Final = 2**31
 OTHER_FILES: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
 
 
-class Closable(Protocol):
+A_TURN: Final = 4  # connections that go on with what they have received, in one turn of the event loop
+
+
+class Connection(Protocol):
     """A connection."""
 
     def close_idle(self) -> None:
         """Close it, although its client may still want it."""
+
+    def go_on(self) -> None:
+        """Begin the next of the requests that it has received already."""
 
 
 class Connections:
@@ -30,10 +37,11 @@ class Connections:
     def __init__(self, most: int) -> None:
         """Bound them by `most`, and by the files that the process may open."""
         self.most = min(most, _count_descriptors() - OTHER_FILES)
-        self._open: set[Closable] = set()
-        self._idle: OrderedDict[Closable, None] = OrderedDict()  # the longest idle first
+        self._open: set[Connection] = set()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()  # the longest idle first
+        self._waiting: deque[Connection] = deque()
 
-    def admit(self, connection: Closable) -> bool:
+    def admit(self, connection: Connection) -> bool:
         """Add a connection, which is idle; return whether there was room for it."""
         if len(self._open) >= self.most:
             if not self._idle:
@@ -45,16 +53,32 @@ class Connections:
         self._idle[connection] = None
         return True
 
-    def note_busy(self, connection: Closable) -> None:
+    def note_busy(self, connection: Connection) -> None:
         """Note that a request has arrived on a connection."""
         self._idle.pop(connection, None)
 
-    def note_idle(self, connection: Closable) -> None:
+    def note_idle(self, connection: Connection) -> None:
         """Note that a connection has answered its request."""
         if connection in self._open:
             self._idle[connection] = None
 
-    def remove(self, connection: Closable) -> None:
+    def queue(self, connection: Connection) -> None:
+        """Let a connection go on with its next request once others have had their turn.
+
+        Clients that pipeline requests would otherwise all be served between any two steps of a client that
+        does not: 140 of them held a health check up for seconds.
+        """
+        self._waiting.append(connection)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        for _ in range(min(A_TURN, len(self._waiting))):
+            self._waiting.popleft().go_on()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def remove(self, connection: Connection) -> None:
         """Remove a connection that has been closed."""
         self._open.discard(connection)
         self._idle.pop(connection, None)

@@ -257,10 +257,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._all.note_idle(self)
         if self._complete:
             self._await_next()
-            self._parse_pending()
+            self._queue_pending()
         else:  # the rest of its body is skipped, if it comes in time
             self._unset_keepalive_if_required()
             self._expect_by_deadline(self.transport.close)
+
+    def _queue_pending(self) -> None:
+        if self._pending and not self._is_blocked():
+            self.flow.pause_reading()
+            self._all.queue(self)
+
+    def go_on(self) -> None:
+        """Begin the next of the requests that have arrived; its turn has come."""
+        if not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.flow.resume_reading()
+            self._parse_pending()
 
     def _await_next(self) -> None:
         self._complete = self._in_body = False
@@ -286,7 +298,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_looking()
         if not self.transport.is_closing():
             self.flow.resume_reading()
-            self._parse_pending()
+            self._queue_pending()
 
     def _look_later(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
