@@ -43,6 +43,9 @@ http {{
         location /metrics {{
             deny all;
         }}
+        location /below/ {{
+            proxy_pass http://digits/;
+        }}
     }}
 }}
 """
