@@ -1,17 +1,25 @@
 # Two stages: the first installs the locked dependencies into an environment of its own, the second
 # holds that environment, the service and the models, and neither pip nor a compiler's leavings.
-ARG PYTHON=python:3.13-slim
+ARG PYTHON=python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f
+
+# Nothing is built from this stage. Dependabot reads FROM and not ARG: it renews the digest here, and a test fails until
+# the line above has it, too.
+FROM python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS renewed
 
 FROM ${PYTHON} AS build
 # which of requirements/: `service`, or `feedback` for an image that can keep pictures in a database
 ARG REQUIREMENTS=service
 COPY requirements/${REQUIREMENTS}.txt /tmp/requirements.txt
 RUN python -m venv /opt/digits \
- && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.txt \
+ && /opt/digits/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \
+    --report /tmp/installed.json -r /tmp/requirements.txt \
+ && /opt/digits/bin/pip check \
  && /opt/digits/bin/pip uninstall --yes --quiet pip
 COPY app /opt/digits/service/app
 COPY models /opt/digits/service/models
-RUN /opt/digits/bin/python -m compileall -q /opt/digits/lib /opt/digits/service
+COPY deploy/sbom.py /tmp/sbom.py
+RUN /opt/digits/bin/python /tmp/sbom.py /tmp/installed.json /opt/digits/service > /opt/digits/sbom.json \
+ && /opt/digits/bin/python -m compileall -q /opt/digits/lib /opt/digits/service
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="digits" \

@@ -66,8 +66,9 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 
-image:  ## build the container image
+image:  ## build the container image, and write sbom.json: what is in it
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
+	$(ENGINE) run --rm --network none $(IMAGE) cat /opt/digits/sbom.json > sbom.json
 
 clean:  ## remove environments and caches; runs stay
 	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
+        docs_url=None,  # FastAPI's loads its scripts from elsewhere; `page` has our own
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it

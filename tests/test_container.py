@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import until
+from tests.test_supply import check_document
 
 IMAGE = "localhost/digits-under-test"
 PHOTO = GOLDEN / "7-photo.jpg"
@@ -92,6 +93,14 @@ def test_it_holds_no_tensorflow_and_no_pip(engine: str) -> None:
         for module in ("tensorflow", "keras", "onnx", "pip", "pytest", "training"):
             assert not succeeds(engine, "exec", container, "python", "-c", f"import {module}")
         assert succeeds(engine, "exec", container, "python", "-c", "import app.main")
+
+
+def test_what_is_in_it_is_written_beside(engine: str) -> None:
+    document = json.loads((ROOT / "sbom.json").read_text())
+    check_document(document)
+    assert any(part.get("purl", "").startswith("pkg:deb/debian/libc6@") for part in document["components"])
+    with running(engine) as container:
+        assert json.loads(output(engine, "exec", container, "cat", "/opt/digits/sbom.json")) == document
 
 
 def test_the_image_is_labelled_and_stopped_by_sigterm(engine: str) -> None:

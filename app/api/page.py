@@ -1,6 +1,7 @@
-"""`GET /` and `/static/…`: the page on which people draw.
+"""`GET /`, `/docs` and `/static/…`: the page on which people draw, and the reference of the API.
 
-It asks the same service that everybody asks, and holds nothing that is private, so it is read without a key.
+They ask the same service that everybody asks, and load nothing from anybody else. Nothing in them is private:
+they are read without a key. `/docs` needs one where `/openapi.json` does, which it shows.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
+REFERENCE: Final = "/docs"
 PATHS: Final = {  # and their files in `FOLDER`
     "/": "index.html",
     "/static/answer.js": "answer.js",
     "/static/camera.js": "camera.js",
     "/static/code.js": "code.js",
+    "/static/docs.css": "docs.css",
+    "/static/docs.js": "docs.js",
+    "/static/dom.js": "dom.js",
     "/static/feedback.js": "feedback.js",
     "/static/icon.svg": "icon.svg",
     "/static/numbers.js": "numbers.js",
     "/static/page.css": "page.css",
     "/static/page.js": "page.js",
+    "/static/schema.js": "schema.js",
     "/static/service.js": "service.js",
     "/static/sheet.js": "sheet.js",
+    "/static/trial.js": "trial.js",
 }
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -56,5 +63,5 @@ def install(app: FastAPI) -> None:
     Raises:
         OSError: one can't be read.
     """
-    for path, name in PATHS.items():
+    for path, name in {**PATHS, REFERENCE: "docs.html"}.items():
         app.add_route(path, _File(FOLDER / name).answer, methods=["GET"], include_in_schema=False)

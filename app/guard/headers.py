@@ -8,14 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import page
 
-# FastAPI's page loads Swagger from its CDN and starts it by a script in the page.
-DOCS: Final = "/docs"
-_DOCS_POLICY: Final = (
-    b"default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
-    b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
-_PAGE_POLICY: Final = (  # its scripts write text alone: whatever makes markup or code of a string is shut
+_PAGE_POLICY: Final = (  # their scripts write text alone: whatever makes markup or code of a string is shut
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"require-trusted-types-for 'script'; trusted-types 'none'; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -23,7 +16,7 @@ _PAGE_POLICY: Final = (  # its scripts write text alone: whatever makes markup o
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 _NOT_KEPT: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
-_ON_DOCS: Final = (*ALWAYS, (b"content-security-policy", _DOCS_POLICY))
+_ON_REFERENCE: Final = (*ALWAYS, (b"content-security-policy", _PAGE_POLICY))
 _ON_PAGE: Final = (
     *ALWAYS,
     (b"content-security-policy", _PAGE_POLICY),
@@ -31,7 +24,7 @@ _ON_PAGE: Final = (
 )
 _ON_READING: Final = (*ALWAYS, (b"content-security-policy", _POLICY))
 _ON_ANSWERS: Final = (*_ON_READING, _NOT_KEPT)
-_BY_PATH: Final = {DOCS: _ON_DOCS, **dict.fromkeys(page.PATHS, _ON_PAGE)}
+_BY_PATH: Final = {page.REFERENCE: _ON_REFERENCE, **dict.fromkeys(page.PATHS, _ON_PAGE)}
 
 
 def header(scope: Scope, name: bytes) -> bytes:

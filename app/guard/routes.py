@@ -64,7 +64,7 @@ class RouteGuard:
             path: frozenset(method.upper() for method in item) | ({"HEAD"} if "get" in item else set())
             for path, item in application.openapi()["paths"].items()
         }
-        documents = (application.openapi_url, application.docs_url, *page.PATHS)
+        documents = (application.openapi_url, page.REFERENCE, *page.PATHS)
         return paths | {path: frozenset({"GET", "HEAD"}) for path in documents if path}
 
     @cached_property

@@ -1,6 +1,9 @@
-"""The page's files, as they are served."""
+"""The files of the page and of the reference, as they are served."""
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 import httpx
 import pytest
@@ -10,17 +13,29 @@ from app.guard import keys
 from app.settings import Settings
 from tests.serving import serving
 
-MOST = 60_000  # bytes: a second on a slow phone's connection
+MOST: Final = 60_000  # bytes of either: a second on a slow phone's connection
+PATHS: Final = (*page.PATHS, page.REFERENCE)
+FOR_REFERENCE: Final = ("docs.css", "docs.js", "dom.js", "schema.js", "trial.js")
 
 
 def test_every_file_is_served(client: httpx.Client) -> None:
-    files = {"/" if file.name == "index.html" else f"/static/{file.name}" for file in page.FOLDER.iterdir()}
-    assert files == set(page.PATHS)
-    bodies = [client.get(path).raise_for_status().content for path in page.PATHS]
-    assert sum(map(len, bodies)) == sum(file.stat().st_size for file in page.FOLDER.iterdir()) < MOST
+    pages = {"index.html": "/", "docs.html": "/docs"}
+    paths = {pages.get(file.name, f"/static/{file.name}") for file in page.FOLDER.iterdir()}
+    assert paths == set(PATHS)
+    sizes = {path: len(client.get(path).raise_for_status().content) for path in PATHS}
+    assert sum(sizes.values()) == sum(file.stat().st_size for file in page.FOLDER.iterdir())
+    reference = {page.REFERENCE, *(f"/static/{name}" for name in FOR_REFERENCE)}
+    assert sum(sizes[path] for path in sizes.keys() - reference) < MOST
+    assert sum(sizes[path] for path in reference) < MOST
 
 
-@pytest.mark.parametrize("path", page.PATHS)
+def test_nothing_is_loaded_from_anybody_else(client: httpx.Client) -> None:
+    for path in PATHS:
+        text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")  # a name, which nobody loads
+        assert not re.search(r"(https?:)?//[a-z0-9-]+\.[a-z]", text), path
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.Client, path: str) -> None:
     first = client.get(path)
     assert first.headers["Cache-Control"] == "no-cache"
@@ -33,14 +48,20 @@ def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.
     assert head.headers["Content-Length"] == str(len(first.content))
 
 
-def test_only_its_own_scripts_and_styles_run_in_it(client: httpx.Client) -> None:
-    headers = client.get("/").headers
+@pytest.mark.parametrize("path", ["/", page.REFERENCE])
+def test_only_its_own_scripts_and_styles_run_in_it(client: httpx.Client, path: str) -> None:
+    headers = client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["require-trusted-types-for"] == "'script'"
+    assert policy["trusted-types"] == "'none'"
     assert "unsafe" not in headers["Content-Security-Policy"]
-    assert headers["Permissions-Policy"].startswith("camera=(self)")
     assert headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_the_page_may_use_the_camera_and_nothing_else(client: httpx.Client) -> None:
+    assert client.get("/").headers["Permissions-Policy"].startswith("camera=(self)")
 
 
 @pytest.mark.parametrize("path", ["/static", "/static/", "/static/nothing.js", "/static/../page.py"])

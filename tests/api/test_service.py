@@ -57,7 +57,3 @@ def test_the_openapi_document_tells_the_ways_and_the_refusals(client: httpx.Clie
     refusals = predict["responses"]["422"]
     assert "`no_ink`" in refusals["description"]
     assert refusals["content"].keys() == {"application/problem+json"}
-
-
-def test_the_document_can_be_read_as_a_page(client: httpx.Client) -> None:
-    assert client.get("/docs").status_code == 200

@@ -195,7 +195,7 @@ def test_it_answers_as_a_single_process_does(deployed: Deployed, alone: httpx.Cl
 
 def test_it_answers_at_another_prefix_too(deployed: Deployed, alone: httpx.Client) -> None:
     for method, path, sent in CALLS:
-        if path not in {"/docs", "/openapi.json"}:  # which name the prefix
+        if path != "/openapi.json":  # which names the prefix
             wanted = answer(alone, method, path, sent)
             assert answer(deployed.client, method, BESIDE + path, sent)[::2] == wanted[::2], (method, path)
 

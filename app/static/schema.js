@@ -1,0 +1,86 @@
+// What a value may be, for people: from the JSON Schema of an OpenAPI 3.1 document.
+
+import { element, prose } from "./dom.js";
+
+/** The schemas of one document. */
+export class Schemas {
+  #document;
+
+  constructor(document) {
+    this.#document = document;
+  }
+
+  /** Return what a reference stands for, with what is said beside the reference. */
+  resolve(part) {
+    if (!part?.$ref) return part ?? {};
+    const { $ref, ...beside } = part;
+    const steps = $ref.slice(2).split("/");
+    return { ...this.resolve(steps.reduce((node, step) => node[step], this.#document)), ...beside };
+  }
+
+  /** Return a schema's type in a few words. */
+  type(part) {
+    const schema = this.resolve(part);
+    if (schema.anyOf) return schema.anyOf.map((each) => this.type(each)).join(" or ");
+    if (schema.format === "binary") return "file";
+    const item = schema.items ?? schema.prefixItems?.[0];
+    if (item) return `array of ${this.type(item)}`;
+    return [schema.type ?? "any"].flat().join(" or ");
+  }
+
+  /** Return what else a value must be, in a few words each. */
+  limits(part) {
+    const schema = this.resolve(part);
+    const inner = [...(schema.anyOf ?? []), ...(schema.items ? [schema.items] : [])].flatMap((each) => this.limits(each));
+    return [...inner, ...LIMITS.map((limit) => limit(schema)).filter(Boolean)];
+  }
+
+  /**
+   * Return a list of the fields of an object, of an array's objects, and of those within; null where there are none.
+   * Marked is what a request must have, and what an answer may lack.
+   */
+  fields(part, { answer = false, within = [] } = {}) {
+    if (part?.$ref && within.includes(part.$ref)) return null; // it contains itself
+    const below = { answer, within: part?.$ref ? [...within, part.$ref] : within };
+    const schema = this.resolve(part);
+    if (schema.items) return this.fields(schema.items, below);
+    if (schema.anyOf) return schema.anyOf.map((each) => this.fields(each, below)).find(Boolean) ?? null;
+    const rows = Object.entries(schema.properties ?? {}).map(([name, each]) => {
+      const required = schema.required?.includes(name) ?? false;
+      const mark = answer ? !required && "may be missing" : required && "required";
+      return element("li", {}, this.line(name, each, { mark }), this.fields(each, below));
+    });
+    return rows.length ? element("ul", { class: "fields" }, rows) : null;
+  }
+
+  /** Return a name with the type, limits and description of its value. */
+  line(name, part, { mark, description = this.resolve(part).description } = {}) {
+    const limits = this.limits(part).map((limit) => [" · ", ...prose(limit)]);
+    return [
+      element("code", { class: "field" }, name),
+      element("span", { class: "type" }, this.type(part), limits),
+      mark && element("span", { class: "note" }, mark),
+      description && element("p", {}, prose(description)),
+    ];
+  }
+}
+
+const range = (least, most, unit = "") => {
+  const units = unit && ` ${unit}${(most ?? least) === 1 ? "" : "s"}`;
+  if (least === undefined && most === undefined) return null;
+  if (least === most) return `${most}${units}`;
+  if (most === undefined) return `at least ${least}${units}`;
+  return least === undefined ? `at most ${most}${units}` : `${least} to ${most}${units}`;
+};
+
+const quoted = (value) => `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
+
+const LIMITS = [
+  ({ enum: values }) => values && `one of ${values.map(quoted).join(", ")}`,
+  ({ const: value }) => value !== undefined && quoted(value),
+  ({ minimum, maximum }) => range(minimum, maximum),
+  ({ minLength, maxLength }) => range(minLength, maxLength, "character"),
+  ({ minItems, maxItems }) => range(minItems, maxItems, "item"),
+  ({ pattern }) => pattern && `matches ${quoted(pattern)}`,
+  ({ default: value }) => value !== undefined && `default ${quoted(value)}`,
+];

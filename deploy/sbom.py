@@ -1,0 +1,146 @@
+"""Write what the image is made of, as a CycloneDX document.
+
+The Dockerfile runs it, so that it needs nothing but the standard library:
+
+    python sbom.py REPORT SERVICE > sbom.json
+
+REPORT is what `pip install --report` wrote: it has the hash of each file that was installed, which the
+environment does not keep. SERVICE is the folder that holds `app` and `models`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+SPECIFICATION: Final = "1.6"  # of CycloneDX
+DEBIAN: Final = Path("/var/lib/dpkg/status")
+_VERSION: Final = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+_CLASSIFIER: Final = "License :: OSI Approved :: "
+
+Component = dict[str, Any]
+
+
+def describe(report: Path, service: Path) -> dict[str, Any]:
+    """Return the document: Python, its packages, our models, and the packages of the base image."""
+    components = [
+        _describe_python(),
+        *_describe_packages(json.loads(report.read_text(encoding="utf-8"))),
+        *(_describe_model(file.parent) for file in sorted(service.glob("models/*/model.onnx"))),
+        *_describe_debian(DEBIAN),
+    ]
+    content = json.dumps(components).encode()
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": SPECIFICATION,
+        # the same components give the same document, whenever it is built
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, _sha256(content))}",
+        "version": 1,
+        "metadata": {"component": _describe_service(service)},
+        "components": components,
+    }
+
+
+def _describe_service(service: Path) -> Component:
+    (version,) = _VERSION.findall((service / "app" / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        "type": "container",
+        "bom-ref": "digits",
+        "name": "digits",
+        "version": version,
+        "licenses": [{"license": {"id": "MIT"}}],
+    }
+
+
+def _describe_python() -> Component:
+    version = platform.python_version()
+    return {
+        "type": "platform",
+        "bom-ref": "python",
+        "name": platform.python_implementation(),
+        "version": version,
+        "purl": f"pkg:generic/python@{version}",
+        "licenses": [{"license": {"id": "PSF-2.0"}}],
+    }
+
+
+def _describe_packages(report: dict[str, Any]) -> Iterator[Component]:
+    """Describe what the report says was installed; a package that is not there any more is an error."""
+    installed = {_normalise(each.name): each for each in distributions()}
+    for entry in sorted(report["install"], key=lambda entry: _normalise(entry["metadata"]["name"])):
+        package = installed[_normalise(entry["metadata"]["name"])]
+        purl = f"pkg:pypi/{_normalise(package.name)}@{quote(package.version)}"
+        hashes = entry["download_info"]["archive_info"]["hashes"]
+        yield {
+            "type": "library",
+            "bom-ref": purl,
+            "name": package.name,
+            "version": package.version,
+            "purl": purl,
+            "hashes": [{"alg": "SHA-256", "content": hashes["sha256"]}],
+            "licenses": _find_licences(package),
+        }
+
+
+def _find_licences(package: Distribution) -> list[dict[str, Any]]:
+    """Return what a package says of its licence, in the newest of the three ways in which it does."""
+    metadata = package.metadata
+    if expressions := metadata.get_all("License-Expression"):
+        return [{"expression": expressions[0]}]
+    classifiers = metadata.get_all("Classifier") or []
+    classified = [each.removeprefix(_CLASSIFIER) for each in classifiers if each.startswith(_CLASSIFIER)]
+    names = classified or "\n".join(metadata.get_all("License") or []).splitlines()[:1]
+    return [{"license": {"name": name}} for name in names]
+
+
+def _describe_model(folder: Path) -> Component:
+    component = {
+        "type": "machine-learning-model",
+        "bom-ref": f"models/{folder.name}",
+        "name": folder.name,
+        "hashes": [{"alg": "SHA-256", "content": _sha256((folder / "model.onnx").read_bytes())}],
+        "licenses": [{"license": {"id": "MIT"}}],
+    }
+    metrics = folder / "metrics.json"
+    if metrics.exists():
+        component["version"] = json.loads(metrics.read_text(encoding="utf-8"))["model"]["version"]
+    return component
+
+
+def _describe_debian(status: Path) -> Iterator[Component]:
+    """Describe the packages that dpkg has installed, which are the base image's."""
+    if not status.exists():  # on a base that is not Debian's
+        return
+    release = platform.freedesktop_os_release()
+    for block in status.read_text(encoding="utf-8").split("\n\n"):
+        fields = dict(re.findall(r"^(\S+): (.*)$", block, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed"):
+            yield _describe_debian_package(fields, f"{release['ID']}-{release['VERSION_ID']}")
+
+
+def _describe_debian_package(fields: dict[str, str], distribution: str) -> Component:
+    name, version, architecture = fields["Package"], fields["Version"], fields["Architecture"]
+    place = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
+    purl = f"{place}?arch={architecture}&distro={distribution}"
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+if __name__ == "__main__":
+    json.dump(describe(Path(sys.argv[1]), Path(sys.argv[2])), sys.stdout, indent=1)
