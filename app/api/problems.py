@@ -34,6 +34,9 @@ from app.telemetry.logs import request_id
 OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
+MAX_DETAIL: Final = (
+    1000  # characters: details quote what was sent, which may be 64 KiB of an address
+)
 RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
 
 TITLES: Final[Mapping[str, str]] = {
@@ -225,13 +228,18 @@ class FeedbackUnavailable(RequestProblem):
         self.headers = {"Retry-After": str(wait)}
 
 
+def shorten(text: str, most: int) -> str:
+    """Return a text that clients may have had a part in, cut off where it is too long."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def document(error: DigitsError) -> dict[str, Any]:
     """Return the problem's members."""
     members = {
         "type": f"urn:digits:problem:{error.code}",
         "title": TITLES[error.code],
         "status": error.status_hint,
-        "detail": error.detail,
+        "detail": shorten(error.detail, MAX_DETAIL),
         "code": error.code,
         "request_id": request_id.get(),
     }
@@ -247,7 +255,7 @@ class Refusal(Response):
             json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
         )
         self._code = error.code
-        self._detail = error.detail
+        self._detail = shorten(error.detail, MAX_DETAIL)
 
     def speak_as(self, path: str) -> None:
         """Take the words that are understood at `path`."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import CLIENT_CLOSED_REQUEST, OUTCOME, InternalError
+from app.api.problems import CLIENT_CLOSED_REQUEST, OUTCOME, InternalError, shorten
 from app.api.work import WORK, Stages
 from app.guard.headers import header
 from app.guard.keys import KEY_ID
@@ -24,6 +24,7 @@ HEADER: Final = "X-Request-ID"
 OK: Final = "ok"
 HUNG_UP: Final = "hung_up"  # the client did, before there was an answer
 _HEADER: Final = HEADER.lower().encode()
+MAX_PATH: Final = 256  # characters in the log, of the 64 KiB that a head may have
 LONGEST_ID: Final = 128  # printable characters of a caller's id; others are replaced
 
 
@@ -88,7 +89,7 @@ def _write(scope: Scope, status: int, seconds: float) -> None:
     client = scope.get("client")
     members: dict[str, Any] = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": shorten(scope["path"], MAX_PATH),
         "status": status,
         "route": scope.get(ROUTE),
         "outcome": _outcome(scope, status),

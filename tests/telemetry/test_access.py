@@ -41,6 +41,16 @@ def test_a_prediction_leaves_its_stages_its_model_and_how_sure_it_was_but_not_th
     assert line["client"] == "127.0.0.1"
 
 
+def test_a_long_path_is_cut_off_in_the_log_and_in_the_answer() -> None:
+    path = "/" + "a" * 60_000
+    with process() as running:
+        answer = running.client.get(path)
+        (line,) = lines(running)
+    assert answer.status_code == 404
+    assert line["path"] == path[:256] + "…"
+    assert len(answer.content) < 2000
+
+
 def test_a_refusal_leaves_its_code_and_the_stages_that_it_came_through() -> None:
     with process() as running:
         running.client.post("/predict", content=BLANK, headers=PNG)
