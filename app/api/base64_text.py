@@ -117,7 +117,9 @@ def _decode_lines(data: bytes) -> bytes:
         if b"+" in data or b"/" in data:
             _refuse("it mixes the standard alphabet (+ and /) with the URL-safe one (- and _)")
         data = data.translate(_FROM_URL_SAFE)
-    return _decode_groups(_remove_padding(data))
+    digits = data.rstrip(b"=")
+    _check_digits(digits, padding=len(data) - len(digits))
+    return _decode_digits(digits)
 
 
 def _check_spaces(data: bytes) -> None:
@@ -129,19 +131,16 @@ def _check_spaces(data: bytes) -> None:
         _refuse("it has a space inside, where a '+' was probably lost: in forms and URLs '+' is written %2B")
 
 
-def _remove_padding(data: bytes) -> bytes:
-    digits = data.rstrip(b"=")
-    if len(digits) % 4 == 1:
-        _refuse(f"{len(digits)} characters do not make whole bytes, so some are missing")
-    if len(data) - len(digits) > -len(digits) % 4:
-        _refuse("it has more '=' at its end than the length needs")
-    return digits
-
-
-def _decode_groups(digits: bytes) -> bytes:
+def _check_digits(digits: bytes, *, padding: int) -> None:
     if wrong := digits.translate(None, _ALPHABET):
         _refuse(f"it has the character {chr(wrong[0])!r}")
+    if len(digits) % 4 == 1:
+        _refuse(f"{len(digits)} characters do not make whole bytes, so some are missing")
+    if padding > -len(digits) % 4:
+        _refuse("it has more '=' at its end than its length needs")
+
+
+def _decode_digits(digits: bytes) -> bytes:
     padded = digits + b"=" * (-len(digits) % 4)
-    return b"".join(
-        binascii.a2b_base64(padded[start : start + BLOCK]) for start in range(0, len(padded), BLOCK)
-    )
+    blocks = (padded[start : start + BLOCK] for start in range(0, len(padded), BLOCK))
+    return b"".join(map(binascii.a2b_base64, blocks))
