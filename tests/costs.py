@@ -47,6 +47,11 @@ def read_cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def read_megabytes(pid: int) -> float:
+    """Return how much memory a process holds."""
+    return _read_kilobytes(pid, "VmRSS") / 1024
+
+
 def _read_kilobytes(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith(f"{name}:"))

@@ -13,7 +13,7 @@ from app.api import uploads
 from app.api.openapi import FEEDBACK_BODY, PICTURE, PREDICTION, refusals
 from app.api.predict import ModelName, read_digit
 from app.api.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
-from app.api.schemas import Feedback
+from app.api.schemas import DIGITS, Feedback
 from app.api.work import begun, hold_places
 from app.guard.keys import KEY_ID
 from app.guard.rates import client_of
@@ -28,7 +28,7 @@ Digit = Annotated[
     str | SkipJsonSchema[None],
     Query(
         description="The right digit, for a picture that is sent as bytes.",
-        json_schema_extra={"enum": list(uploads.DIGITS)},
+        json_schema_extra={"enum": list(DIGITS)},
     ),
 ]
 _ID: Final = re.compile("[0-9a-f]{64}")  # what is none is no database's business

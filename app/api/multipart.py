@@ -33,9 +33,11 @@ def parts(body: bytes, content_type: str, *, field: str, most: int) -> list[byte
         )
         raise MalformedRequest(msg)
     try:
-        parser = PushMultipartParser(options["boundary"])
+        # strict: a header in a thousand continued lines would be joined and decoded again for each
+        parser = PushMultipartParser(options["boundary"], strict=True)
         found = _found(parser, body, field=field, most=most)
     except MultipartError as error:
+        error.__traceback__ = None  # the parser keeps the error, whose frames would keep parser and body
         msg = f"The body is no multipart/form-data: {error}."
         raise MalformedRequest(msg) from None
     try:
@@ -47,7 +49,7 @@ def parts(body: bytes, content_type: str, *, field: str, most: int) -> list[byte
 
 
 def _found(parser: PushMultipartParser, body: bytes, *, field: str, most: int) -> list[bytes]:
-    found: list[bytes] = []
+    found: list[list[bytes]] = []  # of each part wanted its pieces: nearly always one
     others = 0
     wanted = False
     for event in parser.parse(body):
@@ -62,7 +64,7 @@ def _found(parser: PushMultipartParser, body: bytes, *, field: str, most: int) -
             if wanted and len(found) == most:
                 raise TooManyParts
             if wanted:
-                found.append(b"")
+                found.append([])
         elif wanted and event is not None:
-            found[-1] += event  # a whole body comes in one piece
-    return found
+            found[-1].append(event)
+    return [b"".join(pieces) for pieces in found]

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.api import problems
-from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, Wire
-from app.api.uploads import DIGITS
+from app.api.schemas import DIGITS, JsonFeedback, JsonPicture, JsonPictures, Wire
 from app.api.v2.paths import TAG, speaks_v2
 from app.api.v2.schemas import ProtocolError
 from app.digits import errors

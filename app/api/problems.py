@@ -16,6 +16,7 @@ hint their own, what HTTP adds to them is below:
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -310,7 +311,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _validation(_: Request, error: Exception) -> Response:
     told = [
-        f"{' '.join(map(str, wrong['loc']))} is {wrong['input']!r}: {wrong['msg']}"
+        f"{' '.join(map(str, wrong['loc']))} is {reprlib.repr(wrong['input'])}: {wrong['msg']}"
         for wrong in cast("RequestValidationError", error).errors()
     ]
     return response(MalformedRequest("; ".join(told) + "."))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
+from app.digits.contract import CLASSES
 from app.digits.numbers import NumberCaution
 from app.digits.sheet import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
 Digit = Annotated[int, Field(ge=0, le=9)]
+NO_DIGIT: Final = "none"
+# A right digit as forms and queries write it; JSON has numbers and null.
+DIGITS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}
+
+
+def _unfloat(value: object) -> object:
+    """Take 1.0 for 1: JSON Schema counts numbers without a fraction as integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole: Final = BeforeValidator(_unfloat)
 
 
 class Wire(BaseModel):
@@ -20,17 +32,24 @@ class Wire(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
-class JsonPicture(Wire):
+class Payload(Wire):
+    """Base of what clients send: `true` and "7" are no numbers here; unknown members are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class JsonPicture(Payload):
     """The body of /predict as JSON."""
 
     image: str = Field(json_schema_extra={"contentEncoding": "base64"})
     """The picture's bytes in base64, or as a `data:` URL in base64."""
 
 
-class JsonPictures(Wire):
+class JsonPictures(Payload):
     """The body of /predict/batch as JSON."""
 
-    images: list[str] = Field(json_schema_extra={"minItems": 1})  # an empty batch has a problem of its own
+    # an empty batch has a problem of its own
+    images: Annotated[list[str], FailFast()] = Field(json_schema_extra={"minItems": 1})
     """Each picture's bytes in base64, or as a `data:` URL in base64."""
 
 
@@ -128,13 +147,13 @@ class NumberPrediction(Wire):
     picture than is looked at, so that digits may be missing."""
 
 
-class JsonFeedback(Wire):
+class JsonFeedback(Payload):
     """The body of /feedback as JSON."""
 
     image: str = Field(json_schema_extra={"contentEncoding": "base64"})
     """The picture's bytes in base64, or as a `data:` URL in base64."""
 
-    digit: Digit | None
+    digit: Annotated[Digit, Whole] | None
     """The right one; null where the picture holds none."""
 
 

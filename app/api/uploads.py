@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
-import re
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import unquote
 
-from pydantic import ValidationError
 from starlette.requests import Request
 
-from app.api import multipart
-from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
-from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, Wire
-from app.digits.contract import CLASSES
+from app.api import base64_text, json_body, multipart
+from app.api.problems import (
+    BatchTooLarge,
+    EmptyBatch,
+    MalformedRequest,
+    RequestProblem,
+    UnsupportedMediaType,
+)
+from app.api.schemas import DIGITS, NO_DIGIT, JsonFeedback, JsonPicture, JsonPictures
+from app.api.work import Stages, in_thread
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
-NO_DIGIT: Final = "none"
-# as forms and queries tell them
-DIGITS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}
-_DATA_URL: Final = re.compile(
-    r"\s*data:[^,]*?(?P<base64>;\s*base64\s*)?,(?P<data>.*)", re.IGNORECASE | re.DOTALL
-)
-Body = TypeVar("Body", bound=Wire)
+# Bodies up to this length are parsed on the event loop: that takes a millisecond at most, whatever they hold,
+# and less than handing them to a thread is worth.
+INLINE_BODY: Final = 65_536  # bytes
+SHOWN: Final = 64  # characters of a header that an error repeats
+
+Parsed = TypeVar("Parsed")
 
 
 async def picture(request: Request) -> bytes:
     """Return the one picture of a request.
 
     Raises:
-        UnsupportedMediaType: the Content-Type is none of the three ways.
+        UnsupportedMediaType: the Content-Type is none of the three ways, or the body is encoded or text.
         MalformedRequest: the body is not what its Content-Type says, or holds no picture.
         BodyTooLarge, SlowUpload: see `app.guard.bodies`.
+        TooSlow, ClientDisconnect: see `app.api.work.in_thread`.
     """
     kind = _media_type(request)
     if kind.startswith("image/") or kind == BYTES:
-        return await request.body()
+        _check_not_encoded(request)
+        return _check_binary(await request.body(), "body")
     if kind == MULTIPART:
-        (data,) = await _parts(request, "file", most=1)
-        return data
+        return await read_body(request, partial(_read_file, request.headers["content-type"]))
     if kind == JSON:
-        return decoded(parsed(await request.body(), JsonPicture).image, "image")
+        return await read_body(request, _read_json_picture)
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
@@ -58,30 +60,19 @@ async def judged(request: Request) -> tuple[bytes, int | None]:
         UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
     """
     kind = _media_type(request)
-    told = set(request.query_params.getlist("digit"))
+    found = set(request.query_params.getlist("digit"))
     if kind == JSON:
-        body = parsed(await request.body(), JsonFeedback)
-        data = decoded(body.image, "image")
-        told.add(NO_DIGIT if body.digit is None else str(body.digit))
+        data, digit = await read_body(request, _read_json_feedback)
+        found.add(digit)
     else:
         data = await picture(request)
-        if kind == MULTIPART and (field := await _field(request, "digit")) is not None:
-            told.add(field)
-    if not told:
-        msg = "The right digit is missing. Send it as the field 'digit' of a form, or as ?digit=7."
-        raise MalformedRequest(msg)
-    if len(told) > 1:
-        msg = f"The right digit is told as {' and as '.join(map(repr, sorted(told)))}. Send one."
-        raise MalformedRequest(msg)
-    (digit,) = told
-    if digit not in DIGITS:
-        msg = f"The right digit is {digit!r}. Send 0 to 9, or {NO_DIGIT!r} where the picture holds none."
-        raise MalformedRequest(msg)
-    return data, DIGITS[digit]
+    if kind == MULTIPART:
+        found |= await read_body(request, partial(_read_digits, request.headers["content-type"]))
+    return data, _choose_digit(found)
 
 
-async def pictures(request: Request, *, most: int) -> Sequence[bytes | MalformedRequest]:
-    """Return the pictures of a batch, in the order sent; a text that is no base64 as its problem.
+async def pictures(request: Request, *, most: int) -> Sequence[bytes | RequestProblem]:
+    """Return the pictures of a batch, in the order sent; one that is not what it should be as its problem.
 
     Raises:
         UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
@@ -90,16 +81,35 @@ async def pictures(request: Request, *, most: int) -> Sequence[bytes | Malformed
     """
     kind = _media_type(request)
     if kind == MULTIPART:
-        return await _parts(request, "files", most=most)
-    if kind != JSON:
-        raise _unsupported(kind, f"{MULTIPART} or {JSON}")
-    texts = parsed(await request.body(), JsonPictures).images
-    if not texts:
-        msg = "The batch is empty: 'images' has no pictures. Send at least one."
-        raise EmptyBatch(msg)
-    if len(texts) > most:
-        raise _too_many(most)
-    return [_attempted(text, f"images.{index}") for index, text in enumerate(texts)]
+        return await read_body(request, partial(_read_files, request.headers["content-type"], most=most))
+    if kind == JSON:
+        return await read_body(request, partial(_read_json_pictures, most=most))
+    raise _unsupported(kind, f"{MULTIPART} or {JSON}")
+
+
+async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """Return what `parse` makes of a request's body, off the event loop where that may take long.
+
+    Raises:
+        UnsupportedMediaType: the body is compressed.
+        BodyTooLarge, SlowUpload: see `app.guard.bodies`.
+        TooSlow, ClientDisconnect: see `app.api.work.in_thread`.
+    """
+    _check_not_encoded(request)
+    body = await request.body()
+    if len(body) <= INLINE_BODY:
+        return parse(body)
+    return await in_thread(partial(parse, body), Stages(), request, pictures=1)
+
+
+def _check_not_encoded(request: Request) -> None:
+    codings = ", ".join(request.headers.getlist("content-encoding"))
+    if any(coding.strip().lower() not in {"", "identity"} for coding in codings.split(",")):
+        msg = (
+            f"The Content-Encoding {codings[:SHOWN]!r} is not read here. Send the body as it is, without it: "
+            "pictures are compressed already."
+        )
+        raise UnsupportedMediaType(msg)
 
 
 def _media_type(request: Request) -> str:
@@ -107,33 +117,96 @@ def _media_type(request: Request) -> str:
 
 
 def _unsupported(kind: str, ways: str) -> UnsupportedMediaType:
-    said = f"The Content-Type {kind!r} is not read here" if kind else "The request has no Content-Type"
-    return UnsupportedMediaType(f"{said}. Send {ways}.")
+    sent = (
+        f"The Content-Type {kind[:SHOWN]!r} is not read here" if kind else "The request has no Content-Type"
+    )
+    return UnsupportedMediaType(f"{sent}. Send {ways}.")
 
 
-async def _parts(request: Request, field: str, *, most: int) -> list[bytes]:
-    body, kind = await request.body(), request.headers["content-type"]
+def _read_json_picture(body: bytes) -> bytes:
+    return base64_text.decode(json_body.parse(body, JsonPicture).image, "image")
+
+
+def _read_json_feedback(body: bytes) -> tuple[bytes, str]:
+    feedback = json_body.parse(body, JsonFeedback)
+    digit = NO_DIGIT if feedback.digit is None else str(feedback.digit)
+    return base64_text.decode(feedback.image, "image"), digit
+
+
+def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | RequestProblem]:
     try:
-        found = multipart.parts(body, kind, field=field, most=most)
-    except multipart.TooManyParts:
-        if most == 1:
-            msg = "There are several pictures, /predict takes one. /predict/batch takes several."
-            raise MalformedRequest(msg) from None
+        texts = json_body.parse(body, JsonPictures, max_values=most + json_body.MAX_VALUES).images
+    except json_body.TooManyValues:
         raise _too_many(most) from None
-    if not found:
+    if not texts:
+        msg = "The batch is empty: 'images' has no pictures. Send at least one."
+        raise EmptyBatch(msg)
+    if len(texts) > most:
+        raise _too_many(most)
+    return [_attempt(base64_text.decode, text, f"images.{index}") for index, text in enumerate(texts)]
+
+
+def _read_file(content_type: str, body: bytes) -> bytes:
+    try:
+        (data,) = _read_parts(content_type, body, field="file", most=1)
+    except multipart.TooManyParts:
+        msg = "There are several pictures, /predict takes one. /predict/batch takes several."
+        raise MalformedRequest(msg) from None
+    return _check_binary(data, "field 'file'")
+
+
+def _read_files(content_type: str, body: bytes, *, most: int) -> list[bytes | RequestProblem]:
+    try:
+        parts = _read_parts(content_type, body, field="files", most=most)
+    except multipart.TooManyParts:
+        raise _too_many(most) from None
+    return [
+        _attempt(_check_binary, part, f"field 'files' (number {index})") for index, part in enumerate(parts)
+    ]
+
+
+def _read_parts(content_type: str, body: bytes, *, field: str, most: int) -> list[bytes]:
+    parts = multipart.parts(body, content_type, field=field, most=most)
+    if not parts:
         msg = f"The form has no field {field!r}. Send the picture in it, as a file."
         raise MalformedRequest(msg)
-    return found
+    return parts
 
 
-async def _field(request: Request, field: str) -> str | None:
-    """Return the text of a form's field, None if the form does not have it."""
+def _read_digits(content_type: str, body: bytes) -> set[str]:
+    """Return the text of a form's field `digit`, if it has one."""
     try:
-        found = multipart.parts(await request.body(), request.headers["content-type"], field=field, most=1)
+        parts = multipart.parts(body, content_type, field="digit", most=1)
     except multipart.TooManyParts:
-        msg = f"The form has the field {field!r} twice. Send it once."
+        msg = "The form has the field 'digit' twice. Send it once."
         raise MalformedRequest(msg) from None
-    return found[0].decode(errors="replace") if found else None
+    return {part[:SHOWN].decode(errors="replace") for part in parts}
+
+
+def _choose_digit(found: set[str]) -> int | None:
+    if not found:
+        msg = "The right digit is missing. Send it as the field 'digit' of a form, or as ?digit=7."
+        raise MalformedRequest(msg)
+    if len(found) > 1:
+        sent = " and as ".join(map(reprlib.repr, sorted(found)[:3]))
+        msg = f"The right digit is told as {sent}. Send one."
+        raise MalformedRequest(msg)
+    (digit,) = found
+    if digit not in DIGITS:
+        msg = (
+            f"The right digit is {reprlib.repr(digit)}. "
+            f"Send 0 to 9, or {NO_DIGIT!r} where the picture holds none."
+        )
+        raise MalformedRequest(msg)
+    return DIGITS[digit]
+
+
+def _check_binary(data: bytes, where: str) -> bytes:
+    """Return a picture's file, unless it is base64 text of one: that belongs into JSON."""
+    if base64_text.looks_like_base64(data):
+        msg = f"The {where} is base64 text. Send the bytes of the file itself, or the text in JSON: {JSON}."
+        raise UnsupportedMediaType(msg)
+    return data
 
 
 def _too_many(most: int) -> BatchTooLarge:
@@ -141,43 +214,9 @@ def _too_many(most: int) -> BatchTooLarge:
     return BatchTooLarge(msg, limit=most)
 
 
-def parsed(json: bytes, body: type[Body]) -> Body:
-    """Return what a JSON text says.
-
-    Raises:
-        MalformedRequest: it is none, or not what `body` wants.
-    """
+def _attempt(read: Callable[[Parsed, str], bytes], sent: Parsed, where: str) -> bytes | RequestProblem:
+    """Return what comes of one picture: its bytes, or what is wrong with it."""
     try:
-        return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"])) or "the body"
-        msg = f"The JSON is not as it should be: {where}: {wrong['msg']}."
-        raise MalformedRequest(msg) from None
-
-
-def decoded(text: str, where: str) -> bytes:
-    """Decode base64 or a base64 `data:` URL; as in browsers, blanks and missing padding pass.
-
-    Raises:
-        MalformedRequest: it is neither.
-    """
-    url = _DATA_URL.fullmatch(text)
-    if url:
-        if not url["base64"]:
-            msg = f"The data: URL in {where!r} is not in base64. Send one that begins data:image/png;base64."
-            raise MalformedRequest(msg)
-        text = unquote(url["data"])
-    text = "".join(text.split())
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        msg = f"The text in {where!r} is no base64: {error}. Send the file's bytes in standard base64."
-        raise MalformedRequest(msg) from None
-
-
-def _attempted(text: str, where: str) -> bytes | MalformedRequest:
-    try:
-        return decoded(text, where)
-    except MalformedRequest as error:
-        return error
+        return read(sent, where)
+    except RequestProblem as problem:
+        return problem

@@ -145,17 +145,20 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
     seconds = state["settings"].request_timeout
     started = False
 
-    def start() -> Result:
+    def start() -> Result | DigitsError:
         nonlocal started
         started = True
-        return work()
+        try:
+            return work()
+        except DigitsError as error:  # a future that raised it would refer to it, and so to itself
+            return error
 
     task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state["threads"]))
     gone = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
     try:
         await asyncio.wait([task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            return task.result()
+            return _result_of(task)
         stages.given_up = True
         if not started:
             task.cancel()
@@ -164,5 +167,22 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
             raise ClientDisconnect
     finally:
         gone.cancel()
+        del task  # as in `_result_of`
     msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
     raise problems.TooSlow(msg)
+
+
+def _result_of(task: asyncio.Future[Result | DigitsError]) -> Result:
+    """Return what a task has returned, or raise it if it is an error.
+
+    An error refers to the frames that it has passed, and these to the request's body. No frame may refer to
+    the error in turn: body and pictures would be kept until Python looks for such circles.
+    """
+    result = task.result()
+    del task
+    try:
+        if isinstance(result, DigitsError):
+            raise result
+        return result
+    finally:
+        del result

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.uploads import NO_DIGIT
+from app.api.schemas import NO_DIGIT
 from app.digits import images
 from app.feedback.store import Store
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from app.settings import Settings
 from tests.conftest import GOLDEN
+from tests.serving import serving
 
 PICTURE = (GOLDEN / "9-grey.bmp").read_bytes()
 TEXT = base64.b64encode(PICTURE).decode()
@@ -18,6 +22,14 @@ MALFORMED = (400, "malformed_request")
 UNREADABLE = (415, "unsupported_media_type")
 EMPTY = (422, "unreadable_image")
 FINE = (200, None)
+
+
+@pytest.fixture(scope="module")
+def collecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A service that keeps pictures."""
+    file = tmp_path_factory.mktemp("feedback") / "pictures.db"
+    with serving(Settings(feedback_url=f"sqlite:///{file}")) as client:
+        yield client
 
 
 def part(head: bytes, content: bytes = PICTURE) -> bytes:
@@ -66,6 +78,7 @@ FORMS = {
         part(field() + b"\r\nContent-Transfer-Encoding: base64", TEXT.encode()) + END,
         UNREADABLE,
     ),
+    "a header in two lines": (FORM, part(field() + b"\r\nX: a\r\n b") + END, MALFORMED),
     "a header without a colon": (FORM, part(b"Content-Disposition") + END, MALFORMED),
     "nulls": (FORM, bytes(100_000), MALFORMED),
 }
@@ -180,3 +193,104 @@ def test_a_hostile_batch_gets_its_exact_answer(
 ) -> None:
     answer = client.post("/predict/batch", json={"images": images})
     assert (answer.status_code, answer.json().get("code")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (path, kind)
+        for path in ("/predict", "/predict/number", "/predict/batch", "/feedback")
+        for kind in (JSON, "image/png", FORM)
+        if (path, kind) != ("/predict/batch", "image/png")
+    ],
+)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x" * 1000])
+def test_an_encoding_that_is_not_read_is_named(
+    collecting: httpx.Client, path: str, kind: str, coding: str
+) -> None:
+    headers = {"Content-Type": kind, "Content-Encoding": coding}
+    answer = collecting.post(path, content=gzip.compress(image(TEXT)), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == UNREADABLE
+    assert f"The Content-Encoding '{coding[:50]}" in answer.json()["detail"]
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_an_encoding_that_changes_nothing_is_read(client: httpx.Client, coding: str) -> None:
+    for kind, content in ((JSON, image(TEXT)), ("image/bmp", PICTURE), (FORM, part(field()) + END)):
+        headers = {"Content-Type": kind, "Content-Encoding": coding}
+        assert client.post("/predict", content=content, headers=headers).json()["digit"] == 9
+
+
+@pytest.mark.parametrize("text", [TEXT, f"data:image/bmp;base64,{TEXT}", f"\n{TEXT}"])
+def test_base64_in_place_of_a_file_is_named(client: httpx.Client, text: str) -> None:
+    raw = client.post("/predict", content=text, headers={"Content-Type": "image/bmp"})
+    form = client.post("/predict", data={"file": text}, files={"other": b""})
+    several = client.post(
+        "/predict/batch", files=[("files", ("a", PICTURE)), ("files", ("b", text.encode()))]
+    )
+    results = several.json()["results"]
+    assert results[0]["prediction"]["digit"] == 9
+    for problem, where in (
+        (raw.json(), "The body is base64 text"),
+        (form.json(), "The field 'file' is base64 text"),
+        (results[1]["problem"], "The field 'files' (number 1) is base64 text"),
+    ):
+        assert (problem["status"], problem["code"]) == UNREADABLE
+        assert where in problem["detail"]
+        assert JSON in problem["detail"]
+
+
+def test_values_of_other_types_are_not_taken_for_texts_and_digits(collecting: httpx.Client) -> None:
+    for value in (True, 7, 7.5, None, [TEXT], {"data": TEXT}):
+        for body in ({"image": value}, {"image": value, "digit": 9}):
+            answer = collecting.post("/feedback" if "digit" in body else "/predict", json=body)
+            assert (answer.status_code, answer.json()["code"]) == MALFORMED
+            assert "image: Input should be a valid string" in answer.json()["detail"]
+    for digit in (True, False, "9", "none", "", 9.5, 10, -1, 10**30, [9], {}):
+        answer = collecting.post("/feedback", json={"image": TEXT, "digit": digit})
+        assert (answer.status_code, answer.json()["code"]) == MALFORMED
+        assert "digit: Input should be" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("digit", [b"9", b"9.0", b"90e-1"])
+def test_a_whole_number_is_an_integer_however_it_is_written(collecting: httpx.Client, digit: bytes) -> None:
+    body = image(TEXT)[:-1] + b', "digit": ' + digit + b"}"
+    answer = collecting.post("/feedback", content=body, headers={"Content-Type": JSON})
+    assert answer.json()["digit"] == 9
+
+
+def test_a_right_digit_is_not_repeated_whole(collecting: httpx.Client) -> None:
+    long = 50_000 * "7"
+    for answer in (
+        collecting.post("/feedback", data={"digit": long}, files={"file": PICTURE}),
+        collecting.post(
+            "/feedback", content=PICTURE, headers={"Content-Type": "image/bmp"}, params={"digit": long}
+        ),
+        collecting.post(
+            "/feedback",
+            content=PICTURE,
+            headers={"Content-Type": "image/bmp"},
+            params=[("digit", f"{number}{long[:99]}") for number in range(200)],
+        ),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == MALFORMED
+        assert "'7777" in answer.json()["detail"] or "77777'" in answer.json()["detail"]
+        assert len(answer.content) < 2000
+
+
+def test_a_parameter_is_not_repeated_whole(client: httpx.Client) -> None:
+    answer = client.post("/predict", params={"view": "x" * 50_000}, content=PICTURE)
+    assert (answer.status_code, answer.json()["code"]) == MALFORMED
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_json_of_many_values_is_refused_before_it_is_parsed(client: httpx.Client, path: str) -> None:
+    member = "image" if path == "/predict" else "images"
+    for values, wanted in (
+        ([1] * 9_000, MALFORMED),
+        ([1] * 20_000, MALFORMED if path == "/predict" else (422, "batch_too_large")),
+    ):
+        answer = client.post(path, json={member: values})
+        assert (answer.status_code, answer.json()["code"]) == wanted

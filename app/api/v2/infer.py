@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.models import ModelPath
 from app.api.openapi import BATCH, PICTURE, PREDICTION, inlined, refusals
-from app.api.predict import INLINE_BYTES, read_all
+from app.api.predict import read_all
+from app.api.uploads import INLINE_BODY
 from app.api.v2 import encodings, outputs, tensors
 from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
@@ -103,7 +104,7 @@ async def _asked(request: Request, stages: Stages) -> tuple[Inference, int]:
             asked = tensors.decode(whole, json_length=headers.get(JSON_LENGTH), most=settings.max_batch)
         return asked, 0 if whole is body else len(whole)
 
-    if coding or len(body) > INLINE_BYTES:
+    if coding or len(body) > INLINE_BODY:
         return await in_thread(work, stages, request, pictures=1)
     return work()
 

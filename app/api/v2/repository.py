@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 
-from app.api import uploads
+from app.api import json_body, uploads
+from app.api.json_body import Body
 from app.api.openapi import inlined, refusals
 from app.api.problems import Forbidden, MalformedRequest
 from app.api.schemas import Wire
@@ -29,6 +30,11 @@ def _body(model: type[Wire]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": inlined(model)}}}}
 
 
+async def _read(request: Request, body: type[Body]) -> Body:
+    """Return what a request's JSON says; it may be left out."""
+    return await uploads.read_body(request, lambda json: json_body.parse(json or b"{}", body))
+
+
 def is_open(settings: Settings) -> bool:
     """Tell whether models can be loaded and unloaded, as the service is set up."""
     return bool(settings.api_keys or settings.api_keys_file) and settings.workers == 1
@@ -43,7 +49,7 @@ def is_open(settings: Settings) -> bool:
 async def index(request: Request) -> list[IndexEntry]:
     """List the versions that are loaded, and those that could be."""
     _check_key(request)
-    asked = uploads.parsed(await request.body() or b"{}", IndexRequest)
+    asked = await _read(request, IndexRequest)
     catalogue = state_of(request)["catalogue"]
     if asked.ready:
         return [_entry(model) for model in catalogue]
@@ -63,7 +69,7 @@ async def load(request: Request, name: OtherModel) -> IndexEntry:
     """Load versions of the service's folder, new or again; where one can't be served, the old ones stay."""
     _check_key(request)
     _check_alone(request)
-    uploads.parsed(await request.body() or b"{}", LoadRequest)
+    await _read(request, LoadRequest)
     return _entry(await asyncio.to_thread(state_of(request)["catalogue"].reload_one, name))
 
 
@@ -77,7 +83,7 @@ async def unload(request: Request, name: OtherModel) -> IndexEntry:
     """Let versions go, until they are loaded again; not the last one that the default names."""
     _check_key(request)
     _check_alone(request)
-    uploads.parsed(await request.body() or b"{}", UnloadRequest)
+    await _read(request, UnloadRequest)
     await asyncio.to_thread(state_of(request)["catalogue"].unload, name)
     name, _, number = name.partition(MARK)
     return IndexEntry(name=name, version=number or None, state=_NOT_LOADED, reason="unloaded")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api.schemas import Wire
+from app.api.schemas import Payload, Whole, Wire
+
+MAX_ID: Final = 1024  # characters: it is sent back, and clients count or use UUIDs
 
 
 class ServerMetadata(Wire):
@@ -63,33 +65,19 @@ class ModelMetadata(Wire):
     outputs: list[TensorInfo]
 
 
-def _whole(value: object) -> object:
-    """Take 1.0 for 1, as JSON does."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole: Final = BeforeValidator(_whole)
-
-
-class Asked(Wire):
-    """Base of what clients send: nothing is taken for what it is not; members not named here are ignored."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class InputParameters(Asked):
+class InputParameters(Payload):
     """Of an input tensor; others are ignored."""
 
     binary_data_size: Annotated[int, Field(ge=0), Whole] | None = None
     """How many bytes behind the JSON are this tensor's data, which the JSON then lacks."""
 
 
-class InputTensor(Asked):
+class InputTensor(Payload):
     """The pictures: `image` or `picture`."""
 
     name: Literal["image", "picture"]
 
-    shape: list[Annotated[int, Whole]]
+    shape: Annotated[list[Annotated[int, Whole]], FailFast()]
     """[n, 28, 28] of `image`, [n] of `picture`."""
 
     datatype: str
@@ -101,7 +89,7 @@ class InputTensor(Asked):
     """Of `image` the pixels, ink 255 on 0, flat or nested; of `picture` each file's bytes in base64."""
 
 
-class OutputParameters(Asked):
+class OutputParameters(Payload):
     """Of a requested output; others are ignored."""
 
     binary_data: bool | None = None
@@ -111,30 +99,30 @@ class OutputParameters(Asked):
     """Of `probabilities`: the so many most likely digits as texts, `probability:digit`."""
 
 
-class RequestedOutput(Asked):
+class RequestedOutput(Payload):
     """An output that is wanted."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
-class RequestParameters(Asked):
+class RequestParameters(Payload):
     """Of the whole request; others are ignored."""
 
     binary_data_output: bool = False
     """Whether the outputs' data follow the JSON."""
 
 
-class InferRequest(Asked):
+class InferRequest(Payload):
     """Pictures to be read."""
 
-    id: str | None = None
+    id: Annotated[str, Field(max_length=MAX_ID)] | None = None
     """Comes back in the answer."""
 
     parameters: RequestParameters = RequestParameters()
 
-    inputs: list[InputTensor] = Field(json_schema_extra={"minItems": 1, "maxItems": 1})
-    outputs: list[RequestedOutput] = Field(default_factory=list)
+    inputs: Annotated[list[InputTensor], FailFast()] = Field(json_schema_extra={"minItems": 1, "maxItems": 1})
+    outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
     """Which, and in which order; none: all that the model has."""
 
 
@@ -164,20 +152,20 @@ class InferResponse(Wire):
     outputs: list[OutputTensor]
 
 
-class IndexRequest(Asked):
+class IndexRequest(Payload):
     """Which models are listed."""
 
     ready: bool = False
     """Only those that are loaded."""
 
 
-class LoadParameters(Asked):
+class LoadParameters(Payload):
     """None is taken: models are loaded from the service's folder, as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class LoadRequest(Asked):
+class LoadRequest(Payload):
     """May be left out."""
 
     parameters: LoadParameters = LoadParameters()
@@ -190,7 +178,7 @@ class UnloadParameters(LoadParameters):
     """No model depends on another."""
 
 
-class UnloadRequest(Asked):
+class UnloadRequest(Payload):
     """May be left out."""
 
     parameters: UnloadParameters = UnloadParameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api import uploads
+from app.api import base64_text, json_body
 from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest
 from app.api.v2.schemas import BinarySize, InferRequest, InputTensor, OutputTensor, TensorInfo
 from app.digits.contract import INPUT, SIDE, DigitBatch
@@ -58,11 +59,11 @@ def decode(body: bytes, *, json_length: str | None, most: int) -> Inference:
         EmptyBatch, BatchTooLarge: there is no picture, or there are more than `most`.
     """
     json, binary = _parted(body, json_length)
-    # JSON's numbers become objects before their shape can be looked at: millions would take seconds
-    if json.count(b",") > most * SIDE * SIDE + OTHER_VALUES:
+    try:
+        request = json_body.parse(json, InferRequest, max_values=most * SIDE * SIDE + OTHER_VALUES)
+    except json_body.TooManyValues:
         msg = f"The JSON has more values than {most} pictures have. Send them in several requests."
-        raise BatchTooLarge(msg, limit=most)
-    request = uploads.parsed(json, InferRequest)
+        raise BatchTooLarge(msg, limit=most) from None
     data = payloads(request.inputs, binary)
     if len(data) != 1:
         msg = f"There are {len(data)} inputs. Send one: {_wanted(IMAGE)}, or {_wanted(PICTURE)}."
@@ -130,15 +131,19 @@ def _parted(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
 def _pictures(tensor: InputTensor, data: bytes | list[Any], *, most: int) -> DigitBatch | Pictures:
     wanted = INPUTS[tensor.name]
     if tensor.datatype != wanted.datatype or tensor.shape[1:] != wanted.shape[1:] or not tensor.shape:
-        sent = f"{tensor.datatype[:64]} {tensor.shape[:8]}"
+        sent = f"{tensor.datatype[:64]} {reprlib.repr(tensor.shape)}"
         msg = f"Input {tensor.name!r} is {sent}. Send {_wanted(wanted)}."
         raise MalformedRequest(msg)
     count = tensor.shape[0]
     if count < 1:
-        msg = f"Input {tensor.name!r} has the shape {tensor.shape}: no pictures. Send at least one."
+        shape = reprlib.repr(tensor.shape)
+        msg = f"Input {tensor.name!r} has the shape {shape}: no pictures. Send at least one."
         raise EmptyBatch(msg)
     if count > most:
-        msg = f"There are {count} pictures in the request, at most {most} are taken. Send several requests."
+        msg = (
+            f"There are {reprlib.repr(count)} pictures in the request, at most {most} are taken. "
+            "Send several requests."
+        )
         raise BatchTooLarge(msg, limit=most)
     return _images(data, count) if wanted is IMAGE else _uploads(data, count)
 
@@ -164,7 +169,7 @@ def _bytes_of(data: list[Any]) -> bytes:
         for index, value in enumerate(data)
         if type(value) is not int or not 0 <= value <= 255  # noqa: PLR2004
     )
-    shown = str(wrong)[:64]
+    shown = wrong[:64] if isinstance(wrong, str) else reprlib.repr(wrong)
     msg = f"Value {index} of input {IMAGE.name!r} is {shown}. Send whole numbers from 0 to 255."
     raise MalformedRequest(msg)
 
@@ -181,7 +186,7 @@ def _upload(text: object, where: str) -> bytes:
     if not isinstance(text, str):
         msg = f"{where} is no text. Send each picture's bytes in base64, or all of them as binary data."
         raise MalformedRequest(msg)
-    return uploads.decoded(text, where)
+    return base64_text.decode(text, where)
 
 
 def _elements(data: bytes, count: int) -> Iterator[bytes]:

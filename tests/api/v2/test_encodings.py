@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import random
+import time
 import zlib
 from collections.abc import Callable
 
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from app.api.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 from app.api.v2 import encodings
+from app.settings import MEBIBYTE
+from tests.api.v2 import slow_deflate
 
 Coding = Callable[[bytes], bytes]
 CODINGS: dict[str, tuple[Coding, Coding]] = {
@@ -51,6 +55,29 @@ def test_a_body_that_breaks_off_or_goes_on_is_refused(coding: str, change: Codin
     pack, _ = CODINGS[coding]
     with pytest.raises(MalformedRequest, match=told):
         encodings.decompressed(change(pack(b"a body")), coding, most=1000)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("more", [-100, -1, 0, 1, 100])
+def test_what_is_longer_than_a_step_is_read_whole(coding: str, more: int) -> None:
+    pack, _ = CODINGS[coding]
+    chance = random.Random(0)
+    data = chance.randbytes(3 * encodings.STEP + more)  # which no coding makes shorter
+    packed = pack(data)
+    assert encodings.decompressed(packed, coding, most=len(data)) == data
+    for end in (packed[: encodings.STEP], packed[:-1], packed + b"x", packed + bytes(2 * encodings.STEP)):
+        with pytest.raises(MalformedRequest):
+            encodings.decompressed(end, coding, most=len(data))
+    with pytest.raises(BodyTooLarge):
+        encodings.decompressed(packed, coding, most=len(data) - 1)
+
+
+def test_a_stream_that_takes_long_and_holds_nothing_is_given_up() -> None:
+    stream = slow_deflate.make(64 * MEBIBYTE)
+    begun = time.thread_time()
+    with pytest.raises(MalformedRequest, match=r"given up after 0\.5 s of unpacking|breaks off"):
+        encodings.decompressed(stream, "deflate", most=MEBIBYTE)
+    assert time.thread_time() - begun < 1
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd", "x" * 1000])

@@ -199,6 +199,29 @@ def test_400_for_what_is_no_request(client: httpx.Client, content: bytes) -> Non
     error(client.post("/v2/models/cnn/infer", content=content), 400, "The JSON is not as it should be")
 
 
+def test_an_error_does_not_repeat_what_was_sent(client: httpx.Client) -> None:
+    long = "7" * 4000
+    for tensor in (
+        IMAGE | {"shape": [int(long), 28, 28], "data": []},
+        IMAGE | {"shape": [-int(long), 28, 28], "data": []},
+        IMAGE | {"shape": [1, int(long), 28], "data": []},
+        IMAGE | {"datatype": long, "data": []},
+        IMAGE | {"data": [int(long)] * 784},
+        IMAGE | {"data": [[long], 0]},
+        IMAGE | {"data": [{long: long}]},
+        PICTURE | {"data": [long + "?"]},
+    ):
+        answer = infer(client, (tensor, b""))
+        assert answer.status_code in {400, 422}
+        assert len(answer.content) < 500
+
+
+def test_a_long_id_is_refused(client: httpx.Client) -> None:
+    picture = picture_input([THREE], binary=True)
+    assert infer(client, picture, id="a" * 1024).json()["id"] == "a" * 1024
+    error(infer(client, picture, id="a" * 1025), 400, "id: String should have at most 1024 characters")
+
+
 @pytest.mark.parametrize("length", ["", "x", "-1", "1e3", "999999", "9" * 5000, "٣", "0x10"])
 def test_400_for_a_length_of_the_json_that_is_none(client: httpx.Client, length: str) -> None:
     content, _ = body(image_input(BLANK, binary=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import signal
 from collections.abc import Iterator
@@ -157,3 +158,19 @@ def test_sighup_loads_what_was_unloaded(folder: Path) -> None:
         assert change(running.client, "tiny", "unload").status_code == 200
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: index(running.client)["tiny"] == ("READY", "1"))
+
+
+@pytest.mark.parametrize("path", ["index", "models/tiny/load", "models/tiny/unload"])
+def test_a_compressed_body_is_refused_by_name(keyed: httpx.Client, path: str) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    answer = keyed.post(f"{REPOSITORY}/{path}", content=gzip.compress(b"{}"), headers=headers)
+    error(answer, 415, "The Content-Encoding 'gzip' is not read here")
+
+
+@pytest.mark.parametrize("value", [1, "true", None, []])
+def test_what_is_not_a_flag_is_refused(keyed: httpx.Client, value: object) -> None:
+    error(
+        keyed.post(f"{REPOSITORY}/index", json={"ready": value}),
+        400,
+        "ready: Input should be a valid boolean",
+    )

@@ -1,0 +1,146 @@
+"""Pictures as base64 text, bare or as a `data:` URL.
+
+Clients write base64 in several ways, and all of these are read: with padding or without, in lines, in the
+standard alphabet or the URL-safe one. Every step is a single pass in C over the text, because it may have
+megabytes; long steps go block by block, so that other threads are not kept waiting.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from string import hexdigits
+from typing import Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.api.problems import MalformedRequest
+
+_REMEDY: Final = "Send the file's bytes in base64, or as a data: URL that begins data:image/png;base64."
+BEGINNING: Final = 64  # bytes: where a file shows what it is
+BLOCK: Final = 2**15  # characters: what they become stays in the cache; a multiple of 4 splits no group
+
+_BLANKS: Final = b" \t\r\n\f\v"
+_INDENTS: Final = tuple(b"\n" + b" " * width for width in (16, 8, 4, 2, 1))  # together up to 31 spaces
+_TO_LINE_FEED: Final = bytes.maketrans(b"\r\f\v", b"\n\n\n")
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SCHEME: Final = "data:"
+_PERCENT: Final = ord("%")
+_NOT_HEX: Final = 255
+_HEX: Final = np.array(  # character → value of the hexadecimal digit
+    [int(chr(code), 16) if chr(code) in hexdigits else _NOT_HEX for code in range(256)], np.uint8
+)
+# How PNG, JPEG, GIF, WebP and BMP files begin in base64; none of them begins so itself.
+_PICTURE: Final = re.compile(rb"\s*(?:iVBORw0KGg|[/_]9j[/_]|R0lGOD|UklGR|Qk[0-3]|(?i:data:))")
+
+
+class _NotBase64(Exception):
+    """The text is not base64; the argument says why."""
+
+
+def decode(text: str, where: str) -> bytes:
+    """Decode base64, or a `data:` URL in base64.
+
+    Args:
+        text: as the client sent it.
+        where: what the client calls it, for the error.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    try:
+        if not text.isascii():
+            _refuse("it has characters that are not ASCII")
+        return _decode_lines(_open(text.strip()))
+    except _NotBase64 as error:
+        msg = f"The text in {where!r} is no base64: {error}. {_REMEDY}"
+        raise MalformedRequest(msg) from None
+
+
+def _refuse(why: str) -> NoReturn:
+    raise _NotBase64(why)
+
+
+def looks_like_base64(data: bytes) -> bool:
+    """Tell whether what should be a picture's file is base64 text of one."""
+    return _PICTURE.match(data, 0, BEGINNING) is not None
+
+
+def _open(text: str) -> bytes:
+    """Return the base64 that a `data:` URL (RFC 2397) holds, or the text itself if it is none."""
+    if text[: len(_SCHEME)].lower() != _SCHEME:
+        return text.encode()
+    comma = text.find(",")
+    if comma < 0:
+        _refuse("the data: URL has no comma before its data")
+    _, semicolon, coding = text[len(_SCHEME) : comma].rpartition(";")
+    if not semicolon or coding.strip().lower() != "base64":
+        _refuse("the data: URL does not say ;base64 before its comma")
+    data = text[comma + 1 :].encode()
+    return _percent_decode(data) if b"%" in data else data
+
+
+def _percent_decode(data: bytes) -> bytes:
+    pieces = []
+    start = 0
+    while start < len(data):
+        end = min(start + BLOCK, len(data))
+        split = data.rfind(b"%", end - 2, end) if end < len(data) else -1
+        end = end if split < 0 else split  # an escape stays whole
+        pieces.append(_percent_decode_block(np.frombuffer(data[start:end], np.uint8)))
+        start = end
+    return b"".join(pieces)
+
+
+def _percent_decode_block(codes: NDArray[np.uint8]) -> bytes:
+    """Decode all escapes at once: Python takes 100 ns for each, and 10 MiB may have three million."""
+    escapes = np.flatnonzero(codes == _PERCENT)
+    if len(escapes) and escapes[-1] + 2 >= len(codes):
+        _refuse("it ends within a percent escape")
+    high, low = _HEX[codes[escapes + 1]], _HEX[codes[escapes + 2]]
+    if (np.maximum(high, low) == _NOT_HEX).any():
+        _refuse("it has a '%' that is not followed by two hexadecimal digits")
+    decoded, keep = codes.copy(), np.ones(len(codes), np.bool_)
+    decoded[escapes] = high << 4 | low
+    keep[escapes + 1] = keep[escapes + 2] = False
+    return decoded[keep].tobytes()
+
+
+def _decode_lines(data: bytes) -> bytes:
+    """Decode base64 that may stand in lines, whichever its alphabet."""
+    if b" " in data:
+        _check_spaces(data.strip(_BLANKS))
+    data = data.translate(None, _BLANKS)
+    if b"-" in data or b"_" in data:
+        if b"+" in data or b"/" in data:
+            _refuse("it mixes the standard alphabet (+ and /) with the URL-safe one (- and _)")
+        data = data.translate(_FROM_URL_SAFE)
+    digits = data.rstrip(b"=")
+    _check_digits(digits, padding=len(data) - len(digits))
+    return _decode_digits(digits)
+
+
+def _check_spaces(data: bytes) -> None:
+    """Refuse spaces that do not indent a line: forms and URLs read '+' as a space."""
+    data = data.translate(_TO_LINE_FEED, b"\t")
+    for indent in _INDENTS:
+        data = data.replace(indent, b"\n")
+    if b" " in data:
+        _refuse("it has a space inside, where a '+' was probably lost: in forms and URLs '+' is written %2B")
+
+
+def _check_digits(digits: bytes, *, padding: int) -> None:
+    if wrong := digits.translate(None, _ALPHABET):
+        _refuse(f"it has the character {chr(wrong[0])!r}")
+    if len(digits) % 4 == 1:
+        _refuse(f"{len(digits)} characters do not make whole bytes, so some are missing")
+    if padding > -len(digits) % 4:
+        _refuse("it has more '=' at its end than its length needs")
+
+
+def _decode_digits(digits: bytes) -> bytes:
+    padded = digits + b"=" * (-len(digits) % 4)
+    blocks = (padded[start : start + BLOCK] for start in range(0, len(padded), BLOCK))
+    return b"".join(map(binascii.a2b_base64, blocks))
