@@ -69,7 +69,7 @@ def _read_list(scope: Scope, name: bytes) -> Iterator[str]:
 def _parse_hop(hop: str) -> tuple[Address, int] | None:
     """Read an address, of either version, bare or with a port: 192.0.2.1:443, [2001:db8::1]:443."""
     match = _WITH_PORT.fullmatch(hop)
-    address = _parse_address((match["v6"] or match["v4"]) if match else hop)
+    address = _parse_address((match["v4"] or match["v6"]) if match else hop)
     if address is None:
         return None
     port = int(match["port"] or 0) if match else 0
