@@ -24,7 +24,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
 from app.settings import Settings, SettingsError
-from app.signals import LINGER, RELOADS, log_kept_keys, log_kept_models
+from app.signals import LINGER, RELOADS, log_kept_keys, log_kept_models, take_noted
 
 TICK: Final = 0.1  # seconds between two looks
 PING: Final = 1.0  # seconds between two questions whether a worker still runs
@@ -129,10 +129,9 @@ class Supervisor:
         self._renewal_due = False
         # a signal may come in between any two steps, so all that its handler does is to append
         self._ends: list[int] = []
-        self._reloads: list[int] = []
+        self._reloads = take_noted()
         for number in ENDS | RELOADS:
             signal.signal(number, self._note)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOADS)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         (self._ends if number in ENDS else self._reloads).append(number)
