@@ -8,22 +8,29 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+from starlette.types import ASGIApp
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
+from app.environment import find_others
 from app.guard import keys
+from app.guard.keys import Keyring
 from app.guard.protocol import guarded
 from app.guard.sharing import ListeningSocket
+from app.main import create_app
 from app.settings import Settings, SettingsError, load_settings
+from app.signals import note_reloads
+from app.supervisor import Supervisor
 from app.telemetry import logs
 from app.telemetry.workers import shared_folder
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
-WORKER_START = 60  # seconds: a new worker that takes longer, on however busy a machine, is given up
 log = logging.getLogger("app")
 
 
@@ -81,28 +88,37 @@ def feedback(asked: argparse.Namespace) -> int:
 
 def serve() -> int:
     """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
+    note_reloads()
+    # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _exit())
     try:
         settings = load_settings()
-        _check(settings)
-        _run(settings, _bound(settings))
+        keyring = _check(settings)
+        _run(settings, keyring, _bound(settings))
     except SettingsError as error:
         print(f"digits can't start: {error}", file=sys.stderr)
         return 2
+    return _exit()
+
+
+def _exit() -> NoReturn:
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 
 
-def _run(settings: Settings, sockets: list[socket.socket]) -> None:
+def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> None:
     """Serve until a signal ends it."""
-    # uvicorn raises the signal that ended it once more, for whoever started it; here it is done with
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    config = configured(settings)
+    config = configured(settings, app=partial(create_app, settings, keyring))
+    others = find_others(os.environ)
+    if others:
+        log.info("variables that are not the service's", extra={"variables": others})
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets)
-    else:
-        with shared_folder():
-            Workers(config, sockets, settings).run()
+        return
+    supervisor = Supervisor(settings, keyring, config, sockets)
+    with shared_folder():
+        supervisor.run()
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
@@ -132,8 +148,8 @@ def _bound(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def configured(settings: Settings, *, app: str = "app.main:create_app") -> uvicorn.Config:
-    """Return how uvicorn serves what the function named `app` makes."""
+def configured(settings: Settings, *, app: str | Callable[[], ASGIApp]) -> uvicorn.Config:
+    """Return how uvicorn serves what the function `app`, or the one of that name, makes."""
     return uvicorn.Config(
         app,
         factory=True,
@@ -144,39 +160,23 @@ def configured(settings: Settings, *, app: str = "app.main:create_app") -> uvico
         access_log=False,  # `app.telemetry.access` writes it, with the request's id
         server_header=False,
         http=guarded(settings),  # type: ignore[arg-type]  # what makes a protocol will do
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=",".join(settings.trusted_proxies),
+        proxy_headers=False,  # `app.guard.proxies` reads them
         loop="asyncio",  # as fast here as uvloop, which accepts one connection a turn (docs/performance.md)
         lifespan="on",
         ws="none",
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.graceful_timeout,
-        timeout_worker_healthcheck=WORKER_START,
     )
 
 
-class Workers(Multiprocess):
-    """uvicorn's parent of several workers, which it restarts when they die, and one by one on SIGHUP."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], settings: Settings) -> None:
-        super().__init__(config, sockets)
-        self._settings = settings
-
-    def handle_hup(self) -> None:
-        """Restart the workers, unless the new ones could not start."""
-        try:
-            _check(self._settings)
-        except SettingsError as error:
-            log.error("not restarted, the old workers serve on", extra={"reason": str(error)})  # noqa: TRY400
-            return
-        super().handle_hup()
-
-
-def _check(settings: Settings) -> None:
+def _check(settings: Settings) -> Keyring:
     """Try what only the start can show, for one clear line instead of a traceback.
 
     The models are loaded here, too, so that with several workers a bad one stops the start instead of
     restarting workers for ever.
+
+    Returns:
+        The keys that let in.
 
     Raises:
         SettingsError: the address can't be resolved, or the keys or the models can't be read.
@@ -186,18 +186,30 @@ def _check(settings: Settings) -> None:
     except OSError as error:
         msg = f"DIGITS_HOST={settings.host}: no address of this machine ({error.strerror})"
         raise SettingsError(msg) from None
-    try:
-        keys.Keyring(settings.api_keys, settings.api_keys_file)
-    except (keys.BadKeys, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        msg = f"DIGITS_API_KEYS_FILE={settings.api_keys_file}: {why}"
-        raise SettingsError(msg) from None
+    keyring = _read_keys(settings)
     try:
         Catalogue.load(settings.models_dir, default=settings.default_model)
     except InvalidModel as error:
         names = f"DIGITS_MODELS_DIR={settings.models_dir} DIGITS_DEFAULT_MODEL={settings.default_model}"
         msg = f"{names}: {error.detail}"
         raise SettingsError(msg) from None
+    return keyring
+
+
+def _read_keys(settings: Settings) -> Keyring:
+    try:
+        keyring = Keyring(settings.api_keys, settings.api_keys_file)
+    except (keys.BadKeys, OSError) as error:
+        names = ["DIGITS_API_KEYS=(not shown)"] if settings.api_keys else []
+        names += [f"DIGITS_API_KEYS_FILE={settings.api_keys_file}"] if settings.api_keys_file else []
+        why = error.strerror if isinstance(error, OSError) else error
+        msg = f"{' '.join(names)}: {why}"
+        raise SettingsError(msg) from None
+    if os.environ.get("DIGITS_KEY") and not keyring.keys:
+        msg = "DIGITS_KEY is the key that clients send, and this service asks for none; did you mean "
+        msg += "DIGITS_API_KEYS? To let everybody in, unset DIGITS_KEY."
+        raise SettingsError(msg)
+    return keyring
 
 
 if __name__ == "__main__":

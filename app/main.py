@@ -22,7 +22,8 @@ from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import PUBLIC, KeyGuard, Keyring
 from app.guard.places import Places, Room
-from app.guard.rates import Buckets, RateGuard
+from app.guard.proxies import ProxyGuard
+from app.guard.rates import Buckets, RateGuard, WrongKeys
 from app.guard.routes import HeadGuard, RouteGuard
 from app.settings import Settings, load_settings
 from app.signals import drain_on_sigterm, reload_on_sighup
@@ -44,18 +45,19 @@ Every error is `application/problem+json` (RFC 9457); its `code` is for programs
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, keyring: Keyring | None = None) -> FastAPI:
     """Return the ASGI application; models are loaded when its lifespan begins.
 
     Args:
         settings: read from the environment if not given.
+        keyring: read as the settings say if not given.
 
     Raises:
         SettingsError: the environment holds a wrong setting.
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
-    keyring = Keyring(settings.api_keys, settings.api_keys_file)
+    keyring = keyring or Keyring(settings.api_keys, settings.api_keys_file)
     traces = tracing.provider()
     app = FastAPI(
         title="Digits",
@@ -78,10 +80,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Direct)
     app.add_middleware(HeadGuard)
     app.add_middleware(BodyGuard, settings=settings)
-    if settings.rate_limit:
-        app.add_middleware(RateGuard, buckets=Buckets(settings.rate_limit))
+    buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
+    if buckets is not None:
+        app.add_middleware(RateGuard, buckets=buckets)
     if keyring.keys:
-        app.add_middleware(KeyGuard, keyring=keyring, public_docs=settings.public_docs)
+        wrong = WrongKeys(buckets)
+        app.add_middleware(KeyGuard, keyring=keyring, public_docs=settings.public_docs, wrong=wrong)
     app.add_middleware(RouteGuard, application=app)
     app.add_middleware(UnreadGuard)
     if settings.cors_origins:
@@ -103,6 +107,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if traces:
         app.add_middleware(tracing.RequestSpan)
     app.add_middleware(AccessLog)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyGuard, trusted=settings.trusted_proxies)
     return app
 
 

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX: Final = "DIGITS_"
+from app.environment import PREFIX, find_fault, find_service_links, find_unknown, show, split_list
+
 MEBIBYTE: Final = 1024 * 1024
-_ORIGIN: Final = re.compile(r"https?://[^/\s]+")
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # of the extra in pyproject.toml
+MAX_PORT: Final = 65535
+DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers leave them out of an origin
+_ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
+_KINDS: Final = {  # pydantic's types of errors
+    "int_parsing": "an integer",
+    "int_parsing_size": "an integer",
+    "int_from_float": "an integer",
+    "int_type": "an integer",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "finite",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+}
 
 
 class SettingsError(Exception):
@@ -37,7 +53,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all, as the image sets."""
 
-    port: int = Field(default=8000, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=MAX_PORT)
     """Port to listen on."""
 
     workers: int = Field(default=1, ge=1, le=256)
@@ -80,22 +96,22 @@ class Settings(BaseSettings):
     """Seconds in which a prediction must be made, the upload not counted."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
-    """Keys that let in, parted by commas, or entries as in API_KEYS_FILE. Both unset: everybody is let in."""
+    """Keys of at least 16 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
 
     api_keys_file: Path | None = None
-    """File of keys' ids and SHA-256 digests, one a line: `python -m app keys new ID` makes one."""
+    """File of ids and SHA-256 digests, from `python -m app keys new ID`. Neither set: no key is needed."""
 
     public_docs: bool = True
     """Whether /docs and /openapi.json are read without a key."""
 
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Requests a minute for each key, else each address; every worker counts for itself. Unset: no limit."""
+    """Requests a minute for each key, else each address, per worker. Unset: only wrong keys are limited."""
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses or networks of proxies whose X-Forwarded-For is believed, parted by commas. Unset: none."""
+    """Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated. Unset: none."""
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Web origins whose pages may call the service, parted by commas; * for all. Unset: none."""
+    """Web origins whose pages may call the service, comma-separated; * alone for all. Unset: none."""
 
     feedback_url: str | None = Field(default=None, repr=False)
     """Database of POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is kept."""
@@ -115,27 +131,29 @@ class Settings(BaseSettings):
     graceful_timeout: int = Field(default=30, ge=1)
     """Seconds after that for requests in flight to end."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip_blanks(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value  # a file with CRLF leaves a \r
+
     @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
-    def _part_at_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
-        return value
+    def _split_at_commas(cls, value: object) -> object:
+        return split_list(value) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in value:
-            ip_network(proxy)  # its error says what is wrong
+            _check_proxy(proxy)
         return value
 
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                msg = f"{origin!r} is no origin, as https://example.org or http://localhost:3000 are"
-                raise ValueError(msg)
+            if origin != "*" or len(value) > 1:
+                _check_origin(origin)
         return value
 
     @field_validator("max_bytes_in_flight")
@@ -171,28 +189,97 @@ class Settings(BaseSettings):
         return value
 
 
+VARIABLES: Final[Mapping[str, str]] = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+
+
 def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: one or more are wrong.
+        SettingsError: one or more are wrong, or a variable looks like a setting and is none.
     """
+    given = {
+        setting: value
+        for variable, value in os.environ.items()
+        if value and (setting := VARIABLES.get(variable.upper()))
+    }
+    faults = {name: fault for name, value in given.items() if (fault := find_fault(name, value))}
     try:
-        return Settings()
+        settings = Settings(**_overrule_links(os.environ))
     except ValidationError as error:
-        raise SettingsError("\n".join(_told(problem) for problem in error.errors())) from None
+        faults = {str(problem["loc"][0]): _explain(problem) for problem in error.errors()} | faults
+    lines = find_unknown(os.environ, VARIABLES)
+    lines += [_describe(name, given, faults[name]) for name in Settings.model_fields if name in faults]
+    if lines:
+        raise SettingsError("\n".join(lines))
+    return settings
 
 
-def _told(problem: ErrorDetails) -> str:
-    """Say in one line which setting has which value, and what is allowed."""
-    name = str(problem["loc"][0])
+def _overrule_links(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return defaults in place of what Kubernetes sets: for a Service named digits, DIGITS_PORT=tcp://…."""
+    linked = VARIABLES.keys() & find_service_links(environment)
+    return {(name := VARIABLES[variable]): Settings.model_fields[name].default for variable in linked}
+
+
+def _describe(name: str, given: Mapping[str, str], fault: str) -> str:
+    """Say in one line which setting has which value, what is wrong with it, and what is allowed."""
     field = Settings.model_fields[name]
-    allowed = [
+    value = show(given.get(name, field.default)) if field.repr else "(not shown)"
+    return f"{PREFIX}{name.upper()}={value}: {fault}. {field.description} Default: {_word(field.default)}."
+
+
+def _word(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "unset" if default in {None, ()} else str(default)
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """Say what is wrong in words of ours; pydantic's speak of Python."""
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    if problem["type"] == "literal_error":
+        return f"it must be {problem['ctx']['expected']}"
+    kind = _KINDS.get(problem["type"])
+    bounds = [
         f"{words} {getattr(bound, kind)}"
-        for bound in field.metadata
+        for bound in Settings.model_fields[str(problem["loc"][0])].metadata
         for kind, words in _BOUNDS.items()
         if hasattr(bound, kind)
     ]
-    why = "; ".join([problem["msg"], *allowed])
-    shown = problem["input"] if field.repr else "(not shown)"
-    return f"{PREFIX}{name.upper()}={shown}: {why}. {field.description} Default: {field.default}."
+    return "it must be " + "; ".join([kind, *bounds] if kind else bounds)
+
+
+def _check_proxy(proxy: str) -> None:
+    """Refuse what is not a network, and all that there are: every client could then choose its address."""
+    everybody = f"{proxy} would let every client choose its own address; name the proxies' own"
+    if proxy == "*":
+        raise ValueError(everybody)
+    try:
+        network = ip_network(proxy, strict=False)
+    except ValueError as error:
+        msg = f"{error}; name addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
+        raise ValueError(msg) from None
+    if not network.prefixlen:
+        raise ValueError(everybody)
+    if "/" in proxy and ip_network(proxy.partition("/")[0]).network_address != network.network_address:
+        msg = f"{proxy} is an address within a network; write {network} for all of it"
+        raise ValueError(msg)
+
+
+def _check_origin(origin: str) -> None:
+    """Refuse what no browser sends as an origin: it is compared character by character."""
+    match = _ORIGIN.fullmatch(origin)
+    if match and int(match[2] or 0) <= MAX_PORT:
+        if match[2] != DEFAULT_PORTS[match[1]]:
+            return
+        why = f"browsers leave the default port out; write {origin.rpartition(':')[0]}"
+    elif origin == "*":
+        why = "* allows every origin; set it alone, or leave it out"
+    elif "*" in origin:
+        why = f"{origin!r} has a *, which stands for nothing within an origin; list all origins, or * alone"
+    elif origin != origin.lower() and _ORIGIN.fullmatch(origin.lower()):
+        why = f"browsers send origins in lower case; write {origin.lower()}"
+    else:
+        why = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"
+    raise ValueError(why)

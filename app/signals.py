@@ -1,4 +1,4 @@
-"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load models and keys again."""
+"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load keys and models again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -20,6 +21,8 @@ from app.state import Readiness
 log = logging.getLogger("app")
 
 LINGER: Final = 0.5  # seconds
+# SIGHUP loads keys and models again, SIGUSR1 keys alone: the parent of several workers sends it to them
+RELOADS: Final = frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
 
 
 @contextmanager
@@ -57,35 +60,103 @@ def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
         signal.signal(signal.SIGTERM, stop)
 
 
+class _Notes:
+    """A handler that notes signals which come before anybody can act on them; by default they kill."""
+
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.arrived.append(number)
+
+
+def note_reloads() -> None:
+    """Note signals to reload until `take_noted` is asked for them."""
+    notes = _Notes()
+    for number in RELOADS:
+        signal.signal(number, notes)
+
+
+def take_noted() -> list[int]:
+    """Return the signals to reload that have been noted, or that are to be noted yet."""
+    notes = signal.getsignal(signal.SIGHUP)
+    return notes.arrived if isinstance(notes, _Notes) else []
+
+
 @contextmanager
 def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
-    """Load models and keys again on SIGHUP, off the event loop; where they can't be used, keep the old ones.
+    """Load keys and models again on SIGHUP, off the event loop, and each for itself.
 
-    With several workers uvicorn's parent takes the signal, and replaces one worker after the other.
+    Where either can't be used, the old ones are kept. With several workers their parent takes the signal.
     """
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+    if not RELOADS or threading.current_thread() is not threading.main_thread():
         yield  # Windows, or under a test client
         return
     loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Task[None]] = set()  # the loop itself keeps but weak references
+    keys, models = asyncio.Event(), asyncio.Event()
+    tasks = [
+        loop.create_task(_repeat(keys, partial(reload_keys, keyring))),
+        loop.create_task(_repeat(models, partial(reload_models, catalogue))),
+    ]
 
-    def reload() -> None:
-        task = loop.create_task(_reload(catalogue, keyring))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+    def ask_for_all() -> None:
+        keys.set()
+        models.set()
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    noted = take_noted()
+    loop.add_signal_handler(signal.SIGHUP, ask_for_all)
+    loop.add_signal_handler(signal.SIGUSR1, keys.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOADS)  # the parent of several workers starts them blocked
+    if noted:
+        ask_for_all()
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        for number in RELOADS:
+            loop.remove_signal_handler(number)
+        note_reloads()
+        for task in tasks:
+            task.cancel()
 
 
-async def _reload(catalogue: Catalogue, keyring: Keyring) -> None:
+async def _repeat(asked: asyncio.Event, reload: Callable[[], None]) -> None:
+    """Reload whenever it is asked for; requests that come in during a reload are served by one more."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            await asyncio.to_thread(reload)
+        except Exception:  # whatever it was, the next signal must not be ignored
+            log.exception("not reloaded")
+
+
+def reload_keys(keyring: Keyring) -> None:
+    """Read the keys again, if there are any, or keep them; and log which it was."""
+    if not keyring.keys:
+        return
     try:
-        await asyncio.to_thread(catalogue.reload)
-        keyring.reload()
-    except (InvalidModel, BadKeys, OSError) as error:
-        log.error("not reloaded, the old ones serve on", extra={"reason": str(error)})  # noqa: TRY400
+        added, removed = keyring.reload()
+    except (BadKeys, OSError) as error:
+        log_kept_keys(error)
     else:
-        log.info("reloaded", extra={"models": catalogue.versions(), "keys": len(keyring.keys)})
+        log.info("keys reloaded", extra={"keys": len(keyring.keys), "added": added, "removed": removed})
+
+
+def reload_models(catalogue: Catalogue) -> None:
+    """Load the models again, or keep them; and log which it was."""
+    try:
+        catalogue.reload()
+    except InvalidModel as error:
+        log_kept_models(error)
+    else:
+        log.info("models reloaded", extra={"models": catalogue.versions()})
+
+
+def log_kept_keys(error: Exception) -> None:
+    """Log why the keys are still the old ones."""
+    log.error("keys not reloaded, the old ones stay valid", extra={"reason": str(error)})
+
+
+def log_kept_models(error: Exception) -> None:
+    """Log why the models are still the old ones."""
+    log.error("models not reloaded, the old ones serve on", extra={"reason": str(error)})

@@ -13,7 +13,7 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
-from app.settings import Settings
+from app.settings import VARIABLES, Settings
 from tests.serving import serving
 from tests.slow import SlowDecoder, slowing_down
 from training import data, fonts
@@ -40,8 +40,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"DIGITS_{name.upper()}", raising=False)
+    for name in (*VARIABLES, "DIGITS_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -109,15 +109,52 @@ class Process:
 @contextmanager
 def process(**settings: str) -> Iterator[Process]:
     """Run `python -m app`, ready to serve, until the block ends."""
+    with starting(**settings) as running:
+        until(lambda: running.ready() == 200 or running.popen.poll() is not None)
+        yield running
+
+
+@contextmanager
+def starting(**settings: str) -> Iterator[Process]:
+    """Run `python -m app`, ready or not, until the block ends."""
     running = Process(**settings)
     try:
-        until(lambda: running.ready() == 200 or running.popen.poll() is not None)
         yield running
     finally:
         with suppress(ProcessLookupError):
             os.killpg(running.popen.pid, signal.SIGKILL)  # workers, too
         running.popen.communicate()
         running.client.close()
+
+
+def workers_of(running: Process) -> set[int]:
+    """Return the ids of the worker processes, whether they serve yet or not."""
+    children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
+    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (mask,) = (line.split()[1] for line in status if line.startswith("SigCgt"))
+    return bool(int(mask, 16) & 1 << number - 1)
+
+
+def members_of(running: Process) -> set[int]:
+    """Return the ids of all processes that it has started, and that have not ended, parents or not."""
+    return {
+        int(file.parent.name)
+        for file in Path("/proc").glob("[0-9]*/stat")
+        if _belongs(file, group=running.popen.pid)
+    }
+
+
+def _belongs(stat: Path, *, group: int) -> bool:
+    try:
+        state, _, of, *_ = stat.read_text().rpartition(")")[2].split()
+    except OSError:  # it has just ended
+        return False
+    return int(of) == group and state != "Z"
 
 
 def until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:

@@ -1,7 +1,9 @@
-"""SIGHUP: models are loaded again under the eyes of clients."""
+"""SIGHUP: keys and models are loaded again under the eyes of clients, each for themselves."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import threading
@@ -13,8 +15,9 @@ import httpx
 import pytest
 
 from app.digits.contract import Metadata
+from app.guard import keys
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, Process, process, until
+from tests.serving import PATIENCE, Process, handles, process, starting, until, workers_of
 from tests.tiny import GOOD, tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -44,6 +47,14 @@ def served(running: Process) -> set[str]:
         httpx.get(f"{running.client.base_url}/models/tiny", timeout=PATIENCE).json()["version"]
         for _ in range(8)
     }
+
+
+def follow(running: Process) -> tuple[list[str], threading.Thread]:
+    """Collect the lines of the log as they come; the thread ends with the process."""
+    log: list[str] = []
+    reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()))
+    reader.start()
+    return log, reader
 
 
 @contextmanager
@@ -89,9 +100,7 @@ def test_a_new_model_is_served_without_a_failed_request(folder: Path, workers: s
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_damaged_model_leaves_the_old_one_serving(folder: Path, workers: str) -> None:
     with process(models_dir=str(folder), default_model="tiny", workers=workers) as running:
-        log: list[str] = []
-        reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()))
-        reader.start()
+        log, reader = follow(running)
         until(lambda: sum('"ready"' in line for line in log) == int(workers))
         file = folder / "tiny" / "model.onnx"
         file.write_bytes(file.read_bytes()[:300])
@@ -104,3 +113,112 @@ def test_a_damaged_model_leaves_the_old_one_serving(folder: Path, workers: str) 
     (told,) = [line for line in log if "serve on" in line]
     assert "tiny/model.onnx can't be served: onnxruntime can't load it" in told
     assert not any("Traceback" in line for line in log)
+
+
+ALICE, ALICES_LINE = keys.made("alice")
+BOB, BOBS_LINE = keys.made("bob")
+
+
+def statuses(running: Process, key: str) -> set[int]:
+    """Return what several new connections are answered."""
+    url = f"{running.client.base_url}/models"
+    return {httpx.get(url, headers={"X-API-Key": key}, timeout=PATIENCE).status_code for _ in range(8)}
+
+
+@contextmanager
+def locked(folder: Path, workers: str) -> Iterator[tuple[Process, Path, list[str]]]:
+    """Serve the folder's models to alice; yield the file of keys and the log, too. It ends with 0."""
+    file = folder / "keys.txt"
+    file.write_text(ALICES_LINE)
+    settings = {"models_dir": str(folder), "default_model": "tiny", "workers": workers}
+    with process(api_keys_file=str(file), **settings) as running:
+        log, reader = follow(running)
+        until(lambda: sum('"ready"' in line for line in log) == int(workers))
+        assert statuses(running, ALICE) == {200}
+        yield running, file, log
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        reader.join()
+        assert not any("Traceback" in line for line in log)
+        assert not any(secret in line for line in log for secret in (ALICE, BOB))
+
+
+def lines_with(log: list[str], words: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log if words in line]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_key_is_revoked_although_a_model_is_damaged(folder: Path, workers: str) -> None:
+    with locked(folder, workers) as (running, file, log):
+        file.write_text(BOBS_LINE)
+        (folder / "linear" / "model.onnx").write_bytes(b"damaged")
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: statuses(running, ALICE) == {401})
+        assert statuses(running, BOB) == {200}
+        until(lambda: len(lines_with(log, "models not reloaded")) == 1)
+        until(lambda: len(lines_with(log, "keys reloaded")) == int(workers))
+    for line in lines_with(log, "keys reloaded"):
+        assert (line["keys"], line["added"], line["removed"]) == (1, ["bob"], ["alice"])
+    (refused,) = lines_with(log, "models not reloaded, the old ones serve on")
+    assert str(refused["reason"]).startswith("linear/model.onnx can't be served")
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("damage", ["empty", "nonsense", "gone"])
+def test_a_new_model_is_taken_although_the_keys_are_damaged(folder: Path, workers: str, damage: str) -> None:
+    with locked(folder, workers) as (running, file, log):
+        running.client.headers["X-API-Key"] = ALICE
+        if damage == "gone":
+            file.unlink()
+        else:
+            file.write_text("" if damage == "empty" else damage)
+        put(folder, "2.0.0")
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: versions(running) == {"2.0.0"})
+        assert statuses(running, ALICE) == {200}
+    (kept,) = lines_with(log, "keys not reloaded, the old ones stay valid")
+    wanted = {"empty": "no key in it", "nonsense": "line 1 is not an id", "gone": "No such file"}
+    assert wanted[damage] in str(kept["reason"])
+    assert not lines_with(log, '"keys reloaded')
+
+
+def versions(running: Process) -> set[str]:
+    url, headers = f"{running.client.base_url}/models/tiny", {"X-API-Key": ALICE}
+    return {httpx.get(url, headers=headers, timeout=PATIENCE).json()["version"] for _ in range(8)}
+
+
+def test_with_neither_in_order_both_stay_and_each_has_its_line(folder: Path) -> None:
+    with locked(folder, "1") as (running, file, log):
+        file.write_text("nonsense")
+        (folder / "tiny" / "model.onnx").write_bytes(b"damaged")
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: bool(lines_with(log, "models not reloaded") and lines_with(log, "keys not reloaded")))
+        assert statuses(running, ALICE) == {200}
+        assert versions(running) == {"1.0.0"}
+        file.write_text(BOBS_LINE)  # a signal that came to nothing does not stop the next one
+        put(folder, "2.0.0")
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: statuses(running, BOB) == {200})
+        until(lambda: len(lines_with(log, "models reloaded")) == 1)
+
+
+def test_a_worker_that_is_killed_is_replaced_by_one_with_the_keys_that_are_valid(folder: Path) -> None:
+    with locked(folder, "2") as (running, file, log):
+        file.write_text("nonsense")  # somebody is just editing it
+        for worker in workers_of(running):
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: sum('"ready"' in line for line in log) == 4)
+        assert statuses(running, ALICE) == {200}
+        assert statuses(running, BOB) == {401}
+
+
+def test_a_signal_before_the_service_listens_to_it_ends_nothing(folder: Path) -> None:
+    settings = {"models_dir": str(folder), "default_model": "tiny"}
+    with starting(**settings) as running:
+        until(lambda: handles(running.popen.pid, signal.SIGHUP))
+        for _ in range(20):
+            running.popen.send_signal(signal.SIGHUP)
+        until(lambda: running.ready() == 200 or running.popen.poll() is not None)
+        assert running.ready() == 200
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.end()[0] == 0

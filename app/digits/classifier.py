@@ -25,6 +25,7 @@ from app.digits.contract import (
     Probabilities,
 )
 from app.digits.errors import InvalidModel
+from app.digits.external import has_external_data
 
 _REFUSALS: Final = (
     ort_errors.Fail,
@@ -64,9 +65,10 @@ class Classifier:
         """Load an ONNX file's bytes and run it once, so that the first picture is as fast as the rest.
 
         Raises:
-            InvalidModel: the bytes are no ONNX model, or names, dtypes, shapes or the contract's
-                version differ from `contract`.
+            InvalidModel: the bytes are not an ONNX model or not all of it, or names, dtypes, shapes or the
+                contract's version differ from `contract`.
         """
+        _check_whole(onnx)
         session = _session(onnx)
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         _check_metadata(metadata)
@@ -90,6 +92,20 @@ class Classifier:
         return Scores(probabilities, likelihood[0] if likelihood else None)
 
 
+def _check_whole(onnx: bytes) -> None:
+    try:
+        external = has_external_data(onnx)
+    except ValueError as error:
+        msg = f"onnxruntime can't load it as an ONNX model (it is not protobuf: {error})"
+        raise InvalidModel(msg) from error
+    if external:
+        msg = (
+            "it keeps data in other files, which its hash does not cover; save it as one file, "
+            "with onnx.save(model, file, save_as_external_data=False)"
+        )
+        raise InvalidModel(msg)
+
+
 def _session(onnx: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     # One thread a session: the networks are small, and two threads that spin on a busy two-core
@@ -97,6 +113,7 @@ def _session(onnx: bytes) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as `_check_whole` has read it
     options.enable_cpu_mem_arena = False  # costs nothing at this size and keeps memory flat
     options.log_severity_level = 4  # fatal: what it would print of a bad file, the error says
     try:

@@ -7,6 +7,7 @@ that was answered, so that the table need not change when answers do.
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -18,9 +19,9 @@ from sqlalchemy import (
     JSON,
     URL,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
-    Delete,
     Engine,
     Integer,
     LargeBinary,
@@ -37,10 +38,11 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    true,
     update,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -49,6 +51,10 @@ SQLITE: Final = "sqlite"
 ALSO_POSTGRESQL: Final = frozenset({"postgres", "postgresql"})  # as many hosts of databases write it
 LEAST: Final = 1024  # bytes that a picture counts as at least: about what the rest of its row takes
 PAGE: Final = 50  # pictures that are read at a time
+IN_MEMORY: Final = 20  # pictures whose deletion is journalled in memory: 200 MB at most with default limits
+NO_ROOM: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+)  # the disk's, or the user's quota's
 
 _TABLE: Final = Table(
     "digits_feedback",
@@ -185,15 +191,15 @@ class Store:
 
     def delete(self, identity: str) -> bool:
         """Delete a picture; return whether it was there."""
-        return bool(self._deleted(delete(_TABLE).where(_TABLE.c.id == identity)))
+        return bool(self._delete(_TABLE.c.id == identity))
 
     def delete_until(self, time: datetime) -> int:
         """Delete what was kept then or before; return how many pictures that were."""
-        return self._deleted(delete(_TABLE).where(_TABLE.c.time <= time))
+        return self._delete(_TABLE.c.time <= time)
 
     def delete_all(self) -> int:
         """Delete everything; return how many pictures that were."""
-        return self._deleted(delete(_TABLE))
+        return self._delete(true())
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries, by their ids."""
@@ -210,9 +216,34 @@ class Store:
         """Hang up."""
         self._engine.dispose()
 
-    def _deleted(self, statement: Delete) -> int:
-        with self._begun() as connection:
-            return connection.execute(statement).rowcount
+    def _delete(self, which: ColumnElement[bool]) -> int:
+        try:
+            with self._begun() as connection:
+                return connection.execute(delete(_TABLE).where(which)).rowcount
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) not in NO_ROOM:
+                raise
+            return self._delete_without_room(which)
+
+    def _delete_without_room(self, which: ColumnElement[bool]) -> int:
+        """Delete where the disk has no room for SQLite's journal, which is kept in memory instead.
+
+        A few pictures at a time, since the journal holds all their bytes. Should the machine fail meanwhile,
+        the file may be damaged. Once it is empty, its room is given back to the disk.
+        """
+        some = select(_TABLE.c.id).where(which).limit(IN_MEMORY)
+        total = 0
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = MEMORY")
+            while count := connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(some))).rowcount:
+                connection.commit()
+                total += count
+            left = connection.scalar(select(_TABLE.c.id).limit(1))
+            connection.commit()
+            if left is None:
+                connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+                connection.exec_driver_sql("VACUUM")
+        return total
 
     def _rows(self, *columns: Column[Any]) -> Iterator[Row[Any]]:
         """Yield rows some at a time, so that neither memory nor a transaction has to hold them all."""

@@ -12,12 +12,15 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import page, problems
+
+if TYPE_CHECKING:
+    from app.guard.rates import WrongKeys
 
 PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 KEY_ID: Final = "digits.key_id"  # in the scope: which key a request came with
@@ -26,7 +29,8 @@ PUBLIC: Final = frozenset(
 )
 DOCUMENTS: Final = frozenset({"/docs", "/openapi.json"})
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9a-f]{{64}})")
+_ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9A-Fa-f]{{64}})")
+_LIKE_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # what no plain key looks like
 
 
 class BadKeys(ValueError):
@@ -45,10 +49,10 @@ def made(identity: str) -> tuple[str, str]:
     """Make a new key; return it and the line for `DIGITS_API_KEYS_FILE`.
 
     Raises:
-        BadKeys: the id is none.
+        BadKeys: the id has other characters, or too many.
     """
     if not _ID.fullmatch(identity):
-        msg = f"{identity!r} is no id: 1 to 64 letters, digits, dots, dashes and underscores are"
+        msg = f"{identity!r} is not an id; use 1 to 64 letters, digits, dots, dashes and underscores"
         raise BadKeys(msg)
     key = PREFIX + secrets.token_urlsafe(32)
     return key, f"{identity} {_digest(key).hex()}"
@@ -65,20 +69,25 @@ class Keyring:
             file: an id and a digest on each line; what follows a # is skipped.
 
         Raises:
-            BadKeys: an entry is wrong, or the file has none, which would let nobody in.
+            BadKeys: an entry is wrong, or the file has none.
             OSError: the file can't be read.
         """
         self._plain = plain
         self._file = file
         self.keys = _read(plain, file)
 
-    def reload(self) -> None:
-        """Read them again.
+    def reload(self) -> tuple[list[str], list[str]]:
+        """Read them again; return the ids of the keys that are new, and of those that are gone.
+
+        A key that was replaced under its old id is both.
 
         Raises:
             BadKeys, OSError: as at first; the old ones are kept.
         """
-        self.keys = _read(self._plain, self._file)
+        before, now = self.keys, _read(self._plain, self._file)
+        self.keys = now
+        added, removed = ({*now} - {*before}), ({*before} - {*now})
+        return sorted(key.id for key in added), sorted(key.id for key in removed)
 
     def find(self, shown: str) -> Key | None:
         """Compare with every key, in the same time whichever it is, or none."""
@@ -91,67 +100,87 @@ class Keyring:
 
 
 def _read(plain: Sequence[str], file: Path | None) -> tuple[Key, ...]:
-    found = [_entry(text) or _plain(text) for text in plain]
+    found = [_read_setting(text, number) for number, text in enumerate(plain, 1)]
     if file is not None:
-        try:
-            lines = file.read_text().splitlines()
-        except UnicodeDecodeError:
-            msg = "it is no text"
-            raise BadKeys(msg) from None
-        entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-        found += [_listed(entry, number) for number, entry in entries if entry]
-        if not found:
-            msg = "there is no key in it; `python -m app keys new ID` makes one"
-            raise BadKeys(msg)
+        found += _read_file(file)
     if len({key.id for key in found}) < len(found):
         msg = "an id occurs twice"
         raise BadKeys(msg)
     return tuple(found)
 
 
-def _listed(entry: str, number: int) -> Key:
-    key = _entry(entry)
+def _read_file(file: Path) -> list[Key]:
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()  # editors on Windows begin a file with a mark
+    except UnicodeDecodeError:
+        msg = "it is not a text file"
+        raise BadKeys(msg) from None
+    entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
+    found = [_read_line(entry, number) for number, entry in entries if entry]
+    if not found:
+        msg = "there is no key in it; `python -m app keys new ID` makes one"
+        raise BadKeys(msg)
+    return found
+
+
+def _read_line(entry: str, number: int) -> Key:
+    key = _read_entry(entry)
     if key is None:
-        msg = f"line {number} is no id and SHA-256; `python -m app keys new ID` makes one"
+        msg = f"line {number} is not an id and a SHA-256; `python -m app keys new ID` makes one"
         raise BadKeys(msg)
     return key
 
 
-def _entry(text: str) -> Key | None:
+def _read_setting(text: str, number: int) -> Key:
+    """Read an entry, or else a key itself, which is named by the beginning of its digest."""
+    entry = _read_entry(text)
+    if entry:
+        return entry
+    if _LIKE_ENTRY.fullmatch(text):
+        msg = f"key {number} looks like ID:DIGEST, but a SHA-256 has 64 hexadecimal digits"
+        raise BadKeys(msg)
+    if not (text.isascii() and text.isprintable()):
+        msg = f"key {number} has characters beyond printable ASCII, which headers don't carry unchanged"
+        raise BadKeys(msg)
+    digest = _digest(text)
+    return Key(f"key-{digest.hex()[:8]}", digest)
+
+
+def _read_entry(text: str) -> Key | None:
     match = _ENTRY.fullmatch(text)
     return Key(match["id"], bytes.fromhex(match["digest"])) if match else None
 
 
-def _plain(key: str) -> Key:
-    """Name a key that came without an id by the beginning of its digest."""
-    digest = _digest(key)
-    return Key(f"key-{digest.hex()[:8]}", digest)
-
-
 class KeyGuard:
-    """Let in who shows a key; health, the page, and if wanted the documents, are for all."""
+    """Let in who shows a key; health, the page, and if wanted the documents, are for all.
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool) -> None:
+    A wrong key takes a token of its address. A right one never needs any: whoever shares an address with
+    a stranger, as all clients of a proxy that is not trusted do, can't be locked out by that stranger.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool, wrong: WrongKeys) -> None:
         self._app = app
         self._keyring = keyring
         self._public = PUBLIC | DOCUMENTS if public_docs else PUBLIC
+        self._wrong = wrong
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        shown = _shown(Headers(scope=scope))
+        shown = _find_shown(Headers(scope=scope))
         key = self._keyring.find(shown) if shown else None
         if key is None:
-            refusal = problems.response(problems.Unauthorized(shown=bool(shown)))
+            limited = self._wrong.count(scope) if shown else None
+            refusal = limited or problems.response(problems.Unauthorized(shown=bool(shown)))
             await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id
         await self._app(scope, receive, send)
 
 
-def _shown(headers: Headers) -> str:
+def _find_shown(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
@@ -159,4 +188,4 @@ def _shown(headers: Headers) -> str:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("latin-1", "replace")).digest()
+    return hashlib.sha256(key.encode("latin-1")).digest()  # as headers are decoded

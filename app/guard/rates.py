@@ -17,6 +17,7 @@ from app.guard.keys import KEY_ID, PUBLIC
 
 WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
 MOST_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
+MAX_WRONG_KEYS: Final = 100  # a minute, without DIGITS_RATE_LIMIT: who tries once a second is still told why
 IPV6_SITE: Final = 64  # bits of an IPv6 address that a site is given; the others it chooses itself
 
 
@@ -92,17 +93,28 @@ class RateGuard:
             await send(message)
 
         if wait:
-            msg = (
-                f"More than {self._buckets.size} requests a minute came from you. "
-                f"Try again in {math.ceil(wait)} s."
-            )
-            refusal = problems.response(
-                problems.RateLimited(msg, limit=self._buckets.size),
-                headers={"Retry-After": str(math.ceil(wait))},
-            )
+            refusal = _refuse("requests", limit=self._buckets.size, wait=wait)
             await refusal(scope, receive, send_with_state)
             return
         await self._app(scope, receive, send_with_state)
+
+
+class WrongKeys:
+    """Counts wrong keys for each address, in the buckets of all requests where these are limited."""
+
+    def __init__(self, buckets: Buckets | None) -> None:
+        self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
+
+    def count(self, scope: Scope) -> problems.Refusal | None:
+        """Count one; return the refusal that takes the place of a 401 where there were too many."""
+        _, wait = self._buckets.take(client_of(scope))
+        return _refuse("wrong keys", limit=self._buckets.size, wait=wait) if wait else None
+
+
+def _refuse(what: str, *, limit: int, wait: float) -> problems.Refusal:
+    seconds = math.ceil(wait)
+    msg = f"More than {limit} {what} a minute came from you. Try again in {seconds} s."
+    return problems.response(problems.RateLimited(msg, limit=limit), headers={"Retry-After": str(seconds)})
 
 
 def client_of(scope: Scope) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import ray
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api.problems import RETRY_AFTER
 from app.main import create_app
@@ -92,10 +91,7 @@ def build() -> Replica:
     """Return the application of a replica; Ray calls it there."""
     settings = load_settings()
     logging.config.dictConfig(logs.config(settings))
-    trusted = list(settings.trusted_proxies)
-    # uvicorn has names of its own for ASGI's types
-    believing: Any = ProxyHeadersMiddleware(create_app(settings), trusted)  # type: ignore[arg-type]
-    return Replica(believing, threads=_cores())
+    return Replica(create_app(settings), threads=_cores())
 
 
 def _cores() -> int:

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
+from app.environment import PREFIX
 from app.guard import keys
-from app.settings import PREFIX, Settings
+from app.settings import Settings
 from tests.conftest import GOLDEN
 from tests.deploy.manifests import PROBES, Workload, of_kind, rendered, workloads
 from tests.serving import PATIENCE, Process, process, until

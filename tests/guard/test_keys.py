@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from app.guard import keys
+from app.guard.rates import MAX_WRONG_KEYS
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import process, serving, until
@@ -151,7 +152,7 @@ def test_a_bad_id_is_refused() -> None:
         text=True,
     )
     assert refused.returncode == 2
-    assert "'two words' is no id" in refused.stderr
+    assert "'two words' is not an id" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,21 +160,60 @@ def test_a_bad_id_is_refused() -> None:
     [
         ("", "there is no key in it"),
         ("# nobody\n", "there is no key in it"),
-        (f"{LINE}\nmy secret", "line 2 is no id and SHA-256"),
-        (f"alice {KEY}", "line 1 is no id and SHA-256"),
+        (" \n\t\n", "there is no key in it"),
+        ("\ufeff", "there is no key in it"),
+        (f"{LINE}\nmy secret", "line 2 is not an id and a SHA-256"),
+        (f"alice {KEY}", "line 1 is not an id and a SHA-256"),
         (f"{LINE}\n{LINE}", "an id occurs twice"),
     ],
 )
 def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "keys"
     file.write_text(text)
-    with pytest.raises(keys.BadKeys, match=told) as caught:
-        keys.Keyring((), file)
-    assert KEY not in str(caught.value)
-    assert "secret" not in str(caught.value)
+    for plain in ((), ("a plain key of some length",)):
+        with pytest.raises(keys.BadKeys, match=told) as caught:
+            keys.Keyring(plain, file)
+        assert KEY not in str(caught.value)
+        assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [None, "nonsense", b"\xff\xfe"])
+DIGEST = LINE.split()[1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        (f"alice:{DIGEST[:-1]}", "looks like ID:DIGEST, but a SHA-256 has 64"),
+        (f"alice:{DIGEST}0", "looks like ID:DIGEST"),
+        (f"alice {DIGEST[:40]}", "looks like ID:DIGEST"),
+        (f"alice: {DIGEST[:-1]}g", "looks like ID:DIGEST"),
+        (f"alice:{KEY}", "looks like ID:DIGEST"),
+        ("ключ-из-букв-других-стран", "beyond printable ASCII"),
+        ("a key\x00with a control", "beyond printable ASCII"),
+    ],
+)
+def test_an_entry_that_is_slightly_wrong_does_not_become_a_key(entry: str, why: str) -> None:
+    with pytest.raises(keys.BadKeys, match=f"key 2 .*{why}") as caught:
+        keys.Keyring((LINE, entry), None)
+    assert entry not in str(caught.value)
+    assert DIGEST[:20] not in str(caught.value)
+
+
+def test_a_digest_may_be_in_capitals_and_a_file_begin_with_a_mark(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"\ufeff{LINE.upper()}\r\n", "utf-8")
+    for keyring in (keys.Keyring((), file), keys.Keyring((LINE.upper().replace(" ", ":"),), None)):
+        key = keyring.find(KEY)
+        assert key
+        assert key.id == "ALICE"
+
+
+def test_no_question_marks_stand_for_letters_that_headers_dont_have(locked: httpx.Client) -> None:
+    for key in ("?" * 16, "?" * 25):
+        assert locked.get("/models", headers={"X-API-Key": key}).status_code == 401
+
+
+@pytest.mark.parametrize("text", [None, "", " \n", "nonsense", b"\xff\xfe"])
 def test_keys_that_cant_be_read_stop_the_start_with_one_line(
     tmp_path: Path, text: str | bytes | None
 ) -> None:
@@ -185,6 +225,15 @@ def test_keys_that_cant_be_read_stop_the_start_with_one_line(
     assert status == 2
     (line,) = log.splitlines()
     assert line.startswith(f"digits can't start: DIGITS_API_KEYS_FILE={file}: ")
+
+
+def test_a_wrong_entry_of_the_environment_stops_the_start_with_one_line_that_does_not_show_it() -> None:
+    with process(api_keys=f"{LINE},bob:{DIGEST[:-1]}") as running:
+        status, log = running.end()
+    assert status == 2
+    (line,) = log.splitlines()
+    assert line.startswith("digits can't start: DIGITS_API_KEYS=(not shown): key 2 looks like ID:DIGEST")
+    assert DIGEST[:20] not in line
 
 
 def test_a_new_key_lets_in_after_sighup_and_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
@@ -204,7 +253,7 @@ def test_a_new_key_lets_in_after_sighup_and_a_damaged_file_changes_nothing(tmp_p
         until(lambda: status(OTHER) == 200)
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
-    assert "line 1 is no id and SHA-256" in log
+    assert "line 1 is not an id and a SHA-256" in log
 
 
 def test_the_document_says_that_keys_are_asked_for(locked: httpx.Client) -> None:
@@ -213,3 +262,35 @@ def test_the_document_says_that_keys_are_asked_for(locked: httpx.Client) -> None
     assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
     assert "401" in document["paths"]["/models"]["get"]["responses"]
     assert document["paths"]["/health/live"]["get"]["security"] == []
+
+
+def statuses(client: httpx.Client, key: str, times: int) -> list[int]:
+    return [client.get("/models", headers={"X-API-Key": key}).status_code for _ in range(times)]
+
+
+@pytest.mark.parametrize("rate", [None, 5])
+def test_wrong_keys_are_limited_and_the_right_one_lets_in_all_the_same(
+    key_file: Path, rate: int | None
+) -> None:
+    limit = rate or MAX_WRONG_KEYS
+    with serving(Settings(api_keys_file=key_file, rate_limit=rate)) as client:
+        assert statuses(client, f"{KEY}x", limit) == [401] * limit
+        refused = client.get("/models", headers={"Authorization": f"Bearer {OTHER}x"})
+        assert refused.status_code == 429
+        assert (refused.json()["code"], refused.json()["limit"]) == ("rate_limited", limit)
+        assert f"More than {limit} wrong keys a minute" in refused.json()["detail"]
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert statuses(client, KEY, 1) == [200]  # others may share the address
+        assert client.get("/models").status_code == 401  # nothing was tried
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_wrong_keys_count_for_the_address_that_a_proxy_tells(key_file: Path) -> None:
+    settings = Settings(api_keys_file=key_file, rate_limit=1, trusted_proxies=("127.0.0.1",))
+    with serving(settings) as client:
+
+        def status(address: str) -> int:
+            headers = {"X-API-Key": f"{KEY}x", "X-Forwarded-For": address}
+            return client.get("/models", headers=headers).status_code
+
+        assert [status(address) for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1")] == [401, 401, 429]

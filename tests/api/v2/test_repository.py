@@ -19,7 +19,7 @@ from tests.conftest import MODELS
 from tests.serving import process, serving, until
 from tests.tiny import GOOD, tiny_model
 
-KEY = {"X-API-Key": "k"}
+KEY = {"X-API-Key": "a key of some length"}
 BLANK = image_input(np.zeros((1, 28, 28), np.uint8), binary=True)
 REPOSITORY = "/v2/repository"
 
@@ -34,7 +34,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def keyed(folder: Path) -> Iterator[httpx.Client]:
     """A service with a key, whose default is `linear`, and a client that shows the key."""
-    with serving(Settings(models_dir=folder, default_model="linear", api_keys=("k",))) as client:
+    with serving(
+        Settings(models_dir=folder, default_model="linear", api_keys=("a key of some length",))
+    ) as client:
         client.headers.update(KEY)
         yield client
 
@@ -144,7 +146,12 @@ def test_with_keys_nobody_else_is_let_in(keyed: httpx.Client, path: str) -> None
 
 
 def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) -> None:
-    settings = {"models_dir": str(folder), "default_model": "linear", "api_keys": "k", "workers": "2"}
+    settings = {
+        "models_dir": str(folder),
+        "default_model": "linear",
+        "api_keys": "a key of some length",
+        "workers": "2",
+    }
     with process(**settings) as running:
         running.client.headers.update(KEY)
         assert index(running.client)["tiny"] == ("READY", "1")
@@ -153,7 +160,7 @@ def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) ->
 
 
 def test_sighup_loads_what_was_unloaded(folder: Path) -> None:
-    with process(models_dir=str(folder), default_model="linear", api_keys="k") as running:
+    with process(models_dir=str(folder), default_model="linear", api_keys="a key of some length") as running:
         running.client.headers.update(KEY)
         assert change(running.client, "tiny", "unload").status_code == 200
         running.popen.send_signal(signal.SIGHUP)

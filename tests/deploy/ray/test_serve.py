@@ -23,7 +23,8 @@ import httpx
 import pytest
 import yaml
 
-from app.settings import PREFIX, Settings
+from app.environment import PREFIX
+from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
 from tests.deploy.ray.cluster import BIN, START, Cluster, Program
 from tests.serving import PATIENCE, free_port, serving, until

@@ -1,0 +1,88 @@
+"""Whether an ONNX file leaves some of its numbers in other files, which the hash of the file does not cover.
+
+onnxruntime reads such files from the working folder even where it is handed bytes, and has no option against
+it. `onnx` is not a dependency of the service, so this walks protobuf's wire format itself, through the few
+messages that lead to tensors: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+# message → number of a field → message in it; all other fields are passed over
+_MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {},
+}
+_EXTERNAL_DATA: Final = 13  # of a tensor: entries that say where its data lies
+_DATA_LOCATION: Final = 14  # of a tensor: an enumeration, 0 for the file itself
+_ENUMERATION: Final = 0xFFFFFFFF  # parsers keep 32 bits
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_VARINT: Final = 10  # bytes
+
+
+def has_external_data(onnx: bytes) -> bool:
+    """Tell whether any tensor of the model, at whatever depth, is kept outside of the file.
+
+    Raises:
+        ValueError: the bytes are not protobuf.
+    """
+    waiting = [("Model", memoryview(onnx))]
+    while waiting:
+        message, content = waiting.pop()
+        for number, value in _fields(content):
+            if message == "Tensor" and _leads_outside(number, value):
+                return True
+            inner = _MESSAGES[message].get(number)
+            if inner and isinstance(value, memoryview):
+                waiting.append((inner, value))
+    return False
+
+
+def _leads_outside(number: int, value: int | memoryview) -> bool:
+    if isinstance(value, int):
+        return number == _DATA_LOCATION and bool(value & _ENUMERATION)
+    return number == _EXTERNAL_DATA
+
+
+def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield the number of each field, and its value: a number, or bytes."""
+    at = 0
+    while at < len(content):
+        tag, at = _read_varint(content, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _read_varint(content, at)
+            yield number, value
+            continue
+        if kind == _BYTES:
+            size, at = _read_varint(content, at)
+        elif kind in {_FIXED64, _FIXED32}:
+            size = 8 if kind == _FIXED64 else 4
+        else:
+            msg = f"a field has the wire type {kind}"
+            raise ValueError(msg)
+        if size > len(content) - at:
+            msg = "it ends within a field"
+            raise ValueError(msg)
+        if kind == _BYTES:
+            yield number, content[at : at + size]
+        at += size
+
+
+def _read_varint(content: memoryview, at: int) -> tuple[int, int]:
+    """Return the number that begins there, and where it ends."""
+    value = 0
+    for position, byte in enumerate(content[at : at + _MAX_VARINT]):
+        value |= (byte & 0x7F) << (7 * position)
+        if byte < 0x80:  # noqa: PLR2004  the bit that says that more follows
+            return value, at + position + 1
+    msg = "it ends within a number"
+    raise ValueError(msg)

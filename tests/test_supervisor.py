@@ -1,0 +1,173 @@
+"""Several workers, whatever happens to them: they end when they should, and nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import GOLDEN, MODELS
+from tests.serving import PATIENCE, Process, handles, members_of, process, starting, until, workers_of
+from tests.test_signals import asked_all_along, follow
+
+THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+QUIET = {"log_level": "error", "workers": "2"}
+
+
+def assert_nothing_is_left(running: Process) -> None:
+    """Look for processes by their group, and for a listener by taking its place."""
+    until(lambda: not members_of(running))
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", running.port))
+
+
+def starts(log: list[str]) -> int:
+    return sum('"ready"' in line for line in log)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3, 1.5])
+def test_a_sigterm_interrupts_a_renewal(pause: float) -> None:
+    """At whatever step: as soon as it has begun, while the new worker imports, while it loads its models."""
+    with process(workers="2") as running:
+        log, reader = follow(running)
+        until(lambda: starts(log) == 2)
+        running.popen.send_signal(signal.SIGHUP)
+        threading.Event().wait(pause)
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        reader.join()
+        assert_nothing_is_left(running)
+    assert starts(log) <= 4
+
+
+def test_eighty_signals_are_two_renewals_at_most() -> None:
+    with process(workers="2") as running:
+        log, reader = follow(running)
+        until(lambda: starts(log) == 2)
+        before = workers_of(running)
+        for _ in range(80):
+            running.popen.send_signal(signal.SIGHUP)
+            threading.Event().wait(0.02)
+        until(lambda: len(workers_of(running)) == 2 and workers_of(running).isdisjoint(before))
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        reader.join()
+        assert_nothing_is_left(running)
+    assert 3 <= starts(log) <= 2 + 3 * 2
+
+
+def test_a_renewal_takes_what_was_changed_during_it() -> None:
+    """The second signal comes while the first one's workers start, and is not lost."""
+    with process(workers="2") as running:
+        log, reader = follow(running)
+        until(lambda: starts(log) == 2)
+        first = workers_of(running)
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: len(workers_of(running) - first) > 0)
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: starts(log) == 6)
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        reader.join()
+
+
+def test_no_request_is_lost_when_a_renewal_is_interrupted() -> None:
+    with process(**QUIET) as running, asked_all_along(running) as statuses:
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: len(workers_of(running)) == 3)
+        until(lambda: len(statuses) > 20)
+    assert set(statuses) == {200}
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    with process(workers="2") as running:
+        log, reader = follow(running)
+        until(lambda: starts(log) == 2)
+        os.kill(running.popen.pid, signal.SIGKILL)
+        reader.join()  # whoever holds the log's pipe has ended
+        assert_nothing_is_left(running)
+    assert sum("the parent process is gone" in line for line in log) == 2
+    assert sum('"stopped"' in line for line in log) == 2  # they have drained
+
+
+def test_workers_that_still_start_end_when_their_parent_is_killed() -> None:
+    with starting(**QUIET) as running:
+        until(lambda: len(workers_of(running)) == 2)
+        os.kill(running.popen.pid, signal.SIGKILL)
+        assert_nothing_is_left(running)
+
+
+def test_an_orphan_answers_what_it_has_begun() -> None:
+    answers: list[httpx.Response] = []
+    halfway = threading.Event()
+    with process(**QUIET) as running:
+
+        def pieces() -> object:
+            yield THREE[:100]
+            halfway.set()
+            until(lambda: running.ready() is None)
+            yield THREE[100:]
+
+        def send() -> None:
+            with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as own:
+                answers.append(own.post("/predict", content=pieces(), headers=PNG))  # type: ignore[arg-type]
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        halfway.wait()
+        os.kill(running.popen.pid, signal.SIGKILL)
+        sender.join()
+        assert_nothing_is_left(running)
+    assert answers[0].json()["digit"] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_start_ends_it(number: signal.Signals) -> None:
+    with starting(**QUIET) as running:
+        until(lambda: len(workers_of(running)) == 2)
+        running.popen.send_signal(number)
+        assert running.popen.wait(PATIENCE) == 0
+        assert_nothing_is_left(running)
+
+
+def test_a_signal_to_one_process_that_starts_ends_it() -> None:
+    with starting(log_level="error") as running:
+        until(lambda: handles(running.popen.pid, signal.SIGTERM))
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+
+
+def test_a_second_signal_ends_them_at_once() -> None:
+    with process(**QUIET, graceful_timeout="3600", drain_delay="3600") as running:
+        until(lambda: len(workers_of(running)) == 2)
+        running.popen.send_signal(signal.SIGTERM)
+        until(lambda: running.ready() == 503)
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        assert_nothing_is_left(running)
+
+
+def test_a_worker_that_cannot_start_leaves_the_others_serving(tmp_path: Path) -> None:
+    """The folder is damaged when one dies: those that serve have their models."""
+    shutil.copytree(MODELS / "linear", tmp_path / "linear")
+    settings = {"models_dir": str(tmp_path), "default_model": "linear", "workers": "2"}
+    with process(**settings) as running:
+        log, reader = follow(running)
+        until(lambda: starts(log) == 2)
+        (tmp_path / "linear" / "model.onnx").write_bytes(b"damaged")
+        killed = min(workers_of(running))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: any("Application startup failed" in line for line in log))
+        assert running.client.post("/predict", content=THREE, headers=PNG).json()["digit"] == 3
+        running.popen.send_signal(signal.SIGTERM)
+        assert running.popen.wait(PATIENCE) == 0
+        reader.join()
+    assert any("a worker has died" in line and f'"pid":{killed}' in line for line in log)
