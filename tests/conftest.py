@@ -14,6 +14,7 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.settings import Settings
+from tests.needs import FIXTURES, NEEDS, find_mnist
 from tests.serving import serving
 from training import data, fonts
 from training.data import Labelled
@@ -26,6 +27,31 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 GOLDEN = ROOT / "tests" / "data" / "golden"
 HOSTILE = ROOT / "tests" / "data" / "hostile"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-extras",
+        action="store_true",
+        help="skip the tests that need more than .venv-dev, even where it is there: what `make test` does",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose fixtures need something."""
+    for item in items:
+        for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.needs(FIXTURES[fixture]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs something which is not there, or is not to be used."""
+    for name in (name for mark in item.iter_markers("needs") for name in mark.args):
+        if item.config.getoption("--no-extras"):
+            pytest.skip(f"needs {name}, which `make test` does without: make test-all")
+        if not NEEDS[name].is_met():
+            pytest.skip(f"needs {name}: {NEEDS[name].remedy}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,11 +88,9 @@ def client() -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def mnist_file() -> Path:
-    shared = ROOT.parent / "shared" / "data" / "mnist" / "mnist.npz"
-    for file in (data.find(None), shared):
-        if file.exists():
-            return file
-    pytest.skip("MNIST is neither at DIGITS_MNIST nor in Keras' folder: python -m training fetch")
+    file = find_mnist()
+    assert file
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +101,6 @@ def mnist_test(mnist_file: Path) -> Labelled:
 @pytest.fixture(scope="session")
 def font_folder() -> Path:
     """The folder of the fonts that scenes are drawn with."""
-    if not fonts.present():
-        pytest.skip("the fonts have not been fetched: python -m training fetch-fonts")
     return fonts.folder()
 
 
