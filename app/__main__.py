@@ -24,6 +24,7 @@ from app.telemetry.workers import shared_folder
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
 WORKER_START = 60  # seconds: a new worker that takes longer, on however busy a machine, is given up
+LOCAL = {"0.0.0.0", "::", "127.0.0.1", "::1"}  # noqa: S104  what a browser on this machine calls localhost
 log = logging.getLogger("app")
 
 
@@ -99,7 +100,7 @@ def _run(settings: Settings, sockets: list[socket.socket]) -> None:
         signal.signal(number, lambda *_: None)
     config = configured(settings)
     if settings.workers == 1:
-        uvicorn.Server(config).run(sockets)
+        Server(config).run(sockets)
     else:
         with shared_folder():
             Workers(config, sockets, settings).run()
@@ -155,12 +156,39 @@ def configured(settings: Settings, *, app: str = "app.main:create_app") -> uvico
     )
 
 
+def announce(config: uvicorn.Config) -> None:
+    """Log the address to open in a browser, now that it answers."""
+    host = "localhost" if config.host in LOCAL else config.host
+    log.info("digits is ready: http://%s:%d", f"[{host}]" if ":" in host else host, config.port)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the models, then listen."""
+        await super().startup(sockets)
+        announce(self.config)
+
+
 class Workers(Multiprocess):
     """uvicorn's parent of several workers, which it restarts when they die, and one by one on SIGHUP."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], settings: Settings) -> None:
         super().__init__(config, sockets)
         self._settings = settings
+        self._announced = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that have died; say once that all are ready."""
+        for process in self.processes:
+            # The worker has its own copy. While this one is open, the pipe of a worker that is killed before
+            # it has answered looks alive, and the parent waits for that answer: for WORKER_START seconds.
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+        if not self._announced and all(process.is_ready() for process in self.processes):
+            self._announced = True
+            announce(self.config)
 
     def handle_hup(self) -> None:
         """Restart the workers, unless the new ones could not start."""

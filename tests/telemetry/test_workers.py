@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 
+from app.__main__ import WORKER_START
 from app.telemetry.workers import FOLDER, MEMORY, Seat, shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, process, until
@@ -73,6 +75,16 @@ def test_a_worker_that_is_killed_leaves_its_counts_and_takes_its_gauges_along() 
         assert scrape(running.client).value("process_cpu_seconds_total") >= spent
 
 
+def test_a_worker_that_is_killed_before_it_has_answered_its_parent_is_replaced_at_once() -> None:
+    with process(workers="2", log_level="error") as running:
+        until(lambda: scrape(running.client).value("digits_workers") == 2)
+        stuck = min(workers_of(running))
+        os.kill(stuck, signal.SIGSTOP)
+        time.sleep(2)  # the parent asks every half second, and is now waiting
+        os.kill(stuck, signal.SIGKILL)
+        until(lambda: len(workers_of(running) - {stuck}) == 2, seconds=WORKER_START / 2)
+
+
 def test_restarts_leave_no_files_behind() -> None:
     with process(workers="2", log_level="error") as running:
         until(lambda: scrape(running.client).value("digits_workers") == 2)
@@ -105,6 +117,7 @@ def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
 
 TAKE_A_SEAT = """
 import pathlib, sys, time
+from app.__main__ import WORKER_START
 from app.telemetry.workers import Seat
 seat = Seat(pathlib.Path(sys.argv[1]))
 print(seat.number, flush=True)
