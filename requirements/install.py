@@ -113,8 +113,8 @@ def suggest_python(environment: Environment) -> str:
     names = [f"python3.{minor}" for minor in range(environment.newest, OLDEST - 1, -1)]
     installed = [name for name in names if shutil.which(name)]
     if installed:
-        return f"{installed[0]} will do: make PYTHON={installed[0]} …"
-    return f"Install one, then name it: make PYTHON={names[0]} …"
+        return f"{installed[0]} will do: add PYTHON={installed[0]} to the make command."
+    return f"Install one, and add for example PYTHON={names[0]} to the make command."
 
 
 def check_platform(environment: Environment) -> None:
@@ -199,7 +199,7 @@ def describe_progress(log: str, folder: Path, *, total: int) -> str:
         packages = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
         unpacked = sum(1 for _ in Path(packages).glob("*.dist-info"))
         return f"unpacked {min(unpacked, total)} of {total}"  # pip itself is one more
-    found = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.]+)", log, re.MULTILINE)
+    found = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d)", log, re.MULTILINE)
     return f"fetching {len(found)} of {total}: {found[-1]}" if found else "starting pip"
 
 
