@@ -7,16 +7,20 @@ RAY := .venv-ray
 NAME ?= cnn
 FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is judged beyond MNIST, too: minutes
 IMAGE ?= digits
+PARALLEL ?= --numprocesses logical --dist loadscope# tests of a module share its servers
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test resilience check format train evaluate notebook docs bench bench-peers openapi lock image clean help
+.PHONY: serve test test-all resilience check format train evaluate notebook docs bench bench-peers openapi lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
-	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} $(SERVICE)/bin/python -m app
+	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} exec $(SERVICE)/bin/python -m app
 
-test: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## run all tests, with coverage
-	$(DEV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
+test: $(DEV)/ready  ## run the tests that need Python alone, with coverage
+	$(DEV)/bin/python -m pytest $(PARALLEL) --no-extras --cov --cov-report=term $(ARGS)
+
+test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## run those, too, that need a browser, containers, databases, Ray …
+	$(DEV)/bin/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 
 resilience: $(DEV)/ready  ## load, faults and chance in full: 40 minutes; prints the table of docs/reliability.md
 	DIGITS_RESILIENCE=full $(DEV)/bin/python -m pytest tests/resilience $(ARGS)
@@ -82,8 +86,5 @@ $(DEV)/ready: requirements/dev.txt
 $(CLIENTS)/ready: requirements/clients.txt
 $(RAY)/ready: requirements/ray.txt
 %/ready:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "digits needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.13 …" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $*
-	$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(PYTHON) requirements/install.py $(basename $(notdir $<)) $*
 	@touch $@

@@ -31,6 +31,7 @@ from app.telemetry import logs
 from app.telemetry.workers import shared_folder
 
 KEEP_ALIVE = 75  # seconds: longer than load balancers' idle time (60), so that they close first
+LOCAL = {"0.0.0.0", "::", "127.0.0.1", "::1"}  # noqa: S104  what a browser on this machine calls localhost
 log = logging.getLogger("app")
 
 
@@ -114,9 +115,9 @@ def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> 
     if others:
         log.info("variables that are not the service's", extra={"variables": others})
     if settings.workers == 1:
-        uvicorn.Server(config).run(sockets)
+        Server(config).run(sockets)
         return
-    supervisor = Supervisor(settings, keyring, config, sockets)
+    supervisor = Supervisor(settings, keyring, config, sockets, announce=partial(announce, config))
     with shared_folder():
         supervisor.run()
 
@@ -167,6 +168,21 @@ def configured(settings: Settings, *, app: str | Callable[[], ASGIApp]) -> uvico
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.graceful_timeout,
     )
+
+
+def announce(config: uvicorn.Config) -> None:
+    """Log the address to open in a browser, now that it answers."""
+    host = "localhost" if config.host in LOCAL else config.host
+    log.info("digits is ready: http://%s:%d", f"[{host}]" if ":" in host else host, config.port)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the models, then listen."""
+        await super().startup(sockets)
+        announce(self.config)
 
 
 def _check(settings: Settings) -> Keyring:

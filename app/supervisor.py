@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Final
@@ -108,7 +109,13 @@ class Supervisor:
     """Keeps several workers serving until a signal ends it."""
 
     def __init__(
-        self, settings: Settings, keyring: Keyring, config: uvicorn.Config, sockets: list[socket.socket]
+        self,
+        settings: Settings,
+        keyring: Keyring,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        *,
+        announce: Callable[[], None],
     ) -> None:
         """Handle signals from now on.
 
@@ -117,11 +124,13 @@ class Supervisor:
             keyring: the keys that `config` starts workers with; reloaded here first.
             config: of each worker.
             sockets: that they listen on.
+            announce: called once, when all workers are ready.
         """
         self._settings = settings
         self._keyring = keyring
         self._config = config
         self._sockets = sockets
+        self._announce: Callable[[], None] | None = announce
         self._workers: list[Worker] = []
         self._outdated: list[Worker] = []  # those of them that are still to be renewed
         self._successor: Worker | None = None  # of the first of those
@@ -162,6 +171,9 @@ class Supervisor:
             worker.listen()
         self._leaving = [worker for worker in self._leaving if worker.exitcode is None]
         self._workers = [self._replace_if_dead(worker) for worker in self._workers]
+        if self._announce and all(worker.ready for worker in self._workers):
+            self._announce()
+            self._announce = None
         if self._reloads:
             self._renewal_due |= signal.SIGHUP in self._reloads
             self._reloads.clear()  # those that came in meanwhile are served by what follows

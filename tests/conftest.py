@@ -14,6 +14,7 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.settings import VARIABLES, Settings
+from tests.needs import FIXTURES, NEEDS, find_mnist
 from tests.serving import serving
 from tests.slow import SlowDecoder, slowing_down
 from training import data, fonts
@@ -29,11 +30,37 @@ GOLDEN = ROOT / "tests" / "data" / "golden"
 HOSTILE = ROOT / "tests" / "data" / "hostile"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-extras",
+        action="store_true",
+        help="skip the tests that need more than .venv-dev, even where it is there: what `make test` does",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose fixtures need something."""
+    for item in items:
+        for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.needs(FIXTURES[fixture]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs something which is not there, or is not to be used."""
+    for name in (name for mark in item.iter_markers("needs") for name in mark.args):
+        if item.config.getoption("--no-extras"):
+            pytest.skip(f"needs {name}, which `make test` does without: make test-all")
+        if not NEEDS[name].is_met():
+            pytest.skip(f"needs {name}: {NEEDS[name].remedy}")
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where everything that the tests need has been prepared, a skipped test is a failed one."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where all that tests need has been prepared, count a test that nobody asked to skip as failed."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("DIGITS_NO_SKIPS"):
+    asked = item.config.getoption("--no-extras") and any(item.iter_markers("needs"))
+    if report.skipped and not asked and not hasattr(report, "wasxfail") and os.environ.get("DIGITS_NO_SKIPS"):
         report.outcome = "failed"
     return report
 
@@ -70,11 +97,9 @@ def slow_decoder() -> Iterator[SlowDecoder]:
 
 @pytest.fixture(scope="session")
 def mnist_file() -> Path:
-    shared = ROOT.parent / "shared" / "data" / "mnist" / "mnist.npz"
-    for file in (data.find(None), shared):
-        if file.exists():
-            return file
-    pytest.skip("MNIST is neither at DIGITS_MNIST nor in Keras' folder: python -m training fetch")
+    file = find_mnist()
+    assert file
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +110,6 @@ def mnist_test(mnist_file: Path) -> Labelled:
 @pytest.fixture(scope="session")
 def font_folder() -> Path:
     """The folder of the fonts that scenes are drawn with."""
-    if not fonts.present():
-        pytest.skip("the fonts have not been fetched: python -m training fetch-fonts")
     return fonts.folder()
 
 

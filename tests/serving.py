@@ -23,7 +23,7 @@ from app.main import create_app
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 60.0  # seconds: for a start on a machine that is busy; nothing is timed by it
+PATIENCE = 180.0  # seconds: for a start on a machine that is very busy; nothing is timed by it
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import GOLDEN, ROOT
+from tests.needs import find_engine
 from tests.serving import until
 from tests.test_supply import check_document
 
@@ -36,11 +36,10 @@ def output(*command: str) -> str:
 @pytest.fixture(scope="module")
 def engine() -> str:
     """The engine, once the image has been built with it."""
-    for name in ("podman", "docker"):
-        if shutil.which(name) and succeeds(name, "info"):
-            output("make", "image", f"ENGINE={name}", f"IMAGE={IMAGE}")
-            return name
-    pytest.skip("no container engine works here: install podman or docker")
+    name = find_engine()
+    assert name
+    output("make", "image", f"ENGINE={name}", f"IMAGE={IMAGE}")
+    return name
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 from app.settings import Settings
 from tests.api.examples import DOCUMENT, same
 from tests.conftest import GOLDEN, HOSTILE, ROOT
-from tests.serving import answering, free_port, process, serving, until
+from tests.needs import CHROMIUM
+from tests.serving import PATIENCE, answering, free_port, process, serving, until
 
 PAGE: Final = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
 ADDRESS: Final = "http://localhost:8000"  # as the page has it
@@ -90,7 +91,7 @@ def started(words: list[str], here: Path, url: httpx.URL | str) -> subprocess.Po
 
 
 def output(running: subprocess.Popen[str]) -> str:
-    out, told = running.communicate(timeout=120)
+    out, told = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, told
     return out
 
@@ -136,14 +137,14 @@ def test_a_batch_a_number_and_a_view(client: httpx.Client, here: Path) -> None:
 def test_a_script_notices_an_error(client: httpx.Client, here: Path) -> None:
     shutil.copy(HOSTILE / "white.png", here / "photo.jpg")
     running = started(shell(CURLS[6]), here, client.base_url)
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE)
     assert running.returncode == 22
     assert json.loads((here / "answer.json").read_text())["code"] == "no_ink"
 
 
 # --- programs that ask again
 
-PROGRAMS: Final = ["python", "python async", "node", "curl"]
+PROGRAMS: Final = ["python", "python async", pytest.param("node", marks=pytest.mark.needs("node")), "curl"]
 
 
 def program(
@@ -158,8 +159,6 @@ def program(
         asked = limited(CURLS[6]).strip()
         return shell(f"{asked} --silent && grep -o 'digit\":[0-9]' answer.json"), 'digit":7\n'
     if kind == "node":
-        if not shutil.which("node"):
-            pytest.skip("there is no node on this machine")
         (here / "predict.mjs").write_text(limited(NODE).replace(ADDRESS, str(url).rstrip("/")))
         return shell(RUN_NODE), shown(RUN_NODE)
     text = SYNC if kind == "python" else ASYNC
@@ -244,7 +243,7 @@ def test_a_program_gives_up_in_the_end(here: Path, kind: str) -> None:
     words, _ = program(kind, here, url, attempts=2)
     began = time.monotonic()
     running = started(words, here, url)
-    out, told = running.communicate(timeout=60)
+    out, told = running.communicate(timeout=PATIENCE)
     assert (running.returncode != 0, out) == (True, ""), told
     assert time.monotonic() - began > 0.4  # it has tried twice
 
@@ -264,12 +263,10 @@ def web_server(folder: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.needs("chromium")
 def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: list[int]) -> None:
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("there is no chromium on this machine")
     with web_server(here) as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(Settings(cors_origins=(origin,), rate_limit=20)) as client:
             (here / "page.html").write_text(HTML.replace(ADDRESS, str(client.base_url).rstrip("/")))
             opened = browser.new_page()
@@ -286,7 +283,7 @@ def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: li
             until(lambda: client.get("/models/cnn").status_code == 429)
             until(lambda: client.get("/models/cnn").status_code == 200)
             opened.set_input_files("input", here / "drawing.png")
-            expect(output).to_have_text(re.compile(r"^3 \("), timeout=30_000)
+            expect(output).to_have_text(re.compile(r"^3 \("), timeout=1000 * PATIENCE)
             assert 429 in answered
         browser.close()
 

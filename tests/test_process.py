@@ -17,7 +17,7 @@ import pytest
 
 from app.digits.contract import Metadata
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import Process, process, until
+from tests.serving import PATIENCE, Process, process, until
 from tests.tiny import GOOD, tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -60,6 +60,29 @@ def test_text_logs_are_for_people() -> None:
     assert not any(line.startswith("FORGED") for line in log.splitlines())
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_says_once_at_which_address_it_is_ready_and_answers_there(workers: str) -> None:
+    with process(workers=workers, log_format="text") as running:
+        said = ""
+        while "digits is ready: " not in said:
+            assert running.popen.stderr
+            said = running.popen.stderr.readline()
+        address = said.split()[-1]
+        assert address == f"http://localhost:{running.port}"
+        assert httpx.post(f"{address}/predict", content=THREE, headers=PNG).json()["digit"] == 3
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    assert "digits is ready" not in log
+
+
+def test_a_log_of_json_says_so_in_json() -> None:
+    with process() as running:
+        running.popen.send_signal(signal.SIGTERM)
+        _, log = running.end()
+    messages = [json.loads(line)["message"] for line in log.splitlines()]
+    assert messages.count(f"digits is ready: http://localhost:{running.port}") == 1
+
+
 def test_while_draining_it_is_not_ready_but_serves() -> None:
     with process(drain_delay="2") as running:
         running.popen.send_signal(signal.SIGTERM)
@@ -95,7 +118,7 @@ def test_a_request_in_flight_is_answered_before_the_end() -> None:
             yield THREE[100:]
 
         def send() -> None:
-            with httpx.Client(base_url=running.client.base_url, timeout=30) as own:
+            with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as own:
                 answers.append(own.post("/predict", content=pieces(), headers=PNG))  # type: ignore[arg-type]
 
         sender = threading.Thread(target=send)
@@ -188,7 +211,7 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line() -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     assert ended.returncode == 2

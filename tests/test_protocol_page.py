@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.api.v2.test_clients import PYTHON
 from tests.conftest import ROOT
 from tests.documents import same
+from tests.needs import CLIENTS
 from tests.serving import serving
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
@@ -56,10 +56,9 @@ def test_a_command_gives_the_answer_below_it(
     assert same(json.loads(done.stdout), json.loads(below))
 
 
+@pytest.mark.needs("clients")
 @pytest.mark.parametrize(("program", "below"), PROGRAMS)
 def test_a_program_prints_what_stands_below_it(client: httpx.Client, program: str, below: str) -> None:
-    if not PYTHON.exists():
-        pytest.skip("tritonclient and kserve are not installed: make .venv-clients/ready")
-    command = [str(PYTHON), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
+    command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.stdout == below, done.stderr

@@ -31,7 +31,7 @@ def test_the_table_of_networks_is_what_was_measured() -> None:
 
 def test_make_help_lists_every_verb() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    verbs = "serve test check train evaluate notebook docs bench lock image clean help"
+    verbs = "serve test test-all resilience check train evaluate notebook docs bench lock image clean help"
     for verb in verbs.split():
         assert f"make {verb} " in listed
 

@@ -35,9 +35,7 @@ from app.telemetry.logs import request_id
 OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
-MAX_DETAIL: Final = (
-    1000  # characters: details quote what was sent, which may be 64 KiB of an address
-)
+MAX_DETAIL: Final = 1000  # characters: details quote what was sent, which may be 64 KiB of an address
 RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
 
 TITLES: Final[Mapping[str, str]] = {

@@ -26,7 +26,7 @@ from app.api import openapi
 from app.main import create_app
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
-from tests.serving import process, serving, until
+from tests.serving import PATIENCE, process, serving, until
 from tests.slow import slowing_down
 
 DOCUMENT: Final = ROOT / "docs" / "openapi.json"
@@ -214,7 +214,9 @@ SERVICES: Final[dict[str, Callable[[], Any]]] = {
 
 def ask(client: httpx.Client, asked: Asked) -> Answered:
     """Ask over a new connection; a length may be declared of which nothing is sent."""
-    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80, timeout=60)
+    connection = http.client.HTTPConnection(
+        client.base_url.host, client.base_url.port or 80, timeout=PATIENCE
+    )
     try:
         connection.request(asked.method, asked.path, asked.body, {"X-Request-ID": ID, **asked.headers})
         answer = connection.getresponse()

@@ -247,7 +247,8 @@ def test_values_of_other_types_are_not_taken_for_texts_and_digits(collecting: ht
             answer = collecting.post("/feedback" if "digit" in body else "/predict", json=body)
             assert (answer.status_code, answer.json()["code"]) == MALFORMED
             assert "image: Input should be a valid string" in answer.json()["detail"]
-    for digit in (True, False, "9", "none", "", 9.5, 10, -1, 10**30, [9], {}):
+    wrong: list[object] = [True, False, "9", "none", "", 9.5, 10, -1, 10**30, [9], {}]
+    for digit in wrong:
         answer = collecting.post("/feedback", json={"image": TEXT, "digit": digit})
         assert (answer.status_code, answer.json()["code"]) == MALFORMED
         assert "digit: Input should be" in answer.json()["detail"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -15,16 +15,14 @@ from app.digits.images import MAX_PIXELS
 from app.guard.bodies import SWALLOWED
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE
-from tests.serving import serving, until
+from tests.serving import PATIENCE, serving, until
 from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()  # so small that no thread is asked
 PNG = {"Content-Type": "image/png"}
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
-SMALL = Settings(
-    max_body_bytes=5_000, max_batch_body_bytes=20_000, max_batch=3, max_in_flight=4, read_timeout=0.4
-)
+SMALL = Settings(max_body_bytes=5_000, max_batch_body_bytes=20_000, max_batch=3, max_in_flight=4)
 
 
 @pytest.fixture(scope="module")
@@ -129,16 +127,20 @@ def test_405_method_not_allowed(client: httpx.Client) -> None:
     problem(client.delete("/models"), 405, "method_not_allowed")
 
 
-def test_408_slow_upload(small: httpx.Client) -> None:
-    def trickle() -> Iterator[bytes]:
-        yield NINE[:10]
-        time.sleep(4 * SMALL.read_timeout)
-        yield NINE[10:]
-
-    answer = small.post("/predict", content=trickle(), headers=PNG)
-    body = problem(answer, 408, "slow_upload")
-    assert "0.4 s" in body["detail"]
-    assert answer.headers["Connection"] == "close"
+def test_408_slow_upload() -> None:
+    with serving(Settings(read_timeout=0.4)) as client:
+        connection = http.client.HTTPConnection(
+            client.base_url.host, client.base_url.port or 80, timeout=PATIENCE
+        )
+        with closing(connection):
+            connection.putrequest("POST", "/predict")
+            for name, value in (*PNG.items(), ("Transfer-Encoding", "chunked")):
+                connection.putheader(name, value)
+            connection.endheaders(b"a\r\n" + NINE[:10] + b"\r\n")  # the rest never comes
+            answer = connection.getresponse()
+            refusal = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    assert "0.4 s" in problem(refusal, 408, "slow_upload")["detail"]
+    assert refusal.headers["Connection"] == "close"
 
 
 def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
@@ -150,7 +152,9 @@ def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client)
 
 
 def test_a_small_body_that_nobody_reads_is_swallowed_and_the_connection_kept(client: httpx.Client) -> None:
-    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:
+    with socket.create_connection(
+        (client.base_url.host, client.base_url.port or 80), timeout=PATIENCE
+    ) as raw:
         head = f"HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(NINE)}\r\n\r\n"
         for path, status in (("/nothing", 404), ("/predict", 200), ("/models", 405), ("/predict", 200)):
             raw.sendall(f"POST {path} {head}".encode() + NINE)

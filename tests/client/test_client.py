@@ -28,7 +28,7 @@ from app.client.command import DIGIT, NUMBER
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT
-from tests.serving import answering, free_port, process, serving, until
+from tests.serving import PATIENCE, answering, free_port, process, serving, until
 
 NINE = (GOLDEN / "9-one-bit.png").read_bytes()
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -47,7 +47,7 @@ def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -410,7 +410,7 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path
         running.popen.kill()
     lost = len(table(out))
     with process(log_level="error", port=port):
-        _, told = client.communicate(timeout=120)
+        _, told = client.communicate(timeout=PATIENCE)
     assert client.returncode == 0, told
     assert 20 <= lost < 150
     assert {row["digit"] for row in by_file(out).values()} == {"9"}
@@ -425,7 +425,7 @@ def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
         asking = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1)
         until(has_rows(out, 20))
         running.popen.kill()
-        _, told = asking.communicate(timeout=120)
+        _, told = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
     assert "The service has not answered for 1 s" in told
     assert "Run the same command again" in told
@@ -455,7 +455,7 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
         until(has_rows(out, 20))
         listed.write_text(other)
         running.popen.send_signal(signal.SIGHUP)
-        _, told = asking.communicate(timeout=120)
+        _, told = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
     assert "The key is not known here" in told
     assert {row["problem"] for row in table(out)} == {""}
@@ -469,7 +469,7 @@ def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
     asking = started(folder, "--csv", out, "--url", client.base_url)
     until(has_rows(out, 20))
     asking.send_signal(number)
-    _, told = asking.communicate(timeout=60)
+    _, told = asking.communicate(timeout=PATIENCE)
     assert "Traceback" not in told
     if number == signal.SIGINT:
         assert asking.returncode == 130

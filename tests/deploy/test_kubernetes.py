@@ -23,6 +23,8 @@ from tests.deploy.manifests import (
     wrong_settings,
 )
 
+pytestmark = pytest.mark.needs("kubectl")
+
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_manifests_fit_the_application_and_each_other(overlay: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.deploy.manifests import OVERLAYS, named, of_kind, rendered, workloads
 
+pytestmark = pytest.mark.needs("kubectl")
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 
 
@@ -34,8 +34,6 @@ def test_what_is_applied_exists() -> None:
 
 
 def test_the_secrets_that_are_made_are_those_that_are_read(tmp_path: Path) -> None:
-    if not shutil.which("kubectl"):
-        pytest.skip("kubectl is not installed")
     for name in ("keys.txt", "prometheus.txt"):
         (tmp_path / name).write_text("x")
     made = {}

@@ -12,17 +12,16 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.deploy.manifests import FOLDER, OVERLAYS, Manifest, of_kind, rendered
+from tests.needs import CLIENTS
 
 VERSIONS: Final = ("1.30", "1.37")  # of Kubernetes: the oldest that has all that is used, and the newest
-CLIENTS: Final = ROOT / ".venv-clients" / "bin" / "python"
+
+pytestmark = pytest.mark.needs("clients", "kubectl")
 
 
 def misfits(manifests: Sequence[Manifest], version: str) -> list[str]:
     """Say of each manifest where it does not fit; nothing where it does."""
-    if not CLIENTS.exists():
-        pytest.skip("what knows the schemas is not installed: make .venv-clients/ready")
     told = subprocess.run(
         [CLIENTS, Path(__file__).with_name("schemas.py"), version],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

@@ -10,18 +10,16 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.feedback.store import Store
-from tests.feedback.postgres import INITDB, Postgres, postgres
+from tests.feedback.postgres import Postgres, postgres
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
-    if INITDB is None:
-        pytest.skip("PostgreSQL is not installed")
     with postgres() as running:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":

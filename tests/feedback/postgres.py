@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.needs import INITDB
 from tests.serving import PATIENCE, free_port, until
 
-# Debian keeps them away from PATH, as several versions may be there
-FOUND: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-INITDB: Final = FOUND[-1] if FOUND else shutil.which("initdb")
 NOBODY: Final = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
 FAST: Final = ("fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=")
 

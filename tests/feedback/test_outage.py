@@ -16,6 +16,8 @@ from tests.feedback.postgres import Postgres
 from tests.feedback.test_feedback import BYTES, THREE, give
 from tests.serving import serving, until
 
+pytestmark = pytest.mark.needs("postgresql")
+
 
 @pytest.fixture
 def service(server: Postgres) -> Iterator[httpx.Client]:

@@ -132,6 +132,7 @@ def test_what_is_deleted_is_gone_from_the_file(tmp_path: Path) -> None:
         assert secret[:10] not in (tmp_path / "feedback.db").read_bytes()
 
 
+@pytest.mark.needs("postgresql")
 def test_a_server_that_hangs_is_given_up_and_found_again(server: Postgres) -> None:
     with closing(Store(server.url, patience=0.5)) as store:
         assert store.delete("") is False  # a connection that there is

@@ -17,7 +17,7 @@ from app.guard import keys
 from app.guard.rates import MAX_WRONG_KEYS
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
-from tests.serving import process, serving, until
+from tests.serving import PATIENCE, process, serving, until
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -75,7 +75,7 @@ def test_without_a_key_nothing_is_answered(locked: httpx.Client, call: str, head
 
 def test_a_body_is_not_waited_for_without_a_key(locked: httpx.Client) -> None:
     url = locked.base_url
-    with socket.create_connection((url.host, url.port or 80), timeout=30) as raw:
+    with socket.create_connection((url.host, url.port or 80), timeout=PATIENCE) as raw:
         raw.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 4000000\r\n\r\n"
         )

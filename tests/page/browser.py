@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,8 +12,8 @@ import numpy as np
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from tests.data import strokes
+from tests.needs import CHROMIUM
 
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
 ELSEWHERE: Final = (
     "digits.test"  # this machine by a name for which browsers want HTTPS before they lend a camera
 )

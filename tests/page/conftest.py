@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.browser import CHROMIUM, Watch, chromium
+from tests.page.browser import Watch, chromium
 from tests.serving import PATIENCE
 
 Open = Callable[..., Page]
@@ -20,8 +20,6 @@ expect.set_options(timeout=1000 * PATIENCE)
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Not for the session: Playwright's event loop would be in the way of tests that run one of their own."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium")
     with chromium() as browser:
         yield browser
 

@@ -9,6 +9,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from tests.serving import PATIENCE
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -26,7 +28,7 @@ class Scrape(list[Sample]):
 
 def scrape(client: httpx.Client) -> Scrape:
     """Ask over a new connection: of several workers it may be another than before."""
-    answer = httpx.get(f"{client.base_url}/metrics", timeout=60)
+    answer = httpx.get(f"{client.base_url}/metrics", timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return Scrape(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -146,6 +145,7 @@ def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
     assert fires == rests == alerts().keys()
 
 
+@pytest.mark.needs("prometheus")
 @pytest.mark.parametrize(
     "command",
     [
@@ -155,8 +155,6 @@ def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
     ],
 )
 def test_promtool_agrees(command: list[str]) -> None:
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed")
     done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
@@ -178,9 +176,8 @@ def test_the_page_tells_of_every_metric_and_of_none_that_there_is_not(service: h
     assert told == there
 
 
+@pytest.mark.needs("prometheus")
 def test_promtool_would_tell_of_an_alert_that_does_not_fire(tmp_path: Path) -> None:
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed")
     (tmp_path / "rules.yml").write_text(RULES.read_text().replace("> 0.8", "> 0.99"))
     tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text())
     tests["tests"] = [test for test in tests["tests"] if "saturated" in test["name"]]
@@ -234,8 +231,6 @@ class Prometheus:
 
 @contextmanager
 def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
-    if not shutil.which("prometheus"):
-        pytest.skip("prometheus is not installed")
     prometheus = Prometheus(folder, f"{client.base_url.host}:{client.base_url.port}")
     try:
         until(prometheus.ready)
@@ -245,6 +240,7 @@ def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
         prometheus.popen.wait(PATIENCE)
 
 
+@pytest.mark.needs("prometheus")
 def test_a_real_prometheus_finds_something_for_every_panel_and_every_alert(
     service: httpx.Client, tmp_path: Path
 ) -> None:

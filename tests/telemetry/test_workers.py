@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 
+from app.supervisor import SILENCE
 from app.telemetry.workers import FOLDER, MEMORY, Seat, shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, process, until
@@ -71,6 +73,16 @@ def test_a_worker_that_is_killed_leaves_its_counts_and_takes_its_gauges_along() 
         assert predictions(running) == {20}
         assert scrape(running.client).value("digits_places") == 256
         assert scrape(running.client).value("process_cpu_seconds_total") >= spent
+
+
+def test_a_worker_that_is_killed_before_it_has_answered_its_parent_is_replaced_at_once() -> None:
+    with process(workers="2", log_level="error") as running:
+        until(lambda: scrape(running.client).value("digits_workers") == 2)
+        stuck = min(workers_of(running))
+        os.kill(stuck, signal.SIGSTOP)
+        time.sleep(2)  # the parent asks every second, and is not answered
+        os.kill(stuck, signal.SIGKILL)
+        until(lambda: len(workers_of(running) - {stuck}) == 2, seconds=SILENCE / 2)
 
 
 def test_restarts_leave_no_files_behind() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from app.guard import keys
-from tests.conftest import GOLDEN, ROOT
+from tests.conftest import GOLDEN
+from tests.needs import CLIENTS
 from tests.serving import process
 from tests.versions import two_versions
 
 SCRIPT = Path(__file__).with_name("clients.py")
-PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 PICTURES = [GOLDEN / name for name in ("3-canvas-black-on-white.png", "7-photo.jpg", "9-lossy.webp")]
 CHECKS = [
     node.name
@@ -24,14 +24,15 @@ CHECKS = [
 ]
 
 
+pytestmark = pytest.mark.needs("clients")
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    if not PYTHON.exists():
-        pytest.skip("tritonclient and kserve are not installed: make .venv-clients/ready")
     key, entry = keys.made("clients")
     folder = two_versions(tmp_path_factory.mktemp("models"))
     with process(api_keys=entry, models_dir=str(folder)) as running:
-        command = [PYTHON, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
+        command = [CLIENTS, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
         done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])

@@ -19,9 +19,9 @@ import pytest
 
 from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
 from tests.deploy.ray.bucket import Bucket
+from tests.needs import RAY
 from tests.serving import answering, until
 
-PYTHON = ROOT / ".venv-ray" / "bin" / "python"
 PARQUET = Path(__file__).with_name("parquet.py")
 NINE = GOLDEN / "9-one-bit.png"
 PHOTO = GOLDEN / "7-photo.jpg"  # takes long enough that a run can be ended within
@@ -34,7 +34,7 @@ sys.stdin.read()
 """
 Rows = list[dict[str, Any]]
 
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="Ray is not installed: make .venv-ray/ready")
+pytestmark = pytest.mark.needs("ray")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def cluster(temporary: Path) -> Iterator[Mapping[str, str]]:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     keys = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of a bucket"}
     running = subprocess.Popen(
-        [PYTHON, "-c", CLUSTER],
+        [RAY, "-c", CLUSTER],
         cwd=temporary,
         env={**elsewhere, **token, **keys, "RAY_TMPDIR": str(temporary), "RAY_USAGE_STATS_ENABLED": "0"},
         stdin=subprocess.PIPE,
@@ -68,7 +68,7 @@ def cluster(temporary: Path) -> Iterator[Mapping[str, str]]:
 
 def started(*words: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [str(PYTHON), "-m", "deploy.ray.score", *map(str, words)],
+        [str(RAY), "-m", "deploy.ray.score", *map(str, words)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
@@ -85,7 +85,7 @@ def score(*words: object, **environment: str) -> tuple[int, str]:
 
 
 def parquet(*words: object) -> str:
-    done = subprocess.run([PYTHON, PARQUET, *map(str, words)], check=True, capture_output=True, text=True)
+    done = subprocess.run([RAY, PARQUET, *map(str, words)], check=True, capture_output=True, text=True)
     return done.stdout
 
 

@@ -26,7 +26,7 @@ import yaml
 from app.environment import PREFIX
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
-from tests.deploy.ray.cluster import BIN, START, Cluster, Program
+from tests.deploy.ray.cluster import START, Cluster, Program
 from tests.serving import PATIENCE, free_port, serving, until
 
 CONFIG: Final = ROOT / "deploy" / "ray" / "serve.yaml"
@@ -42,6 +42,8 @@ PICTURES: Final = 300  # seconds of work
 BESIDE: Final = "/beside"  # another application, of one replica, to which Ray lets no more
 ONGOING: Final = 4
 QUEUED: Final = 4
+
+pytestmark = pytest.mark.needs("ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,6 @@ def configured(port: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Deployed]:
-    if not BIN.exists():
-        pytest.skip("Ray is not installed: make .venv-ray/ready")
     port = free_port()
     config = configured(port)
     with ExitStack() as stack:

@@ -1,0 +1,228 @@
+"""Make an environment of locked packages: `python requirements/install.py dev .venv-dev`.
+
+A lock is complete, so pip has nothing to resolve (`--no-deps`), and a package that is published later changes
+nothing. Any Python 3 can read this file, so that one that is too old gets a sentence and not a traceback.
+"""
+
+import argparse
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+OLDEST = 11  # minor version of Python 3: what the code is written for
+GLIBC = (2, 28)  # manylinux_2_28 is the newest tag among the locked wheels
+MACOS = 14  # onnxruntime's wheels are built for it
+OPTIONS = (
+    "--no-deps",
+    "--require-hashes",
+    "--only-binary=:all:",
+)  # a lock is complete: nothing is resolved or built
+BEAT = 10  # seconds between two lines of progress, where there is no terminal that could rewrite one
+TAIL = 15  # lines of pip's log that are shown when it fails: its errors take fewer
+X86_LINUX = {"Linux x86_64": "Linux x86-64 (glibc 2.28)"}
+PLATFORMS = {  # as `platform` names them, and as people do
+    **X86_LINUX,
+    "Linux aarch64": "Linux Arm64 (glibc 2.28)",
+    "Darwin arm64": "macOS 14 on Apple silicon",
+    "Windows AMD64": "Windows x64",
+}
+
+
+class Environment(NamedTuple):
+    """What a lock is for, where all its packages have wheels, and what it costs: measured on two cores."""
+
+    purpose: str
+    newest: int  # minor version of Python 3
+    limit: str  # the package that has no wheel for a newer one
+    download: str
+    disk: str
+    duration: str
+    platforms: "dict[str, str]" = PLATFORMS
+    # If not, Python compiles a module when it is first imported: `dev` takes two thirds of the time. A
+    # service may run as a user who can't write there.
+    compiled: bool = False
+
+
+ENVIRONMENTS = {
+    "service": Environment(
+        "the service", 14, "onnxruntime", "115 MB", "350 MB", "ten seconds", compiled=True
+    ),
+    "feedback": Environment(
+        "the service with feedback", 14, "onnxruntime", "125 MB", "380 MB", "ten seconds", compiled=True
+    ),
+    "dev": Environment("the workshop", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
+    "ray": Environment("Ray with the service", 14, "onnxruntime", "300 MB", "860 MB", "one minute"),
+    "clients": Environment(
+        "the reference clients", 14, "grpcio", "115 MB", "490 MB", "half a minute", platforms=X86_LINUX
+    ),
+}
+
+
+class InstallError(Exception):
+    """Why an environment can't be made, and the remedy."""
+
+
+def main() -> int:
+    """Make the environment that the command line names; return 1 if that fails."""
+    parser = argparse.ArgumentParser(description="Make an environment of locked packages.")
+    parser.add_argument("name", choices=ENVIRONMENTS, help="which of the locks beside this file")
+    parser.add_argument("folder", type=Path, help="where to make it; what lies there is replaced")
+    options = parser.parse_args()
+    environment = ENVIRONMENTS[options.name]
+    try:
+        check_python(environment)
+        check_platform(environment)
+        install(environment, HERE / f"{options.name}.txt", options.folder)
+    except InstallError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130  # as a shell says it of SIGINT
+    return 0
+
+
+def check_python(environment: Environment, version: "tuple[int, ...]" = sys.version_info[:3]) -> None:
+    """Raise `InstallError` if the locked packages have no wheels for this Python, were it of that version."""
+    found = f"{platform.python_implementation()} {'.'.join(map(str, version))}"
+    threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    supported = (3, OLDEST) <= version[:2] <= (3, environment.newest)
+    if not supported or threaded or sys.implementation.name != "cpython":
+        msg = (
+            f"{sentence(environment.purpose)} needs CPython 3.{OLDEST} to 3.{environment.newest} "
+            f"({environment.limit} has no wheel for a newer one), and {sys.executable} is "
+            f"{found}{', free-threaded' if threaded else ''}. {suggest_python(environment)}"
+        )
+        raise InstallError(msg)
+    if not importlib.util.find_spec("ensurepip"):
+        msg = f"{sys.executable} can't make environments: apt-get install python3-venv"
+        raise InstallError(msg)
+
+
+def suggest_python(environment: Environment) -> str:
+    """Say which Python to use instead: the newest that is there."""
+    names = [f"python3.{minor}" for minor in range(environment.newest, OLDEST - 1, -1)]
+    installed = [name for name in names if shutil.which(name)]
+    if installed:
+        return f"{installed[0]} will do: add PYTHON={installed[0]} to the make command."
+    return f"Install one, and add for example PYTHON={names[0]} to the make command."
+
+
+def check_platform(environment: Environment) -> None:
+    """Raise `InstallError` if the locked packages have no wheels for this machine."""
+    known = f"{platform.system()} {platform.machine()}" in environment.platforms
+    if not known or sys.maxsize < 2**32 or not is_recent():
+        msg = (
+            f"{sentence(environment.purpose)} needs {' or '.join(environment.platforms.values())}, or newer, "
+            f"and this is {platform.platform()}. Use such a machine, or a container on one."
+        )
+        raise InstallError(msg)
+
+
+def is_recent() -> bool:
+    """Tell whether the system is as new as the wheels ask for."""
+    if platform.system() == "Linux":
+        name, _, version = confstr("CS_GNU_LIBC_VERSION").partition(" ")
+        return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= GLIBC
+    if platform.system() == "Darwin":
+        return int(platform.mac_ver()[0].split(".")[0]) >= MACOS
+    return True
+
+
+def confstr(name: str) -> str:
+    """Return what the C library says of itself: nothing if it is musl."""
+    try:
+        return os.confstr(name) or ""
+    except (OSError, ValueError):
+        return ""
+
+
+def sentence(text: str) -> str:
+    """Return the text as the beginning of a sentence."""
+    return text[0].upper() + text[1:]
+
+
+def install(environment: Environment, lock: Path, folder: Path) -> None:
+    """Make the environment, and prove by `pip check` that the lock is complete."""
+    total = len(set(re.findall(r"^[\w.-]+(?===)", lock.read_text(), re.MULTILINE)))
+    cost = f"{total} packages, {environment.download} to fetch, {environment.disk} on disk"
+    print(f"Installing {environment.purpose} into {folder}: {cost}, about {environment.duration}", flush=True)
+    began = time.monotonic()
+    run(sys.executable, "-m", "venv", "--clear", str(folder))
+    pip = [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
+    options = [*OPTIONS, "--disable-pip-version-check", "--progress-bar=off", "--no-input"]
+    if not environment.compiled:
+        options.append("--no-compile")
+    run_pip([*pip, "install", *options, "-r", str(lock)], folder, total=total)
+    run(*pip, "check")
+    print(f"Installed {environment.purpose} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def run(*command: str) -> None:
+    """Run a command that has nothing to say unless it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        msg = f"{' '.join(command)} failed:\n{done.stdout.decode(errors='replace').rstrip()}"
+        raise InstallError(msg)
+
+
+def run_pip(command: "list[str]", folder: Path, *, total: int) -> None:
+    """Run pip and show how far it is; its own log goes into the folder."""
+    log = folder / "install.log"
+    with log.open("w") as file:
+        pip = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+    show = Display()
+    while pip.poll() is None:
+        show.update(describe_progress(log.read_text(errors="replace"), folder, total=total))
+        with suppress(subprocess.TimeoutExpired):
+            pip.wait(timeout=1)
+    show.end()
+    if pip.returncode:
+        last = log.read_text(errors="replace").splitlines()[-TAIL:]
+        raise InstallError("\n".join([*last, f"pip failed; {log} has all that it said"]))
+
+
+def describe_progress(log: str, folder: Path, *, total: int) -> str:
+    """Return how far pip is, by what it has logged and unpacked."""
+    if "\nInstalling collected packages" in log:
+        packages = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
+        unpacked = sum(1 for _ in Path(packages).glob("*.dist-info"))
+        return f"unpacked {min(unpacked, total)} of {total}"  # pip itself is one more
+    found = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d)", log, re.MULTILINE)
+    return f"fetching {len(found)} of {total}: {found[-1]}" if found else "starting pip"
+
+
+class Display:
+    """A line of progress: rewritten on a terminal, a new one every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._shown = time.monotonic()
+
+    def update(self, text: str) -> None:
+        """Show how far it is, if it is time to."""
+        if self._terminal:
+            print(f"\r  {text:<70.70}", end="", flush=True)
+        elif time.monotonic() - self._shown >= BEAT:
+            print(f"  {text}", flush=True)
+            self._shown = time.monotonic()
+
+    def end(self) -> None:
+        """Leave an empty line for what comes next."""
+        if self._terminal:
+            print(f"\r{'':<72}\r", end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
