@@ -166,6 +166,15 @@ def test_a_bad_id_is_refused() -> None:
         (f"alice {KEY}", "line 1 is not an id and a SHA-256"),
         (f"{LINE}\n{LINE}", "an id occurs twice"),
     ],
+    ids=[
+        "empty",
+        "comment",
+        "blanks",
+        "mark",
+        "second line",
+        "a key",
+        "twice",
+    ],  # a key is random
 )
 def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "keys"
@@ -191,6 +200,7 @@ DIGEST = LINE.split()[1]
         ("ключ-из-букв-других-стран", "beyond printable ASCII"),
         ("a key\x00with a control", "beyond printable ASCII"),
     ],
+    ids=["a digit less", "a digit more", "half", "a letter", "a key", "another script", "a control"],
 )
 def test_an_entry_that_is_slightly_wrong_does_not_become_a_key(entry: str, why: str) -> None:
     with pytest.raises(keys.BadKeys, match=f"key 2 .*{why}") as caught:
