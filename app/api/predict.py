@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,21 +22,27 @@ from app.api.work import Stages, answered, begun, check_place, hold_places, in_t
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
-from app.digits.errors import DigitsError, ImageError
-from app.digits.images import Upload
+from app.digits.errors import DigitsError
+from app.digits.images import Picture, Upload
 from app.digits.look import look
+from app.digits.preprocessing import Canonical, canonical, is_quick
 from app.digits.sheet import Caution
 from app.state import state_of
 from app.telemetry.metrics import Metrics
 
 router = APIRouter(tags=["predict"])
 
-# Up to all of these a request's pictures take about a millisecond, less than handing them to a
-# thread is worth; more would keep the event loop waiting. Bytes count, too: a small picture can
-# carry megabytes of chunks that have to be walked over.
-INLINE_PIXELS: Final = 90_000  # 300x300: a drawing on a canvas
-INLINE_BYTES: Final = 65_536
+# A request is served on the event loop while its pictures take about a millisecond, less than handing them
+# to a thread is worth. These bound what reading the files and decoding them takes; whether the rest is as
+# quick is asked of the decoded pictures. The longest side counts, too: a thin strip takes ten times as long.
+INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
+INLINE_COST: Final = 0.5  # milliseconds to decode
+INLINE_PIXELS: Final = 90_000
+INLINE_SIDE: Final = 300  # pixels
 INLINE_PICTURES: Final = 8
+INLINE_BYTES: Final = 65_536  # of a body that has to be parsed
+
+BATCH_COST: Final = 800.0  # milliseconds of a core for all pictures of a request: a dozen phone photos
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -117,50 +124,91 @@ async def read_digit(
 
 async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
     """Decode and preprocess a picture, on the event loop or, where that takes long, off it."""
-    max_pixels = state_of(request)["settings"].max_pixels
-    if len(data) <= INLINE_BYTES:
-        with stages.timed("decode"):
-            upload = images.identify(data, max_pixels=max_pixels)
-        if upload.pixels <= INLINE_PIXELS:
-            return _read(upload, stages=stages)
-    whole = partial(_identified_and_read, data, stages=stages, max_pixels=max_pixels)
-    return await in_thread(whole, stages, request, pictures=1)
+    (read,) = await read_all([data], stages, request)
+    if isinstance(read, DigitsError):
+        raise read
+    return read
 
 
 async def read_all(
     uploaded: Sequence[bytes | DigitsError], stages: Stages, request: Request
 ) -> list[Read | DigitsError]:
-    """Do the same with several; one that can't be read is returned as its error."""
+    """Do so with several; one that can't be read is returned as its error."""
     max_pixels = state_of(request)["settings"].max_pixels
+    pictures = _decode_if_quick(uploaded, stages, max_pixels=max_pixels)
+    if pictures is None:
+        whole = partial(_read_files, uploaded, stages=stages, max_pixels=max_pixels)
+        return await in_thread(whole, stages, request, pictures=len(uploaded))
+
+    def finish() -> list[Read | DigitsError]:
+        return [_attempt(partial(_read_picture, stages=stages), picture) for picture in pictures]
+
+    if is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
+        return finish()
+    return await in_thread(finish, stages, request, pictures=len(uploaded))
+
+
+def _decode_if_quick(
+    uploaded: Sequence[bytes | DigitsError], stages: Stages, *, max_pixels: int
+) -> list[Picture | DigitsError] | None:
+    """Decode pictures that are few and small; return None for others, of which only headers are read."""
     size = sum(len(data) for data in uploaded if isinstance(data, bytes))
-    if len(uploaded) <= INLINE_PICTURES and size <= INLINE_BYTES:
-        opened = [_attempted(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
-        if sum(upload.pixels for upload in opened if isinstance(upload, Upload)) <= INLINE_PIXELS:
-            return [_attempted(partial(_read, stages=stages), upload) for upload in opened]
-    whole = partial(_identified_and_read, stages=stages, max_pixels=max_pixels)
-    return await in_thread(
-        lambda: [_attempted(whole, data) for data in uploaded], stages, request, pictures=len(uploaded)
-    )
-
-
-def _identified_and_read(data: bytes, *, stages: Stages, max_pixels: int) -> Read:
+    if len(uploaded) > INLINE_PICTURES or size > INLINE_FILE_BYTES:
+        return None
     with stages.timed("decode"):
-        upload = images.identify(data, max_pixels=max_pixels)
-    return _read(upload, stages=stages)
+        opened = [_attempt(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
+    uploads = [upload for upload in opened if isinstance(upload, Upload)]
+    if (
+        sum(upload.cost for upload in uploads) > INLINE_COST
+        or sum(upload.pixels for upload in uploads) > INLINE_PIXELS
+        or max((max(upload.size) for upload in uploads), default=0) > INLINE_SIDE
+    ):
+        return None
+    with stages.timed("decode"):
+        return [_attempt(images.decode, upload) for upload in opened]
 
 
-def _attempted(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:
+def _read_files(
+    uploaded: Sequence[bytes | DigitsError], *, stages: Stages, max_pixels: int
+) -> list[Read | DigitsError]:
+    """Decode and preprocess pictures of any size, as many as BATCH_COST allows."""
+    started = time.thread_time()
+
+    def read(data: bytes) -> Read:
+        with stages.timed("decode"):
+            upload = images.identify(data, max_pixels=max_pixels)
+        spent = (time.thread_time() - started) * 1e3
+        if len(uploaded) > 1 and spent + upload.cost > BATCH_COST:
+            msg = (
+                f"The pictures before this one took {spent:.0f} ms of a processor, this one may take "
+                f"{upload.cost:.0f}; a request may take {BATCH_COST:.0f}. Send it in another batch."
+            )
+            raise problems.BatchTooLarge(msg, limit=round(BATCH_COST))
+        return _read_upload(upload, stages=stages)
+
+    return [_attempt(read, data) for data in uploaded]
+
+
+def _attempt(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:
     """Take a step, unless an earlier one has failed; return what came of it, or the error."""
     if isinstance(given, DigitsError):
         return given
     try:
         return step(given)
-    except ImageError as error:
+    except DigitsError as error:
         return error
 
 
-def _read(upload: Upload, *, stages: Stages) -> Read:
-    picture, found = look(upload, timed=stages.timed)
+def _read_upload(upload: Upload, *, stages: Stages) -> Read:
+    return _describe(*look(upload, timed=stages.timed))
+
+
+def _read_picture(picture: Picture, *, stages: Stages) -> Read:
+    with stages.timed("preprocess"):
+        return _describe(picture, canonical(picture.grey))
+
+
+def _describe(picture: Picture, found: Canonical) -> Read:
     info = ImageInfo(
         width=picture.width,
         height=picture.height,

@@ -69,6 +69,11 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # the core's OutOfMemory
+}
+
+
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
@@ -249,7 +254,7 @@ class Refusal(Response):
     """An error in the words of who asks: at /v2 the Open Inference Protocol's, else a problem document."""
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
-        own = error.headers if isinstance(error, RequestProblem) else {}
+        own = error.headers if isinstance(error, RequestProblem) else _HEADERS.get(error.status_hint, {})
         super().__init__(
             json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
         )

@@ -2,11 +2,12 @@
 
     DigitsError
     ├── ImageError
-    │   ├── UnsupportedFormat   no PNG, JPEG, WebP, BMP or GIF
+    │   ├── UnsupportedFormat   not a PNG, JPEG, WebP, BMP or GIF
     │   ├── UnreadableImage     one of these, but truncated or corrupt
-    │   ├── ImageTooLarge       more pixels than allowed
+    │   ├── ImageTooLarge       more pixels than allowed, or too costly to decode
     │   ├── ImageTooSmall       a side of fewer than 4 pixels
-    │   └── NoInk               nothing is written on it
+    │   ├── NoInk               nothing is written on it
+    │   └── OutOfMemory         the machine has too little memory left to decode it
     └── ModelError
         ├── UnknownModel        no model has that name
         ├── ModelInUse          the default, which is not unloaded
@@ -38,7 +39,7 @@ class ImageError(DigitsError):
 
 
 class UnsupportedFormat(ImageError):
-    """The bytes are no picture in an allowed format."""
+    """The bytes are not a picture in an allowed format."""
 
     code = "unsupported_media_type"
     status_hint = 415
@@ -51,7 +52,7 @@ class UnreadableImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The header declares more pixels than are allowed; none has been decoded."""
+    """The header declares more pixels, or more work, than is allowed; nothing has been decoded."""
 
     code = "image_too_large"
 
@@ -66,6 +67,13 @@ class NoInk(ImageError):
     """Nothing stands out from the ground."""
 
     code = "no_ink"
+
+
+class OutOfMemory(ImageError):
+    """The picture may be good, but the machine has too little memory left to decode it."""
+
+    code = "overloaded"
+    status_hint = 503
 
 
 class ModelError(DigitsError):

@@ -1,79 +1,69 @@
 """Bytes of an upload → grey picture: format, limits, orientation, transparency, colour, depth.
 
-`identify` reads the header alone and refuses what is too large before a pixel is decoded; `decode`
-does the work. Pillow alone decodes, and only the five allowed formats are ever tried.
+`identify` reads the header alone, by `app.digits.formats`, and refuses what is too large or would cost too
+much before a pixel is decoded. `decode` does the work. Only the five allowed formats are ever tried.
 """
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
 
 from app.digits import colours, tones
 from app.digits.contract import GreyPicture
-from app.digits.errors import ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
+from app.digits.errors import (
+    DigitsError,
+    ImageTooLarge,
+    ImageTooSmall,
+    OutOfMemory,
+    UnreadableImage,
+    UnsupportedFormat,
+)
+from app.digits.formats import bmp, gif, jpeg, png, webp
+from app.digits.formats.header import DAMAGED, Format, Header
 from app.digits.scaling import fitted, shrunk, whole_times
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
 MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
+MAX_COST: Final = 600.0  # milliseconds of a core; with the 400 to read a number, a request stays at a second
 WORKING_SIDE: Final = 1024  # pixels: a digit of 3 % of a photo's width still has 30
-# The allow-list; no other format's parser ever runs. Named through the plugins, so that they are
-# loaded with this module and not, as Pillow would, within the first request that needs them.
-FORMATS: Final = (
-    PngImagePlugin.PngImageFile.format,
-    JpegImagePlugin.JpegImageFile.format,
-    WebPImagePlugin.WebPImageFile.format,
-    BmpImagePlugin.BmpImageFile.format,
-    GifImagePlugin.GifImageFile.format,
-    MpoImagePlugin.MpoImageFile.format,  # phones' JPEG with a second picture behind the first
-)
+# No other format's parser ever runs, and none is loaded within the first request that needs it.
+_PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
 
 Box: TypeAlias = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 Image.MAX_IMAGE_PIXELS = None  # `identify` checks the header against a limit of its own
+# OpenCV would write a line of its own about every damaged file, whoever sends it
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-# Compressed texts of a PNG: 61 KB of them unpack to 60 MB, and nobody reads them here.
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # bytes, of all texts of a file together
-
-_MAX_SCANS: Final = 100  # of a JPEG; encoders make about ten, and each costs a walk over all pixels
-_MAX_PIECES: Final = 100_000  # reads of a file; 10 MB of PNG in chunks of 4 KiB take 10,000
-_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
-_JPEG: Final = b"\xff\xd8\xff"
-_SCAN: Final = b"\xff\xda"  # in entropy-coded data an FF is always followed by 00
-_DAMAGED: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
-# What Pillow's decoders raise on damaged files of the allowed formats (seen under fuzzing).
-_DAMAGE: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-)
+_FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
+    png.SIGNATURE: png.read_header,
+    jpeg.SIGNATURE: jpeg.read_header,
+    **dict.fromkeys(gif.SIGNATURES, gif.read_header),
+    bmp.SIGNATURE: bmp.read_header,
+}
+_DRAFTS: Final = (8, 4, 2, 1)  # by what libjpeg shrinks a picture while it decodes it
+_DRAFTED_PIXEL: Final = 15.0  # nanoseconds for each pixel that libjpeg puts out, brought to grey
+_METERED: Final = 50.0  # milliseconds: from here on an estimate may be wrong by enough to matter
+_MAX_SECONDS: Final = 0.7  # that a core has decoded, when the file is given up whatever was estimated
+_METERED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
+_STRIP: Final = 1 << 20  # pixels that are converted at a time, so that no copy of the whole is made
+_MEMORY: Final = 8  # bytes a pixel that decoding takes beside the picture: a JPEG's coefficients, at most
 _COLOURED: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with more than a tone
 _HALF: Final = 128  # of 255
 _FULLY_OPAQUE: Final = 255
@@ -90,9 +80,6 @@ _UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
     7: lambda grey: np.rot90(grey, 2).T,
     8: np.rot90,
 }
-_ORIENTED: Final = frozenset(
-    {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
-)  # where Pillow looks
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
@@ -114,9 +101,13 @@ class Picture:
 class Upload:
     """An upload whose header has been read and found to be within the limits."""
 
-    data: bytes
-    image: Image.Image
-    size: tuple[int, int]  # width and height, before it is turned upright
+    header: Header
+    cost: float  # milliseconds of a processor core that decoding it for `look` takes at most
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, before it is turned upright."""
+        return self.header.size
 
     @property
     def pixels(self) -> int:
@@ -134,22 +125,19 @@ def scaled(box: Box, across: float, down: float) -> Box:
 def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
     """Read the header of an encoded picture.
 
+    Args:
+        data: the file.
+        max_pixels: limit to width x height. One above MAX_PIXELS raises the limit to the cost alike.
+
     Raises:
-        UnsupportedFormat: the bytes are no PNG, JPEG, WebP, BMP or GIF.
+        UnsupportedFormat: the bytes are not a PNG, JPEG, WebP, BMP or GIF.
         UnreadableImage: they begin like one and break off, or are corrupt.
-        ImageTooLarge: width × height is above `max_pixels`.
+        ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
     """
-    if not data:
-        msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
-        raise UnreadableImage(msg)
-    image = _open(data)
-    if data.startswith(_JPEG) and data.count(_SCAN) > _MAX_SCANS:
-        msg = (
-            f"The JPEG has more than {_MAX_SCANS} scans, as no camera makes it. Save it again and resend it."
-        )
-        raise UnreadableImage(msg)
-    width, height = image.size
+    with _refusing_what_fails(pixels=0):
+        header = _read_header(data)
+    width, height = header.size
     if width * height > max_pixels:
         msg = (
             f"The picture has {width}x{height} = {width * height} pixels, at most {max_pixels} are allowed. "
@@ -157,84 +145,210 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         )
         raise ImageTooLarge(msg, limit=max_pixels)
     if min(width, height) < MIN_SIDE:
+        if not width or not height:
+            raise UnreadableImage(DAMAGED)
         msg = f"The picture has {width}x{height} pixels, each side needs at least {MIN_SIDE}."
         raise ImageTooSmall(msg, limit=MIN_SIDE)
-    return Upload(data, image, image.size)
+    upload = Upload(header, _estimate_cost(header))
+    _check_cost(upload, limit=MAX_COST * max(1.0, max_pixels / MAX_PIXELS))
+    return upload
 
 
 def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
     """Decode an upload into an upright grey picture, its longest side at most `side` pixels.
 
-    A JPEG is decoded no larger than that needs, so a second time if more is wanted after all. Of an
-    animated picture the first frame counts. Transparent pixels become ground: for a drawing on a
+    Of an animated picture the first frame counts. Transparent pixels become ground: for a drawing on a
     transparent canvas one that the ink stands out from, else the picture's own.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
+        OutOfMemory: the machine has too little memory left.
     """
-    width, height = upload.size
-    image = upload.image if upload.image.size == upload.size else _open(upload.data)
-    try:
-        image.draft(None, _enough(width, height, side))  # a JPEG decodes at a half, a quarter or an eighth
-        image.load()
-        grey = shrunk(_grey(image, side), side)
-    except _DAMAGE as error:
-        raise UnreadableImage(_DAMAGED) from error
-    orientation = _orientation(image)  # after loading: a PNG's EXIF may follow its pixels
-    if orientation in _UPRIGHT:
-        grey = _UPRIGHT[orientation](grey)
-    if orientation in _SIDEWAYS:
-        width, height = height, width
-    return Picture(np.ascontiguousarray(grey), width, height)
+    return Decoding(upload).picture(side=side)
 
 
-class _Pieces(io.BytesIO):
-    """Bytes that can be read in so many pieces only: Pillow walks over chunks and markers in Python."""
+class Decoding:
+    """An upload while it is decoded, once or at several sizes.
 
-    _left = _MAX_PIECES
+    What has been decoded is kept for the next size. A JPEG is decoded no larger than needed, and so again
+    if more is wanted after all. What failed is not kept: Pillow would take its missing pixels for black.
+    """
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read a piece.
+    def __init__(self, upload: Upload) -> None:
+        self._header = upload.header
+        self._image: Image.Image | None = None
+        self._draft = 0
+        self._meter = _Meter()
+
+    def picture(self, *, side: int) -> Picture:
+        """Do what `decode` does."""
+        width, height = self._header.size
+        with _refusing_what_fails(pixels=width * height), self._meter:
+            grey = shrunk(_grey(self._load(side), side, self._meter), side)
+        orientation = self._header.orientation
+        if orientation in _UPRIGHT:
+            grey = _UPRIGHT[orientation](grey)
+        if orientation in _SIDEWAYS:
+            width, height = height, width
+        return Picture(np.ascontiguousarray(grey), width, height)
+
+    def _load(self, side: int) -> Image.Image:
+        draft = _draft(self._header, side)
+        if self._image is None or draft != self._draft:
+            self._image = None  # its memory is free before the next is taken
+            self._image, self._draft = _load(self._header, side, self._meter), draft
+        return self._image
+
+
+class _Meter:
+    """How long a picture may be decoded, at all sizes together; pieces of the work ask it for leave."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_SECONDS
+        self._end = 0.0
+
+    def __enter__(self) -> None:
+        self._end = time.thread_time() + self._left
+
+    def __exit__(self, *_: object) -> None:
+        self._left = self._end - time.thread_time()
+
+    def check(self) -> None:
+        """Ask whether to go on.
 
         Raises:
-            OSError: there have been too many.
+            ImageTooLarge: it has taken too long.
         """
-        self._left -= 1
-        if self._left < 0:
-            msg = "too many pieces"
-            raise OSError(msg)
+        if time.thread_time() > self._end:
+            msg = (
+                f"To decode the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of a processor. "
+                "Send it smaller, or as an ordinary JPEG."
+            )
+            raise ImageTooLarge(msg, limit=round(_MAX_SECONDS * 1e3))
+
+
+class _MeteredFile(io.BytesIO):
+    """A file that is read while its meter allows: Pillow reads a piece, decodes it, and reads the next."""
+
+    def __init__(self, file: bytes, meter: _Meter) -> None:
+        super().__init__(file)
+        self._meter = meter
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a piece."""
+        self._meter.check()
         return super().read(size)
 
 
-def _open(data: bytes) -> Image.Image:
-    file = io.BytesIO if len(data) < _MAX_PIECES else _Pieces  # fewer bytes can't hold so many
+@contextmanager
+def _refusing_what_fails(*, pixels: int) -> Iterator[None]:
+    """Turn whatever is raised within into an error of the picture, or of memory.
+
+    The decoders are a border: they are given bytes that anybody may have sent, and raise what they like on
+    damaged ones (fuzzing has seen 13 types, `AssertionError` and `struct.error` among them). A defect of
+    ours in here would be reported as a corrupt file; so nothing but decoding is done within. Lack of memory
+    is looked for, since libjpeg and libwebp report it as they report a corrupt file.
+    """
     try:
-        return Image.open(file(data), formats=FORMATS)
-    except _DAMAGE as error:
-        if _begins_like_a_picture(data):
-            raise UnreadableImage(_DAMAGED) from error
+        yield
+    except DigitsError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or not _has_memory_for(pixels):
+            msg = "The service has too little memory left for this picture. Try again in a second."
+            raise OutOfMemory(msg) from error
+        raise UnreadableImage(DAMAGED) from error
+
+
+def _has_memory_for(pixels: int) -> bool:
+    try:
+        np.empty(pixels * _MEMORY, np.uint8)  # is never written to, and so takes no memory itself
+    except MemoryError:
+        return False
+    return True
+
+
+def _read_header(data: bytes) -> Header:
+    if not data:
+        msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
+        raise UnreadableImage(msg)
+    for signature, read_header in _FORMATS.items():
+        if data.startswith(signature):
+            return read_header(data)
+    if webp.begins_like(data):
+        return webp.read_header(data)
+    if any(signature.startswith(data) for signature in _FORMATS):
+        raise UnreadableImage(DAMAGED)
+    msg = (
+        "The file is not a PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
+        "Convert it to one of these."
+    )
+    raise UnsupportedFormat(msg)
+
+
+def _estimate_cost(header: Header) -> float:
+    """Return the milliseconds that decoding costs at most: for a small copy, and larger if need be."""
+    if header.format != "JPEG":
+        return header.cost
+    width, height = header.size
+    draft = _draft(header, WORKING_SIDE)
+    passes = (1 if draft == _DRAFTS[0] else 2) * (1 if header.is_complete else 2)
+    return passes * (header.cost + width * height / draft**2 * _DRAFTED_PIXEL / 1e6)
+
+
+def _check_cost(upload: Upload, *, limit: float) -> None:
+    if upload.cost > limit:
+        width, height = upload.size
         msg = (
-            "The file is no PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
-            "Convert it to one of these."
+            f"To decode this {upload.header.kind} of {width}x{height} pixels may take {upload.cost:.0f} ms "
+            f"of a processor, at most {limit:.0f} are allowed. Send it smaller, or as an ordinary JPEG."
         )
-        raise UnsupportedFormat(msg) from error
+        raise ImageTooLarge(msg, limit=round(limit))
 
 
-def _begins_like_a_picture(data: bytes) -> bool:
-    if data.startswith(b"RIFF"):  # a container: WebP, but sound and video too
-        return b"WEBP".startswith(data[8:12])
-    return any(data.startswith(signature) or signature.startswith(data) for signature in _SIGNATURES)
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1 (upright) where the EXIF block is damaged or silent."""
-    if _ORIENTED.isdisjoint(image.info):
+def _draft(header: Header, side: int) -> int:
+    """Return by what libjpeg shrinks a picture for a copy of that size; 1 where it does not."""
+    if header.format != "JPEG":
         return 1
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DAMAGE:
-        return 1
-    return orientation if isinstance(orientation, int) else 1
+    width, height = header.size
+    across, down = _enough(width, height, side)
+    times = min(width // across, height // down)
+    return next(draft for draft in _DRAFTS if draft <= max(times, 1))
+
+
+def _load(header: Header, side: int, meter: _Meter) -> Image.Image:
+    if header.is_run_length:
+        return _load_run_lengths(header)
+    if header.is_complete:
+        return _load_file(header, header.essence, side, meter)
+    # A camera's JPEG without an end marker. If its pixels depend on what comes next, some are missing.
+    image, other = (
+        _load_file(header, header.essence + filler + jpeg.END, side, meter) for filler in (b"", jpeg.FILLER)
+    )
+    if image.tobytes() != other.tobytes():
+        raise UnreadableImage(DAMAGED)
+    return image
+
+
+def _load_file(header: Header, file: bytes, side: int, meter: _Meter) -> Image.Image:
+    is_metered = header.cost > _METERED
+    source = _MeteredFile(file, meter) if is_metered else io.BytesIO(file)
+    image = _PLUGINS[header.format](source)
+    if image.size != header.size:  # the limits have been checked on another
+        raise UnreadableImage(DAMAGED)
+    if is_metered:
+        image.decodermaxblock = _METERED_BLOCK
+    image.draft(None, _enough(*header.size, side))  # a JPEG decodes at a half, a quarter or an eighth
+    image.load()
+    return image
+
+
+def _load_run_lengths(header: Header) -> Image.Image:
+    """Decode a BMP by OpenCV: Pillow's decoder of run lengths is Python, and holds the interpreter."""
+    pixels = cv2.imdecode(np.frombuffer(header.essence, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None or pixels.shape[1::-1] != header.size:
+        raise UnreadableImage(DAMAGED)
+    return Image.frombuffer("RGB", header.size, pixels, "raw", "BGR", 0, 1)
 
 
 def _enough(width: int, height: int, side: int) -> tuple[int, int]:
@@ -243,20 +357,54 @@ def _enough(width: int, height: int, side: int) -> tuple[int, int]:
     return max(1, across * 3 // 4), max(1, down * 3 // 4)
 
 
-def _grey(image: Image.Image, side: int) -> GreyPicture:
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion to 8 clips at 255
-        deep = np.clip(np.asarray(image), 0, 65535)
-        image = Image.fromarray((deep // 257).astype(np.uint8))
+def _grey(image: Image.Image, side: int, meter: _Meter) -> GreyPicture:
+    if image.mode.startswith("I"):
+        return np.asarray(_reduce(image, side, _to_eight_bits, meter))
     if image.has_transparency_data:
-        whole = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
-        return _drawing(_reduced(whole, side), image.format)
-    if image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("RGB" if image.mode in _COLOURED else "L")
-    # reduced before it is converted: a copy of 40 megapixels in colour takes 160 MB
-    small = _reduced(image, side)
+        return _drawing(_reduce(image, side, _with_alpha, meter), image.format)
+    small = _reduce(image, side, _without_palette, meter)
     if small.mode == "L":
         return np.asarray(small)
     return colours.grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16 bits to 8; Pillow's own conversion clips at 255."""
+    deep = np.clip(np.asarray(image), 0, 65535)
+    return Image.fromarray((deep // 257).astype(np.uint8))
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    return image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
+
+
+def _without_palette(image: Image.Image) -> Image.Image:
+    if image.mode in {"L", "RGB", "CMYK"}:
+        return image
+    return image.convert("RGB" if image.mode in _COLOURED else "L")
+
+
+def _reduce(
+    image: Image.Image, side: int, convert: Callable[[Image.Image], Image.Image], meter: _Meter
+) -> Image.Image:
+    """Convert a picture, and make a large one a whole number of times smaller.
+
+    Less than twice of `side` is left. It is done in strips: of 40 megapixels each copy takes 160 MB.
+    """
+    width, height = image.size
+    times = whole_times(width, height, side)
+    if times == 1:
+        return convert(image)
+    rows = max(1, _STRIP // (width * times)) * times
+    reduced: Image.Image | None = None
+    for top in range(0, height, rows):
+        meter.check()
+        strip = convert(image.crop((0, top, width, min(top + rows, height)))).reduce(times)
+        if reduced is None:
+            reduced = Image.new(strip.mode, (strip.width, -(-height // times)))
+        reduced.paste(strip, (0, top // times))
+    assert reduced is not None  # noqa: S101  # a picture has rows
+    return reduced
 
 
 def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
@@ -269,12 +417,6 @@ def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
     if no_alpha or alpha.min() == _FULLY_OPAQUE:
         return colours.grey(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2RGB), np.uint8))
     return _on_ground(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2GRAY), np.uint8), alpha)
-
-
-def _reduced(image: Image.Image, side: int) -> Image.Image:
-    """Make a large picture a whole number of times smaller; less than twice of `side` is left."""
-    times = whole_times(*image.size, side)
-    return image.reduce(times) if times > 1 else image
 
 
 def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:

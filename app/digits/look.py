@@ -6,9 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple, TypeAlias
 
-from app.digits import images
 from app.digits.errors import NoInk
-from app.digits.images import WORKING_SIDE, Picture, Upload
+from app.digits.images import WORKING_SIDE, Decoding, Picture, Upload
 from app.digits.preprocessing import CLEAR, WORTH, Canonical, canonical
 from app.digits.sheet import PAGE
 
@@ -32,22 +31,24 @@ def look(upload: Upload, *, timed: Timed = lambda _: nullcontext()) -> Look:
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
+        OutOfMemory: the machine has too little memory left.
         NoInk: nothing stands out from the ground.
     """
+    decoding = Decoding(upload)
     large = max(upload.size) > WORTH * PAGE
     if large:
         try:
-            glance = _looked(upload, timed, side=PAGE, glance=True)
+            glance = _looked(decoding, timed, side=PAGE, glance=True)
         except NoInk:  # it may be too thin to be seen from afar
             pass
         else:
             if max(glance.canonical.box[2:]) >= CLEAR:
                 return glance
-    return _looked(upload, timed, side=WORKING_SIDE, glance=not large)
+    return _looked(decoding, timed, side=WORKING_SIDE, glance=not large)
 
 
-def _looked(upload: Upload, timed: Timed, *, side: int, glance: bool) -> Look:
+def _looked(decoding: Decoding, timed: Timed, *, side: int, glance: bool) -> Look:
     with timed("decode"):
-        picture = images.decode(upload, side=side)
+        picture = decoding.picture(side=side)
     with timed("preprocess"):
         return Look(picture, canonical(picture.grey, glance=glance))

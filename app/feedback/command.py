@@ -16,7 +16,7 @@ from app.digits import images
 from app.feedback.store import Store
 
 PATIENCE: Final = 600.0  # seconds for a statement: a gigabyte is deleted by one
-SUFFIXES: Final = {"JPEG": ".jpg", "MPO": ".jpg"}  # where it is not the format's name
+SUFFIXES: Final = {"JPEG": ".jpg"}  # where it is not the format's name
 
 
 def run(asked: argparse.Namespace, url: str) -> int:
@@ -62,7 +62,7 @@ def exported(store: Store, asked: argparse.Namespace) -> None:
         raise FileExistsError(msg)
     count = 0
     for count, (identity, digit, picture) in enumerate(store.pictures(), 1):  # noqa: B007  told at the end
-        kind = str(images.identify(picture, max_pixels=sys.maxsize).image.format)
+        kind = images.identify(picture, max_pixels=sys.maxsize).header.format
         file = folder / _name(digit) / f"{identity}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.digits import images
+from app.digits import colours, images
 from app.digits.errors import ImageError, ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
 from app.digits.images import Picture
+from app.digits.scaling import shrunk
 from tests.conftest import HOSTILE
 from tests.data.golden import encode
+from tests.data.hostile import run_length_bmp
 from tests.data.strokes import ink
 
 NINE = 255 - ink(9, (60, 80), box=(17, 12, 26, 54), pen=6)
@@ -187,10 +190,9 @@ def _chunk(name: bytes) -> bytes:
         ("PNG", _chunk(b"tEXt")),
         ("JPEG", b"\xff\xfe\x00\x02"),
         ("JPEG", b"\xff\xe1\x00\x02"),
-        ("JPEG", b"\xff"),
         ("GIF", b"\x01a"),
     ],
-    ids=["chunks", "texts", "comments", "application markers", "padding", "comment's pieces"],
+    ids=["chunks", "texts", "comments", "application markers", "comment's pieces"],
 )
 def test_a_file_of_millions_of_pieces_is_refused_and_one_of_some_is_not(kind: str, piece: bytes) -> None:
     assert decoded(_padded(kind, piece, 20)).width == 60
@@ -209,3 +211,116 @@ def test_a_large_png_in_small_chunks_is_read() -> None:
         for part in parts
     ]
     assert decoded(whole[:start] + b"".join(chunks) + whole[-12:]).width == 1500
+
+
+def test_padding_between_the_segments_of_a_jpeg_costs_nothing() -> None:
+    assert decoded(_padded("JPEG", b"\xff", 150_000)).width == 60
+
+
+def test_every_way_to_write_the_orientation_is_understood() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = exif.tobytes()
+    lines = b"\nexif\n%8d\n" % len(raw) + raw.hex().encode()
+    xmp = b'<x tiff:Orientation="6"/>'
+    texts = {
+        "eXIf": (b"eXIf", raw.removeprefix(b"Exif\0\0")),
+        "tEXt": (b"tEXt", b"Raw profile type exif\0" + lines),
+        "zTXt": (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(lines)),
+        "iTXt": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
+        "packed iTXt": (b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)),
+    }
+    turned = Image.fromarray(NINE).transpose(Image.Transpose.ROTATE_90)
+    png = encode(turned, "PNG")
+    for where in (33, -12):  # before the pixels and behind them
+        for name, (chunk_name, data) in texts.items():
+            checksum = struct.pack(">I", zlib.crc32(chunk_name + data))
+            chunk = struct.pack(">I", len(data)) + chunk_name + data + checksum
+            np.testing.assert_array_equal(decoded(png[:where] + chunk + png[where:]).grey, NINE, err_msg=name)
+    for kind in ("JPEG", "WEBP"):
+        colour = turned.convert("RGB")
+        for metadata in ({"exif": raw}, {"xmp": xmp}):
+            assert decoded(encode(colour, kind, **metadata)).grey.shape == NINE.shape
+
+
+def test_a_directory_of_exif_that_claims_to_be_huge_is_not_walked_through() -> None:
+    entry = struct.pack(">HHLL", 0x0100, 5, 2**31, 0)  # each refers to all there is
+    exif = b"MM\0*" + struct.pack(">LH", 8, 65_535) + entry * 65_535
+    png = encode(Image.fromarray(NINE), "PNG", exif=b"Exif\0\0" + exif)
+    started = time.thread_time()
+    np.testing.assert_array_equal(decoded(png).grey, NINE)
+    assert time.thread_time() - started < 0.5
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_jpeg_is_read_without_its_end_but_not_without_its_rows(options: dict[str, object]) -> None:
+    grain = np.random.default_rng(1).integers(-40, 40, (400, 300))
+    picture = np.clip(np.kron(NINE, np.ones((5, 5)))[:400, :300] + grain, 0, 255).astype(np.uint8)
+    whole = encode(Image.fromarray(picture).convert("RGB"), "JPEG", quality=90, **options)
+    for missing in (1, 2):
+        np.testing.assert_array_equal(decoded(whole[:-missing]).grey, decoded(whole).grey)
+    start = whole.rindex(b"\xff\xda") + 20
+    for end in np.linspace(start, len(whole) - 60, 40).astype(int).tolist():
+        with pytest.raises(UnreadableImage):
+            decoded(whole[:end])
+
+
+def test_what_could_not_be_decoded_once_is_not_taken_for_black_afterwards() -> None:
+    png = encode(Image.fromarray(NINE), "PNG")
+    upload = images.identify(png[: len(png) // 2])
+    decoding = images.Decoding(upload)
+    for side in (images.WORKING_SIDE, 32, 32):
+        with pytest.raises(UnreadableImage):
+            decoding.picture(side=side)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_bmp_of_run_lengths_is_read_as_one_without(bits: int) -> None:
+    levels = NINE // (1 if bits == 8 else 17)
+    grey = levels * (1 if bits == 8 else 17)
+    np.testing.assert_array_equal(decoded(run_length_bmp(levels, bits=bits)).grey, grey)
+
+
+def test_a_picture_that_would_cost_too_much_is_refused_with_what_to_do() -> None:
+    scans = encode(Image.fromarray(NINE).resize((1600, 1200)), "JPEG", progressive=True)
+    last = scans[scans.rindex(b"\xff\xda") : -2]
+    with pytest.raises(
+        ImageTooLarge,
+        match=r"progressive JPEG with 9\d scans of 6400x4800 pixels may take .* Send it smaller",
+    ):
+        images.identify(_resized(scans[:-2] + last * 90 + scans[-2:], 6400, 4800))
+
+
+def test_an_operator_who_allows_more_pixels_allows_their_cost() -> None:
+    jpeg = _resized(encode(Image.fromarray(NINE).convert("RGB"), "JPEG", progressive=True), 12_000, 10_000)
+    with pytest.raises(ImageTooLarge, match="120000000 pixels"):
+        images.identify(jpeg)
+    assert images.identify(jpeg, max_pixels=120_000_000).cost > images.MAX_COST
+
+
+def _resized(jpeg: bytes, width: int, height: int) -> bytes:
+    """Have a JPEG declare another size."""
+    place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
+    return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
+def test_a_picture_that_is_reduced_in_strips_comes_out_as_if_in_one_piece(mode: str) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (2500, 2100, 3), np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+        whole = Image.fromarray(noise[..., 0])
+    else:
+        picture = Image.fromarray(noise).convert(mode)
+        whole = picture.convert({"1": "L", "P": "RGB"}.get(mode, mode))
+    reduced = np.asarray(whole.reduce(2))
+    expected = shrunk(reduced if reduced.ndim == 2 else colours.grey(reduced), images.WORKING_SIDE)
+    np.testing.assert_array_equal(decoded(encode(picture, "PNG", compress_level=1)).grey, expected)
+
+
+def test_a_damaged_file_writes_nothing_to_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    bmp = run_length_bmp(NINE)
+    for length in range(14, len(bmp), 500):
+        with contextlib.suppress(ImageError):
+            decoded(bmp[:length])
+    assert capfd.readouterr() == ("", "")

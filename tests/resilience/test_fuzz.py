@@ -18,12 +18,17 @@ from app.digits.contract import CLASSES, GreyPicture
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
 from tests.conftest import HOSTILE, golden_uploads, hostile_files
+from tests.resilience.structure import restructure
 
 Measured = Callable[[str, str], None]
 Rng = np.random.Generator
 LONGEST: float = 1.0  # seconds of a processor's time for one case
 
 _FILES = [file.read_bytes() for file in golden_uploads()]
+_GOOD = [
+    *_FILES,
+    *((HOSTILE / name).read_bytes() for name, (status, _) in hostile_files().items() if status == 200),
+]
 _FILES += [data for name in hostile_files() if len(data := (HOSTILE / name).read_bytes()) < 20_000]
 
 
@@ -110,6 +115,13 @@ def decode(rng: Rng) -> None:
     assert picture.grey.ndim == 2
 
 
+def decode_restructured(rng: Rng) -> None:
+    """Decode a file whose parts have been dropped, doubled, moved, swapped or overwritten."""
+    file, other = (_GOOD[rng.integers(len(_GOOD))] for _ in range(2))
+    picture = images.decode(images.identify(restructure(file, other, rng), max_pixels=1_000_000))
+    assert picture.grey.ndim == 2
+
+
 def preprocess(rng: Rng) -> None:
     """Bring a drawn picture into canonical form."""
     found = canonical(drawn_picture(rng)).picture
@@ -140,7 +152,13 @@ def parse(rng: Rng) -> None:
 
 @pytest.mark.parametrize(
     ("target", "cases"),
-    [(decode, 50_000), (preprocess, 30_000), (read_number, 10_000), (parse, 50_000)],
+    [
+        (decode, 50_000),
+        (decode_restructured, 50_000),
+        (preprocess, 30_000),
+        (read_number, 10_000),
+        (parse, 50_000),
+    ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
 def test_chance_finds_no_crash(

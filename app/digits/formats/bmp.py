@@ -1,0 +1,59 @@
+"""BMP, as Windows and OS/2 write it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from app.digits.errors import UnreadableImage
+from app.digits.formats.header import DAMAGED, Header
+
+SIGNATURE: Final = b"BM"
+_FILE_HEADER: Final = 14  # bytes
+_CORE: Final = 12  # bytes of OS/2's header, and
+_INFO: Final = 40  # of the shortest other one
+_RUN_LENGTHS: Final = {1: "RLE8", 2: "RLE4"}  # compressions that Pillow decodes in Python, byte by byte
+_MAX_COLOURS: Final = 256  # of a palette
+_PALETTE_BITS: Final = 8  # a pixel, or fewer: it names a colour of the palette
+
+# Nanoseconds of a core of 2026.
+_PIXEL: Final = 8.0
+_RUN_LENGTH_PIXEL: Final = 12.0
+_FILE_BYTE: Final = 2.0
+_ROW: Final = 60.0
+
+
+def read_header(data: bytes) -> Header:
+    """Read what a BMP says about its picture.
+
+    Raises:
+        UnreadableImage: it breaks off, or has a palette of more than 256 colours.
+    """
+    width, height, bits, compression, colours = _read_fields(data[_FILE_HEADER:])
+    if bits <= _PALETTE_BITS and colours > _MAX_COLOURS:
+        raise UnreadableImage(DAMAGED)
+    run_length = _RUN_LENGTHS.get(compression)
+    pixel = _RUN_LENGTH_PIXEL if run_length else _PIXEL
+    return Header(
+        format="BMP",
+        kind=f"BMP ({run_length or f'{bits}-bit'})",
+        size=(width, height),
+        essence=data,
+        cost=(width * height * pixel + height * _ROW + len(data) * _FILE_BYTE) / 1e6,
+        is_run_length=run_length is not None,
+    )
+
+
+def _read_fields(header: bytes) -> tuple[int, int, int, int, int]:
+    """Return width, height, bits a pixel, compression, and colours of the palette."""
+    length = int.from_bytes(header[:4], "little")
+    if len(header) < length or length < _CORE or _CORE < length < _INFO:
+        raise UnreadableImage(DAMAGED)
+    if length == _CORE:
+        width, height, _, bits = struct.unpack_from("<4H", header, 4)
+        return width, height, bits, 0, 0
+    width, height, _, bits, compression = struct.unpack_from("<IIHHI", header, 4)
+    (colours,) = struct.unpack_from("<I", header, 32)
+    if header[11] == 0xFF:  # noqa: PLR2004  the height is negative: rows from top to bottom
+        height = 2**32 - height
+    return width, height, bits, compression, colours
