@@ -22,10 +22,12 @@ BEGINNING: Final = 64  # bytes: where a file shows what it is
 BLOCK: Final = 2**15  # characters: what they become stays in the cache; a multiple of 4 splits no group
 
 _BLANKS: Final = b" \t\r\n\f\v"
-_INDENTS: Final = tuple(b"\n" + b" " * width for width in (16, 8, 4, 2, 1))  # together up to 31 spaces
-_TO_LINE_FEED: Final = bytes.maketrans(b"\r\f\v", b"\n\n\n")
+_SPACE: Final = ord(" ")
+_BEGINS_LINE: Final = np.isin(np.arange(256), list(b"\t\r\n\f\v"))  # of characters
+_PLACES: Final = np.arange(1, BLOCK + 1)  # within a block, from 1
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_ONE_OVER: Final = 3  # characters short of a group of four: one alone holds less than a byte
 _SCHEME: Final = "data:"
 _PERCENT: Final = ord("%")
 _NOT_HEX: Final = 255
@@ -112,35 +114,49 @@ def _decode_lines(data: bytes) -> bytes:
     """Decode base64 that may stand in lines, whichever its alphabet."""
     if b" " in data:
         _check_spaces(data.strip(_BLANKS))
-    data = data.translate(None, _BLANKS)
+    if any(blank in data for blank in _BLANKS):
+        data = data.translate(None, _BLANKS)
     if b"-" in data or b"_" in data:
         if b"+" in data or b"/" in data:
             _refuse("it mixes the standard alphabet (+ and /) with the URL-safe one (- and _)")
         data = data.translate(_FROM_URL_SAFE)
-    digits = data.rstrip(b"=")
-    _check_digits(digits, padding=len(data) - len(digits))
-    return _decode_digits(digits)
+    return _decode_digits(data)
 
 
 def _check_spaces(data: bytes) -> None:
     """Refuse spaces that do not indent a line: forms and URLs read '+' as a space."""
-    data = data.translate(_TO_LINE_FEED, b"\t")
-    for indent in _INDENTS:
-        data = data.replace(indent, b"\n")
-    if b" " in data:
-        _refuse("it has a space inside, where a '+' was probably lost: in forms and URLs '+' is written %2B")
+    codes = np.frombuffer(data, np.uint8)
+    previous = codes[:1]  # the last character so far that is not a space
+    for start in range(0, len(codes), BLOCK):
+        block = codes[start : start + BLOCK]
+        spaces = block == _SPACE
+        last = np.maximum.accumulate(np.where(spaces, 0, _PLACES[: len(block)]))
+        preceding = np.concatenate((previous, block))[last]
+        if not _BEGINS_LINE[preceding[spaces]].all():
+            _refuse(
+                "it has a space inside, where a '+' was probably lost: in forms and URLs '+' is written %2B"
+            )
+        previous = preceding[-1:]
 
 
-def _check_digits(digits: bytes, *, padding: int) -> None:
-    if wrong := digits.translate(None, _ALPHABET):
-        _refuse(f"it has the character {chr(wrong[0])!r}")
-    if len(digits) % 4 == 1:
-        _refuse(f"{len(digits)} characters do not make whole bytes, so some are missing")
-    if padding > -len(digits) % 4:
-        _refuse("it has more '=' at its end than its length needs")
-
-
-def _decode_digits(digits: bytes) -> bytes:
-    padded = digits + b"=" * (-len(digits) % 4)
+def _decode_digits(data: bytes) -> bytes:
+    """Decode base64 in the standard alphabet, with or without padding."""
+    digits = data.rstrip(b"=")
+    needed = -len(digits) % 4
+    if b"=" in digits or needed == _ONE_OVER or len(data) - len(digits) > needed:
+        _refuse(_explain(digits))
+    padded = memoryview(digits + b"=" * needed)
     blocks = (padded[start : start + BLOCK] for start in range(0, len(padded), BLOCK))
-    return b"".join(map(binascii.a2b_base64, blocks))
+    try:
+        return b"".join(binascii.a2b_base64(block, strict_mode=True) for block in blocks)
+    except binascii.Error:
+        _refuse(_explain(digits))
+
+
+def _explain(digits: bytes) -> str:
+    """Say what is wrong with digits that can't be decoded."""
+    if wrong := digits.translate(None, _ALPHABET):
+        return f"it has the character {chr(wrong[0])!r}"
+    if -len(digits) % 4 == _ONE_OVER:
+        return f"{len(digits)} characters do not make whole bytes, so some are missing"
+    return "it has more '=' at its end than its length needs"

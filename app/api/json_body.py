@@ -5,13 +5,19 @@ from __future__ import annotations
 import codecs
 from typing import Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from app.api.problems import MalformedRequest
 from app.api.schemas import Payload
 
-MAX_VALUES: Final = 10_000  # requests have a handful; this many are parsed in about a millisecond
+MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
+# Bytes that a number takes at most on average, indentation included. An integer may have 4,300 digits, and
+# takes 20 µs then, in which no other thread runs.
+NUMBER: Final = 128
 MAX_PATH: Final = 100  # characters of an error's path: it may hold a member's name, which is the client's
+BLOCK: Final = 2**18  # bytes: counted at once, so that what is compared stays in the cache
 SAID: Final = "The JSON is not as it should be"
 Body = TypeVar("Body", bound=Payload)
 
@@ -20,20 +26,21 @@ class TooManyValues(MalformedRequest):
     """The JSON lists more values than any sensible request; none of them has become an object."""
 
 
-def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES) -> Body:
+def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_numbers: int = 0) -> Body:
     """Parse and validate a JSON text.
 
     Args:
         json: the text, in UTF-8.
         body: what it should say.
-        max_values: how many commas it may have, and how many lists and objects; those in strings count, too.
+        max_values: how many values it may have, of any length.
+        max_numbers: how many more, if they are as short as numbers.
 
     Raises:
-        TooManyValues: it has more commas.
-        MalformedRequest: it has more lists and objects, is not JSON, or not what `body` wants.
+        TooManyValues: it has more.
+        MalformedRequest: it is not JSON, or not what `body` wants.
     """
     if len(json) > max_values:
-        _check_values(json, max_values)
+        _check_values(json, max_values, max_numbers)
     try:
         return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
@@ -43,14 +50,29 @@ def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES) -> Bod
         raise MalformedRequest(msg) from None
 
 
-def _check_values(json: bytes, most: int) -> None:
+def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
     """Count before anything is parsed: each value becomes an object before the first one is validated.
 
-    The three passes take 60 ms for 32 MiB.
+    Every value follows a comma or begins a list or an object. Those within texts are counted, too: to tell
+    them apart would take as long as parsing.
     """
-    if json.count(b",") > most:
+    codes, most = np.frombuffer(json, np.uint8), max_values + max_numbers
+    values = _count(codes, ",")
+    if values > most:
         msg = f"The JSON has more than {most} values. Send only what the API documents."
         raise TooManyValues(msg)
-    if json.count(b"[") + json.count(b"{") > most:
+    if values > max_values and len(json) > values * NUMBER:
+        msg = (
+            f"{SAID}: its {values} values have more than {NUMBER} bytes each on average, which is allowed of "
+            f"up to {max_values} values."
+        )
+        raise MalformedRequest(msg)
+    if _count(codes, "[") + _count(codes, "{") > most:
         msg = f"{SAID}: it has more than {most} lists and objects."
         raise MalformedRequest(msg)
+
+
+def _count(codes: NDArray[np.uint8], mark: str) -> int:
+    """Count a character, in a quarter of the time that `bytes.count` takes: 5 ms for 32 MiB."""
+    blocks = (codes[start : start + BLOCK] for start in range(0, len(codes), BLOCK))
+    return sum(int(np.count_nonzero(block == ord(mark))) for block in blocks)

@@ -121,6 +121,20 @@ def test_a_plus_that_became_a_space_is_never_read_as_something_else(data: bytes)
             base64_text.decode(lost, "image")
 
 
+def test_lines_may_be_indented_however_far() -> None:
+    for width in (1, 31, 2 * base64_text.BLOCK):
+        lines = f"\n{width * ' '}".join(["iVBORw0K", "GgoAAAAN"])
+        assert base64_text.decode(lines, "image") == base64.b64decode("iVBORw0KGgoAAAAN")
+
+
+@pytest.mark.parametrize("place", [-2, -1, 0, 1, 2])
+def test_a_lost_plus_is_found_wherever_blocks_end(place: int) -> None:
+    letters = list("\n" + "A" * 2 * base64_text.BLOCK + "\n  AA")
+    letters[base64_text.BLOCK + place] = " "
+    with pytest.raises(MalformedRequest, match="probably lost"):
+        base64_text.decode("A" + "".join(letters), "image")
+
+
 def test_a_space_within_a_line_is_refused_however_the_lines_are_indented() -> None:
     lines = ["iVBORw0KGgo=" for _ in range(3)]
     lines[1] = lines[1].replace("V", " ")

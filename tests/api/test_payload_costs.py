@@ -19,7 +19,7 @@ from app.settings import MEBIBYTE
 from tests.api.v2 import slow_deflate
 from tests.conftest import GOLDEN
 from tests.costs import TICKS, measure_cost, needs_proc, read_megabytes
-from tests.serving import PATIENCE, Process, process
+from tests.serving import PATIENCE, Process, process, until
 
 pytestmark = needs_proc
 
@@ -132,18 +132,28 @@ PREDICT: Final = {
     name: Payload("/predict", put(value, ONE, before=b'{"image":', after=b"}"), answer, JSON)
     for name, (value, answer) in TEXTS.items()
 }
-BATCH: Final = {
-    name: Payload(
-        "/predict/batch",
-        put(value, MANY, before=b'{"images":', after=b"}"),
-        TOO_MANY if name in LISTS else MALFORMED,
-        JSON,
-    )
-    for name, value in (LISTS | VALUES).items()
-} | {
-    name: Payload("/predict/batch", put(TEXTS[name][0], MANY, before=b'{"images":[', after=b"]}"), FINE, JSON)
-    for name in DEAR
-}
+BATCH: Final = (
+    {
+        name: Payload(
+            "/predict/batch",
+            put(value, MANY, before=b'{"images":', after=b"}"),
+            TOO_MANY if name in LISTS or name in {"long numbers", "long fractions"} else MALFORMED,
+            JSON,
+        )
+        for name, value in (LISTS | VALUES).items()
+    }
+    | {
+        "as many long numbers as are allowed": Payload(
+            "/predict/batch", lambda: b'{"images":[' + (b"9" * 4299 + b",") * 1000 + b"0]}", MALFORMED, JSON
+        ),
+    }
+    | {
+        name: Payload(
+            "/predict/batch", put(TEXTS[name][0], MANY, before=b'{"images":[', after=b"]}"), FINE, JSON
+        )
+        for name in DEAR
+    }
+)
 NUMBER: Final = {
     name: Payload("/predict/number", lambda make=make: make(ONE), MALFORMED, JSON)  # type: ignore[misc]
     for name, make in BODIES.items()
@@ -197,6 +207,10 @@ TENSORS: Final[dict[str, tuple[Callable[[], bytes], Answer]]] = (
     | {
         "as many values as are allowed, each in a list": (
             lambda: IMAGE + b"[" + b"[0]," * 51_000 + b"[0]]}]}",
+            MALFORMED,
+        ),
+        "as many long numbers among short ones as are allowed": (
+            lambda: IMAGE + b"[" + (b"9" * 4299 + b"," + b"0," * 34) * 1400 + b"0]}]}",
             MALFORMED,
         ),
         "a long text among the pixels": (
@@ -370,9 +384,29 @@ def test_a_payload_gets_its_exact_answer_within_the_bounds(service: Service, nam
     assert kept + cost.megabytes < MEGABYTES
 
 
+@pytest.mark.parametrize("query", ["", "?model=cnn"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("image/png", b"\x89PNG\r\n\x1a\n" + bytes(ONE - 8)),
+        ("application/json", b'{"image":"' + b"A" * (ONE - 20) + b'"}'),
+        ("application/json", b'{"image":' + b"[" * (ONE - 20)),
+        (FORM["Content-Type"], b"--bb" + bytes(ONE - 20)),
+    ],
+    ids=["picture", "base64", "JSON", "form"],
+)
+def test_a_body_that_was_refused_is_not_kept(service: Service, query: str, kind: str, body: bytes) -> None:
+    payload = Payload(f"/predict{query}", lambda: body, MALFORMED, {"Content-Type": kind})
+    service.send(payload)
+    before = read_megabytes(service.process.popen.pid)
+    for _ in range(5):
+        assert service.send(payload).status_code in {400, 415, 422}
+    until(lambda: read_megabytes(service.process.popen.pid) < before + 2 * ONE / MEBIBYTE)
+
+
 WORST: Final = (
     "batch: a percent escape for each letter",
-    "batch: long numbers",
+    "v2: as many long numbers among short ones as are allowed",
     "v2: spaces",
     "v2: Huffman codes for nothing",
 )

@@ -14,7 +14,7 @@ WINDOWS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}  # coding → zl
 WORTHWHILE: Final = 1024  # bytes: less travels in one packet anyway
 LEVEL: Final = 1  # of 9: probabilities of 64 pictures would be 3 % shorter with 6, in 2.6 times the time
 STEP: Final = 65_536  # bytes: unpacked in a few milliseconds, however they were packed
-# Seconds of processor time. 32 MiB of pictures take 0.1; but a stream may describe a new Huffman code every
+# Seconds of processor time. 32 MiB of base64 take 0.2; but a stream may describe a new Huffman code every
 # 12 bytes and hold nothing, which takes 2 s for 32 MiB.
 PATIENCE: Final = 0.5
 _CODING: Final = re.compile(r"\s*(?P<name>[^\s;]+)\s*(?:;\s*q=(?P<weight>[01](?:\.\d{0,3})?)\s*)?")

@@ -20,7 +20,6 @@ from app.digits.contract import INPUT, SIDE, DigitBatch
 IMAGE: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
 PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
 INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE, PICTURE)}
-OTHER_VALUES: Final = 1000  # in the JSON, beside pixels: names, shapes, parameters
 NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
 LENGTH: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
 
@@ -60,7 +59,9 @@ def decode(body: bytes, *, json_length: str | None, most: int) -> Inference:
     """
     json, binary = _parted(body, json_length)
     try:
-        request = json_body.parse(json, InferRequest, max_values=most * SIDE * SIDE + OTHER_VALUES)
+        request = json_body.parse(
+            json, InferRequest, max_values=most + json_body.MAX_VALUES, max_numbers=most * SIDE * SIDE
+        )
     except json_body.TooManyValues:
         msg = f"The JSON has more values than {most} pictures have. Send them in several requests."
         raise BatchTooLarge(msg, limit=most) from None

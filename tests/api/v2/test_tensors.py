@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.api.problems import BatchTooLarge, EmptyBatch, RequestProblem
+from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, RequestProblem
 from app.api.v2 import tensors
 from app.api.v2.schemas import InferRequest
 from app.api.v2.tensors import Output
@@ -123,6 +123,15 @@ def test_the_batch_is_bounded_before_numbers_become_objects() -> None:
     flood = b'{"inputs": [' + b"0," * (MOST * 784 + 2000)
     with pytest.raises(BatchTooLarge, match="more values than 4 pictures have"):
         tensors.decode(flood, json_length=None, most=MOST)
+
+
+def test_many_numbers_are_short() -> None:
+    tensor, _ = wire.image_input(np.zeros((MOST, 28, 28), np.uint8), binary=False)
+    content, _ = wire.body((tensor, b""))
+    indented = json.dumps(json.loads(content), indent=16).encode()
+    assert len(tensors.decode(indented, json_length=None, most=MOST).pictures) == MOST
+    with pytest.raises(MalformedRequest, match="more than 128 bytes each on average"):
+        tensors.decode(indented.replace(b"\n", b"\n" + b" " * 100), json_length=None, most=MOST)
 
 
 @pytest.mark.parametrize("binary", [True, False])
