@@ -28,6 +28,7 @@ from tests.api.examples import DOCUMENT, same
 from tests.conftest import GOLDEN, HOSTILE, ROOT
 from tests.needs import CHROMIUM
 from tests.serving import PATIENCE, answering, free_port, process, serving, until
+from tests.slow import SlowDecoder
 
 PAGE: Final = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
 ADDRESS: Final = "http://localhost:8000"  # as the page has it
@@ -208,13 +209,12 @@ def use_up(client: httpx.Client, running: subprocess.Popen[str], answered: list[
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-def test_a_program_waits_while_the_service_is_busy(here: Path, kind: str, answered: list[int]) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\n"
-    with serving(Settings(max_in_flight=1, max_batch=1, read_timeout=3600)) as client:
+def test_a_program_waits_while_the_service_is_busy(
+    here: Path, kind: str, answered: list[int], slow_decoder: SlowDecoder
+) -> None:
+    with serving(Settings(max_in_flight=1, max_batch=1)) as client:
         words, expected = program(kind, here, client.base_url)
-        with socket.create_connection((client.base_url.host, client.base_url.port)) as upload:
-            upload.sendall(head)  # takes the only place, and never comes
-            until(lambda: client.post("/predict", content=b"x").status_code == 503)
+        with slow_decoder.occupy(client, 1):
             answered.clear()
             running = started(words, here, client.base_url)
             until(lambda: 503 in answered)

@@ -29,6 +29,7 @@ from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT
 from tests.serving import PATIENCE, answering, free_port, process, serving, until
+from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-one-bit.png").read_bytes()
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -463,13 +464,15 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
-    client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals
+    client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals, slow_decoder: SlowDecoder
 ) -> None:
     folder = many(tmp_path / "nines", 150)
+    slow_decoder.unhindered = 100
     asking = started(folder, "--csv", out, "--url", client.base_url)
     until(has_rows(out, 20))
     asking.send_signal(number)
     _, told = asking.communicate(timeout=PATIENCE)
+    slow_decoder.go_on.set()
     assert "Traceback" not in told
     if number == signal.SIGINT:
         assert asking.returncode == 130

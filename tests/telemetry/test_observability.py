@@ -282,7 +282,7 @@ def test_the_profile_adds_prometheus_and_grafana_with_the_files_that_exist() -> 
     assert services.keys() == {"digits", "prometheus", "grafana"}
     for name in ("prometheus", "grafana"):
         image = services[name]["image"]
-        assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", image), image
+        assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", image), image
         assert all(str(port).startswith("127.0.0.1:") for port in services[name]["ports"])
         mounts = [str(mount).split(":")[0] for mount in services[name]["volumes"]]
         assert all((ROOT / mount).exists() for mount in mounts if "/" in mount)
