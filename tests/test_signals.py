@@ -215,7 +215,7 @@ def test_a_worker_that_is_killed_is_replaced_by_one_with_the_keys_that_are_valid
 def test_a_signal_before_the_service_listens_to_it_ends_nothing(folder: Path) -> None:
     settings = {"models_dir": str(folder), "default_model": "tiny"}
     with starting(**settings) as running:
-        until(lambda: handles(running.popen.pid, signal.SIGHUP))
+        until(lambda: handles(running.popen.pid, signal.SIGTERM))
         for _ in range(20):
             running.popen.send_signal(signal.SIGHUP)
         until(lambda: running.ready() == 200 or running.popen.poll() is not None)
