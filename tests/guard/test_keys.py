@@ -163,6 +163,13 @@ def test_a_bad_id_is_refused() -> None:
         (f"alice {KEY}", "line 1 is no id and SHA-256"),
         (f"{LINE}\n{LINE}", "an id occurs twice"),
     ],
+    ids=[
+        "empty",
+        "comment",
+        "text",
+        "key",
+        "twice",
+    ],  # keys are made by chance, and tests are named alike everywhere
 )
 def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "keys"
