@@ -275,7 +275,7 @@ def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: li
             opened.set_input_files("input", here / "photo.jpg")
             expect(output).to_have_text(re.compile(r"^7 \(99\.\d %\)$"))
             opened.set_input_files("input", here / "notes.txt")
-            expect(output).to_have_text(re.compile("no PNG, JPEG, WebP, BMP or GIF"))
+            expect(output).to_have_text(re.compile("not a PNG, JPEG, WebP, BMP or GIF"))
             draw_a_seven(opened)
             opened.locator("button").click()
             expect(output).to_have_text(re.compile(r"^7 \("))

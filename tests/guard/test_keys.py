@@ -174,7 +174,7 @@ def test_a_bad_id_is_refused() -> None:
         "second line",
         "a key",
         "twice",
-    ],  # a key is random
+    ],  # keys are random, and tests have the same names in every process
 )
 def test_a_bad_file_of_keys_says_where_and_repeats_nothing(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "keys"
