@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """Seconds in which a prediction must be made, the upload not counted."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
-    """Keys of at least 16 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
+    """Keys of at least 8 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
 
     api_keys_file: Path | None = None
     """File of ids and SHA-256 digests, from `python -m app keys new ID`. Neither set: no key is needed."""
