@@ -40,7 +40,6 @@ INLINE_COST: Final = 0.5  # milliseconds to decode
 INLINE_PIXELS: Final = 90_000
 INLINE_SIDE: Final = 300  # pixels
 INLINE_PICTURES: Final = 8
-INLINE_BYTES: Final = 65_536  # of a body that has to be parsed
 
 BATCH_COST: Final = 800.0  # milliseconds of a core for all pictures of a request: a dozen phone photos
 
