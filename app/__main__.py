@@ -89,10 +89,10 @@ def feedback(asked: argparse.Namespace) -> int:
 
 def serve() -> int:
     """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
-    note_reloads()
     # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _exit())
+    note_reloads()
     try:
         settings = load_settings()
         keyring = _check(settings)

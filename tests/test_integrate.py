@@ -205,7 +205,8 @@ def test_a_program_waits_when_it_has_asked_too_often(here: Path, kind: str, answ
 
 def use_up(client: httpx.Client, running: subprocess.Popen[str], answered: list[int]) -> None:
     """Leave a program no request until it has been refused one, or has ended."""
-    until(lambda: 429 in answered or running.poll() is not None or not client.get("/models/cnn"))
+    while 429 not in answered and running.poll() is None:
+        client.get("/models/cnn")
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)

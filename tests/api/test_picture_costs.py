@@ -213,6 +213,7 @@ def test_phone_photos_are_read_by_the_batch(service: Process) -> None:
     assert [row["prediction"] and row["prediction"]["digit"] for row in answer.json()["results"]] == [7] * 6
 
 
+TINY: Final = (GOLDEN / "1-eight-pixels.png").read_bytes()
 _SMALL_SCAN: Final = first_scan(width=300, height=300)
 _SMALL_REFINEMENT: Final = refining_scan(width=300, height=300)
 SMALL_BUT_SLOW: Final[dict[str, Callable[[], bytes]]] = {
@@ -225,11 +226,15 @@ SMALL_BUT_SLOW: Final[dict[str, Callable[[], bytes]]] = {
 @needs_proc
 @pytest.mark.parametrize("name", SMALL_BUT_SLOW)
 def test_a_small_file_that_takes_long_does_not_hold_the_event_loop(name: str, service: Process) -> None:
-    picture = SMALL_BUT_SLOW[name]()
+    # a machine may be slow, and coverage measured: the smallest picture takes as many times as long then
+    assert _measure_event_loop(service, SMALL_BUT_SLOW[name]()) < 4 * _measure_event_loop(service, TINY)
+
+
+def _measure_event_loop(service: Process, picture: bytes) -> float:
     before = _event_loop_seconds(service)
     for _ in range(50):
         service.client.post("/predict", content=picture, headers=BYTES)
-    assert (_event_loop_seconds(service) - before) / 50 < 0.004
+    return _event_loop_seconds(service) - before
 
 
 def _event_loop_seconds(service: Process) -> float:

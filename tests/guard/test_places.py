@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import select
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -14,6 +18,7 @@ from app.guard.places import Places, Room
 from app.settings import Settings
 from tests.conftest import GOLDEN
 from tests.serving import serving, until
+from tests.slow import LARGE, SlowDecoder
 
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -26,6 +31,16 @@ def padded(size: int) -> bytes:
     return TINY + bytes(size - len(TINY))
 
 
+@contextmanager
+def uploaded(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[None]:
+    """Have the service hold a body of that size, whose picture is being read until the block ends."""
+    with ThreadPoolExecutor(1) as sender:
+        sender.submit(client.post, "/predict", content=LARGE + bytes(size - len(LARGE)), headers=PNG)
+        until(lambda: decoder.begun > 0)
+        yield
+        decoder.go_on.set()
+
+
 def sending(client: httpx.Client, *, size: int, declared: int) -> socket.socket:
     """Begin an upload that breaks off."""
     raw = socket.create_connection((client.base_url.host, client.base_url.port or 80))
@@ -35,20 +50,18 @@ def sending(client: httpx.Client, *, size: int, declared: int) -> socket.socket:
 
 
 def fits(client: httpx.Client, size: int) -> bool:
-    """Tell whether a body of that size is let in."""
-    answer = client.post("/predict", content=padded(size), headers=PNG)
-    assert answer.status_code in {200, 503}
-    return answer.status_code == 200
+    """Tell whether a body of that size is let in. It holds no picture, so that nothing is decoded."""
+    answer = client.post("/predict", content=bytes(size), headers=PNG)
+    assert answer.status_code in {415, 503}
+    return answer.status_code == 415
 
 
-def test_what_has_arrived_of_one_upload_leaves_less_room_for_others() -> None:
+def test_the_body_of_one_request_leaves_less_room_for_others(slow_decoder: SlowDecoder) -> None:
     with serving(NARROW) as client:
         assert fits(client, ROOM)
-        with sending(client, size=60_000, declared=80_000) as slow:
-            until(lambda: not fits(client, 40_001))
+        with uploaded(client, slow_decoder, 60_000):
+            assert not fits(client, 40_001)
             assert fits(client, 40_000)
-            slow.sendall(bytes(20_000))
-            assert slow.recv(12) == b"HTTP/1.1 200"
         until(lambda: fits(client, ROOM))
 
 
@@ -57,9 +70,8 @@ def test_what_is_only_declared_takes_no_room() -> None:
         assert fits(client, ROOM - 1000)
 
 
-def test_the_refusal_says_what_is_short_and_when_to_come_back() -> None:
-    with serving(NARROW) as client, sending(client, size=60_000, declared=80_000):
-        until(lambda: not fits(client, 40_001))
+def test_the_refusal_says_what_is_short_and_when_to_come_back(slow_decoder: SlowDecoder) -> None:
+    with serving(NARROW) as client, uploaded(client, slow_decoder, 60_000):
         answer = client.post("/predict", content=padded(50_000), headers=PNG)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     problem = answer.json()
@@ -69,10 +81,9 @@ def test_the_refusal_says_what_is_short_and_when_to_come_back() -> None:
     )
 
 
-def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit() -> None:
+def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit(slow_decoder: SlowDecoder) -> None:
     with serving(NARROW) as client:
-        with sending(client, size=60_000, declared=80_000):
-            until(lambda: not fits(client, 40_001))
+        with uploaded(client, slow_decoder, 60_000):
             answer = client.post("/predict", content=iter([padded(30_000), bytes(30_000)]), headers=PNG)
             assert answer.json()["code"] == "overloaded"
             assert fits(client, 40_000)  # what was refused holds nothing
@@ -82,12 +93,12 @@ def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit() -> None:
 def test_a_client_that_hangs_up_within_its_upload_gives_its_room_back() -> None:
     with serving(NARROW) as client:
         with sending(client, size=60_000, declared=80_000):
-            until(lambda: not fits(client, 40_001))
+            pass
         until(lambda: fits(client, ROOM))
 
 
 @pytest.mark.parametrize("room", [ROOM, 2 * ROOM])
-def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int) -> None:
+def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decoder: SlowDecoder) -> None:
     pictures = np.zeros((64, 28, 28), np.uint8)
     header = (
         b'{"inputs":[{"name":"image","shape":[64,28,28],"datatype":"UINT8",'
@@ -95,8 +106,7 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int) -> None:
     )
     packed = gzip.compress(header + pictures.tobytes())
     settings = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=room)
-    with serving(settings) as client, sending(client, size=60_000, declared=80_000):
-        until(lambda: client.post("/predict", content=padded(room - 59_000), headers=PNG).is_error)
+    with serving(settings) as client, uploaded(client, slow_decoder, 60_000):
         answer = client.post(
             "/v2/models/linear/infer",
             content=packed,
@@ -107,8 +117,7 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int) -> None:
 
 def test_a_body_that_has_stalled_gives_way_to_another() -> None:
     with serving(NARROW) as client, sending(client, size=60_000, declared=80_000) as stalled:
-        until(lambda: not fits(client, 40_001))
-        until(lambda: fits(client, 90_000))  # a second later
+        until(lambda: fits(client, 90_000) and select.select([stalled], [], [], 0)[0] != [])
         assert stalled.recv(12) == b"HTTP/1.1 408"
 
 
