@@ -141,9 +141,7 @@ def test_a_signal_during_the_start_ends_it(number: signal.Signals) -> None:
 
 def test_a_signal_to_one_process_that_starts_ends_it() -> None:
     with starting(log_level="error") as running:
-        until(
-            lambda: handles(running.popen.pid, signal.SIGHUP)
-        )  # set behind that for SIGTERM
+        until(lambda: handles(running.popen.pid, signal.SIGHUP))  # set behind that for SIGTERM
         running.popen.send_signal(signal.SIGTERM)
         assert running.popen.wait(PATIENCE) == 0
 

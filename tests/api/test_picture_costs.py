@@ -247,7 +247,14 @@ def _event_loop_seconds(service: Process) -> float:
 def test_a_picture_for_which_memory_is_short_is_not_called_corrupt() -> None:
     import resource  # noqa: PLC0415  is not there on Windows
 
-    pictures = {"PNG": png(8, 2), "JPEG": jpeg([first_scan(3)], components=3), "WebP": webp(4400, 4200)}
+    # of which each takes more memory than is left, and none nearly the time that it may
+    half = {"width": WIDTH, "height": HEIGHT // 2}
+    scan = first_scan(3, **half)
+    pictures = {
+        "PNG": png(8, 2, **half),
+        "JPEG": jpeg([scan], components=3, **half),
+        "WebP": webp(4000, 3000),
+    }
     with process(log_level="error") as running:
         assert running.client.post("/predict", content=DIGIT, headers=BYTES).status_code == HTTPStatus.OK
         pid = running.popen.pid
