@@ -138,33 +138,37 @@ async def read_all(
     if pictures is None:
         whole = partial(_read_files, uploaded, stages=stages, max_pixels=max_pixels)
         return await in_thread(whole, stages, request, pictures=len(uploaded))
-
-    def finish() -> list[Read | DigitsError]:
-        return [_attempt(partial(_read_picture, stages=stages), picture) for picture in pictures]
-
     if is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
-        return finish()
-    return await in_thread(finish, stages, request, pictures=len(uploaded))
+        return _read_pictures(pictures, stages)
+    rest = partial(_read_pictures, pictures, stages)
+    return await in_thread(rest, stages, request, pictures=len(uploaded))
 
 
 def _decode_if_quick(
     uploaded: Sequence[bytes | DigitsError], stages: Stages, *, max_pixels: int
 ) -> list[Picture | DigitsError] | None:
-    """Decode pictures that are few and small; return None for others, of which only headers are read."""
-    size = sum(len(data) for data in uploaded if isinstance(data, bytes))
-    if len(uploaded) > INLINE_PICTURES or size > INLINE_FILE_BYTES:
+    """Decode pictures that are few and small; return None as soon as they are not."""
+    if len(uploaded) > INLINE_PICTURES:
         return None
+    bytes_left, cost_left, pixels_left = INLINE_FILE_BYTES, INLINE_COST, INLINE_PIXELS
+    pictures: list[Picture | DigitsError] = []
     with stages.timed("decode"):
-        opened = [_attempt(partial(images.identify, max_pixels=max_pixels), data) for data in uploaded]
-    uploads = [upload for upload in opened if isinstance(upload, Upload)]
-    if (
-        sum(upload.cost for upload in uploads) > INLINE_COST
-        or sum(upload.pixels for upload in uploads) > INLINE_PIXELS
-        or max((max(upload.size) for upload in uploads), default=0) > INLINE_SIDE
-    ):
-        return None
-    with stages.timed("decode"):
-        return [_attempt(images.decode, upload) for upload in opened]
+        for data in uploaded:
+            if isinstance(data, DigitsError):
+                pictures.append(data)
+                continue
+            bytes_left -= len(data)
+            if bytes_left < 0:
+                return None
+            try:
+                upload = images.identify(data, max_pixels=max_pixels)
+                cost_left, pixels_left = cost_left - upload.cost, pixels_left - upload.pixels
+                if cost_left < 0 or pixels_left < 0 or max(upload.size) > INLINE_SIDE:
+                    return None
+                pictures.append(images.decode(upload))
+            except DigitsError as error:
+                pictures.append(error)
+    return pictures
 
 
 def _read_files(
@@ -202,9 +206,19 @@ def _read_upload(upload: Upload, *, stages: Stages) -> Read:
     return _describe(*look(upload, timed=stages.timed))
 
 
-def _read_picture(picture: Picture, *, stages: Stages) -> Read:
-    with stages.timed("preprocess"):
-        return _describe(picture, canonical(picture.grey))
+def _read_pictures(pictures: Sequence[Picture | DigitsError], stages: Stages) -> list[Read | DigitsError]:
+    """Preprocess pictures that have been decoded."""
+    reads: list[Read | DigitsError] = []
+    for picture in pictures:
+        if isinstance(picture, DigitsError):
+            reads.append(picture)
+            continue
+        try:
+            with stages.timed("preprocess"):
+                reads.append(_describe(picture, canonical(picture.grey)))
+        except DigitsError as error:
+            reads.append(error)
+    return reads
 
 
 def _describe(picture: Picture, found: Canonical) -> Read:

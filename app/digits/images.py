@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -135,7 +134,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
     """
-    with _refusing_what_fails(pixels=0):
+    with _Border(pixels=0):
         header = _read_header(data)
     width, height = header.size
     if width * height > max_pixels:
@@ -183,7 +182,7 @@ class Decoding:
     def picture(self, *, side: int) -> Picture:
         """Do what `decode` does."""
         width, height = self._header.size
-        with _refusing_what_fails(pixels=width * height), self._meter:
+        with _Border(pixels=width * height), self._meter:
             grey = shrunk(_grey(self._load(side), side, self._meter), side)
         orientation = self._header.orientation
         if orientation in _UPRIGHT:
@@ -251,21 +250,26 @@ class _MeteredFile(io.BytesIO):
         return super().read(size)
 
 
-@contextmanager
-def _refusing_what_fails(*, pixels: int) -> Iterator[None]:
-    """Turn whatever is raised within into an error of the picture, or of memory.
+class _Border:
+    """Turns whatever is raised within into an error of the picture, or of memory.
 
     The decoders are a border: they are given bytes that anybody may have sent, and raise what they like on
     damaged ones (fuzzing has seen 13 types, `AssertionError` and `struct.error` among them). A defect of
     ours in here would be reported as a corrupt file; so nothing but decoding is done within. Lack of memory
     is looked for, since libjpeg and libwebp report it as they report a corrupt file.
     """
-    try:
-        yield
-    except DigitsError:
-        raise
-    except Exception as error:
-        if isinstance(error, MemoryError) or not _has_memory_for(pixels):
+
+    __slots__ = ("_pixels",)
+
+    def __init__(self, *, pixels: int) -> None:
+        self._pixels = pixels
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, DigitsError):
+            return
+        if isinstance(error, MemoryError) or not _has_memory_for(self._pixels):
             msg = "The service has too little memory left for this picture. Try again in a second."
             raise OutOfMemory(msg) from error
         raise UnreadableImage(DAMAGED) from error

@@ -158,8 +158,11 @@ def is_quick(pictures: Sequence[GreyPicture]) -> bool:
     It does where the ground is plain, as in most drawings. Noise and photographs take up to ten.
     """
     left = QUICK
-    if sum(picture.size for picture in pictures) <= left:
+    for picture in pictures:
+        left -= picture.size
+    if left >= 0:
         return True
+    left = QUICK
     for picture in pictures:
         if not (is_plain(Sheet(pixels=picture)) or is_canonical(picture)):
             left -= picture.size

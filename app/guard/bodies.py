@@ -89,8 +89,11 @@ class BodyGuard:
             await problems.response(error)(scope, receive, send)
             return
         body = _Body(receive, room, limit=limit, seconds=self._settings.read_timeout)
-        with room.receiving(body):
+        room.begin(body)
+        try:
             await self._app(scope, body.receive, send)
+        finally:
+            room.end(body)
 
 
 class _Body:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -26,7 +25,7 @@ class Places:
     def __init__(self, count: int) -> None:
         self.count = count
         self.taken = 0
-        self._taken_by: Counter[str] = Counter()
+        self._taken_by: dict[str, int] = {}
 
     def check(self, count: int, client: str) -> None:
         """Ask whether a client could have `count` places.
@@ -34,7 +33,7 @@ class Places:
         Raises:
             Overloaded: it could not.
         """
-        free, holds = self.count - self.taken, self._taken_by[client]
+        free, holds = self.count - self.taken, self._taken_by.get(client, 0)
         if count > free:
             msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
             raise problems.Overloaded(msg, limit=self.count)
@@ -74,9 +73,9 @@ class Places:
 
     def _take(self, count: int, client: str) -> None:
         self.taken += count
-        self._taken_by[client] += count
-        if not self._taken_by[client]:
-            del self._taken_by[client]
+        holds = self._taken_by.pop(client, 0) + count
+        if holds:
+            self._taken_by[client] = holds
 
 
 class Upload(Protocol):
@@ -144,15 +143,14 @@ class Room:
         finally:
             self.clear(size)
 
-    @contextmanager
-    def receiving(self, upload: Upload) -> Iterator[None]:
-        """Hold what arrives of an upload, which has told `fill`, until the block ends."""
+    def begin(self, upload: Upload) -> None:
+        """Expect an upload, which tells `fill` of what arrives; `end` must follow."""
         self._uploads.add(upload)
-        try:
-            yield
-        finally:
-            self._uploads.discard(upload)
-            self.clear(upload.counted)
+
+    def end(self, upload: Upload) -> None:
+        """Hold nothing more of an upload."""
+        self._uploads.discard(upload)
+        self.clear(upload.counted)
 
     def _give_up_stalled(self) -> None:
         for upload in [upload for upload in self._uploads if upload.is_stalled()]:

@@ -110,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parse_pending()
 
     def _parse_pending(self) -> None:
-        while piece := self._next_piece():
+        while self._pending and (piece := self._next_piece()):
             self._feed(piece)
         if self._ignoring or (self._pending and self._is_blocked()):
             self.flow.pause_reading()

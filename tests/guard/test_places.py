@@ -140,13 +140,16 @@ def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -
     room = Room(100)
     room.fill(90)
     steady, stalled = Arriving(50, stalled=False), Arriving(40, stalled=True)
-    with room.receiving(steady), room.receiving(stalled):
-        room.check(10)
-        assert not stalled.given_up
-        with pytest.raises(Overloaded):
-            room.check(60)
-        assert (steady.given_up, stalled.given_up) == (False, True)
-        room.fill(50)
+    room.begin(steady)
+    room.begin(stalled)
+    room.check(10)
+    assert not stalled.given_up
+    with pytest.raises(Overloaded):
+        room.check(60)
+    assert (steady.given_up, stalled.given_up) == (False, True)
+    room.fill(50)
+    room.end(steady)
+    room.end(stalled)
     room.check(50)  # what was given up is not cleared a second time
     with pytest.raises(Overloaded):
         room.check(51)
