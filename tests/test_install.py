@@ -187,6 +187,7 @@ def find_wheels(target: Path, name: str, python: str, platform: str) -> subproce
     """Look whether every locked package has a wheel for a Python on a platform."""
     return run(
         *(sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", target, "--quiet"),
+        "--system-certs",  # as pip does
         *("--no-deps", "--require-hashes", "--no-build"),
         *("--python-version", python, "--python-platform", UV_PLATFORMS[platform]),
         *("--requirements", SCRIPT.with_name(f"{name}.txt")),
