@@ -240,7 +240,11 @@ def test_a_busy_service_refuses_by_itself(deployed: Deployed) -> None:
     refused = [one for one in answers if one.status_code == 503]
     assert refused
     assert {(one.headers["Retry-After"], one.json()["code"]) for one in refused} == {("1", "overloaded")}
-    assert {one.json()["code"] for one in answers if one not in refused} <= {"no_ink", "timeout"}
+    assert {one.json()["code"] for one in answers if one not in refused} <= {
+        "no_ink",
+        "timeout",
+        "image_too_large",
+    }
 
 
 def test_ray_refuses_what_no_replica_takes_and_its_queue_does_not_hold(deployed: Deployed) -> None:
