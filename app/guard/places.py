@@ -9,17 +9,17 @@ from typing import Any, Final, Protocol
 
 from app.api import problems
 
-SHARED: Final = 16  # places; fewer are not divided between clients
-FEW: Final = 8  # a client that holds at most one in so many places may have any that is free
-RESERVED: Final = 4  # one in so many places is for such clients alone
+SHARED: Final = 16  # places; where there are fewer, none are reserved
+FEW: Final = 8  # a client holds few if it holds at most one in so many places
+RESERVED: Final = 4  # for each so many places there is one more for such clients
 
 
 class Places:
     """A worker's places, one for each picture in flight; taken and freed on the event loop alone.
 
     A place is held while its picture is read, not while the body arrives nor while the answer is sent: a
-    client that sends or reads slowly holds none. The last quarter of the places is for clients that hold few,
-    so that no single client can take them all.
+    client that sends or reads slowly holds none. Where all are taken, a quarter as many again are there for
+    clients that hold few, so that a single client can't keep the others out.
     """
 
     def __init__(self, count: int) -> None:
@@ -33,18 +33,14 @@ class Places:
         Raises:
             Overloaded: it could not.
         """
-        free, holds = self.count - self.taken, self._taken_by.get(client, 0)
-        if count > free:
-            msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
-            raise problems.Overloaded(msg, limit=self.count)
-        if self.count < SHARED or not holds or holds + count <= self.count // FEW:
+        if count <= self.count - self.taken + self._reserve_for(client, count):
             return
-        if free - count < self.count // RESERVED:
-            msg = (
-                f"You hold {holds} of {self.count} places; the last {self.count // RESERVED} are for others. "
-                "Try again in a second."
-            )
-            raise problems.Overloaded(msg, limit=self.count)
+        msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
+        raise problems.Overloaded(msg, limit=self.count)
+
+    def _reserve_for(self, client: str, count: int) -> int:
+        few = self.count // FEW if self.count >= SHARED else 0
+        return self.count // RESERVED if self._taken_by.get(client, 0) + count <= few else 0
 
     @contextmanager
     def held(self, count: int, client: str) -> Iterator[None]:
