@@ -152,22 +152,23 @@ def _decode_if_quick(
         return None
     bytes_left, cost_left, pixels_left = INLINE_FILE_BYTES, INLINE_COST, INLINE_PIXELS
     pictures: list[Picture | DigitsError] = []
-    with stages.timed("decode"):
-        for data in uploaded:
-            if isinstance(data, DigitsError):
-                pictures.append(data)
-                continue
-            bytes_left -= len(data)
-            if bytes_left < 0:
-                return None
-            try:
+    for data in uploaded:
+        if isinstance(data, DigitsError):
+            pictures.append(data)
+            continue
+        bytes_left -= len(data)
+        if bytes_left < 0:
+            return None
+        try:
+            with stages.timed("decode"):
                 upload = images.identify(data, max_pixels=max_pixels)
-                cost_left, pixels_left = cost_left - upload.cost, pixels_left - upload.pixels
-                if cost_left < 0 or pixels_left < 0 or max(upload.size) > INLINE_SIDE:
-                    return None
+            cost_left, pixels_left = cost_left - upload.cost, pixels_left - upload.pixels
+            if cost_left < 0 or pixels_left < 0 or max(upload.size) > INLINE_SIDE:
+                return None
+            with stages.timed("decode"):
                 pictures.append(images.decode(upload))
-            except DigitsError as error:
-                pictures.append(error)
+        except DigitsError as error:
+            pictures.append(error)
     return pictures
 
 
