@@ -127,6 +127,29 @@ def starting(**settings: str) -> Iterator[Process]:
         running.client.close()
 
 
+@contextmanager
+def half_sent(running: Process, picture: bytes) -> Iterator[list[httpx.Response]]:
+    """Send half of a picture, and the rest once nobody new is let in; the answer is there after the block."""
+    answers: list[httpx.Response] = []
+    halfway = threading.Event()
+
+    def halves() -> Iterator[bytes]:
+        yield picture[: len(picture) // 2]
+        halfway.set()
+        until(lambda: running.ready() is None)
+        yield picture[len(picture) // 2 :]
+
+    def send() -> None:
+        with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
+            answers.append(client.post("/predict", content=halves(), headers={"Content-Type": "image/png"}))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    halfway.wait()
+    yield answers
+    sender.join()
+
+
 def workers_of(running: Process) -> set[int]:
     """Return the ids of the worker processes, whether they serve yet or not."""
     children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()

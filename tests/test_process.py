@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import httpx
@@ -17,7 +16,7 @@ import pytest
 
 from app.digits.contract import Metadata
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, Process, process, until
+from tests.serving import PATIENCE, Process, half_sent, process, until
 from tests.tiny import GOOD, tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -106,26 +105,9 @@ def test_a_second_signal_ends_it_at_once() -> None:
 
 
 def test_a_request_in_flight_is_answered_before_the_end() -> None:
-    answers: list[httpx.Response] = []
-    halfway = threading.Event()
-
     with process() as running:
-
-        def pieces() -> object:
-            yield THREE[:100]
-            halfway.set()
-            until(lambda: running.ready() is None)  # nobody new is let in any more
-            yield THREE[100:]
-
-        def send() -> None:
-            with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as own:
-                answers.append(own.post("/predict", content=pieces(), headers=PNG))  # type: ignore[arg-type]
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        halfway.wait()
-        running.popen.send_signal(signal.SIGTERM)
-        sender.join()
+        with half_sent(running, THREE) as answers:
+            running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
     assert answers[0].json()["digit"] == 3
     assert status == 0

@@ -9,11 +9,20 @@ import socket
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, Process, handles, members_of, process, starting, until, workers_of
+from tests.serving import (
+    PATIENCE,
+    Process,
+    half_sent,
+    handles,
+    members_of,
+    process,
+    starting,
+    until,
+    workers_of,
+)
 from tests.test_signals import asked_all_along, follow
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -107,25 +116,9 @@ def test_workers_that_still_start_end_when_their_parent_is_killed() -> None:
 
 
 def test_an_orphan_answers_what_it_has_begun() -> None:
-    answers: list[httpx.Response] = []
-    halfway = threading.Event()
     with process(**QUIET) as running:
-
-        def pieces() -> object:
-            yield THREE[:100]
-            halfway.set()
-            until(lambda: running.ready() is None)
-            yield THREE[100:]
-
-        def send() -> None:
-            with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as own:
-                answers.append(own.post("/predict", content=pieces(), headers=PNG))  # type: ignore[arg-type]
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        halfway.wait()
-        os.kill(running.popen.pid, signal.SIGKILL)
-        sender.join()
+        with half_sent(running, THREE) as answers:
+            os.kill(running.popen.pid, signal.SIGKILL)
         assert_nothing_is_left(running)
     assert answers[0].json()["digit"] == 3
 

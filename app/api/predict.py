@@ -18,7 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api import problems, uploads
 from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
 from app.api.schemas import BatchPrediction, BatchResult, ImageInfo, ModelRef, Prediction, Problem
-from app.api.work import Stages, answered, begun, check_place, hold_places, in_thread
+from app.api.work import Stages, answered, begun, check_place, hold_places, in_thread, unwrap
 from app.digits import images
 from app.digits.catalogue import Model
 from app.digits.contract import IS_DIGIT, CanonicalPicture
@@ -123,10 +123,7 @@ async def read_digit(
 
 async def _read_one(data: bytes, stages: Stages, request: Request) -> Read:
     """Decode and preprocess a picture, on the event loop or, where that takes long, off it."""
-    (read,) = await read_all([data], stages, request)
-    if isinstance(read, DigitsError):
-        raise read
-    return read
+    return unwrap(*await read_all([data], stages, request))
 
 
 async def read_all(
@@ -168,7 +165,7 @@ def _decode_if_quick(
             with stages.timed("decode"):
                 pictures.append(images.decode(upload))
         except DigitsError as error:
-            pictures.append(error)
+            pictures.append(error.with_traceback(None))
     return pictures
 
 
@@ -194,13 +191,13 @@ def _read_files(
 
 
 def _attempt(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:
-    """Take a step, unless an earlier one has failed; return what came of it, or the error."""
+    """Take a step, unless an earlier one has failed; return what came of it, or the error (see `unwrap`)."""
     if isinstance(given, DigitsError):
         return given
     try:
         return step(given)
     except DigitsError as error:
-        return error
+        return error.with_traceback(None)
 
 
 def _read_upload(upload: Upload, *, stages: Stages) -> Read:
@@ -218,7 +215,7 @@ def _read_pictures(pictures: Sequence[Picture | DigitsError], stages: Stages) ->
             with stages.timed("preprocess"):
                 reads.append(_describe(picture, canonical(picture.grey)))
         except DigitsError as error:
-            reads.append(error)
+            reads.append(error.with_traceback(None))
     return reads
 
 

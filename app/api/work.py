@@ -127,8 +127,8 @@ def check_place(request: Request) -> None:
 
 
 def hold_places(request: Request, count: int = 1) -> AbstractContextManager[None]:
-    """Hold a place for each picture of a request while it is read: see `Places.held`."""
-    return state_of(request)["places"].held(count, client_of(request.scope))
+    """Hold a place for each picture of a request while it is read: see `Places.hold`."""
+    return state_of(request)["places"].hold(count, client_of(request.scope))
 
 
 async def in_thread(work: Callable[[], Result], stages: Stages, request: Request, *, pictures: int) -> Result:
@@ -151,14 +151,14 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
         try:
             return work()
         except DigitsError as error:  # a future that raised it would refer to it, and so to itself
-            return error
+            return error.with_traceback(None)
 
     task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state["threads"]))
     gone = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
     try:
         await asyncio.wait([task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            return _result_of(task)
+            return unwrap(task.result())
         stages.given_up = True
         if not started:
             task.cancel()
@@ -167,19 +167,18 @@ async def in_thread(work: Callable[[], Result], stages: Stages, request: Request
             raise ClientDisconnect
     finally:
         gone.cancel()
-        del task  # as in `_result_of`
+        del task  # it refers to the error: see `unwrap`
     msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
     raise problems.TooSlow(msg)
 
 
-def _result_of(task: asyncio.Future[Result | DigitsError]) -> Result:
-    """Return what a task has returned, or raise it if it is an error.
+def unwrap(result: Result | DigitsError) -> Result:
+    """Return a result, or raise it if it is an error.
 
-    An error refers to the frames that it has passed, and these to the request's body. No frame may refer to
-    the error in turn: body and pictures would be kept until Python looks for such circles.
+    A raised error refers to the frames that it passes, and these to the request's body. No frame may refer to
+    the error in turn, or body and pictures are kept until Python's garbage collector finds the cycle: callers
+    hold the result in no variable, and errors that are returned rather than raised have no traceback.
     """
-    result = task.result()
-    del task
     try:
         if isinstance(result, DigitsError):
             raise result

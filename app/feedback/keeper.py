@@ -64,7 +64,7 @@ class Keeper:
             FeedbackUnavailable, Overloaded: as `check`.
         """
         self._check_rested()
-        with self._places.held(1, client):
+        with self._places.hold(1, client):
             yield
 
     async def keep(

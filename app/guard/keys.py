@@ -118,7 +118,7 @@ def _read_file(file: Path) -> list[Key]:
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
     found = [_read_line(entry, number) for number, entry in entries if entry]
     if not found:
-        msg = "there is no key in it; `python -m app keys new ID` makes one"
+        msg = "it has no key; `python -m app keys new ID` makes one"
         raise BadKeys(msg)
     return found
 

@@ -43,7 +43,7 @@ class Places:
         return self.count // RESERVED if self._taken_by.get(client, 0) + count <= few else 0
 
     @contextmanager
-    def held(self, count: int, client: str) -> Iterator[None]:
+    def hold(self, count: int, client: str) -> Iterator[None]:
         """Hold `count` places for a while.
 
         Raises:

@@ -19,7 +19,7 @@ from app.settings import MEBIBYTE
 from tests.api.v2 import slow_deflate
 from tests.conftest import GOLDEN
 from tests.costs import TICKS, measure_cost, needs_proc, read_megabytes
-from tests.serving import PATIENCE, Process, process, until
+from tests.serving import PATIENCE, Process, process
 
 pytestmark = needs_proc
 
@@ -382,27 +382,6 @@ def test_a_payload_gets_its_exact_answer_within_the_bounds(service: Service, nam
     assert cost.seconds < SECONDS
     assert read_loop_seconds(pid) - loop < LOOP_SECONDS
     assert kept + cost.megabytes < MEGABYTES
-
-
-@pytest.mark.parametrize("query", ["", "?model=cnn"])
-@pytest.mark.parametrize(
-    ("kind", "body"),
-    [
-        ("image/png", b"\x89PNG\r\n\x1a\n" + bytes(ONE - 8)),
-        ("application/json", b'{"image":"' + b"A" * (ONE - 20) + b'"}'),
-        ("application/json", b'{"image":' + b"[" * (ONE - 20)),
-        (FORM["Content-Type"], b"--bb" + bytes(ONE - 20)),
-    ],
-    ids=["picture", "base64", "JSON", "form"],
-)
-def test_a_body_that_was_refused_is_not_kept(service: Service, query: str, kind: str, body: bytes) -> None:
-    payload = Payload(f"/predict{query}", lambda: body, MALFORMED, {"Content-Type": kind})
-    for _ in range(4):  # both threads have then taken what they need for such a body
-        service.send(payload)
-    before = read_megabytes(service.process.popen.pid)
-    for _ in range(5):
-        assert service.send(payload).status_code in {400, 415, 422}
-    until(lambda: read_megabytes(service.process.popen.pid) < before + 2 * ONE / MEBIBYTE)
 
 
 WORST: Final = (

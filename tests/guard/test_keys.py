@@ -158,10 +158,10 @@ def test_a_bad_id_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "there is no key in it"),
-        ("# nobody\n", "there is no key in it"),
-        (" \n\t\n", "there is no key in it"),
-        ("\ufeff", "there is no key in it"),
+        ("", "it has no key"),
+        ("# nobody\n", "it has no key"),
+        (" \n\t\n", "it has no key"),
+        ("\ufeff", "it has no key"),
         (f"{LINE}\nmy secret", "line 2 is not an id and a SHA-256"),
         (f"alice {KEY}", "line 1 is not an id and a SHA-256"),
         (f"{LINE}\n{LINE}", "an id occurs twice"),

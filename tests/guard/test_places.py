@@ -157,24 +157,24 @@ def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -
 
 def test_one_client_that_has_taken_all_places_keeps_no_other_out() -> None:
     places = Places(32)
-    with places.held(32, "greedy"):
+    with places.hold(32, "greedy"):
         with pytest.raises(Overloaded, match="32 of 32"):
             places.check(1, "greedy")
         with pytest.raises(Overloaded, match="5 are needed"):
             places.check(5, "not so modest")
         full = pytest.raises(Overloaded, match="40 of 32")
-        with places.held(4, "modest"), places.held(4, "other"), full:
+        with places.hold(4, "modest"), places.hold(4, "other"), full:
             places.check(1, "another")
     assert places.taken == 0
 
 
 def test_a_client_may_send_batches_that_take_all_places() -> None:
     places = Places(128)
-    with places.held(64, "alone"), places.held(64, "alone"):
+    with places.hold(64, "alone"), places.hold(64, "alone"):
         assert places.taken == 128
 
 
 def test_where_there_are_few_places_none_are_reserved() -> None:
     places = Places(8)
-    with places.held(8, "greedy"), pytest.raises(Overloaded):
+    with places.hold(8, "greedy"), pytest.raises(Overloaded):
         places.check(1, "modest")

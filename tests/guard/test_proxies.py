@@ -20,7 +20,7 @@ PEER = ("10.0.0.9", 4321)
 TRUSTED = ("10.0.0.0/8", "2001:db8:ffff::/48", "::ffff:172.16.0.0/108", "fe80::1")
 
 
-def seen(*lines: tuple[str, str], client: Any = PEER, trusted: tuple[str, ...] = TRUSTED) -> Scope:  # noqa: ANN401
+def apply_headers(*lines: tuple[str, str], client: Any = PEER, trusted: tuple[str, ...] = TRUSTED) -> Scope:  # noqa: ANN401
     """Return the scope that the application gets for a request with these header lines."""
     scopes: list[Scope] = []
 
@@ -37,7 +37,7 @@ def seen(*lines: tuple[str, str], client: Any = PEER, trusted: tuple[str, ...] =
 
 
 def client_of(*values: str, client: Any = PEER) -> Any:  # noqa: ANN401
-    return seen(*(("X-Forwarded-For", value) for value in values), client=client)["client"]
+    return apply_headers(*(("X-Forwarded-For", value) for value in values), client=client)["client"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_garbage_makes_no_new_clients(made_up: list[str]) -> None:
     ],
 )
 def test_the_scheme_is_what_the_last_proxy_says(values: list[str], scheme: str) -> None:
-    assert seen(*(("X-Forwarded-Proto", value) for value in values))["scheme"] == scheme
+    assert apply_headers(*(("X-Forwarded-Proto", value) for value in values))["scheme"] == scheme
 
 
 def test_a_second_line_does_not_evade_the_rate() -> None:
