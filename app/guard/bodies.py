@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -39,7 +38,7 @@ class UnreadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = _declared(scope) <= SWALLOWED and not (_takes_pictures(scope) and not _has_length(scope))
+        whole = False
 
         async def receive_and_note() -> Message:
             nonlocal whole
@@ -48,10 +47,10 @@ class UnreadGuard:
             return message
 
         async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                draining = scope["state"]["readiness"].draining
-                if not whole or draining:
-                    MutableHeaders(scope=message)["Connection"] = "close"
+            if message["type"] == "http.response.start" and (
+                scope["state"]["readiness"].draining or not (whole or _may_be_swallowed(scope))
+            ):
+                MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         await self._app(scope, receive_and_note, send_and_close)
@@ -98,6 +97,21 @@ class BodyGuard:
 
 class _Body:
     """A request's body on its way in."""
+
+    __slots__ = (
+        "_arrived",
+        "_clock",
+        "_deadline",
+        "_due",
+        "_limit",
+        "_progressed",
+        "_receive",
+        "_room",
+        "_seconds",
+        "_waiting",
+        "_whole",
+        "counted",
+    )
 
     def __init__(self, receive: Receive, room: Room, *, limit: int, seconds: float) -> None:
         self._receive = receive
@@ -166,9 +180,12 @@ def _has_length(scope: Scope) -> bool:
     return bool(header(scope, b"content-length") or header(scope, b"transfer-encoding"))
 
 
-def _declared(scope: Scope) -> float:
-    """Return the body's length as it was declared, infinite for one in chunks."""
-    return math.inf if header(scope, b"transfer-encoding") else int(header(scope, b"content-length") or 0)
+def _may_be_swallowed(scope: Scope) -> bool:
+    """Tell whether the rest of a body is short, as far as its length is known."""
+    if header(scope, b"transfer-encoding"):
+        return False
+    length = header(scope, b"content-length")
+    return int(length) <= SWALLOWED if length else not _takes_pictures(scope)
 
 
 def _too_large(length: int, limit: int) -> problems.BodyTooLarge:
