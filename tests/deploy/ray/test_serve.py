@@ -59,8 +59,16 @@ class Deployed:
         return [pid for node in self.nodes.values() for pid in node.processes(REPLICA)]
 
     def complete(self) -> None:
-        """Wait until it has as many replicas as it should."""
-        until(lambda: len(self.replicas()) == REPLICAS, seconds=START)
+        """Wait until as many replicas answer as should: one that has just started is not asked yet."""
+        started: set[str] = set()  # each replica has a time of its own
+
+        def all_have_answered() -> bool:
+            told = self.client.get("/metrics")
+            if told.status_code == 200:
+                started.update(re.findall(r"^process_start_time_seconds (.*)$", told.text, re.MULTILINE))
+            return len(started) >= len(self.replicas()) == REPLICAS
+
+        until(all_have_answered, seconds=START)
 
 
 def configured(port: int) -> dict[str, Any]:
@@ -98,8 +106,11 @@ def deployed() -> Iterator[Deployed]:
         stack.enter_context(deploying(cluster, config, folder))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE))
         deployed = Deployed(cluster, {"head": head, **nodes}, config, client)
+        until(
+            lambda: answered(client, "/health/ready") == answered(client, f"{BESIDE}/health/ready") == 200,
+            seconds=START,
+        )
         deployed.complete()
-        until(lambda: answered(client, "/health/ready") == answered(client, f"{BESIDE}/health/ready") == 200)
         yield deployed
 
 
@@ -277,14 +288,11 @@ def test_an_update_ends_no_replica_before_its_requests(deployed: Deployed, tmp_p
 def test_a_killed_replica_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
     with pictures_are_read(deployed, tmp_path):
         os.kill(deployed.replicas()[0], signal.SIGKILL)
-    deployed.complete()
 
 
 def test_a_killed_node_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
-    node = next(node for node in deployed.nodes.values() if node.processes(REPLICA))
     with pictures_are_read(deployed, tmp_path):
-        node.kill()
-    deployed.complete()
+        next(node for node in deployed.nodes.values() if node.processes(REPLICA)).kill()
 
 
 @contextmanager
@@ -294,7 +302,7 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     pictures.mkdir()
     for number in range(PICTURES):
         (pictures / f"{number}.png").write_bytes(NINE)
-    until(lambda: len(deployed.replicas()) == REPLICAS, seconds=START)
+    deployed.complete()
     # Ray asks the replica that has fewest requests, so that each has some of these
     sent = [Upload(deployed.client, "/predict", NINE) for _ in range(4 * REPLICAS)]
     words = [pictures, "--csv", table, "--url", deployed.client.base_url]
