@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.classifier import Classifier
-from training import data, descent, evaluate, uploads
-from training.answers import classify, read
-from training.data import Labelled
+from training import descent, evaluate
+from training.answers import classify
+from training.data import real_sets
+from training.data.labelled import Labelled
+from training.data.mnist import fetch, load_test, load_training
+from training.data.uploads import read_canonical
 from training.descent import Figures, Mnist, figures
-from training.fetch import fetch
 from training.recipe import FineTuning
 
 EACH: Final = 20  # pictures of each digit
@@ -55,15 +57,15 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of real sets; else DIGITS_REAL")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    sets = {one.name: one for one in uploads.load(uploads.find(arguments.real)).digits}
+    sets = {one.name: one for one in real_sets.load(real_sets.find(arguments.real)).digits}
     file = fetch()
-    mnist = Mnist(*data.load_training(file), data.load_test(file))
+    mnist = Mnist(*load_training(file), load_test(file))
     lines = []
     for title in arguments.rows or PROTOCOLS:
         name, split = PROTOCOLS[title]
         if name not in sets:
             parser.error(f"there is no set {name}: --real FOLDER or DIGITS_REAL")
-        shown = np.stack([read(upload).picture for upload in sets[name].uploads])
+        shown = np.stack([read_canonical(upload).picture for upload in sets[name].uploads])
         pictures = Labelled(shown, sets[name].digits)
         outcomes = [_outcome(pictures, split, seed, mnist) for seed in range(1, arguments.seeds + 1)]
         lines.append((title, *_cells(outcomes)))

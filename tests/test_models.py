@@ -11,9 +11,10 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.contract import DigitBatch, Metadata
-from training import answers, data, evaluate
+from training import answers, evaluate
 from training.corruptions import CORRUPTIONS
-from training.data import Labelled
+from training.data import mnist, uploads
+from training.data.labelled import Labelled
 from training.recipe import RECIPES, Recipe
 
 LARGEST = 5 * 1024 * 1024  # bytes: a file of the repository
@@ -58,13 +59,15 @@ def test_a_model_is_small_and_has_a_card(catalogue: Catalogue, name: str) -> Non
 def test_a_model_was_trained_on_all_of_the_training_data(
     catalogue: Catalogue, mnist_file: Path, name: str
 ) -> None:
-    training, _ = data.load_training(mnist_file)
+    training, _ = mnist.load_training(mnist_file)
     assert catalogue.get(name).classifier.metadata[Metadata.DATA_SHA256] == training.sha256
 
 
 @pytest.fixture(scope="module")
 def seen(mnist_test: Labelled) -> DigitBatch:
-    return np.stack([answers.read(answers.png(picture)).picture for picture in mnist_test.pictures])
+    return np.stack(
+        [uploads.read_canonical(uploads.encode_png(picture)).picture for picture in mnist_test.pictures]
+    )
 
 
 @pytest.mark.mnist

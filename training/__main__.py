@@ -22,10 +22,11 @@ from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
-from training import data, fonts, own, plots, pool, robustness, spaces, tables, uploads, versus
 from training import evaluate as evaluation
-from training import fetch as fetching
+from training import plots, pool, robustness, spaces, tables, versus
 from training.answers import classify
+from training.data import fonts, mnist, real_sets, user_pictures
+from training.data import mnist as fetching
 from training.errors import WorkshopError
 from training.recipe import RECIPES, FineTuning, Schedule, recipe_named
 from training.runs import RUNS, Origin, Run, current_commit
@@ -71,8 +72,8 @@ SHOWN = 10  # trials in a table
 def fetch(path: Data = None) -> None:
     """Download MNIST unless it is here, and check it to the last bit."""
     file = fetching.fetch(path)
-    training, validation = data.load_training(file)
-    test = data.load_test(file)
+    training, validation = mnist.load_training(file)
+    test = mnist.load_test(file)
     counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
     console.print(f"{file}: {counts}")
 
@@ -119,7 +120,7 @@ def train(
         augmentation=augmentation,
         seed=seed,
     )
-    training, validation = data.load_training(fetching.fetch(path))
+    training, validation = mnist.load_training(fetching.fetch(path))
     from training.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
 
     if fresh:
@@ -152,7 +153,7 @@ def tune(
 
     search = searches.Search(run or RUNS / f"{name}-tune")
     recipe = spaces.changed(recipe, epochs=epochs or (search.recipe().epochs if resume else None))
-    training, validation = data.load_training(fetching.fetch(path))
+    training, validation = mnist.load_training(fetching.fetch(path))
     training = training[: examples or len(training)]
     if fresh:
         search.discard()
@@ -194,7 +195,7 @@ def export(
 ) -> None:
     """Write a trained network to models/NAME/model.onnx, once it is proved equal to Keras."""
     recipe_named(name)
-    training, _ = data.load_training(fetching.fetch(path))
+    training, _ = mnist.load_training(fetching.fetch(path))
     from training.export import export as export_run  # noqa: PLC0415  seconds: TensorFlow
 
     file = export_run(_run(name, run), training.pictures, models=models, version=version)
@@ -231,14 +232,14 @@ def finetune(
     folder = _free_folder(models, name, force=force)
     parent_folder = folder_of(models, parent)
     evaluation.load(parent_folder)  # so that nothing is read or fetched for nothing
-    mine = own.load(source)
+    mine = user_pictures.load(source)
     for picture, reason in mine.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(mine.pictures)} pictures to learn from, {len(mine.left_out)} left out")
     file = fetching.fetch(mnist)
     from training import descent  # noqa: PLC0415  seconds: TensorFlow
 
-    mnist_parts = descent.Mnist(*data.load_training(file), data.load_test(file))
+    mnist_parts = descent.Mnist(*fetching.load_training(file), fetching.load_test(file))
     how = FineTuning(name=name, rounds=rounds)
     changes = descent.make(parent_folder, folder, mine.pictures, mnist=mnist_parts, how=how)
     table = Table(*descent.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
@@ -264,8 +265,8 @@ def evaluate(
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     folder = folder_of(models, name)
     evaluation.load(folder)  # so that MNIST is not fetched for nothing
-    test = data.load_test(fetching.fetch(path))
-    sets = uploads.load(uploads.find(real)) if full or real else None
+    test = mnist.load_test(fetching.fetch(path))
+    sets = real_sets.load(real_sets.find(real)) if full or real else None
     metrics = evaluation.evaluate(folder, test, real=sets)
     for part in tables.report(metrics):
         console.print(part)
@@ -346,7 +347,7 @@ def predict(
 @plot.command("samples")
 def plot_samples(path: Data = None, out: Out = Path("samples.png")) -> None:
     """Draw pictures of the data set."""
-    training, _ = data.load_training(fetching.fetch(path))
+    training, _ = mnist.load_training(fetching.fetch(path))
     plots.save(plots.samples(training), out)
 
 
@@ -377,7 +378,7 @@ def plot_reliability(name: Exported, models: Models = MODELS, out: Out = Path("r
 @plot.command("corruptions")
 def plot_corruptions(path: Data = None, out: Out = Path("corruptions.png")) -> None:
     """Draw validation pictures, damaged in all the ways that `evaluate --full` judges by."""
-    _, validation = data.load_training(fetching.fetch(path))
+    _, validation = mnist.load_training(fetching.fetch(path))
     _, first = np.unique(validation.digits, return_index=True)
     plots.save(plots.corruptions(validation.pictures[first], seed=robustness.SEED), out)
 
@@ -387,7 +388,7 @@ def plot_predictions(
     name: Exported, path: Data = None, models: Models = MODELS, out: Out = Path("predictions.png")
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
-    _, validation = data.load_training(fetching.fetch(path))
+    _, validation = mnist.load_training(fetching.fetch(path))
     found = classify(evaluation.load(folder_of(models, name)), validation.pictures).probabilities
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
@@ -395,7 +396,7 @@ def plot_predictions(
 @plot.command("scenes")
 def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
     """Draw scenes of every kind, and what the network is shown of them."""
-    training, _ = data.load_training(fetching.fetch(path))
+    training, _ = mnist.load_training(fetching.fetch(path))
     fonts.fetch()
     plots.save(plots.scenes(pool.samples(training)), out)
 
@@ -498,13 +499,13 @@ def _asked(path: Path | None, real: Path | None, *, test: bool) -> versus.Asked:
         msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
         raise WorkshopError(msg)
     if mine:
-        return versus.of_uploads(str(mine), uploads.RealSets(digits=(own.load_as_sent(mine),)))
+        return versus.of_uploads(str(mine), real_sets.RealSets(digits=(user_pictures.load_uploads(mine),)))
     if real:
-        return versus.of_uploads(str(real), uploads.load(real))
+        return versus.of_uploads(str(real), real_sets.load(real))
     file = fetching.fetch(path)
     if test:
-        return versus.of_mnist("MNIST test", data.load_test(file))
-    return versus.of_mnist("MNIST validation", data.load_training(file)[1])
+        return versus.of_mnist("MNIST test", mnist.load_test(file))
+    return versus.of_mnist("MNIST validation", mnist.load_training(file)[1])
 
 
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:

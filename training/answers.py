@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from app.digits import images
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
-from app.digits.look import look
 from app.digits.preprocessing import Canonical
 from app.digits.sheet import Polarity
+from training.data.uploads import read_canonical
 from training.rejection import rejected
 
 BATCH_SIZE: Final = 500
@@ -63,22 +60,6 @@ class Answers:
         }
 
 
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """Return the picture as the bytes of a PNG file, as a client would send it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
-    return file.getvalue()
-
-
-def read(upload: bytes) -> Canonical:
-    """Take an upload's bytes the service's way to the canonical picture.
-
-    Raises:
-        ImageError: the service would refuse it.
-    """
-    return look(images.identify(upload)).canonical
-
-
 def answer(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
     """Read and classify uploads one and all."""
     attempts = [_attempted(upload) for upload in uploads]
@@ -106,6 +87,6 @@ def classify(classifier: Classifier, pictures: DigitBatch) -> Scores:
 
 def _attempted(upload: bytes) -> Canonical | None:
     try:
-        return read(upload)
+        return read_canonical(upload)
     except ImageError:
         return None

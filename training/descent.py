@@ -18,7 +18,7 @@ from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DigitBatch, Metadata
 from training import calibration, evaluate
 from training.answers import classify
-from training.data import Labelled
+from training.data.labelled import Labelled
 from training.export import KERAS_FILE, proved
 from training.finetune import Adapted, Parent, adapt
 from training.quantise import SAMPLE

@@ -27,13 +27,14 @@ from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.errors import InvalidModel
 from training import calibration
-from training.answers import classify, png, read
-from training.data import Labelled
+from training.answers import classify
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSets
+from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
-from training.files import put
+from training.files import write_atomically
 from training.recipe import Recipe
 from training.robustness import ENOUGH, Amounts, robustness
-from training.uploads import RealSets
 
 SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
 TIMED: Final = 500  # pictures, one after the other; their median is reported
@@ -100,8 +101,8 @@ def evaluate(
         WorkshopError: there is no model.
     """
     classifier = load(folder)
-    pngs = [png(picture) for picture in test.pictures]
-    seen = np.stack([read(data).picture for data in track(pngs, "Preprocessing", transient=True)])
+    pngs = [encode_png(picture) for picture in test.pictures]
+    seen = np.stack([read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)])
     scores = classify(classifier, seen)
     metrics = {
         "model": _facts(classifier, size=(folder / MODEL_FILE).stat().st_size),
@@ -122,7 +123,7 @@ def evaluate(
         metrics |= robustness(
             classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
         )
-    put(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
+    write_atomically(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
 
 
@@ -177,7 +178,7 @@ def _speed(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> d
     """Time single pictures on one core: the network alone, and the whole way from a PNG's bytes."""
 
     def whole(row: int) -> None:
-        classifier.classify(read(pngs[row]).picture[None])
+        classifier.classify(read_canonical(pngs[row]).picture[None])
 
     return {
         "network": _median_microseconds(lambda row: classifier.classify(seen[row : row + 1]), len(seen)),

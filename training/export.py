@@ -31,7 +31,7 @@ from app.digits.contract import (
 from app.digits.errors import InvalidModel
 from training import graphs, quantise
 from training.errors import ExportError
-from training.files import put
+from training.files import write_atomically
 from training.runs import Described, Run
 
 KERAS_FILE: Final = "model.keras"  # beside the ONNX file; no part of the image
@@ -74,8 +74,8 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
         raise ExportError(msg)
     onnx_bytes = proved(keras.models.load_model(run.model), origin, pictures)
     file.parent.mkdir(parents=True, exist_ok=True)
-    put(file.with_name(KERAS_FILE), run.model.read_bytes())
-    put(file, onnx_bytes)
+    write_atomically(file.with_name(KERAS_FILE), run.model.read_bytes())
+    write_atomically(file, onnx_bytes)
     return file
 
 

@@ -31,7 +31,7 @@ from training import evaluate, pool
 from training.answers import classify
 from training.augment import augment
 from training.calibration import fit_temperature, logarithms, with_temperature
-from training.data import Labelled
+from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.export import KERAS_FILE, outputs, prove_same
 from training.recipe import FineTuning
@@ -93,7 +93,7 @@ def adapt(
 
     Args:
         parent: stays as it is.
-        own: at least `own.LEAST` of each digit that is there.
+        own: at least `user_pictures.MIN_PICTURES` of each digit that is there.
         rehearsed: MNIST's training pictures.
         validation: MNIST's, for the temperature.
         how: the numbers.

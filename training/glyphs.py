@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage.morphology import skeletonize
 
 from app.digits.contract import CanonicalPicture
-from training import fonts
+from training.data import fonts
 
 Glyph: TypeAlias = NDArray[np.uint8]  # (height, width), ink 255 on 0
 Points: TypeAlias = Sequence[tuple[float, float]]

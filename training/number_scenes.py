@@ -7,7 +7,6 @@ scored goes in as the bytes of a PNG file, the service's own way. Imports no Ker
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from typing import Any, Final, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.digits import images, numbers
 from app.digits.classifier import Classifier
 from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.images import Box
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.uploads import encode_png
 
 Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where the pen was
 Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and its digits
@@ -113,7 +112,7 @@ def score_numbers(
     right: dict[bool, list[bool]] = {False: [], True: []}
     distance = length = 0
     for scene in scenes(digits, count=count, seed=seed):
-        found = read_number(png(scene.picture), classifier)
+        found = read_number(encode_png(scene.picture), classifier)
         right[scene.style.touching].append(found == scene.text)
         distance += min(edit_distance(found, scene.text), len(scene.text))
         length += len(scene.text)
@@ -187,13 +186,6 @@ def overlap(one: Box, other: Box) -> float:
 def _grown(box: Box) -> tuple[float, float, float, float]:
     rim = 0.1 * box[3]
     return box[0] - rim, box[1] - rim, box[0] + box[2] + rim, box[1] + box[3] + rim
-
-
-def png(picture: GreyPicture) -> bytes:
-    """Return the picture as the bytes of a PNG file, as a client would send it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
-    return file.getvalue()
 
 
 def edit_distance(found: str, wanted: str) -> int:

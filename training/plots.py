@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.digits import preprocessing
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
 from training.corruptions import CORRUPTIONS
-from training.data import Labelled
+from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.runs import History, head
 from training.spaces import Choices, Range, Space

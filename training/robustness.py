@@ -12,12 +12,13 @@ from rich.progress import track
 from app.digits.classifier import Classifier
 from app.digits.contract import IS_DIGIT, Likelihoods
 from training import calibration
-from training.answers import Answers, answer, png
+from training.answers import Answers, answer
 from training.corruptions import CORRUPTIONS, Corruption
-from training.data import Labelled, stratified
+from training.data.labelled import Labelled, split_stratified
+from training.data.real_sets import RealSet, RealSets
+from training.data.uploads import encode_png
 from training.number_scenes import SCENES, read_number, score_numbers
 from training.rejection import auroc, rejected
-from training.uploads import RealSet, RealSets
 
 SEED: Final = 1  # of the damage
 
@@ -76,7 +77,7 @@ def _real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
 
 
 def _damaged(classifier: Classifier, test: Labelled, *, count: int) -> dict[str, Any]:
-    _, rows = stratified(test.digits, held_out=min(count, len(test)))
+    _, rows = split_stratified(test.digits, held_out=min(count, len(test)))
     chosen = test[rows]
     each = {
         name: _under(corrupt, classifier, chosen)
@@ -88,7 +89,7 @@ def _damaged(classifier: Classifier, test: Labelled, *, count: int) -> dict[str,
 
 def _under(corrupt: Corruption, classifier: Classifier, chosen: Labelled) -> dict[str, Any]:
     pictures = corrupt(chosen.pictures, np.random.default_rng(SEED))
-    answers = answer(classifier, map(png, pictures))
+    answers = answer(classifier, map(encode_png, pictures))
     return answers.report(chosen.digits, polarity="light_on_dark")
 
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from app.digits.contract import PROBABILITIES, Metadata
 from training.errors import RunError
-from training.files import put
+from training.files import write_atomically
 from training.recipe import Recipe
 
 RUNS: Final = Path("runs")
@@ -122,7 +122,7 @@ class Run:
             raise RunError(msg)
 
     def _note(self, name: str, content: object) -> None:
-        put(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
 class Described(Protocol):

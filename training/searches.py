@@ -18,7 +18,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from training.errors import RunError
-from training.files import put
+from training.files import write_atomically
 from training.recipe import Recipe
 from training.runs import Origin, Run
 from training.spaces import Range, Space, Values, own, rounded, space_of, to_json
@@ -79,7 +79,7 @@ class Search:
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {**dataclasses.asdict(origin), "space": to_json(space_of(origin.recipe))}
-        put(self._noted, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(self._noted, (json.dumps(content, indent=2) + "\n").encode())
 
     def discard(self) -> None:
         """Remove the search, if there is one.

@@ -16,6 +16,7 @@ from training import pool
 from training.augment import augment
 from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
+from training.files import draft_of
 from training.networks import network_of
 from training.runs import Origin, Run, current_commit
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.digits.contract import DigitBatch
-    from training.data import Labelled
+    from training.data.labelled import Labelled
     from training.pool import Pool
     from training.recipe import Recipe, Scenes
 
@@ -279,6 +280,5 @@ def cool(model: keras.Model, temperature: float) -> None:
 
 
 def _save(model: keras.Model, file: Path) -> None:
-    draft = file.with_stem(f"{file.stem}-draft")  # Keras insists on the ending
-    model.save(draft)
-    draft.replace(file)
+    with draft_of(file) as draft:
+        model.save(draft)

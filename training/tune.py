@@ -29,7 +29,7 @@ from training.spaces import Values, changed, rounded
 from training.train import fit
 
 if TYPE_CHECKING:
-    from training.data import Labelled
+    from training.data.labelled import Labelled
     from training.recipe import Recipe
     from training.runs import Run
 

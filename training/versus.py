@@ -21,13 +21,14 @@ from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch, Metadata
 from app.digits.errors import ImageError
 from training import calibration
-from training.answers import classify, png, read
-from training.data import Labelled
+from training.answers import classify
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSet, RealSets
+from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
 from training.evaluate import TIMED, load, score
 from training.paired import Paired
 from training.rejection import auroc, rejected
-from training.uploads import RealSet, RealSets
 
 PERCENT: Final = ".2%"
 DECIMALS: Final = ".4f"
@@ -84,7 +85,7 @@ class Comparison:
 
 def of_mnist(name: str, labelled: Labelled) -> Asked:
     """Return what is asked about on a part of MNIST."""
-    uploads = tuple(png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
+    uploads = tuple(encode_png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
     labels = tuple(map(str, labelled.digits.tolist()))
     return of_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
 
@@ -166,7 +167,7 @@ def _readable(sets: Sequence[RealSet]) -> Iterator[tuple[str, str, CanonicalPict
     uploads = [(one.name, *each) for one in sets for each in zip(one.labels, one.uploads, strict=True)]
     for source, label, upload in track(uploads, "Preprocessing", transient=True):
         try:
-            yield source, label, read(upload).picture
+            yield source, label, read_canonical(upload).picture
         except ImageError:
             continue
 

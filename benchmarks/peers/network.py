@@ -14,7 +14,7 @@ import onnx
 from keras import layers
 
 from app.digits.contract import CLASSES, INPUT, PROBABILITIES, SIDE
-from training.data import find, load_training
+from training.data.mnist import find, load_training
 from training.export import convert, multiply_adds, prove_equal
 from training.recipe import Recipe
 from training.runs import Origin, current_commit

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
-from training.data import Labelled
+from training.data.labelled import Labelled
 
 
 def drawn(count: int, *, seed: int) -> Labelled:

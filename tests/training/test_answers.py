@@ -4,9 +4,8 @@ import numpy as np
 
 from app.digits.classifier import Classifier
 from tests.conftest import GOLDEN, HOSTILE
-from tests.data.strokes import ink
 from tests.tiny import tiny_model
-from training.answers import answer, classify, png, read
+from training.answers import answer, classify
 
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 BLANK = (HOSTILE / "white.png").read_bytes()
@@ -56,10 +55,3 @@ def test_many_pictures_are_classified_as_each_alone() -> None:
     assert together.digit_likelihood.shape == (501,)
     alone = np.concatenate([DOUBTFUL.classify(one[None]).probabilities for one in pictures[[0, 499, 500]]])
     np.testing.assert_allclose(together.probabilities[[0, 499, 500]], alone, rtol=1e-5)
-
-
-def test_pictures_go_the_services_way() -> None:
-    """Dark on light and off centre, as sent: the canonical picture is what the network sees."""
-    found = read(png(255 - ink(3, (60, 60), box=(18, 8, 24, 44), pen=5)))
-    assert found.polarity == "dark_on_light"
-    assert found.picture.shape == (28, 28)

@@ -15,7 +15,7 @@ from PIL import Image
 from app.digits.catalogue import Catalogue
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.data.strokes import ink
-from training.answers import png
+from training.data.uploads import encode_png
 
 PHOTO = str(GOLDEN / "7-photo.jpg")
 
@@ -233,7 +233,7 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
         (tmp_path / "own" / digit).mkdir(parents=True)
         for slant in range(8):
             drawing = 255 - ink(int(digit), (80, 80), box=(20, 10, 40, 60), pen=6, slant=slant / 2 - 2)
-            (tmp_path / "own" / digit / f"{slant}.png").write_bytes(png(drawing))
+            (tmp_path / "own" / digit / f"{slant}.png").write_bytes(encode_png(drawing))
     shutil.copy(HOSTILE / "white.png", tmp_path / "own" / "7")
     shutil.copytree(MODELS / "cnn", tmp_path / "models" / "cnn")
     words = ["finetune", "--data", "own", "--rounds", "1", "--name", "cnn@2"]

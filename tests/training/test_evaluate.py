@@ -13,12 +13,13 @@ from app.digits.catalogue import Catalogue
 from app.digits.contract import Metadata
 from tests.data.strokes import ink
 from tests.tiny import GOOD, tiny_model
-from training import answers, compare, evaluate, tables
-from training.data import Labelled
+from training import compare, evaluate, tables
+from training.data import uploads
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSet, RealSets
 from training.errors import WorkshopError
 from training.recipe import recipe_named
 from training.robustness import Amounts
-from training.uploads import RealSet, RealSets
 
 TEST = Labelled(
     np.stack([255 - ink(row % 10, (60, 60), box=(18, 8, 24, 44), pen=5) for row in range(20)]),
@@ -79,8 +80,8 @@ def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path)
 @pytest.mark.parametrize("likelihood", [None, 0.25])
 def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likelihood: float | None) -> None:
     folder = model_folder(tmp_path, likelihood=likelihood)
-    photos = RealSet("photos", (answers.png(TEST.pictures[3]),), ("3",))
-    letters = RealSet("not_digit_letters", (answers.png(TEST.pictures[4]),), ("delta",))
+    photos = RealSet("photos", (uploads.encode_png(TEST.pictures[3]),), ("3",))
+    letters = RealSet("not_digit_letters", (uploads.encode_png(TEST.pictures[4]),), ("delta",))
     real = RealSets(digits=(photos,), others=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(*tables.report(evaluate.evaluate(folder, SMALL, real=real, amounts=FEW)))

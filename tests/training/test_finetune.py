@@ -16,7 +16,7 @@ from tests.conftest import MODELS
 from tests.training.hands import drawn
 from training import pool
 from training.answers import classify
-from training.data import Labelled
+from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.recipe import FineTuning, recipe_named
 from training.rejection import auroc

@@ -10,16 +10,9 @@ from app.digits.classifier import Classifier
 from app.digits.preprocessing import is_canonical
 from tests.data.strokes import ink
 from training import number_scenes
-from training.data import Labelled, load_training
-from training.number_scenes import (
-    NO_DIGIT,
-    Style,
-    draw,
-    edit_distance,
-    overlap,
-    scenes,
-    score_numbers,
-)
+from training.data.labelled import Labelled
+from training.data.mnist import load_training
+from training.number_scenes import NO_DIGIT, Style, draw, edit_distance, overlap, scenes, score_numbers
 
 DRAWN = Labelled(
     np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(20)]),

@@ -12,11 +12,11 @@ from tests.conftest import GOLDEN
 from tests.data.strokes import ink
 from tests.tiny import tiny_model
 from training import robustness as module
-from training.answers import png
 from training.corruptions import CORRUPTIONS
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSet, RealSets
+from training.data.uploads import encode_png
 from training.robustness import Amounts
-from training.uploads import RealSet, RealSets
 
 TEST = Labelled(
     np.stack([ink(row % 10, (28, 28), box=(8, 4, 12, 20), pen=3) for row in range(20)]),
@@ -24,7 +24,7 @@ TEST = Labelled(
 )
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
-LETTERS = RealSet("not_digit_letters", (png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
+LETTERS = RealSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
 SILENT = Classifier.load(tiny_model())
 DOUBTFUL = Classifier.load(tiny_model(likelihood=0.25))
 robustness = partial(module.robustness, amounts=Amounts(damaged=10, numbers=6))

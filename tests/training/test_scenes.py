@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.digits.classifier import Classifier
 from training import glyphs, pool, scenes
-from training.data import Labelled
+from training.data.labelled import Labelled
 from training.number_scenes import NO_DIGIT
 from training.recipe import Recipe, Scenes, recipe_named
 

@@ -14,11 +14,11 @@ from app.digits.contract import DigitBatch, Metadata
 from tests.conftest import GOLDEN, HOSTILE
 from tests.tiny import GOOD, tiny_model
 from training import plots, versus
-from training.answers import read
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSet, RealSets
+from training.data.uploads import read_canonical
 from training.errors import WorkshopError
 from training.paired import Paired
-from training.uploads import RealSet, RealSets
 from training.versus import Asked, Comparison
 
 BLANK = (HOSTILE / "white.png").read_bytes()
@@ -117,13 +117,13 @@ def test_uploads_are_seen_as_the_service_sees_them() -> None:
     digits = RealSet("photos", (PHOTO, BLANK), ("7", "1"))
     letters = RealSet("not_digit_letters", (PHOTO, BLANK, PHOTO), ("a", "b", "c"))
     asked = versus.of_uploads("mine", RealSets(digits=(digits,), others=(letters,)))
-    np.testing.assert_array_equal(asked.pictures, [read(PHOTO).picture])
+    np.testing.assert_array_equal(asked.pictures, [read_canonical(PHOTO).picture])
     assert (asked.digits.tolist(), asked.sets.tolist()) == ([7], ["photos"])
     assert (len(asked.others), asked.unreadable) == (2, 2)
 
 
 def test_mnist_goes_the_same_way(classifier: Classifier) -> None:
-    seven = read(PHOTO).picture
+    seven = read_canonical(PHOTO).picture
     asked = versus.of_mnist("MNIST", Labelled(seven[None], np.array([7], np.uint8)))
     assert classifier.classify(asked.pictures).probabilities.argmax() == asked.digits[0] == 7
 

@@ -1,7 +1,7 @@
 """Fonts of handwriting and of other scripts, fetched from npm's registry by npm itself.
 
 All are free (SIL Open Font License or Apache 2.0), packaged by Fontsource. Their digits add hands that
-MNIST lacks, school hands of thirty countries among them; their letters are what is no digit.
+MNIST lacks, school hands of thirty countries among them; their letters are negative examples.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from training.errors import DataError
+from training.files import write_atomically
 
 VERSION: Final = "5.3.0"  # of every package below
 
@@ -86,9 +87,9 @@ def file(name: str, *, subset: str = "latin") -> Path:
     return folder() / f"{name}-{subset}-400-normal.woff2"
 
 
-def present() -> bool:
-    """Tell whether all fonts have been fetched."""
-    return all(_wanted(name).exists() for name in ALL)
+def are_present() -> bool:
+    """Whether all fonts have been fetched."""
+    return all(_file_to_draw_with(name).exists() for name in ALL)
 
 
 def fetch() -> Path:
@@ -97,21 +98,21 @@ def fetch() -> Path:
     Raises:
         DataError: npm is missing, or could not fetch them.
     """
-    if present():
+    if are_present():
         return folder()
     folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packed:
-        _pack([name for name in ALL if not _wanted(name).exists()], Path(packed))
+        _pack([name for name in ALL if not _file_to_draw_with(name).exists()], Path(packed))
         for archive in Path(packed).glob("*.tgz"):
             _unpack(archive)
-    missing = [name for name in ALL if not _wanted(name).exists()]
+    missing = [name for name in ALL if not _file_to_draw_with(name).exists()]
     if missing:
         msg = f"npm fetched no usable font for {', '.join(missing)}."
         raise DataError(msg)
     return folder()
 
 
-def _wanted(name: str) -> Path:
+def _file_to_draw_with(name: str) -> Path:
     return file(name, subset=name.removeprefix("noto-sans-") if name in SCRIPT_FONTS else "latin")
 
 
@@ -131,11 +132,9 @@ def _pack(names: list[str], into: Path) -> None:
 
 def _unpack(archive: Path) -> None:
     """Take the files that we draw with out of a package."""
-    wanted = {_wanted(name).name for name in ALL}
+    wanted = {_file_to_draw_with(name).name for name in ALL}
     with tarfile.open(archive) as package:
         for member in package:
             name = Path(member.name).name
             if name in wanted and (content := package.extractfile(member)):
-                draft = folder() / f"{name}.draft"
-                draft.write_bytes(content.read())
-                draft.replace(folder() / name)
+                write_atomically(folder() / name, content.read())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training import fonts
+from training.data import fonts
 from training.errors import DataError
 
 
@@ -40,7 +40,7 @@ def test_packages_without_the_fonts_are_named(empty: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", fake_npm(empty, "exit 0"))
     with pytest.raises(DataError, match="no usable font for amatic-sc"):
         fonts.fetch()
-    assert not fonts.present()
+    assert not fonts.are_present()
 
 
 def test_what_has_been_fetched_is_not_fetched_again(

@@ -1,10 +1,11 @@
-"""Sets of real uploads in a folder: photos, scans and drawings of digits, of numbers, and of what is none.
+"""Sets of real uploads in a folder: photos, scans and drawings of digits, of numbers, and negative examples.
 
 FOLDER/NAME/labels.csv      column file, and label or what; the files lie beside it
 FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; x_train and y_train may follow
 
-A set whose name begins with not_digit_ holds no digits, numbers holds several digits a picture. What is
-missing or damaged is skipped with the reason; nothing here is needed to train, export or serve.
+A set whose name begins with not_digit_ holds negative examples, one that begins with numbers holds several
+digits in each picture. A set that is missing or damaged is skipped, with the reason; none is needed to train,
+export or serve.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from numpy.typing import NDArray
 
 from app.digits.contract import CLASSES
 from app.digits.sheet import Polarity
-from training.answers import png
+from training.data.uploads import encode_png
 from training.errors import DataError
 
 LABELS: Final = "labels.csv"
-OTHERS: Final = "not_digit_"  # begins the name of a set without digits
-NUMBERS: Final = "numbers"  # begins the name of a set with several digits a picture
+OTHERS: Final = "not_digit_"  # begins the name of a set of negative examples
+NUMBERS: Final = "numbers"  # begins the name of a set with several digits in each picture
 LINE_END: Final = "|"  # in a number's label
 
 # Of the sets that are known to be written one way throughout; in drawn_canvas both occur.
@@ -49,7 +50,7 @@ class RealSet:
 
     name: str
     uploads: tuple[bytes, ...]
-    labels: tuple[str, ...]  # a digit; of numbers their lines, parted by \n; of others what they are
+    labels: tuple[str, ...]  # a digit; a number's lines, separated by \n; or what a negative example shows
 
     def __len__(self) -> int:
         return len(self.uploads)
@@ -61,13 +62,13 @@ class RealSet:
 
     @property
     def polarity(self) -> Polarity | None:
-        """What all its pictures share, if that is known."""
+        """The polarity that all its pictures share, if that is known."""
         return POLARITIES.get(self.name)
 
 
 @dataclass(frozen=True)
 class RealSets:
-    """What a folder holds."""
+    """The sets in a folder."""
 
     digits: tuple[RealSet, ...] = ()
     others: tuple[RealSet, ...] = ()
@@ -103,7 +104,7 @@ def load(folder: Path | None) -> RealSets:
 
 
 def _from_folder(folder: Path) -> RealSet:
-    found = [row for row in rows(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    found = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(OTHERS) else "label"
     try:
         files = [folder / row["file"] for row in found]
@@ -111,11 +112,11 @@ def _from_folder(folder: Path) -> RealSet:
     except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
-    return _checked(folder.name, [content(file) for file in files], labels)
+    return _make_set(folder.name, [read_upload(file) for file in files], labels)
 
 
-def rows(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV by its columns' names; None stands where a row is too short.
+def read_table(file: Path) -> list[dict[str, str]]:
+    """Return the read_table of a CSV by its columns' names; None stands where a row is too short.
 
     Raises:
         DataError: it can't be read.
@@ -128,8 +129,8 @@ def rows(file: Path) -> list[dict[str, str]]:
         raise DataError(msg) from error
 
 
-def content(file: Path) -> bytes:
-    """Return a file's bytes, none where it is missing: an upload that can't be read, and is counted so."""
+def read_upload(file: Path) -> bytes:
+    """Return a file's bytes; none if it is missing, so that it counts as an unreadable upload."""
     try:
         return file.read_bytes()
     except OSError:
@@ -146,7 +147,7 @@ def _from_arrays(file: Path) -> RealSet:
             raise DataError(msg)
         pictures += list(np.pad(x, [(0, 0)] + [(MARGINS.get(file.stem, 0),) * 2] * 2))
         labels += [""] * len(x) if y is None else [str(label) for label in y.tolist()]
-    return _checked(file.stem, [png(picture) for picture in pictures], labels)
+    return _make_set(file.stem, [encode_png(picture) for picture in pictures], labels)
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
@@ -159,7 +160,7 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
         raise DataError(msg) from error
 
 
-def _checked(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
+def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)

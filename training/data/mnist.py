@@ -1,23 +1,25 @@
-"""MNIST: found, checked, split. Opens files; downloads nothing (see `fetch`)."""
+"""MNIST: downloaded, checked and split."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import urllib.request
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import CLASSES, SIDE, DigitBatch
+from app.digits.contract import CLASSES, SIDE
+from training.data.labelled import Labelled, split_stratified
 from training.errors import DataError
+from training.files import write_atomically
 
 VALIDATION: Final = 5_000  # of the 60,000 training pictures; the choice of everything is made on these
-SPLIT_SEED: Final = 20_261_120  # fixed for good: another split would leak validation into training
 
 # SHA-256 over the arrays' bytes. The training images' IDX form has the MD5 that the original
 # distribution lists (6bbc9ace898e44ae57da46a324031adb), and labels and test equal it bit for bit.
@@ -28,37 +30,39 @@ SHA256: Final[Mapping[str, str]] = {
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
 COUNTS: Final = {"train": 60_000, "test": 10_000}
+# The file that `keras.datasets.mnist` downloads, to the same place: either finds the other's copy.
+URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+FILE_SHA256: Final = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+TIMEOUT: Final = 60.0  # seconds without a byte
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Pictures and their digits: `pictures` uint8 (n, 28, 28), `digits` uint8 (n,)."""
-
-    pictures: DigitBatch
-    digits: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.digits)
-
-    def __getitem__(self, rows: NDArray[np.intp] | slice) -> Labelled:
-        return Labelled(self.pictures[rows], self.digits[rows])
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the pictures' bytes followed by the digits' bytes."""
-        return hashlib.sha256(self.pictures.tobytes() + self.digits.tobytes()).hexdigest()
-
-
-def downloaded_file() -> Path:
+def download_path() -> Path:
     """Return where `keras.datasets.mnist.load_data()` keeps its copy."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "datasets" / "mnist.npz"
 
 
 def find(path: Path | None) -> Path:
-    """Return the first of `path`, the file named by `DIGITS_MNIST`, and Keras' download."""
+    """Return the first of `path`, the file named by `DIGITS_MNIST`, and the download."""
     named = os.environ.get("DIGITS_MNIST")
-    return path or (Path(named) if named else downloaded_file())
+    return path or (Path(named) if named else download_path())
+
+
+def fetch(path: Path | None = None) -> Path:
+    """Return MNIST's file, downloaded if neither `path` nor `DIGITS_MNIST` names one.
+
+    Raises:
+        DataError: the file that was named does not exist, or the download failed.
+    """
+    file = find(path)
+    if file.exists():
+        return file
+    if file != download_path():
+        msg = f"There is no file {file}. Leave --data and DIGITS_MNIST out to download MNIST."
+        raise DataError(msg)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, _download())
+    return file
 
 
 def load_training(path: Path) -> tuple[Labelled, Labelled]:
@@ -68,7 +72,7 @@ def load_training(path: Path) -> tuple[Labelled, Labelled]:
         DataError: the file is missing, damaged or not MNIST.
     """
     everything = _load(path, part="train")
-    train, validation = stratified(everything.digits, held_out=VALIDATION)
+    train, validation = split_stratified(everything.digits, held_out=VALIDATION)
     return everything[train], everything[validation]
 
 
@@ -81,17 +85,17 @@ def load_test(path: Path) -> Labelled:
     return _load(path, part="test")
 
 
-def stratified(digits: NDArray[np.uint8], *, held_out: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Part row numbers in two, every digit in both by its share; the same rows every time.
-
-    Returns:
-        The rows that are left and the `held_out` rows, each in ascending order.
-    """
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits))
-    by_digit = order[np.argsort(digits[order], kind="stable")]
-    chosen = (np.arange(held_out) + 0.5) * len(digits) / held_out  # evenly along the sorted digits
-    held = by_digit[chosen.astype(np.intp)]
-    return np.setdiff1d(np.arange(len(digits)), held), np.sort(held)
+def _download() -> bytes:
+    try:
+        with urllib.request.urlopen(URL, timeout=TIMEOUT) as response:
+            content: bytes = response.read()
+    except (OSError, HTTPException) as error:
+        msg = f"MNIST could not be downloaded ({error}). {_NETWORK_REMEDY}"
+        raise DataError(msg) from error
+    if hashlib.sha256(content).hexdigest() != FILE_SHA256:
+        msg = f"MNIST could not be downloaded: {URL} sent another file. {_NETWORK_REMEDY}"
+        raise DataError(msg)
+    return content
 
 
 def _load(path: Path, *, part: str) -> Labelled:
@@ -105,6 +109,7 @@ def _load(path: Path, *, part: str) -> Labelled:
     return Labelled(arrays[pictures_key], arrays[digits_key])
 
 
+_NETWORK_REMEDY: Final = "Check the network, or name a copy of mnist.npz with --data FILE or DIGITS_MNIST."
 _REMEDY: Final = (
     "Delete it and run `python -m training fetch`, or name a good copy of mnist.npz with --data FILE or "
     "DIGITS_MNIST."

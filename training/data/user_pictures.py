@@ -1,10 +1,10 @@
-"""Pictures of one's own and their digits: a folder for each digit, or a CSV of file and label.
+"""A user's own pictures and their digits: a folder for each digit, or a CSV of file and label.
 
 FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
 FILE.csv                     columns file and label; the pictures lie beside it or below
 
-Pictures to learn from go the service's way. What the service would refuse, what is there already, and what is
-said to be no digit (a folder or label `none`, as collected feedback has it) is left out and told.
+Pictures to learn from go through the service's preprocessing. Pictures that it would refuse, duplicates and
+negative examples (a folder or label `none`, as in exported feedback) are left out, with the reason.
 """
 
 from __future__ import annotations
@@ -18,69 +18,73 @@ import numpy as np
 
 from app.digits.contract import SIDE, CanonicalPicture
 from app.digits.errors import ImageError
-from training.answers import read
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.real_sets import DIGITS, RealSet, read_table, read_upload
+from training.data.uploads import read_canonical
 from training.errors import DataError
-from training.uploads import DIGITS, RealSet, content, rows
 
 NO_DIGIT: Final = "none"  # a folder's name, or a label
-LEAST: Final = 4  # pictures of each digit that there is: a quarter of them is held out in turn
+MIN_PICTURES: Final = 4  # of each digit that there is: a quarter of them is held out in turn
 
 
 @dataclass(frozen=True)
-class Own:
+class UserPictures:
     """Pictures that could be read, and why others were left out."""
 
     pictures: Labelled
     left_out: Mapping[Path, str]
 
 
-def load(source: Path) -> Own:
+def load(source: Path) -> UserPictures:
     """Read the pictures of a folder or a CSV, to learn from.
 
     Raises:
         DataError: there are none, too few of some digit, or a file or label can't be right.
     """
-    own = _read(_found(source))
-    _check_enough(own, source)
-    return own
+    found = _read(_list_files(source))
+    _check_enough(found, source)
+    return found
 
 
-def load_as_sent(source: Path) -> RealSet:
+def load_uploads(source: Path) -> RealSet:
     """Read the files of a folder or a CSV as they would be sent, to count what is refused, too.
 
     Raises:
         DataError: there are none, or a file or label can't be right.
     """
-    found = [(file, digit) for file, digit in _found(source) if digit is not None]
+    found = [(file, digit) for file, digit in _list_files(source) if digit is not None]
     if not found:
         msg = f"{source} holds no picture, in folders 0 to 9."
         raise DataError(msg)
     return RealSet(
-        source.stem, tuple(content(file) for file, _ in found), tuple(str(digit) for _, digit in found)
+        source.stem, tuple(read_upload(file) for file, _ in found), tuple(str(digit) for _, digit in found)
     )
 
 
-def _found(source: Path) -> list[tuple[Path, int | None]]:
-    return list(_in_table(source) if source.is_file() else _in_folders(source))
+def _list_files(source: Path) -> list[tuple[Path, int | None]]:
+    return list(_list_table(source) if source.is_file() else _list_folders(source))
 
 
-def _in_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
+def _list_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
     if not source.is_dir():
         msg = f"There is no folder and no CSV {source}."
         raise DataError(msg)
-    for folder in _visible(source):
+    for folder in _list_visible(source):
         if folder.is_dir():
-            yield from ((file, _digit(folder.name, folder)) for file in _visible(folder) if file.is_file())
+            yield from (
+                (file, _digit(folder.name, folder)) for file in _list_visible(folder) if file.is_file()
+            )
 
 
-def _visible(folder: Path) -> Iterator[Path]:
+def _list_visible(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
 
 
-def _in_table(table: Path) -> Iterator[tuple[Path, int | None]]:
+def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
     root = table.parent.resolve()
-    for number, row in enumerate(rows(table), start=2):  # as editors count: the first line names the columns
+    for number, row in enumerate(
+        read_table(table), start=2
+    ):  # as editors count: the first line names the columns
         where = f"{table}, row {number}"
         name, label = row.get("file"), row.get("label")
         if not name or not label:
@@ -105,7 +109,7 @@ def _digit(label: str, where: object) -> int | None:
     return int(label)
 
 
-def _read(found: Sequence[tuple[Path, int | None]]) -> Own:
+def _read(found: Sequence[tuple[Path, int | None]]) -> UserPictures:
     pictures: list[CanonicalPicture] = []
     digits: list[int] = []
     left_out: dict[Path, str] = {}
@@ -115,14 +119,14 @@ def _read(found: Sequence[tuple[Path, int | None]]) -> Own:
             left_out[file] = "It is no digit, and only digits are learned."
             continue
         try:
-            picture = read(file.read_bytes()).picture
+            picture = read_canonical(file.read_bytes()).picture
         except (ImageError, OSError) as error:
             left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
             continue
         if earlier := seen.get(picture.tobytes()):
-            first, told = earlier
-            if told != digit:
-                msg = f"{first} and {file} are the same picture, and called {told} and {digit}."
+            first, other = earlier
+            if other != digit:
+                msg = f"{first} and {file} are the same picture, and called {other} and {digit}."
                 raise DataError(msg)
             left_out[file] = f"It is the same picture as {first}."
             continue
@@ -130,16 +134,17 @@ def _read(found: Sequence[tuple[Path, int | None]]) -> Own:
         pictures.append(picture)
         digits.append(digit)
     shaped = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
-    return Own(Labelled(shaped, np.array(digits, np.uint8)), left_out)
+    return UserPictures(Labelled(shaped, np.array(digits, np.uint8)), left_out)
 
 
-def _check_enough(own: Own, source: Path) -> None:
-    counts = {digit: int((own.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
+def _check_enough(found: UserPictures, source: Path) -> None:
+    counts = {digit: int((found.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
     if not any(counts.values()):
-        why = f": {len(own.left_out)} were left out" if own.left_out else ", in folders 0 to 9"
+        why = f": {len(found.left_out)} were left out" if found.left_out else ", in folders 0 to 9"
         msg = f"{source} holds no picture that can be read{why}."
         raise DataError(msg)
-    few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < LEAST]
+    few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
     if few:
-        msg = f"{source} holds too few pictures, {', '.join(few)}: at least {LEAST} of each digit, or none."
+        wanted = f"at least {MIN_PICTURES} of each digit, or none"
+        msg = f"{source} holds too few pictures, {', '.join(few)}: {wanted}."
         raise DataError(msg)
