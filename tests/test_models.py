@@ -12,10 +12,10 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.contract import DigitBatch, Metadata
 from training import answers, evaluate
-from training.corruptions import CORRUPTIONS
 from training.data import mnist, uploads
 from training.data.labelled import Labelled
 from training.recipe import RECIPES, Recipe
+from training.scenes.corruptions import CORRUPTIONS
 
 LARGEST = 5 * 1024 * 1024  # bytes: a file of the repository
 

@@ -23,13 +23,14 @@ from app.digits.errors import DigitsError
 from app.digits.look import look
 from training import compare as comparison
 from training import evaluate as evaluation
-from training import plots, pool, robustness, spaces, tables, versus
+from training import plots, robustness, spaces, tables, versus
 from training.answers import classify
 from training.data import fonts, mnist, real_sets, user_pictures
 from training.data import mnist as fetching
 from training.errors import WorkshopError
 from training.recipe import RECIPES, FineTuning, Schedule, recipe_named
 from training.runs import RUNS, Origin, Run, current_commit
+from training.scenes import scene_pool
 
 if TYPE_CHECKING:
     from training.searches import Search, Tried
@@ -398,7 +399,7 @@ def plot_scenes(path: Data = None, out: Out = Path("scenes.png")) -> None:
     """Draw scenes of every kind, and what the network is shown of them."""
     training, _ = mnist.load_training(fetching.fetch(path))
     fonts.fetch()
-    plots.save(plots.scenes(pool.samples(training)), out)
+    plots.save(plots.scenes(scene_pool.draw_samples(training)), out)
 
 
 @plot.command("search")

@@ -27,14 +27,15 @@ from rich.progress import Progress
 
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
-from training import evaluate, pool
+from training import evaluate
 from training.answers import classify
-from training.augment import augment
 from training.calibration import fit_temperature, logarithms, with_temperature
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.export import KERAS_FILE, outputs, prove_same
 from training.recipe import FineTuning
+from training.scenes import scene_pool
+from training.scenes.augmentation import augment
 from training.train import JIT, cool
 
 _LOSSES: Final = {PROBABILITIES: "categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
@@ -181,7 +182,7 @@ class _Course:
 
 @cache
 def _scribbles() -> DigitBatch:
-    return pool.scribbles(SCRIBBLES, seed=0)
+    return scene_pool.draw_scribbles(SCRIBBLES, seed=0)
 
 
 def _batched(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from app.digits import preprocessing
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
-from training.corruptions import CORRUPTIONS
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.runs import History, head
+from training.scenes.corruptions import CORRUPTIONS
 from training.spaces import Choices, Range, Space
 from training.versus import Comparison
 

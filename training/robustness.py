@@ -13,12 +13,12 @@ from app.digits.classifier import Classifier
 from app.digits.contract import IS_DIGIT, Likelihoods
 from training import calibration
 from training.answers import Answers, answer
-from training.corruptions import CORRUPTIONS, Corruption
 from training.data.labelled import Labelled, split_stratified
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
-from training.number_scenes import SCENES, read_number, score_numbers
+from training.judge.numbers import SCENES, read_number, score_numbers
 from training.rejection import auroc, rejected
+from training.scenes.corruptions import CORRUPTIONS, Corruption
 
 SEED: Final = 1  # of the damage
 

@@ -12,21 +12,21 @@ import keras
 import numpy as np
 
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
-from training import pool
-from training.augment import augment
 from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
 from training.files import draft_of
 from training.networks import network_of
 from training.runs import Origin, Run, current_commit
+from training.scenes import scene_pool
+from training.scenes.augmentation import augment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.digits.contract import DigitBatch
     from training.data.labelled import Labelled
-    from training.pool import Pool
     from training.recipe import Recipe, Scenes
+    from training.scenes.scene_pool import Pool
 
     Told = dict[str, NDArray[Any]]  # output → what it is to say, or how much that counts
 
@@ -141,7 +141,7 @@ class Mixture(Pictures):
 
     @cached_property
     def _pool(self) -> Pool:
-        return pool.drawn(self._training, self._recipe, file=self._run.scenes)
+        return scene_pool.load_or_draw(self._training, self._recipe, file=self._run.scenes)
 
     def __getitem__(  # type: ignore[override]  # Keras takes weights as a third
         self, batch: int
@@ -247,7 +247,7 @@ def _finished(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled
     plain = network_of(recipe)
     plain.set_weights(model.get_weights())
     if recipe.scenes is not None:
-        _calibrate(plain, validation, pool.held_out(validation, recipe, file=run.held_out))
+        _calibrate(plain, validation, scene_pool.load_or_draw_held_out(validation, recipe, file=run.held_out))
     _save(plain, run.model)
     return plain
 

@@ -1,4 +1,4 @@
-"""Real fine-tuning of the committed network, on digits that are drawn here: MNIST is not needed."""
+"""Real fine-tuning of the committed network, on digits that are draw_digits here: MNIST is not needed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.contract import IS_DIGIT, DigitBatch, Likelihoods, Metadata
 from tests.conftest import MODELS
-from tests.training.hands import drawn
-from training import pool
+from tests.training.hands import draw_digits
 from training.answers import classify
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.recipe import FineTuning, recipe_named
 from training.rejection import auroc
 from training.runs import Origin
+from training.scenes import scene_pool
 
 keras = pytest.importorskip("keras", reason="needs the training extra")
 
@@ -39,12 +39,12 @@ pytestmark = [
 QUICK = FineTuning(
     name="mirrored", own=24, rehearsed=24, scribbles=8, steps=25, rounds=2, folds=2, learning_rate=0.002
 )
-MNIST = Mnist(drawn(1200, seed=1), drawn(100, seed=2), drawn(100, seed=3))
+MNIST = Mnist(draw_digits(1200, seed=1), draw_digits(100, seed=2), draw_digits(100, seed=3))
 
 
 def mirrored(count: int, *, seed: int) -> Labelled:
     """Digits as they are seen in a mirror: the network has never been shown them."""
-    pictures = drawn(count, seed=seed)
+    pictures = draw_digits(count, seed=seed)
     return Labelled(np.ascontiguousarray(pictures.pictures[:, :, ::-1]), pictures.digits)
 
 
@@ -113,7 +113,7 @@ def test_what_was_held_out_is_what_the_exported_file_reaches(
 def test_scribbles_stay_no_digits_and_own_pictures_become_digits(
     models: Path, changes: dict[str, Change]
 ) -> None:
-    scribbles = pool.scribbles(100, seed=9)
+    scribbles = scene_pool.draw_scribbles(100, seed=9)
     before, after = (
         [likelihoods(models, name, pictures) for pictures in (MNIST.validation.pictures, scribbles)]
         for name in ("cnn", "mirrored")

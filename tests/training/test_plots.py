@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training import calibration, plots
-from training.corruptions import CORRUPTIONS
+from training.scenes.corruptions import CORRUPTIONS
 from training.searches import Tried
 from training.spaces import Range, Space, Values
 

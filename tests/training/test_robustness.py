@@ -12,11 +12,11 @@ from tests.conftest import GOLDEN
 from tests.data.strokes import ink
 from tests.tiny import tiny_model
 from training import robustness as module
-from training.corruptions import CORRUPTIONS
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
 from training.robustness import Amounts
+from training.scenes.corruptions import CORRUPTIONS
 
 TEST = Labelled(
     np.stack([ink(row % 10, (28, 28), box=(8, 4, 12, 20), pen=3) for row in range(20)]),

@@ -1,4 +1,4 @@
-"""Real training and export, on digits that are drawn here: MNIST is not needed."""
+"""Real training and export, on digits that are draw_digits here: MNIST is not needed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, IS_DIGIT, Metadata
-from tests.training.hands import drawn
+from tests.training.hands import draw_digits
 from training.errors import ExportError, RunError
-from training.number_scenes import NO_DIGIT
 from training.recipe import RECIPES, Augmentation, Recipe, Scenes, recipe_named
 from training.runs import History, Origin, Run
+from training.scenes.numbers import NO_DIGIT
 
 keras = pytest.importorskip("keras", reason="needs the training extra")
 
@@ -45,7 +45,7 @@ QUICK = Recipe(
 )
 
 
-TRAINING, VALIDATION = drawn(600, seed=1), drawn(200, seed=2)
+TRAINING, VALIDATION = draw_digits(600, seed=1), draw_digits(200, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -256,12 +256,12 @@ CHAMPION = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A network with two heads, taught that blots are no digits; its scenes are given, not drawn."""
+    """A network with two heads, taught that blots are no digits; its scenes are given, not draw_digits."""
     run = Run(tmp_path_factory.mktemp("champion") / "run")
     rng = np.random.default_rng(3)
     noise = [cv2.GaussianBlur(rng.normal(0, 1, (28, 28)), (0, 0), 2) for _ in range(300)]
     blots = (np.stack(noise) > 0.05) * np.uint8(255)
-    scenes = drawn(300, seed=4)
+    scenes = draw_digits(300, seed=4)
     given = {
         "pictures": np.concatenate([scenes.pictures, blots]),
         "labels": np.concatenate([scenes.digits, np.full(300, NO_DIGIT, np.uint8)]),

@@ -23,7 +23,7 @@ from training.data.real_sets import DIGITS, RealSet, read_table, read_upload
 from training.data.uploads import read_canonical
 from training.errors import DataError
 
-NO_DIGIT: Final = "none"  # a folder's name, or a label
+NEGATIVE: Final = "none"  # a folder's name, or a label
 MIN_PICTURES: Final = 4  # of each digit that there is: a quarter of them is held out in turn
 
 
@@ -101,7 +101,7 @@ def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
 
 
 def _digit(label: str, where: object) -> int | None:
-    if label == NO_DIGIT:
+    if label == NEGATIVE:
         return None
     if label not in DIGITS:
         msg = f"{where}: {label!r} is no digit, 0 to 9."

@@ -6,7 +6,7 @@ import pytest
 from app.digits.contract import DigitBatch
 from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
-from training.corruptions import CORRUPTIONS
+from training.scenes.corruptions import CORRUPTIONS
 
 DIGITS = np.stack(
     [canonical(ink(row % 10, (100, 100), box=(30, 15, 40, 70), pen=8)).picture for row in range(20)]

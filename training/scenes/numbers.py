@@ -1,8 +1,7 @@
-"""Pictures of whole numbers, composed from MNIST's digits: to develop against, and for a figure.
+"""Pictures of whole numbers, composed from MNIST's digits: to learn from, and to be judged by.
 
 A scene is drawn from a seed alone, so the same seed gives the same picture everywhere. Of an MNIST
-picture only the ink is used; place, size, slant, pen, paper, rules and boxes are drawn here. What is
-scored goes in as the bytes of a PNG file, the service's own way. Imports no Keras.
+picture only the ink is used; place, size, slant, pen, paper, rules and boxes are drawn here.
 """
 
 from __future__ import annotations
@@ -10,34 +9,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import images, numbers
-from app.digits.classifier import Classifier
+from app.digits import numbers
 from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
-from app.digits.errors import NoInk
 from app.digits.images import Box
 from training.data.labelled import Labelled
-from training.data.uploads import encode_png
 
 Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where the pen was
 Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and its digits
 
 SHORTEST, LONGEST = 3, 8  # digits in a line that is scored
 TOUCHING: Final = 1 / 3  # of the numbers that are scored
-SCENES: Final = 600  # numbers: half a percentage point of standard error at 98 %
-SEED: Final = 4071
 
 HEIGHT: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
 CHEQUE_DIGIT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
 EDGE: Final = 0.1  # ink from which on there is some
 DARK: Final = 0.5  # ink from which on people see it
 INKED: Final = 0.3  # ink from which on it touches
-NO_DIGIT: Final = 255  # the label of what is none
+NO_DIGIT: Final = 255  # the label of negative examples
 WRONG, RIGHT = 0.5, 0.85  # overlap with a digit's box: a candidate with less is none, with more is that digit
 MARKED: Final = 0.3  # of the gaps have a mark, where there are marks
 GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
@@ -70,7 +64,7 @@ class Scene:
     """A picture of a number and what it says."""
 
     picture: GreyPicture
-    text: str  # lines are parted by \n
+    text: str  # its lines separated by \n
     boxes: tuple[Box, ...]  # of the digits' ink, in the text's order
     style: Style
 
@@ -87,58 +81,15 @@ def draw(digits: Labelled, style: Style, rng: np.random.Generator) -> Scene:
     return Scene(_on_paper(page, style, rng), "\n".join(texts), tuple(boxes), style)
 
 
-def scenes(digits: Labelled, *, count: int = SCENES, seed: int = SEED) -> Iterator[Scene]:
+def draw_scenes(digits: Labelled, *, count: int, seed: int) -> Iterator[Scene]:
     """Yield numbers of 3 to 8 digits in all styles; of every three, one has digits that touch."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         yield draw(digits, _any_style(rng, touching=index % round(1 / TOUCHING) == 0), rng)
 
 
-def score_numbers(
-    classifier: Classifier, digits: Labelled, *, count: int = SCENES, seed: int = SEED
-) -> dict[str, Any]:
-    """Read generated numbers the service's way, and count what is fully right.
-
-    Args:
-        classifier: the network that reads the glyphs.
-        digits: whose ink is used: validation pictures to choose by, test pictures to report.
-        count: how many numbers.
-        seed: of all that is drawn by chance.
-
-    Returns:
-        The shares of numbers without and with touching digits whose text is right in every character,
-        and the share of digits that are right: 1 - (edit distance / length).
-    """
-    right: dict[bool, list[bool]] = {False: [], True: []}
-    distance = length = 0
-    for scene in scenes(digits, count=count, seed=seed):
-        found = read_number(encode_png(scene.picture), classifier)
-        right[scene.style.touching].append(found == scene.text)
-        distance += min(edit_distance(found, scene.text), len(scene.text))
-        length += len(scene.text)
-    return {
-        "numbers": count,
-        "seed": seed,
-        "right": {"apart": _share(right[False]), "touching": _share(right[True])},
-        "digits": 1 - distance / max(1, length),
-    }
-
-
-def read_number(upload: bytes, classifier: Classifier) -> str:
-    """Take an upload's bytes the service's way to the text of the number; none where nothing is written."""
-    picture = images.decode(images.identify(upload))
-    try:
-        page = numbers.segment(picture.grey)
-    except NoInk:
-        return ""
-    if not len(page.pictures):
-        return ""
-    scores = classifier.classify(page.pictures)
-    return numbers.assemble(page, scores.probabilities, scores.digit_likelihood).text
-
-
-def pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
-    """Cut numbers as the service does, rightly and wrongly, for a network to learn to tell.
+def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
+    """Cut numbers as the service does, rightly and wrongly, so that a network learns which is which.
 
     These are the candidates that `app.digits.numbers` finds: digits with what it left of their
     neighbours, and parts of a digit, two digits in one, marks and print.
@@ -186,22 +137,6 @@ def overlap(one: Box, other: Box) -> float:
 def _grown(box: Box) -> tuple[float, float, float, float]:
     rim = 0.1 * box[3]
     return box[0] - rim, box[1] - rim, box[0] + box[2] + rim, box[1] + box[3] + rim
-
-
-def edit_distance(found: str, wanted: str) -> int:
-    """Return how many characters have to be put in, taken out or replaced (Levenshtein 1965)."""
-    costs = list(range(len(wanted) + 1))
-    for row, character in enumerate(found, 1):
-        before, costs[0] = costs[0], row
-        for column, other in enumerate(wanted, 1):
-            replaced = before + (character != other)
-            before = costs[column]
-            costs[column] = min(replaced, costs[column] + 1, costs[column - 1] + 1)
-    return costs[-1]
-
-
-def _share(right: Sequence[bool]) -> float | None:
-    return sum(right) / len(right) if right else None
 
 
 def _any_style(rng: np.random.Generator, *, touching: bool) -> Style:

@@ -1,4 +1,4 @@
-"""The scenes that a network is shown: drawn once by many hands, taken the service's way, kept in a file."""
+"""The scenes that a network is shown: drawn once by several processes, preprocessed, and kept in a file."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from rich.progress import track
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.preprocessing import canonical
-from training import glyphs, number_scenes, scenes
 from training.data import fonts
 from training.data.labelled import Labelled
 from training.files import draft_of
-from training.glyphs import Glyph
-from training.number_scenes import NO_DIGIT
 from training.recipe import Recipe, Scenes
+from training.scenes import numbers, pages, symbols
+from training.scenes.numbers import NO_DIGIT
+from training.scenes.symbols import Glyph
 
 HELD_OUT_SEED: Final = 1_000_001
 CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
 PIECES: Final = "pieces"  # of numbers, cut rightly and wrongly: many to a picture, so no kind of scene
 FROM_MNIST: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
 DRAWN: Final = 0.35  # of these others
-GROUND_ALONE: Final = 0.08  # of what is no digit: no glyph at all
+GROUND_ALONE: Final = 0.08  # of the negative examples: no glyph at all
 LOST: Final = 0.7  # likeness to the digit as it was written, below which nobody could read it
 SHIFT: Final = 4  # pixels that a remnant moves the centre of mass
 
@@ -49,11 +49,11 @@ class Example:
 
     scene: ColourPicture
     label: int
-    glyph: Glyph | None = None  # none where it is no digit
+    glyph: Glyph | None = None  # None for a negative example
 
-    def seen(self) -> CanonicalPicture | None:
-        """Return what the network would see, None where there is no ink or the digit is lost."""
-        picture = scenes.seen(self.scene)
+    def canonical(self) -> CanonicalPicture | None:
+        """Return what the network would see; None if there is no ink or the digit is lost."""
+        picture = pages.read_scene(self.scene)
         if picture is None or self.glyph is None or likeness(picture, _canonical(self.glyph)) >= LOST:
             return picture
         return None
@@ -61,13 +61,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Pool:
-    """Canonical pictures of scenes: digits with their labels, and what is no digit, uint8 (n, 28, 28)."""
+    """Canonical pictures of scenes: digits with their labels, and negative examples, uint8 (n, 28, 28)."""
 
     digits: Labelled
     no_digits: DigitBatch
 
 
-def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
+def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
     """Return the recipe's scenes, from `file` if they have been drawn before.
 
     Every chunk has a seed of its own, so the same scenes come out whatever the number of cores, and
@@ -88,7 +88,7 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK)
     return Pool(Labelled(pictures[digits], labels[digits]), pictures[~digits])
 
 
-def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
+def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     """Return scenes of digits that no training saw, as many of each kind; none without a digit."""
     few = Scenes(
         photographs=CHUNK,
@@ -100,27 +100,27 @@ def held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
         pieces=0,
         seed=HELD_OUT_SEED,
     )
-    return drawn(validation, dataclasses.replace(recipe, scenes=few), file=file)
+    return load_or_draw(validation, dataclasses.replace(recipe, scenes=few), file=file)
 
 
-def samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
+def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
     """Return some scenes of every kind with what the network is shown of them."""
     rng = np.random.default_rng(seed)
     return [(kind, list(islice(_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
 
 
-def scribbles(count: int, *, seed: int) -> DigitBatch:
-    """Return what is no digit, of strokes alone: it needs no fonts, and takes seconds."""
+def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
+    """Return negative examples of strokes alone: they need no fonts, and take seconds."""
     rng = np.random.default_rng(seed)
-    glyph = (glyphs.doodle, glyphs.invented)
-    drawn_ones = (glyphs.bent(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
+    glyph = (symbols.doodle, symbols.invented)
+    drawn_ones = (symbols.bent(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
     return np.stack([_canonical(one) for one in drawn_ones])
 
 
 def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
     while True:
         example = draw(training, rng)
-        picture = example.seen()
+        picture = example.canonical()
         if picture is not None:
             yield example.scene, picture
 
@@ -148,12 +148,12 @@ def _chunk(
     kind, number = task
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
-        return number_scenes.pieces(training, count=size, seed=int(rng.integers(2**31)))
+        return numbers.cut_pieces(training, count=size, seed=int(rng.integers(2**31)))
     pictures, labels = np.empty((size, SIDE, SIDE), np.uint8), np.empty(size, np.uint8)
     done = 0
     while done < size:
         example = KINDS[kind](training, rng)
-        picture = example.seen()
+        picture = example.canonical()
         if picture is not None:
             pictures[done], labels[done] = picture, example.label
             done += 1
@@ -176,10 +176,10 @@ def digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
     """Return a digit's glyph and label: one of MNIST, of a font, or drawn."""
     if rng.random() < FROM_MNIST:
         row = rng.integers(len(training))
-        glyph, label = glyphs.from_mnist(training.pictures[row]), int(training.digits[row])
+        glyph, label = symbols.from_mnist(training.pictures[row]), int(training.digits[row])
     else:
-        glyph, label = (glyphs.drawn_digit if rng.random() < DRAWN else glyphs.typed_digit)(rng)
-    return glyphs.bent(glyph, rng=rng), label
+        glyph, label = (symbols.drawn_digit if rng.random() < DRAWN else symbols.typed_digit)(rng)
+    return symbols.bent(glyph, rng=rng), label
 
 
 def _in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
@@ -190,23 +190,23 @@ def _in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Ex
 def _worn(training: Labelled, rng: Rng) -> Example:
     row = rng.integers(len(training))
     picture = training.pictures[row]
-    return Example(scenes.worn(picture, rng=rng), int(training.digits[row]), picture)
+    return Example(pages.worn(picture, rng=rng), int(training.digits[row]), picture)
 
 
 def _no_digit(_: Labelled, rng: Rng) -> Example:
     if rng.random() < GROUND_ALONE:
-        return Example(scenes.ground_alone(rng), NO_DIGIT)
-    glyph = glyphs.no_digit(rng)
-    glyph = glyphs.bent(glyph, rng=rng)
-    scene = (scenes.photograph, scenes.scan, scenes.drawing, scenes.drawing)[rng.integers(4)]
+        return Example(pages.ground_alone(rng), NO_DIGIT)
+    glyph = symbols.no_digit(rng)
+    glyph = symbols.bent(glyph, rng=rng)
+    scene = (pages.photograph, pages.scan, pages.drawing, pages.drawing)[rng.integers(4)]
     return Example(scene(glyph, rng=rng), NO_DIGIT)
 
 
 KINDS: Final[dict[Kind, Draw]] = {
-    "photographs": partial(_in, scenes.photograph),
-    "scans": partial(_in, scenes.scan),
-    "drawings": partial(_in, scenes.drawing),
+    "photographs": partial(_in, pages.photograph),
+    "scans": partial(_in, pages.scan),
+    "drawings": partial(_in, pages.drawing),
     "worn": _worn,
     "no_digits": _no_digit,
-    "boxed": partial(_in, scenes.boxed),
+    "boxed": partial(_in, pages.boxed),
 }

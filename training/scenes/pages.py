@@ -1,7 +1,7 @@
 """Pictures as people upload them: photographs of paper, scans of forms, drawings on a canvas.
 
-A scene is a glyph put on a ground, uint8 (height, width, 3). `seen` takes it the service's own way to
-the canonical picture, so the network learns from what it will be shown, remnants and all.
+A scene is a glyph put on a ground, uint8 (height, width, 3). `read_scene` turns it into the canonical picture,
+through the service's own code, so the network learns from what it will be shown, remnants and all.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from app.digits.colours import ColourPicture, grey
 from app.digits.contract import CanonicalPicture
 from app.digits.errors import NoInk
 from app.digits.preprocessing import canonical
-from training import glyphs
-from training.glyphs import Glyph
+from training.scenes import symbols
+from training.scenes.symbols import Glyph
 
 Rng: TypeAlias = np.random.Generator
 Layer: TypeAlias = NDArray[np.floating[Any]]  # (height, width) or (height, width, 3), grey levels or shares
@@ -28,8 +28,8 @@ STROKE_SHARE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner t
 DISTINCT: Final = 90.0  # distance of two colours in RGB, 0 to 441: pale, but people see it
 
 
-def seen(scene: ColourPicture) -> CanonicalPicture | None:
-    """Return what the network would see of a scene, None where no ink is found."""
+def read_scene(scene: ColourPicture) -> CanonicalPicture | None:
+    """Return what the network would see of a scene; None if no ink is found."""
     try:
         return canonical(grey(scene)).picture
     except NoInk:
@@ -156,7 +156,7 @@ def _written(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
     if _chance(rng, 0.4):
         share = np.exp(rng.uniform(*np.log(STROKE_SHARE)))
         pen = 1 if _chance(rng, 0.25) else max(1, round(length * share))
-        redrawn = glyphs.with_pen(small, pen)
+        redrawn = symbols.with_pen(small, pen)
         small = redrawn if redrawn.size else small
     if _chance(rng, 0.12):
         small = _broken(small, rng)
@@ -277,8 +277,8 @@ def _neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
     other = np.zeros_like(ink)
     if room < length * 0.35:
         return other
-    scale = min(length * rng.uniform(0.3, 0.6), room * 0.8) / glyphs.SIZE
-    small = cv2.resize(glyphs.typed_digit(rng)[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    scale = min(length * rng.uniform(0.3, 0.6), room * 0.8) / symbols.SIZE
+    small = cv2.resize(symbols.typed_digit(rng)[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     rows, columns = small.shape
     at = 0 if left == room else width - columns
     top = int(rng.integers(0, max(1, height - rows)))

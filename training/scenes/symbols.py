@@ -1,6 +1,6 @@
-"""Shapes to put on paper: digits of MNIST, of fonts and of drawn strokes, and what is no digit.
+"""Symbols to put on paper: digits of MNIST, of fonts and of drawn strokes, and negative examples.
 
-A glyph is ink 255 on 0, cut out tightly, its longest side about `SIZE` pixels; `scenes` scales it.
+A glyph is ink 255 on 0, cut out tightly, its longest side about `SIZE` pixels; `pages` scales it.
 """
 
 from __future__ import annotations

@@ -1,35 +1,28 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from app.digits.classifier import Classifier
 from app.digits.preprocessing import is_canonical
-from tests.data.strokes import ink
-from training import number_scenes
-from training.data.labelled import Labelled
-from training.data.mnist import load_training
-from training.number_scenes import NO_DIGIT, Style, draw, edit_distance, overlap, scenes, score_numbers
+from tests.training.hands import draw_upright
+from training.scenes import numbers
+from training.scenes.numbers import NO_DIGIT, Style, draw, draw_scenes, overlap
 
-DRAWN = Labelled(
-    np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(20)]),
-    np.arange(20, dtype=np.uint8) % 10,
-)
+DRAWN = draw_upright(20)
 
 
 def test_the_same_seed_gives_the_same_pictures() -> None:
-    one, other = (list(scenes(DRAWN, count=6, seed=3)) for _ in range(2))
+    one, other = (list(draw_scenes(DRAWN, count=6, seed=3)) for _ in range(2))
     for left, right in zip(one, other, strict=True):
         np.testing.assert_array_equal(left.picture, right.picture)
         assert left.text == right.text
-    assert one[0].text != next(scenes(DRAWN, count=1, seed=4)).text
+    assert one[0].text != next(draw_scenes(DRAWN, count=1, seed=4)).text
 
 
 def test_a_third_of_the_numbers_touch_and_all_have_3_to_8_digits() -> None:
-    found = list(scenes(DRAWN, count=30, seed=1))
+    found = list(draw_scenes(DRAWN, count=30, seed=1))
     assert sum(scene.style.touching for scene in found) == 10
     assert {len(scene.text) for scene in found} <= set(range(3, 9))
     assert all(len(scene.boxes) == len(scene.text) for scene in found)
@@ -64,35 +57,13 @@ def test_neighbours_touch_only_where_they_should() -> None:
         assert pieces(joined) < 6
 
 
-def pieces(scene: number_scenes.Scene) -> int:
+def pieces(scene: numbers.Scene) -> int:
     dark = scene.picture < (int(scene.picture.min()) + np.median(scene.picture)) / 2
     return int(cv2.connectedComponents(dark.astype(np.uint8))[0]) - 1
 
 
-@pytest.mark.parametrize(
-    ("found", "wanted", "distance"),
-    [
-        ("", "", 0),
-        ("4071", "4071", 0),
-        ("471", "4071", 1),
-        ("40711", "4071", 1),
-        ("12", "34", 2),
-        ("", "12", 2),
-    ],
-)
-def test_the_edit_distance_is_as_counted_by_hand(found: str, wanted: str, distance: int) -> None:
-    assert edit_distance(found, wanted) == distance
-
-
-def test_a_score_holds_both_shares_and_the_digits(classifier: Classifier) -> None:
-    score = score_numbers(classifier, DRAWN, count=9, seed=2)
-    assert score["numbers"] == 9
-    assert set(score["right"]) == {"apart", "touching"}
-    assert 0.5 < score["digits"] <= 1
-
-
 def test_pieces_of_numbers_are_canonical_and_the_same_every_time() -> None:
-    (one, labels), (other, _) = (number_scenes.pieces(DRAWN, count=60, seed=5) for _ in range(2))
+    (one, labels), (other, _) = (numbers.cut_pieces(DRAWN, count=60, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert one.shape == (60, 28, 28)
     assert all(is_canonical(picture) for picture in one)
@@ -101,7 +72,7 @@ def test_pieces_of_numbers_are_canonical_and_the_same_every_time() -> None:
 
 
 def test_a_piece_that_was_cut_rightly_is_read_as_its_label(classifier: Classifier) -> None:
-    pictures, labels = number_scenes.pieces(DRAWN, count=60, seed=5)
+    pictures, labels = numbers.cut_pieces(DRAWN, count=60, seed=5)
     digits = labels != NO_DIGIT
     read = classifier.classify(pictures[digits]).probabilities.argmax(axis=1)
     assert (read == labels[digits]).mean() > 0.9
@@ -111,10 +82,3 @@ def test_boxes_overlap_by_what_they_share() -> None:
     assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert overlap((0, 0, 10, 10), (6, 0, 10, 10)) == pytest.approx(1 / 3)
     assert overlap((0, 0, 10, 10), (20, 20, 10, 10)) == 0
-
-
-@pytest.mark.mnist
-def test_numbers_of_mnists_digits_are_read(classifier: Classifier, mnist_file: Path) -> None:
-    score = score_numbers(classifier, load_training(mnist_file)[1], count=60, seed=9)
-    assert score["right"]["apart"] >= 0.85
-    assert score["digits"] >= 0.9
