@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.classifier import Classifier
-from training import descent, evaluate
-from training.answers import classify
+from training import descent
 from training.data import real_sets
 from training.data.labelled import Labelled
 from training.data.mnist import fetch, load_test, load_training
 from training.data.uploads import read_canonical
 from training.descent import Figures, Mnist, figures
+from training.judge.evaluation import load_classifier
+from training.judge.service_reader import classify
 from training.recipe import FineTuning
 
 EACH: Final = 20  # pictures of each digit
@@ -110,7 +111,8 @@ def _outcome(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outco
         changes = descent.make(
             MODELS / "cnn", folder, pictures[taught], mnist=mnist, how=FineTuning(name="own")
         )
-        first, last = (_read_by(evaluate.load(one), pictures[held]) for one in (MODELS / "cnn", folder))
+        networks = [load_classifier(one) for one in (MODELS / "cnn", folder)]
+    first, last = (_read_by(network, pictures[held]) for network in networks)
     before, after = changes[-1].before, changes[-1].after
     assert before and after  # noqa: PT018, S101  for mypy: the committed network is evaluated
     return Outcome(len(held), first, last, before.errors, after.errors)

@@ -34,7 +34,8 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 EVALUATE = """
 import sys
 {first}
-import training.data, training.evaluate, training.recipe, training.compare, training.plots
+import training.data.mnist, training.judge.evaluation, training.recipe, training.plots
+import training.show.model_table
 print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 

@@ -11,9 +11,9 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.contract import DigitBatch, Metadata
-from training import answers, evaluate
 from training.data import mnist, uploads
 from training.data.labelled import Labelled
+from training.judge import evaluation, service_reader
 from training.recipe import RECIPES, Recipe
 from training.scenes.corruptions import CORRUPTIONS
 
@@ -75,8 +75,8 @@ def seen(mnist_test: Labelled) -> DigitBatch:
 def test_the_metrics_can_be_measured_again(
     catalogue: Catalogue, mnist_test: Labelled, seen: DigitBatch, name: str
 ) -> None:
-    found = answers.classify(catalogue.get(name).classifier, seen).probabilities
-    measured, kept = evaluate.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
+    found = service_reader.classify(catalogue.get(name).classifier, seen).probabilities
+    measured, kept = evaluation.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
     # processors differ in the last bits, which may turn a picture that lies between two digits
     assert measured.accuracy == pytest.approx(kept["accuracy"], abs=3e-4)
     assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)

@@ -21,16 +21,16 @@ from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
-from training import compare as comparison
-from training import evaluate as evaluation
-from training import plots, robustness, spaces, tables, versus
-from training.answers import classify
+from training import plots, spaces, tables
 from training.data import fonts, mnist, real_sets, user_pictures
 from training.data import mnist as fetching
 from training.errors import WorkshopError
+from training.judge import comparison, evaluation, robustness
+from training.judge.service_reader import classify
 from training.recipe import RECIPES, FineTuning, Schedule, recipe_named
 from training.runs import RUNS, Origin, Run, current_commit
 from training.scenes import scene_pool
+from training.show import model_table
 
 if TYPE_CHECKING:
     from training.searches import Search, Tried
@@ -232,7 +232,7 @@ def finetune(
     name = name or f"{parent.partition(MARK)[0]}-own"
     folder = _free_folder(models, name, force=force)
     parent_folder = folder_of(models, parent)
-    evaluation.load(parent_folder)  # so that nothing is read or fetched for nothing
+    evaluation.load_classifier(parent_folder)  # so that nothing is read or fetched for nothing
     mine = user_pictures.load(source)
     for picture, reason in mine.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
@@ -265,13 +265,13 @@ def evaluate(
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     folder = folder_of(models, name)
-    evaluation.load(folder)  # so that MNIST is not fetched for nothing
+    evaluation.load_classifier(folder)  # so that MNIST is not fetched for nothing
     test = mnist.load_test(fetching.fetch(path))
     sets = real_sets.load(real_sets.find(real)) if full or real else None
     metrics = evaluation.evaluate(folder, test, real=sets)
     for part in tables.report(metrics):
         console.print(part)
-    evaluation.gate(metrics, RECIPES.get(metrics["model"]["name"]))
+    evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
 
 
 @app.command()
@@ -299,9 +299,9 @@ def compare(
     """Set all evaluated networks side by side; or two, picture by picture, on MNIST's validation split."""
     if both:
         for name in both:
-            evaluation.load(folder_of(models, name))  # so that nothing is read for nothing
-        compared = versus.compare(models, *both, _asked(path, real, test=test))
-        for part in versus.report(compared):
+            evaluation.load_classifier(folder_of(models, name))  # so that nothing is read for nothing
+        compared = comparison.compare(models, *both, _asked(path, real, test=test))
+        for part in comparison.report(compared):
             console.print(part)
         if out:
             plots.save(plots.differences(compared), out)
@@ -310,10 +310,10 @@ def compare(
         msg = "--data, --real, --test and --plot are for two networks: compare ONE OTHER."
         raise WorkshopError(msg)
     if markdown:
-        print(comparison.markdown(models))
+        print(model_table.markdown(models))
         return
-    table = Table(*comparison.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
-    for name, *cells in comparison.rows(models):
+    table = Table(*model_table.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
+    for name, *cells in model_table.rows(models):
         table.add_row(name.strip("`"), *cells)
     console.print(table)
 
@@ -326,7 +326,7 @@ def predict(
     out: Annotated[Path | None, typer.Option("--plot", help="Draw what was seen into this file.")] = None,
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
-    classifier = evaluation.load(folder_of(models, model))
+    classifier = evaluation.load_classifier(folder_of(models, model))
     seen = []
     table = Table("picture", "digit", "sure", *map(str, range(CLASSES)), box=SIMPLE, padding=(0, 1, 0, 0))
     for file in files:
@@ -390,7 +390,7 @@ def plot_predictions(
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = mnist.load_training(fetching.fetch(path))
-    found = classify(evaluation.load(folder_of(models, name)), validation.pictures).probabilities
+    found = classify(evaluation.load_classifier(folder_of(models, name)), validation.pictures).probabilities
     plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
 
 
@@ -434,7 +434,7 @@ def plot_uploads(
     out: Out = Path("uploads.png"),
 ) -> None:
     """Draw uploads above and what the network saw of them below."""
-    classifier = evaluation.load(folder_of(models, model))
+    classifier = evaluation.load_classifier(folder_of(models, model))
     plots.save(plots.above_and_below([_seen(file, classifier) for file in files]), out)
 
 
@@ -494,19 +494,21 @@ def _metrics(name: str, models: Path, *, part: str) -> dict[str, Any]:
     return metrics | {"model": metrics["model"] | {"name": name}}
 
 
-def _asked(path: Path | None, real: Path | None, *, test: bool) -> versus.Asked:
+def _asked(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:
     mine = path if path and path.suffix != ".npz" else None
     if sum(map(bool, (mine, real, test))) > 1:
         msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
         raise WorkshopError(msg)
     if mine:
-        return versus.of_uploads(str(mine), real_sets.RealSets(digits=(user_pictures.load_uploads(mine),)))
+        return comparison.sample_uploads(
+            str(mine), real_sets.RealSets(digits=(user_pictures.load_uploads(mine),))
+        )
     if real:
-        return versus.of_uploads(str(real), real_sets.load(real))
+        return comparison.sample_uploads(str(real), real_sets.load(real))
     file = fetching.fetch(path)
     if test:
-        return versus.of_mnist("MNIST test", mnist.load_test(file))
-    return versus.of_mnist("MNIST validation", mnist.load_training(file)[1])
+        return comparison.sample_mnist("MNIST test", mnist.load_test(file))
+    return comparison.sample_mnist("MNIST validation", mnist.load_training(file)[1])
 
 
 def _seen(file: Path, classifier: Classifier) -> plots.Seen:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from app.digits.catalogue import MARK, METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DigitBatch, Metadata
-from training import calibration, evaluate
-from training.answers import classify
 from training.data.labelled import Labelled
 from training.export import KERAS_FILE, proved
 from training.finetune import Adapted, Parent, adapt
+from training.judge import evaluation, reliability
+from training.judge.rejection import rejected_share
+from training.judge.service_reader import classify
 from training.quantise import SAMPLE
 from training.recipe import FineTuning
-from training.rejection import rejected
 from training.runs import current_commit
 
 CARD: Final = "README.md"
@@ -59,7 +59,7 @@ class Figures:
 
     errors: float  # share
     calibration_error: float
-    rejected: float | None  # share that was called no digit, where that is known
+    rejected_share: float | None  # share that was called no digit, where that is known
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def figures(scores: Scores, digits: NDArray[np.uint8]) -> Figures:
     right = scores.probabilities.argmax(axis=1) == digits
     return Figures(
         errors=float(1 - right.mean()),
-        calibration_error=calibration.report(scores.probabilities, right)["expected_error"],
-        rejected=None if scores.digit_likelihood is None else rejected(scores.digit_likelihood),
+        calibration_error=reliability.report(scores.probabilities, right)["expected_error"],
+        rejected_share=None if scores.digit_likelihood is None else rejected_share(scores.digit_likelihood),
     )
 
 
@@ -121,7 +121,7 @@ def make(parent_folder: Path, folder: Path, own: Labelled, *, mnist: Mnist, how:
                 "MNIST test",
                 len(mnist.test),
                 _measured(_metrics(parent_folder, parent.classifier)),
-                _measured(evaluate.evaluate(draft, mnist.test)),
+                _measured(evaluation.evaluate(draft, mnist.test)),
             ),
         ]
         (draft / CARD).write_text(_card(classifier, descent, changes))
@@ -134,7 +134,7 @@ def _exported(adapted: Adapted, descent: Descent, pictures: DigitBatch, folder: 
     shown = np.concatenate([_evenly(descent.own.pictures, most=SAMPLE // 2), pictures])
     adapted.model.save(folder / KERAS_FILE)
     (folder / MODEL_FILE).write_bytes(proved(adapted.model, descent, shown))
-    return evaluate.load(folder)
+    return evaluation.load_classifier(folder)
 
 
 def _evenly(pictures: DigitBatch, *, most: int) -> DigitBatch:

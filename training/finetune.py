@@ -27,12 +27,12 @@ from rich.progress import Progress
 
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
-from training import evaluate
-from training.answers import classify
-from training.calibration import fit_temperature, logarithms, with_temperature
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.export import KERAS_FILE, outputs, prove_same
+from training.judge import evaluation
+from training.judge.service_reader import classify
+from training.learn.calibration import apply_temperature, fit_temperature, log_probabilities
 from training.recipe import FineTuning
 from training.scenes import scene_pool
 from training.scenes.augmentation import augment
@@ -56,7 +56,7 @@ class Parent:
         Raises:
             WorkshopError: one of them is missing, they are not the same network, or it can't be adapted.
         """
-        classifier = evaluate.load(folder)
+        classifier = evaluation.load_classifier(folder)
         file = folder / KERAS_FILE
         if not file.exists():
             msg = f"There is no {file}: `python -m training export {classifier.name}` writes it."
@@ -116,7 +116,7 @@ def adapt(
     model, scores = course.part_of_the_way(model), after[rounds]
     temperature = _temperature(model, validation, scores, own)
     cool(model, temperature)
-    probabilities = with_temperature(scores.probabilities, temperature).astype(np.float32)
+    probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
     return Adapted(model, rounds, Scores(probabilities, scores.digit_likelihood))
 
 
@@ -221,13 +221,13 @@ def _folds(digits: NDArray[np.uint8], how: FineTuning) -> list[NDArray[np.intp]]
 
 
 def _loss(scores: Scores, digits: NDArray[np.uint8]) -> float:
-    return evaluate.score(scores.probabilities, digits).loss
+    return evaluation.score(scores.probabilities, digits).loss
 
 
 def _temperature(model: keras.Model, validation: Labelled, held_out: Scores, own: Labelled) -> float:
     """Find what makes confidence honest, of MNIST and of held-out own pictures."""
     said = np.concatenate([_said(model, validation.pictures).probabilities, held_out.probabilities])
-    return fit_temperature(logarithms(said), np.concatenate([validation.digits, own.digits]))
+    return fit_temperature(log_probabilities(said), np.concatenate([validation.digits, own.digits]))
 
 
 def _said(model: keras.Model, pictures: DigitBatch) -> Scores:

@@ -18,10 +18,10 @@ from app.digits import preprocessing
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
+from training.judge.comparison import Comparison
 from training.runs import History, head
 from training.scenes.corruptions import CORRUPTIONS
 from training.spaces import Choices, Range, Space
-from training.versus import Comparison
 
 if TYPE_CHECKING:
     from training.searches import Tried
@@ -220,7 +220,7 @@ def differences(compared: Comparison) -> Figure:
     Those that the second alone reads rightly, those that the first alone does, and those that neither does;
     of each kind first those on which a wrong answer was surest.
     """
-    digits, sides = compared.asked.digits, (compared.first, compared.second)
+    digits, sides = compared.sample.digits, (compared.first, compared.second)
     right = [side.found == digits for side in sides]
     apart = compared.first.found != compared.second.found
     kinds = {
@@ -233,7 +233,7 @@ def differences(compared: Comparison) -> Figure:
     chosen = [order[held[order]][:MOST] for _, held in kinds.values()]
     heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
     figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
-    figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.asked.name}")
+    figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.sample.name}")
     parts = figure.subfigures(
         len(kinds), 1, squeeze=False, height_ratios=[height + 0.3 for height in heights]
     )
@@ -246,7 +246,7 @@ def differences(compared: Comparison) -> Figure:
         for axis in axes[len(rows) :]:
             axis.set_axis_off()
         for axis, row in zip(axes, rows, strict=False):
-            _picture(axis, compared.asked.pictures[row])
+            _picture(axis, compared.sample.pictures[row])
             said = " → ".join(str(side.found[row]) for side in sides) + f", is {digits[row]}" * (
                 colour == INK
             )

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
-from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
 from training.files import draft_of
+from training.learn.calibration import fit_temperature, log_probabilities
 from training.networks import network_of
 from training.runs import Origin, Run, current_commit
 from training.scenes import scene_pool
@@ -258,7 +258,7 @@ def _calibrate(model: keras.Model, validation: Labelled, scenes: Pool) -> None:
     Shifting the second head's bias moves its threshold.
     """
     told = model.predict(validation.pictures, batch_size=500, verbose=0)
-    temperature = fit_temperature(logarithms(told[PROBABILITIES]), validation.digits)
+    temperature = fit_temperature(log_probabilities(told[PROBABILITIES]), validation.digits)
     cool(model, temperature)
     in_scenes = model.predict(scenes.digits.pictures, batch_size=500, verbose=0)
     # a scene that can't be read as its digit, blurred or broken beyond that, is no digit to keep

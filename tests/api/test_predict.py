@@ -17,9 +17,9 @@ from tests.conftest import GOLDEN, golden_uploads, hostile_files
 from tests.conftest import HOSTILE as HOSTILE_FOLDER
 from tests.serving import serving
 from tests.tiny import tiny_model
-from training.answers import classify
 from training.data.labelled import Labelled
 from training.data.uploads import encode_png, read_canonical
+from training.judge.service_reader import classify
 from training.recipe import CNN
 
 THREE = GOLDEN / "3-canvas-black-on-white.png"

@@ -29,8 +29,8 @@ from tests.resilience.clients import (
     usage,
 )
 from tests.serving import Process, process
-from training.answers import classify
 from training.data.uploads import read_canonical
+from training.judge.service_reader import classify
 
 Measured = Callable[[str, str], None]
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()

@@ -14,11 +14,11 @@ from app.digits.catalogue import Catalogue
 from app.digits.contract import IS_DIGIT, DigitBatch, Likelihoods, Metadata
 from tests.conftest import MODELS
 from tests.training.hands import draw_digits
-from training.answers import classify
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
+from training.judge.rejection import auroc
+from training.judge.service_reader import classify
 from training.recipe import FineTuning, recipe_named
-from training.rejection import auroc
 from training.runs import Origin
 from training.scenes import scene_pool
 

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import calibration, plots
+from training import plots
+from training.judge import reliability
 from training.scenes.corruptions import CORRUPTIONS
 from training.searches import Tried
 from training.spaces import Range, Space, Values
 
 SURE = np.full((10, 10), 0.01) + 0.9 * np.eye(10)
-MEASURED = calibration.report(SURE, np.arange(10) > 0)
-NOTHING = calibration.report(np.empty((0, 10)), np.empty(0, bool))
+MEASURED = reliability.report(SURE, np.arange(10) > 0)
+NOTHING = reliability.report(np.empty((0, 10)), np.empty(0, bool))
 
 
 @pytest.mark.parametrize(

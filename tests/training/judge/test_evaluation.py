@@ -13,13 +13,15 @@ from app.digits.catalogue import Catalogue
 from app.digits.contract import Metadata
 from tests.data.strokes import ink
 from tests.tiny import GOOD, tiny_model
-from training import compare, evaluate, tables
+from training import tables
 from training.data import uploads
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.errors import WorkshopError
+from training.judge import evaluation
+from training.judge.robustness import Amounts
 from training.recipe import recipe_named
-from training.robustness import Amounts
+from training.show import model_table
 
 TEST = Labelled(
     np.stack([255 - ink(row % 10, (60, 60), box=(18, 8, 24, 44), pen=5) for row in range(20)]),
@@ -41,7 +43,7 @@ def model_folder(folder: Path, *, name: str = "tiny", likelihood: float | None =
 def test_a_score_is_as_computed_by_hand() -> None:
     found = np.full((4, 10), 0.05, np.float32)
     found[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
-    score = evaluate.score(found, np.array([0, 1, 1, 1], np.uint8))
+    score = evaluation.score(found, np.array([0, 1, 1, 1], np.uint8))
     assert score.accuracy == 0.75
     assert score.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
     assert (score.precision[0], score.recall[0]) == (0.5, 1.0)
@@ -53,12 +55,12 @@ def test_a_score_is_as_computed_by_hand() -> None:
 
 def test_a_certain_error_costs_much_but_not_infinitely() -> None:
     found = np.eye(10, dtype=np.float32)[[3]]
-    assert evaluate.score(found, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
+    assert evaluation.score(found, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
 
 
 def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path) -> None:
     folder = model_folder(tmp_path)
-    returned = evaluate.evaluate(folder, TEST)
+    returned = evaluation.evaluate(folder, TEST)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics == returned
     assert metrics["data"] == {"name": "MNIST test", "pictures": 20, "sha256": TEST.sha256}
@@ -69,9 +71,9 @@ def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path
 
 def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path) -> None:
     folder = model_folder(tmp_path)
-    usual = evaluate.evaluate(folder, SMALL)
+    usual = evaluation.evaluate(folder, SMALL)
     assert not {"corruptions", "real", "rejection", "numbers"} & usual.keys()
-    full = evaluate.evaluate(folder, SMALL, real=RealSets(), amounts=FEW)
+    full = evaluation.evaluate(folder, SMALL, real=RealSets(), amounts=FEW)
     assert full.keys() - usual.keys() == {"corruptions", "real", "rejection", "numbers"}
     assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full
@@ -84,7 +86,7 @@ def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likeli
     letters = RealSet("not_digit_letters", (uploads.encode_png(TEST.pictures[4]),), ("delta",))
     real = RealSets(digits=(photos,), others=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.report(evaluate.evaluate(folder, SMALL, real=real, amounts=FEW)))
+    console.print(*tables.report(evaluation.evaluate(folder, SMALL, real=real, amounts=FEW)))
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
@@ -94,54 +96,54 @@ def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likeli
 
 def test_below_its_recipes_target_a_model_fails() -> None:
     recipe = recipe_named("cnn")
-    evaluate.gate({"test": {"accuracy": recipe.target}}, recipe)
+    evaluation.check_target({"test": {"accuracy": recipe.target}}, recipe)
     with pytest.raises(
         WorkshopError, match=r"cnn reaches 99.50% on the test set, its recipe promises 99.60%"
     ):
-        evaluate.gate({"test": {"accuracy": 0.995}}, recipe)
+        evaluation.check_target({"test": {"accuracy": 0.995}}, recipe)
 
 
 def test_100_percent_is_not_believed() -> None:
     with pytest.raises(WorkshopError, match=r"can't be: the evaluation is broken"):
-        evaluate.gate({"test": {"accuracy": 1.0}}, None)
+        evaluation.check_target({"test": {"accuracy": 1.0}}, None)
 
 
 def test_a_model_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training export nothing"):
-        evaluate.evaluate(tmp_path / "nothing", TEST)
+        evaluation.evaluate(tmp_path / "nothing", TEST)
 
 
 def test_each_version_has_metrics_and_a_row_of_its_own(tmp_path: Path) -> None:
     model_folder(tmp_path, name="two")
     folder = model_folder(tmp_path, name="one")
     shutil.copytree(folder, folder / "2")
-    evaluate.evaluate(folder / "2", TEST)
-    assert [row[0] for row in compare.rows(tmp_path)] == ["`one@2`"]
-    evaluate.evaluate(folder, TEST)
-    evaluate.evaluate(tmp_path / "two", TEST)
-    assert sorted(row[0] for row in compare.rows(tmp_path)) == ["`one@1`", "`one@2`", "`two`"]
+    evaluation.evaluate(folder / "2", TEST)
+    assert [row[0] for row in model_table.rows(tmp_path)] == ["`one@2`"]
+    evaluation.evaluate(folder, TEST)
+    evaluation.evaluate(tmp_path / "two", TEST)
+    assert sorted(row[0] for row in model_table.rows(tmp_path)) == ["`one@1`", "`one@2`", "`two`"]
     assert Catalogue.load(tmp_path, default="one").get().metrics
 
 
 def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        evaluate.evaluate(model_folder(tmp_path, name=name), TEST)
+        evaluation.evaluate(model_folder(tmp_path, name=name), TEST)
     file = tmp_path / "one" / "metrics.json"
     metrics = json.loads(file.read_text())
     metrics["test"]["accuracy"] = 0.999
     file.write_text(json.dumps(metrics))
-    assert [row[0] for row in compare.rows(tmp_path)] == ["`two`", "`one`"]
-    assert compare.rows(tmp_path)[1][4] == "99.90%"
-    assert compare.markdown(tmp_path).count("\n") == 3
+    assert [row[0] for row in model_table.rows(tmp_path)] == ["`two`", "`one`"]
+    assert model_table.rows(tmp_path)[1][4] == "99.90%"
+    assert model_table.markdown(tmp_path).count("\n") == 3
 
 
 def test_nothing_to_compare_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training evaluate NAME"):
-        compare.rows(tmp_path)
+        model_table.rows(tmp_path)
 
 
 def test_damaged_metrics_are_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text("{")
     with pytest.raises(WorkshopError, match=r"is damaged: .*evaluate NAME"):
-        compare.rows(tmp_path)
+        model_table.rows(tmp_path)

@@ -1,4 +1,4 @@
-"""Two exported networks on the same pictures, read the service's way: what changed, and where they differ."""
+"""Two exported networks that read the same pictures, as the service sees them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from app.digits.catalogue import MODEL_FILE, folder_of
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch, Metadata
 from app.digits.errors import ImageError
-from training import calibration
-from training.answers import classify
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
-from training.evaluate import TIMED, load, score
-from training.paired import Paired
-from training.rejection import auroc, rejected
+from training.judge import reliability
+from training.judge.evaluation import TIMED, load_classifier, score
+from training.judge.mcnemar import PairedCounts
+from training.judge.rejection import auroc, rejected_share
+from training.judge.service_reader import classify
 
 PERCENT: Final = ".2%"
 DECIMALS: Final = ".4f"
@@ -36,8 +36,8 @@ WHOLE: Final = ",.0f"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What both networks are asked about: canonical pictures of digits, and of what is none."""
+class Sample:
+    """The pictures that two networks are compared on: digits, and negative examples."""
 
     name: str
     pictures: DigitBatch  # (n, 28, 28)
@@ -55,7 +55,7 @@ class Side:
     classifier: Classifier
     size: int  # bytes of its file
     scores: Scores  # of the digits
-    others: Scores  # of what is none
+    others: Scores  # of the negative examples
     microseconds: float  # for one picture, the network alone
 
     @property
@@ -65,33 +65,33 @@ class Side:
         return found
 
 
-# What it is called; how it is measured, None where it can't be; how it is written.
+# Its name; how it is measured, None where it can't be; its format.
 Quantity: TypeAlias = tuple[str, Callable[[Side], float | None], str]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two networks, and what they were asked about."""
+    """Two networks, and the pictures that they were compared on."""
 
-    asked: Asked
+    sample: Sample
     first: Side
     second: Side
 
-    def paired(self, rows: NDArray[np.bool_] | slice = slice(None)) -> Paired:
+    def paired(self, rows: NDArray[np.bool_] | slice = slice(None)) -> PairedCounts:
         """Count which of them is right, on all pictures or on some."""
-        first, second = (side.found == self.asked.digits for side in (self.first, self.second))
-        return Paired.count(first[rows], second[rows])
+        first, second = (side.found == self.sample.digits for side in (self.first, self.second))
+        return PairedCounts.count(first[rows], second[rows])
 
 
-def of_mnist(name: str, labelled: Labelled) -> Asked:
-    """Return what is asked about on a part of MNIST."""
+def sample_mnist(name: str, labelled: Labelled) -> Sample:
+    """Return a part of MNIST, as the service sees it."""
     uploads = tuple(encode_png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
     labels = tuple(map(str, labelled.digits.tolist()))
-    return of_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
+    return sample_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
 
 
-def of_uploads(name: str, sets: RealSets) -> Asked:
-    """Return what is asked about on sets of uploads.
+def sample_uploads(name: str, sets: RealSets) -> Sample:
+    """Return sets of uploads, as the service sees them.
 
     Raises:
         WorkshopError: there is no digit that can be read.
@@ -101,7 +101,7 @@ def of_uploads(name: str, sets: RealSets) -> Asked:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
         msg = f"{name} holds no picture of a digit that can be read.{why}"
         raise WorkshopError(msg)
-    return Asked(
+    return Sample(
         name=name,
         pictures=_stacked([picture for _, _, picture in digits]),
         digits=np.array([int(label) for _, label, _ in digits], np.uint8),
@@ -111,40 +111,40 @@ def of_uploads(name: str, sets: RealSets) -> Asked:
     )
 
 
-def compare(models: Path, first: str, second: str, asked: Asked) -> Comparison:
-    """Ask two networks, NAME or NAME@N below `models`, about the same pictures.
+def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison:
+    """Have two networks, NAME or NAME@N in `models`, read the same pictures.
 
     Raises:
         WorkshopError: there is no such network.
     """
     folders = [folder_of(models, name) for name in (first, second)]
-    classifiers = [load(folder) for folder in folders]
-    speeds = _microseconds(classifiers, asked.pictures)
+    classifiers = [load_classifier(folder) for folder in folders]
+    speeds = _microseconds(classifiers, sample.pictures)
     sides = (
         Side(
             name=name,
             classifier=classifier,
             size=(folder / MODEL_FILE).stat().st_size,
-            scores=classify(classifier, asked.pictures),
-            others=classify(classifier, asked.others),
+            scores=classify(classifier, sample.pictures),
+            others=classify(classifier, sample.others),
             microseconds=speed,
         )
         for name, folder, classifier, speed in zip((first, second), folders, classifiers, speeds, strict=True)
     )
-    return Comparison(asked, *sides)
+    return Comparison(sample, *sides)
 
 
 def report(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield tables and lines: what changed, who is right where, and whether it is more than chance."""
-    asked, first, second = comparison.asked, comparison.first.name, comparison.second.name
+    sample, first, second = comparison.sample, comparison.first.name, comparison.second.name
     yield _changes(comparison)
     columns = ("pictures", "both right", f"{first} alone", f"{second} alone", "both wrong")
-    yield _counts(comparison, "digit", columns, asked.digits)
-    if len(np.unique(asked.sets)) > 1:
-        yield _counts(comparison, "set", columns, asked.sets)
-    if asked.unreadable:
-        yield f"{asked.unreadable} uploads are refused by the service, whatever the network, and left out."
-    yield comparison.paired().told(first, second)
+    yield _counts(comparison, "digit", columns, sample.digits)
+    if len(np.unique(sample.sets)) > 1:
+        yield _counts(comparison, "set", columns, sample.sets)
+    if sample.unreadable:
+        yield f"{sample.unreadable} uploads are refused by the service, whatever the network, and left out."
+    yield comparison.paired().summarise(first, second)
 
 
 def _quantities(digits: NDArray[np.uint8]) -> tuple[Quantity, ...]:
@@ -189,12 +189,12 @@ def _microseconds(classifiers: Sequence[Classifier], pictures: DigitBatch) -> li
 
 
 def _calibration_error(side: Side, digits: NDArray[np.uint8]) -> float:
-    error: float = calibration.report(side.scores.probabilities, side.found == digits)["expected_error"]
+    error: float = reliability.report(side.scores.probabilities, side.found == digits)["expected_error"]
     return error
 
 
 def _rejected(scores: Scores) -> float | None:
-    return None if scores.digit_likelihood is None else rejected(scores.digit_likelihood)
+    return None if scores.digit_likelihood is None else rejected_share(scores.digit_likelihood)
 
 
 def _auroc(side: Side) -> float | None:
@@ -204,10 +204,10 @@ def _auroc(side: Side) -> float | None:
 
 def _changes(comparison: Comparison) -> Table:
     both = (comparison.first, comparison.second)
-    title = f"on {len(comparison.asked.digits):,} pictures of {escape(comparison.asked.name)}"
+    title = f"on {len(comparison.sample.digits):,} pictures of {escape(comparison.sample.name)}"
     table = Table("", *(side.name for side in both), "change", title=title)
     table.add_row("recipe", *(side.classifier.version for side in both))
-    for label, measured, form in _quantities(comparison.asked.digits):
+    for label, measured, form in _quantities(comparison.sample.digits):
         first, second = (measured(side) for side in both)
         change = None if first is None or second is None else second - first
         if first is not None or second is not None:
@@ -230,6 +230,6 @@ def _counts(
     return table
 
 
-def _cells(paired: Paired) -> tuple[str, ...]:
-    counts = (paired.pictures, paired.both, paired.first, paired.second, paired.neither)
-    return tuple(f"{count:,}" if count else "·" for count in counts)
+def _cells(counts: PairedCounts) -> tuple[str, ...]:
+    cells = (counts.pictures, counts.both, counts.first, counts.second, counts.neither)
+    return tuple(f"{count:,}" if count else "·" for count in cells)

@@ -11,11 +11,11 @@ from app.digits.contract import CLASSES
 from tests.conftest import GOLDEN
 from tests.data.strokes import ink
 from tests.tiny import tiny_model
-from training import robustness as module
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
-from training.robustness import Amounts
+from training.judge import robustness as module
+from training.judge.robustness import Amounts
 from training.scenes.corruptions import CORRUPTIONS
 
 TEST = Labelled(
@@ -27,7 +27,7 @@ PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
 LETTERS = RealSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
 SILENT = Classifier.load(tiny_model())
 DOUBTFUL = Classifier.load(tiny_model(likelihood=0.25))
-robustness = partial(module.robustness, amounts=Amounts(damaged=10, numbers=6))
+robustness = partial(module.measure_robustness, amounts=Amounts(damaged=10, numbers=6))
 SURE = np.full(len(TEST), 0.75, np.float32)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.rejection import auroc, rejected
+from training.judge.rejection import auroc, rejected_share
 
 NONE = np.empty(0, np.float32)
 
@@ -13,13 +13,13 @@ def likelihoods(*values: float) -> np.ndarray:
 
 
 def test_of_nothing_there_is_no_figure() -> None:
-    assert rejected(NONE) is None
+    assert rejected_share(NONE) is None
     assert auroc(NONE, likelihoods(0.1)) is None
     assert auroc(likelihoods(0.9), NONE) is None
 
 
 def test_what_is_as_likely_as_not_counts_as_a_digit() -> None:
-    assert rejected(likelihoods(0.1, 0.49, 0.5, 0.9)) == 0.5
+    assert rejected_share(likelihoods(0.1, 0.49, 0.5, 0.9)) == 0.5
 
 
 def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:

@@ -26,15 +26,15 @@ from app.digits.catalogue import METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.errors import InvalidModel
-from training import calibration
-from training.answers import classify
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
 from training.files import write_atomically
+from training.judge import reliability
+from training.judge.robustness import FULL, Amounts, measure_robustness
+from training.judge.service_reader import classify
 from training.recipe import Recipe
-from training.robustness import ENOUGH, Amounts, robustness
 
 SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
 TIMED: Final = 500  # pictures, one after the other; their median is reported
@@ -68,7 +68,7 @@ class Score:
         }
 
 
-def load(folder: Path) -> Classifier:
+def load_classifier(folder: Path) -> Classifier:
     """Load `folder`/model.onnx as the service does.
 
     Raises:
@@ -87,31 +87,31 @@ def load(folder: Path) -> Classifier:
 
 
 def evaluate(
-    folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = ENOUGH
+    folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = FULL
 ) -> dict[str, Any]:
-    """Score `folder`/model.onnx on `test`; return the metrics, which are kept in `folder`/metrics.json.
+    """Score `folder`/model.onnx on `test`; write the metrics to `folder`/metrics.json and return them.
 
     Args:
         folder: of the model.
         test: MNIST's test pictures.
-        real: sets of real uploads, perhaps none; given, pictures are damaged and non-digits shown as well.
+        real: sets of real uploads, perhaps empty; if given, robustness is measured as well.
         amounts: how much of that is measured.
 
     Raises:
         WorkshopError: there is no model.
     """
-    classifier = load(folder)
+    classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
     seen = np.stack([read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)])
     scores = classify(classifier, seen)
     metrics = {
-        "model": _facts(classifier, size=(folder / MODEL_FILE).stat().st_size),
+        "model": _describe(classifier, size=(folder / MODEL_FILE).stat().st_size),
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
         "test": score(scores.probabilities, test.digits).to_dict(),
-        "calibration": calibration.report(
+        "calibration": reliability.report(
             scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
         ),
-        "microseconds": _speed(classifier, pngs, seen),
+        "microseconds": _time(classifier, pngs, seen),
         "measured_with": {
             "onnxruntime": onnxruntime.__version__,
             "opencv": cv2.__version__,
@@ -120,15 +120,15 @@ def evaluate(
         },
     }
     if real is not None:
-        metrics |= robustness(
+        metrics |= measure_robustness(
             classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
         )
     write_atomically(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
 
 
-def gate(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
-    """Refuse what can't be right.
+def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
+    """Refuse an accuracy that can't be right.
 
     Raises:
         WorkshopError: the accuracy is below what the recipe promises, or it is 100 %, which on MNIST, some
@@ -163,7 +163,7 @@ def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
     )
 
 
-def _facts(classifier: Classifier, *, size: int) -> dict[str, Any]:
+def _describe(classifier: Classifier, *, size: int) -> dict[str, Any]:
     return {
         "name": classifier.name,
         "version": classifier.version,
@@ -174,8 +174,8 @@ def _facts(classifier: Classifier, *, size: int) -> dict[str, Any]:
     }
 
 
-def _speed(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> dict[str, float]:
-    """Time single pictures on one core: the network alone, and the whole way from a PNG's bytes."""
+def _time(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> dict[str, float]:
+    """Time single pictures on one core: the network alone, and everything from a PNG's bytes on."""
 
     def whole(row: int) -> None:
         classifier.classify(read_canonical(pngs[row]).picture[None])

@@ -1,4 +1,4 @@
-"""Two readers of the same pictures: how far apart they are, and whether that is more than chance."""
+"""McNemar's test: whether two readers of the same pictures differ by more than chance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 LEVEL: Final = 0.95  # of the interval; the test's is what it leaves, 5 %
 _Z: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
-LEAST_TOLD: Final = 1e-4  # of p values: a smaller one says no more than that it is small
+SMALLEST_P: Final = 1e-4  # that is printed: a smaller one says no more than that it is small
 
 
 @dataclass(frozen=True)
-class Paired:
-    """How many pictures both read rightly, the first alone, the second alone, and neither."""
+class PairedCounts:
+    """How many pictures both read correctly, only the first, only the second, and neither."""
 
     both: int
     first: int
@@ -25,7 +25,7 @@ class Paired:
     neither: int
 
     @classmethod
-    def count(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Paired:
+    def count(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedCounts:
         """Count, from whether each of (n,) answers is right."""
         return cls(
             both=int((first & second).sum()),
@@ -36,20 +36,20 @@ class Paired:
 
     @property
     def pictures(self) -> int:
-        """All of them."""
+        """The number of pictures."""
         return self.both + self.first + self.second + self.neither
 
     @property
     def gain(self) -> float:
-        """The second's accuracy less the first's."""
+        """The second's accuracy minus the first's."""
         return (self.second - self.first) / self.pictures
 
     @property
     def p_value(self) -> float:
-        """How likely readers that are equally good differ at least as much: McNemar's test, exact, two-sided.
+        """How likely equally good readers are to differ at least as much: McNemar's test, exact, two-sided.
 
-        Pictures that both read alike tell nothing. Of the others each is as likely to be the first's as the
-        second's if they are equally good, as with a coin: twice the tail of the binomial distribution.
+        Pictures that both read alike say nothing. If the readers are equally good, each of the others is
+        a coin toss between the first and the second: twice the tail of the binomial distribution.
         """
         apart = self.first + self.second
         tail = sum(math.comb(apart, count) for count in range(min(self.first, self.second) + 1))
@@ -69,8 +69,8 @@ class Paired:
         reach = _Z * math.sqrt((first + second - gain**2) / all_and_two)
         return max(-1.0, gain - reach), min(1.0, gain + reach)
 
-    def told(self, first: str, second: str) -> str:
-        """Say in words what the difference is, and whether it is more than chance."""
+    def summarise(self, first: str, second: str) -> str:
+        """Return a sentence that says how far apart they are, and whether it is more than chance."""
         apart, gain, p = self.first + self.second, 100 * self.gain, self.p_value
         low, high = (100 * bound for bound in self.interval)
         between = f"with 95 % confidence between {low:+.2f} and {high:+.2f}"
@@ -78,7 +78,7 @@ class Paired:
             return (
                 f"{first} and {second} are right and wrong on the same pictures: 0 points apart, {between}."
             )
-        chance = f"p = {p:.4f}" if p >= LEAST_TOLD else f"p < {LEAST_TOLD}"
+        chance = f"p = {p:.4f}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
         better = second if gain > 0 else first
         verdict = (
             f"more than chance: {better} is the better one on such pictures"

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from training.paired import Paired
+from training.judge.mcnemar import PairedCounts
 
 
-def of(first: int, second: int, *, pictures: int = 100) -> Paired:
-    return Paired(both=pictures - first - second, first=first, second=second, neither=0)
+def of(first: int, second: int, *, pictures: int = 100) -> PairedCounts:
+    return PairedCounts(both=pictures - first - second, first=first, second=second, neither=0)
 
 
 def test_each_of_four_outcomes_is_counted() -> None:
     first = np.array([1, 1, 1, 0, 0, 0, 1, 0, 0, 0], bool)
     second = np.array([1, 0, 0, 1, 0, 0, 1, 1, 1, 0], bool)
-    paired = Paired.count(first, second)
-    assert paired == Paired(both=2, first=2, second=3, neither=3)
+    paired = PairedCounts.count(first, second)
+    assert paired == PairedCounts(both=2, first=2, second=3, neither=3)
     assert paired.pictures == 10
     assert paired.gain == pytest.approx(0.1)
 
@@ -56,7 +56,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     true = np.array([0.9, 0.01, 0.06, 0.03])  # both, first, second, neither
     held = 0
     for both, first, second, neither in rng.multinomial(300, true, size=4_000):
-        low, high = Paired(int(both), int(first), int(second), int(neither)).interval
+        low, high = PairedCounts(int(both), int(first), int(second), int(neither)).interval
         held += low <= true[2] - true[1] <= high
     assert 0.94 < held / 4_000 < 0.975
 
@@ -95,5 +95,5 @@ def test_agreement_on_few_pictures_is_no_certainty() -> None:
         ),
     ],
 )
-def test_the_difference_is_told_in_words(paired: Paired, words: str) -> None:
-    assert paired.told("old", "new") == " ".join(words.split())
+def test_the_difference_is_told_in_words(paired: PairedCounts, words: str) -> None:
+    assert paired.summarise("old", "new") == " ".join(words.split())

@@ -13,13 +13,14 @@ from app.digits.classifier import Classifier
 from app.digits.contract import DigitBatch, Metadata
 from tests.conftest import GOLDEN, HOSTILE
 from tests.tiny import GOOD, tiny_model
-from training import plots, versus
+from training import plots
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import read_canonical
 from training.errors import WorkshopError
-from training.paired import Paired
-from training.versus import Asked, Comparison
+from training.judge import comparison
+from training.judge.comparison import Comparison, Sample
+from training.judge.mcnemar import PairedCounts
 
 BLANK = (HOSTILE / "white.png").read_bytes()
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
@@ -60,13 +61,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def compared(models: Path) -> Comparison:
     sets = np.array(["photos"] * 3 + ["scans"] * 4)
-    asked = Asked("mine", pictures(*COUNTS), np.array(TRUTH, np.uint8), sets, pictures(1, 2), unreadable=2)
-    return versus.compare(models, "tiny@1", "tiny", asked)
+    asked = Sample("mine", pictures(*COUNTS), np.array(TRUTH, np.uint8), sets, pictures(1, 2), unreadable=2)
+    return comparison.compare(models, "tiny@1", "tiny", asked)
 
 
 def told(compared: Comparison) -> list[str]:
     console = Console(record=True, width=150, file=io.StringIO())
-    console.print(*versus.report(compared))
+    console.print(*comparison.report(compared))
     return console.export_text().splitlines()
 
 
@@ -80,8 +81,8 @@ def cells(lines: list[str], first: str) -> list[str]:
 
 
 def test_who_is_right_is_counted_on_the_same_pictures(compared: Comparison) -> None:
-    assert compared.paired() == Paired(both=1, first=2, second=2, neither=2)
-    assert compared.paired(compared.asked.digits == 3) == Paired(both=0, first=2, second=1, neither=0)
+    assert compared.paired() == PairedCounts(both=1, first=2, second=2, neither=2)
+    assert compared.paired(compared.sample.digits == 3) == PairedCounts(both=0, first=2, second=1, neither=0)
 
 
 def test_the_report_says_what_changed(compared: Comparison) -> None:
@@ -108,15 +109,15 @@ def test_the_report_says_where_they_disagree_and_whether_it_is_chance(compared: 
 
 
 def test_a_network_is_nowhere_different_from_itself(models: Path, compared: Comparison) -> None:
-    same = versus.compare(models, "tiny@2", "tiny", compared.asked)
-    assert same.paired() == Paired(both=3, first=0, second=0, neither=4)
+    same = comparison.compare(models, "tiny@2", "tiny", compared.sample)
+    assert same.paired() == PairedCounts(both=3, first=0, second=0, neither=4)
     assert "right and wrong on the same pictures" in " ".join(told(same))
 
 
 def test_uploads_are_seen_as_the_service_sees_them() -> None:
     digits = RealSet("photos", (PHOTO, BLANK), ("7", "1"))
     letters = RealSet("not_digit_letters", (PHOTO, BLANK, PHOTO), ("a", "b", "c"))
-    asked = versus.of_uploads("mine", RealSets(digits=(digits,), others=(letters,)))
+    asked = comparison.sample_uploads("mine", RealSets(digits=(digits,), others=(letters,)))
     np.testing.assert_array_equal(asked.pictures, [read_canonical(PHOTO).picture])
     assert (asked.digits.tolist(), asked.sets.tolist()) == ([7], ["photos"])
     assert (len(asked.others), asked.unreadable) == (2, 2)
@@ -124,14 +125,14 @@ def test_uploads_are_seen_as_the_service_sees_them() -> None:
 
 def test_mnist_goes_the_same_way(classifier: Classifier) -> None:
     seven = read_canonical(PHOTO).picture
-    asked = versus.of_mnist("MNIST", Labelled(seven[None], np.array([7], np.uint8)))
+    asked = comparison.sample_mnist("MNIST", Labelled(seven[None], np.array([7], np.uint8)))
     assert classifier.classify(asked.pictures).probabilities.argmax() == asked.digits[0] == 7
 
 
 def test_nothing_to_compare_on_is_told_with_the_reason() -> None:
     sets = RealSets(digits=(RealSet("blank", (BLANK,), ("1",)),), skipped={"scans": "It holds no picture."})
     with pytest.raises(WorkshopError, match=r"^mine holds no .* be read. scans: It holds no picture.$"):
-        versus.of_uploads("mine", sets)
+        comparison.sample_uploads("mine", sets)
 
 
 def test_each_kind_of_difference_is_drawn_and_agreement_is_not(compared: Comparison) -> None:
@@ -149,10 +150,10 @@ def test_of_many_differences_the_surest_are_drawn(models: Path) -> None:
     many = plots.MOST + 5
     batch = pictures(*[4] * many)
     batch[7, 0, 2] = 128  # a 3 that is nearly a 2, so that the first network is less sure of it
-    asked = Asked(
+    asked = Sample(
         "many", batch, np.full(many, 4, np.uint8), np.array(["one"] * many), pictures(), unreadable=0
     )
-    first, *_ = plots.differences(versus.compare(models, "tiny@1", "tiny", asked)).subfigs
+    first, *_ = plots.differences(comparison.compare(models, "tiny@1", "tiny", asked)).subfigs
     assert first.get_suptitle() == f"tiny alone is right: {many}, {plots.MOST} of them"
     assert len(first.axes) == plots.MOST
     assert len({axis.get_title() for axis in first.axes}) == 1

@@ -1,4 +1,4 @@
-"""What the service answers to many uploads: those that it refuses are counted, not raised."""
+"""What the service answers to many uploads; refusals are counted, not raised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.digits.errors import ImageError
 from app.digits.preprocessing import Canonical
 from app.digits.sheet import Polarity
 from training.data.uploads import read_canonical
-from training.rejection import rejected
+from training.judge.rejection import rejected_share
 
 BATCH_SIZE: Final = 500
 
@@ -27,30 +27,30 @@ class Answers:
     readable: NDArray[np.bool_]  # (n,)
     polarities: tuple[Polarity, ...]  # (m,)
     probabilities: Probabilities  # (m, 10)
-    likelihoods: Likelihoods | None  # (m,), None where the network does not tell
+    likelihoods: Likelihoods | None  # (m,), None if the network has no such output
 
     def right(self, digits: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Tell which of the m answers are the true digits, (n,) of all uploads."""
+        """Return which of the m answers are right, given the true digits (n,) of all uploads."""
         right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == digits[self.readable]
         return right
 
     def refusals(self) -> dict[str, Any]:
-        """Return how many there were, how many raised an error, and which share was called no digit.
+        """Return the number of uploads, of unreadable ones, and the share that was called no digit.
 
-        The share is of the readable ones, None where the network does not tell.
+        The share is of the readable ones; None if the network has no such output.
         """
         return {
             "pictures": len(self.readable),
             "unreadable": int((~self.readable).sum()),
-            "rejected": None if self.likelihoods is None else rejected(self.likelihoods),
+            "rejected": None if self.likelihoods is None else rejected_share(self.likelihoods),
         }
 
     def report(self, digits: NDArray[np.uint8], *, polarity: Polarity | None) -> dict[str, Any]:
-        """Return accuracy and refusals as they stand in `metrics.json`.
+        """Return accuracy and refusals as in `metrics.json`.
 
         Args:
             digits: (n,) the true digits; an upload that can't be read is a wrong answer.
-            polarity: of all the uploads, or None where it is not known or differs.
+            polarity: of all the uploads; None if it is not known or differs.
         """
         wrong_way = sum(found != polarity for found in self.polarities)
         return {
@@ -60,9 +60,9 @@ class Answers:
         }
 
 
-def answer(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
-    """Read and classify uploads one and all."""
-    attempts = [_attempted(upload) for upload in uploads]
+def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
+    """Read and classify uploads."""
+    attempts = [_try_to_read(upload) for upload in uploads]
     found = [attempt for attempt in attempts if attempt]
     pictures = np.array([one.picture for one in found], np.uint8).reshape(-1, SIDE, SIDE)
     scores = classify(classifier, pictures)
@@ -85,7 +85,7 @@ def classify(classifier: Classifier, pictures: DigitBatch) -> Scores:
     )
 
 
-def _attempted(upload: bytes) -> Canonical | None:
+def _try_to_read(upload: bytes) -> Canonical | None:
     try:
         return read_canonical(upload)
     except ImageError:
