@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.classifier import Classifier
-from training import descent
 from training.data import real_sets
 from training.data.labelled import Labelled
 from training.data.mnist import fetch, load_test, load_training
 from training.data.uploads import read_canonical
-from training.descent import Figures, Mnist, figures
+from training.export import fine_tuned
+from training.export.fine_tuned import Mnist
+from training.export.model_card import Figures, measure
 from training.judge.evaluation import load_classifier
 from training.judge.service_reader import classify
 from training.recipe import FineTuning
@@ -108,7 +109,7 @@ def _outcome(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outco
     taught, held = split(pictures.digits, seed)
     with tempfile.TemporaryDirectory() as models:
         folder = Path(models) / "own"
-        changes = descent.make(
+        changes = fine_tuned.export_fine_tuned(
             MODELS / "cnn", folder, pictures[taught], mnist=mnist, how=FineTuning(name="own")
         )
         networks = [load_classifier(one) for one in (MODELS / "cnn", folder)]
@@ -119,7 +120,7 @@ def _outcome(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outco
 
 
 def _read_by(classifier: Classifier, held_out: Labelled) -> Figures:
-    return figures(classify(classifier, held_out.pictures), held_out.digits)
+    return measure(classify(classifier, held_out.pictures), held_out.digits)
 
 
 def _cells(outcomes: list[Outcome]) -> Iterator[str]:

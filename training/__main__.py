@@ -27,8 +27,8 @@ from training.data import mnist as fetching
 from training.errors import WorkshopError
 from training.judge import comparison, evaluation, robustness
 from training.judge.service_reader import classify
+from training.learn.runs import RUNS, Origin, Run, current_commit
 from training.recipe import RECIPES, FineTuning, Schedule, recipe_named
-from training.runs import RUNS, Origin, Run, current_commit
 from training.scenes import scene_pool
 from training.show import model_table
 
@@ -122,7 +122,7 @@ def train(
         seed=seed,
     )
     training, validation = mnist.load_training(fetching.fetch(path))
-    from training.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
+    from training.learn.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
 
     if fresh:
         where.discard()
@@ -197,7 +197,7 @@ def export(
     """Write a trained network to models/NAME/model.onnx, once it is proved equal to Keras."""
     recipe_named(name)
     training, _ = mnist.load_training(fetching.fetch(path))
-    from training.export import export as export_run  # noqa: PLC0415  seconds: TensorFlow
+    from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  seconds: TensorFlow
 
     file = export_run(_run(name, run), training.pictures, models=models, version=version)
     exported = f"{name}{MARK}{version}" if version else name
@@ -238,13 +238,13 @@ def finetune(
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(mine.pictures)} pictures to learn from, {len(mine.left_out)} left out")
     file = fetching.fetch(mnist)
-    from training import descent  # noqa: PLC0415  seconds: TensorFlow
+    from training.export import fine_tuned, model_card  # noqa: PLC0415  seconds: TensorFlow
 
-    mnist_parts = descent.Mnist(*fetching.load_training(file), fetching.load_test(file))
+    mnist_parts = fine_tuned.Mnist(*fetching.load_training(file), fetching.load_test(file))
     how = FineTuning(name=name, rounds=rounds)
-    changes = descent.make(parent_folder, folder, mine.pictures, mnist=mnist_parts, how=how)
-    table = Table(*descent.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
-    for row in descent.cells(changes):
+    changes = fine_tuned.export_fine_tuned(parent_folder, folder, mine.pictures, mnist=mnist_parts, how=how)
+    table = Table(*model_card.COLUMNS, box=SIMPLE, padding=(0, 1, 0, 0))
+    for row in model_card.list_changes(changes):
         table.add_row(*row)
     console.print(table)
     console.print(f"Kept in {folder}. A service that runs reads it after SIGHUP: ?model={name}", markup=False)

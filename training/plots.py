@@ -19,7 +19,7 @@ from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPictu
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.judge.comparison import Comparison
-from training.runs import History, head
+from training.learn.runs import History, metric_prefix
 from training.scenes.corruptions import CORRUPTIONS
 from training.spaces import Choices, Range, Space
 
@@ -81,7 +81,7 @@ def curves(history: History, *, title: str, bent: bool) -> Figure:
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    of = head(history)
+    of = metric_prefix(history)
     for part, prefix, colour in ((shown, of, PALE), ("validation", f"val_{of}", INK)):
         epochs = range(1, len(history["loss"]) + 1)
         percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from training.errors import RunError
 from training.files import write_atomically
+from training.learn.runs import Origin, Run
 from training.recipe import Recipe
-from training.runs import Origin, Run
 from training.spaces import Range, Space, Values, own, rounded, space_of, to_json
 
 SECONDS: Final = "seconds"  # attribute: of the search so far; of a trial: of the search when it ended

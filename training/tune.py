@@ -23,15 +23,15 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from training.errors import RunError
-from training.runs import Origin, current_commit
+from training.learn.runs import Origin, current_commit
+from training.learn.train import fit
 from training.searches import ACCURACY, SECONDS, Search, Tried, ask, tried
 from training.spaces import Values, changed, rounded
-from training.train import fit
 
 if TYPE_CHECKING:
     from training.data.labelled import Labelled
+    from training.learn.runs import Run
     from training.recipe import Recipe
-    from training.runs import Run
 
 MINUTE: Final = 60.0  # seconds
 

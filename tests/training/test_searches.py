@@ -11,8 +11,8 @@ import pytest
 
 from tests.test_docs import WORKSHOP
 from training.errors import RunError, WorkshopError
+from training.learn.runs import Origin
 from training.recipe import RECIPES, Augmentation, Recipe, recipe_named
-from training.runs import Origin
 from training.spaces import SPACES, Range, Values, changed, options, own, rounded, space_of
 
 pytest.importorskip("optuna", reason="needs the training extra")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.learn.runs import Origin, Run
 from training.recipe import Recipe, recipe_named
-from training.runs import Origin, Run
 from training.spaces import changed, own
 
 keras = pytest.importorskip("keras", reason="needs the training extra")
@@ -17,8 +17,8 @@ optuna = pytest.importorskip("optuna", reason="needs the training extra")
 
 from tests.training.test_searches import ended  # noqa: E402
 from tests.training.test_train import TRAINING, VALIDATION  # noqa: E402
+from training.learn.train import train  # noqa: E402
 from training.searches import SECONDS, UNPRUNED, Search, Tried, ranked, tried  # noqa: E402
-from training.train import train  # noqa: E402
 from training.tune import chance, check, tune  # noqa: E402
 
 pytestmark = [

@@ -1,9 +1,9 @@
-"""Float network → the same with its convolutions in eight bits: twice as fast, and as accurate.
+"""Rounds a network's convolutions to eight bits: twice as fast, and as accurate.
 
 What a layer gives is rounded to uint8 in the range that it has on MNIST's training pictures, and each
 filter's weights to int8. Weights keep to seven bits: x86 processors without VNNI add two products in 16
-bits, which eight would overflow (onnxruntime's documentation, "Quantize ONNX models"). So all processors
-count alike.
+bits, which eight would overflow (onnxruntime's documentation, "Quantize ONNX models"). So results are the
+same on all processors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from app.digits.contract import INPUT, DigitBatch
-from training import graphs
+from training.export import onnx_graph
 
 SAMPLE: Final = 1000  # pictures; of more the ranges grow no more than their rounding
 BATCH_SIZE: Final = 50
@@ -29,11 +29,11 @@ _QUANTISED: Final = ["Conv", "Relu"]
 
 
 def is_convolutional(proto: ModelProto) -> bool:
-    """Tell whether there is something to gain: a dense layer is fast as it is."""
+    """Whether there is something to gain: dense layers are fast as they are."""
     return any(node.op_type == "Conv" for node in proto.graph.node)
 
 
-def quantised(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
+def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
     """Return the network with its convolutions in eight bits.
 
     Args:
@@ -56,7 +56,7 @@ def quantised(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
             weight_type=QuantType.QInt8,
         )
         found = onnx.load(file)
-    graphs.with_pictures_as_they_are(found)
+    onnx_graph.feed_pictures_directly(found)
     return found
 
 

@@ -2,7 +2,7 @@
 
 Each takes `image`, uint8 (batch, 28, 28), ink 255 on 0, scales it itself, and gives probabilities,
 float32 (batch, 10): all arithmetic is in the graph, so that none is left to the service. `cnn` also
-gives the likelihood that the picture holds a digit at all, float32 (batch, 1) until it is exported.
+gives the likelihood that the picture is a digit at all, float32 (batch, 1) until it is exported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
+from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE, DigitBatch
 from training.recipe import Recipe
 
 
@@ -62,10 +62,18 @@ NETWORKS: Final[Mapping[str, Callable[..., keras.Model]]] = {
 }
 
 
-def network_of(recipe: Recipe) -> keras.Model:
+def build_network(recipe: Recipe) -> keras.Model:
     """Return the recipe's network, untrained."""
     network = NETWORKS[recipe.network]
     return network(dropout=recipe.dropout) if recipe.dropout else network()
+
+
+def outputs(model: keras.Model, batch: keras.KerasTensor | DigitBatch) -> tuple[keras.KerasTensor, ...]:
+    """Return probabilities (batch, 10) and, with a second head, the likelihood (batch,) of a digit."""
+    found = model(batch, training=False)
+    if not isinstance(found, dict):
+        return (found,)
+    return found[PROBABILITIES], keras.ops.squeeze(found[DIGIT_LIKELIHOOD], axis=1)
 
 
 def _scaled_image() -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -1,4 +1,4 @@
-"""A training run on disk: what was asked for, how far it came, what came of it."""
+"""A training run on disk: its recipe, its progress and its result."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ RUNS: Final = Path("runs")
 History = dict[str, list[float]]  # metric → one value an epoch, as Keras names them
 
 
-def head(history: History) -> str:
-    """Return what the digits' metrics begin with: Keras names them after their head where there are two."""
+def metric_prefix(history: History) -> str:
+    """Return the prefix of the digits' metrics: of two heads, Keras names them after the head."""
     return f"{PROBABILITIES}_" if f"{PROBABILITIES}_loss" in history else ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run. Nothing is opened before a method is called."""
+    """The folder of one run. Nothing is opened until a method is called."""
 
     folder: Path
-    beside: Path | None = None  # where scenes lie that several runs are shown; else in the run's own folder
+    beside: Path | None = None  # the folder of scenes that several runs share; else the run's own
 
     @property
     def _origin(self) -> Path:
@@ -62,7 +62,7 @@ class Run:
         return self.folder / "tensorboard"
 
     def start(self, origin: Origin) -> None:
-        """Make the folder and note what is trained.
+        """Make the folder and write down what is trained.
 
         Raises:
             RunError: a run lies there already.
@@ -75,7 +75,7 @@ class Run:
             raise RunError(msg)
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._note(self._origin.name, dataclasses.asdict(origin))
+        self._write(self._origin.name, dataclasses.asdict(origin))
 
     def discard(self) -> None:
         """Remove the run, if there is one.
@@ -89,7 +89,7 @@ class Run:
             shutil.rmtree(self.folder)
 
     def origin(self) -> Origin:
-        """Return what `start` noted.
+        """Return what `start` wrote down.
 
         Raises:
             RunError: there is no run.
@@ -109,24 +109,24 @@ class Run:
     def validation(self) -> tuple[list[float], list[float]]:
         """Return loss and accuracy on the validation digits, by epoch."""
         history = self.history()
-        of = f"val_{head(history)}"
+        of = f"val_{metric_prefix(history)}"
         return history[f"{of}loss"], history[f"{of}accuracy"]
 
-    def keep_history(self, history: History) -> None:
-        """Put `history` in the earlier one's place."""
-        self._note("history.json", history)
+    def write_history(self, history: History) -> None:
+        """Replace the history."""
+        self._write("history.json", history)
 
     def _refuse_others(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
             msg = f"{self.folder} holds something that is no run: name another folder with --run."
             raise RunError(msg)
 
-    def _note(self, name: str, content: object) -> None:
+    def _write(self, name: str, content: object) -> None:
         write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
-class Described(Protocol):
-    """What can say where a model comes from."""
+class Provenance(Protocol):
+    """Where a model comes from."""
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -135,7 +135,7 @@ class Described(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a model comes from; travels into the ONNX file's metadata."""
+    """What a model was trained by and on; the ONNX file's metadata keep it."""
 
     recipe: Recipe
     data_sha256: str  # of the pictures and digits that it was trained on
@@ -143,7 +143,7 @@ class Origin:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """As `Described` has it."""
+        """See `Provenance`."""
         return {
             Metadata.NAME: self.recipe.name,
             Metadata.VERSION: self.recipe.version,

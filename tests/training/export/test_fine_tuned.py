@@ -1,4 +1,4 @@
-"""Real fine-tuning of the committed network, on digits that are draw_digits here: MNIST is not needed."""
+"""Real fine-tuning of the committed network, on digits that are drawn here: MNIST is not needed."""
 
 from __future__ import annotations
 
@@ -14,28 +14,20 @@ from app.digits.catalogue import Catalogue
 from app.digits.contract import IS_DIGIT, DigitBatch, Likelihoods, Metadata
 from tests.conftest import MODELS
 from tests.training.hands import draw_digits
+from tests.training.runs import TRAINS
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
+from training.export.fine_tuned import Mnist, export_fine_tuned, load_parent
+from training.export.keras_to_onnx import convert_and_verify
+from training.export.model_card import Change
 from training.judge.rejection import auroc
 from training.judge.service_reader import classify
+from training.learn.networks import NETWORKS
+from training.learn.runs import Origin
 from training.recipe import FineTuning, recipe_named
-from training.runs import Origin
 from training.scenes import scene_pool
 
-keras = pytest.importorskip("keras", reason="needs the training extra")
-
-from training import descent  # noqa: E402
-from training.descent import Change, Mnist  # noqa: E402
-from training.export import proved  # noqa: E402
-from training.finetune import Parent  # noqa: E402
-from training.networks import NETWORKS  # noqa: E402
-
-pytestmark = [
-    pytest.mark.training,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # TensorFlow's and tf2onnx' own
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = TRAINS
 QUICK = FineTuning(
     name="mirrored", own=24, rehearsed=24, scribbles=8, steps=25, rounds=2, folds=2, learning_rate=0.002
 )
@@ -60,21 +52,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def changes(models: Path) -> dict[str, Change]:
-    made = descent.make(models / "cnn", models / "mirrored", OWN, mnist=MNIST, how=QUICK)
+    made = export_fine_tuned(models / "cnn", models / "mirrored", OWN, mnist=MNIST, how=QUICK)
     return {change.data: change for change in made}
 
 
 def test_the_committed_keras_model_and_onnx_file_are_the_same_network() -> None:
-    parent = Parent.load(MODELS / "cnn")
+    parent = load_parent(MODELS / "cnn")
     assert parent.classifier.name == "cnn"
-    assert parent.tells_digits
+    assert parent.has_likelihood
 
 
 def test_a_keras_model_of_another_network_is_refused(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "cnn", tmp_path / "cnn")
     NETWORKS["cnn"]().save(tmp_path / "cnn" / "model.keras")
     with pytest.raises(ExportError, match=r"different networks, .* `python -m training export cnn`"):
-        Parent.load(tmp_path / "cnn")
+        load_parent(tmp_path / "cnn")
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "There is no"), (b"PK", "is damaged")])
@@ -86,7 +78,7 @@ def test_without_a_whole_keras_model_the_remedy_is_told(
     if content:
         (tmp_path / "cnn" / "model.keras").write_bytes(content)
     with pytest.raises(ExportError, match=rf"{why}.*`python -m training export cnn` writes it"):
-        Parent.load(tmp_path / "cnn")
+        load_parent(tmp_path / "cnn")
 
 
 def test_held_out_own_pictures_are_read_better_and_the_others_no_worse(changes: dict[str, Change]) -> None:
@@ -167,13 +159,13 @@ def test_the_folder_is_as_export_and_evaluate_leave_it_and_can_be_a_parent_itsel
     assert test.errors == pytest.approx(1 - measured)
     assert {one.name for one in models.iterdir()} == {"cnn", "mirrored"}
     assert (folder / "model.keras").stat().st_size < 1.5 * (models / "cnn" / "model.keras").stat().st_size
-    Parent.load(folder)
+    load_parent(folder)
 
 
 def test_where_nothing_is_gained_nothing_is_written(models: Path, tmp_path: Path) -> None:
     still = dataclasses.replace(QUICK, learning_rate=0.0, steps=1, rounds=1)
     with pytest.raises(WorkshopError, match=r"read best by the network as it is"):
-        descent.make(models / "cnn", tmp_path / "same", OWN, mnist=MNIST, how=still)
+        export_fine_tuned(models / "cnn", tmp_path / "same", OWN, mnist=MNIST, how=still)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,12 +177,12 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = NETWORKS["mlp_128"]()
     model.save(folder / "model.keras")
     origin = Origin(recipe=recipe_named("mlp-128"), data_sha256="0", commit="0")
-    (folder / "model.onnx").write_bytes(proved(model, origin, MNIST.training.pictures))
+    (folder / "model.onnx").write_bytes(convert_and_verify(model, origin, MNIST.training.pictures))
     return folder
 
 
 def test_a_network_with_one_head_is_adapted_too(untrained: Path, tmp_path: Path) -> None:
-    own, *_ = descent.make(untrained, tmp_path / "mirrored", OWN, mnist=MNIST, how=QUICK)
+    own, *_ = export_fine_tuned(untrained, tmp_path / "mirrored", OWN, mnist=MNIST, how=QUICK)
     assert own.before
     assert own.after
     assert own.after.errors < own.before.errors - 0.2
@@ -209,6 +201,6 @@ def test_an_interruption_leaves_nothing_and_an_earlier_network_as_it_was(
     (tmp_path / "mine" / "model.onnx").write_bytes(b"earlier")
     late = dataclasses.replace(MNIST, test=Interrupted(MNIST.test.pictures, MNIST.test.digits))
     with pytest.raises(KeyboardInterrupt):
-        descent.make(untrained, tmp_path / "mine", OWN, mnist=late, how=QUICK)
+        export_fine_tuned(untrained, tmp_path / "mine", OWN, mnist=late, how=QUICK)
     assert (tmp_path / "mine" / "model.onnx").read_bytes() == b"earlier"
     assert [one.name for one in tmp_path.rglob("*")] == ["mine", "model.onnx"]
