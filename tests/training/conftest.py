@@ -11,6 +11,8 @@ import pytest
 
 from tests.training.hands import draw_digits
 from tests.training.runs import QUICK, TRAINING, VALIDATION
+from tests.training.tiny_networks import known_sample, write_versions
+from training.judge.comparison import Comparison, compare
 from training.learn.runs import Run
 from training.recipe import Scenes
 from training.scenes.numbers import NO_DIGIT
@@ -54,3 +56,16 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     train(recipe, TRAINING, VALIDATION, run=run)
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two versions of a tiny network."""
+    folder = tmp_path_factory.mktemp("models")
+    write_versions(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compared(tiny_versions: Path) -> Comparison:
+    return compare(tiny_versions, "tiny@1", "tiny", known_sample())

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from app.digits.catalogue import METRICS_FILE, MODEL_FILE
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE, folder_of
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.errors import InvalidModel
@@ -125,6 +125,27 @@ def evaluate(
         )
     write_atomically(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
+
+
+def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
+    """Read what `evaluate` wrote; the files of earlier versions lack some parts.
+
+    Raises:
+        WorkshopError: there is no file, it is damaged, or it lacks `part`.
+    """
+    file = folder_of(models, name) / METRICS_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
+        raise WorkshopError(msg)
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
+        raise WorkshopError(msg) from error
+    if part not in metrics:
+        msg = f"{file} has no {part}: `python -m training evaluate {name}` measures it."
+        raise WorkshopError(msg)
+    return metrics | {"model": metrics["model"] | {"name": name}}
 
 
 def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:

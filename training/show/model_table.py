@@ -1,4 +1,4 @@
-"""One table of all networks, from what `evaluate` measured."""
+"""The table of all evaluated networks."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ the errors: a hundred errors vary by ten from one sample of 5,000 pictures to th
 pays for honest confidence, which the service answers with.
 
 All trials have the recipe's seed, so that `train` with a trial's values gives that trial's network. How
-much of the best one's lead was luck with this seed, `check` tells, which trains with others.
+much of the best one's lead was luck with this seed, `check_seeds` says, which trains with others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import keras
@@ -25,8 +24,9 @@ from scipy import stats
 from training.errors import RunError
 from training.learn.runs import Origin, current_commit
 from training.learn.train import fit
-from training.searches import ACCURACY, SECONDS, Search, Tried, ask, tried
-from training.spaces import Values, changed, rounded
+from training.search.overrides import override
+from training.search.search_space import Values, round_values
+from training.search.study import ACCURACY, SECONDS, Search, SeedScores, TrialResult, list_trials, next_trial
 
 if TYPE_CHECKING:
     from training.data.labelled import Labelled
@@ -43,16 +43,16 @@ def tune(
     *,
     minutes: float,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Tried]:
-    """Try values until the search has had its time, which all the processes that went on with it share.
+) -> Iterator[TrialResult]:
+    """Try values until the search has had its time, over all processes that worked on it.
 
-    Stopped at any moment, it goes on with the last whole epoch. The trial that is going on when time is
-    up ends its epoch and is kept for more time.
+    Stopped at any moment, it resumes after the last whole epoch. The trial that is running when time is up
+    ends its epoch, and is kept for more time.
 
     Args:
-        search: that has been started.
+        search: one that has been started.
         training: the pictures that it was started on.
-        validation: what the loss is measured on.
+        validation: the pictures that the loss is measured on.
         minutes: of the whole search.
         clock: in seconds.
 
@@ -60,36 +60,28 @@ def tune(
         Each trial that has ended.
 
     Raises:
-        RunError: there is no search, or another process goes on with it.
+        RunError: there is no search, or another process has it.
     """
     recipe = search.recipe()
-    with search.held() as study:
+    with search.lock() as study:
         budget = _Budget(study, minutes, clock)
         while not budget.is_spent():
-            trial = ask(study, recipe)
-            watch = _Watch(trial, search.trial, budget, epochs=recipe.epochs)
-            _fit(changed(recipe, **rounded(trial.params)), training, validation, search.trial, watch)
-            state = watch.state()
+            trial = next_trial(study, recipe)
+            callback = _TrialCallback(trial, search.trial, budget, epochs=recipe.epochs)
+            _fit(override(recipe, **round_values(trial.params)), training, validation, search.trial, callback)
+            state = callback.state()
             if state == TrialState.RUNNING:
                 return
             losses, accuracies = search.trial.validation()
             trial.set_user_attr(ACCURACY, accuracies[-1])
             trial.set_user_attr(SECONDS, budget.spent())
             study.tell(trial, losses[-1] if state == TrialState.COMPLETE else None, state)
-            yield tried(study)[-1]
+            yield list_trials(study)[-1]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What several seeds of the same values gave on the validation pictures."""
-
-    losses: tuple[float, ...]
-    errors: tuple[int, ...]
-
-
-def check(
+def check_seeds(
     search: Search, training: Labelled, validation: Labelled, *, values: Values, seeds: int
-) -> tuple[Scores, Scores]:
+) -> tuple[SeedScores, SeedScores]:
     """Train with the recipe's own values and with others, both with the same new seeds.
 
     Every run is kept beside the trials, so that this too goes on where it was stopped.
@@ -98,29 +90,29 @@ def check(
         The scores of the recipe's own values and those of the others.
 
     Raises:
-        RunError: there is no search, or another process goes on with it.
+        RunError: there is no search, or another process has it.
     """
     recipe = search.recipe()
     scores = {}
-    with search.held():
+    with search.lock():
         for whose, chosen in (("own", {}), ("best", values)):
             ends = []
             for seed in range(recipe.seed + 1, recipe.seed + 1 + seeds):
-                run = search.again(whose, seed=seed)
-                _fit(changed(recipe, **chosen, seed=seed), training, validation, run)
+                run = search.check_run(whose, seed=seed)
+                _fit(override(recipe, **chosen, seed=seed), training, validation, run)
                 losses, accuracies = run.validation()
                 ends.append((losses[-1], round((1 - accuracies[-1]) * len(validation))))
-            scores[whose] = Scores(*zip(*ends, strict=True))
+            scores[whose] = SeedScores(*zip(*ends, strict=True))
     return scores["own"], scores["best"]
 
 
-def chance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return how probable a difference of means at least as large is where there is none: Welch's t-test."""
+def welch_p_value(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return how likely equal means are to differ at least as much: Welch's t-test."""
     return float(stats.ttest_ind(one, other, equal_var=False).pvalue)
 
 
 class _Budget:
-    """The time that a search has had, noted beside its trials."""
+    """The time that a search has had, written beside its trials."""
 
     def __init__(self, study: optuna.Study, minutes: float, clock: Callable[[], float]) -> None:
         self._study = study
@@ -137,8 +129,8 @@ class _Budget:
         return self.spent() >= self._seconds
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Reports every epoch to the trial, and stops a run that is hopeless or has no time left."""
+class _TrialCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Reports every epoch to the trial, and stops a run that is hopeless or out of time."""
 
     def __init__(self, trial: optuna.Trial, run: Run, budget: _Budget, *, epochs: int) -> None:
         super().__init__()
@@ -152,7 +144,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self.model.stop_training = self.state() != TrialState.RUNNING or self._budget.is_spent()
 
     def state(self) -> TrialState:
-        """Report the epochs that have not been, those before the run was resumed among them, and judge."""
+        """Report new epochs, and those before the run was resumed, and decide how the trial goes on."""
         losses, _ = self._run.validation()
         for step in range(self._reported, len(losses)):
             self._trial.report(losses[step], step)
@@ -165,14 +157,14 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
 
 def _fit(
-    recipe: Recipe, training: Labelled, validation: Labelled, run: Run, *watchers: keras.callbacks.Callback
+    recipe: Recipe, training: Labelled, validation: Labelled, run: Run, *callbacks: keras.callbacks.Callback
 ) -> None:
-    """Train into the run, from its last whole epoch if it is one of this recipe, else anew."""
+    """Train into the run, after its last whole epoch if it is of this recipe, else from the start."""
     if not _is_of(run, recipe):
         shutil.rmtree(run.folder, ignore_errors=True)
         run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
     keras.utils.clear_session()  # hundreds of networks in one process would fill its memory
-    fit(run, training, validation, watchers=watchers, verbose=0)
+    fit(run, training, validation, callbacks=callbacks, verbose=0)
 
 
 def _is_of(run: Run, recipe: Recipe) -> bool:

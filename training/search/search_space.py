@@ -1,7 +1,7 @@
-"""What may be searched of each recipe, and how found values become a recipe again.
+"""What may be searched of each recipe.
 
-Epochs are what a trial costs, and width is what an answer costs: more is nearly always better, so no
-search has to find that out. Smoothed labels buy accuracy with confidence that is too low.
+Epochs are what a trial costs, and width is what an answer costs: more is nearly always better, so no search
+has to find that out. Smoothed labels buy accuracy with confidence that is too low.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from training.errors import WorkshopError
 from training.recipe import Augmentation, Recipe
@@ -25,7 +25,7 @@ class Range:
 
 
 Value: TypeAlias = float | str
-Values: TypeAlias = Mapping[str, Value]  # by the name that `train` has for it: learning_rate, dropout …
+Values: TypeAlias = Mapping[str, Value]  # by the names in `overrides.FIELDS`: learning_rate, dropout …
 Choices: TypeAlias = tuple[Value, ...]
 Space: TypeAlias = Mapping[str, Range | Choices]
 
@@ -50,17 +50,19 @@ SPACES: Final[Mapping[str, Space]] = {
         "augmentation": Range(low=0.25, high=1.5),
     },
 }
-DIGITS: Final = 3  # of a number that is drawn: what comes after them changes nothing but a command's length
+DIGITS: Final = 3  # of a number that is drawn: more would only make commands longer
 
 
 def space_of(recipe: Recipe) -> Space:
     """Return what may be searched of a recipe.
 
     Raises:
-        WorkshopError: nothing.
+        WorkshopError: it has no space.
     """
     if recipe.name not in SPACES:
-        msg = f"Nothing of {recipe.name!r} may be searched: give it a space in training/spaces.py."
+        msg = (
+            f"Nothing of {recipe.name!r} may be searched: give it a space in training/search/search_space.py."
+        )
         raise WorkshopError(msg)
     return SPACES[recipe.name]
 
@@ -72,39 +74,18 @@ def to_json(space: Space) -> str:
     )
 
 
-def own(recipe: Recipe) -> dict[str, Value]:
+def recipe_values(recipe: Recipe) -> dict[str, Value]:
     """Return the recipe's own values of what may be searched of it."""
     fields = vars(recipe) | {"augmentation": _share(recipe.augmentation)}
     return {name: fields[name] for name in space_of(recipe)}
 
 
-def changed(recipe: Recipe, **given: Value | None) -> Recipe:
-    """Return the recipe with other values where they are given; `augmentation` is a share of its widths.
-
-    Raises:
-        WorkshopError: its network has no place for one of them.
-    """
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if changes.get("dropout") and "dropout" not in SPACES.get(recipe.name, {}):
-        msg = f"{recipe.name} has no hidden layer of its own to drop units of: leave --dropout out."
-        raise WorkshopError(msg)
-    if "augmentation" in changes:
-        share = changes["augmentation"]
-        changes["augmentation"] = Augmentation().scaled(share) if share else None
-    return dataclasses.replace(recipe, **changes)
-
-
-def rounded(values: Values) -> dict[str, Value]:
-    """Return the values with numbers of three digits, which is how they are trained with and told."""
+def round_values(values: Values) -> dict[str, Value]:
+    """Return the values with numbers rounded to three digits, as they are trained with and printed."""
     return {
         name: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
         for name, value in values.items()
     }
-
-
-def options(values: Values) -> str:
-    """Return the values as options of `train`."""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items())
 
 
 def _share(augmentation: Augmentation | None) -> float:

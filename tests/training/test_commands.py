@@ -33,7 +33,7 @@ def workshop(
     )
 
 
-def told(*words: str, environment: dict[str, str] | None = None) -> str:
+def fail(*words: str, environment: dict[str, str] | None = None) -> str:
     """Return the line that a command fails with; TensorFlow may have written of itself before."""
     done = workshop(*words, environment=environment)
     assert done.returncode == 1
@@ -55,6 +55,7 @@ def test_help_names_every_command() -> None:
         "export",
         "evaluate",
         "finetune",
+        "list",
         "compare",
         "predict",
         "plot",
@@ -98,8 +99,11 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["train", "cnn", "--resume", "--fresh"], "--resume goes on with a run and --fresh discards it"),
         (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
-        (["compare", "--models", "tests"], "Nothing below tests has been evaluated"),
-        (["train", "linear", "--dropout", "0.5"], "linear has no hidden layer"),
+        (["list", "--models", "tests"], "Nothing below tests has been evaluated"),
+        (["train", "cnn", "--set", "momentum=0.9"], "'momentum=0.9' can't be set: write NAME=VALUE"),
+        (["train", "cnn", "--set", "epochs=ten"], "'epochs=ten' can't be set: epochs is a whole number"),
+        (["train", "linear", "--set", "dropout=0.5"], "linear has no hidden layer"),
+        (["train", "--dropout", "0.5", "linear"], "linear has no hidden layer"),
         (["tune", "linear", "--resume", "--run", "nowhere"], "There is no search in nowhere"),
         (["plot", "search", "linear", "--run", "nowhere"], "There is no search in nowhere"),
         (["compare", "--test"], "--data, --real, --test and --plot are for two networks"),
@@ -125,7 +129,26 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
     ],
 )
 def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
-    assert told(*words).startswith(line)
+    assert fail(*words).startswith(line)
+
+
+def test_the_networks_are_listed_and_the_earlier_call_still_lists_them() -> None:
+    listed = workshop("list", "--markdown")
+    assert "| `cnn` |" in listed.stdout
+    earlier = workshop("compare", "--markdown")
+    assert earlier.stdout == listed.stdout
+    assert earlier.stderr.splitlines() == ["compare without two networks is now list."]
+    assert " cnn " in workshop("list").stdout
+
+
+def test_earlier_options_of_train_still_set_its_values_and_say_what_they_are_now() -> None:
+    done = workshop("train", "linear", "--batch-size=64", "--weight-decay", "-1")
+    *notices, error = done.stderr.splitlines()
+    assert notices == [
+        "--batch-size is now --set batch_size=64.",
+        "--weight-decay is now --set weight_decay=-1.",
+    ]
+    assert error == "'weight_decay=-1' can't be set: weight_decay is a number of 0 or more."
 
 
 def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> None:
@@ -143,13 +166,11 @@ def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> No
     assert width(picture) > 1000
 
 
-@pytest.mark.parametrize(
-    ("content", "line"), [("{", "is damaged"), ('{"model": {}}', "tells nothing of calibration")]
-)
+@pytest.mark.parametrize(("content", "line"), [("{", "is damaged"), ('{"model": {}}', "has no calibration")])
 def test_metrics_that_wont_do_are_told_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
     (tmp_path / "linear").mkdir()
     (tmp_path / "linear" / "metrics.json").write_text(content)
-    said = told("plot", "reliability", "linear", "--models", str(tmp_path))
+    said = fail("plot", "reliability", "linear", "--models", str(tmp_path))
     assert line in said
     assert "training evaluate linear" in said
 
@@ -162,7 +183,7 @@ def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) ->
         "https_proxy": nowhere,
         "HTTPS_PROXY": nowhere,
     }
-    line = told("fetch", environment=environment)
+    line = fail("fetch", environment=environment)
     assert "MNIST could not be downloaded" in line
     assert "--data FILE or DIGITS_MNIST" in line
 
@@ -175,7 +196,7 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
     def step(*words: str) -> subprocess.CompletedProcess[str]:
         return workshop(*words, cwd=tmp_path, environment=environment)
 
-    for words in (["train", "linear", "--epochs", "2"], ["export", "linear"]):
+    for words in (["train", "linear", "--set", "epochs=2"], ["export", "linear"]):
         done = step(*words)
         assert done.returncode == 0, done.stderr
     evaluated = step("evaluate", "linear")
@@ -192,7 +213,7 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
     ):
         assert step(*words).returncode == 0
         assert width(tmp_path / f"{words[1]}.png") > 200
-    again = step("train", "linear", "--epochs", "2")
+    again = step("train", "linear", "--set", "epochs=2")
     assert again.returncode == 1
     assert "--fresh" in again.stderr
 
@@ -219,8 +240,8 @@ def test_a_search_that_is_killed_goes_on_and_tells_how_to_train_with_what_it_fou
     again = workshop(*command, "--resume", "--minutes", "0", cwd=tmp_path, environment=environment)
     assert again.returncode == 0, again.stderr
     (row,) = (line.split() for line in again.stdout.splitlines() if line.split()[:1] == ["0"])
-    assert f"trial 0: loss {row[1]}, {row[2]} errors, 1 epochs: --learning-rate {row[3]} " in trial
-    assert "python -m training train linear --learning-rate " in again.stdout
+    assert f"trial 0: loss {row[1]}, {row[2]} errors, 1 epochs: --set learning_rate={row[3]} " in trial
+    assert "python -m training train linear --set learning_rate=" in again.stdout
     drawn = workshop("plot", "search", "linear", cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert width(tmp_path / "search.png") > 1000

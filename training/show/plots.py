@@ -1,4 +1,4 @@
-"""Pictures of data, training and results. Each function returns a figure and shows nothing."""
+"""Figures of data, training and results. Each function returns a figure and shows nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from training.errors import WorkshopError
 from training.judge.comparison import Comparison
 from training.learn.runs import History, metric_prefix
 from training.scenes.corruptions import CORRUPTIONS
-from training.spaces import Choices, Range, Space
+from training.search.search_space import Choices, Range, Space
 
 if TYPE_CHECKING:
-    from training.searches import Tried
+    from training.search.study import TrialResult
 
 INK: Final = "#1f4e79"
 RIGHT: Final = "#2e7d32"
@@ -34,8 +34,8 @@ DPI: Final = 144
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An upload, what the network saw of it, and what it said."""
+class Reading:
+    """An upload, what the network saw of it, and its answer."""
 
     title: str
     upload: GreyPicture  # (height, width)
@@ -100,7 +100,9 @@ def curves(history: History, *, title: str, bent: bool) -> Figure:
     return figure
 
 
-def search(tried: Sequence[Tried], space: Space, *, importance: Mapping[str, float], title: str) -> Figure:
+def search(
+    tried: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
+) -> Figure:
     """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
 
     Args:
@@ -112,7 +114,7 @@ def search(tried: Sequence[Tried], space: Space, *, importance: Mapping[str, flo
     below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
     panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
     figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
-    stopped = sum(not one.whole for one in tried)
+    stopped = sum(not one.complete for one in tried)
     figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
     axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
     _shares(axes.pop("importance"), importance)
@@ -122,7 +124,7 @@ def search(tried: Sequence[Tried], space: Space, *, importance: Mapping[str, flo
         axis.sharey(axes["minutes"])
         axis.set(xlabel=name.replace("_", " "))
         _no_frame(axis)
-    whole = [one for one in tried if one.whole]
+    whole = [one for one in tried if one.complete]
     lowest = np.minimum.accumulate([one.loss for one in whole])
     axes["minutes"].step([one.seconds / 60 for one in whole], lowest, where="post", color=INK, lw=1)
     axes["minutes"].set(ylabel="loss on validation", yscale="log", xlim=(0, None))
@@ -221,8 +223,8 @@ def differences(compared: Comparison) -> Figure:
     of each kind first those on which a wrong answer was surest.
     """
     digits, sides = compared.sample.digits, (compared.first, compared.second)
-    right = [side.found == digits for side in sides]
-    apart = compared.first.found != compared.second.found
+    right = [side.digits == digits for side in sides]
+    apart = compared.first.digits != compared.second.digits
     kinds = {
         f"{compared.second.name} alone is right": (RIGHT, right[1] & apart),
         f"{compared.first.name} alone is right": (WRONG, right[0] & apart),
@@ -247,17 +249,17 @@ def differences(compared: Comparison) -> Figure:
             axis.set_axis_off()
         for axis, row in zip(axes, rows, strict=False):
             _picture(axis, compared.sample.pictures[row])
-            said = " → ".join(str(side.found[row]) for side in sides) + f", is {digits[row]}" * (
+            said = " → ".join(str(side.digits[row]) for side in sides) + f", is {digits[row]}" * (
                 colour == INK
             )
             axis.set_title(f"{said}\n{sure[0][row]:.0%} → {sure[1][row]:.0%}", size=7, color=colour, pad=2)
     return figure
 
 
-def side_by_side(seen: Sequence[Seen]) -> Figure:
+def side_by_side(readings: Sequence[Reading]) -> Figure:
     """Draw a row for each upload: the upload, the canonical picture, the ten probabilities."""
-    figure = Figure((9, 2.6 * len(seen)), layout="constrained")
-    for row, one in zip(figure.subplots(len(seen), 3, squeeze=False), seen, strict=True):
+    figure = Figure((9, 2.6 * len(readings)), layout="constrained")
+    for row, one in zip(figure.subplots(len(readings), 3, squeeze=False), readings, strict=True):
         _picture(row[0], one.upload)
         row[0].set_title(one.title, size=9)
         _picture(row[1], one.canonical)
@@ -266,10 +268,12 @@ def side_by_side(seen: Sequence[Seen]) -> Figure:
     return figure
 
 
-def above_and_below(seen: Sequence[Seen]) -> Figure:
+def above_and_below(readings: Sequence[Reading]) -> Figure:
     """Draw the uploads above, the canonical pictures below, and what was read under each."""
-    figure = Figure((1.5 * len(seen), 3.3), layout="constrained")
-    for upload, canonical, one in zip(*figure.subplots(2, len(seen), squeeze=False), seen, strict=True):
+    figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
+    for upload, canonical, one in zip(
+        *figure.subplots(2, len(readings), squeeze=False), readings, strict=True
+    ):
         _picture(upload, one.upload)
         _picture(canonical, one.canonical)
         digit = int(one.probabilities.argmax())
@@ -311,13 +315,13 @@ def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPictu
     return figure
 
 
-def _trials(axis: Axes, places: Sequence[float], tried: Sequence[Tried]) -> None:
+def _trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
     """Draw the loss of every trial; those that were stopped stand no higher than the worst that was not."""
-    highest = max(one.loss for one in tried if one.whole)
+    highest = max(one.loss for one in tried if one.complete)
     heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
     kinds = (
-        ("stopped early", [not one.whole for one in tried], PALE, "x"),
-        ("to the last epoch", [one.whole for one in tried], INK, "o"),
+        ("stopped early", [not one.complete for one in tried], PALE, "x"),
+        ("to the last epoch", [one.complete for one in tried], INK, "o"),
         ("the recipe's own values", [one.number == 0 for one in tried], WRONG, "D"),
     )
     for label, belong, colour, marker in kinds:
@@ -325,7 +329,7 @@ def _trials(axis: Axes, places: Sequence[float], tried: Sequence[Tried]) -> None
         axis.scatter(*where, color=colour, marker=marker, label=label)
 
 
-def _places(axis: Axes, tried: Sequence[Tried], name: str, of: Range | Choices) -> list[float]:
+def _places(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
     """Return where along the axis the trials' values of a hyper-parameter stand, and scale it for them."""
     values = [one.values[name] for one in tried]
     if isinstance(of, Range):

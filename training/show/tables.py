@@ -1,21 +1,23 @@
-"""What `evaluate` measured and `tune` found, as tables for the terminal."""
+"""Tables for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from app.digits.contract import CLASSES
-from training.spaces import options
+from training.export.model_card import COLUMNS, Change, list_changes
+from training.search.overrides import format_options
 
 if TYPE_CHECKING:
-    from training.searches import Tried
-    from training.tune import Scores
+    from training.search.study import SeedScores, TrialResult
+    from training.show.plots import Reading
 
 Metrics = Mapping[str, Any]
 
@@ -34,14 +36,40 @@ def report(metrics: Metrics) -> Iterator[RenderableType]:
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
 
 
-def trial(one: Tried, *, pictures: int) -> str:
-    """Return what came of a trial as one line; `pictures` is how many it was judged by."""
-    epochs = f"{len(one.losses)} epochs" if one.whole else f"stopped after {len(one.losses)}"
-    told = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
-    return f"trial {one.number}: {told}: {options(one.values)}"
+def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table without lines."""
+    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
-def trials(found: Sequence[Tried], *, pictures: int) -> Table:
+def changes(found: Iterable[Change]) -> Table:
+    """Return the table of what fine-tuning changed."""
+    return plain(COLUMNS, list_changes(found))
+
+
+def predictions(readings: Iterable[Reading]) -> Table:
+    """Return the table of what was read in some pictures."""
+    return plain(("picture", "digit", "sure", *map(str, range(CLASSES))), map(_prediction, readings))
+
+
+def _prediction(reading: Reading) -> Iterator[str]:
+    found = reading.probabilities
+    yield escape(reading.title)
+    yield f"[bold]{found.argmax()}"
+    yield f"{found.max():.1%}"
+    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
+
+
+def trial(one: TrialResult, *, pictures: int) -> str:
+    """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
+    epochs = f"{len(one.losses)} epochs" if one.complete else f"stopped after {len(one.losses)}"
+    result = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
+    return f"trial {one.number}: {result}: {format_options(one.values)}"
+
+
+def trials(found: Sequence[TrialResult], *, pictures: int) -> Table:
     """Return the table of some trials, as narrow as a terminal of 80 columns."""
     names = [name.replace("_", "\n") for name in found[0].values]
     table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -51,13 +79,15 @@ def trials(found: Sequence[Tried], *, pictures: int) -> Table:
     return table
 
 
-def checked(rows: Mapping[str, Scores]) -> Table:
-    """Return the table of what several seeds of some values gave."""
-    table = Table("values", "loss of each seed", "mean", "errors", "mean", box=SIMPLE, padding=(0, 1, 0, 0))
-    for whose, scores in rows.items():
-        losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
-        table.add_row(whose, losses, _spread(scores.losses, ".4f"), errors, _spread(scores.errors, ".1f"))
-    return table
+def seed_scores(rows: Mapping[str, SeedScores]) -> Table:
+    """Return the table of some values' results with several seeds."""
+    columns = ("values", "loss of each seed", "mean", "errors", "mean")
+    return plain(columns, (_seed_row(whose, scores) for whose, scores in rows.items()))
+
+
+def _seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
+    losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
+    return whose, losses, _spread(scores.losses, ".4f"), errors, _spread(scores.errors, ".1f")
 
 
 def _numbers(numbers: Metrics) -> str:
@@ -87,9 +117,9 @@ def _confusion(confusion: list[list[int]]) -> Table:
 
 def _corruptions(damaged: Metrics) -> Table:
     title = f"{damaged['pictures']:,} test pictures, damaged"
-    table = Table("corruption", *_ANSWERED, title=title)
+    table = Table("corruption", *_ANSWER_COLUMNS, title=title)
     for name, row in damaged["each"].items():
-        table.add_row(name.replace("_", " "), *_answered(row))
+        table.add_row(name.replace("_", " "), *_answer_cells(row))
     table.add_section()
     table.add_row("mean", f"{damaged['mean']:.2%}")
     return table
@@ -97,9 +127,9 @@ def _corruptions(damaged: Metrics) -> Table:
 
 def _real(real: Metrics) -> Iterator[RenderableType]:
     if real["sets"]:
-        table = Table("set", "pictures", *_ANSWERED, title="real uploads")
+        table = Table("set", "pictures", *_ANSWER_COLUMNS, title="real uploads")
         for name, row in real["sets"].items():
-            table.add_row(name, f"{row['pictures']:,}", *_answered(row))
+            table.add_row(name, f"{row['pictures']:,}", *_answer_cells(row))
         yield table
         yield f"calibration error over all of them {real['calibration']['expected_error']:.2%}"
     for name, reason in real["skipped"].items():
@@ -121,10 +151,10 @@ def _rejection(rejection: Metrics | None) -> Iterator[RenderableType]:
     yield table
 
 
-_ANSWERED = ("accuracy", "polarity errors", "unreadable", "rejected")
+_ANSWER_COLUMNS = ("accuracy", "polarity errors", "unreadable", "rejected")
 
 
-def _answered(row: Metrics) -> tuple[str, ...]:
+def _answer_cells(row: Metrics) -> tuple[str, ...]:
     errors = row["polarity_errors"]
     polarity = "?" if errors is None else str(errors or "·")
     return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _share(row["rejected"])
