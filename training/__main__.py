@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from app.digits.errors import DigitsError
-from training.commands import fetch, judge, train, tune
+from training.commands import judge, train, tune
 from training.commands.plot import plot
 from training.errors import WorkshopError
 
@@ -20,8 +20,8 @@ app = typer.Typer(
     help="Train, export and judge the networks that the service serves.\n\n"
     "From start to finish: fetch, train NAME, export NAME, evaluate NAME.",
 )
-app.command()(fetch.fetch)
-app.command()(fetch.fetch_fonts)
+app.command()(train.fetch)
+app.command()(train.fetch_fonts)
 app.command(cls=train.TrainCommand)(train.train)
 app.command()(tune.tune)
 app.command()(train.export)

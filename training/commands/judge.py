@@ -13,16 +13,8 @@ from app.digits.catalogue import folder_of
 from app.digits.classifier import Classifier
 from app.digits.errors import DigitsError
 from app.digits.look import look
-from training.commands.arguments import (
-    MODELS,
-    Exported,
-    Files,
-    MnistFile,
-    Models,
-    Reader,
-    console,
-    notify,
-)
+from training.commands import arguments as arg
+from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures
 from training.errors import WorkshopError
 from training.judge import comparison, evaluation
@@ -34,9 +26,9 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="As the README's tabl
 
 
 def evaluate(
-    name: Exported,
-    path: MnistFile = None,
-    models: Models = MODELS,
+    name: arg.Exported,
+    path: arg.MnistFile = None,
+    models: arg.Models = MODELS,
     full: Annotated[
         bool, typer.Option("--full", help="Also damage test pictures, and read real uploads.")
     ] = False,
@@ -56,7 +48,7 @@ def evaluate(
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
 
 
-def list_networks(models: Models = MODELS, markdown: Markdown = False) -> None:
+def list_networks(models: arg.Models = MODELS, markdown: Markdown = False) -> None:
     """List all evaluated networks side by side."""
     if markdown:
         print(model_table.markdown(models))
@@ -83,7 +75,7 @@ def compare(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
     plot: Plot = None,
-    models: Models = MODELS,
+    models: arg.Models = MODELS,
     markdown: Annotated[bool, typer.Option("--markdown", hidden=True)] = False,
 ) -> None:
     """Compare two networks picture by picture, on MNIST's validation split or on other pictures."""
@@ -103,7 +95,9 @@ def compare(
         plots.save(plots.differences(compared), plot)
 
 
-def predict(files: Files, model: Reader = "cnn", models: Models = MODELS, plot: Plot = None) -> None:
+def predict(
+    files: arg.Files, model: arg.Reader = "cnn", models: arg.Models = MODELS, plot: Plot = None
+) -> None:
     """Read the digits in your own pictures, as the service would."""
     classifier = evaluation.load_classifier(folder_of(models, model))
     readings = []

@@ -10,19 +10,8 @@ import typer
 from app.digits import images
 from app.digits.catalogue import folder_of
 from app.digits.look import look
-from training.commands.arguments import (
-    MODELS,
-    Exported,
-    Files,
-    MnistFile,
-    Models,
-    Name,
-    Out,
-    Reader,
-    RunFolder,
-    SearchFolder,
-    find_run,
-)
+from training.commands import arguments as arg
+from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture
 from training.commands.tune import open_search
 from training.data import fonts, mnist
@@ -39,14 +28,14 @@ plot = typer.Typer(no_args_is_help=True, help="Draw the data, a run, or results 
 
 
 @plot.command()
-def samples(path: MnistFile = None, out: Out = Path("samples.png")) -> None:
+def samples(path: arg.MnistFile = None, out: arg.Out = Path("samples.png")) -> None:
     """Draw pictures of the data set."""
     training, _ = mnist.load_training(mnist.fetch(path))
     plots.save(plots.samples(training), out)
 
 
 @plot.command()
-def curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")) -> None:
+def curves(name: arg.Name, run: arg.RunFolder = None, out: arg.Out = Path("curves.png")) -> None:
     """Draw the learning curves of a run."""
     where = find_run(name, run)
     recipe = where.origin().recipe
@@ -58,19 +47,21 @@ def curves(name: Name, run: RunFolder = None, out: Out = Path("curves.png")) -> 
 
 
 @plot.command()
-def confusion(name: Exported, models: Models = MODELS, out: Out = Path("confusion.png")) -> None:
+def confusion(name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("confusion.png")) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
     plots.save(plots.confusion(read_metrics(models, name, part="test")), out)
 
 
 @plot.command()
-def reliability(name: Exported, models: Models = MODELS, out: Out = Path("reliability.png")) -> None:
+def reliability(
+    name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("reliability.png")
+) -> None:
     """Draw how often answers of each confidence were right, as `evaluate` measured it."""
     plots.save(plots.reliability(read_metrics(models, name, part="calibration")), out)
 
 
 @plot.command()
-def corruptions(path: MnistFile = None, out: Out = Path("corruptions.png")) -> None:
+def corruptions(path: arg.MnistFile = None, out: arg.Out = Path("corruptions.png")) -> None:
     """Draw validation pictures, damaged in all the ways in which `evaluate --full` damages them."""
     _, validation = mnist.load_training(mnist.fetch(path))
     _, first = np.unique(validation.digits, return_index=True)
@@ -79,7 +70,10 @@ def corruptions(path: MnistFile = None, out: Out = Path("corruptions.png")) -> N
 
 @plot.command()
 def predictions(
-    name: Exported, path: MnistFile = None, models: Models = MODELS, out: Out = Path("predictions.png")
+    name: arg.Exported,
+    path: arg.MnistFile = None,
+    models: arg.Models = MODELS,
+    out: arg.Out = Path("predictions.png"),
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = mnist.load_training(mnist.fetch(path))
@@ -88,7 +82,7 @@ def predictions(
 
 
 @plot.command()
-def scenes(path: MnistFile = None, out: Out = Path("scenes.png")) -> None:
+def scenes(path: arg.MnistFile = None, out: arg.Out = Path("scenes.png")) -> None:
     """Draw scenes of every kind, and what the network is shown of them."""
     training, _ = mnist.load_training(mnist.fetch(path))
     fonts.fetch()
@@ -96,7 +90,7 @@ def scenes(path: MnistFile = None, out: Out = Path("scenes.png")) -> None:
 
 
 @plot.command()
-def search(name: Name, run: SearchFolder = None, out: Out = Path("search.png")) -> None:
+def search(name: arg.Name, run: arg.SearchFolder = None, out: arg.Out = Path("search.png")) -> None:
     """Draw what `tune` tried, and what of it mattered."""
     recipe_named(name)
     found = open_search(name, run)
@@ -112,7 +106,7 @@ def search(name: Name, run: SearchFolder = None, out: Out = Path("search.png")) 
 
 
 @plot.command()
-def stages(files: Files, out: Out = Path("stages.png")) -> None:
+def stages(files: arg.Files, out: arg.Out = Path("stages.png")) -> None:
     """Draw what preprocessing makes of uploads, step by step."""
     pictures = [(file.stem, look(images.identify(file.read_bytes())).picture.grey) for file in files]
     plots.save(plots.stages(pictures), out)
@@ -120,7 +114,10 @@ def stages(files: Files, out: Out = Path("stages.png")) -> None:
 
 @plot.command()
 def uploads(
-    files: Files, model: Reader = "cnn", models: Models = MODELS, out: Out = Path("uploads.png")
+    files: arg.Files,
+    model: arg.Reader = "cnn",
+    models: arg.Models = MODELS,
+    out: arg.Out = Path("uploads.png"),
 ) -> None:
     """Draw uploads above and what the network saw of them below."""
     classifier = load_classifier(folder_of(models, model))

@@ -1,4 +1,4 @@
-"""The commands that train and export networks."""
+"""The commands that fetch data, and train and export networks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,9 @@ import typer
 from typer.core import TyperCommand
 
 from app.digits.catalogue import MARK, MODEL_FILE, folder_of
-from training.commands.arguments import (
-    MNIST_HELP,
-    MODELS,
-    Examples,
-    Fresh,
-    MnistFile,
-    Models,
-    Name,
-    Resume,
-    RunFolder,
-    console,
-    find_run,
-    notify,
-    refuse_both,
-)
-from training.data import mnist, user_pictures
+from training.commands import arguments as arg
+from training.commands.arguments import MODELS, console, find_run, notify, refuse_both
+from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.judge.evaluation import load_classifier
@@ -56,6 +43,20 @@ NewName = Annotated[
 Rounds = Annotated[int, typer.Option(min=1, help="At most so many; in the first only the last layer learns.")]
 
 
+def fetch(path: arg.MnistFile = None) -> None:
+    """Download MNIST unless it is here, and check it to the last bit."""
+    file = mnist.fetch(path)
+    training, validation = mnist.load_training(file)
+    test = mnist.load_test(file)
+    counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
+    console.print(f"{file}: {counts}")
+
+
+def fetch_fonts() -> None:
+    """Fetch the fonts that cnn's scenes are drawn with, by npm, unless they are here."""
+    console.print(f"{fonts.fetch()}: {len(fonts.ALL)} fonts")
+
+
 class TrainCommand(TyperCommand):
     """Also takes `--batch-size 64` for `--set batch_size=64`, as earlier versions did."""
 
@@ -78,13 +79,13 @@ def _replace_options(words: Iterable[str]) -> Iterator[str]:
 
 
 def train(
-    name: Name,
-    path: MnistFile = None,
-    run: RunFolder = None,
-    resume: Resume = False,
-    fresh: Fresh = False,
+    name: arg.Name,
+    path: arg.MnistFile = None,
+    run: arg.RunFolder = None,
+    resume: arg.Resume = False,
+    fresh: arg.Fresh = False,
     overrides: Overrides = None,
-    examples: Examples = None,
+    examples: arg.Examples = None,
 ) -> None:
     """Train a network by its recipe. Stop it at any time: --resume goes on."""
     where = find_run(name, run)
@@ -102,10 +103,10 @@ def train(
 
 
 def export(
-    name: Name,
-    path: MnistFile = None,
-    run: RunFolder = None,
-    models: Models = MODELS,
+    name: arg.Name,
+    path: arg.MnistFile = None,
+    run: arg.RunFolder = None,
+    models: arg.Models = MODELS,
     version: Version = None,
 ) -> None:
     """Write a trained network to models/NAME/model.onnx, once it has been compared with Keras."""
@@ -123,9 +124,11 @@ def finetune(
     parent: Annotated[str, typer.Option("--from", help="The network to start from.")] = "cnn",
     name: NewName = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
-    mnist_file: Annotated[Path | None, typer.Option("--mnist", help=MNIST_HELP, show_default=False)] = None,
+    mnist_file: Annotated[
+        Path | None, typer.Option("--mnist", help=arg.MNIST_HELP, show_default=False)
+    ] = None,
     rounds: Rounds = FineTuning.rounds,
-    models: Models = MODELS,
+    models: arg.Models = MODELS,
 ) -> None:
     """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
     name = name or f"{parent.partition(MARK)[0]}-own"

@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from training.commands.arguments import (
-    Examples,
-    Fresh,
-    MnistFile,
-    Name,
-    Resume,
-    SearchFolder,
-    console,
-    refuse_both,
-)
+from training.commands import arguments as arg
+from training.commands.arguments import console, refuse_both
 from training.data import mnist
 from training.errors import WorkshopError
 from training.learn.runs import RUNS, Origin, current_commit
@@ -42,14 +34,14 @@ Seeds = Annotated[
 
 
 def tune(
-    name: Name,
-    path: MnistFile = None,
-    run: SearchFolder = None,
-    resume: Resume = False,
-    fresh: Fresh = False,
+    name: arg.Name,
+    path: arg.MnistFile = None,
+    run: arg.SearchFolder = None,
+    resume: arg.Resume = False,
+    fresh: arg.Fresh = False,
     minutes: Minutes = 30,
     epochs: Epochs = None,
-    examples: Examples = None,
+    examples: arg.Examples = None,
     check: Seeds = None,
 ) -> None:
     """Search for better numbers, on validation pictures. Stop it at any time: --resume goes on."""

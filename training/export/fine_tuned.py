@@ -18,8 +18,7 @@ from app.digits.contract import PROBABILITIES, DigitBatch
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.export.keras_to_onnx import convert_and_verify
-from training.export.lineage import Lineage
-from training.export.model_card import Change, Figures, measure, write_card
+from training.export.lineage import Change, Figures, Lineage, measure, write_card
 from training.export.parity import KERAS_FILE, verify_same
 from training.export.quantisation import SAMPLE
 from training.judge import evaluation

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits.contract import CLASSES
-from training.export.model_card import COLUMNS, Change, list_changes
+from training.export.lineage import COLUMNS, Change, list_changes
 from training.search.overrides import format_options
 
 if TYPE_CHECKING:

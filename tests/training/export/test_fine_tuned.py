@@ -19,7 +19,7 @@ from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
 from training.export.fine_tuned import Mnist, export_fine_tuned, load_parent
 from training.export.keras_to_onnx import convert_and_verify
-from training.export.model_card import Change
+from training.export.lineage import Change
 from training.judge.rejection import auroc
 from training.judge.service_reader import classify
 from training.learn.networks import NETWORKS
