@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,3 +20,8 @@ def write_atomically(file: Path, content: bytes) -> None:
     """Write `content` to `file` in one step."""
     with draft_of(file) as draft:
         draft.write_bytes(content)
+
+
+def write_json(file: Path, content: object) -> None:
+    """Write `content` to `file` in one step, as indented JSON."""
+    write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())

@@ -30,7 +30,7 @@ from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
-from training.files import write_atomically
+from training.files import write_json
 from training.judge import reliability
 from training.judge.robustness import FULL, Amounts, measure_robustness
 from training.judge.service_reader import classify
@@ -123,7 +123,7 @@ def evaluate(
         metrics |= measure_robustness(
             classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
         )
-    write_atomically(folder / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
+    write_json(folder / METRICS_FILE, metrics)
     return metrics
 
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from app.digits.contract import PROBABILITIES, Metadata
 from training.errors import RunError
-from training.files import write_atomically
+from training.files import write_json
 from training.recipe import Recipe
 
 RUNS: Final = Path("runs")
@@ -35,6 +35,10 @@ class Run:
     @property
     def _origin(self) -> Path:
         return self.folder / "origin.json"
+
+    @property
+    def _history(self) -> Path:
+        return self.folder / "history.json"
 
     @property
     def checkpoint(self) -> Path:
@@ -75,7 +79,7 @@ class Run:
             raise RunError(msg)
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(self._origin.name, dataclasses.asdict(origin))
+        write_json(self._origin, dataclasses.asdict(origin))
 
     def discard(self) -> None:
         """Remove the run, if there is one.
@@ -103,8 +107,7 @@ class Run:
 
     def history(self) -> History:
         """Return the metrics of the epochs so far; empty before the first one has ended."""
-        file = self.folder / "history.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return json.loads(self._history.read_text()) if self._history.exists() else {}
 
     def validation(self) -> tuple[list[float], list[float]]:
         """Return loss and accuracy on the validation digits, by epoch."""
@@ -114,15 +117,12 @@ class Run:
 
     def write_history(self, history: History) -> None:
         """Replace the history."""
-        self._write("history.json", history)
+        write_json(self._history, history)
 
     def _refuse_others(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
             msg = f"{self.folder} holds something that is no run: name another folder with --run."
             raise RunError(msg)
-
-    def _write(self, name: str, content: object) -> None:
-        write_atomically(self.folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
 class Provenance(Protocol):

@@ -173,31 +173,11 @@ def outline(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 CORRUPTIONS: Final[Mapping[str, Corruption]] = {
     corruption.__name__: corruption
     for corruption in (
-        shot_noise,
-        gaussian_noise,
-        impulse_noise,
-        gaussian_blur,
-        defocus_blur,
-        glass_blur,
-        motion_blur,
-        stripes,
-        scratches,
-        fog,
-        dotted_line,
-        zigzag,
-        dashes,
-        brightness,
-        pale_ink,
-        shear,
-        scale,
-        rotation,
-        translation,
-        spatter,
-        jpeg,
-        pixelation,
-        outline,
+        shot_noise, gaussian_noise, impulse_noise, gaussian_blur, defocus_blur, glass_blur,
+        motion_blur, stripes, scratches, fog, dotted_line, zigzag, dashes, brightness, pale_ink,
+        shear, scale, rotation, translation, spatter, jpeg, pixelation, outline,
     )
-}
+}  # fmt: skip
 
 
 def _each(pictures: Iterable[NDArray[Any]]) -> NDArray[Any]:

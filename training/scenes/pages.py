@@ -459,17 +459,6 @@ def _grainy(ink: Layer, rng: Rng) -> Layer:
 
 
 _WEAR: Final[tuple[Callable[[Layer, Rng], Layer], ...]] = (
-    _noise,
-    _impulses,
-    _soft,
-    _streaked,
-    _scrawled,
-    _dotted,
-    _fogged,
-    _spattered,
-    _dimmed,
-    _banded,
-    _outlined,
-    _dashed,
-    _grainy,
-)
+    _noise, _impulses, _soft, _streaked, _scrawled, _dotted, _fogged, _spattered, _dimmed, _banded,
+    _outlined, _dashed, _grainy,
+)  # fmt: skip

@@ -155,13 +155,7 @@ def invented(rng: np.random.Generator) -> Glyph:
 
 def doodle(rng: np.random.Generator) -> Glyph:
     """Draw what comes to a bored hand: loops, zigzags, stars, boxes, hatching, several at once."""
-    kinds: tuple[Callable[[np.random.Generator], Strokes], ...] = (
-        _wander,
-        _star,
-        _hatching,
-        _polygon,
-        _spiral,
-    )
+    kinds = (_wander, _star, _hatching, _polygon, _spiral)
     strokes = [stroke for _ in range(rng.integers(1, 4)) for stroke in kinds[rng.integers(len(kinds))](rng)]
     if len(strokes) == 1 and len(strokes[0]) < 8:  # a bow or a bar: half of the digits
         strokes = [*strokes, *_wander(rng), *_wander(rng)]

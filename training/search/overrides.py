@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, get_args
 
@@ -18,23 +18,18 @@ class Number:
 
     kind: type[int | float]
     low: float
-    high: float = sys.float_info.max
+    high: float = math.inf
 
     def parse(self, text: str) -> Value:
         """Return the number; ValueError if it is none, or out of bounds."""
         value = self.kind(text)
-        if not self.low <= value <= self.high:
+        if not (self.low <= value <= self.high and math.isfinite(value)):
             raise ValueError
         return value
 
     def __str__(self) -> str:
         what = "a whole number" if self.kind is int else "a number"
-        bounds = (
-            f"of {self.low:g} or more"
-            if self.high == sys.float_info.max
-            else f"from {self.low:g} to {self.high:g}"
-        )
-        return f"{what} {bounds}"
+        return f"{what} of at least {self.low:g}" + (f" and at most {self.high:g}" * (self.high < math.inf))
 
 
 FIELDS: Final[Mapping[str, Number | Choices]] = {

@@ -18,7 +18,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from training.errors import RunError
-from training.files import write_atomically
+from training.files import write_json
 from training.learn.runs import Origin, Run
 from training.recipe import Recipe
 from training.search.search_space import Range, Space, Values, recipe_values, round_values, space_of, to_json
@@ -87,7 +87,7 @@ class Search:
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {**dataclasses.asdict(origin), "space": to_json(space_of(origin.recipe))}
-        write_atomically(self._description_file, (json.dumps(content, indent=2) + "\n").encode())
+        write_json(self._description_file, content)
 
     def discard(self) -> None:
         """Remove the search, if there is one.

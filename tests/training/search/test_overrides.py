@@ -43,14 +43,14 @@ def test_a_name_that_a_recipe_lacks_is_refused_with_the_names_that_it_has(assign
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
-        ("epochs=ten", "epochs is a whole number of 1 or more"),
-        ("epochs=2.5", "epochs is a whole number of 1 or more"),
-        ("batch_size=0", "batch_size is a whole number of 1 or more"),
-        ("learning_rate=nan", "learning_rate is a number of 0 or more"),
-        ("learning_rate=inf", "learning_rate is a number of 0 or more"),
-        ("dropout=1", "dropout is a number from 0 to 0.99"),
+        ("epochs=ten", "epochs is a whole number of at least 1"),
+        ("epochs=2.5", "epochs is a whole number of at least 1"),
+        ("batch_size=0", "batch_size is a whole number of at least 1"),
+        ("learning_rate=nan", "learning_rate is a number of at least 0"),
+        ("learning_rate=inf", "learning_rate is a number of at least 0"),
+        ("dropout=1", "dropout is a number of at least 0 and at most 0.99"),
         ("schedule=linear", "schedule is constant or cosine"),
-        ("seed=", "seed is a whole number of 0 or more"),
+        ("seed=", "seed is a whole number of at least 0"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_what_is_expected(assignment: str, expected: str) -> None:
