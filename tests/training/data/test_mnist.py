@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -67,9 +72,54 @@ def test_a_file_that_was_named_is_never_downloaded(tmp_path: Path, monkeypatch: 
         mnist.fetch()
 
 
-def test_kerass_own_copy_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def serving(content: bytes, *, length: int | None = None) -> Iterator[str]:
+    """Serve a file, which may say that it is longer than it is; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(length or len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output clean."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/mnist.npz"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a download would go, which is empty."""
     monkeypatch.delenv("DIGITS_MNIST", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "mnist.npz").touch()
-    assert mnist.fetch() == tmp_path / "datasets" / "mnist.npz"
+    return tmp_path / "datasets" / "mnist.npz"
+
+
+@pytest.mark.parametrize(("length", "why"), [(None, "sent another file"), (100, "IncompleteRead")])
+def test_another_file_and_half_a_file_are_not_kept(download: Path, length: int | None, why: str) -> None:
+    with serving(b"no MNIST", length=length) as url, pytest.raises(DataError, match=why):
+        mnist.fetch(url=url)
+    assert not download.exists()
+
+
+def test_a_file_is_downloaded_once_to_where_keras_keeps_it(download: Path) -> None:
+    content = b"MNIST"
+    with serving(content) as url:
+        assert mnist.fetch(url=url, sha256=hashlib.sha256(content).hexdigest()) == download
+    assert mnist.fetch(url="http://127.0.0.1:9") == download
+    assert download.read_bytes() == content
+
+
+def test_kerass_own_copy_is_found(download: Path) -> None:
+    download.parent.mkdir()
+    download.touch()
+    assert mnist.fetch() == download
