@@ -3,8 +3,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import TCPServer
 from threading import Thread
 
 import numpy as np
@@ -86,11 +87,11 @@ def serving(content: bytes, *, length: int | None = None) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Keep the tests' output clean."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with TCPServer(("127.0.0.1", 0), Handler) as server:  # HTTPServer would look its name up
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/mnist.npz"
+            yield f"http://127.0.0.1:{server.server_address[1]}/mnist.npz"
         finally:
             server.shutdown()
             thread.join()
