@@ -31,4 +31,6 @@ def draw_digits(count: int, *, seed: int) -> Labelled:
 def draw_upright(count: int) -> Labelled:
     """Digits in one hand, upright, 0 to 9 in turn."""
     digits = np.arange(count, dtype=np.uint8) % 10
-    return Labelled(np.stack([ink(digit, (28, 28), box=(8, 5, 12, 18), pen=2) for digit in digits]), digits)
+    return Labelled(
+        np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(count)]), digits
+    )
