@@ -18,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.classifier import Classifier
-from training import data, descent, evaluate, uploads
-from training.answers import classify, read
-from training.data import Labelled
-from training.descent import Figures, Mnist, figures
-from training.fetch import fetch
+from training.data import real_sets
+from training.data.labelled import Labelled
+from training.data.mnist import fetch, load_test, load_training
+from training.data.uploads import read_canonical
+from training.export import fine_tuned
+from training.export.fine_tuned import Mnist
+from training.export.lineage import Figures, measure
+from training.judge.evaluation import load_classifier
+from training.judge.service_reader import classify
 from training.recipe import FineTuning
 
 EACH: Final = 20  # pictures of each digit
@@ -55,15 +59,15 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of real sets; else DIGITS_REAL")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    sets = {one.name: one for one in uploads.load(uploads.find(arguments.real)).digits}
+    sets = {one.name: one for one in real_sets.load(real_sets.find(arguments.real)).digits}
     file = fetch()
-    mnist = Mnist(*data.load_training(file), data.load_test(file))
+    mnist = Mnist(*load_training(file), load_test(file))
     lines = []
     for title in arguments.rows or PROTOCOLS:
         name, split = PROTOCOLS[title]
         if name not in sets:
             parser.error(f"there is no set {name}: --real FOLDER or DIGITS_REAL")
-        shown = np.stack([read(upload).picture for upload in sets[name].uploads])
+        shown = np.stack([read_canonical(upload).picture for upload in sets[name].uploads])
         pictures = Labelled(shown, sets[name].digits)
         outcomes = [_outcome(pictures, split, seed, mnist) for seed in range(1, arguments.seeds + 1)]
         lines.append((title, *_cells(outcomes)))
@@ -105,17 +109,18 @@ def _outcome(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outco
     taught, held = split(pictures.digits, seed)
     with tempfile.TemporaryDirectory() as models:
         folder = Path(models) / "own"
-        changes = descent.make(
+        changes = fine_tuned.export_fine_tuned(
             MODELS / "cnn", folder, pictures[taught], mnist=mnist, how=FineTuning(name="own")
         )
-        first, last = (_read_by(evaluate.load(one), pictures[held]) for one in (MODELS / "cnn", folder))
+        networks = [load_classifier(one) for one in (MODELS / "cnn", folder)]
+    first, last = (_read_by(network, pictures[held]) for network in networks)
     before, after = changes[-1].before, changes[-1].after
     assert before and after  # noqa: PT018, S101  for mypy: the committed network is evaluated
     return Outcome(len(held), first, last, before.errors, after.errors)
 
 
 def _read_by(classifier: Classifier, held_out: Labelled) -> Figures:
-    return figures(classify(classifier, held_out.pictures), held_out.digits)
+    return measure(classify(classifier, held_out.pictures), held_out.digits)
 
 
 def _cells(outcomes: list[Outcome]) -> Iterator[str]:

@@ -17,8 +17,8 @@ from app.settings import VARIABLES, Settings
 from tests.needs import FIXTURES, NEEDS, find_mnist
 from tests.serving import serving
 from tests.slow import SlowDecoder, slowing_down
-from training import data, fonts
-from training.data import Labelled
+from training.data import fonts, mnist
+from training.data.labelled import Labelled
 
 # no test may depend on how fast the machine is
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -104,7 +104,7 @@ def mnist_file() -> Path:
 
 @pytest.fixture(scope="session")
 def mnist_test(mnist_file: Path) -> Labelled:
-    return data.load_test(mnist_file)
+    return mnist.load_test(mnist_file)
 
 
 @pytest.fixture(scope="session")

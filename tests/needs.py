@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from training import data, fonts
+from training.data import fonts, mnist
 
 ROOT: Final = Path(__file__).parent.parent
 SHARED_MNIST: Final = ROOT.parent / "shared" / "data" / "mnist" / "mnist.npz"
@@ -46,7 +46,7 @@ def find_engine() -> str | None:
 
 def find_mnist() -> Path | None:
     """Return MNIST's file: where DIGITS_MNIST says, where Keras puts it, or beside the checkout."""
-    return next((file for file in (data.find(None), SHARED_MNIST) if file.exists()), None)
+    return next((file for file in (mnist.find(None), SHARED_MNIST) if file.exists()), None)
 
 
 @cache
@@ -64,7 +64,7 @@ NEEDS: Final = {
     "chromium": Need(lambda: CHROMIUM is not None, "apt-get install chromium"),
     "clients": Need(CLIENTS.exists, "make .venv-clients/ready"),
     "container": Need(lambda: find_engine() is not None, "install podman or docker"),
-    "fonts": Need(fonts.present, "apt-get install npm, then python -m training fetch-fonts"),
+    "fonts": Need(fonts.are_present, "apt-get install npm, then python -m training fetch-fonts"),
     "kubectl": Need(_has("kubectl"), "install kubectl"),
     "mnist": Need(lambda: find_mnist() is not None, "python -m training fetch, or set DIGITS_MNIST"),
     "node": Need(_has("node"), "apt-get install nodejs"),

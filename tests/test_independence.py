@@ -34,7 +34,8 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 EVALUATE = """
 import sys
 {first}
-import training.data, training.evaluate, training.recipe, training.compare, training.plots
+import training.data.mnist, training.judge.evaluation, training.recipe, training.search.study
+import training.show.model_table, training.show.plots, training.show.tables
 print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 

@@ -11,10 +11,11 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.contract import DigitBatch, Metadata
-from training import answers, data, evaluate
-from training.corruptions import CORRUPTIONS
-from training.data import Labelled
+from training.data import mnist, uploads
+from training.data.labelled import Labelled
+from training.judge import evaluation, service_reader
 from training.recipe import RECIPES, Recipe
+from training.scenes.corruptions import CORRUPTIONS
 
 LARGEST = 5 * 1024 * 1024  # bytes: a file of the repository
 
@@ -58,13 +59,15 @@ def test_a_model_is_small_and_has_a_card(catalogue: Catalogue, name: str) -> Non
 def test_a_model_was_trained_on_all_of_the_training_data(
     catalogue: Catalogue, mnist_file: Path, name: str
 ) -> None:
-    training, _ = data.load_training(mnist_file)
+    training, _ = mnist.load_training(mnist_file)
     assert catalogue.get(name).classifier.metadata[Metadata.DATA_SHA256] == training.sha256
 
 
 @pytest.fixture(scope="module")
 def seen(mnist_test: Labelled) -> DigitBatch:
-    return np.stack([answers.read(answers.png(picture)).picture for picture in mnist_test.pictures])
+    return np.stack(
+        [uploads.read_canonical(uploads.encode_png(picture)).picture for picture in mnist_test.pictures]
+    )
 
 
 @pytest.mark.mnist
@@ -72,8 +75,8 @@ def seen(mnist_test: Labelled) -> DigitBatch:
 def test_the_metrics_can_be_measured_again(
     catalogue: Catalogue, mnist_test: Labelled, seen: DigitBatch, name: str
 ) -> None:
-    found = answers.classify(catalogue.get(name).classifier, seen).probabilities
-    measured, kept = evaluate.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
+    found = service_reader.classify(catalogue.get(name).classifier, seen).probabilities
+    measured, kept = evaluation.score(found, mnist_test.digits), metrics(catalogue, name)["test"]
     # processors differ in the last bits, which may turn a picture that lies between two digits
     assert measured.accuracy == pytest.approx(kept["accuracy"], abs=3e-4)
     assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)

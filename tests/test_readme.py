@@ -8,7 +8,7 @@ import httpx
 
 from tests.conftest import MODELS, ROOT
 from tests.documents import ANYTHING, answer, answered, same, text
-from training import compare
+from training.show import model_table
 
 README = "README.md"
 
@@ -26,7 +26,7 @@ def test_every_curl_works_and_the_first_gives_the_answer_that_stands_below_it(cl
 
 
 def test_the_table_of_networks_is_what_was_measured() -> None:
-    assert compare.markdown(MODELS) in text(README)
+    assert model_table.markdown(MODELS) in text(README)
 
 
 def test_make_help_lists_every_verb() -> None:

@@ -1,12 +1,27 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Writes files so that neither a reader nor a crash ever meets half of one."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def put(file: Path, content: bytes) -> None:
-    """Put `content` in the file's place in one step."""
-    draft = file.with_suffix(".draft")
-    draft.write_bytes(content)
+@contextmanager
+def draft_of(file: Path) -> Iterator[Path]:
+    """Yield a path to write to; the draft replaces `file` once it is complete."""
+    draft = file.with_stem(f"{file.stem}-draft")  # with its ending, by which Keras and NumPy go
+    yield draft
     draft.replace(file)
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write `content` to `file` in one step."""
+    with draft_of(file) as draft:
+        draft.write_bytes(content)
+
+
+def write_json(file: Path, content: object) -> None:
+    """Write `content` to `file` in one step, as indented JSON."""
+    write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())

@@ -47,7 +47,7 @@ def window_of(box: Box) -> tuple[slice, slice]:
     return slice(box[1], box[1] + box[3]), slice(box[0], box[0] + box[2])
 
 
-def hull(boxes: Sequence[Box]) -> Box:
+def bounding_box(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all of `boxes`, of which there is at least one."""
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, Stats, box_of, hull, text_height, window_of
+from app.digits.components import Labels, Stats, bounding_box, box_of, text_height, window_of
 from app.digits.cuts import Seam, seams_of
 from app.digits.images import Box
 
 # Shares of a digit's height, unless another unit is given.
 TALL: Final = 0.45  # from here on a component may be a digit; below, it is a part, a dot or a dash
 TALLEST: Final = 2.2  # beyond, it is a bracket, a frame or a drawing
-SPECK: Final = 0.07  # smaller in both directions: dust
+DUST: Final = 0.07  # smaller in both directions: dust
 SAME_LINE: Final = 0.6  # vertical distance of neighbours' middles; lines are 1.2 apart and more
 WIDEST: Final = 1.4  # of one digit; MNIST's widest are 1.1, slanted and flat ones more
 WIDEST_JOINED: Final = 1.1  # of a digit joined from parts
@@ -47,7 +47,7 @@ HEIGHT_SPREAD: Final = 0.2  # standard deviation of a digit's height around its 
 WORST_HEIGHT: Final = -4.0
 BROAD: Final = 0.85  # width of a digit, slant removed; beyond it digits become rare
 BROAD_SPREAD: Final = 0.2  # standard deviation beyond, as a logarithm
-SKIP: Final = -9.5  # for leaving out ink as tall as a digit
+SKIP_DIGIT: Final = -9.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
 SKIP_BAR: Final = -2.0  # the same, as high as a digit's bar
 
@@ -71,7 +71,7 @@ class Atom:
     box: Box
     component: int
     small: bool
-    skip: float = SKIP  # logarithm of odds for its being no part of any digit
+    skip: float = SKIP_DIGIT  # logarithm of odds for its being no part of any digit
     cut: float = 0.0  # logarithm of odds for the cut on its left, 0 at a component's own edge
 
 
@@ -95,7 +95,7 @@ def lines_of(labels: Labels, stats: Stats) -> tuple[list[Line], bool]:
         return [], False
     height = text_height(stats[1:])
     sides = stats[1:, 2:4].max(axis=1)
-    kept = np.flatnonzero((sides >= max(2, SPECK * height)) & (stats[1:, 3] <= TALLEST * height)) + 1
+    kept = np.flatnonzero((sides >= max(2, DUST * height)) & (stats[1:, 3] <= TALLEST * height)) + 1
     crowded = len(kept) > MAX_COMPONENTS
     kept = kept[np.argsort(-stats[kept, 4], kind="stable")][:MAX_COMPONENTS]
     tall = [row for row in kept.tolist() if stats[row, 3] >= TALL * height and not _is_dash(stats[row])]
@@ -163,7 +163,7 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
             loose.append(Atom(row, box, row, small=True, skip=_part_skip(stats[list(tall)], box)))
         else:
             labels[window_of(box)][labels[window_of(box)] == row] = host
-            boxes[host] = hull([boxes[host], box])
+            boxes[host] = bounding_box([boxes[host], box])
     wide = [row for row in tall if stats[row, 2] >= CUTTABLE * height]
     inks = [labels[window_of(boxes[row])] == row for row in wide]
     seams = dict(zip(wide, seams_of(inks, height, slant), strict=True))
@@ -182,7 +182,7 @@ def _in_order(atoms: Sequence[Atom]) -> list[Atom]:
     """Sort components by their middles, their atoms kept together."""
     middles = {}
     for component, group in itertools.groupby(atoms, key=lambda atom: atom.component):
-        box = hull([atom.box for atom in group])
+        box = bounding_box([atom.box for atom in group])
         middles[component] = box[0] + box[2] / 2
     return sorted(atoms, key=lambda atom: (middles[atom.component], atom.component))
 
@@ -250,7 +250,7 @@ def _of_line(index: int, line: Line) -> Iterator[Piece]:
             if last is not first:
                 if not _joinable(box, atoms[end - 2], last, line.height):
                     break
-                box = hull((box, last.box))
+                box = bounding_box((box, last.box))
             if end - start > MAX_ATOMS and not _is_whole(line, start, end):
                 if last.component != first.component or not _opens(line, start):
                     break

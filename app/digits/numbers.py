@@ -4,7 +4,8 @@
 joins broken ones in several ways, and returns every glyph that may come of it as a canonical picture.
 `assemble` is given what a network says of these and picks the glyphs that read best together.
 
-    segment:  on_paper → dark_on_light → even_light → ink_on_black → without_print → unruled → lines → pieces
+    segment:  on_paper → dark_on_light → even_light → ink_on_black → without_print → remove_rules
+              → lines → pieces
     assemble: the best path through each line's pieces
 """
 
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, hull
+from app.digits.components import Labels, bounding_box
 from app.digits.contract import (
     SIDE,
     CanonicalPicture,
@@ -34,7 +35,7 @@ from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
 from app.digits.images import Box
 from app.digits.light import dark_on_light, even_light, on_paper
 from app.digits.preprocessing import TINY, _soft, centre, crop, even_stroke, fit, full_ink, ink_on_black
-from app.digits.rules import unruled
+from app.digits.rules import remove_rules
 from app.digits.sheet import Mask, Polarity, Sheet
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
@@ -48,10 +49,10 @@ BREADTHS: Final = np.array([-0.18, -1.69, -0.36, -0.57, -0.20, -0.45, -0.40, -0.
 BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.28, 0.24, 0.25])
 WORST_BREADTH: Final = -8.0
 
-UPRIGHT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
 FULL: Final = 255  # grey levels
 LARGE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
-LEAST: Final = 1e-4  # no certainty of a network is believed beyond this
+MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
 SHAPE: Final = 0.6  # in how wide a digit usually is
@@ -115,7 +116,7 @@ class Number:
     @property
     def box(self) -> Box | None:
         """Hull of all digits; None where there is none."""
-        return hull([digit.box for digit in self.digits]) if self.digits else None
+        return bounding_box([digit.box for digit in self.digits]) if self.digits else None
 
 
 def segment(grey: GreyPicture) -> Page:
@@ -130,7 +131,7 @@ def segment(grey: GreyPicture) -> Page:
     sheet = Sheet(pixels=grey)
     for step in (on_paper, dark_on_light, even_light, ink_on_black):
         sheet = step(sheet)
-    ruled, labels, stats = unruled(_without_print(sheet))
+    ruled, labels, stats = remove_rules(_without_print(sheet))
     sheet.pixels[ruled > 0] = 0
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
@@ -156,10 +157,10 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
         likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
     """
     weights = BLIND if likelihoods is None else SEEING
-    evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), LEAST))
+    evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
     evidence = evidence + SHAPE * _shape(page.pictures, probabilities)
     if likelihoods is not None:
-        evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, LEAST))
+        evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
     scores = evidence + np.array([piece.prior + weights.digit for piece in page.pieces])
     digits: list[Digit] = []
     texts: list[str] = []
@@ -234,7 +235,7 @@ def _cautions(page: Page, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
     found = list(page.cautions)
     if not digits:
         return (*found, "no_digits")
-    left, top, width, height = hull([digit.box for digit in digits])
+    left, top, width, height = bounding_box([digit.box for digit in digits])
     if left == 0 or top == 0 or left + width == page.size[0] or top + height == page.size[1]:
         found.append("touches_border")
     if min(max(digit.box[2:]) for digit in digits) < TINY:
@@ -266,9 +267,9 @@ def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> Canoni
     scale = LARGE / max(width, height)
     if scale < 1:
         pixels, mask = (_resized(part, scale) for part in (pixels, mask))
-    excess = line.slant - max(-UPRIGHT, min(UPRIGHT, line.slant))
+    excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
     if excess:
-        pixels, mask = _sheared(pixels, excess), _sheared(mask, excess)
+        pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
     part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
     if not part.pixels.any():  # a hair has faded
@@ -284,7 +285,7 @@ def _resized(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _sheared(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
+def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
     """Shear a picture, by the tangent `slant` less to the right."""
     height, width = pixels.shape
     room = math.ceil(abs(slant) * height / 2)

@@ -22,8 +22,8 @@ from app.digits.sheet import (
     cautioned,
     cut,
     gaps,
-    hull,
     intruders,
+    outer_edges,
 )
 
 STRONG: Final = (
@@ -44,7 +44,7 @@ AT_END: Final = 0.06  # of the width: a frame's corners
 THIN: Final = 0.02  # of the longer side: thicker than that is a pen
 LEAST_BEND, BEND = 1.5, 0.02  # pixels, and of its length: a straight line bends no more
 CLOSE_UP: Final = 0.4  # of the ink's length: the margin that is kept round it
-RIVAL: Final = 0.2  # of the main ink's mass: as much has another digit
+RIVAL_MASS: Final = 0.2  # of the main ink's mass: as much has another digit
 
 
 def unruled(sheet: Sheet) -> Sheet:
@@ -70,9 +70,9 @@ def close_up(sheet: Sheet) -> Sheet:
         return sheet
     main = pieces[np.argmax(mass)]
     close = (gaps(pieces, main) <= NEAR * main[2:4].max()) & (mass >= SPECK * mass.max())
-    if (~close & (2 * pieces[:, 3] >= main[3]) & (mass >= RIVAL * mass.max())).any():
+    if (~close & (2 * pieces[:, 3] >= main[3]) & (mass >= RIVAL_MASS * mass.max())).any():
         sheet = cautioned(sheet, "several_digits")
-    left, top, right, bottom = hull(pieces[close])
+    left, top, right, bottom = outer_edges(pieces[close])
     length = max(right - left, bottom - top)
     margin = max(3, round(CLOSE_UP * length))
     left, top = max(left - margin, 0), max(top - margin, 0)
@@ -130,11 +130,11 @@ def _without_lines(
         ink[:, : width // times * times], (width // times, height), interpolation=cv2.INTER_AREA
     )
     lean = _lean(narrow, times)
-    upright = _sheared(narrow, lean * times)
+    upright = _shear(narrow, lean * times)
     lines = _lines(upright, noise, run=run // times, times=times, evened=evened)
     if lines is None:
         return None
-    return _erased(pixels, cv2.dilate(_sheared(lines, -lean * times), np.ones((3, 1), np.uint8)), noise)
+    return _erased(pixels, cv2.dilate(_shear(lines, -lean * times), np.ones((3, 1), np.uint8)), noise)
 
 
 def _erased(pixels: GreyPicture, lines: GreyPicture, noise: float) -> GreyPicture:
@@ -169,16 +169,14 @@ def _lean(narrow: GreyPicture, times: int) -> float:
     In pixels per pixel of the picture that `narrow` has `times` as few columns of.
     """
     few = cv2.resize(narrow, (narrow.shape[1] // 4 or 1, narrow.shape[0]), interpolation=cv2.INTER_AREA)
-    rows = [
-        cv2.reduce(_sheared(few, 4 * times * lean), 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for lean in LEANS
-    ]
+    rows = [cv2.reduce(_shear(few, 4 * times * lean), 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for lean in LEANS]
     steps = np.diff(np.concatenate(rows, axis=1), axis=0)
     sharp = np.einsum("ij,ij->j", steps, steps)
     best = int(np.argmax(sharp))
     return LEANS[best] if sharp[best] > 1.1 * sharp[len(LEANS) // 2] else 0.0
 
 
-def _sheared(picture: GreyPicture, lean: float) -> GreyPicture:
+def _shear(picture: GreyPicture, lean: float) -> GreyPicture:
     """Shift every column so that lines of that slope become level."""
     if lean == 0.0:
         return picture

@@ -43,8 +43,8 @@ from app.digits.sheet import (
     Sheet,
     cautioned,
     gaps,
-    hull,
     intruders,
+    outer_edges,
 )
 
 LEAST_CONTRAST: Final = (
@@ -56,10 +56,10 @@ LEAST_DISTINCTION: Final = (
 CLEAR_DISTINCTION: Final = 4.0  # the same where the ink was not found at first: blank paper is asked twice
 LOW_CONTRAST: Final = 48.0  # grey levels: below it people, too, look twice
 APART: Final = 0.06  # of the main piece's height: nearer, it is the other half of an open 4
-RIVAL: Final = (
+RIVAL_HEIGHT: Final = (
     0.3  # of its height: so high is another digit beside it; lower, it is the bar of a 5, a hook, a dot
 )
-SKIP: Final = 0.04  # of the ink's length: so far a pen skips within one stroke
+PEN_SKIP: Final = 0.04  # of the ink's length: so far a pen skips within one stroke
 FULL_INK: Final = 240  # of 255: paler pens and thinner strokes are brought up; MNIST's peak is 254 or 255
 STROKE: Final = (
     2.2  # pixels in the canonical picture; MNIST's own, so measured: median 2.5, 5th percentile 1.9
@@ -314,8 +314,8 @@ def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     own &= area >= SPECK * area[own].max(initial=0)
     if own.sum() <= 1:
         return labels, pieces
-    left, top, right, bottom = hull(pieces[own])
-    reach = max(1, round(SKIP * max(right - left, bottom - top) / 2))
+    left, top, right, bottom = outer_edges(pieces[own])
+    reach = max(1, round(PEN_SKIP * max(right - left, bottom - top) / 2))
     strokes = masked(labels, own)
     _, joined = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
     names = np.arange(len(stats))  # of its group each piece takes the name, 1 and up
@@ -341,7 +341,7 @@ def _rivals(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bo
     left, width, height = pieces[:, 0], pieces[:, 2], pieces[:, 3]
     apart = APART * main[3]
     beside = (left >= main[0] + main[2] + apart) | (left + width <= main[0] - apart)
-    rivals: NDArray[np.bool_] = beside & (height >= RIVAL * main[3])
+    rivals: NDArray[np.bool_] = beside & (height >= RIVAL_HEIGHT * main[3])
     return rivals
 
 

@@ -27,7 +27,7 @@ FRAMED_HEIGHT: Final = 0.25  # of a frame's height, from which on something in i
 MAX_RULED: Final = 24  # components searched for rules; a page has one grid, or as many boxes
 
 
-def unruled(mask: Mask) -> tuple[Mask, Labels, Stats]:
+def remove_rules(mask: Mask) -> tuple[Mask, Labels, Stats]:
     """Find ruled lines, grids and frames; return their mask, and the components of the rest."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     ruled = np.zeros_like(mask)

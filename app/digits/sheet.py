@@ -63,7 +63,7 @@ class Sheet:
         return self._copies[side]
 
 
-def hull(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
+def outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of all pieces together."""
     left, top = pieces[:, :2].min(axis=0).tolist()
     right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()

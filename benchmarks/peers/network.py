@@ -14,10 +14,12 @@ import onnx
 from keras import layers
 
 from app.digits.contract import CLASSES, INPUT, PROBABILITIES, SIDE
-from training.data import find, load_training
-from training.export import convert, multiply_adds, prove_equal
+from training.data.mnist import find, load_training
+from training.export.keras_to_onnx import convert
+from training.export.onnx_graph import count_multiply_adds
+from training.export.parity import verify_equal
+from training.learn.runs import Origin, current_commit
 from training.recipe import Recipe
-from training.runs import Origin, current_commit
 
 RECIPE: Final = Recipe(
     name="peer", network="peer", epochs=1, batch_size=128, learning_rate=0.001, target=0.97
@@ -49,11 +51,11 @@ def main() -> None:
     if accuracy < RECIPE.target:
         sys.exit(f"{accuracy:.1%} on validation: too few to serve")
     exported = convert(model, Origin(recipe=RECIPE, data_sha256=training.sha256, commit=current_commit()))
-    prove_equal(model, exported)
+    verify_equal(model, exported)
     (folder / "peer").mkdir(parents=True, exist_ok=True)
     model.save(folder / "peer.keras")
     (folder / "peer" / "model.onnx").write_bytes(exported)
-    millions = multiply_adds(onnx.load_from_string(exported)) / 1e6
+    millions = count_multiply_adds(onnx.load_from_string(exported)) / 1e6
     print(f"{millions:.1f} million multiply-adds, {accuracy:.2%} on validation")
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 OURS: Final = {"digits": "black", "digits, the peers' network": "dimgrey"}
-LEAST: Final = 100  # requests a second, the fewest that are offered
+MIN_RATE: Final = 100  # requests a second, the fewest that are offered
 END: Final = 1000.0  # ms: what waits for longer is off the plot
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         axes.plot(
             [one["offered"] for one in points],
             [one["p99_ms"] for one in points],
-            label=name if points else f"{name}: fewer than {LEAST}",
+            label=name if points else f"{name}: fewer than {MIN_RATE}",
             color=OURS.get(name),  # the others as they come
             linewidth=2.5 if name in OURS else 1.2,
             marker="o",

@@ -17,8 +17,9 @@ from tests.conftest import GOLDEN, golden_uploads, hostile_files
 from tests.conftest import HOSTILE as HOSTILE_FOLDER
 from tests.serving import serving
 from tests.tiny import tiny_model
-from training.answers import classify, png, read
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.uploads import encode_png, read_canonical
+from training.judge.service_reader import classify
 from training.recipe import CNN
 
 THREE = GOLDEN / "3-canvas-black-on-white.png"
@@ -89,7 +90,7 @@ def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
     head, _, data = view.partition(",")
     assert head == "data:image/png;base64"
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    np.testing.assert_array_equal(picture, read(THREE.read_bytes()).picture)
+    np.testing.assert_array_equal(picture, read_canonical(THREE.read_bytes()).picture)
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp-128", "mlp-1000", "cnn"])
@@ -226,7 +227,7 @@ def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
     directly = classify(catalogue.get().classifier, mnist_test.pictures).probabilities.argmax(axis=1)
     found: list[int] = []
     for start in range(0, len(mnist_test), 50):
-        pngs = [base64_of(png(picture)) for picture in mnist_test.pictures[start : start + 50]]
+        pngs = [base64_of(encode_png(picture)) for picture in mnist_test.pictures[start : start + 50]]
         results = client.post("/predict/batch", json={"images": pngs}).json()["results"]
         found += [result["prediction"]["digit"] for result in results]
     np.testing.assert_array_equal(found, directly)

@@ -20,15 +20,15 @@ from app.digits.sheet import Sheet
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink
-from training.answers import png, read
-from training.data import Labelled
+from training.data.labelled import Labelled
+from training.data.uploads import encode_png, read_canonical
 
 ROUNDING = 2  # grey levels in which processors' vector units may differ; a changed step differs by more
 
 
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
 def test_a_golden_upload_still_gives_its_canonical_picture(upload: Path) -> None:
-    found = read(upload.read_bytes()).picture
+    found = read_canonical(upload.read_bytes()).picture
     wanted = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
     off = np.abs(found.astype(int) - wanted).max()
     assert off <= ROUNDING, (
@@ -39,7 +39,7 @@ def test_a_golden_upload_still_gives_its_canonical_picture(upload: Path) -> None
 
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
 def test_the_default_model_reads_every_golden_upload(upload: Path, classifier: Classifier) -> None:
-    found = read(upload.read_bytes()).picture
+    found = read_canonical(upload.read_bytes()).picture
     assert classifier.classify(found[np.newaxis]).probabilities.argmax() == int(upload.name[0])
 
 
@@ -49,14 +49,17 @@ def test_every_golden_upload_is_made_by_the_script_beside_it() -> None:
 
 @pytest.mark.mnist
 def test_mnist_is_a_fixed_point(mnist_test: Labelled) -> None:
-    unchanged = sum(np.array_equal(read(png(picture)).picture, picture) for picture in mnist_test.pictures)
+    unchanged = sum(
+        np.array_equal(read_canonical(encode_png(picture)).picture, picture)
+        for picture in mnist_test.pictures
+    )
     assert unchanged >= 9_997
 
 
 @pytest.mark.mnist
 def test_mnist_in_black_on_white_is_the_same(mnist_test: Labelled) -> None:
     for picture in mnist_test.pictures[:500]:
-        found = read(png(255 - picture))
+        found = read_canonical(encode_png(255 - picture))
         np.testing.assert_array_equal(found.picture, picture)
         assert found.polarity == "dark_on_light"
 
@@ -96,9 +99,9 @@ def drawings(draw: st.DrawFn) -> tuple[int, GreyPicture]:
 @given(drawings())
 def test_twice_is_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
     once = canonical(drawing[1]).picture
-    again = read(png(once))
+    again = read_canonical(encode_png(once))
     np.testing.assert_array_equal(again.picture, once)
-    np.testing.assert_array_equal(read(png(255 - once)).picture, once)
+    np.testing.assert_array_equal(read_canonical(encode_png(255 - once)).picture, once)
 
 
 @given(drawings())

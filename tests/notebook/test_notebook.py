@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 
 from notebooks.__main__ import METADATA, NOTEBOOK, cells_sha256, executed
 from tests.conftest import MODELS
-from training.export import TOLERANCE
+from training.export.parity import TOLERANCE
 
 LARGEST = 1_000_000  # bytes: pages that show it load it whole
 

@@ -30,7 +30,8 @@ from tests.resilience.clients import (
     usage,
 )
 from tests.serving import Process, process
-from training.answers import classify, read
+from training.data.uploads import read_canonical
+from training.judge.service_reader import classify
 
 Measured = Callable[[str, str], None]
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
@@ -146,7 +147,7 @@ def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measu
         box = (chance.randint(5, 150 - width), chance.randint(5, 150 - height), width, height)
         drawn = ink(chance.randrange(10), (160, 160), box=box, pen=chance.randint(3, 9))
         pictures.append(encode(Image.fromarray(255 - drawn), "PNG"))
-    found = [read(picture) for picture in pictures]
+    found = [read_canonical(picture) for picture in pictures]
     scores = classify(classifier, [one.picture for one in found])  # type: ignore[arg-type]
     wanted = [
         (list(one.box), int(row.argmax())) for one, row in zip(found, scores.probabilities, strict=True)

@@ -6,10 +6,10 @@ import numpy as np
 
 from app.digits.preprocessing import canonical
 from tests.data.strokes import ink
-from training.data import Labelled
+from training.data.labelled import Labelled
 
 
-def drawn(count: int, *, seed: int) -> Labelled:
+def draw_digits(count: int, *, seed: int) -> Labelled:
     """Digits in many hands: sizes, slants and pens."""
     rng = np.random.default_rng(seed)
     digits = rng.integers(0, 10, count).astype(np.uint8)
@@ -26,3 +26,11 @@ def drawn(count: int, *, seed: int) -> Labelled:
         for digit in digits
     ]
     return Labelled(np.stack(pictures), digits)
+
+
+def draw_upright(count: int) -> Labelled:
+    """Digits in one hand, upright, 0 to 9 in turn."""
+    digits = np.arange(count, dtype=np.uint8) % 10
+    return Labelled(
+        np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(count)]), digits
+    )

@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.api.v2.wire import body, error, image_input, infer, outputs, picture_input
 from tests.conftest import GOLDEN, HOSTILE, golden_uploads, hostile_files
 from tests.serving import serving
-from training.answers import read
+from training.data.uploads import read_canonical
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 UPLOADS = [file.read_bytes() for file in golden_uploads()]
@@ -40,7 +40,7 @@ def test_pictures_are_read_as_a_batch_is(client: httpx.Client, *, binary: bool) 
 def test_images_are_given_to_the_network_as_they_are(
     client: httpx.Client, catalogue: Catalogue, *, binary: bool
 ) -> None:
-    images = np.array([read(upload).picture for upload in UPLOADS])
+    images = np.array([read_canonical(upload).picture for upload in UPLOADS])
     found = outputs(infer(client, image_input(images, binary=binary)))
     scores = catalogue.get("cnn").classifier.classify(images)
     np.testing.assert_allclose(found["probabilities"], scores.probabilities, atol=1e-7)

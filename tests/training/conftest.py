@@ -1,0 +1,71 @@
+"""Networks that are trained once for all the tests of a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.training.hands import draw_digits
+from tests.training.runs import QUICK, TRAINING, VALIDATION
+from tests.training.tiny_networks import known_sample, write_versions
+from training.judge.comparison import Comparison, compare
+from training.learn.runs import Run
+from training.recipe import Scenes
+from training.scenes.numbers import NO_DIGIT
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
+
+    run = Run(tmp_path_factory.mktemp("runs") / "quick")
+    train(QUICK, TRAINING, VALIDATION, run=run)
+    return run
+
+
+class RunWithScenes(Run):
+    """A run whose scenes are given, not drawn; the same serve to calibrate."""
+
+    @property
+    def held_out(self) -> Path:
+        return self.scenes
+
+
+@pytest.fixture(scope="session")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A network with two heads, taught that blots are no digits."""
+    from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
+
+    folder = tmp_path_factory.mktemp("champion")
+    run = RunWithScenes(folder / "run", beside=folder)
+    rng = np.random.default_rng(3)
+    noise = [cv2.GaussianBlur(rng.normal(0, 1, (28, 28)), (0, 0), 2) for _ in range(300)]
+    blots = (np.stack(noise) > 0.05) * np.uint8(255)
+    digits = draw_digits(300, seed=4)
+    labels = np.concatenate([digits.digits, np.full(300, NO_DIGIT, np.uint8)])
+    np.savez(run.scenes, pictures=np.concatenate([digits.pictures, blots]), labels=labels)
+    recipe = dataclasses.replace(
+        QUICK,
+        name="cnn",
+        network="cnn",
+        scenes=Scenes(plain_epochs=1, share=0.25, share_no_digits=0.25),
+    )
+    train(recipe, TRAINING, VALIDATION, run=run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two versions of a tiny network."""
+    folder = tmp_path_factory.mktemp("models")
+    write_versions(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compared(tiny_versions: Path) -> Comparison:
+    return compare(tiny_versions, "tiny@1", "tiny", known_sample())

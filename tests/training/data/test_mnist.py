@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import TCPServer
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from training.data import mnist
+from training.errors import DataError
+
+ZEROS = {
+    "x_train": np.zeros((60_000, 28, 28), np.uint8),
+    "y_train": np.zeros(60_000, np.uint8),
+    "x_test": np.zeros((10_000, 28, 28), np.uint8),
+    "y_test": np.zeros(10_000, np.uint8),
+}
+
+
+@pytest.mark.mnist
+def test_mnist_is_read_and_parted(mnist_file: Path) -> None:
+    training, validation = mnist.load_training(mnist_file)
+    assert (len(training), len(validation)) == (55_000, 5_000)
+    assert training.pictures.shape == (55_000, 28, 28)
+    assert len(mnist.load_test(mnist_file)) == 10_000
+
+
+def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not at .*none.npz.*training fetch"):
+        mnist.load_training(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_file_is_told_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "mnist.npz"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"can't be read as MNIST.*Delete it and run .*training fetch"):
+        mnist.load_test(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, "x_test is not MNIST's"),
+        ({"x_test": np.zeros((10_000, 28, 28), np.float32)}, r"holds float32 \(10000, 28, 28\)"),
+        ({"x_test": np.zeros((9_999, 28, 28), np.uint8)}, r"MNIST is uint8 \(10000, 28, 28\)"),
+        ({"y_test": np.full(10_000, 10, np.uint8)}, "label 10"),
+    ],
+)
+def test_what_is_not_mnist_is_refused(tmp_path: Path, change: dict[str, np.ndarray], reason: str) -> None:
+    file = tmp_path / "mnist.npz"
+    np.savez_compressed(file, **{key: array for key, array in (ZEROS | change).items() if "test" in key})
+    with pytest.raises(DataError, match=reason):
+        mnist.load_test(file)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(DataError, match=r"x_train"):
+        mnist.load_training(tmp_path / "other.npz")
+
+
+def test_a_file_that_was_named_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"There is no file"):
+        mnist.fetch(tmp_path / "none.npz")
+    monkeypatch.setenv("DIGITS_MNIST", str(tmp_path / "none.npz"))
+    with pytest.raises(DataError, match=r"There is no file"):
+        mnist.fetch()
+
+
+@contextmanager
+def serving(content: bytes, *, length: int | None = None) -> Iterator[str]:
+    """Serve a file, which may say that it is longer than it is; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(length or len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output clean."""
+
+    with TCPServer(("127.0.0.1", 0), Handler) as server:  # HTTPServer would look its name up
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/mnist.npz"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a download would go, which is empty."""
+    monkeypatch.delenv("DIGITS_MNIST", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return tmp_path / "datasets" / "mnist.npz"
+
+
+@pytest.mark.parametrize(("length", "why"), [(None, "sent another file"), (100, "IncompleteRead")])
+def test_another_file_and_half_a_file_are_not_kept(download: Path, length: int | None, why: str) -> None:
+    with serving(b"no MNIST", length=length) as url, pytest.raises(DataError, match=why):
+        mnist.fetch(url=url)
+    assert not download.exists()
+
+
+def test_a_file_is_downloaded_once_to_where_keras_keeps_it(download: Path) -> None:
+    content = b"MNIST"
+    with serving(content) as url:
+        assert mnist.fetch(url=url, sha256=hashlib.sha256(content).hexdigest()) == download
+    assert mnist.fetch(url="http://127.0.0.1:9") == download
+    assert download.read_bytes() == content
+
+
+def test_kerass_own_copy_is_found(download: Path) -> None:
+    download.parent.mkdir()
+    download.touch()
+    assert mnist.fetch() == download

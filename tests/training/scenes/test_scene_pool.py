@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data.labelled import Labelled
+from training.recipe import Recipe, Scenes, recipe_named
+from training.scenes import scene_pool, symbols
+from training.scenes.numbers import NO_DIGIT
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def small() -> tuple[Labelled, Recipe]:
+    counts = Scenes(photographs=3, scans=3, drawings=3, worn=3, no_digits=3, pieces=3, boxed=3)
+    recipe = Recipe(
+        name="cnn", network="cnn", epochs=1, batch_size=8, learning_rate=0.01, scenes=counts, target=0.5
+    )
+    pictures = np.zeros((10, 28, 28), np.uint8)
+    pictures[:, 6:22, 12:16] = 255
+    return Labelled(pictures, np.ones(10, np.uint8)), recipe
+
+
+@pytest.mark.usefixtures("font_folder")
+def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
+    small: tuple[Labelled, Recipe], tmp_path: Path
+) -> None:
+    training, recipe = small
+    file = tmp_path / "scenes.npz"
+    first = scene_pool.load_or_draw(training, recipe, file=file, chunk=3)
+    written = file.stat().st_mtime_ns
+    again = scene_pool.load_or_draw(training, recipe, file=file, chunk=3)
+    assert file.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(first.digits.pictures, again.digits.pictures)
+    alone, labels = scene_pool._chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
+    assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
+    assert labels[0] == 1
+    assert len(first.digits.digits) + len(first.no_digits) == 3 * (len(scene_pool.KINDS) + 1)
+
+
+def test_a_scene_in_which_the_digit_is_lost_is_shown_to_no_network() -> None:
+    glyph = symbols.drawn_digit(rng(3))[0]
+    scene = np.full((200, 200, 3), 255, np.uint8)
+    scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
+    assert scene_pool.Example(scene, 1, glyph).canonical() is not None
+    scene[:, :] = 255
+    scene[90:110, 20:180] = 0  # a bar is all there is
+    assert scene_pool.Example(scene, 1, glyph).canonical() is None
+    assert scene_pool.Example(scene, NO_DIGIT).canonical() is not None
+
+
+@pytest.mark.usefixtures("font_folder")
+def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe]) -> None:
+    shown = scene_pool.draw_samples(small[0], each=2)
+    assert [kind for kind, _ in shown] == list(scene_pool.KINDS)
+    assert all(picture.shape == (28, 28) for _, row in shown for _, picture in row)
+
+
+def test_the_champions_recipe_has_scenes() -> None:
+    assert recipe_named("cnn").scenes is not None

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from training.errors import WorkshopError
+from training.recipe import Augmentation, recipe_named
+from training.search.overrides import FIELDS, format_options, override, parse_overrides
+from training.search.search_space import SPACES, round_values, space_of
+
+RECIPE = recipe_named("mlp-128")
+
+
+def test_everything_that_is_searched_can_be_set() -> None:
+    for space in SPACES.values():
+        assert space.keys() <= FIELDS.keys()
+
+
+def test_values_become_a_recipe_and_the_options_that_give_it() -> None:
+    values = round_values(
+        {"learning_rate": 0.00123456, "batch_size": 64, "schedule": "cosine", "augmentation": 0.5}
+    )
+    options = format_options(values)
+    assert options == (
+        "--set learning_rate=0.00123 --set batch_size=64 --set schedule=cosine --set augmentation=0.5"
+    )
+    assert parse_overrides(options.replace("--set ", "").split()) == values
+    recipe = override(RECIPE, **values)
+    assert (recipe.learning_rate, recipe.batch_size, recipe.schedule) == (0.00123, 64, "cosine")
+    assert recipe.augmentation == Augmentation(
+        rotation=5.0, shear=0.075, scale=0.05, shift=1.0, bend=0.3, stroke=0.3
+    )
+    assert override(recipe, augmentation=0.0).augmentation is None
+
+
+@pytest.mark.parametrize("assignment", ["momentum=0.9", "epochs", "=3", "name=cnn"])
+def test_a_name_that_a_recipe_lacks_is_refused_with_the_names_that_it_has(assignment: str) -> None:
+    with pytest.raises(WorkshopError, match=rf"'{assignment}' can't be set: .* epochs, batch_size, "):
+        parse_overrides([assignment])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("epochs=ten", "epochs is a whole number of at least 1"),
+        ("epochs=2.5", "epochs is a whole number of at least 1"),
+        ("batch_size=0", "batch_size is a whole number of at least 1"),
+        ("learning_rate=nan", "learning_rate is a number of at least 0"),
+        ("learning_rate=inf", "learning_rate is a number of at least 0"),
+        ("dropout=1", "dropout is a number of at least 0 and at most 0.99"),
+        ("schedule=linear", "schedule is constant or cosine"),
+        ("seed=", "seed is a whole number of at least 0"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_what_is_expected(assignment: str, expected: str) -> None:
+    with pytest.raises(WorkshopError, match=f"'{assignment}' can't be set: {expected}"):
+        parse_overrides([assignment])
+
+
+def test_a_value_that_a_network_has_no_place_for_is_refused() -> None:
+    with pytest.raises(WorkshopError, match="linear has no hidden layer of its own to drop units of"):
+        override(recipe_named("linear"), dropout=0.5)
+    with pytest.raises(WorkshopError, match="Nothing of 'mine' may be searched: give it a space"):
+        space_of(dataclasses.replace(RECIPE, name="mine"))

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.training.tiny_networks import bright_pixels
+from training.judge import reliability
+from training.judge.comparison import Comparison, Sample, compare
+from training.scenes.corruptions import CORRUPTIONS
+from training.search.search_space import Range, Space, Values
+from training.search.study import TrialResult
+from training.show import plots
+
+SURE = np.full((10, 10), 0.01) + 0.9 * np.eye(10)
+MEASURED = reliability.report(SURE, np.arange(10) > 0)
+NOTHING = reliability.report(np.empty((0, 10)), np.empty(0, bool))
+
+
+@pytest.mark.parametrize(
+    ("real", "names"),
+    [
+        ({}, ["MNIST test"]),
+        ({"real": {"calibration": None}}, ["MNIST test"]),
+        ({"real": {"calibration": NOTHING}}, ["MNIST test", "real uploads"]),
+        ({"real": {"calibration": MEASURED}}, ["MNIST test", "real uploads"]),
+    ],
+)
+def test_reliability_is_drawn_of_what_was_measured(real: dict[str, Any], names: list[str]) -> None:
+    figure = plots.reliability({"model": {"name": "tiny"}, "calibration": MEASURED, **real})
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text().split(",")[0] for text in legend.get_texts()] == names
+    assert "calibration error 1.00%" in legend.get_texts()[0].get_text()
+
+
+def tried(number: int, *losses: float, complete: bool = True, schedule: str = "cosine") -> TrialResult:
+    values: Values = {"learning_rate": 0.001 * (number + 1), "schedule": schedule}
+    return TrialResult(
+        number=number, values=values, losses=losses, accuracy=0.9, seconds=60.0 * number, complete=complete
+    )
+
+
+@pytest.mark.parametrize("importance", [{}, {"schedule": 0.75, "learning_rate": 0.25}])
+def test_a_search_is_drawn_by_time_by_each_of_its_values_and_by_importance(
+    importance: dict[str, float],
+) -> None:
+    space: Space = {"learning_rate": Range(low=1e-4, high=1e-2, log=True), "schedule": ("constant", "cosine")}
+    found = [
+        tried(0, 0.3, 0.2, schedule="constant"),
+        tried(1, 0.9, complete=False),
+        tried(2, 0.3, 0.1),
+        tried(3, math.nan, complete=False),
+    ]
+    figure = plots.search(found, space, importance=importance, title="tiny")
+    axes = {axis.get_label(): axis for axis in figure.axes}
+    assert axes.keys() == {"minutes", "learning_rate", "schedule", "importance"}
+    stopped, whole, own = (np.asarray(one.get_offsets()).tolist() for one in axes["schedule"].collections)
+    assert stopped == [[1, 0.2], [1, 0.2]]  # no higher than the worst that was not
+    assert whole == [[0, 0.2], [1, 0.1]]
+    assert own == [[0, 0.2]]
+    low, high = axes["learning_rate"].get_xlim()
+    assert low < 1e-4
+    assert high > 1e-2
+    assert [tick.get_text() for tick in axes["schedule"].get_xticklabels()] == ["constant", "cosine"]
+    widths = [bar.get_extents().width for bar in axes["importance"].patches]
+    assert len(widths) == len(importance)
+    assert not widths or widths[0] == pytest.approx(3 * widths[1])
+    figure.canvas.draw()
+
+
+def test_every_corruption_has_its_row() -> None:
+    figure = plots.corruptions(np.full((2, 28, 28), 200, np.uint8), seed=1)
+    assert len(figure.axes) == 2 * (len(CORRUPTIONS) + 1)
+
+
+@pytest.mark.parametrize("head", ["", "probabilities_"])
+def test_curves_tell_of_the_digits_whatever_other_heads_there_are(head: str) -> None:
+    history = {"loss": [9.0, 8.0], "val_loss": [9.0, 8.0]}
+    history |= {f"{head}loss": [0.4, 0.2], f"{head}accuracy": [0.9, 0.95]}
+    history |= {f"val_{head}loss": [0.3, 0.1], f"val_{head}accuracy": [0.92, 0.97]}
+    error, loss = plots.curves(history, title="tiny", bent=False).axes
+    for axis, drawn in ((error, [[10, 5], [8, 3]]), (loss, [[0.4, 0.2], [0.3, 0.1]])):
+        assert np.allclose([np.asarray(line.get_ydata()) for line in axis.lines], drawn)
+
+
+def test_each_kind_of_difference_is_drawn_and_agreement_is_not(compared: Comparison) -> None:
+    parts = plots.differences(compared).subfigs
+    titles = [part.get_suptitle() for part in parts]
+    assert titles == ["tiny alone is right: 2", "tiny@1 alone is right: 2", "both are wrong, and differ: 1"]
+    drawn = [
+        [axis.get_title().partition("\n")[0] for axis in part.axes if axis.get_title()] for part in parts
+    ]
+    assert drawn == [["4 → 3", "3 → 4"], ["3 → 4", "3 → 4"], ["4 → 3, is 9"]]
+    assert [sum(axis.axison for axis in part.axes) for part in parts] == [2, 2, 1]
+
+
+def test_of_many_differences_the_surest_are_drawn(tiny_versions: Path) -> None:
+    many = plots.MOST + 5
+    batch = bright_pixels(*[4] * many)
+    batch[7, 0, 2] = 128  # a 3 that is nearly a 2, so that the first network is less sure of it
+    sets = np.array(["one"] * many)
+    sample = Sample("many", batch, np.full(many, 4, np.uint8), sets, bright_pixels(), unreadable=0)
+    first, *_ = plots.differences(compare(tiny_versions, "tiny@1", "tiny", sample)).subfigs
+    assert first.get_suptitle() == f"tiny alone is right: {many}, {plots.MOST} of them"
+    assert len(first.axes) == plots.MOST
+    assert len({axis.get_title() for axis in first.axes}) == 1

@@ -1,0 +1,267 @@
+"""`python -m training` as people type it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.digits.catalogue import Catalogue
+from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
+from tests.data.strokes import ink
+from training.data.uploads import encode_png
+
+PHOTO = str(GOLDEN / "7-photo.jpg")
+
+
+def workshop(
+    *words: str, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def fail(*words: str, environment: dict[str, str] | None = None) -> str:
+    """Return the line that a command fails with; TensorFlow may have written of itself before."""
+    done = workshop(*words, environment=environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.rstrip().splitlines()[-1]
+
+
+def width(picture: Path) -> int:
+    with Image.open(picture) as image:
+        return image.width
+
+
+def test_help_names_every_command() -> None:
+    help_text = workshop("--help").stdout
+    for command in (
+        "fetch",
+        "train",
+        "tune",
+        "export",
+        "evaluate",
+        "finetune",
+        "list",
+        "compare",
+        "predict",
+        "plot",
+    ):
+        assert f" {command} " in help_text
+
+
+def test_the_command_line_starts_without_what_takes_seconds() -> None:
+    code = "import sys, training.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "typer" in loaded
+    assert not {"keras", "optuna", "sqlalchemy", "tensorflow"} & loaded
+
+
+def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
+    done = workshop("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
+    assert done.returncode == 0
+    row = next(line for line in done.stdout.splitlines() if "7-photo" in line)
+    assert row.split()[1] == "7"
+    assert width(tmp_path / "seen.png") > 1000
+
+
+def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
+    done = workshop("predict", str(HOSTILE / "white.png"), PHOTO)
+    assert done.returncode == 1
+    assert "Nothing is written" in done.stdout
+    assert "7-photo" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train", "vgg"], "There is no network 'vgg'"),
+        (["export", "vgg"], "There is no network 'vgg'"),
+        (["evaluate", "vgg"], "There is no models/vgg/model.onnx"),
+        (["predict", PHOTO, "--model", "vgg"], "There is no models/vgg/model.onnx"),
+        (["plot", "curves", "cnn", "--run", "nowhere"], "There is no run in nowhere"),
+        (["plot", "confusion", "vgg"], "There is no models/vgg/metrics.json"),
+        (["plot", "reliability", "vgg"], "There is no models/vgg/metrics.json"),
+        (["train", "cnn", "--resume", "--fresh"], "--resume goes on with a run and --fresh discards it"),
+        (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
+        (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
+        (["list", "--models", "tests"], "Nothing below tests has been evaluated"),
+        (["train", "cnn", "--set", "momentum=0.9"], "'momentum=0.9' can't be set: write NAME=VALUE"),
+        (["train", "cnn", "--set", "epochs=ten"], "'epochs=ten' can't be set: epochs is a whole number"),
+        (["train", "linear", "--set", "dropout=0.5"], "linear has no hidden layer"),
+        (["train", "--dropout", "0.5", "linear"], "linear has no hidden layer"),
+        (["tune", "linear", "--resume", "--run", "nowhere"], "There is no search in nowhere"),
+        (["plot", "search", "linear", "--run", "nowhere"], "There is no search in nowhere"),
+        (["compare", "--test"], "--data, --real, --test and --plot are for two networks"),
+        (["compare", "cnn", "vgg"], "There is no models/vgg/model.onnx"),
+        (["compare", "cnn", "cnn@0"], "'cnn@0' names no version: write NAME@N"),
+        (["compare", "cnn", "linear", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
+        (
+            ["compare", "cnn", "linear", "--data", "docs", "--test"],
+            "--data FOLDER, --real and --test are three",
+        ),
+        (["compare", "cnn", "linear", "--real", "none"], "none holds no picture of a digit"),
+        (
+            ["evaluate", "cnn@2"],
+            "There is no models/cnn/2/model.onnx: `python -m training export cnn --version 2`",
+        ),
+        (["plot", "confusion", "cnn@2"], "There is no models/cnn/2/metrics.json"),
+        (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
+        (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
+        (["finetune", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
+        (["finetune", "--data", "tests", "--name", "linear"], "models/linear holds a network: --force"),
+        (["finetune", "--data", "tests", "--name", "../cnn"], "'../cnn' can't be a network's name"),
+        (["finetune", "--data", "tests", "--from", "vgg"], "There is no models/vgg/model.onnx"),
+    ],
+)
+def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
+    assert fail(*words).startswith(line)
+
+
+def test_the_networks_are_listed_and_the_earlier_call_still_lists_them() -> None:
+    listed = workshop("list", "--markdown")
+    assert "| `cnn` |" in listed.stdout
+    earlier = workshop("compare", "--markdown")
+    assert earlier.stdout == listed.stdout
+    assert earlier.stderr.splitlines() == ["compare without two networks is now list."]
+    assert " cnn " in workshop("list").stdout
+
+
+def test_earlier_options_of_train_still_set_its_values_and_say_what_they_are_now() -> None:
+    done = workshop("train", "linear", "--batch-size=64", "--weight-decay", "-1")
+    *notices, error = done.stderr.splitlines()
+    assert notices == [
+        "--batch-size is now --set batch_size=64.",
+        "--weight-decay is now --set weight_decay=-1.",
+    ]
+    assert error == "'weight_decay=-1' can't be set: weight_decay is a number of at least 0."
+
+
+def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> None:
+    for name in ("3-canvas-bold.png", "7-photo.jpg"):
+        (tmp_path / name[0]).mkdir()
+    shutil.copy(GOLDEN / "3-canvas-black-on-white.png", tmp_path / "3")
+    shutil.copy(PHOTO, tmp_path / "7")
+    shutil.copy(HOSTILE / "white.png", tmp_path / "7")
+    picture = tmp_path / "differences.png"
+    done = workshop("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"│ all +│ 2 +│ \d", done.stdout)
+    assert "1 uploads are refused" in done.stdout
+    assert "McNemar" in done.stdout or "same pictures" in done.stdout
+    assert width(picture) > 1000
+
+
+@pytest.mark.parametrize(("content", "line"), [("{", "is damaged"), ('{"model": {}}', "has no calibration")])
+def test_metrics_that_wont_do_are_told_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
+    (tmp_path / "linear").mkdir()
+    (tmp_path / "linear" / "metrics.json").write_text(content)
+    said = fail("plot", "reliability", "linear", "--models", str(tmp_path))
+    assert line in said
+    assert "training evaluate linear" in said
+
+
+def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"  # the discard port: nobody listens
+    environment = {
+        "KERAS_HOME": str(tmp_path),
+        "DIGITS_MNIST": "",
+        "https_proxy": nowhere,
+        "HTTPS_PROXY": nowhere,
+    }
+    line = fail("fetch", environment=environment)
+    assert "MNIST could not be downloaded" in line
+    assert "--data FILE or DIGITS_MNIST" in line
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path) -> None:
+    environment = {"DIGITS_MNIST": str(mnist_file)}
+
+    def step(*words: str) -> subprocess.CompletedProcess[str]:
+        return workshop(*words, cwd=tmp_path, environment=environment)
+
+    for words in (["train", "linear", "--set", "epochs=2"], ["export", "linear"]):
+        done = step(*words)
+        assert done.returncode == 0, done.stderr
+    evaluated = step("evaluate", "linear")
+    assert "accuracy" in evaluated.stdout
+    assert (tmp_path / "models" / "linear" / "metrics.json").exists()
+    for words in (
+        ["plot", "samples"],
+        ["plot", "curves", "linear"],
+        ["plot", "confusion", "linear"],
+        ["plot", "reliability", "linear"],
+        ["plot", "corruptions"],
+        ["plot", "predictions", "linear"],
+        ["plot", "uploads", PHOTO, "--model", "linear"],
+    ):
+        assert step(*words).returncode == 0
+        assert width(tmp_path / f"{words[1]}.png") > 200
+    again = step("train", "linear", "--set", "epochs=2")
+    assert again.returncode == 1
+    assert "--fresh" in again.stderr
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_a_search_that_is_killed_goes_on_and_tells_how_to_train_with_what_it_found(
+    mnist_file: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIGITS_MNIST": str(mnist_file)}
+    command = ["tune", "linear", "--epochs", "1", "--examples", "100"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "training", *command],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        trial = process.stdout.readline()
+        process.kill()
+    assert trial.startswith("trial 0: loss ")
+    again = workshop(*command, "--resume", "--minutes", "0", cwd=tmp_path, environment=environment)
+    assert again.returncode == 0, again.stderr
+    (row,) = (line.split() for line in again.stdout.splitlines() if line.split()[:1] == ["0"])
+    assert f"trial 0: loss {row[1]}, {row[2]} errors, 1 epochs: --set learning_rate={row[3]} " in trial
+    assert "python -m training train linear --set learning_rate=" in again.stdout
+    drawn = workshop("plot", "search", "linear", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert width(tmp_path / "search.png") > 1000
+
+
+@pytest.mark.mnist
+@pytest.mark.training
+def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_path: Path) -> None:
+    for digit in "17":
+        (tmp_path / "own" / digit).mkdir(parents=True)
+        for slant in range(8):
+            drawing = 255 - ink(int(digit), (80, 80), box=(20, 10, 40, 60), pen=6, slant=slant / 2 - 2)
+            (tmp_path / "own" / digit / f"{slant}.png").write_bytes(encode_png(drawing))
+    shutil.copy(HOSTILE / "white.png", tmp_path / "own" / "7")
+    shutil.copytree(MODELS / "cnn", tmp_path / "models" / "cnn")
+    words = ["finetune", "--data", "own", "--rounds", "1", "--name", "cnn@2"]
+    done = workshop(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
+    assert done.returncode == 0, done.stderr
+    assert "own/7/white.png is left out: Nothing is written" in done.stdout
+    assert "16 pictures to learn from, 1 left out" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if "MNIST test" in line)
+    assert row.split()[2] == "10,000"
+    assert Catalogue.load(tmp_path / "models", default="cnn").get("cnn@2").metrics

@@ -1,0 +1,140 @@
+"""The commands that measure networks, compare them, and read pictures with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from app.digits import images
+from app.digits.catalogue import folder_of
+from app.digits.classifier import Classifier
+from app.digits.errors import DigitsError
+from app.digits.look import look
+from training.commands import arguments as arg
+from training.commands.arguments import MODELS, console, notify
+from training.data import mnist, real_sets, user_pictures
+from training.errors import WorkshopError
+from training.judge import comparison, evaluation
+from training.recipe import RECIPES
+from training.show import comparison_report, model_table, plots, tables
+
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file, too.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="As the README's table.")]
+
+
+def evaluate(
+    name: arg.Exported,
+    path: arg.MnistFile = None,
+    models: arg.Models = MODELS,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also damage test pictures, and read real uploads.")
+    ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option("--real", help="Folder of real sets for --full; else DIGITS_REAL.", show_default=False),
+    ] = None,
+) -> None:
+    """Score an exported network on the test set, through the service's path; write metrics.json."""
+    folder = folder_of(models, name)
+    evaluation.load_classifier(folder)  # so that MNIST is not fetched in vain
+    test = mnist.load_test(mnist.fetch(path))
+    sets = real_sets.load(real_sets.find(real)) if full or real else None
+    metrics = evaluation.evaluate(folder, test, real=sets)
+    for part in tables.report(metrics):
+        console.print(part)
+    evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
+
+
+def list_networks(models: arg.Models = MODELS, markdown: Markdown = False) -> None:
+    """List all evaluated networks side by side."""
+    if markdown:
+        print(model_table.markdown(models))
+    else:
+        rows = ((name.strip("`"), *cells) for name, *cells in model_table.rows(models))
+        console.print(tables.plain(model_table.COLUMNS, rows))
+
+
+def compare(
+    both: Annotated[
+        tuple[str, str] | None,
+        typer.Argument(
+            metavar="ONE OTHER", help="Two exported networks: NAME or NAME@N.", show_default=False
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Your pictures, as finetune reads them; or mnist.npz.", show_default=False
+        ),
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", help="Folder of real sets.", show_default=False)
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
+    plot: Plot = None,
+    models: arg.Models = MODELS,
+    markdown: Annotated[bool, typer.Option("--markdown", hidden=True)] = False,
+) -> None:
+    """Compare two networks picture by picture, on MNIST's validation split or on other pictures."""
+    if not both:
+        if path or real or test or plot:
+            msg = "--data, --real, --test and --plot are for two networks: compare ONE OTHER."
+            raise WorkshopError(msg)
+        notify("compare without two networks is now list.")
+        list_networks(models, markdown)
+        return
+    for name in both:
+        evaluation.load_classifier(folder_of(models, name))  # so that nothing is read in vain
+    compared = comparison.compare(models, *both, _choose_sample(path, real, test=test))
+    for part in comparison_report.report(compared):
+        console.print(part)
+    if plot:
+        plots.save(plots.differences(compared), plot)
+
+
+def predict(
+    files: arg.Files, model: arg.Reader = "cnn", models: arg.Models = MODELS, plot: Plot = None
+) -> None:
+    """Read the digits in your own pictures, as the service would."""
+    classifier = evaluation.load_classifier(folder_of(models, model))
+    readings = []
+    for file in files:
+        try:
+            readings.append(read_picture(file, classifier))
+        except DigitsError as error:
+            console.print(f"{file}: {error.detail}", style="red", markup=False, soft_wrap=True)
+    console.print(tables.predictions(readings))
+    if plot and readings:
+        plots.save(plots.side_by_side(readings), plot)
+    if len(readings) < len(files):
+        raise typer.Exit(1)
+
+
+def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
+    """Read a file as the service would.
+
+    Raises:
+        DigitsError: the service would refuse it.
+    """
+    picture, found = look(images.identify(file.read_bytes()))
+    scores = classifier.classify(found.picture[np.newaxis])
+    return plots.Reading(file.name, picture.grey, found.picture, scores.probabilities[0])
+
+
+def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:
+    own = path if path and path.suffix != ".npz" else None
+    if sum(map(bool, (own, real, test))) > 1:
+        msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
+        raise WorkshopError(msg)
+    if own:
+        sets = real_sets.RealSets(digits=(user_pictures.load_uploads(own),))
+        return comparison.sample_uploads(str(own), sets)
+    if real:
+        return comparison.sample_uploads(str(real), real_sets.load(real))
+    file = mnist.fetch(path)
+    if test:
+        return comparison.sample_mnist("MNIST test", mnist.load_test(file))
+    return comparison.sample_mnist("MNIST validation", mnist.load_training(file)[1])

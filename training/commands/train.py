@@ -1,0 +1,166 @@
+"""The commands that fetch data, and train and export networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from app.digits.catalogue import MARK, MODEL_FILE, folder_of
+from training.commands import arguments as arg
+from training.commands.arguments import MODELS, console, find_run, notify, refuse_both
+from training.data import fonts, mnist, user_pictures
+from training.data.labelled import Labelled
+from training.errors import WorkshopError
+from training.judge.evaluation import load_classifier
+from training.recipe import FineTuning, recipe_named
+from training.search.overrides import FIELDS, override, parse_overrides
+from training.show import tables
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help=f"Instead of the recipe's value: {', '.join(FIELDS)}. Repeatable."
+    ),
+]
+Version = Annotated[
+    int | None,
+    typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.", show_default=False),
+]
+Pictures = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.", show_default=False
+    ),
+]
+NewName = Annotated[
+    str | None, typer.Option("--name", help="The new network's; else PARENT-own.", show_default=False)
+]
+Rounds = Annotated[int, typer.Option(min=1, help="At most so many; in the first only the last layer learns.")]
+
+
+def fetch(path: arg.MnistFile = None) -> None:
+    """Download MNIST unless it is here, and check it to the last bit."""
+    file = mnist.fetch(path)
+    training, validation = mnist.load_training(file)
+    test = mnist.load_test(file)
+    counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
+    console.print(f"{file}: {counts}")
+
+
+def fetch_fonts() -> None:
+    """Fetch the fonts that cnn's scenes are drawn with, by npm, unless they are here."""
+    console.print(f"{fonts.fetch()}: {len(fonts.ALL)} fonts")
+
+
+class TrainCommand(TyperCommand):
+    """Also takes `--batch-size 64` for `--set batch_size=64`, as earlier versions did."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  click's, which typer hides
+        """Replace the earlier form, then parse."""
+        return super().parse_args(ctx, list(_replace_options(args)))
+
+
+def _replace_options(words: Iterable[str]) -> Iterator[str]:
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        field = option.removeprefix("--").replace("-", "_")
+        if option.startswith("--") and field in FIELDS:
+            assignment = f"{field}={value if equals else next(remaining, '')}"
+            notify(f"{option} is now --set {assignment}.")
+            yield from ("--set", assignment)
+        else:
+            yield word
+
+
+def train(
+    name: arg.Name,
+    path: arg.MnistFile = None,
+    run: arg.RunFolder = None,
+    resume: arg.Resume = False,
+    fresh: arg.Fresh = False,
+    overrides: Overrides = None,
+    examples: arg.Examples = None,
+) -> None:
+    """Train a network by its recipe. Stop it at any time: --resume goes on."""
+    where = find_run(name, run)
+    refuse_both(resume=resume, fresh=fresh)
+    recipe = where.origin().recipe if resume else recipe_named(name)
+    recipe = override(recipe, **parse_overrides(overrides or ()))
+    training, validation = mnist.load_training(mnist.fetch(path))
+    from training.learn.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
+
+    if fresh:
+        where.discard()
+    train_recipe(recipe, training[: examples or len(training)], validation, run=where, resume=resume)
+    option = f" --run {run}" if run else ""
+    console.print(f"Written to {where.folder}. Next: python -m training export {name}{option}", markup=False)
+
+
+def export(
+    name: arg.Name,
+    path: arg.MnistFile = None,
+    run: arg.RunFolder = None,
+    models: arg.Models = MODELS,
+    version: Version = None,
+) -> None:
+    """Write a trained network to models/NAME/model.onnx, once it has been compared with Keras."""
+    where = find_run(name, run)
+    training, _ = mnist.load_training(mnist.fetch(path))
+    from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  seconds: TensorFlow
+
+    file = export_run(where, training.pictures, models=models, version=version)
+    exported = f"{name}{MARK}{version}" if version else name
+    console.print(f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {exported}")
+
+
+def finetune(
+    source: Pictures,
+    parent: Annotated[str, typer.Option("--from", help="The network to start from.")] = "cnn",
+    name: NewName = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
+    mnist_file: Annotated[
+        Path | None, typer.Option("--mnist", help=arg.MNIST_HELP, show_default=False)
+    ] = None,
+    rounds: Rounds = FineTuning.rounds,
+    models: arg.Models = MODELS,
+) -> None:
+    """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
+    name = name or f"{parent.partition(MARK)[0]}-own"
+    folder = _free_folder(models, name, force=force)
+    parent_folder = folder_of(models, parent)
+    load_classifier(parent_folder)  # so that nothing is read or fetched in vain
+    own = _load_pictures(source)
+    file = mnist.fetch(mnist_file)
+    from training.export.fine_tuned import Mnist, export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
+
+    parts = Mnist(*mnist.load_training(file), mnist.load_test(file))
+    how = FineTuning(name=name, rounds=rounds)
+    console.print(tables.changes(export_fine_tuned(parent_folder, folder, own, mnist=parts, how=how)))
+    console.print(f"Written to {folder}. A running service loads it on SIGHUP: ?model={name}", markup=False)
+
+
+def _load_pictures(source: Path) -> Labelled:
+    """Load the user's pictures, and print which are left out."""
+    own = user_pictures.load(source)
+    for picture, reason in own.left_out.items():
+        console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    console.print(f"{len(own.pictures)} pictures to learn from, {len(own.left_out)} left out")
+    return own.pictures
+
+
+def _free_folder(models: Path, name: str, *, force: bool) -> Path:
+    """Return the folder of a network of that name, unless there is one already."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(MARK)[0], re.IGNORECASE):
+        msg = f"{name!r} can't be a network's name: use letters, digits, dots, _ and -."
+        raise WorkshopError(msg)
+    folder = folder_of(models, name)
+    if (folder / MODEL_FILE).exists() and not force:
+        msg = f"{folder} holds a network: --force overwrites it, --name gives the new one another name."
+        raise WorkshopError(msg)
+    return folder

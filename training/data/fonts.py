@@ -1,0 +1,122 @@
+"""Fonts of handwriting and of other scripts, fetched from npm's registry by npm itself.
+
+All are free (SIL Open Font License or Apache 2.0), packaged by Fontsource. Their digits add hands that
+MNIST lacks, school hands of thirty countries among them; their letters are negative examples.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from training.errors import DataError
+from training.files import write_atomically
+
+VERSION: Final = "5.3.0"  # of every package below
+
+# Hands, by the names of their packages.
+HANDS: Final = (
+    "amatic-sc", "annie-use-your-telescope", "architects-daughter", "bad-script", "beth-ellen",
+    "calligraffitti", "caveat", "caveat-brush", "cedarville-cursive", "comic-neue", "comic-relief",
+    "coming-soon", "covered-by-your-grace", "crafty-girls", "dawning-of-a-new-day", "delius",
+    "edu-nsw-act-foundation", "edu-qld-beginner", "edu-sa-beginner", "edu-tas-beginner",
+    "edu-vic-wa-nt-beginner", "gaegu", "gamja-flower", "give-you-glory", "gloria-hallelujah", "gochi-hand",
+    "grape-nuts", "hachi-maru-pop", "handlee", "hi-melody", "homemade-apple", "indie-flower", "itim",
+    "just-another-hand", "just-me-again-down-here", "kalam", "klee-one", "kristi", "la-belle-aurore",
+    "licorice", "liu-jian-mao-cao", "long-cang", "loved-by-the-king", "mali", "mansalva", "marck-script",
+    "mynerve", "nanum-pen-script", "nerko-one", "neucha", "nothing-you-could-do", "over-the-rainbow",
+    "pangolin", "patrick-hand", "permanent-marker", "playwrite-at", "playwrite-br", "playwrite-ca",
+    "playwrite-cz", "playwrite-de-grund", "playwrite-dk-loopet", "playwrite-es", "playwrite-fr-moderne",
+    "playwrite-fr-trad", "playwrite-hr", "playwrite-hu", "playwrite-in", "playwrite-it-moderna",
+    "playwrite-it-trad", "playwrite-mx", "playwrite-nl", "playwrite-no", "playwrite-pl", "playwrite-pt",
+    "playwrite-ro", "playwrite-sk", "playwrite-us-modern", "playwrite-us-trad", "poor-story", "rancho",
+    "reenie-beanie", "rock-salt", "schoolbell", "sedgwick-ave", "send-flowers", "shadows-into-light",
+    "shadows-into-light-two", "short-stack", "square-peg", "sriracha", "sue-ellen-francisco", "sunshiney",
+    "swanky-and-moo-moo", "the-girl-next-door", "vibur", "waiting-for-the-sunrise", "walter-turncoat",
+    "water-brush", "yomogi", "zeyada", "zhi-mang-xing",
+)  # fmt: skip
+PRINT: Final = ("courier-prime", "oswald", "pt-serif", "roboto")
+
+# Scripts with the code points of letters that are drawn, first and last; the font is noto-sans-NAME.
+SCRIPTS: Final = {
+    "arabic": (0x0621, 0x064A), "armenian": (0x0531, 0x0556), "bengali": (0x0985, 0x09B9),
+    "cherokee": (0x13A0, 0x13F4), "coptic": (0x2C80, 0x2CB0), "devanagari": (0x0905, 0x0939),
+    "ethiopic": (0x1200, 0x1248), "georgian": (0x10D0, 0x10F0), "glagolitic": (0x2C00, 0x2C2E),
+    "gothic": (0x10330, 0x1034A), "gujarati": (0x0A85, 0x0AB9), "gurmukhi": (0x0A05, 0x0A39),
+    "hebrew": (0x05D0, 0x05EA), "kannada": (0x0C85, 0x0CB9), "khmer": (0x1780, 0x17A2),
+    "lao": (0x0E81, 0x0EAE), "linear-b": (0x10000, 0x1003A), "malayalam": (0x0D05, 0x0D39),
+    "myanmar": (0x1000, 0x1021), "runic": (0x16A0, 0x16EA), "sinhala": (0x0D85, 0x0DC6),
+    "symbols": (0x2600, 0x26B0), "tamil": (0x0B85, 0x0BB9), "telugu": (0x0C05, 0x0C39),
+    "thai": (0x0E01, 0x0E2E), "tifinagh": (0x2D30, 0x2D67), "vai": (0xA500, 0xA560),
+}  # fmt: skip
+SCRIPT_FONTS: Final = tuple(f"noto-sans-{script}" for script in SCRIPTS)
+ALL: Final = (*HANDS, *PRINT, *SCRIPT_FONTS)
+
+
+def folder() -> Path:
+    """Return where the fonts lie: `DIGITS_FONTS`, else a folder of the user's cache."""
+    named = os.environ.get("DIGITS_FONTS")
+    return Path(named) if named else Path.home() / ".cache" / "digits" / "fonts"
+
+
+def file(name: str, *, subset: str = "latin") -> Path:
+    """Return the file of a font; only `fetch` makes sure that it is there."""
+    return folder() / f"{name}-{subset}-400-normal.woff2"
+
+
+def are_present() -> bool:
+    """Whether all fonts have been fetched."""
+    return all(_file_to_draw_with(name).exists() for name in ALL)
+
+
+def fetch() -> Path:
+    """Return the folder of the fonts, fetched if they are not all there.
+
+    Raises:
+        DataError: npm is missing, or could not fetch them.
+    """
+    if are_present():
+        return folder()
+    folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as packed:
+        _pack([name for name in ALL if not _file_to_draw_with(name).exists()], Path(packed))
+        for archive in Path(packed).glob("*.tgz"):
+            _unpack(archive)
+    missing = [name for name in ALL if not _file_to_draw_with(name).exists()]
+    if missing:
+        msg = f"npm fetched no usable font for {', '.join(missing)}."
+        raise DataError(msg)
+    return folder()
+
+
+def _file_to_draw_with(name: str) -> Path:
+    return file(name, subset=name.removeprefix("noto-sans-") if name in SCRIPT_FONTS else "latin")
+
+
+def _pack(names: list[str], into: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        msg = "Fetching the fonts needs npm (https://nodejs.org); it is not on the PATH."
+        raise DataError(msg)
+    packages = [f"@fontsource/{name}@{VERSION}" for name in names]
+    done = subprocess.run(  # noqa: S603  constant words
+        [npm, "pack", "--silent", *packages], cwd=into, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        msg = f"npm could not fetch the fonts: {done.stderr.strip() or 'no reason given'}"
+        raise DataError(msg)
+
+
+def _unpack(archive: Path) -> None:
+    """Take the files that we draw with out of a package."""
+    wanted = {_file_to_draw_with(name).name for name in ALL}
+    with tarfile.open(archive) as package:
+        for member in package:
+            name = Path(member.name).name
+            if name in wanted and (content := package.extractfile(member)):
+                write_atomically(folder() / name, content.read())

@@ -1,0 +1,48 @@
+"""Pictures with their digits, and how they are split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import DigitBatch
+
+SPLIT_SEED: Final = 20_261_120  # fixed for good: another split would leak validation into training
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures and their digits: `pictures` uint8 (n, 28, 28), `digits` uint8 (n,)."""
+
+    pictures: DigitBatch
+    digits: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def __getitem__(self, rows: NDArray[np.intp] | slice) -> Labelled:
+        return Labelled(self.pictures[rows], self.digits[rows])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the pictures' bytes followed by the digits' bytes."""
+        return hashlib.sha256(self.pictures.tobytes() + self.digits.tobytes()).hexdigest()
+
+
+def split_stratified(
+    digits: NDArray[np.uint8], *, held_out: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split row numbers in two, with each digit's share in both; the same rows every time.
+
+    Returns:
+        The remaining rows and the `held_out` rows, each in ascending order.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits))
+    by_digit = order[np.argsort(digits[order], kind="stable")]
+    chosen = (np.arange(held_out) + 0.5) * len(digits) / held_out  # evenly along the sorted digits
+    held = by_digit[chosen.astype(np.intp)]
+    return np.setdiff1d(np.arange(len(digits)), held), np.sort(held)

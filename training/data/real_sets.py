@@ -1,0 +1,170 @@
+"""Sets of real uploads in a folder: photos, scans and drawings of digits, of numbers, and negative examples.
+
+FOLDER/NAME/labels.csv      column file, and label or what; the files lie beside it
+FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; x_train and y_train may follow
+
+A set whose name begins with not_digit_ holds negative examples, one that begins with numbers holds several
+digits in each picture. A set that is missing or damaged is skipped, with the reason; none is needed to train,
+export or serve.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import CLASSES
+from app.digits.sheet import Polarity
+from training.data.uploads import encode_png
+from training.errors import DataError
+
+LABELS: Final = "labels.csv"
+OTHERS: Final = "not_digit_"  # begins the name of a set of negative examples
+NUMBERS: Final = "numbers"  # begins the name of a set with several digits in each picture
+LINE_END: Final = "|"  # in a number's label
+
+# Of the sets that are known to be written one way throughout; in drawn_canvas both occur.
+POLARITIES: Final[Mapping[str, Polarity]] = {
+    "paper_photos": "dark_on_light",
+    "hwd1000": "dark_on_light",
+    "semeion": "light_on_dark",
+    "optdigits_orig": "light_on_dark",
+}
+# Pixels of ground that are put round sets whose digits were cut out so closely that they touch the border.
+MARGINS: Final[Mapping[str, int]] = {"semeion": 4, "optdigits_orig": 4}
+
+DIGITS: Final = frozenset(map(str, range(CLASSES)))  # as labels write them
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """Uploads of one kind from one source."""
+
+    name: str
+    uploads: tuple[bytes, ...]
+    labels: tuple[str, ...]  # a digit; a number's lines, separated by \n; or what a negative example shows
+
+    def __len__(self) -> int:
+        return len(self.uploads)
+
+    @property
+    def digits(self) -> NDArray[np.uint8]:
+        """The true digits, (n,), of a set of digits."""
+        return np.array([int(label) for label in self.labels], np.uint8)
+
+    @property
+    def polarity(self) -> Polarity | None:
+        """The polarity that all its pictures share, if that is known."""
+        return POLARITIES.get(self.name)
+
+
+@dataclass(frozen=True)
+class RealSets:
+    """The sets in a folder."""
+
+    digits: tuple[RealSet, ...] = ()
+    others: tuple[RealSet, ...] = ()
+    numbers: tuple[RealSet, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)  # name → why
+
+
+def find(path: Path | None) -> Path | None:
+    """Return `path`, else the folder that `DIGITS_REAL` names, else None."""
+    named = os.environ.get("DIGITS_REAL")
+    return path or (Path(named) if named else None)
+
+
+def load(folder: Path | None) -> RealSets:
+    """Read every set in `folder`; what can't be read is among `skipped`."""
+    if folder is None:
+        return RealSets(skipped={"all": "No folder of real sets is named: --real FOLDER or DIGITS_REAL."})
+    if not folder.is_dir():
+        return RealSets(skipped={"all": f"There is no folder {folder.name}."})
+    found, skipped = [], {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() or path.suffix == ".npz":
+            try:
+                found.append(_from_folder(path) if path.is_dir() else _from_arrays(path))
+            except DataError as error:
+                skipped[path.stem] = str(error)
+    return RealSets(
+        digits=tuple(one for one in found if not one.name.startswith((OTHERS, NUMBERS))),
+        others=tuple(one for one in found if one.name.startswith(OTHERS)),
+        numbers=tuple(one for one in found if one.name.startswith(NUMBERS)),
+        skipped=skipped,
+    )
+
+
+def _from_folder(folder: Path) -> RealSet:
+    found = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    column = "what" if folder.name.startswith(OTHERS) else "label"
+    try:
+        files = [folder / row["file"] for row in found]
+        labels = [row[column].replace(LINE_END, "\n") for row in found]
+    except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
+        msg = f"{LABELS} needs the columns file and {column}, filled in every row."
+        raise DataError(msg) from None
+    return _make_set(folder.name, [read_upload(file) for file in files], labels)
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """Return the read_table of a CSV by its columns' names; None stands where a row is too short.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return list(csv.DictReader(lines))
+    except (OSError, ValueError, csv.Error) as error:
+        msg = f"{file.name} can't be read ({type(error).__name__})."
+        raise DataError(msg) from error
+
+
+def read_upload(file: Path) -> bytes:
+    """Return a file's bytes; none if it is missing, so that it counts as an unreadable upload."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _from_arrays(file: Path) -> RealSet:
+    arrays = _arrays(file)
+    pictures, labels = [], []
+    for key in sorted(key for key in arrays if key.startswith("x")):
+        x, y = arrays[key], arrays.get(f"y{key[1:]}")
+        if x.dtype != np.uint8 or x.ndim != 3 or (y is not None and y.shape != x.shape[:1]):  # noqa: PLR2004
+            msg = f"{key} is {x.dtype} {x.shape}, wanted are uint8 (n, height, width) and as many labels."
+            raise DataError(msg)
+        pictures += list(np.pad(x, [(0, 0)] + [(MARGINS.get(file.stem, 0),) * 2] * 2))
+        labels += [""] * len(x) if y is None else [str(label) for label in y.tolist()]
+    return _make_set(file.stem, [encode_png(picture) for picture in pictures], labels)
+
+
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        # TypeError and AttributeError: an .npy, no archive at all
+        msg = f"It can't be read as arrays ({type(error).__name__})."
+        raise DataError(msg) from error
+
+
+def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
+    if not uploads:
+        msg = "It holds no picture."
+        raise DataError(msg)
+    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - DIGITS)):
+        msg = f"The label {wrong[0]!r} is no digit."
+        raise DataError(msg)
+    return RealSet(name, tuple(uploads), tuple(labels))

@@ -1,0 +1,29 @@
+"""A picture as a client sends it, and what the service makes of it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.digits import images
+from app.digits.look import look
+from app.digits.preprocessing import Canonical
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """Return the picture as the bytes of a PNG file, as a client would send it."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def read_canonical(upload: bytes) -> Canonical:
+    """Turn an upload's bytes into the canonical picture, through the service's own code.
+
+    Raises:
+        ImageError: the service would refuse it.
+    """
+    return look(images.identify(upload)).canonical

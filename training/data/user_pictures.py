@@ -1,0 +1,150 @@
+"""A user's own pictures and their digits: a folder for each digit, or a CSV of file and label.
+
+FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
+FILE.csv                     columns file and label; the pictures lie beside it or below
+
+Pictures to learn from go through the service's preprocessing. Pictures that it would refuse, duplicates and
+negative examples (a folder or label `none`, as in exported feedback) are left out, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from app.digits.contract import SIDE, CanonicalPicture
+from app.digits.errors import ImageError
+from training.data.labelled import Labelled
+from training.data.real_sets import DIGITS, RealSet, read_table, read_upload
+from training.data.uploads import read_canonical
+from training.errors import DataError
+
+NEGATIVE: Final = "none"  # a folder's name, or a label
+MIN_PICTURES: Final = 4  # of each digit that there is: a quarter of them is held out in turn
+
+
+@dataclass(frozen=True)
+class UserPictures:
+    """Pictures that could be read, and why others were left out."""
+
+    pictures: Labelled
+    left_out: Mapping[Path, str]
+
+
+def load(source: Path) -> UserPictures:
+    """Read the pictures of a folder or a CSV, to learn from.
+
+    Raises:
+        DataError: there are none, too few of some digit, or a file or label can't be right.
+    """
+    found = _read(_list_files(source))
+    _check_enough(found, source)
+    return found
+
+
+def load_uploads(source: Path) -> RealSet:
+    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too.
+
+    Raises:
+        DataError: there are none, or a file or label can't be right.
+    """
+    found = [(file, digit) for file, digit in _list_files(source) if digit is not None]
+    if not found:
+        msg = f"{source} holds no picture, in folders 0 to 9."
+        raise DataError(msg)
+    return RealSet(
+        source.stem, tuple(read_upload(file) for file, _ in found), tuple(str(digit) for _, digit in found)
+    )
+
+
+def _list_files(source: Path) -> list[tuple[Path, int | None]]:
+    return list(_list_table(source) if source.is_file() else _list_folders(source))
+
+
+def _list_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
+    if not source.is_dir():
+        msg = f"There is no folder and no CSV {source}."
+        raise DataError(msg)
+    for folder in _list_visible(source):
+        if folder.is_dir():
+            yield from (
+                (file, _digit(folder.name, folder)) for file in _list_visible(folder) if file.is_file()
+            )
+
+
+def _list_visible(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+
+
+def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
+    root = table.parent.resolve()
+    for number, row in enumerate(
+        read_table(table), start=2
+    ):  # as editors count: the first line names the columns
+        where = f"{table}, row {number}"
+        name, label = row.get("file"), row.get("label")
+        if not name or not label:
+            msg = f"{where}: {table.name} needs the columns file and label, filled in every row."
+            raise DataError(msg)
+        file = (root / name).resolve()
+        if not file.is_relative_to(root):
+            msg = f"{where}: {name} is outside of {table.parent}: put the pictures beside the CSV or below."
+            raise DataError(msg)
+        if not file.is_file():
+            msg = f"{where}: there is no file {name}."
+            raise DataError(msg)
+        yield table.parent / name, _digit(label.strip(), where)
+
+
+def _digit(label: str, where: object) -> int | None:
+    if label == NEGATIVE:
+        return None
+    if label not in DIGITS:
+        msg = f"{where}: {label!r} is no digit, 0 to 9."
+        raise DataError(msg)
+    return int(label)
+
+
+def _read(found: Sequence[tuple[Path, int | None]]) -> UserPictures:
+    pictures: list[CanonicalPicture] = []
+    digits: list[int] = []
+    left_out: dict[Path, str] = {}
+    seen: dict[bytes, tuple[Path, int]] = {}
+    for file, digit in found:
+        if digit is None:
+            left_out[file] = "It is no digit, and only digits are learned."
+            continue
+        try:
+            picture = read_canonical(file.read_bytes()).picture
+        except (ImageError, OSError) as error:
+            left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
+            continue
+        if earlier := seen.get(picture.tobytes()):
+            first, other = earlier
+            if other != digit:
+                msg = f"{first} and {file} are the same picture, and called {other} and {digit}."
+                raise DataError(msg)
+            left_out[file] = f"It is the same picture as {first}."
+            continue
+        seen[picture.tobytes()] = file, digit
+        pictures.append(picture)
+        digits.append(digit)
+    shaped = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
+    return UserPictures(Labelled(shaped, np.array(digits, np.uint8)), left_out)
+
+
+def _check_enough(found: UserPictures, source: Path) -> None:
+    counts = {digit: int((found.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
+    if not any(counts.values()):
+        why = f": {len(found.left_out)} were left out" if found.left_out else ", in folders 0 to 9"
+        msg = f"{source} holds no picture that can be read{why}."
+        raise DataError(msg)
+    few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
+    if few:
+        wanted = f"at least {MIN_PICTURES} of each digit, or none"
+        msg = f"{source} holds too few pictures, {', '.join(few)}: {wanted}."
+        raise DataError(msg)

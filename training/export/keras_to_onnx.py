@@ -1,0 +1,119 @@
+"""Keras model → ONNX file that keeps the contract, verified before it replaces an earlier one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import keras
+import onnx
+import tensorflow as tf
+import tf2onnx
+from onnx import ModelProto
+
+from app.digits.catalogue import MARK, MODEL_FILE, folder_of, stored
+from app.digits.contract import CONTRACT_VERSION, INPUT, SIDE, DigitBatch, Metadata
+from training.errors import ExportError
+from training.export import onnx_graph, quantisation
+from training.export.parity import KERAS_FILE, verify_equal, verify_rounding
+from training.files import write_atomically
+from training.learn.networks import outputs
+from training.learn.runs import Provenance, Run
+
+OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
+
+
+def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None = None) -> Path:
+    """Write the trained model of `run` to `models`/NAME/model.onnx, its convolutions in eight bits.
+
+    The file is checked by `onnx.checker`, loaded as the service loads it, and compared with Keras
+    on random pictures; only then does it replace an earlier one, atomically. The Keras model is
+    written beside it: fine-tuning starts from there.
+
+    Args:
+        run: that has ended.
+        pictures: uint8 (pictures, 28, 28), of the training split: for the rounding to eight bits.
+        models: the folder.
+        version: of NAME, which is written to its own folder; not needed as long as 1 is the only one.
+
+    Raises:
+        RunError: there is no run.
+        ExportError: the run has not ended, the exported file differs from the model, or it is not clear
+            which version it is.
+    """
+    origin = run.origin()
+    file = _choose_folder(models, origin.recipe.name, version) / MODEL_FILE
+    if not run.model.exists():
+        msg = (
+            f"{run.folder} has not ended: "
+            f"`python -m training train {origin.recipe.name} --run {run.folder} --resume` goes on."
+        )
+        raise ExportError(msg)
+    onnx_bytes = convert_and_verify(keras.models.load_model(run.model), origin, pictures)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file.with_name(KERAS_FILE), run.model.read_bytes())
+    write_atomically(file, onnx_bytes)
+    return file
+
+
+def _choose_folder(models: Path, name: str, version: int | None) -> Path:
+    if version is None and any(one.model == name and one.number > 1 for one in stored(models)):
+        msg = f"There are several versions of {name}: say with --version which one this replaces, or is."
+        raise ExportError(msg)
+    return folder_of(models, f"{name}{MARK}{version or 1}")
+
+
+def convert_and_verify(model: keras.Model, origin: Provenance, pictures: DigitBatch) -> bytes:
+    """Return the model as an ONNX file that has been compared with Keras, its convolutions in eight bits.
+
+    Raises:
+        ExportError: it differs from the model.
+    """
+    onnx_bytes = convert(model, origin)
+    verify_equal(model, onnx_bytes)
+    return quantise_verified(onnx_bytes, pictures)
+
+
+def convert(model: keras.Model, origin: Provenance) -> bytes:
+    """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
+    signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
+
+    def serve(image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return outputs(model, image)
+
+    proto: ModelProto
+    proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
+    onnx_graph.name_arrays(proto)
+    onnx_graph.fix_shapes(proto)
+    onnx.helper.set_model_props(proto, _metadata(model, proto, origin))
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString())
+
+
+def quantise_verified(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
+    """Return the network with its convolutions in eight bits, as its version then says; others as they are.
+
+    Raises:
+        ExportError: it reads `pictures` differently from before.
+    """
+    proto = onnx.load_from_string(onnx_bytes)
+    if not quantisation.is_convolutional(proto):
+        return onnx_bytes
+    rounded = quantisation.quantise(proto, pictures)
+    metadata = {member.key: member.value for member in proto.metadata_props}
+    metadata[Metadata.VERSION] += quantisation.SUFFIX
+    del rounded.metadata_props[:]
+    onnx.helper.set_model_props(rounded, metadata)
+    onnx.checker.check_model(rounded, full_check=True)
+    rounded_bytes = bytes(rounded.SerializeToString())
+    verify_rounding(onnx_bytes, rounded_bytes, pictures)
+    return rounded_bytes
+
+
+def _metadata(model: keras.Model, proto: ModelProto, origin: Provenance) -> dict[str, str]:
+    return {
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        **origin.metadata,
+        Metadata.PARAMETERS: str(model.count_params()),
+        Metadata.MULTIPLY_ADDS: str(onnx_graph.count_multiply_adds(proto)),
+    }

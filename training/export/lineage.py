@@ -1,0 +1,137 @@
+"""The lineage of a fine-tuned network, what fine-tuning changed, and the card that says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.catalogue import MARK
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import CLASSES, Metadata
+from training.data.labelled import Labelled
+from training.judge import reliability
+from training.judge.rejection import rejected_share
+from training.recipe import FineTuning
+
+COLUMNS: Final = (
+    "pictures of", "number", "errors before", "after", "calibration error before", "after",
+    "called no digit before", "after",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """The parent, the pictures and the recipe of a fine-tuned network; the ONNX file's metadata keep it."""
+
+    parent: Classifier
+    how: FineTuning
+    rounds: int  # that it learned for
+    own: Labelled
+    commit: str
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """See `runs.Provenance`."""
+        parent = {"name": self.parent.name, "version": self.parent.version, "sha256": self.parent.sha256}
+        return {
+            Metadata.NAME: self.how.name.partition(MARK)[0],
+            Metadata.VERSION: self.how.version,
+            Metadata.RECIPE: json.dumps({**dataclasses.asdict(self.how), "taught_rounds": self.rounds}),
+            Metadata.DATA_SHA256: self.own.sha256,
+            Metadata.COMMIT: self.commit,
+            Metadata.PARENT: json.dumps(parent),
+        }
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well digits were read."""
+
+    errors: float  # share
+    calibration_error: float
+    rejected: float | None  # share that was called no digit, if that is known
+
+
+@dataclass(frozen=True)
+class Change:
+    """How fine-tuning changed the reading of some pictures."""
+
+    data: str
+    pictures: int
+    before: Figures | None  # None if it was not measured
+    after: Figures | None
+
+
+def measure(scores: Scores, digits: NDArray[np.uint8]) -> Figures:
+    """Return how well the true digits (n,) were read."""
+    right = scores.probabilities.argmax(axis=1) == digits
+    return Figures(
+        errors=float(1 - right.mean()),
+        calibration_error=reliability.report(scores.probabilities, right)["expected_error"],
+        rejected=None if scores.digit_likelihood is None else rejected_share(scores.digit_likelihood),
+    )
+
+
+def list_changes(changes: Iterable[Change]) -> list[tuple[str, ...]]:
+    """Return the changes as rows of text, in the order of `COLUMNS`."""
+    return [
+        (
+            change.data,
+            f"{change.pictures:,}",
+            *(
+                text
+                for field in ("errors", "calibration_error", "rejected")
+                for text in (_percent(change.before, field), _percent(change.after, field))
+            ),
+        )
+        for change in changes
+    ]
+
+
+def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Change]) -> str:
+    """Return the model card in Markdown."""
+    parent, how, own = lineage.parent, lineage.how, lineage.own
+    batch = f"{how.own} own pictures, {how.rehearsed} of MNIST, {how.scribbles} scribbles"
+    facts = {
+        "parent": f"`{parent.name}` {parent.version}, SHA-256 {parent.sha256}",
+        "learned": ", ".join(f"{count} of {digit}" for digit, count in _count_digits(own)),
+        "their SHA-256": f"{own.sha256}, of the canonical pictures and their digits",
+        "recipe": f"{lineage.rounds} of {how.rounds} rounds of {how.steps} batches: {batch}; Adam, learning "
+        f"rate {how.learning_rate:g}, falling along a cosine; {how.share:g} of the way; seed {how.seed}",
+        "calibrated": "temperature on MNIST's validation pictures and held-out own ones",
+        "again": f"`python -m training finetune --from {parent.name} --name {how.name} --data FOLDER`",
+    }
+    lines = (
+        f"# `{classifier.name}` {classifier.version}",
+        "",
+        f"`{parent.name}` {parent.version}, fine-tuned with {len(own)} pictures of the user's own.",
+        "Input, outputs, size and limits are the parent's.",
+        "",
+        *_markdown(("", ""), facts.items()),
+        "",
+        *_markdown(COLUMNS, list_changes(changes)),
+        "",
+        f"Own pictures were held out in turn, and read by {how.folds} networks that learned from the others.",
+        "This one learned from all of them.",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _percent(found: Figures | None, field: str) -> str:
+    share = None if found is None else getattr(found, field)
+    return "" if share is None else f"{share:.2%}"
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    return (f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))
+
+
+def _count_digits(own: Labelled) -> list[tuple[int, int]]:
+    found = np.bincount(own.digits, minlength=CLASSES)
+    return [(digit, int(count)) for digit, count in enumerate(found) if count]

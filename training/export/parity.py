@@ -1,0 +1,89 @@
+"""Compares a Keras model with its ONNX file, as the service loads it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import keras
+import numpy as np
+
+from app.digits.catalogue import MODEL_FILE
+from app.digits.classifier import Classifier
+from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
+from app.digits.errors import InvalidModel
+from training.errors import ExportError
+from training.learn.networks import outputs
+
+KERAS_FILE: Final = "model.keras"  # beside the ONNX file; images leave it out
+PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of two
+# float32 carries 7 digits, and sums in another order differ in the last of them: by up to 2e-6 in the
+# probabilities of 500 scribbles. A wrong layer is off by hundredths.
+TOLERANCE: Final = 1e-5
+SCRIBBLES: Final = 200  # that identify a network: eight bits differ by 0.003, another seed's network by 0.05
+ROUNDED_SAMPLE: Final = 1000  # pictures on which eight bits are compared with thirty-two
+ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committed network it is 0.0003
+
+
+def verify_equal(model: keras.Model, onnx_bytes: bytes) -> None:
+    """Load the file as the service does, and compare it with Keras on scribbles.
+
+    Raises:
+        ExportError: the service would refuse the file, or its outputs differ.
+    """
+    try:
+        classifier = Classifier.load(onnx_bytes)
+    except InvalidModel as error:
+        msg = f"The exported file can't be served: {error.detail}."
+        raise ExportError(msg) from error
+    rng = np.random.default_rng(0)
+    for size in PARITY_BATCHES:
+        batch = np.stack([_scribble(rng) for _ in range(size)])
+        wanted = [keras.ops.convert_to_numpy(output) for output in outputs(model, batch)]
+        found = [output for output in classifier.classify(batch) if output is not None]
+        worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
+        if not worst <= TOLERANCE:
+            msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
+            raise ExportError(msg)
+
+
+def verify_rounding(onnx_bytes: bytes, rounded_bytes: bytes, pictures: DigitBatch) -> None:
+    """Compare a file with the same network in eight bits.
+
+    Raises:
+        ExportError: it reads `pictures` differently.
+    """
+    sample = pictures[-ROUNDED_SAMPLE:]
+    both = (Classifier.load(file).classify(sample) for file in (onnx_bytes, rounded_bytes))
+    for one, other in zip(*both, strict=True):
+        apart = 0.0 if one is None else float(np.abs(one - other).mean())
+        if apart > ROUNDED_TOLERANCE:
+            allowed = f"allowed are {ROUNDED_TOLERANCE:g}"
+            msg = f"In eight bits the network differs by {apart:.2g} on average, {allowed}."
+            raise ExportError(msg)
+
+
+def verify_same(model: keras.Model, classifier: Classifier) -> None:
+    """Compare Keras with a file that was exported earlier, in eight bits or not, on scribbles.
+
+    Raises:
+        ExportError: they are different networks.
+    """
+    rng = np.random.default_rng(0)
+    batch = np.stack([_scribble(rng) for _ in range(SCRIBBLES)])
+    wanted = keras.ops.convert_to_numpy(outputs(model, batch)[0])
+    apart = float(np.abs(classifier.classify(batch).probabilities - wanted).mean())
+    if not apart <= ROUNDED_TOLERANCE:
+        msg = (
+            f"{classifier.name}'s {KERAS_FILE} and {MODEL_FILE} are different networks, {apart:.2g} apart: "
+            f"`python -m training export {classifier.name}` writes both."
+        )
+        raise ExportError(msg)
+
+
+def _scribble(rng: np.random.Generator) -> CanonicalPicture:
+    """Draw a bent line as long and as bold as a digit's: no network ever sees noise."""
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    points = rng.integers(4, SIDE - 4, (5, 2), np.int32)
+    cv2.polylines(picture, [points], isClosed=False, color=255, thickness=2, lineType=cv2.LINE_AA)
+    return picture

@@ -1,0 +1,146 @@
+"""Two exported networks that read the same pictures, as the service sees them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from app.digits.catalogue import MODEL_FILE, folder_of
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
+from app.digits.errors import ImageError
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSet, RealSets
+from training.data.uploads import encode_png, read_canonical
+from training.errors import WorkshopError
+from training.judge.evaluation import TIMED, load_classifier
+from training.judge.mcnemar import PairedCounts
+from training.judge.service_reader import classify
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The pictures that two networks are compared on: digits, and negative examples."""
+
+    name: str
+    pictures: DigitBatch  # (n, 28, 28)
+    digits: NDArray[np.uint8]  # (n,)
+    sets: NDArray[np.str_]  # (n,) where each comes from
+    others: DigitBatch  # (m, 28, 28)
+    unreadable: int  # uploads that the service refuses, whatever the network
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two networks, and its answers."""
+
+    name: str
+    classifier: Classifier
+    size: int  # bytes of its file
+    scores: Scores  # of the digits
+    others: Scores  # of the negative examples
+    microseconds: float  # for one picture, the network alone
+
+    @property
+    def digits(self) -> NDArray[np.intp]:
+        """The digits that it reads, (n,)."""
+        digits: NDArray[np.intp] = self.scores.probabilities.argmax(axis=1)
+        return digits
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks, and the pictures that they were compared on."""
+
+    sample: Sample
+    first: Side
+    second: Side
+
+    def count(self, rows: NDArray[np.bool_] | slice = slice(None)) -> PairedCounts:
+        """Count the pictures by which network reads them correctly: all pictures, or some."""
+        first, second = (side.digits == self.sample.digits for side in (self.first, self.second))
+        return PairedCounts.count(first[rows], second[rows])
+
+
+def sample_mnist(name: str, labelled: Labelled) -> Sample:
+    """Return a part of MNIST, as the service sees it."""
+    uploads = tuple(encode_png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
+    labels = tuple(map(str, labelled.digits.tolist()))
+    return sample_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
+
+
+def sample_uploads(name: str, sets: RealSets) -> Sample:
+    """Return sets of uploads, as the service sees them.
+
+    Raises:
+        WorkshopError: there is no digit that can be read.
+    """
+    digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.others))
+    if not digits:
+        why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
+        msg = f"{name} holds no picture of a digit that can be read.{why}"
+        raise WorkshopError(msg)
+    return Sample(
+        name=name,
+        pictures=_stack([picture for _, _, picture in digits]),
+        digits=np.array([int(label) for _, label, _ in digits], np.uint8),
+        sets=np.array([source for source, _, _ in digits]),
+        others=_stack([picture for _, _, picture in others]),
+        unreadable=sum(map(len, (*sets.digits, *sets.others))) - len(digits) - len(others),
+    )
+
+
+def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison:
+    """Have two networks, NAME or NAME@N in `models`, read the same pictures.
+
+    Raises:
+        WorkshopError: there is no such network.
+    """
+    folders = [folder_of(models, name) for name in (first, second)]
+    classifiers = [load_classifier(folder) for folder in folders]
+    speeds = _time_single_pictures(classifiers, sample.pictures)
+    sides = (
+        Side(
+            name=name,
+            classifier=classifier,
+            size=(folder / MODEL_FILE).stat().st_size,
+            scores=classify(classifier, sample.pictures),
+            others=classify(classifier, sample.others),
+            microseconds=speed,
+        )
+        for name, folder, classifier, speed in zip((first, second), folders, classifiers, speeds, strict=True)
+    )
+    return Comparison(sample, *sides)
+
+
+def _read_sets(sets: Sequence[RealSet]) -> Iterator[tuple[str, str, CanonicalPicture]]:
+    """Yield set, label and canonical picture of each upload that the service would read."""
+    uploads = [(one.name, *each) for one in sets for each in zip(one.labels, one.uploads, strict=True)]
+    for source, label, upload in track(uploads, "Preprocessing", transient=True):
+        try:
+            yield source, label, read_canonical(upload).picture
+        except ImageError:
+            continue
+
+
+def _stack(pictures: Sequence[CanonicalPicture]) -> DigitBatch:
+    return np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
+
+
+def _time_single_pictures(classifiers: Sequence[Classifier], pictures: DigitBatch) -> list[float]:
+    """Return medians in microseconds, timed in turns, so that other work on the machine slows down both."""
+    spent: list[list[float]] = [[] for _ in classifiers]
+    for row in range(TIMED):
+        picture = pictures[row % len(pictures)][None]
+        for classifier, times in zip(classifiers, spent, strict=True):
+            started = time.perf_counter()
+            classifier.classify(picture)
+            times.append(time.perf_counter() - started)
+    return [statistics.median(times) * 1e6 for times in spent]

@@ -1,0 +1,216 @@
+"""Scores an exported model through the service's own path, and alone writes `metrics.json`.
+
+Pictures go in as PNG bytes, are decoded and preprocessed by `app.digits` and classified by
+onnxruntime: what is measured here is the accuracy of the service. Imports no Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from rich.progress import track
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE, folder_of
+from app.digits.classifier import Classifier
+from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
+from app.digits.errors import InvalidModel
+from training.data.labelled import Labelled
+from training.data.real_sets import RealSets
+from training.data.uploads import encode_png, read_canonical
+from training.errors import WorkshopError
+from training.files import write_json
+from training.judge import reliability
+from training.judge.robustness import FULL, Amounts, measure_robustness
+from training.judge.service_reader import classify
+from training.recipe import Recipe
+
+SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
+TIMED: Final = 500  # pictures, one after the other; their median is reported
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well predictions agree with the truth."""
+
+    accuracy: float
+    loss: float  # mean of -log(probability of the right digit)
+    precision: NDArray[np.float64]  # (10,), as the two below
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]  # (10,) pictures of each digit
+    confusion: NDArray[np.int64]  # (10, 10): row is the true digit, column the predicted one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the score as it stands in `metrics.json`."""
+        columns = ("precision", "recall", "f1")
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            **{f"macro_{column}": float(getattr(self, column).mean()) for column in columns},
+            "digits": [
+                {"digit": digit, "pictures": int(self.support[digit])}
+                | {column: float(getattr(self, column)[digit]) for column in columns}
+                for digit in range(CLASSES)
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """Load `folder`/model.onnx as the service does.
+
+    Raises:
+        WorkshopError: there is none, or the service would refuse it.
+    """
+    file = folder / MODEL_FILE
+    if not file.exists():
+        name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
+        msg = f"There is no {file}: `python -m training export {name}` makes it."
+        raise WorkshopError(msg)
+    try:
+        return Classifier.load(file.read_bytes())
+    except InvalidModel as error:
+        msg = f"{file} can't be served: {error.detail}"
+        raise WorkshopError(msg) from error
+
+
+def evaluate(
+    folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = FULL
+) -> dict[str, Any]:
+    """Score `folder`/model.onnx on `test`; write the metrics to `folder`/metrics.json and return them.
+
+    Args:
+        folder: of the model.
+        test: MNIST's test pictures.
+        real: sets of real uploads, perhaps empty; if given, robustness is measured as well.
+        amounts: how much of that is measured.
+
+    Raises:
+        WorkshopError: there is no model.
+    """
+    classifier = load_classifier(folder)
+    pngs = [encode_png(picture) for picture in test.pictures]
+    seen = np.stack([read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)])
+    scores = classify(classifier, seen)
+    metrics = {
+        "model": _describe(classifier, size=(folder / MODEL_FILE).stat().st_size),
+        "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
+        "test": score(scores.probabilities, test.digits).to_dict(),
+        "calibration": reliability.report(
+            scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
+        ),
+        "microseconds": _time(classifier, pngs, seen),
+        "measured_with": {
+            "onnxruntime": onnxruntime.__version__,
+            "opencv": cv2.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        },
+    }
+    if real is not None:
+        metrics |= measure_robustness(
+            classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
+        )
+    write_json(folder / METRICS_FILE, metrics)
+    return metrics
+
+
+def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
+    """Read what `evaluate` wrote; the files of earlier versions lack some parts.
+
+    Raises:
+        WorkshopError: there is no file, it is damaged, or it lacks `part`.
+    """
+    file = folder_of(models, name) / METRICS_FILE
+    if not file.exists():
+        msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
+        raise WorkshopError(msg)
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
+        raise WorkshopError(msg) from error
+    if part not in metrics:
+        msg = f"{file} has no {part}: `python -m training evaluate {name}` measures it."
+        raise WorkshopError(msg)
+    return metrics | {"model": metrics["model"] | {"name": name}}
+
+
+def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
+    """Refuse an accuracy that can't be right.
+
+    Raises:
+        WorkshopError: the accuracy is below what the recipe promises, or it is 100 %, which on MNIST, some
+            of whose labels are wrong, means that the evaluation itself is broken.
+    """
+    accuracy = metrics["test"]["accuracy"]
+    if recipe and accuracy < recipe.target:
+        msg = (
+            f"{recipe.name} reaches {accuracy:.2%} on the test set, its recipe promises {recipe.target:.2%}."
+        )
+        raise WorkshopError(msg)
+    if accuracy == 1.0:
+        msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
+        raise WorkshopError(msg)
+
+
+def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
+    """Compare probabilities (n, 10) with the true digits (n,)."""
+    predicted, every = found.argmax(axis=1), np.arange(CLASSES)
+    right = found[np.arange(len(digits)), digits]
+    precision, recall, f1, support = precision_recall_fscore_support(
+        digits, predicted, labels=every, zero_division=0.0
+    )
+    return Score(
+        accuracy=float((predicted == digits).mean()),
+        loss=float(-np.log(np.maximum(right, SMALLEST)).mean()),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        confusion=confusion_matrix(digits, predicted, labels=every),
+    )
+
+
+def _describe(classifier: Classifier, *, size: int) -> dict[str, Any]:
+    return {
+        "name": classifier.name,
+        "version": classifier.version,
+        "sha256": classifier.sha256,
+        "bytes": size,
+        "parameters": int(classifier.metadata.get(Metadata.PARAMETERS, 0)),
+        "multiply_adds": int(classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
+    }
+
+
+def _time(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> dict[str, float]:
+    """Time single pictures on one core: the network alone, and everything from a PNG's bytes on."""
+
+    def whole(row: int) -> None:
+        classifier.classify(read_canonical(pngs[row]).picture[None])
+
+    return {
+        "network": _median_microseconds(lambda row: classifier.classify(seen[row : row + 1]), len(seen)),
+        "from_png": _median_microseconds(whole, len(seen)),
+    }
+
+
+def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
+    spent = []
+    for row in range(min(TIMED, rows)):
+        started = time.perf_counter()
+        work(row)
+        spent.append(time.perf_counter() - started)
+    return round(statistics.median(spent) * 1e6, 1)

@@ -1,0 +1,92 @@
+"""What the service answers to many uploads; refusals are counted, not raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
+from app.digits.errors import ImageError
+from app.digits.preprocessing import Canonical
+from app.digits.sheet import Polarity
+from training.data.uploads import read_canonical
+from training.judge.rejection import rejected_share
+
+BATCH_SIZE: Final = 500
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to n uploads, m of which could be read."""
+
+    readable: NDArray[np.bool_]  # (n,)
+    polarities: tuple[Polarity, ...]  # (m,)
+    probabilities: Probabilities  # (m, 10)
+    likelihoods: Likelihoods | None  # (m,), None if the network has no such output
+
+    def right(self, digits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return which of the m answers are right, given the true digits (n,) of all uploads."""
+        right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == digits[self.readable]
+        return right
+
+    def refusals(self) -> dict[str, Any]:
+        """Return the number of uploads, of unreadable ones, and the share that was called no digit.
+
+        The share is of the readable ones; None if the network has no such output.
+        """
+        return {
+            "pictures": len(self.readable),
+            "unreadable": int((~self.readable).sum()),
+            "rejected": None if self.likelihoods is None else rejected_share(self.likelihoods),
+        }
+
+    def report(self, digits: NDArray[np.uint8], *, polarity: Polarity | None) -> dict[str, Any]:
+        """Return accuracy and refusals as in `metrics.json`.
+
+        Args:
+            digits: (n,) the true digits; an upload that can't be read is a wrong answer.
+            polarity: of all the uploads; None if it is not known or differs.
+        """
+        wrong_way = sum(found != polarity for found in self.polarities)
+        return {
+            "accuracy": float(self.right(digits).sum()) / max(len(digits), 1),
+            "polarity_errors": None if polarity is None else wrong_way,
+            **self.refusals(),
+        }
+
+
+def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
+    """Read and classify uploads."""
+    attempts = [_try_to_read(upload) for upload in uploads]
+    found = [attempt for attempt in attempts if attempt]
+    pictures = np.array([one.picture for one in found], np.uint8).reshape(-1, SIDE, SIDE)
+    scores = classify(classifier, pictures)
+    return Answers(
+        readable=np.array([attempt is not None for attempt in attempts], bool),
+        polarities=tuple(one.polarity for one in found),
+        probabilities=scores.probabilities,
+        likelihoods=scores.digit_likelihood,
+    )
+
+
+def classify(classifier: Classifier, pictures: DigitBatch) -> Scores:
+    """Return the scores of any number of canonical pictures, (n, 28, 28)."""
+    starts = range(0, max(len(pictures), 1), BATCH_SIZE)
+    batches = [classifier.classify(pictures[start : start + BATCH_SIZE]) for start in starts]
+    likelihoods = [batch.digit_likelihood for batch in batches if batch.digit_likelihood is not None]
+    return Scores(
+        np.concatenate([batch.probabilities for batch in batches]),
+        np.concatenate(likelihoods) if likelihoods else None,
+    )
+
+
+def _try_to_read(upload: bytes) -> Canonical | None:
+    try:
+        return read_canonical(upload)
+    except ImageError:
+        return None

@@ -1,0 +1,1 @@
+"""Trains networks: their layers, the batches, runs on disk, calibration, fine-tuning."""

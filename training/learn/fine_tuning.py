@@ -1,0 +1,221 @@
+"""Adapts a trained network to a few of the user's own pictures, without forgetting the others.
+
+Own pictures are a part of every batch. The rest is rehearsed: pictures of MNIST, and scribbles as negative
+examples, of which the network should say what it said before, with both heads, as sure or unsure as it was
+(Li and Hoiem: Learning without Forgetting, 2016). Batch normalisation keeps its means, since those of a few
+pictures are noise. In the end the weights go only a share of the way from the old to the learned ones, which
+keeps more of what the old ones could do (Wortsman et al.: Robust Fine-tuning of Zero-shot Models, 2022).
+
+How long to train is found by cross-validation: after every round, each quarter of the own pictures is read
+by a network that learned the other three. The round with the lowest loss is the last one of the network that
+then learns all of them. So every own picture is held out once, and none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any, Final
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
+from training.data.labelled import Labelled
+from training.errors import WorkshopError
+from training.judge.evaluation import score
+from training.judge.service_reader import classify
+from training.learn.calibration import apply_temperature, cool, fit_temperature, log_probabilities
+from training.learn.networks import outputs
+from training.learn.train import JIT
+from training.recipe import FineTuning
+from training.scenes import scene_pool
+from training.scenes.augmentation import augment
+
+_LOSSES: Final = {PROBABILITIES: "categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
+SCRIBBLES: Final = 500  # negative examples; each is bent anew whenever it is shown
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The network to start from: as Keras keeps it, and as the service runs it."""
+
+    model: keras.Model
+    classifier: Classifier
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether it has the second head."""
+        return DIGIT_LIKELIHOOD in self.classifier.outputs
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The result of fine-tuning."""
+
+    model: keras.Model  # calibrated
+    rounds: int  # that it learned for
+    held_out: Scores  # of each own picture, by a network that did not learn from it
+
+
+def fine_tune(
+    parent: Parent, own: Labelled, *, rehearsed: DigitBatch, validation: Labelled, how: FineTuning
+) -> FineTuned:
+    """Train a network on the own pictures, for as long as that helps it to read others of their kind.
+
+    Args:
+        parent: it is left unchanged.
+        own: at least `user_pictures.MIN_PICTURES` of each digit that occurs.
+        rehearsed: MNIST's training pictures.
+        validation: MNIST's, for the temperature.
+        how: the numbers.
+
+    Raises:
+        WorkshopError: held-out pictures are read best by the network as it is.
+    """
+    course = _Course(parent, rehearsed, how)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("Fine-tuning", total=how.rounds * (how.folds + 1))
+        after = _cross_validate(course, own, done=lambda: progress.advance(task))
+        rounds = int(np.argmin([_loss(scores, own.digits) for scores in after]))
+        if not rounds:
+            msg = "Held-out pictures are read best by the network as it is: nothing is gained or written."
+            raise WorkshopError(msg)
+        model = _copy(parent.model)
+        for _ in islice(course.rounds(model, own), rounds):
+            progress.advance(task)
+    model, scores = course.interpolate(model), after[rounds]
+    temperature = _fit_temperature(model, validation, scores, own)
+    cool(model, temperature)
+    probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
+    return FineTuned(model, rounds, Scores(probabilities, scores.digit_likelihood))
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What is learned along with the own pictures, and how."""
+
+    parent: Parent
+    rehearsed: DigitBatch
+    how: FineTuning
+
+    @property
+    def _batch_size(self) -> int:
+        return self.how.own + self.how.rehearsed + self.how.scribbles
+
+    def rounds(self, model: keras.Model, own: Labelled) -> Iterator[None]:
+        """Train the model round by round: the last layer first, then all of them."""
+        how = self.how
+        keras.utils.set_random_seed(how.seed)  # of dropout
+        for number in range(how.rounds):
+            if number == 0:
+                self._compile(model, how.head_rounds, all_layers=False)
+            elif number == how.head_rounds:
+                self._compile(model, how.rounds - how.head_rounds, all_layers=True)
+            shown, truth = self._draw_round(own, rng=np.random.default_rng((how.seed, number)))
+            model.fit(shown, truth, batch_size=self._batch_size, shuffle=False, verbose=0)
+            yield
+
+    def interpolate(self, model: keras.Model) -> keras.Model:
+        """Return the network between the parent and the learned one, which keeps more of the parent."""
+        both = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
+        between = _copy(model)
+        between.set_weights([before + self.how.share * (learned - before) for before, learned in both])
+        return between
+
+    def _compile(self, model: keras.Model, rounds: int, *, all_layers: bool) -> None:
+        """Let the last layer learn, or all except batch normalisation, which keeps its means."""
+        for layer in model.layers:
+            normalises = isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = layer.name == PROBABILITIES or (all_layers and not normalises)
+        rate = keras.optimizers.schedules.CosineDecay(self.how.learning_rate, rounds * self.how.steps)
+        loss = _LOSSES if self.parent.has_likelihood else _LOSSES[PROBABILITIES]
+        model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=JIT)
+
+    def _draw_round(
+        self, own: Labelled, *, rng: np.random.Generator
+    ) -> tuple[DigitBatch, NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
+        """Return the pictures of a round, batch after batch, and their targets."""
+        how, steps = self.how, self.how.steps
+        learned = own[rng.integers(len(own), size=steps * how.own)]
+        rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * how.rehearsed)]
+        scribbles = _scribbles()[rng.integers(SCRIBBLES, size=steps * how.scribbles)]
+        parts = (learned.pictures, rehearsed, scribbles)
+        shown = _interleave([augment(part, how.augmentation, rng=rng) for part in parts], steps)
+        probabilities, likelihoods = classify(self.parent.classifier, shown)
+        is_own = np.arange(len(shown)) % self._batch_size < how.own
+        probabilities[is_own] = np.eye(CLASSES)[learned.digits]
+        if likelihoods is None:
+            return shown, probabilities
+        likelihoods[is_own] = 1
+        return shown, {PROBABILITIES: probabilities, DIGIT_LIKELIHOOD: likelihoods[:, np.newaxis]}
+
+
+@cache
+def _scribbles() -> DigitBatch:
+    return scene_pool.draw_scribbles(SCRIBBLES, seed=0)
+
+
+def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
+    """Spread each part evenly over the batches, and concatenate the batches."""
+    shares = [part.reshape(steps, len(part) // steps, *part.shape[1:]) for part in parts]
+    together = np.concatenate(shares, axis=1)
+    return together.reshape(-1, *together.shape[2:])
+
+
+def _cross_validate(course: _Course, own: Labelled, *, done: Callable[[], None]) -> list[Scores]:
+    """Return scores of the own pictures, at first and after each round, by networks that never saw them."""
+    how, parent = course.how, course.parent
+    before = _predict(parent.model, own.pictures)
+    times = how.rounds + 1
+    probabilities = np.stack([before.probabilities] * times)
+    likelihoods = None if before.digit_likelihood is None else np.stack([before.digit_likelihood] * times)
+    for held in _split_folds(own.digits, how):
+        model = _copy(parent.model)
+        rest = np.setdiff1d(np.arange(len(own)), held)
+        for number, _ in enumerate(course.rounds(model, own[rest]), start=1):
+            found = _predict(course.interpolate(model), own.pictures[held])
+            probabilities[number, held] = found.probabilities
+            if likelihoods is not None:
+                likelihoods[number, held] = found.digit_likelihood
+            done()
+    if likelihoods is None:
+        return [Scores(one, None) for one in probabilities]
+    return [Scores(*both) for both in zip(probabilities, likelihoods, strict=True)]
+
+
+def _split_folds(digits: NDArray[np.uint8], how: FineTuning) -> list[NDArray[np.intp]]:
+    """Split row numbers at random, each digit's evenly."""
+    order = np.random.default_rng(how.seed).permutation(len(digits))
+    by_digit = order[np.argsort(digits[order], kind="stable")]
+    return [np.sort(by_digit[first :: how.folds]) for first in range(how.folds)]
+
+
+def _loss(scores: Scores, digits: NDArray[np.uint8]) -> float:
+    return score(scores.probabilities, digits).loss
+
+
+def _fit_temperature(model: keras.Model, validation: Labelled, held_out: Scores, own: Labelled) -> float:
+    """Find what makes confidence honest, on MNIST and on held-out own pictures."""
+    probabilities = np.concatenate(
+        [_predict(model, validation.pictures).probabilities, held_out.probabilities]
+    )
+    return fit_temperature(log_probabilities(probabilities), np.concatenate([validation.digits, own.digits]))
+
+
+def _predict(model: keras.Model, pictures: DigitBatch) -> Scores:
+    probabilities, *likelihood = (keras.ops.convert_to_numpy(one) for one in outputs(model, pictures))
+    return Scores(probabilities, likelihood[0] if likelihood else None)
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    """Return the same network, all of it trainable, without an optimizer."""
+    copy = keras.Model.from_config(model.get_config())  # `clone_model` would copy the optimizer, too
+    copy.set_weights(model.get_weights())
+    copy.trainable = True
+    return copy

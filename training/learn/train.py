@@ -1,0 +1,162 @@
+"""Trains a network by its recipe; every epoch is kept, so that a run can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import keras
+import numpy as np
+
+from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
+from training.errors import RunError
+from training.files import draft_of
+from training.learn.batches import make_batches
+from training.learn.calibration import calibrate
+from training.learn.networks import build_network
+from training.learn.runs import Origin, Run, current_commit
+from training.scenes.scene_pool import load_or_draw_held_out
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.data.labelled import Labelled
+    from training.recipe import Recipe
+
+LIKELIHOOD_SHARE: Final = 0.5  # of the second head's loss: reading digits comes first
+_LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
+# With TensorFlow, XLA takes twice as long on two CPU cores as oneDNN's kernels do: 56 s an epoch
+# against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
+JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
+
+
+def train(
+    recipe: Recipe, training: Labelled, validation: Labelled, *, run: Run, resume: bool = False
+) -> keras.Model:
+    """Train `recipe` into `run`, from the start or from the last whole epoch.
+
+    The order of the pictures and their bending depend on seed, epoch and batch alone, and the
+    checkpoint holds the optimizer's state, so a resumed run ends where an unbroken one does.
+
+    Returns:
+        The trained model in float32, as in `run.model`.
+
+    Raises:
+        RunError: the run exists already, or `resume` finds none, or one of another recipe.
+    """
+    if resume:
+        _check_resumable(run, recipe, training)
+    else:
+        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+    model = fit(run, training, validation, callbacks=[keras.callbacks.TensorBoard(run.tensorboard)])
+    return _finish(model, recipe, run, validation)
+
+
+def fit(
+    run: Run,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: Literal["auto", 0] = "auto",
+) -> keras.Model:
+    """Train for the epochs that a run still lacks; `callbacks` are called once each has been written.
+
+    Returns:
+        The model as it was trained, in the recipe's precision and not calibrated.
+    """
+    recipe = run.origin().recipe
+    keras.utils.set_random_seed(recipe.seed)
+    batches = make_batches(training, recipe, run)
+    if run.checkpoint.exists():
+        model = keras.models.load_model(run.checkpoint)
+    else:
+        model = _compile(recipe, steps=recipe.epochs * len(batches))
+    done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // len(batches)
+    batches.epoch = done
+    model.fit(
+        batches,
+        shuffle=False,  # the batches do; Keras would by a state that no checkpoint keeps
+        validation_data=(validation.pictures, _truth(recipe, validation.digits)),
+        validation_batch_size=1000,
+        initial_epoch=done,
+        epochs=recipe.epochs,
+        callbacks=[_KeepEpochs(run, done=done), *callbacks],
+        verbose=verbose,
+    )
+    return model
+
+
+class _KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Writes model, optimizer and history to the run's folder after every epoch."""
+
+    def __init__(self, run: Run, *, done: int) -> None:
+        super().__init__()
+        self._run = run
+        # a crash between the two files may have left one epoch more in the history
+        self._history = {metric: values[:done] for metric, values in run.history().items()}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        for metric, value in (logs or {}).items():
+            self._history.setdefault(metric, []).append(float(value))
+        self._run.write_history(self._history)
+        _save(self.model, self._run.checkpoint)
+
+
+def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
+    if recipe.scenes is None:
+        return digits
+    return {PROBABILITIES: digits, DIGIT_LIKELIHOOD: np.ones((len(digits), 1), np.float32)}
+
+
+def _compile(recipe: Recipe, *, steps: int) -> keras.Model:
+    keras.config.set_dtype_policy(recipe.precision)
+    model = build_network(recipe)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
+        loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
+        loss_weights={PROBABILITIES: 1.0, DIGIT_LIKELIHOOD: LIKELIHOOD_SHARE} if recipe.scenes else None,
+        weighted_metrics={PROBABILITIES: ["accuracy"]} if recipe.scenes else ["accuracy"],
+        jit_compile=JIT,
+    )
+    return model
+
+
+def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    warmup = steps // 20  # Adam's second moments are noise in the first few hundred steps
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup, warmup_target=recipe.learning_rate, warmup_steps=warmup
+    )
+
+
+def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
+    """Check that the run is of this recipe on these pictures, and has an epoch to go on from."""
+    origin = run.origin()
+    if origin.recipe != recipe:
+        msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
+        raise RunError(msg)
+    if origin.data_sha256 != training.sha256:
+        msg = f"{run.folder} was started on other pictures: give the same options, or --fresh."
+        raise RunError(msg)
+    if not run.checkpoint.exists():
+        msg = f"{run.folder} has no whole epoch to go on from: --fresh starts it again."
+        raise RunError(msg)
+
+
+def _finish(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
+    """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
+    keras.config.set_dtype_policy("float32")
+    plain = build_network(recipe)
+    plain.set_weights(model.get_weights())
+    if recipe.scenes is not None:
+        calibrate(plain, validation, load_or_draw_held_out(validation, recipe, file=run.held_out).digits)
+    _save(plain, run.model)
+    return plain
+
+
+def _save(model: keras.Model, file: Path) -> None:
+    with draft_of(file) as draft:
+        model.save(draft)

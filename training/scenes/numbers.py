@@ -1,0 +1,324 @@
+"""Pictures of whole numbers, composed from MNIST's digits: to learn from, and to be judged by.
+
+A scene is drawn from a seed alone, so the same seed gives the same picture everywhere. Of an MNIST
+picture only the ink is used; place, size, slant, pen, paper, rules and boxes are drawn here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits import numbers
+from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
+from app.digits.images import Box
+from training.data.labelled import Labelled
+
+Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where the pen was
+Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and its digits
+
+SHORTEST, LONGEST = 3, 8  # digits in a line that is scored
+TOUCHING: Final = 1 / 3  # of the numbers that are scored
+
+HEIGHT: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
+CHEQUE_DIGIT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
+EDGE: Final = 0.1  # ink from which on there is some
+DARK: Final = 0.5  # ink from which on people see it
+INKED: Final = 0.3  # ink from which on it touches
+NO_DIGIT: Final = 255  # the label of negative examples
+WRONG, RIGHT = 0.5, 0.85  # overlap with a digit's box: a candidate with less is none, with more is that digit
+MARKED: Final = 0.3  # of the gaps have a mark, where there are marks
+GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
+OVERLAP: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
+SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """What a number is written with, and on. All lengths are shares of the digits' height."""
+
+    digits: int = 5
+    lines: int = 1
+    height: int = 48  # pixels
+    touching: bool = False  # one pair of neighbours, or two
+    slant: float = 0.0  # tangent
+    tilt: float = 0.0  # degrees that the lines climb
+    underline: bool = False
+    boxes: bool = False  # one for each digit, side by side
+    texture: float = 0.0  # contrast of a printed background, of the ink's
+    marks: bool = False  # commas and dashes between digits
+    light: float = 0.0  # how much darker one side is
+    noise: float = 2.0  # grey levels
+    thin: float = 0.0  # by how much strokes are thinner
+    light_on_dark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture of a number and what it says."""
+
+    picture: GreyPicture
+    text: str  # its lines separated by \n
+    boxes: tuple[Box, ...]  # of the digits' ink, in the text's order
+    style: Style
+
+
+def draw(digits: Labelled, style: Style, rng: np.random.Generator) -> Scene:
+    """Write a number with the ink of `digits`."""
+    rows, texts = [], []
+    for _ in range(style.lines):
+        chosen = rng.integers(0, len(digits), style.digits)
+        glyphs = [_glyph(picture, style, rng) for picture in digits.pictures[chosen]]
+        rows.append(_boxed(glyphs, style, rng) if style.boxes else _written(glyphs, style, rng))
+        texts.append("".join(map(str, digits.digits[chosen])))
+    page, boxes = _stacked(rows, style, rng)
+    return Scene(_on_paper(page, style, rng), "\n".join(texts), tuple(boxes), style)
+
+
+def draw_scenes(digits: Labelled, *, count: int, seed: int) -> Iterator[Scene]:
+    """Yield numbers of 3 to 8 digits in all styles; of every three, one has digits that touch."""
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        yield draw(digits, _any_style(rng, touching=index % round(1 / TOUCHING) == 0), rng)
+
+
+def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
+    """Cut numbers as the service does, rightly and wrongly, so that a network learns which is which.
+
+    These are the candidates that `app.digits.numbers` finds: digits with what it left of their
+    neighbours, and parts of a digit, two digits in one, marks and print.
+
+    Args:
+        digits: whose ink is used: training pictures to learn from.
+        count: how many pieces.
+        seed: of all that is drawn by chance.
+
+    Returns:
+        uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NO_DIGIT`.
+    """
+    found: list[tuple[CanonicalPicture, int]] = []
+    drawn = itertools.count()
+    while len(found) < count:
+        rng = np.random.default_rng((seed, next(drawn)))
+        scene = draw(digits, _any_style(rng, touching=bool(rng.integers(4))), rng)
+        written = scene.text.replace("\n", "")
+        page = numbers.segment(scene.picture)
+        for picture, piece in zip(page.pictures, page.pieces, strict=True):
+            overlaps = [overlap(piece.box, box) for box in scene.boxes]
+            best = int(np.argmax(overlaps))
+            if overlaps[best] < WRONG:
+                found.append((picture, NO_DIGIT))
+            elif overlaps[best] > RIGHT:
+                found.append((picture, int(written[best])))
+    pictures, labels = zip(*found[:count], strict=True)
+    return np.stack(pictures), np.array(labels, np.uint8)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return what two boxes share, as a share of what they cover together.
+
+    Each is grown by a tenth of its height, or a 1 that is two pixels beside its place would share nothing.
+    """
+    left, top, right, bottom = _grown(one)
+    other_left, other_top, other_right, other_bottom = _grown(other)
+    across = min(right, other_right) - max(left, other_left)
+    down = min(bottom, other_bottom) - max(top, other_top)
+    shared = max(0.0, across) * max(0.0, down)
+    areas = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top)
+    return shared / (areas - shared)
+
+
+def _grown(box: Box) -> tuple[float, float, float, float]:
+    rim = 0.1 * box[3]
+    return box[0] - rim, box[1] - rim, box[0] + box[2] + rim, box[1] + box[3] + rim
+
+
+def _any_style(rng: np.random.Generator, *, touching: bool) -> Style:
+    def one_in(count: int) -> bool:
+        return int(rng.integers(count)) == 0
+
+    cheque, boxes = one_in(4), one_in(10) and not touching
+    return Style(
+        digits=int(rng.integers(SHORTEST, LONGEST + 1)),
+        height=CHEQUE_DIGIT if cheque else int(rng.integers(*HEIGHT)),
+        touching=touching,
+        slant=float(rng.uniform(-SLANT / 3, SLANT)),
+        tilt=0.0 if boxes else float(rng.normal(0, 1.5)),
+        underline=one_in(5) and not boxes,
+        boxes=boxes,
+        texture=float(rng.uniform(0.1, 0.35)) if cheque else 0.0,
+        marks=one_in(7),
+        light=float(rng.uniform(0, 0.35)) if one_in(3) else 0.0,
+        noise=float(rng.uniform(0, 5)),
+        thin=float(rng.uniform(0, 0.7)),
+        light_on_dark=one_in(10),
+    )
+
+
+def _glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -> Ink:
+    """Enlarge and shear one digit's ink; its edge is as sharp as a pen's at that size."""
+    x, y, width, height = cv2.boundingRect(picture)
+    ink = cv2.copyMakeBorder(picture[y : y + height, x : x + width], 2, 2, 2, 2, cv2.BORDER_CONSTANT)
+    tall = style.height * rng.uniform(0.88, 1.12)
+    scale = tall / max(height, width * 0.75)  # MNIST shrinks wide digits until they are 20 wide
+    size = (round(ink.shape[1] * scale), round(ink.shape[0] * scale))
+    large = cv2.resize(ink.astype(np.float32) / 255, size, interpolation=cv2.INTER_CUBIC)
+    lean = abs(style.slant) * size[1]
+    shear = np.array([[1, -style.slant, lean / 2 + style.slant * size[1] / 2], [0, 1, 0]], np.float32)
+    sheared = cv2.warpAffine(large, shear, (size[0] + round(lean) + 1, size[1]))
+    level = 0.4 + 0.25 * style.thin  # where the edge of a stroke lies
+    return _tight(np.clip((sheared - level) * scale / 1.5 + 0.5, 0, 1).astype(np.float32))
+
+
+def _seen(glyph: Ink, left: int, top: int) -> Box:
+    """Return the box of what is dark in a glyph that stands at `left`, `top`: not its soft edge."""
+    x, y, width, height = cv2.boundingRect((glyph > DARK).astype(np.uint8))
+    return left + x, top + y, width, height
+
+
+def _tight(ink: Ink) -> Ink:
+    x, y, width, height = cv2.boundingRect((ink > EDGE).astype(np.uint8))
+    return ink[y : y + height, x : x + width]
+
+
+def _written(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
+    """Put glyphs beside each other on a baseline."""
+    pairs = len(glyphs) - 1
+    touching = set(rng.permutation(pairs)[: rng.integers(1, 3)]) if style.touching else set()
+    room = max(len(glyph) for glyph in glyphs) + style.height // 2
+    row: Ink = np.zeros((room, 2), np.float32)
+    boxes: list[Box] = []
+    for index, glyph in enumerate(glyphs):
+        top = room - len(glyph) - round(style.height * rng.uniform(0.1, 0.22))
+        placed = np.zeros((room, glyph.shape[1]), np.float32)
+        placed[top : top + len(glyph)] = glyph
+        apart = -rng.uniform(*OVERLAP) if index - 1 in touching else rng.uniform(*GAP)
+        if style.marks and index and index - 1 not in touching and rng.random() < MARKED:
+            row = np.hstack([row, _mark(room, style, rng)])
+            apart = GAP[1] / 2
+        row, left = _appended(row, placed, gap=round(apart * style.height))
+        boxes.append(_seen(glyph, left, top))
+    return row, boxes
+
+
+def _appended(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
+    """Move `glyph` as near to `row` as `gap` allows, along the lines of pixels; also return where."""
+    free = row.shape[1] - 1 - _last(row)  # in each line of pixels, behind what is written
+    ahead = _last(glyph[:, ::-1])
+    ahead = glyph.shape[1] - 1 - ahead
+    near = max(2, round(0.05 * len(row)))  # lines of pixels above and below count, too
+    free, ahead = (cv2.erode(side.astype(np.float32), np.ones((2 * near + 1, 1))) for side in (free, ahead))
+    shift = int((free + ahead).min()) - gap if row.any() else 0
+    shift = min(shift, row.shape[1], glyph.shape[1])
+    width = row.shape[1] + glyph.shape[1] - shift
+    joined = np.zeros((len(row), max(width, row.shape[1])), np.float32)
+    joined[:, : row.shape[1]] = row
+    start = row.shape[1] - shift
+    joined[:, start : start + glyph.shape[1]] = np.maximum(joined[:, start : start + glyph.shape[1]], glyph)
+    return joined, start
+
+
+def _last(ink: Ink) -> NDArray[np.float32]:
+    """Return the column of the last ink in each line of pixels, (height, 1); far to the left without."""
+    dark = ink > INKED
+    last = ink.shape[1] - 1 - dark[:, ::-1].argmax(axis=1)
+    return np.where(dark.any(axis=1), last, -1e4).astype(np.float32)[:, None]
+
+
+def _mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
+    """A dash, a comma or a dot, with some room on both sides."""
+    height = style.height
+    width, gap = round(0.4 * height), round(0.18 * height)
+    pen = max(2, round(0.1 * height))
+    mark = np.zeros((room, width + 2 * gap), np.float32)
+    base = room - round(0.16 * height)
+    kind = rng.integers(3)
+    if kind == 0:
+        cv2.line(mark, (gap, base - height // 2), (gap + width, base - height // 2), 1.0, pen)
+    elif kind == 1:
+        cv2.line(mark, (gap + pen, base - pen), (gap, base + pen), 1.0, pen)
+    else:
+        cv2.circle(mark, (gap + pen, base - pen // 2), max(1, pen // 2 + 1), 1.0, -1)
+    return mark[:, : width + 2 * gap if kind == 0 else 2 * gap + 2 * pen]
+
+
+def _boxed(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
+    """Put each glyph in a box of a row of boxes."""
+    side = max(round(1.5 * style.height), *(max(glyph.shape) + 4 for glyph in glyphs))
+    pen = max(1, round(style.height / 28))
+    row = np.zeros((side + 2 * pen, side * len(glyphs) + 2 * pen), np.float32)
+    boxes: list[Box] = []
+    for index, glyph in enumerate(glyphs):
+        free = (side - glyph.shape[1], side - len(glyph))
+        x, y = (round(extent * rng.uniform(0.25, 0.75)) for extent in free)
+        x += index * side + pen
+        row[y : y + len(glyph), x : x + glyph.shape[1]] = glyph
+        boxes.append(_seen(glyph, x, y))
+        corner = (index * side + pen // 2, pen // 2)
+        cv2.rectangle(row, corner, (corner[0] + side, corner[1] + side), 1.0, pen)
+    return row, boxes
+
+
+def _stacked(rows: Sequence[Row], style: Style, rng: np.random.Generator) -> Row:
+    """Put lines below each other, with margins, underlines and the tilt of the paper."""
+    width = max(row.shape[1] for row, _ in rows)
+    margin = round(style.height * rng.uniform(0.3, 1.0))
+    leading = round(style.height * 0.35)
+    lines, boxes, above = [], [], margin
+    for row, own in rows:
+        line = np.pad(row, ((0, leading), (0, width - row.shape[1])))
+        if style.underline:
+            y = len(row) + round(style.height * rng.uniform(-0.05, 0.15))
+            cv2.line(line, (0, y), (row.shape[1], y), 1.0, max(1, round(style.height * 0.05)))
+        lines.append(line)
+        boxes += [(x + margin, y + above, wide, high) for x, y, wide, high in own]
+        above += len(line)
+    return _tilted(np.pad(np.vstack(lines), margin), boxes, style.tilt)
+
+
+def _tilted(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
+    """Turn a page about its middle, with room for what climbs; boxes keep their size."""
+    turn = cv2.getRotationMatrix2D((page.shape[1] / 2, page.shape[0] / 2), degrees, 1)
+    climb = abs(np.tan(np.radians(degrees))) * page.shape[1] / 2
+    turn[1, 2] += climb
+    turned = cv2.warpAffine(page, turn, (page.shape[1], page.shape[0] + round(2 * climb)))
+    middles = [turn @ (x + width / 2, y + height / 2, 1) for x, y, width, height in boxes]
+    moved: list[Box] = [
+        (round(x - width / 2), round(y - height / 2), width, height)
+        for (x, y), (_, _, width, height) in zip(middles, boxes, strict=True)
+    ]
+    return turned, moved
+
+
+def _on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
+    """Lay ink on paper: its print, its light, the camera's blur and noise."""
+    paper, pen = rng.uniform(190, 250), rng.uniform(20, 110)
+    soft = cv2.GaussianBlur(ink, (0, 0), 0.3 + style.height / 120)
+    sheet = paper - (paper - pen) * style.texture * _print(ink.shape, rng)
+    scene = sheet * (1 - soft) + pen * soft
+    scene *= 1 - style.light * np.linspace(0, 1, ink.shape[1], dtype=np.float32)
+    scene += rng.normal(0, 1, ink.shape) * style.noise
+    grey = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+    picture: GreyPicture = 255 - grey if style.light_on_dark else grey
+    return picture
+
+
+def _print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
+    """A printed background, 0 to 1: waves of fine lines and words, as on cheques."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    waves = y + 4 * np.sin(x / rng.uniform(12, 30) + rng.uniform(0, 6))
+    lines = np.sin(waves * 2 * np.pi / rng.uniform(4, 7)).clip(0.2, 0.6) * 2.5 - 0.5
+    words = np.zeros(shape[:2], np.uint8)
+    for _ in range(3):
+        place = (int(rng.integers(0, shape[1])), int(rng.integers(0, shape[0])))
+        cv2.putText(words, "PESOS", place, cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.3, 0.7)), 1, 1)
+    cloud = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 12)
+    cloud = (cloud - cloud.min()) / max(1e-6, float(np.ptp(cloud)))
+    drawn: Ink = np.clip(0.45 * lines + words + 0.4 * cloud, 0, 1).astype(np.float32)
+    return drawn

@@ -1,0 +1,92 @@
+"""What may be searched of each recipe.
+
+Epochs are what a trial costs, and width is what an answer costs: more is nearly always better, so no search
+has to find that out. Smoothed labels buy accuracy with confidence that is too low.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from training.errors import WorkshopError
+from training.recipe import Augmentation, Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Range:
+    """Numbers from `low` to `high`, equally likely, or with `log` their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Value: TypeAlias = float | str
+Values: TypeAlias = Mapping[str, Value]  # by the names in `overrides.FIELDS`: learning_rate, dropout …
+Choices: TypeAlias = tuple[Value, ...]
+Space: TypeAlias = Mapping[str, Range | Choices]
+
+_DENSE: Final[Space] = {
+    "learning_rate": Range(low=1e-4, high=1e-2, log=True),  # a decade on each side of Adam's default
+    "batch_size": (32, 64, 128, 256),
+    "schedule": ("constant", "cosine"),
+    "weight_decay": Range(low=0.0, high=0.2),  # times the learning rate, so even 0.2 is little
+    "dropout": Range(low=0.0, high=0.5),
+    "augmentation": Range(low=0.0, high=1.0),  # share of `Augmentation`'s widths
+}
+SPACES: Final[Mapping[str, Space]] = {
+    "linear": {  # too small to learn its pictures by heart: nothing to keep it from that
+        name: _DENSE[name] for name in ("learning_rate", "batch_size", "schedule", "weight_decay")
+    },
+    "mlp-128": _DENSE,
+    "mlp-1000": _DENSE,
+    "cnn": {
+        "learning_rate": Range(low=5e-4, high=1e-2, log=True),
+        "batch_size": (64, 128, 256),
+        "weight_decay": Range(low=0.0, high=0.2),
+        "augmentation": Range(low=0.25, high=1.5),
+    },
+}
+DIGITS: Final = 3  # of a number that is drawn: more would only make commands longer
+
+
+def space_of(recipe: Recipe) -> Space:
+    """Return what may be searched of a recipe.
+
+    Raises:
+        WorkshopError: it has no space.
+    """
+    if recipe.name not in SPACES:
+        msg = (
+            f"Nothing of {recipe.name!r} may be searched: give it a space in training/search/search_space.py."
+        )
+        raise WorkshopError(msg)
+    return SPACES[recipe.name]
+
+
+def to_json(space: Space) -> str:
+    """Return a space as one line of JSON, to be compared with another."""
+    return json.dumps(
+        {name: dataclasses.asdict(of) if isinstance(of, Range) else of for name, of in space.items()}
+    )
+
+
+def recipe_values(recipe: Recipe) -> dict[str, Value]:
+    """Return the recipe's own values of what may be searched of it."""
+    fields = vars(recipe) | {"augmentation": _share(recipe.augmentation)}
+    return {name: fields[name] for name in space_of(recipe)}
+
+
+def round_values(values: Values) -> dict[str, Value]:
+    """Return the values with numbers rounded to three digits, as they are trained with and printed."""
+    return {
+        name: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _share(augmentation: Augmentation | None) -> float:
+    return augmentation.rotation / Augmentation().rotation if augmentation else 0.0

@@ -1,0 +1,252 @@
+"""A search on disk: its recipe, its trials and their results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from training.errors import RunError
+from training.files import write_json
+from training.learn.runs import Origin, Run
+from training.recipe import Recipe
+from training.search.search_space import Range, Space, Values, recipe_values, round_values, space_of, to_json
+
+SECONDS: Final = "seconds"  # attribute: of the search so far; of a trial: of the search when it ended
+ACCURACY: Final = "accuracy"  # attribute of a trial, on the validation pictures
+LOCK: Final = "lock.db"
+RANDOM: Final = 10  # trials before the sampler looks at what came of the earlier ones
+UNPRUNED: Final = 5  # trials that reach the last epoch before others are measured by them
+FOREST: Final = 10  # trials that reached the last epoch, below which nothing is said of importance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """The result of one set of values; those of number 0 are the recipe's own."""
+
+    number: int
+    values: Values
+    losses: tuple[float, ...]  # on the validation pictures, by epoch
+    accuracy: float  # on the validation pictures
+    seconds: float  # of the search when it ended
+    complete: bool  # whether it reached the last epoch; else it was stopped early
+
+    @property
+    def loss(self) -> float:
+        """The last epoch's, which is that of the network that training would give."""
+        return self.losses[-1]
+
+    def errors(self, pictures: int) -> int:
+        """Return the number of errors in so many validation pictures."""
+        return round((1 - self.accuracy) * pictures)
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """The results of the same values with several seeds, on the validation pictures."""
+
+    losses: tuple[float, ...]
+    errors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The folder of one search. Nothing is opened until a method is called."""
+
+    folder: Path
+
+    @property
+    def trial(self) -> Run:
+        """The run of the current trial, or of the one in which the search was stopped."""
+        return Run(self.folder / "trial", beside=self.folder)
+
+    def check_run(self, whose: str, *, seed: int) -> Run:
+        """Return the run that trains with the recipe's own or the best values, and another seed."""
+        return Run(self.folder / f"{whose}-{seed}", beside=self.folder)
+
+    def start(self, origin: Origin) -> None:
+        """Make the folder and write down what is searched.
+
+        Raises:
+            RunError: a search, or something else, lies there already.
+        """
+        if self._description_file.exists():
+            msg = f"{self.folder} holds a search: --resume goes on with it, --fresh discards it."
+            raise RunError(msg)
+        self._refuse_others()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {**dataclasses.asdict(origin), "space": to_json(space_of(origin.recipe))}
+        write_json(self._description_file, content)
+
+    def discard(self) -> None:
+        """Remove the search, if there is one.
+
+        Raises:
+            RunError: the folder holds something else, or another process has the search.
+        """
+        if self._description_file.exists():
+            with _exclusive(self.folder / LOCK):
+                pass  # nobody has it; released at once, since not every system removes an open file
+            shutil.rmtree(self.folder)
+        else:
+            self._refuse_others()
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that is varied.
+
+        Raises:
+            RunError: there is no search, or one of another version of recipes.
+        """
+        try:
+            return Recipe.from_json(json.dumps(self._description()["recipe"]))
+        except (KeyError, TypeError) as error:  # a field that recipes had, or had not, when it was started
+            msg = f"{self.folder} was started with other fields of a recipe: --fresh discards it."
+            raise RunError(msg) from error
+
+    def check_resumable(self, recipe: Recipe, *, data_sha256: str) -> None:
+        """Check that this recipe, as it and its space are now, is searched on these pictures.
+
+        Raises:
+            RunError: there is no search, or one of something else.
+        """
+        description = self._description()
+        if self.recipe() != recipe:
+            other = "varies another recipe"
+        elif description["space"] != to_json(space_of(recipe)):
+            other = "searches another space than training/search/search_space.py has now"
+        elif description["data_sha256"] != data_sha256:
+            other = "was started on other pictures"
+        else:
+            return
+        msg = f"{self.folder} {other}: give the same options, or --fresh."
+        raise RunError(msg)
+
+    @contextmanager
+    def lock(self) -> Iterator[optuna.Study]:
+        """Open the trials to go on with them; only one process at a time may.
+
+        Raises:
+            RunError: there is no search, or another process holds it.
+        """
+        with self.open() as study, _exclusive(self.folder / LOCK):
+            yield study
+
+    @contextmanager
+    def open(self) -> Iterator[optuna.Study]:
+        """Open the trials to read them.
+
+        Raises:
+            RunError: there is no search.
+        """
+        self._description()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # SQLite: half a line, which a killed process may leave in Optuna's journal, makes that unreadable
+        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / 'trials.db'}")
+        try:
+            yield optuna.create_study(storage=storage, study_name="search", load_if_exists=True)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+    @property
+    def _description_file(self) -> Path:
+        return self.folder / "search.json"
+
+    def _description(self) -> dict[str, Any]:
+        try:
+            description: dict[str, Any] = json.loads(self._description_file.read_text())
+        except FileNotFoundError:
+            msg = f"There is no search in {self.folder}: `python -m training tune NAME` makes one."
+            raise RunError(msg) from None
+        return description
+
+    def _refuse_others(self) -> None:
+        if self.folder.exists() and any(self.folder.iterdir()):
+            msg = f"{self.folder} holds something that is no search: name another folder with --run."
+            raise RunError(msg)
+
+
+def next_trial(study: optuna.Study, recipe: Recipe) -> optuna.Trial:
+    """Return the next trial; the first has the recipe's own values.
+
+    Which values come next depends only on the trials that have ended: a search that was stopped in the
+    middle of one returns to it.
+    """
+    for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(lost.number, state=TrialState.FAIL)
+    ended = len(list_trials(study))
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not ended and not waiting:
+        study.enqueue_trial(recipe_values(recipe))
+    study.sampler = optuna.samplers.TPESampler(seed=ended, n_startup_trials=RANDOM)
+    # under a cosine, and with bent pictures, the first third of the epochs says little of the last
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=recipe.epochs // 3)
+    return study.ask(distributions(space_of(recipe)))
+
+
+def list_trials(study: optuna.Study) -> list[TrialResult]:
+    """Return the trials that have ended, in their order."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [_result_of(number, trial) for number, trial in enumerate(ended)]
+
+
+def rank_trials(trials: Iterable[TrialResult]) -> list[TrialResult]:
+    """Return the trials that reached the last epoch, the one of the lowest loss first."""
+    return sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.loss)
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Return each hyper-parameter's share of what moves the loss, the largest first; empty of few trials.
+
+    Of the trials that reached the last epoch, by functional ANOVA over a forest of random trees (Hutter,
+    Hoos, Leyton-Brown: An Efficient Approach for Assessing Hyperparameter Importance, 2014).
+    """
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FOREST:
+        return {}
+    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: float(share) for name, share in found.items()}
+
+
+def _result_of(number: int, trial: FrozenTrial) -> TrialResult:
+    return TrialResult(
+        number=number,
+        values=round_values(trial.params),
+        losses=tuple(loss for _, loss in sorted(trial.intermediate_values.items())),
+        accuracy=trial.user_attrs[ACCURACY],
+        seconds=trial.user_attrs[SECONDS],
+        complete=trial.state == TrialState.COMPLETE,
+    )
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return a space as Optuna takes it."""
+    return {
+        name: FloatDistribution(of.low, of.high, log=of.log)
+        if isinstance(of, Range)
+        else CategoricalDistribution(of)
+        for name, of in space.items()
+    }
+
+
+@contextmanager
+def _exclusive(file: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however that ends, on every system: an open transaction."""
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            remedy = "wait for it, or search elsewhere with --run FOLDER"
+            msg = f"Another process goes on with {file.parent}: {remedy}."
+            raise RunError(msg) from error
+        yield

@@ -1,0 +1,174 @@
+"""Searches a recipe's space for better numbers, a trial at a time, by the validation pictures alone.
+
+What is compared is the loss, the mean negative logarithm of the probability of the true digit, and not
+the errors: a hundred errors vary by ten from one sample of 5,000 pictures to the next, and the loss also
+pays for honest confidence, which the service answers with.
+
+All trials have the recipe's seed, so that `train` with a trial's values gives that trial's network. How
+much of the best one's lead was luck with this seed, `check_seeds` says, which trains with others.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import keras
+import optuna
+from optuna.trial import TrialState
+from scipy import stats
+
+from training.errors import RunError
+from training.learn.runs import Origin, current_commit
+from training.learn.train import fit
+from training.search.overrides import override
+from training.search.search_space import Values, round_values
+from training.search.study import ACCURACY, SECONDS, Search, SeedScores, TrialResult, list_trials, next_trial
+
+if TYPE_CHECKING:
+    from training.data.labelled import Labelled
+    from training.learn.runs import Run
+    from training.recipe import Recipe
+
+MINUTE: Final = 60.0  # seconds
+
+
+def tune(
+    search: Search,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    minutes: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[TrialResult]:
+    """Try values until the search has had its time, over all processes that worked on it.
+
+    Stopped at any moment, it resumes after the last whole epoch. The trial that is running when time is up
+    ends its epoch, and is kept for more time.
+
+    Args:
+        search: one that has been started.
+        training: the pictures that it was started on.
+        validation: the pictures that the loss is measured on.
+        minutes: of the whole search.
+        clock: in seconds.
+
+    Yields:
+        Each trial that has ended.
+
+    Raises:
+        RunError: there is no search, or another process has it.
+    """
+    recipe = search.recipe()
+    with search.lock() as study:
+        budget = _Budget(study, minutes, clock)
+        while not budget.is_spent():
+            trial = next_trial(study, recipe)
+            callback = _TrialCallback(trial, search.trial, budget, epochs=recipe.epochs)
+            _fit(override(recipe, **round_values(trial.params)), training, validation, search.trial, callback)
+            state = callback.state()
+            if state == TrialState.RUNNING:
+                return
+            losses, accuracies = search.trial.validation()
+            trial.set_user_attr(ACCURACY, accuracies[-1])
+            trial.set_user_attr(SECONDS, budget.spent())
+            study.tell(trial, losses[-1] if state == TrialState.COMPLETE else None, state)
+            yield list_trials(study)[-1]
+
+
+def check_seeds(
+    search: Search, training: Labelled, validation: Labelled, *, values: Values, seeds: int
+) -> tuple[SeedScores, SeedScores]:
+    """Train with the recipe's own values and with others, both with the same new seeds.
+
+    Every run is kept beside the trials, so that this too goes on where it was stopped.
+
+    Returns:
+        The scores of the recipe's own values and those of the others.
+
+    Raises:
+        RunError: there is no search, or another process has it.
+    """
+    recipe = search.recipe()
+    scores = {}
+    with search.lock():
+        for whose, chosen in (("own", {}), ("best", values)):
+            ends = []
+            for seed in range(recipe.seed + 1, recipe.seed + 1 + seeds):
+                run = search.check_run(whose, seed=seed)
+                _fit(override(recipe, **chosen, seed=seed), training, validation, run)
+                losses, accuracies = run.validation()
+                ends.append((losses[-1], round((1 - accuracies[-1]) * len(validation))))
+            scores[whose] = SeedScores(*zip(*ends, strict=True))
+    return scores["own"], scores["best"]
+
+
+def welch_p_value(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return how likely equal means are to differ at least as much: Welch's t-test."""
+    return float(stats.ttest_ind(one, other, equal_var=False).pvalue)
+
+
+class _Budget:
+    """The time that a search has had, written beside its trials."""
+
+    def __init__(self, study: optuna.Study, minutes: float, clock: Callable[[], float]) -> None:
+        self._study = study
+        self._seconds = minutes * MINUTE
+        self._clock = clock
+        self._started: float = clock() - study.user_attrs.get(SECONDS, 0.0)
+
+    def spent(self) -> float:
+        seconds = self._clock() - self._started
+        self._study.set_user_attr(SECONDS, seconds)
+        return seconds
+
+    def is_spent(self) -> bool:
+        return self.spent() >= self._seconds
+
+
+class _TrialCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Reports every epoch to the trial, and stops a run that is hopeless or out of time."""
+
+    def __init__(self, trial: optuna.Trial, run: Run, budget: _Budget, *, epochs: int) -> None:
+        super().__init__()
+        self._trial = trial
+        self._run = run
+        self._budget = budget
+        self._epochs = epochs
+        self._reported = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.model.stop_training = self.state() != TrialState.RUNNING or self._budget.is_spent()
+
+    def state(self) -> TrialState:
+        """Report new epochs, and those before the run was resumed, and decide how the trial goes on."""
+        losses, _ = self._run.validation()
+        for step in range(self._reported, len(losses)):
+            self._trial.report(losses[step], step)
+        self._reported = len(losses)
+        if not math.isfinite(losses[-1]):
+            return TrialState.PRUNED
+        if len(losses) == self._epochs:
+            return TrialState.COMPLETE
+        return TrialState.PRUNED if self._trial.should_prune() else TrialState.RUNNING
+
+
+def _fit(
+    recipe: Recipe, training: Labelled, validation: Labelled, run: Run, *callbacks: keras.callbacks.Callback
+) -> None:
+    """Train into the run, after its last whole epoch if it is of this recipe, else from the start."""
+    if not _is_of(run, recipe):
+        shutil.rmtree(run.folder, ignore_errors=True)
+        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+    keras.utils.clear_session()  # hundreds of networks in one process would fill its memory
+    fit(run, training, validation, callbacks=callbacks, verbose=0)
+
+
+def _is_of(run: Run, recipe: Recipe) -> bool:
+    try:
+        return run.origin().recipe == recipe
+    except RunError:  # killed while it was removed
+        return False

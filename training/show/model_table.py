@@ -1,0 +1,63 @@
+"""The table of all evaluated networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from app.digits.catalogue import METRICS_FILE, names, stored
+from training.errors import WorkshopError
+
+COLUMNS: Final = (
+    "network",
+    "parameters",
+    "multiply-adds",
+    "file",
+    "accuracy",
+    "macro F1",
+    "network alone",
+    "from PNG",
+)
+
+
+def rows(models: Path) -> list[tuple[str, ...]]:
+    """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first.
+
+    Raises:
+        WorkshopError: nothing has been evaluated, or a file is damaged.
+    """
+    try:
+        files = stored(models, METRICS_FILE)
+        called = names(stored(models) | files)
+        found = [(called[version], json.loads(file.read_text())) for version, file in files.items()]
+        found.sort(key=lambda one: one[1]["test"]["accuracy"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"A {METRICS_FILE} below {models} is damaged: `python -m training evaluate NAME` writes it again."
+        )
+        raise WorkshopError(msg) from error
+    if not found:
+        msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
+        raise WorkshopError(msg)
+    return [_row(name, metrics) for name, metrics in found]
+
+
+def markdown(models: Path) -> str:
+    """Return the table in Markdown, as it stands in the README."""
+    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *rows(models)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
+    model, test, speed = metrics["model"], metrics["test"], metrics["microseconds"]
+    return (
+        f"`{name}`",
+        f"{model['parameters']:,}",
+        f"{model['multiply_adds']:,}",
+        f"{model['bytes'] / 1024:,.0f} KiB",
+        f"{test['accuracy']:.2%}",
+        f"{test['macro_f1']:.4f}",
+        f"{speed['network']:,.0f} µs",
+        f"{speed['from_png']:,.0f} µs",
+    )

@@ -1,0 +1,373 @@
+"""Figures of data, training and results. Each function returns a figure and shows nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from app.digits import preprocessing
+from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
+from training.data.labelled import Labelled
+from training.errors import WorkshopError
+from training.judge.comparison import Comparison
+from training.learn.runs import History, metric_prefix
+from training.scenes.corruptions import CORRUPTIONS
+from training.search.search_space import Choices, Range, Space
+
+if TYPE_CHECKING:
+    from training.search.study import TrialResult
+
+INK: Final = "#1f4e79"
+RIGHT: Final = "#2e7d32"
+WRONG: Final = "#c62828"
+PALE: Final = "#b0bec5"
+DPI: Final = 144
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An upload, what the network saw of it, and its answer."""
+
+    title: str
+    upload: GreyPicture  # (height, width)
+    canonical: CanonicalPicture
+    probabilities: NDArray[np.float32]  # (10,)
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write the figure; the file's ending chooses the format.
+
+    Raises:
+        WorkshopError: the folder or the ending won't do.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=DPI, facecolor="white")
+    except (OSError, ValueError) as error:  # ValueError: no format has that ending
+        msg = f"{file} can't be written: {error}."
+        raise WorkshopError(msg) from error
+
+
+def samples(labelled: Labelled, *, each: int = 12) -> Figure:
+    """Draw the first `each` pictures of every digit, a row a digit."""
+    figure = Figure((each * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
+    figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
+    axes = figure.subplots(CLASSES, each)
+    for digit, row in enumerate(axes):
+        pictures = labelled.pictures[labelled.digits == digit][:each]
+        for axis, picture in zip(row, pictures, strict=True):
+            _picture(axis, picture)
+    return figure
+
+
+def curves(history: History, *, title: str, bent: bool) -> Figure:
+    """Draw error and loss by epoch, on the training pictures and on the validation pictures.
+
+    Args:
+        history: of the run.
+        title: of the figure.
+        bent: whether the training pictures were bent, so that they are harder than the others.
+    """
+    shown = "training, bent and with dropout" if bent else "training"
+    figure = Figure((9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    error, loss = figure.subplots(1, 2)
+    of = metric_prefix(history)
+    for part, prefix, colour in ((shown, of, PALE), ("validation", f"val_{of}", INK)):
+        epochs = range(1, len(history["loss"]) + 1)
+        percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
+        error.plot(epochs, percents, color=colour, label=part)
+        loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
+    for axis, metric in ((error, "error"), (loss, "loss")):
+        axis.set(xlabel="epoch", ylabel=metric, yscale="log")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # a short run spans no decade
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(which="both", alpha=0.25)
+        _no_frame(axis)
+    error.yaxis.set_major_formatter("{x:.3g} %")
+    loss.yaxis.set_major_formatter("{x:.3g}")
+    loss.legend(frameon=False)
+    return figure
+
+
+def search(
+    tried: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
+) -> Figure:
+    """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
+
+    Args:
+        tried: trials, one of them at least to the last epoch.
+        space: where their values come from.
+        importance: each hyper-parameter's share; empty where there are too few trials to tell.
+        title: of the figure.
+    """
+    below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
+    panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
+    figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
+    stopped = sum(not one.complete for one in tried)
+    figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
+    axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
+    _shares(axes.pop("importance"), importance)
+    minutes = [one.seconds / 60 for one in tried]
+    for name, axis in axes.items():
+        _trials(axis, minutes if name == "minutes" else _places(axis, tried, name, space[name]), tried)
+        axis.sharey(axes["minutes"])
+        axis.set(xlabel=name.replace("_", " "))
+        _no_frame(axis)
+    whole = [one for one in tried if one.complete]
+    lowest = np.minimum.accumulate([one.loss for one in whole])
+    axes["minutes"].step([one.seconds / 60 for one in whole], lowest, where="post", color=INK, lw=1)
+    axes["minutes"].set(ylabel="loss on validation", yscale="log", xlim=(0, None))
+    axes["minutes"].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
+    axes["minutes"].yaxis.set_major_formatter("{x:.3g}")
+    axes["minutes"].yaxis.set_minor_formatter(NullFormatter())
+    axes["minutes"].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def reliability(metrics: Mapping[str, Any]) -> Figure:
+    """Draw accuracy over confidence, and below it how many answers were that sure, on a log scale."""
+    parts = [("MNIST test", metrics["calibration"], INK)]
+    if (real := metrics.get("real", {}).get("calibration")) is not None:
+        parts.append(("real uploads", real, WRONG))
+    figure = Figure((5, 5.6), layout="constrained")
+    figure.suptitle(f"{metrics['model']['name']}: does its confidence keep its word?")
+    share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    share.plot((0, 1), (0, 1), color=PALE)
+    for number, (name, calibration, colour) in enumerate(parts):
+        columns = ("confidence", "accuracy", "pictures")
+        confidence, accuracy, pictures = (
+            np.array([one[column] for one in calibration["bins"]]) for column in columns
+        )
+        label = f"{name}, calibration error {calibration['expected_error']:.2%}"
+        share.plot(confidence, accuracy, "o-", color=colour, label=label)
+        count.bar(confidence + (number - 0.5) * 0.016, pictures, width=0.016, color=colour)
+    share.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.03))
+    share.legend(frameon=False)
+    count.set(xlabel="confidence", ylabel="pictures", yscale="log", ylim=(0.5, None))
+    for axis in (share, count):
+        axis.grid(alpha=0.25)
+        _no_frame(axis)
+    return figure
+
+
+def corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
+    """Draw every corruption of the pictures, (n, 28, 28), a row each."""
+    rows = {"as it is": pictures} | {
+        name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
+    }
+    figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
+    for axes, (name, row) in zip(figure.subplots(len(rows), len(pictures)), rows.items(), strict=True):
+        for axis, picture in zip(axes, row, strict=True):
+            _picture(axis, picture)
+        axes[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
+    return figure
+
+
+def confusion(metrics: Mapping[str, Any]) -> Figure:
+    """Draw how often each digit was taken for which; the colours show the errors alone."""
+    counts = np.array(metrics["test"]["confusion"])
+    errors = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
+    figure = Figure((6.2, 5.8), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, errors.max()))
+    axis.set(xlabel="predicted", ylabel="true", xticks=range(CLASSES), yticks=range(CLASSES))
+    axis.set_title(
+        f"{metrics['model']['name']}: {errors.sum()} errors in {counts.sum():,} pictures "
+        f"({metrics['test']['accuracy']:.2%} right)"
+    )
+    for (true, predicted), count in np.ndenumerate(counts):
+        if count:
+            strong = true != predicted and count > errors.max() / 2
+            colour = "white" if strong else "#90a4ae" if true == predicted else "black"
+            axis.text(predicted, true, str(count), ha="center", va="center", size=8, color=colour)
+    _no_frame(axis)
+    axis.tick_params(length=0)
+    return figure
+
+
+def predictions(labelled: Labelled, found: Probabilities, *, title: str, columns: int = 12) -> Figure:
+    """Draw pictures with what was read: the surest errors first, in red; then the least sure of the right."""
+    predicted = found.argmax(axis=1)
+    wrong = predicted != labelled.digits
+    sure = found.max(axis=1)
+    order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: columns * 6]
+    figure = Figure((columns * 0.85, 6 * 1.05 + 0.6), layout="constrained")
+    figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures")
+    for axis, row in zip(figure.subplots(6, columns).flat, order, strict=True):
+        _picture(axis, labelled.pictures[row])
+        said, true = predicted[row], labelled.digits[row]
+        text = f"{said}, is {true}\n{sure[row]:.0%}" if wrong[row] else f"{said}\n{sure[row]:.0%}"
+        axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
+    return figure
+
+
+COLUMNS: Final = 12  # of `differences`
+MOST: Final = 2 * COLUMNS  # pictures of each kind
+
+
+def differences(compared: Comparison) -> Figure:
+    """Draw pictures that two networks read differently, with what the first says → what the second says.
+
+    Those that the second alone reads rightly, those that the first alone does, and those that neither does;
+    of each kind first those on which a wrong answer was surest.
+    """
+    digits, sides = compared.sample.digits, (compared.first, compared.second)
+    right = [side.digits == digits for side in sides]
+    apart = compared.first.digits != compared.second.digits
+    kinds = {
+        f"{compared.second.name} alone is right": (RIGHT, right[1] & apart),
+        f"{compared.first.name} alone is right": (WRONG, right[0] & apart),
+        "both are wrong, and differ": (INK, ~right[0] & ~right[1] & apart),
+    }
+    sure = np.array([side.scores.probabilities.max(axis=1) for side in sides])
+    order = np.argsort(np.where(right, 0, -sure).min(axis=0), kind="stable")
+    chosen = [order[held[order]][:MOST] for _, held in kinds.values()]
+    heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
+    figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
+    figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.sample.name}")
+    parts = figure.subfigures(
+        len(kinds), 1, squeeze=False, height_ratios=[height + 0.3 for height in heights]
+    )
+    for part, rows, height, (kind, (colour, held)) in zip(
+        parts.flat, chosen, heights, kinds.items(), strict=True
+    ):
+        shown = "" if len(rows) == held.sum() else f", {len(rows)} of them"
+        part.suptitle(f"{kind}: {held.sum()}{shown}", size=9, x=0.01, ha="left")
+        axes = part.subplots(height, COLUMNS, squeeze=False).ravel()
+        for axis in axes[len(rows) :]:
+            axis.set_axis_off()
+        for axis, row in zip(axes, rows, strict=False):
+            _picture(axis, compared.sample.pictures[row])
+            said = " → ".join(str(side.digits[row]) for side in sides) + f", is {digits[row]}" * (
+                colour == INK
+            )
+            axis.set_title(f"{said}\n{sure[0][row]:.0%} → {sure[1][row]:.0%}", size=7, color=colour, pad=2)
+    return figure
+
+
+def side_by_side(readings: Sequence[Reading]) -> Figure:
+    """Draw a row for each upload: the upload, the canonical picture, the ten probabilities."""
+    figure = Figure((9, 2.6 * len(readings)), layout="constrained")
+    for row, one in zip(figure.subplots(len(readings), 3, squeeze=False), readings, strict=True):
+        _picture(row[0], one.upload)
+        row[0].set_title(one.title, size=9)
+        _picture(row[1], one.canonical)
+        row[1].set_title("what the network sees", size=9)
+        _bars(row[2], one.probabilities)
+    return figure
+
+
+def above_and_below(readings: Sequence[Reading]) -> Figure:
+    """Draw the uploads above, the canonical pictures below, and what was read under each."""
+    figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
+    for upload, canonical, one in zip(
+        *figure.subplots(2, len(readings), squeeze=False), readings, strict=True
+    ):
+        _picture(upload, one.upload)
+        _picture(canonical, one.canonical)
+        digit = int(one.probabilities.argmax())
+        canonical.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
+    return figure
+
+
+SHOWN: Final = ("on_paper", "even_light", "unruled", "close_up", "ink_on_black", "main_ink", "centre")
+
+
+def stages(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
+    """Draw a row for each upload: how it comes, and what it is after the steps that change most."""
+    figure = Figure((1.25 * (len(SHOWN) + 1), 1.25 * len(files) + 0.3), layout="constrained")
+    rows = figure.subplots(len(files), len(SHOWN) + 1, squeeze=False)
+    for axes, (title, grey) in zip(rows, files, strict=True):
+        _picture(axes[0], grey)
+        axes[0].set_ylabel(title, size=7)
+        sheets = dict(preprocessing.stages(grey))
+        for axis, step in zip(axes[1:], SHOWN, strict=True):
+            sheet = sheets[step]
+            mask = sheet.mask if step == "ink_on_black" else None
+            _picture(axis, sheet.pixels if mask is None else mask * 255)
+    for axis, title in zip(rows[0], ("upload", *SHOWN), strict=True):
+        axis.set_title(title, size=8)
+    return figure
+
+
+def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPicture]]]]) -> Figure:
+    """Draw a row of scenes for each kind, and below it what the network is shown of them."""
+    columns = max(len(row) for _, row in drawn)
+    figure = Figure((0.95 * columns, 2.0 * len(drawn)), layout="constrained")
+    grid = figure.subplots(2 * len(drawn), columns, squeeze=False)
+    for number, (kind, row) in enumerate(drawn):
+        grid[2 * number][0].set_ylabel(kind, size=8)
+        for above, below, (scene, canonical) in zip(*grid[2 * number : 2 * number + 2], row, strict=True):
+            above.imshow(scene)
+            above.set(xticks=[], yticks=[])
+            _picture(below, canonical)
+    return figure
+
+
+def _trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
+    """Draw the loss of every trial; those that were stopped stand no higher than the worst that was not."""
+    highest = max(one.loss for one in tried if one.complete)
+    heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
+    kinds = (
+        ("stopped early", [not one.complete for one in tried], PALE, "x"),
+        ("to the last epoch", [one.complete for one in tried], INK, "o"),
+        ("the recipe's own values", [one.number == 0 for one in tried], WRONG, "D"),
+    )
+    for label, belong, colour, marker in kinds:
+        where = np.array(places)[belong], heights[belong]
+        axis.scatter(*where, color=colour, marker=marker, label=label)
+
+
+def _places(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
+    """Return where along the axis the trials' values of a hyper-parameter stand, and scale it for them."""
+    values = [one.values[name] for one in tried]
+    if isinstance(of, Range):
+        axis.set(xscale="log" if of.log else "linear")
+        axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # all of the range is in view
+        return [float(value) for value in values]
+    axis.set_xticks(range(len(of)), [str(choice) for choice in of])
+    axis.set_xlim(-0.5, len(of) - 0.5)
+    return [of.index(value) for value in values]
+
+
+def _shares(axis: Axes, importance: Mapping[str, float]) -> None:
+    if not importance:
+        axis.set_axis_off()
+        axis.set_title("too few trials to tell what moves the loss", size=9)
+        return
+    shares = [100 * share for share in importance.values()]
+    axis.barh([name.replace("_", " ") for name in importance], shares, color=INK)
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter("{x:.0f} %")
+    axis.set_title("what moves the loss", size=9)
+    _no_frame(axis)
+
+
+def _picture(axis: Axes, picture: GreyPicture) -> None:
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axis.set(xticks=[], yticks=[])
+
+
+def _bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
+    best = int(probabilities.argmax())
+    colours = [INK if digit == best else PALE for digit in range(CLASSES)]
+    axis.barh(range(CLASSES), probabilities, color=colours)
+    axis.set(xlim=(0, 1), yticks=range(CLASSES))
+    axis.invert_yaxis()
+    axis.set_title(f"{best}, {probabilities[best]:.1%} sure", size=9)
+    _no_frame(axis)
+
+
+def _no_frame(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)

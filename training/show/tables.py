@@ -1,0 +1,172 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from app.digits.contract import CLASSES
+from training.export.lineage import COLUMNS, Change, list_changes
+from training.search.overrides import format_options
+
+if TYPE_CHECKING:
+    from training.search.study import SeedScores, TrialResult
+    from training.show.plots import Reading
+
+Metrics = Mapping[str, Any]
+
+
+def report(metrics: Metrics) -> Iterator[RenderableType]:
+    """Yield the tables and lines of a report, those on MNIST's test set last but for one line."""
+    if "corruptions" in metrics:
+        yield _corruptions(metrics["corruptions"])
+        yield from _real(metrics["real"])
+        yield from _rejection(metrics["rejection"])
+        yield _numbers(metrics["numbers"])
+    yield _scores(metrics)
+    yield _confusion(metrics["test"]["confusion"])
+    test, calibration = metrics["test"], metrics["calibration"]
+    sure = f"calibration error {calibration['expected_error']:.2%}"
+    yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
+
+
+def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table without lines."""
+    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def changes(found: Iterable[Change]) -> Table:
+    """Return the table of what fine-tuning changed."""
+    return plain(COLUMNS, list_changes(found))
+
+
+def predictions(readings: Iterable[Reading]) -> Table:
+    """Return the table of what was read in some pictures."""
+    return plain(("picture", "digit", "sure", *map(str, range(CLASSES))), map(_prediction, readings))
+
+
+def _prediction(reading: Reading) -> Iterator[str]:
+    found = reading.probabilities
+    yield escape(reading.title)
+    yield f"[bold]{found.argmax()}"
+    yield f"{found.max():.1%}"
+    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
+
+
+def trial(one: TrialResult, *, pictures: int) -> str:
+    """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
+    epochs = f"{len(one.losses)} epochs" if one.complete else f"stopped after {len(one.losses)}"
+    result = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
+    return f"trial {one.number}: {result}: {format_options(one.values)}"
+
+
+def trials(found: Sequence[TrialResult], *, pictures: int) -> Table:
+    """Return the table of some trials, as narrow as a terminal of 80 columns."""
+    names = [name.replace("_", "\n") for name in found[0].values]
+    table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for one in found:
+        values = map(str, one.values.values())
+        table.add_row(str(one.number), f"{one.loss:.4f}", str(one.errors(pictures)), *values)
+    return table
+
+
+def seed_scores(rows: Mapping[str, SeedScores]) -> Table:
+    """Return the table of some values' results with several seeds."""
+    columns = ("values", "loss of each seed", "mean", "errors", "mean")
+    return plain(columns, (_seed_row(whose, scores) for whose, scores in rows.items()))
+
+
+def _seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
+    losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
+    return whose, losses, _spread(scores.losses, ".4f"), errors, _spread(scores.errors, ".1f")
+
+
+def _numbers(numbers: Metrics) -> str:
+    right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
+    real = "".join(f"; {name} {one['right']} of {one['pictures']}" for name, one in numbers["real"].items())
+    return f"numbers fully right of {numbers['numbers']}: {right}; digits {numbers['digits']:.2%}{real}"
+
+
+def _scores(metrics: Metrics) -> Table:
+    test = metrics["test"]
+    columns = ("precision", "recall", "f1")
+    table = Table("digit", "pictures", *columns)
+    for row in test["digits"]:
+        table.add_row(str(row["digit"]), str(row["pictures"]), *(f"{row[column]:.4f}" for column in columns))
+    table.add_section()
+    macro = (f"{test[f'macro_{column}']:.4f}" for column in columns)
+    table.add_row("macro", str(metrics["data"]["pictures"]), *macro)
+    return table
+
+
+def _confusion(confusion: list[list[int]]) -> Table:
+    table = Table("true", *map(str, range(CLASSES)), title="confusion: predicted")
+    for digit, counts in enumerate(confusion):
+        table.add_row(str(digit), *(str(count or "·") for count in counts))
+    return table
+
+
+def _corruptions(damaged: Metrics) -> Table:
+    title = f"{damaged['pictures']:,} test pictures, damaged"
+    table = Table("corruption", *_ANSWER_COLUMNS, title=title)
+    for name, row in damaged["each"].items():
+        table.add_row(name.replace("_", " "), *_answer_cells(row))
+    table.add_section()
+    table.add_row("mean", f"{damaged['mean']:.2%}")
+    return table
+
+
+def _real(real: Metrics) -> Iterator[RenderableType]:
+    if real["sets"]:
+        table = Table("set", "pictures", *_ANSWER_COLUMNS, title="real uploads")
+        for name, row in real["sets"].items():
+            table.add_row(name, f"{row['pictures']:,}", *_answer_cells(row))
+        yield table
+        yield f"calibration error over all of them {real['calibration']['expected_error']:.2%}"
+    for name, reason in real["skipped"].items():
+        yield f"[yellow]skipped {name}:[/] {reason}"
+
+
+def _rejection(rejection: Metrics | None) -> Iterator[RenderableType]:
+    if rejection is None:
+        yield "The network does not tell how likely a picture is a digit: nothing is rejected."
+        return
+    title = f"called no digit: likelihood below {rejection['threshold']}"
+    table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
+    for part in ("digits", "others"):
+        for name, row in rejection[part].items():
+            numbers = f"{row['pictures']:,}", str(row["unreadable"]), _share(row["rejected"])
+            table.add_row(name, *numbers, _decimals(row.get("auroc")))
+        table.add_section()
+    table.add_row("all", "", "", "", _decimals(rejection["auroc"]))
+    yield table
+
+
+_ANSWER_COLUMNS = ("accuracy", "polarity errors", "unreadable", "rejected")
+
+
+def _answer_cells(row: Metrics) -> tuple[str, ...]:
+    errors = row["polarity_errors"]
+    polarity = "?" if errors is None else str(errors or "·")
+    return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _share(row["rejected"])
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    return f"{fmean(values):{form}} ± {stdev(values):{form}}"
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
