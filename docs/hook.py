@@ -1,7 +1,7 @@
 """Adds to the site what its pages link to outside docs/, such as ../SECURITY.md, and openapi.json.
 
-MkDocs calls it: `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these files
-lie at the same places below its root, Markdown as pages, and the links are put right.
+MkDocs calls it: `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these
+files lie at the same places below its root, Markdown as pages, and the links are put right.
 
     python -m docs.hook     prints openapi.json
 """

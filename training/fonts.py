@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from training.errors import DataError
+from training.files import put
 
 VERSION: Final = "5.3.0"  # of every package below
 
@@ -136,6 +137,4 @@ def _unpack(archive: Path) -> None:
         for member in package:
             name = Path(member.name).name
             if name in wanted and (content := package.extractfile(member)):
-                draft = folder() / f"{name}.draft"
-                draft.write_bytes(content.read())
-                draft.replace(folder() / name)
+                put(folder() / name, content.read())

@@ -20,7 +20,7 @@ from rich.progress import track
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.preprocessing import canonical
-from training import fonts, glyphs, number_scenes, scenes
+from training import files, fonts, glyphs, number_scenes, scenes
 from training.data import Labelled
 from training.glyphs import Glyph
 from training.number_scenes import NO_DIGIT
@@ -78,9 +78,8 @@ def drawn(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK)
         fonts.fetch()
         pictures, labels = _draw(training, recipe, chunk)
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_stem(f"{file.stem}-draft")
-        np.savez_compressed(draft, pictures=pictures, labels=labels)
-        draft.replace(file)
+        with files.replace(file) as draft:
+            np.savez_compressed(draft, pictures=pictures, labels=labels)
     with np.load(file) as kept:
         pictures, labels = kept["pictures"], kept["labels"]
     digits = labels != NO_DIGIT

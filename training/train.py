@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
-from training import pool
+from training import files, pool
 from training.augment import augment
 from training.calibration import fit_temperature, logarithms
 from training.errors import RunError
@@ -279,6 +279,5 @@ def cool(model: keras.Model, temperature: float) -> None:
 
 
 def _save(model: keras.Model, file: Path) -> None:
-    draft = file.with_stem(f"{file.stem}-draft")  # Keras insists on the ending
-    model.save(draft)
-    draft.replace(file)
+    with files.replace(file) as draft:
+        model.save(draft)
