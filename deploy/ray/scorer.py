@@ -100,7 +100,7 @@ def _write_results(job: Job, shard: Shard, name: str) -> Note:
     answers = (list(_answer(batch, classifier, job.max_pixels)) for batch in batches)
     tables = (pa.Table.from_pylist(answer, columns) for answer in answers)
     rows = pa.concat_tables([columns.empty_table(), *tables])
-    errors = Counter(code for code in rows["error_code"].to_pylist() if code)
+    errors = dict(Counter(code for code in rows["error_code"].to_pylist() if code))
     note = Note(shard.fingerprint, rows.num_rows, errors)
     file = pa.BufferOutputStream()
     pq.write_table(rows.replace_schema_metadata({NOTE: json.dumps(asdict(note))}), file, compression="zstd")
