@@ -11,7 +11,7 @@ PARALLEL ?= --numprocesses logical --dist loadscope# tests of a module share its
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test test-all resilience check format train evaluate notebook docs bench bench-peers openapi lock image clean help
+.PHONY: serve test test-all resilience check format train evaluate notebook docs bench bench-peers openapi examples lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} exec $(SERVICE)/bin/python -m app
@@ -46,7 +46,7 @@ evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME
 notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and keep what it shows: three minutes
 	$(DEV)/bin/python -m notebooks
 
-docs: $(DEV)/ready  ## build the documentation as a site, into site/; a link that leads nowhere is an error
+docs: $(DEV)/ready  ## build the documentation with openapi.json as a site, into site/; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
 
 bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk; writes bench.json
@@ -55,7 +55,10 @@ bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk;
 bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
 	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
 
-openapi: $(DEV)/ready  ## write docs/openapi.json, and its examples as a running service gives them
+openapi: $(DEV)/ready  ## write openapi.json, which a running service serves at /openapi.json
+	$(DEV)/bin/python -m docs.hook > openapi.json
+
+examples: $(DEV)/ready  ## record the examples of openapi.json from a running service
 	$(DEV)/bin/python -m tests.api.examples
 
 lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, and pin them by hash

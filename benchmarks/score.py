@@ -37,7 +37,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.errors import ImageError
 from app.digits.look import look
 from app.settings import Settings
-from deploy.ray.sources import Source, shards
+from deploy.ray.sources import Source, divide
 from tests.data.strokes import ink
 
 SIDE: Final = 64  # pixels
@@ -148,9 +148,9 @@ def listed() -> float:
             file = Path(folder) / f"{number // 1000:03}" / f"{number % 1000:03}.png"
             file.parent.mkdir(exist_ok=True)
             file.touch()
-        source = Source.named(folder, pictures="bytes", ids=None)
+        source = Source.find(folder, pictures="bytes", ids=None)
         started = time.perf_counter()
-        found = sum(shard.rows for shard in shards(source, pictures=1000))
+        found = sum(len(shard.files) for shard in divide(source, pictures=1000))
         return found / (time.perf_counter() - started)
 
 
@@ -206,7 +206,7 @@ class Watch:
                 shares = Path(f"/proc/{pid}/smaps_rollup").read_text()
             except OSError:  # it has ended meanwhile
                 continue
-            kind = "driver" if pid == root else "scorers" if b"Scorer" in name else "Ray"
+            kind = "driver" if pid == root else "scorers" if name.startswith(b"ray::") else "Ray"
             now[kind] += 1024 * int(shares.partition("\nPss:")[2].split()[0])  # what several share is parted
             self.spent[pid] = kind, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         self.peaks |= now

@@ -1,13 +1,18 @@
-"""Brings onto the site what its pages link to beside docs/: ../SECURITY.md, ../models/cnn/metrics.json.
+"""Adds to the site what its pages link to outside docs/, such as ../SECURITY.md, and openapi.json.
 
-For MkDocs, `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these files lie
-at the same places below its root, Markdown as pages, and the links are put right.
+MkDocs calls it: `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these
+files lie at the same places below its root, Markdown as pages, and the links are put right.
+
+    python -m docs.hook     prints openapi.json
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,13 +21,17 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+from app.main import create_app
+from app.settings import Settings
+
 _TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link that names no other host, without its anchor
 DOCS: Final = "docs/"
 README: Final = "README.md"  # whose place the site's first page has
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the files that pages link to, and those that these link to."""
+    """Add openapi.json, the files that pages link to, and those that these link to."""
+    files.append(File.generated(config, "openapi.json", content=asyncio.run(openapi_document())))
     root = Path(config.config_file_path).parent
     waiting = [page for page in files if page.is_documentation_page()]
     while waiting:
@@ -38,6 +47,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
                 files.append(added)
                 waiting += [added] if added.is_documentation_page() else []
     return files
+
+
+async def openapi_document() -> str:
+    """Return the OpenAPI document that the service serves."""
+    app = create_app(Settings())
+    async with app.router.lifespan_context(app):
+        return json.dumps(app.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
@@ -67,3 +83,7 @@ def _in_repository(page: File, target: str) -> str:
 
 def _on_site(path: str) -> str:
     return "index.md" if path == README else path.removeprefix(DOCS)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(asyncio.run(openapi_document()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -60,6 +61,10 @@ def test_every_page_is_on_the_site_and_so_is_what_pages_link_to(site: Path) -> N
     for file in ("SECURITY/index.html", "models/cnn/metrics.json", "notebooks/digits.ipynb"):
         assert (site / file).exists()
     assert 'href="../models/cnn/metrics.json"' in (site / "recognition" / "index.html").read_text()
+
+
+def test_the_site_has_the_openapi_document_that_the_service_serves(site: Path, client: httpx.Client) -> None:
+    assert json.loads((site / "openapi.json").read_text()) == client.get("/openapi.json").json()
 
 
 def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:

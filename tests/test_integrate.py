@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from app.settings import Settings
-from tests.api.examples import DOCUMENT, same
+from tests.api.examples import same
 from tests.conftest import GOLDEN, HOSTILE, ROOT
 from tests.needs import CHROMIUM
 from tests.serving import PATIENCE, answering, free_port, process, serving, until
@@ -41,7 +41,6 @@ FILES: Final = {
     "scans/3.png": GOLDEN / "3-canvas-white-on-black.png",
     "scans/9.png": GOLDEN / "9-grey.png",
     "scans/blank.png": HOSTILE / "white.png",
-    "openapi.json": DOCUMENT,
 }
 
 

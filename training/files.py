@@ -10,10 +10,13 @@ from pathlib import Path
 
 @contextmanager
 def draft_of(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; the draft replaces `file` once it is complete."""
-    draft = file.with_stem(f"{file.stem}-draft")  # with its ending, by which Keras and NumPy go
-    yield draft
-    draft.replace(file)
+    """Yield a path to write to; the draft replaces `file` in one step once the block has succeeded."""
+    draft = file.with_stem(f"{file.stem}-draft")  # NumPy and Keras insist on the suffix
+    try:
+        yield draft
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_atomically(file: Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """What FastAPI can't see by itself: bodies that are read by hand, problems, headers, keys, examples.
 
 A route names the problems that it may answer with by `refusals`. `complete` then adds to the whole document
-what is the same everywhere, and the examples: `make openapi` has asked a running service for each of them.
+what is the same everywhere, and the examples: one for each operation and one for each code, which
+`make examples` has recorded from a running service.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _problem(status: str, codes: list[str], *, v2: bool) -> dict[str, Any]:
     kind, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
     content = {
         "schema": _reference("schemas", schema),
-        "examples": {code: {"summary": problems.TITLES[code]} for code in codes},
+        "examples": {code: _reference("examples", f"{schema}.{code}") for code in codes},
     }
     told = ", ".join(f"`{code}`" for code in codes)
     return {
@@ -202,6 +203,7 @@ def complete(document: dict[str, Any], *, public: Collection[str], locked: bool)
     components = document["components"]
     components["schemas"] |= _BODIES
     components["headers"] = _HEADERS
+    components["examples"] = _refusal_examples(examples)
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -239,14 +241,17 @@ def _describe(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         answer["description"] = schemas.get(name, answer)["description"]
 
 
+def _refusal_examples(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return an example of each code, as `_problem` refers to it."""
+    return {
+        f"{schema}.{code}": {"summary": problems.TITLES[code], "value": value}
+        for schema in ("Problem", "ProtocolError")
+        for code, value in recorded[schema].items()
+    }
+
+
 def _illustrate(operation: dict[str, Any], recorded: dict[str, Any]) -> None:
-    """Put an operation's examples where they belong; what has not been recorded is left out."""
-    body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
-    if body and "request" in recorded:
-        body["example"] = recorded["request"]
-    for status, response in operation["responses"].items():
-        for kind, content in response.get("content", {}).items() if status in recorded else ():
-            if "examples" not in content and kind == "application/json":
-                content["example"] = recorded[status]
-            for code, example in content.get("examples", {}).items():
-                example["value"] = recorded[status].get(code)
+    """Put an operation's request and its good answers where they belong; what isn't recorded is left out."""
+    for name, part in {"request": operation.get("requestBody", {}), **operation["responses"]}.items():
+        if name in recorded and "application/json" in part.get("content", {}):
+            part["content"]["application/json"]["example"] = recorded[name]

@@ -113,7 +113,8 @@ function answersOf({ responses }, schemas) {
 }
 
 function contentOf([type, { schema, example, examples = {} }], schemas) {
-  const shown = example === undefined ? Object.entries(examples) : [["Example", { value: example }]];
+  const named = Object.entries(examples).map(([name, part]) => [name, schemas.resolve(part)]);
+  const shown = example === undefined ? named : [["Example", { value: example }]];
   return [
     element("p", { class: "kind" }, element("code", {}, type)),
     shown

@@ -1,16 +1,17 @@
-"""Folders on a disk or in a bucket: read in pieces, written at once."""
+"""Folders on a disk or in a bucket."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import pyarrow as pa
+from fsspec import AbstractFileSystem
+from fsspec.implementations.arrow import ArrowFSWrapper
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-DRAFTS: Final = "_drafts"  # a folder in the place: of files that are not whole yet
 DAMAGE: Final = (OSError, ValueError, pa.ArrowException)  # what pyarrow raises where it can't read
 
 
@@ -22,57 +23,54 @@ class Refused(Exception):
 class Place:
     """A folder, on a disk or in a bucket."""
 
-    filesystem: fs.FileSystem
+    files: AbstractFileSystem
     path: str
 
     @classmethod
-    def named(cls, where: str) -> Place:
+    def find(cls, where: str) -> Place:
         """Find a place by its path, or by its URI: s3://, gs://, abfs://, file://.
 
         Raises:
             Refused: there is no such kind of place, or it does not answer.
         """
         try:
-            found = fs.FileSystem.from_uri(where if "://" in where else str(Path(where).resolve()))
+            files, path = fs.FileSystem.from_uri(where if "://" in where else str(Path(where).resolve()))
         except DAMAGE as error:
             msg = f"{where} is no place that can be opened: {reason(error)}."
             raise Refused(msg) from None
-        return cls(*found)
-
-    @property
-    def local(self) -> bool:
-        """Whether it is on a disk."""
-        return isinstance(self.filesystem, fs.LocalFileSystem)
+        # pyarrow neither reads names that are not UTF-8 nor tells linked folders from others
+        is_local = isinstance(files, fs.LocalFileSystem)
+        return cls(LocalFileSystem() if is_local else ArrowFSWrapper(files), path.rstrip("/"))
 
     def at(self, name: str) -> str:
-        """Return the path of what lies in it."""
-        return f"{self.path.rstrip('/')}/{name}"
+        """Return the path of a file in it."""
+        return f"{self.path}/{name}"
 
     def holds(self, other: Place) -> bool:
         """Tell whether another place is this one, or in it."""
-        same = self.filesystem == other.filesystem
-        return same and f"{other.path.rstrip('/')}/".startswith(f"{self.path.rstrip('/')}/")
+        return self.files.protocol == other.files.protocol and f"{other.path}/".startswith(f"{self.path}/")
 
-    def open(self, name: bytes) -> IO[bytes]:
+    def names(self) -> set[str]:
+        """Return what the files and folders in it are called."""
+        return {path.rpartition("/")[2] for path in self.files.ls(self.path, detail=False)}
+
+    def open(self, name: str) -> IO[bytes]:
         """Open a file in it, to be read anywhere."""
-        if self.local:
-            return open(os.path.join(os.fsencode(self.path), name), "rb")  # noqa: PTH118, PTH123
-        file: IO[bytes] = self.filesystem.open_input_file(self.at(name.decode()))
+        file: IO[bytes] = self.files.open(self.at(name), "rb")
         return file
 
-    def write(self, name: str, data: bytes | pa.Buffer) -> None:
-        """Put a file into it, at once: who reads it never sees a part. There must be a folder for drafts.
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file into it in one step: a reader never sees a part.
 
         Raises:
             OSError: the disk is full, or the place is not writable.
         """
-        draft = self.at(f"{DRAFTS}/{os.urandom(8).hex()}")
-        with self.filesystem.open_output_stream(draft) as file:
-            file.write(data)
-        self.filesystem.move(draft, self.at(name))
+        draft = self.at(f"_{name}.draft")
+        self.files.pipe_file(draft, data)
+        self.files.mv(draft, self.at(name))
 
 
 def reason(error: BaseException) -> str:
     """Return what an error says, in one line."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (told.strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (message.strip() or type(error).__name__).splitlines()[0].rstrip(".")

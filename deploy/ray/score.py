@@ -1,8 +1,8 @@
 """`python -m deploy.ray.score SOURCE OUT`: reads millions of pictures, on a machine or a cluster.
 
 The source is divided into shards of a fixed number of pictures, always in the same way. Each becomes one
-Parquet file, at once, so that what has been done is what is there: a run that was ended anyhow goes on with
-the same command, and every picture has exactly one row.
+Parquet file, in one step, so that what has been done is what is there: however a run ended, the same command
+goes on with it, and every picture has exactly one row.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
-
-from pyarrow import fs
+from typing import Any, Final
 
 from app.digits.catalogue import MODEL_FILE, folder_of
 from app.digits.classifier import Classifier
 from app.digits.errors import InvalidModel, UnknownModel
 from app.settings import Settings, SettingsError, load_settings
-from deploy.ray.places import DRAFTS, Place, Refused, reason
-from deploy.ray.scorer import MODEL, Job, Note, Outcome
-from deploy.ray.sources import PARQUET, Source
+from deploy.ray.places import Place, Refused, reason
+from deploy.ray.scorer import MODEL, Job, Note
+from deploy.ray.sources import PARQUET, Source, divide
 
 RUN: Final = "_run.json"  # in the place of the results: what they were made with, and what must stay the same
-INTERVAL: Final = 10.0  # seconds between two lines that tell how far it is
-LARGEST_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, waits for each core
+INTERVAL: Final = 10.0  # seconds between two lines of progress
+LARGEST_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, is sent to each core
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 EPILOG: Final = """Places are paths or URIs (s3://, gs://, abfs://, file://). It starts a Ray of its own, or
 uses the cluster that RAY_ADDRESS names. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
@@ -48,12 +46,11 @@ class Tally:
     already: int = 0  # of them by the runs that this one goes on with
     errors: Counter[str] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, note: Note, *, already: bool) -> None:
         """Count a shard."""
-        note = Note(**json.loads(outcome.note))
         self.shards += 1
         self.pictures += note.pictures
-        self.already += note.pictures if outcome.already else 0
+        self.already += note.pictures if already else 0
         self.errors.update(note.errors)
 
     def __str__(self) -> str:
@@ -66,20 +63,20 @@ class Tally:
 
 def main() -> int:
     """Do what the command line says; return the exit status."""
-    asked = _arguments()
+    options = _parse_arguments()
     try:
-        return _run(asked)
+        return _run(options)
     except (Refused, SettingsError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"{asked.out} can't be written: {reason(error)}.", file=sys.stderr)
+        print(f"{options.out} can't be written: {reason(error)}.", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted. Run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
     return COULD_NOT_RUN
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m deploy.ray.score",
         description="Read pictures of digits by the million, and write Parquet files.",
@@ -121,78 +118,72 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _run(asked: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     settings = load_settings()
-    source = Source.named(asked.source, pictures=asked.bytes, ids=asked.id)
-    out = Place.named(asked.out)
+    source = Source.find(options.source, pictures=options.bytes, ids=options.id)
+    out = Place.find(options.out)
     if source.only is None and source.place.holds(out):
-        msg = f"{asked.out} is in {asked.source}: results would be taken for pictures."
+        msg = f"{options.out} is in {options.source}: results would be taken for pictures."
         raise Refused(msg)
-    _begin(asked, settings, source.place.at(source.only or ""), out)
+    _begin(options, settings, source.place.at(source.only or ""), out)
     job = Job(
         source=source,
         out=out,
         max_pixels=settings.max_pixels,
         max_bytes=settings.max_body_bytes,
-        probabilities=asked.probabilities,
+        probabilities=options.probabilities,
     )
-    with closing(_outcomes(job, asked)) as outcomes:
-        tally = _told(outcomes)
-    _end(out, tally)
+    tally = _score(job, options)
+    _check_leftovers(out, tally)
     counts = [f"{code}: {count:,}" for code, count in tally.errors.most_common()]
     print(tally, *counts, sep="\n", file=sys.stderr)
     return SOME_FAILED if tally.errors else ALL_READ
 
 
-def _outcomes(job: Job, asked: argparse.Namespace) -> Generator[Outcome]:
-    from deploy.ray import pipeline  # noqa: PLC0415  importing Ray takes seconds, which a refusal need not
+def _score(job: Job, options: argparse.Namespace) -> Tally:
+    """Score all shards, and print now and then how far it is."""
+    from deploy.ray.cluster import run  # noqa: PLC0415  importing Ray takes seconds, which a refusal need not
 
-    return pipeline.outcomes(job, pictures=asked.shard, cores=asked.cores)
-
-
-def _told(outcomes: Iterable[Outcome]) -> Tally:
-    """Count what is done, and tell of it now and then.
-
-    Raises:
-        Refused: the run can't go on.
-    """
-    tally, told = Tally(), time.monotonic()
-    for outcome in outcomes:
-        if outcome.stopped:
-            raise Refused(outcome.stopped)
-        tally.add(outcome)
-        if time.monotonic() > told + INTERVAL:
-            told = time.monotonic()
-            print(tally, file=sys.stderr, flush=True)
+    tally, printed = Tally(), time.monotonic()
+    shards = divide(job.source, pictures=options.shard)
+    with closing(run(job, shards, cores=options.cores)) as outcomes:
+        for note, already in outcomes:
+            tally.add(note, already=already)
+            if time.monotonic() > printed + INTERVAL:
+                printed = time.monotonic()
+                print(tally, file=sys.stderr, flush=True)
     return tally
 
 
-def _begin(asked: argparse.Namespace, settings: Settings, source: str, out: Place) -> None:
-    """Write down what the results are made with, or compare it with what is written there.
+def _begin(options: argparse.Namespace, settings: Settings, source: str, out: Place) -> None:
+    """Write down what the results are made with, or compare it with what an earlier run wrote.
 
     Raises:
         Refused: the place holds other things, or results that were made with something else.
         OSError: it is not writable.
     """
-    onnx, classifier = _model(asked.model or settings.default_model, settings)
+    onnx, classifier = _load_model(options.model or settings.default_model, settings)
     plan = {
         "source": source,  # without the keys that a bucket's URI may hold
         "model": f"{classifier.name} {classifier.version} {classifier.sha256}",
         "max_pixels": settings.max_pixels,
         "max_body_bytes": settings.max_body_bytes,
-        **{name: getattr(asked, name) for name in ("bytes", "id", "shard", "probabilities")},
+        **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
     }
-    out.filesystem.create_dir(out.path, recursive=True)
-    before = _before(asked.out, out)
-    if before is not None and before != plan:
-        _refuse_other(asked.out, before, plan)
-    out.filesystem.create_dir(out.at(DRAFTS), recursive=True)
-    out.filesystem.delete_dir_contents(out.at(DRAFTS))  # of a run that was killed
+    out.files.makedirs(out.path, exist_ok=True)
+    before = _read_plan(options.out, out) or plan
+    for name, value in plan.items():
+        if before.get(name) != value:
+            msg = (
+                f"{options.out} was begun with another {name}: {before.get(name)}, not {value}. "
+                "Give the same, or another folder."
+            )
+            raise Refused(msg)
     out.write(MODEL, onnx)
     out.write(RUN, json.dumps(plan, indent=2).encode())
 
 
-def _model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
+def _load_model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
     try:
         file = folder_of(settings.models_dir, name) / MODEL_FILE
         onnx = file.read_bytes()
@@ -207,19 +198,19 @@ def _model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
         raise Refused(msg) from None
 
 
-def _before(where: str, out: Place) -> Mapping[str, Any] | None:
-    """Return what the results that are there were made with, None where there are none.
+def _read_plan(where: str, out: Place) -> Mapping[str, Any] | None:
+    """Return what the results of an earlier run were made with, None where there are none.
 
     Raises:
         Refused: there is something else.
     """
-    there = {info.base_name for info in out.filesystem.get_file_info(fs.FileSelector(out.path))}
-    if RUN not in there:
-        if there - {MODEL, DRAFTS}:
+    names = out.names()
+    if RUN not in names:
+        if any(not name.startswith("_") for name in names):
             msg = f"{where} holds other things than results. Give a new folder."
             raise Refused(msg)
         return None
-    with out.open(RUN.encode()) as file:
+    with out.open(RUN) as file:
         try:
             plan: Mapping[str, Any] = json.load(file)
         except ValueError:
@@ -228,24 +219,13 @@ def _before(where: str, out: Place) -> Mapping[str, Any] | None:
     return plan
 
 
-def _refuse_other(where: str, before: Mapping[str, Any], plan: Mapping[str, Any]) -> NoReturn:
-    name = next(name for name in plan if before.get(name) != plan[name])
-    msg = (
-        f"{where} was begun with another {name}: {before.get(name)}, not {plan[name]}. "
-        "Give the same, or another folder."
-    )
-    raise Refused(msg)
-
-
-def _end(out: Place, tally: Tally) -> None:
-    """Clear up, and see that there are results of these pictures alone.
+def _check_leftovers(out: Place, tally: Tally) -> None:
+    """See that there are results of these pictures alone.
 
     Raises:
         Refused: there are more.
     """
-    out.filesystem.delete_dir(out.at(DRAFTS))
-    there = out.filesystem.get_file_info(fs.FileSelector(out.path))
-    more = sum(info.base_name.endswith(PARQUET) for info in there) - tally.shards
+    more = sum(name.endswith(PARQUET) for name in out.names()) - tally.shards
     if more:
         msg = (
             f"{more} files of results are of pictures that the source holds no more: it has changed since. "

@@ -1,7 +1,8 @@
 """The examples of the OpenAPI document, as a running service gives them.
 
-    make openapi       asks for all of them, and writes app/api/examples.json and docs/openapi.json
+    make examples       asks for all of them, and writes app/api/examples.json
 
+The file has the request and the good answers of each operation, and one answer for each code.
 A new route needs a body in `REQUESTS`, if it takes JSON; a new code a function in `REFUSALS`.
 """
 
@@ -29,7 +30,6 @@ from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.serving import PATIENCE, process, serving, until
 from tests.slow import slowing_down
 
-DOCUMENT: Final = ROOT / "docs" / "openapi.json"
 NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
@@ -363,18 +363,38 @@ def recorded() -> tuple[dict[str, Any], Answers]:
         return document, answers
 
 
-def examples(answers: Answers) -> dict[str, Any]:
-    """Return what stands in the file: by operation the request, and the answers by status."""
-    found: dict[str, Any] = {}
+Examples = dict[str, dict[str, Any]]
+
+
+def choose_examples(answers: Answers) -> Examples:
+    """Return what the file holds: requests and good answers by operation, the first refusal by code."""
+    chosen: Examples = {name: {"request": body} for name, body in REQUESTS.items()}
     for (operation, status, code), answer in answers.items():
-        of_operation = found.setdefault(
-            operation, {"request": REQUESTS[operation]} if operation in REQUESTS else {}
-        )
         if code is None:
-            of_operation[status] = answer.body
+            chosen.setdefault(operation, {})[status] = abridge(answer.body)
         else:
-            of_operation.setdefault(status, {})[code] = answer.body
-    return found
+            schema = "Problem" if "code" in answer.body else "ProtocolError"
+            chosen.setdefault(schema, {}).setdefault(code, answer.body)
+    return chosen
+
+
+def abridge(value: Any) -> Any:  # noqa: ANN401  JSON
+    """Leave out of a model's metrics what they are the summary of, which would fill pages."""
+    if isinstance(value, list):
+        return [abridge(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: summarise(item) if key == "metrics" and item else abridge(item)
+            for key, item in value.items()
+        }
+    return value
+
+
+def summarise(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {key: value for key, value in part.items() if not isinstance(value, dict | list)}
+        for name, part in metrics.items()
+    }
 
 
 def same(one: object, other: object) -> bool:
@@ -389,18 +409,24 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def write(value: dict[str, Any], file: Path) -> None:
-    """Write it, unless the file says the same already."""
-    if not file.exists() or not same(json.loads(file.read_text(encoding="utf-8")), value):
-        file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def write(examples: Examples, file: Path) -> None:
+    """Write them, an example a line, unless the file has the same already."""
+    if not same(json.loads(file.read_text(encoding="utf-8")), examples):
+        sections = (
+            f"{json.dumps(name)}: {{\n" + ",\n".join(f"  {line(*item)}" for item in section.items()) + "\n }"
+            for name, section in examples.items()
+        )
+        file.write_text("{\n " + ",\n ".join(sections) + "\n}\n", encoding="utf-8")
+
+
+def line(name: str, example: object) -> str:
+    return f"{json.dumps(name)}: {json.dumps(example, ensure_ascii=False)}"
 
 
 def main() -> None:
     logging.disable()  # a defect is among what is asked for
     _, answers = recorded()
-    write(examples(answers), openapi.EXAMPLES)
-    with serving(Settings()) as client:
-        write(client.get("/openapi.json").json(), DOCUMENT)
+    write(choose_examples(answers), openapi.EXAMPLES)
 
 
 if __name__ == "__main__":

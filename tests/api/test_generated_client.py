@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.api.examples import DOCUMENT
 from tests.conftest import ROOT
 from tests.serving import serving
 
@@ -73,13 +72,14 @@ print("done")
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generated(tmp_path_factory: pytest.TempPathFactory, client: httpx.Client) -> Path:
     folder = tmp_path_factory.mktemp("generated")
     (folder / "config.yaml").write_text(CONFIG)
     (folder / "mypy.ini").write_text(TYPES)
     environment = Path(sys.executable).parent
     generator = str(environment / "openapi-python-client")
-    command = [generator, "generate", "--path", str(DOCUMENT), "--meta", "none", "--fail-on-warning"]
+    document = str(client.base_url.join("openapi.json"))
+    command = [generator, "generate", "--url", document, "--meta", "none", "--fail-on-warning"]
     done = subprocess.run(
         [*command, "--config", "config.yaml", "--output-path", "digits_client"],
         cwd=folder,

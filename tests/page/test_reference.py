@@ -77,7 +77,7 @@ def ends_with(call: Locator, status: str) -> None:
 # --- reading
 
 
-def describe(operation: Document) -> Iterator[str]:
+def describe(operation: Document, examples: Document) -> Iterator[str]:
     """Return what must be said of a call."""
     yield from (parameter["name"] for parameter in operation.get("parameters", []))
     yield from operation.get("requestBody", {}).get("content", {})
@@ -86,8 +86,9 @@ def describe(operation: Document) -> Iterator[str]:
         yield from response["description"].replace("`", "").split()
         yield from response.get("headers", {})
         for content in response.get("content", {}).values():
-            examples = (example.get("value", {}) for example in content.get("examples", {}).values())
-            yield from (example["detail"] for example in examples if "detail" in example)
+            for reference in content.get("examples", {}).values():
+                value = examples[reference["$ref"].rpartition("/")[2]]["value"]
+                yield value.get("detail") or value["error"]
 
 
 def test_every_call_is_there_with_all_that_the_document_says(page: Page, document: Document) -> None:
@@ -99,7 +100,8 @@ def test_every_call_is_there_with_all_that_the_document_says(page: Page, documen
     for method, path, operation in operations(document):
         text = texts[operation["operationId"]]
         assert text.startswith(f"{method}{path}")
-        assert [said for said in describe(operation) if said not in text] == []
+        said = describe(operation, document["components"]["examples"])
+        assert [words for words in said if words not in text] == []
 
 
 def test_fields_are_described_however_deep_they_are(page: Page) -> None:

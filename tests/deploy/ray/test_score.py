@@ -231,7 +231,7 @@ def test_a_bucket_is_read_and_written(cluster: Mapping[str, str], tmp_path: Path
 def finished(
     cluster: Mapping[str, str], temporary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
-    """A folder of pictures, and its results by runs that were interrupted, lost an actor and were killed."""
+    """A folder of pictures, and its results by runs that were interrupted, lost a process and were killed."""
     source, out = (
         copies(tmp_path_factory.mktemp("photos") / "source", PHOTO, 1500),
         tmp_path_factory.mktemp("out"),
@@ -248,7 +248,7 @@ def finished(
 
     with started(*asked, RAY_TMPDIR=str(temporary / "own")) as running:
         until(lambda: len(files(out)) > len(ended), seconds=PATIENCE)
-        kill(each for each in descendants(running.pid) if b"Scorer" in command(each))
+        kill(each for each in descendants(running.pid) if command(each).startswith(b"ray::score"))
         without = len(files(out))
         until(lambda: len(files(out)) >= without + 2, seconds=PATIENCE)  # Ray has started another
         kill([running.pid, *descendants(running.pid)])
