@@ -21,6 +21,7 @@ from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from app.digits.errors import DigitsError
 from app.digits.look import look
+from app.digits.process import set_up_process
 from training import compare as comparison
 from training import data, fonts, own, plots, pool, robustness, spaces, tables, uploads, versus
 from training import evaluate as evaluation
@@ -515,6 +516,7 @@ def _seen(file: Path, classifier: Classifier) -> plots.Seen:
 
 def main() -> None:
     """Run the command line; a problem that can be mended is told in one line, without a traceback."""
+    set_up_process()
     try:
         app()
     except ModuleNotFoundError as error:

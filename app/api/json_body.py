@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from app.api.problems import MalformedRequest
 from app.api.schemas import Payload
+from app.wire.problems import MalformedRequest
 
 MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
 # Bytes that a number takes at most on average, indentation included. An integer may have 4,300 digits, and

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from app.api import problems
+from app.wire.problems import MalformedRequest, Refusal
 
 
 class Cors(CORSMiddleware):
@@ -20,6 +20,4 @@ class Cors(CORSMiddleware):
         if answer.status_code != HTTPStatus.BAD_REQUEST:
             return answer
         reason = bytes(answer.body).decode()
-        return problems.response(
-            problems.MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the origins allowed.")
-        )
+        return Refusal(MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the origins allowed."))

@@ -20,7 +20,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from app import cores as machine
+from app.server.cores import count_cores
 from deploy.ray.places import Refused, reason
 from deploy.ray.scorer import SHARDS, Job, Outcome, Scorer
 from deploy.ray.sources import shards
@@ -45,7 +45,7 @@ def outcomes(job: Job, *, pictures: int, cores: int | None) -> Generator[Outcome
         if address:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
         else:
-            cores = cores or machine.usable()
+            cores = cores or count_cores()
             ray.init(
                 "local",
                 num_cpus=cores,

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import GOLDEN
 from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, sockets
+from tests.server.test_signals import put, served
 from tests.serving import Process, process, until
-from tests.test_signals import put, served
 
 Measured = Callable[[str, str], None]
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()

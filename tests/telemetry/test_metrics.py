@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from app import __version__
-from app.api.problems import TITLES
 from app.digits.catalogue import Catalogue
 from app.guard import keys
 from app.settings import Settings
+from app.wire.problems import TITLES
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import serving, until
 from tests.slow import SlowDecoder

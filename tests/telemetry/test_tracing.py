@@ -165,7 +165,7 @@ def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.Monke
     ],
 )
 def test_nobody_is_traced_unless_somebody_asks_for_it(environment: dict[str, str]) -> None:
-    assert tracing.provider(environment) is None
+    assert tracing.find_provider(environment) is None
 
 
 def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
@@ -173,7 +173,7 @@ def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)  # as if it were not installed
     with caplog.at_level(logging.WARNING):
-        assert tracing.provider({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}) is None
+        assert tracing.find_provider({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}) is None
     (record,) = caplog.records
     assert "the extra 'tracing' is not installed" in record.getMessage()
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN, MODELS
+from tests.server.test_signals import asked_all_along, follow
 from tests.serving import (
     PATIENCE,
     Process,
@@ -23,7 +24,6 @@ from tests.serving import (
     until,
     workers_of,
 )
-from tests.test_signals import asked_all_along, follow
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}

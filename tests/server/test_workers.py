@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from app.supervisor import SILENCE
-from app.telemetry.workers import FOLDER, MEMORY, Seat, shared_folder
+from app.server.supervisor import SILENCE
+from app.server.workers import FOLDER, MEMORY, Seat, shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, process, until
 from tests.telemetry.scrapes import scrape
@@ -117,7 +117,7 @@ def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
 
 TAKE_A_SEAT = """
 import pathlib, sys, time
-from app.telemetry.workers import Seat
+from app.server.workers import Seat
 seat = Seat(pathlib.Path(sys.argv[1]))
 print(seat.number, flush=True)
 time.sleep(600)

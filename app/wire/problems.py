@@ -16,23 +16,19 @@ hint their own, what HTTP adds to them is below:
 from __future__ import annotations
 
 import json
-import reprlib
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.v2.paths import speaks_v2
 from app.digits.errors import DigitsError
-from app.telemetry.logs import request_id
+from app.wire.paths import speaks_v2
+from app.wire.request_id import request_id
+from app.wire.scope import OUTCOME
 
-OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
 MAX_DETAIL: Final = 1000  # characters: details quote what was sent, which may be 64 KiB of an address
@@ -86,12 +82,19 @@ class NotFound(RequestProblem):
     code = "not_found"
     status_hint = 404
 
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} does not exist; /docs lists what does.")
+
 
 class MethodNotAllowed(RequestProblem):
     """The route has other methods."""
 
     code = "method_not_allowed"
     status_hint = 405
+
+    def __init__(self, path: str, method: str, allowed: str) -> None:
+        super().__init__(f"{path} does not take {method}, it takes {allowed}.")
+        self.headers = {"Allow": allowed}
 
 
 class Unauthorized(RequestProblem):
@@ -119,6 +122,12 @@ class RateLimited(RequestProblem):
 
     code = "rate_limited"
     status_hint = 429
+
+    def __init__(self, what: str, *, limit: int, wait: float) -> None:
+        seconds = math.ceil(wait)
+        msg = f"More than {limit} {what} a minute came from you. Try again in {seconds} s."
+        super().__init__(msg, limit=limit)
+        self.headers = {"Retry-After": str(seconds)}
 
 
 class InternalError(RequestProblem):
@@ -237,8 +246,8 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def document(error: DigitsError) -> dict[str, Any]:
-    """Return the problem's members."""
+def describe(error: DigitsError) -> dict[str, Any]:
+    """Return the members of an error's problem document."""
     members = {
         "type": f"urn:digits:problem:{error.code}",
         "title": TITLES[error.code],
@@ -251,18 +260,21 @@ def document(error: DigitsError) -> dict[str, Any]:
 
 
 class Refusal(Response):
-    """An error in the words of who asks: at /v2 the Open Inference Protocol's, else a problem document."""
+    """The response to an error, which any layer can send: a problem document.
+
+    At /v2 it is what the Open Inference Protocol has instead.
+    """
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
         own = error.headers if isinstance(error, RequestProblem) else _HEADERS.get(error.status_hint, {})
         super().__init__(
-            json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
+            json.dumps(describe(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
         )
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
-    def speak_as(self, path: str) -> None:
-        """Take the words that are understood at `path`."""
+    def adapt_to(self, path: str) -> None:
+        """Take the form that clients of `path` understand."""
         if speaks_v2(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
@@ -271,62 +283,5 @@ class Refusal(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and leave its code for log and metrics."""
         scope[OUTCOME] = self._code
-        self.speak_as(scope["path"])
+        self.adapt_to(scope["path"])
         await super().__call__(scope, receive, send)
-
-
-def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Refusal:
-    """Return the response for `error`, which any ASGI layer can send."""
-    return Refusal(error, headers)
-
-
-def nobody_there() -> Response:
-    """Return the response to a client that has hung up."""
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
-def install(app: FastAPI) -> None:
-    """Make every error that a route or the router raises a problem."""
-    app.add_exception_handler(DigitsError, _digits)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unforeseen)
-
-
-async def _digits(_: Request, error: Exception) -> Response:
-    return response(cast("DigitsError", error))
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    error = cast("HTTPException", error)
-    path = request.url.path
-    problem: RequestProblem
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        problem = NotFound(f"{path} does not exist; /docs lists what does.")
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        problem = MethodNotAllowed(f"{path} does not take {request.method}, it takes {allowed}.")
-    else:
-        problem = MalformedRequest(str(error.detail))
-    return response(problem, headers=error.headers)
-
-
-async def _validation(_: Request, error: Exception) -> Response:
-    told = [
-        f"{' '.join(map(str, wrong['loc']))} is {reprlib.repr(wrong['input'])}: {wrong['msg']}"
-        for wrong in cast("RequestValidationError", error).errors()
-    ]
-    return response(MalformedRequest("; ".join(told) + "."))
-
-
-async def _gone(_: Request, __: Exception) -> Response:
-    return nobody_there()
-
-
-async def _unforeseen(_: Request, __: Exception) -> Response:
-    # answered outside of `AccessLog`, which would have added the header
-    headers = {"X-Request-ID": request_id.get() or ""}
-    return response(
-        InternalError("The service has a defect here; report it with this request_id."), headers=headers
-    )
