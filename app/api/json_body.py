@@ -22,7 +22,7 @@ SAID: Final = "The JSON is not as it should be"
 Body = TypeVar("Body", bound=Payload)
 
 
-class TooManyValues(MalformedRequest):
+class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
     """The JSON lists more values than any sensible request; none of them has become an object."""
 
 

@@ -66,42 +66,37 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # the core's OutOfMemory
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # of the core's errors, too
 }
 
 
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
-    headers: Mapping[str, str] = {}  # a mapping that nobody writes to
+    headers: Mapping[str, str] = {}  # beside those of its status; a mapping that nobody writes to
+
+    def __init_subclass__(cls, *, code: str, status: int) -> None:
+        cls.code = code
+        cls.status_hint = status
 
 
-class NotFound(RequestProblem):
+class NotFound(RequestProblem, code="not_found", status=404):
     """No route has this path."""
-
-    code = "not_found"
-    status_hint = 404
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} does not exist; /docs lists what does.")
 
 
-class MethodNotAllowed(RequestProblem):
+class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
     """The route has other methods."""
-
-    code = "method_not_allowed"
-    status_hint = 405
 
     def __init__(self, path: str, method: str, allowed: str) -> None:
         super().__init__(f"{path} does not take {method}, it takes {allowed}.")
         self.headers = {"Allow": allowed}
 
 
-class Unauthorized(RequestProblem):
+class Unauthorized(RequestProblem, code="unauthorized", status=401):
     """The request shows no key, or none that the service knows."""
-
-    code = "unauthorized"
-    status_hint = 401
 
     def __init__(self, *, shown: bool) -> None:
         ways = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
@@ -110,18 +105,12 @@ class Unauthorized(RequestProblem):
         self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
 
 
-class Forbidden(RequestProblem):
+class Forbidden(RequestProblem, code="forbidden", status=403):
     """No key opens this, as the service is set up."""
 
-    code = "forbidden"
-    status_hint = 403
 
-
-class RateLimited(RequestProblem):
+class RateLimited(RequestProblem, code="rate_limited", status=429):
     """The client has used up its requests for now."""
-
-    code = "rate_limited"
-    status_hint = 429
 
     def __init__(self, what: str, *, limit: int, wait: float) -> None:
         seconds = math.ceil(wait)
@@ -130,111 +119,64 @@ class RateLimited(RequestProblem):
         self.headers = {"Retry-After": str(seconds)}
 
 
-class InternalError(RequestProblem):
+class InternalError(RequestProblem, code="internal_error", status=500):
     """A defect of ours; the log has the traceback, the client the id to ask with."""
 
-    code = "internal_error"
-    status_hint = 500
 
-
-class MalformedRequest(RequestProblem):
+class MalformedRequest(RequestProblem, code="malformed_request", status=400):
     """Multipart, JSON, base64 or a parameter is not what it should be."""
 
-    code = "malformed_request"
-    status_hint = 400
 
-
-class SlowUpload(RequestProblem):
+class SlowUpload(RequestProblem, code="slow_upload", status=408):
     """The body did not arrive in time."""
 
-    code = "slow_upload"
-    status_hint = 408
 
-
-class LengthRequired(RequestProblem):
+class LengthRequired(RequestProblem, code="length_required", status=411):
     """A picture was to come, with neither a length nor in chunks: its end could not be told."""
 
-    code = "length_required"
-    status_hint = 411
 
-
-class BodyTooLarge(RequestProblem):
+class BodyTooLarge(RequestProblem, code="body_too_large", status=413):
     """The body is longer than allowed, as declared or as counted."""
 
-    code = "body_too_large"
-    status_hint = 413
 
-
-class HeadTooLarge(RequestProblem):
+class HeadTooLarge(RequestProblem, code="head_too_large", status=431):
     """Address and headers together are longer than allowed."""
 
-    code = "head_too_large"
-    status_hint = 431
 
-
-class UnsupportedMediaType(RequestProblem):
+class UnsupportedMediaType(RequestProblem, code="unsupported_media_type", status=415):
     """The request's Content-Type is none of the three ways to send a picture."""
 
-    code = "unsupported_media_type"
-    status_hint = 415
 
-
-class BatchTooLarge(RequestProblem):
+class BatchTooLarge(RequestProblem, code="batch_too_large", status=422):
     """More pictures than one batch may hold."""
 
-    code = "batch_too_large"
-    status_hint = 422
 
-
-class EmptyBatch(RequestProblem):
+class EmptyBatch(RequestProblem, code="empty_batch", status=422):
     """A batch without pictures."""
 
-    code = "empty_batch"
-    status_hint = 422
 
-
-class Overloaded(RequestProblem):
+class Overloaded(RequestProblem, code="overloaded", status=503):
     """As many pictures as the worker takes on are in flight."""
 
-    code = "overloaded"
-    status_hint = 503
-    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
-
-class NotReady(RequestProblem):
+class NotReady(RequestProblem, code="not_ready", status=503):
     """The worker is draining: it serves what reaches it, and asks for no more."""
 
-    code = "not_ready"
-    status_hint = 503
-    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
-
-class TooSlow(RequestProblem):
+class TooSlow(RequestProblem, code="timeout", status=504):
     """The prediction did not come in time."""
 
-    code = "timeout"
-    status_hint = 504
 
-
-class UnknownFeedback(RequestProblem):
+class UnknownFeedback(RequestProblem, code="unknown_feedback", status=404):
     """No picture of that id is kept."""
 
-    code = "unknown_feedback"
-    status_hint = 404
 
-
-class FeedbackFull(RequestProblem):
+class FeedbackFull(RequestProblem, code="feedback_full", status=507):
     """As many bytes of pictures are kept as may be."""
 
-    code = "feedback_full"
-    status_hint = 507
 
-
-class FeedbackUnavailable(RequestProblem):
+class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=503):
     """The database that keeps pictures does not answer."""
-
-    code = "feedback_unavailable"
-    status_hint = 503
 
     def __init__(self, *, wait: int) -> None:
         super().__init__("The database of the pictures does not answer now. Try again in a few seconds.")
@@ -266,10 +208,10 @@ class Refusal(Response):
     """
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
-        own = error.headers if isinstance(error, RequestProblem) else _HEADERS.get(error.status_hint, {})
-        super().__init__(
-            json.dumps(describe(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
-        )
+        status = error.status_hint
+        own = error.headers if isinstance(error, RequestProblem) else {}
+        merged = {**_HEADERS.get(status, {}), **own, **(headers or {})}
+        super().__init__(json.dumps(describe(error)), status, merged, MEDIA_TYPE)
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
