@@ -20,14 +20,12 @@ from app.api.schemas import Feedback
 from app.feedback.store import Store
 from app.guard import keys
 from app.settings import MEBIBYTE, Settings
-from tests.conftest import GOLDEN, HOSTILE, ROOT
+from tests.conftest import HOSTILE, ROOT
+from tests.feedback.giving import BYTES, SEVEN, THREE, give
 from tests.serving import serving
 from tests.telemetry.scrapes import scrape
 
-SEVEN = (GOLDEN / "7-photo.jpg").read_bytes()
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 BLANK = (HOSTILE / "white.png").read_bytes()
-BYTES = {"Content-Type": "application/octet-stream"}
 KEY = "a-key"
 
 
@@ -40,10 +38,6 @@ def file(tmp_path: Path) -> str:
 def service(file: str) -> Iterator[httpx.Client]:
     with serving(Settings(feedback_url=file)) as client:
         yield client
-
-
-def give(client: httpx.Client, picture: bytes, digit: str | None) -> httpx.Response:
-    return client.post("/feedback", content=picture, headers=BYTES, params={"digit": digit} if digit else {})
 
 
 def kept(file: str) -> dict[str, int | None]:

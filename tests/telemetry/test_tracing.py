@@ -16,15 +16,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from app import __version__
 from app.settings import Settings
 from app.telemetry import tracing
-from tests.conftest import GOLDEN, ROOT
+from tests.conftest import ROOT
 from tests.serving import process, serving
 from tests.telemetry.collector import Collector, attributes, collecting
+from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, THREE
 
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
-BLANK = (ROOT / "tests" / "data" / "hostile" / "white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
 CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CALLER = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
 
