@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import GOLDEN
 from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, sockets
-from tests.server.reloads import put_model
+from tests.server.reloads import put_model, served_versions
 from tests.serving import Process, process, until
 
 Measured = Callable[[str, str], None]
