@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -87,12 +87,10 @@ class Reader:
         """Let log, metrics and traces know of the request's stages from now on."""
         self._request.scope[WORK] = self.stages
 
-    @contextmanager
-    def hold_places(self, count: int) -> Iterator[None]:
+    def hold_places(self, count: int) -> AbstractContextManager[None]:
         """Hold a place for each picture of the request while it is read: see `Places.hold`."""
         self.begin()
-        with self.state.places.hold(count, self._client):
-            yield
+        return self.state.places.hold(count, self._client)
 
     async def predict(
         self, uploads: Sequence[bytes | DigitsError], *, view: bool = False
