@@ -85,8 +85,8 @@ def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported(monkeypatch
 IMPORT = """
 import os
 os.environ["DIGITS_MODELS_DIR"] = "/nowhere"
+import cv2, PIL.Image  # OpenCV adds variables of its own
 before = dict(os.environ)
-import cv2, PIL.Image
 threads, pixels = cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS
 import app.main, app.server.start
 assert os.environ == before

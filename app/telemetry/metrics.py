@@ -27,6 +27,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.contract import CLASSES
 from app.digits.numbers import NumberCaution
 from app.digits.sheet import Caution
+from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
 SHORT: Final = 12  # digits of a model's hash: enough to tell files apart
@@ -129,7 +130,7 @@ class Metrics:
         self._requests[method if method in METHODS else "other", route, status].inc()
         self._durations[route,].observe(seconds)
 
-    def observe_stages(self, seconds: Mapping[str, float]) -> None:
+    def observe_stages(self, seconds: Mapping[StageName, float]) -> None:
         """Count the seconds that each stage of a request's work took; 0.0 if it was not reached."""
         for stage, spent in seconds.items():
             if spent:
