@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from app import __version__
@@ -34,7 +35,7 @@ from app.settings import Settings, load_settings
 from app.state import STATE, State
 from app.telemetry import tracing
 from app.telemetry.access import AccessLog
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import METRICS, Metrics
 from app.wire.paths import DOCUMENT, PUBLIC
 from app.wire.request_id import HEADER
 
@@ -56,7 +57,7 @@ def create_app(
     keyring: Keyring | None = None,
     *,
     threads: int | None = None,
-    metrics: Metrics | None = None,
+    open_registry: Callable[[], CollectorRegistry | None] = lambda: None,
 ) -> FastAPI:
     """Return the ASGI application; models are loaded when its lifespan begins.
 
@@ -64,7 +65,7 @@ def create_app(
         settings: read from the environment if not given.
         keyring: read as the settings say if not given.
         threads: for large pictures, at a time; as many as the machine has cores if not given.
-        metrics: what counts; if not given, the application counts for itself.
+        open_registry: called when its lifespan begins, for what shows the numbers of several workers.
 
     Raises:
         SettingsError: the environment holds a wrong setting.
@@ -74,7 +75,7 @@ def create_app(
     parts = _Parts(
         settings=settings,
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
-        metrics=metrics or Metrics(feedback=settings.feedback_url is not None),
+        open_registry=open_registry,
         readiness=Readiness(),
         room=Room(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
@@ -108,7 +109,7 @@ class _Parts:
 
     settings: Settings
     keyring: Keyring
-    metrics: Metrics
+    open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
     room: Room
     threads: int
@@ -126,7 +127,7 @@ def _middleware(parts: _Parts) -> list[Middleware]:
     keys = [_keys(parts, WrongKeys(buckets))] if parts.keyring.keys else []
     return [
         *proxies,
-        Middleware(AccessLog, metrics=parts.metrics, traced=parts.traces is not None),
+        Middleware(AccessLog, traced=parts.traces is not None),
         *spans,
         Middleware(HeaderGuard),
         *cors,
@@ -163,7 +164,7 @@ def _keys(parts: _Parts, wrong: WrongKeys) -> Middleware:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State]]:
+async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
     document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
@@ -174,7 +175,8 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     seconds = round(time.perf_counter() - started, 3)
     log.info("ready", extra={"models": catalogue.versions(), "seconds": seconds})
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
-    parts.metrics.watch(catalogue, places, threads)
+    feedback, registry = settings.feedback_url is not None, parts.open_registry()
+    metrics = Metrics(catalogue, places, threads, feedback=feedback, of_all_workers=registry)
     async with tracing.export(parts.traces) as tracer, _open_keeper(settings) as keeper:
         state = State(
             settings=settings,
@@ -184,11 +186,11 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             places=places,
             room=parts.room,
             threads=threads,
-            metrics=parts.metrics,
+            metrics=metrics,
             feedback=keeper,
             tracer=tracer,
         )
-        yield {STATE: state}
+        yield {STATE: state, METRICS: metrics}
     log.info("stopped")
 
 

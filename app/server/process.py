@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from app.server.protocol import guard_protocol
 from app.server.signals import reload_on_sighup
 from app.server.sockets import ListeningSocket
-from app.server.workers import Seat, publish
+from app.server.workers import Share
 from app.settings import Settings
 from app.state import State, state_in
 from app.telemetry import logs
@@ -58,10 +58,10 @@ def announce(settings: Settings) -> None:
 class Server(uvicorn.Server):
     """uvicorn's server, which reloads on SIGHUP, and on SIGTERM ends without a lost request."""
 
-    def __init__(self, config: uvicorn.Config, seat: Seat | None = None) -> None:
-        """Serve alone, or in the seat of one of several workers."""
+    def __init__(self, config: uvicorn.Config, share: Share | None = None) -> None:
+        """Serve alone, or as one of several workers, with a share in their numbers."""
         super().__init__(config)
-        self._seat = seat
+        self._share = share
         self._state: State | None = None  # of the application, once it serves
         self._while_serving = AsyncExitStack()
 
@@ -71,10 +71,10 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._state = state = state_in(self.lifespan.state)
         self._while_serving.enter_context(reload_on_sighup(state.catalogue, state.keyring))
-        if self._seat is None:
+        if self._share is None:
             announce(state.settings)
         else:
-            await self._while_serving.enter_async_context(publish(state.metrics, self._seat))
+            await self._while_serving.enter_async_context(self._share.publish(state.metrics))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the requests in flight, and end."""

@@ -28,7 +28,7 @@ from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
 from app.server.process import LINGER, Server, announce, configure
 from app.server.signals import RELOADS, log_kept_keys, log_kept_models, take_noted
-from app.server.workers import FOLDER, Seat, share_metrics
+from app.server.workers import FOLDER, Share
 from app.settings import Settings, SettingsError
 
 TICK: Final = 0.1  # seconds between two looks
@@ -50,21 +50,19 @@ class Child(Process):
 
         Args:
             settings: of the service.
-            create: makes the application, with the metrics that it is given.
+            create: makes the application, with what opens the registry that it is given.
             sockets: to listen on.
         """
         super().__init__(configure(settings, app=create), sockets)
-        self._settings = settings
         self._create = create
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve in a seat, for as long as there is a parent."""
+        """Serve, for as long as there is a parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        seat = Seat(Path(os.environ[FOLDER]))
-        metrics = share_metrics(seat, feedback=self._settings.feedback_url is not None)
-        self.config.app = partial(self._create, metrics=metrics)
+        share = Share(Path(os.environ[FOLDER]))
+        self.config.app = partial(self._create, open_registry=share.open)
         self.config.load()  # before uvicorn handles signals: until here SIGTERM ends the process at once
-        self._server = Server(self.config, seat)
+        self._server = Server(self.config, share)
         super().target(sockets)
 
 

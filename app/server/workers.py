@@ -53,7 +53,7 @@ class Seat:
 
     def __init__(self, folder: Path) -> None:
         """Take the lowest one that is free, and forget the gauges of those who have left."""
-        self.folder = folder
+        self._folder = folder
         free = ((number, lock) for number in itertools.count() if (lock := _lock(folder, number)))
         self.number, self._lock = next(free)
         for file in folder.glob("*.lock"):
@@ -65,30 +65,38 @@ class Seat:
 
     def leave(self) -> None:
         """Forget this worker's gauges and free its seat; what it has counted stays."""
-        _forget(self.folder, self.number)
+        _forget(self._folder, self.number)
         self._lock.close()
 
 
-def share_metrics(seat: Seat, *, feedback: bool) -> Metrics:
-    """Return the metrics of the worker that has the seat, kept in its files and shown with all others'."""
-    number = seat.number
-    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(seat.folder))  # type: ignore[no-untyped-call]
-    return Metrics(feedback=feedback, of_all_workers=registry)
+class Share:
+    """A worker's share in the numbers of all."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seat: Seat | None = None
 
-@asynccontextmanager
-async def publish(metrics: Metrics, seat: Seat) -> AsyncIterator[None]:
-    """Write a worker's gauges down again and again while the block runs; then leave the seat."""
-    updates = asyncio.create_task(_update(metrics))
-    try:
-        yield
-    finally:
-        updates.cancel()
-        with suppress(asyncio.CancelledError):
-            await updates
-        seat.leave()
+    def open(self) -> CollectorRegistry:
+        """Take a seat, in whose files metrics are kept from now on; return the registry of all workers."""
+        self._seat = Seat(self._folder)
+        number = self._seat.number
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return registry
+
+    @asynccontextmanager
+    async def publish(self, metrics: Metrics) -> AsyncIterator[None]:
+        """Write a worker's gauges down again and again while the block runs; then leave the seat."""
+        updates = asyncio.create_task(_update(metrics))
+        try:
+            yield
+        finally:
+            updates.cancel()
+            with suppress(asyncio.CancelledError):
+                await updates
+            if self._seat is not None:
+                self._seat.leave()
 
 
 async def _update(metrics: Metrics) -> None:

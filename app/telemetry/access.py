@@ -11,7 +11,7 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.telemetry.logs import log_info
-from app.telemetry.metrics import NOWHERE, Metrics
+from app.telemetry.metrics import NOWHERE, metrics_of
 from app.telemetry.stages import stages_of
 from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
 from app.wire.request_id import HEADER, new_id, request_id
@@ -29,9 +29,8 @@ LONGEST_ID: Final = 128  # printable characters of a caller's id; others are rep
 class AccessLog:
     """Give each request an id, the caller's if it has one, and log and count what became of it."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, traced: bool) -> None:
+    def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
-        self._metrics = metrics
         self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,17 +54,9 @@ class AccessLog:
             await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            self._count(scope, status, seconds)
+            _count(scope, status, seconds)
             if log.isEnabledFor(logging.INFO):
                 self._write(scope, status, seconds)
-
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        self._metrics.count_request(scope["method"], route_of(scope) or NOWHERE, status, seconds)
-        if stages := stages_of(scope):
-            self._metrics.observe_stages(stages.seconds)
-        outcome = _outcome(scope, status)
-        if outcome != OK:
-            self._metrics.count_refusal(outcome)
 
     def _write(self, scope: Scope, status: int, seconds: float) -> None:
         client = scope.get("client")
@@ -89,6 +80,16 @@ class AccessLog:
         if self._traced and (span := get_current_span().get_span_context()).is_valid:
             members["trace_id"] = format_trace_id(span.trace_id)
         log_info(log, "request", members)
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    metrics = metrics_of(scope)
+    metrics.count_request(scope["method"], route_of(scope) or NOWHERE, status, seconds)
+    if stages := stages_of(scope):
+        metrics.observe_stages(stages.seconds)
+    outcome = _outcome(scope, status)
+    if outcome != OK:
+        metrics.count_refusal(outcome)
 
 
 def _choose_id(scope: Scope) -> str:

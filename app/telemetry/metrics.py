@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from starlette.types import Scope
 
 from app import __version__
 from app.capacity import Places
@@ -30,6 +31,7 @@ from app.digits.sheet import Caution
 from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
+METRICS: Final = "metrics"  # in the lifespan's state
 SHORT: Final = 12  # digits of a model's hash: enough to tell files apart
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
 NOWHERE: Final = "unknown"  # the route of a request that no route has
@@ -49,16 +51,28 @@ Aggregation = Literal["livesum", "livemin"]  # what one gauge makes of those of 
 class Metrics:
     """All of a worker's numbers; they are changed on the event loop alone."""
 
-    def __init__(self, *, feedback: bool, of_all_workers: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        places: Places,
+        threads: CapacityLimiter,
+        *,
+        feedback: bool,
+        of_all_workers: CollectorRegistry | None = None,
+    ) -> None:
         """Count from 0.
 
         Args:
+            catalogue: the models.
+            places: for pictures in flight.
+            threads: for large pictures.
             feedback: whether pictures are kept; where they are not, nothing is said of it.
             of_all_workers: the registry that shows the numbers of several workers, this one's among them.
         """
         self._shown = CollectorRegistry() if of_all_workers is None else of_all_workers
+        self._shown.register(_Facts(catalogue))
         # what all workers show together need not be shown a second time
-        new = self._new = _Factory(None if of_all_workers else self._shown)
+        new = _Factory(None if of_all_workers else self._shown)
         self._requests = new.counter("digits_requests", "Requests answered", "method", "route", "status")
         self._durations = new.histogram(
             "digits_request_duration_seconds",
@@ -89,12 +103,6 @@ class Metrics:
             self._judgements = new.counter(
                 "digits_feedback", "Pictures that somebody has told the right digit of", "model", "outcome"
             )
-        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
-        self._process = _Process(new)
-
-    def watch(self, catalogue: Catalogue, places: Places, threads: CapacityLimiter) -> None:
-        """Show the worker's models, places and threads from now on."""
-        self._shown.register(_Facts(catalogue))
         gauges: list[tuple[str, str, Callable[[], float]]] = [
             ("digits_workers", "Processes that serve", lambda: 1),
             ("digits_pictures_in_flight", "Pictures taken on", lambda: places.taken),
@@ -107,7 +115,8 @@ class Metrics:
                 lambda: threads.statistics().tasks_waiting,
             ),
         ]
-        self._gauges = [(self._new.gauge(name, meaning), read) for name, meaning, read in gauges]
+        self._gauges = [(new.gauge(name, meaning), read) for name, meaning, read in gauges]
+        self._process = _Process(new)
         self._begin(catalogue)
         self.update_gauges()
 
@@ -176,6 +185,12 @@ class Metrics:
         if "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(self._shown), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def metrics_of(scope: Scope) -> Metrics:
+    """Return the metrics of the worker that serves a request."""
+    metrics: Metrics = scope["state"][METRICS]
+    return metrics
 
 
 class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
