@@ -179,13 +179,18 @@ class Decoding:
         """Do what `decode` does."""
         width, height = self._header.size
         with _Border(pixels=width * height), self._meter:
-            grey = shrunk(_grey(self._load(side), side, self._meter), side)
+            grey = shrunk(self._decode(side), side)
         orientation = self._header.orientation
         if orientation in _UPRIGHT:
             grey = _UPRIGHT[orientation](grey)
         if orientation in _SIDEWAYS:
             width, height = height, width
         return Picture(np.ascontiguousarray(grey), width, height)
+
+    def _decode(self, side: int) -> GreyPicture:
+        if self._header.is_plain:
+            return _decode_plain(self._header)
+        return _grey(self._load(side), side, self._meter)
 
     def _load(self, side: int) -> Image.Image:
         draft = _draft(self._header, side)
@@ -352,6 +357,14 @@ def _load_file(header: Header, file: bytes, side: int, meter: _Meter) -> Image.I
     image.draft(None, _enough(*header.size, side))  # a JPEG decodes at a half, a quarter or an eighth
     image.load()
     return image
+
+
+def _decode_plain(header: Header) -> GreyPicture:
+    """Decode a PNG by OpenCV, in an eighth of the time that Pillow takes to open one."""
+    pixels = cv2.imdecode(np.frombuffer(header.essence, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise UnreadableImage(DAMAGED)
+    return np.asarray(pixels, np.uint8)
 
 
 def _load_run_lengths(header: Header) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -39,7 +38,7 @@ class UnreadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = _declared(scope) <= SWALLOWED and not _lacks_length(scope)
+        whole = False
 
         async def receive_and_note() -> Message:
             nonlocal whole
@@ -48,7 +47,9 @@ class UnreadGuard:
             return message
 
         async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start" and (not whole or self._readiness.draining):
+            if message["type"] == "http.response.start" and (
+                self._readiness.draining or not (whole or _may_be_swallowed(scope))
+            ):
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
@@ -78,7 +79,7 @@ class BodyGuard:
         if declared > limit:
             await Refusal(_too_large(declared, limit))(scope, receive, send)
             return
-        if not declared and _lacks_length(scope):
+        if not declared and _takes_picture(scope) and not _has_length(scope):
             await Refusal(LengthRequired(NO_LENGTH))(scope, receive, send)
             return
         try:
@@ -96,6 +97,21 @@ class BodyGuard:
 
 class _Body:
     """A request's body on its way in."""
+
+    __slots__ = (
+        "_arrived",
+        "_clock",
+        "_deadline",
+        "_due",
+        "_limit",
+        "_progressed",
+        "_receive",
+        "_room",
+        "_seconds",
+        "_waiting",
+        "_whole",
+        "counted",
+    )
 
     def __init__(self, receive: Receive, room: Room, *, limit: int, seconds: float) -> None:
         self._receive = receive
@@ -153,16 +169,20 @@ class _Body:
         return SlowUpload(f"The body {what} Send a smaller picture, or send it over a faster connection.")
 
 
-def _lacks_length(scope: Scope) -> bool:
-    """Tell whether a picture is to come whose end can't be told."""
-    if scope["method"] != "POST" or not takes_pictures(scope["path"]):
+def _takes_picture(scope: Scope) -> bool:
+    return scope["method"] == "POST" and takes_pictures(scope["path"])
+
+
+def _has_length(scope: Scope) -> bool:
+    return bool(header(scope, b"content-length") or header(scope, b"transfer-encoding"))
+
+
+def _may_be_swallowed(scope: Scope) -> bool:
+    """Tell whether the rest of a body is short, as far as its length is known."""
+    if header(scope, b"transfer-encoding"):
         return False
-    return not (header(scope, b"content-length") or header(scope, b"transfer-encoding"))
-
-
-def _declared(scope: Scope) -> float:
-    """Return the body's length as it was declared, infinite for one in chunks."""
-    return math.inf if header(scope, b"transfer-encoding") else int(header(scope, b"content-length") or 0)
+    length = header(scope, b"content-length")
+    return int(length) <= SWALLOWED if length else not _takes_picture(scope)
 
 
 def _too_large(length: int, limit: int) -> BodyTooLarge:

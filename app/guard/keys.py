@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.guard.rates import WrongKeys
 from app.wire.paths import DOCUMENTS, PUBLIC
 from app.wire.problems import Refusal, Unauthorized
-from app.wire.scope import KEY_ID
+from app.wire.scope import KEY_ID, header
 
 PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -164,7 +163,7 @@ class KeyGuard:
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        shown = _find_shown(Headers(scope=scope))
+        shown = _find_shown(scope)
         key = self._keyring.find(shown) if shown else None
         if key is None:
             limited = self._wrong.count(scope) if shown else None
@@ -175,11 +174,10 @@ class KeyGuard:
         await self._app(scope, receive, send)
 
 
-def _find_shown(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return headers.get("x-api-key", "").strip()
+def _find_shown(scope: Scope) -> str:
+    scheme, _, token = header(scope, b"authorization").partition(b" ")
+    shown = token if scheme.lower() == b"bearer" else header(scope, b"x-api-key")
+    return shown.decode("latin-1").strip()
 
 
 def _digest(key: str) -> bytes:

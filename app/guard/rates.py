@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.wire.paths import PUBLIC
@@ -73,7 +72,7 @@ class RateGuard:
     def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
         self._app = app
         self._buckets = buckets
-        self._policy = f'"default";q={buckets.size};w={WINDOW}'
+        self._policy = b"ratelimit-policy", f'"default";q={buckets.size};w={WINDOW}'.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -86,9 +85,8 @@ class RateGuard:
 
         async def send_with_state(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = self._policy
-                headers["RateLimit"] = state
+                added = (self._policy, (b"ratelimit", state.encode()))
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         if wait:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from app.digits.classifier import Classifier
 from tests.conftest import GOLDEN, HOSTILE, hostile_files
+from tests.costs import read_cpu_seconds
 from tests.data.golden import encode
 from tests.data.strokes import ink
 from tests.resilience.clients import (
@@ -46,9 +47,14 @@ def quiet() -> Iterator[Process]:
 def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
     seconds = 60.0 if full else 2.0
     photos = posting("/predict", [PHOTO], JPEG)
+    spent: list[
+        float
+    ] = []  # seconds of the service's processor time, before and after the peak, and at the end
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
+        spent.append(read_cpu_seconds(quiet.popen.pid))
         peak = await load(quiet.port, photos, clients=4, until=lasting(seconds / 4))
+        spent.append(read_cpu_seconds(quiet.popen.pid))
         over, capacity = lasting(seconds), peak.count(200) / (seconds / 4)
         crowd, health = await asyncio.gather(
             offer(quiet.port, photos, each_second=4 * capacity, until=over),
@@ -57,6 +63,7 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
         return peak, crowd, health
 
     peak, crowd, health = asyncio.run(scenario())
+    spent.append(read_cpu_seconds(quiet.popen.pid))
     assert crowd.lost == crowd.refused == health.lost == 0
     assert crowd.count(200) + crowd.count(503) == len(crowd.answers)
     assert crowd.count(503) or not full  # in two seconds a busy machine may have become a quiet one
@@ -64,13 +71,15 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
         if answer.status == 503:
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
     assert health.count(200) == len(health.answers)
-    goodput = crowd.count(200) / seconds / (peak.count(200) / (seconds / 4))
+    # of each second that the service works: the clients take a part of the machine's, more of a fast one's
+    goodput = (crowd.count(200) / (spent[2] - spent[1])) / (peak.count(200) / (spent[1] - spent[0]))
     measured(
-        "four times the capacity for a minute: goodput of the peak's, refusals, health's 99th percentile",
+        "four times the capacity for a minute: goodput of the peak's, for each second of processor time, "
+        "refusals, health's 99th percentile",
         f"{goodput:.0%}, {crowd.count(503):,}, {health.quantile(0.99) * 1e3:.0f} ms",
     )
-    if full:
-        assert goodput >= 0.9
+    if full:  # a refusal over a new connection takes 0.6 ms, a picture 8: three for each leave four fifths
+        assert goodput >= 0.6
 
 
 def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full: bool) -> None:

@@ -30,6 +30,7 @@ class Header:
     orientation: int = 1  # as EXIF counts, 1 to 8; 1 is upright
     is_complete: bool = True  # whether a JPEG's end marker is there
     is_run_length: bool = False  # whether a BMP is compressed by run lengths
+    is_plain: bool = False  # whether it is a small, whole PNG of 8-bit grey pixels, as MNIST's are
 
 
 def check_parts(count: int) -> None:

@@ -19,12 +19,16 @@ _NAME: Final = re.compile(rb"[A-Za-z]{4}")
 _ESSENTIAL: Final = frozenset({b"IHDR", b"PLTE", b"tRNS"})
 _TEXTS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _HEADER: Final = struct.Struct(">IIBBBBB")  # width, height, depth, colour type, two methods, interlaced
+_LENGTH: Final = struct.Struct(">I")
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PALETTE: Final = 3
 _CONVERTED: Final = frozenset({_PALETTE, 4, 6})  # with a palette, or alpha
+_GREY: Final = 0  # colour type
 _KINDS: Final = {0: "grey", 2: "RGB", 3: "palette", 4: "grey-alpha", 6: "RGBA"}
 _EXIF_TEXT: Final = b"Raw profile type exif"  # ImageMagick's: EXIF in hexadecimal, below three lines
 _XMP_TEXT: Final = b"XML:com.adobe.xmp"
+_PLAIN_PIXELS: Final = 4096  # up to here reading is worth making quick: a canonical picture has 784
+_FILTERS: Final = 5  # kinds, from 0
 _MAX_TEXT: Final = 1 << 18  # bytes that one of these is unpacked to; EXIF has at most 2 x 64 KiB
 
 # Nanoseconds of a core of 2026, for rows that are filtered in no costly way. The dearest filter (Paeth) on
@@ -56,10 +60,16 @@ def read_header(data: bytes) -> Header:
     parts = _sort_chunks(data)
     if len(parts.header) < _HEADER.size or not parts.pixels:
         raise UnreadableImage(DAMAGED)
-    width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(parts.header)
+    width, height, depth, colour, *methods, interlaced = _HEADER.unpack_from(parts.header)
     if colour not in _CHANNELS or (colour == _PALETTE and b"PLTE" not in parts.names):
         raise UnreadableImage(DAMAGED)
     pixels = b"".join(parts.pixels)
+    is_plain = (
+        (depth, colour, *methods, interlaced) == (8, _GREY, 0, 0, 0)
+        and width * height <= _PLAIN_PIXELS
+        and b"tRNS" not in parts.names
+        and _is_whole(pixels, width, height)
+    )
     # nobody reads the checksum of IDAT, which would take a walk over it: the pixels carry their own
     chunk = (struct.pack(">I4s", len(pixels), b"IDAT"), pixels, bytes(4))
     is_converted = colour in _CONVERTED or b"tRNS" in parts.names
@@ -68,14 +78,40 @@ def read_header(data: bytes) -> Header:
         format="PNG",
         kind=f"{'interlaced ' * bool(interlaced)}PNG ({depth}-bit {_KINDS[colour]})",
         size=(width, height),
-        essence=b"".join((SIGNATURE, *parts.essential, *chunk)),
+        essence=_compose(parts.header, pixels)
+        if is_plain
+        else b"".join((SIGNATURE, *parts.essential, *chunk)),
         cost=(
             (row * _BYTE + _ROW + width * (_CONVERTED_PIXEL if is_converted else _PIXEL)) * height
             + len(pixels) * _FILE_BYTE
         )
         / 1e6,
         orientation=_find_orientation(parts),
+        is_plain=is_plain,
     )
+
+
+def _is_whole(pixels: bytes, width: int, height: int) -> bool:
+    """Tell whether there are exactly as many rows of 8-bit pixels as there should be, each behind its filter.
+
+    libpng decodes anything else, too, but writes what it thinks of it to the standard error.
+    """
+    unpacking, row = zlib.decompressobj(), width + 1
+    try:
+        rows = unpacking.decompress(pixels, row * height + 1)
+    except zlib.error:
+        return False
+    is_complete = unpacking.eof and not unpacking.unused_data and len(rows) == row * height
+    return is_complete and max(rows[::row]) < _FILTERS
+
+
+def _compose(header: bytes, pixels: bytes) -> bytes:
+    """Return a file of these two parts, with checksums and an end."""
+    chunks = (b"IHDR" + header[: _HEADER.size], b"IDAT" + pixels, b"IEND")
+    framed = (
+        b"%b%b%b" % (_LENGTH.pack(len(each) - 4), each, _LENGTH.pack(zlib.crc32(each))) for each in chunks
+    )
+    return SIGNATURE + b"".join(framed)
 
 
 def _sort_chunks(data: bytes) -> _Parts:
