@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
-from app import __version__, cores
-from app.api import feedback, health, metrics, models, number, openapi, page, predict, problems
+from app import __version__
+from app.api import feedback, health, models, number, openapi, page, predict
+from app.api import metrics as metrics_route
 from app.api.direct import Direct
+from app.api.errors import EXPECTED, answer_error
 from app.api.v2 import infer, repository, server
+from app.capacity import Places, Readiness, Room
 from app.digits.catalogue import Catalogue
+from app.digits.process import set_up_process
 from app.guard.bodies import BodyGuard, UnreadGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
-from app.guard.keys import PUBLIC, KeyGuard, Keyring
-from app.guard.places import Places, Room
+from app.guard.keys import KeyGuard, Keyring
 from app.guard.proxies import ProxyGuard
 from app.guard.rates import Buckets, RateGuard, WrongKeys
 from app.guard.routes import HeadGuard, RouteGuard
 from app.settings import Settings, load_settings
-from app.signals import drain_on_sigterm, reload_on_sighup
-from app.state import Readiness, State
+from app.state import STATE, State
 from app.telemetry import tracing
-from app.telemetry.access import HEADER, AccessLog
-from app.telemetry.metrics import Metrics
+from app.telemetry.access import AccessLog
+from app.telemetry.metrics import METRICS, Metrics
+from app.wire.paths import DOCUMENT, PUBLIC
+from app.wire.request_id import HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -45,20 +52,35 @@ Every error is `application/problem+json` (RFC 9457); its `code` is for programs
 """
 
 
-def create_app(settings: Settings | None = None, keyring: Keyring | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    keyring: Keyring | None = None,
+    *,
+    threads: int | None = None,
+    open_registry: Callable[[], CollectorRegistry | None] = lambda: None,
+) -> FastAPI:
     """Return the ASGI application; models are loaded when its lifespan begins.
 
     Args:
         settings: read from the environment if not given.
         keyring: read as the settings say if not given.
+        threads: for large pictures, at a time; as many as the machine has cores if not given.
+        open_registry: called when its lifespan begins, for what shows the numbers of several workers.
 
     Raises:
         SettingsError: the environment holds a wrong setting.
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
-    keyring = keyring or Keyring(settings.api_keys, settings.api_keys_file)
-    traces = tracing.provider()
+    parts = _Parts(
+        settings=settings,
+        keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
+        open_registry=open_registry,
+        readiness=Readiness(),
+        room=Room(settings.max_bytes_in_flight),
+        threads=threads or os.cpu_count() or 1,
+        traces=tracing.find_provider(),
+    )
     app = FastAPI(
         title="Digits",
         version=__version__,
@@ -66,85 +88,114 @@ def create_app(settings: Settings | None = None, keyring: Keyring | None = None)
         docs_url=None,  # FastAPI's loads its scripts from elsewhere; `page` has our own
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
+        openapi_url=DOCUMENT,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
-        lifespan=lambda app: _lifespan(app, settings, keyring, traces),
-        telemetry=tracing.config(traces),
+        lifespan=lambda app: _lifespan(app, parts),
+        middleware=_middleware(parts),
+        exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
+        telemetry=tracing.configure(parts.traces),
         redirect_slashes=False,  # `RouteGuard` redirects, with a status that keeps the method
         redoc_url=None,
     )
-    for group in (predict, number, feedback, models, health, metrics, server, infer, repository):
+    for group in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(group.router)
     page.install(app)
-    problems.install(app)
-    # the last one added is the first that a request meets
-    app.add_middleware(Direct)
-    app.add_middleware(HeadGuard)
-    app.add_middleware(BodyGuard, settings=settings)
-    buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
-    if buckets is not None:
-        app.add_middleware(RateGuard, buckets=buckets)
-    if keyring.keys:
-        wrong = WrongKeys(buckets)
-        app.add_middleware(KeyGuard, keyring=keyring, public_docs=settings.public_docs, wrong=wrong)
-    app.add_middleware(RouteGuard, application=app)
-    app.add_middleware(UnreadGuard)
-    if settings.cors_origins:
-        app.add_middleware(
-            Cors,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER, infer.JSON_LENGTH],
-            expose_headers=[
-                HEADER,
-                "Server-Timing",
-                "Retry-After",
-                "RateLimit",
-                "RateLimit-Policy",
-                infer.JSON_LENGTH,
-            ],
-        )
-    app.add_middleware(HeaderGuard)
-    if traces:
-        app.add_middleware(tracing.RequestSpan)
-    app.add_middleware(AccessLog)
-    if settings.trusted_proxies:
-        app.add_middleware(ProxyGuard, trusted=settings.trusted_proxies)
     return app
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What there is of a worker before its models are loaded."""
+
+    settings: Settings
+    keyring: Keyring
+    open_registry: Callable[[], CollectorRegistry | None]
+    readiness: Readiness
+    room: Room
+    threads: int
+    traces: TracerProvider | None
+
+
+def _middleware(parts: _Parts) -> list[Middleware]:
+    """Return what stands before the routes, from the outside in."""
+    settings = parts.settings
+    proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
+    spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
+    cors = [_cors(settings.cors_origins)] if settings.cors_origins else []
+    buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
+    rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
+    keys = [_keys(parts, WrongKeys(buckets))] if parts.keyring.keys else []
+    return [
+        *proxies,
+        Middleware(AccessLog, traced=parts.traces is not None),
+        *spans,
+        Middleware(HeaderGuard),
+        *cors,
+        Middleware(UnreadGuard, readiness=parts.readiness),
+        Middleware(RouteGuard),
+        *keys,
+        *rates,
+        Middleware(BodyGuard, settings=settings, room=parts.room),
+        Middleware(HeadGuard),
+        Middleware(Direct),
+    ]
+
+
+def _cors(origins: Sequence[str]) -> Middleware:
+    return Middleware(
+        Cors,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER, infer.JSON_LENGTH],
+        expose_headers=[
+            HEADER,
+            "Server-Timing",
+            "Retry-After",
+            "RateLimit",
+            "RateLimit-Policy",
+            infer.JSON_LENGTH,
+        ],
+    )
+
+
+def _keys(parts: _Parts, wrong: WrongKeys) -> Middleware:
+    public_docs = parts.settings.public_docs
+    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
+
+
 @asynccontextmanager
-async def _lifespan(
-    app: FastAPI, settings: Settings, keyring: Keyring, traces: TracerProvider | None
-) -> AsyncIterator[State]:
-    cv2.setNumThreads(1)  # pictures are small: threads would wait for each other
+async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
+    set_up_process()
     logging.captureWarnings(capture=True)
     document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
-    openapi.complete(document, public=PUBLIC, locked=bool(keyring.keys))
+    openapi.complete(document, public=PUBLIC, locked=bool(parts.keyring.keys))
+    settings = parts.settings
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
-    log.info(
-        "ready", extra={"models": catalogue.versions(), "seconds": round(time.perf_counter() - started, 3)}
-    )
-    readiness, places, threads = Readiness(), Places(settings.max_in_flight), CapacityLimiter(cores.usable())
-    numbers = Metrics(catalogue, places, threads, feedback=settings.feedback_url is not None)
-    with drain_on_sigterm(readiness, delay=settings.drain_delay), reload_on_sighup(catalogue, keyring):
-        async with numbers.kept(), tracing.exported(traces) as tracer, _keeper(settings) as keeper:
-            yield State(
-                settings=settings,
-                catalogue=catalogue,
-                places=places,
-                room=Room(settings.max_bytes_in_flight),
-                readiness=readiness,
-                threads=threads,
-                metrics=numbers,
-                feedback=keeper,
-                tracer=tracer,
-            )
+    seconds = round(time.perf_counter() - started, 3)
+    log.info("ready", extra={"models": catalogue.versions(), "seconds": seconds})
+    places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
+    feedback, registry = settings.feedback_url is not None, parts.open_registry()
+    metrics = Metrics(catalogue, places, threads, feedback=feedback, of_all_workers=registry)
+    async with tracing.export(parts.traces) as tracer, _open_keeper(settings) as keeper:
+        state = State(
+            settings=settings,
+            keyring=parts.keyring,
+            catalogue=catalogue,
+            readiness=parts.readiness,
+            places=places,
+            room=parts.room,
+            threads=threads,
+            metrics=metrics,
+            feedback=keeper,
+            tracer=tracer,
+        )
+        yield {STATE: state, METRICS: metrics}
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
+async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
     """Keep pictures while the block runs, where there is a database for them."""
     if settings.feedback_url is None:
         yield None

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
+from app.capacity import Places, Readiness, Room
 from app.digits.catalogue import Catalogue
-from app.guard.places import Places, Room
+from app.guard.keys import Keyring
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from app.feedback.keeper import Keeper
 
-
-@dataclass(slots=True)
-class Readiness:
-    """Whether load balancers should send requests here."""
-
-    draining: bool = False
+STATE: Final = "digits"  # its name in the lifespan's state, which is a mapping
 
 
-class State(TypedDict):
-    """The lifespan's state."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The state of a worker."""
 
     settings: Settings
+    keyring: Keyring
     catalogue: Catalogue
+    readiness: Readiness
     places: Places
     room: Room
-    readiness: Readiness
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics
     feedback: Keeper | None  # None where no pictures are kept
@@ -40,5 +39,11 @@ class State(TypedDict):
 
 
 def state_of(request: Request) -> State:
-    """Return the worker's state."""
-    return cast("State", request.scope["state"])
+    """Return the state of the worker that serves a request."""
+    return state_in(request.scope["state"])
+
+
+def state_in(lifespan: Mapping[str, Any]) -> State:
+    """Return the state of a worker from that of its lifespan."""
+    state: State = lifespan[STATE]
+    return state

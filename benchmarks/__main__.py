@@ -19,12 +19,11 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
-import onnxruntime
 
 from app.digits import images
 from app.digits.catalogue import Catalogue
@@ -59,7 +58,7 @@ def main() -> None:
         "machine": {
             "processor": _processor(),
             "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": version("onnxruntime"),
         }
     }
     for name, measure in (
@@ -133,7 +132,6 @@ def _batches_in_process(seconds: float) -> float:
     classifier = Catalogue.load(Path("models"), default="cnn").get().classifier
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, SERVER)
-    cv2.setNumThreads(1)
     count, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         looks = [look(images.identify(pictures.SMALL)) for _ in range(BATCH)]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import uvicorn
 from fastapi import FastAPI, Request
 
-from app.__main__ import configured
 from app.api import uploads
 from app.api.schemas import ImageInfo, ModelRef, Prediction
 from app.main import create_app as create_service
+from app.server.process import Server, configure
 from app.settings import load_settings
 
 CONSTANT: Final = Prediction(
@@ -31,7 +30,7 @@ CONSTANT: Final = Prediction(
 
 async def nothing(request: Request) -> Prediction:
     """Read the body, parse the form, and answer always the same."""
-    await uploads.picture(request)
+    await uploads.read_picture(request)
     return CONSTANT
 
 
@@ -43,4 +42,4 @@ def create_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.Server(configured(load_settings(), app="benchmarks.nothing:create_app")).run()
+    Server(configure(load_settings(), app="benchmarks.nothing:create_app")).run()

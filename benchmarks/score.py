@@ -31,11 +31,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app import cores
 from app.digits import images
 from app.digits.catalogue import Catalogue
 from app.digits.errors import ImageError
 from app.digits.look import look
+from app.digits.process import set_up_process
+from app.server.cores import count_cores
 from app.settings import Settings
 from deploy.ray.sources import Source, divide
 from tests.data.strokes import ink
@@ -91,7 +92,7 @@ def drawn(folder: Path, count: int, *, shard: int) -> Path:
     """Draw a Parquet file of `count` pictures, in groups of a shard each."""
     file = folder / f"{count}.parquet"
     starts = range(0, count, shard)
-    with ProcessPoolExecutor(cores.usable()) as pool:
+    with ProcessPoolExecutor(count_cores()) as pool:
         groups = pool.map(_group, starts, [min(shard, count - start) for start in starts])
         schema = pa.schema({"path": pa.string(), "bytes": pa.binary()})
         with pq.ParquetWriter(file, schema, compression="none") as writer:
@@ -123,7 +124,7 @@ def _picture(digit: int, chance: np.random.Generator) -> bytes:
 
 def plain(file: Path) -> float:
     """Return how many pictures a second one process reads without Ray, and without writing results."""
-    cv2.setNumThreads(1)
+    set_up_process()
     settings = Settings()
     classifier = Catalogue.load(settings.models_dir, default=settings.default_model).get().classifier
     count, started = 0, time.perf_counter()

@@ -13,6 +13,7 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
+from app.digits.process import set_up_process
 from app.settings import VARIABLES, Settings
 from tests.needs import FIXTURES, NEEDS, find_mnist
 from tests.serving import serving
@@ -28,6 +29,10 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 GOLDEN = ROOT / "tests" / "data" / "golden"
 HOSTILE = ROOT / "tests" / "data" / "hostile"
+
+
+def pytest_configure() -> None:
+    set_up_process()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

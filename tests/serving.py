@@ -18,8 +18,9 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from app.guard.protocol import guarded
 from app.main import create_app
+from app.server.process import Server
+from app.server.protocol import guard_protocol
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +33,7 @@ def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) ->
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app or create_app(settings),
             lifespan="on",
@@ -40,7 +41,7 @@ def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) ->
             access_log=False,
             ws="none",
             proxy_headers=False,
-            http=guarded(settings),  # type: ignore[arg-type]
+            http=guard_protocol(settings),  # type: ignore[arg-type]
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

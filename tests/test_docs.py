@@ -17,16 +17,16 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from app.api.page import PATHS
-from app.api.problems import TITLES
 from app.api.schemas import Prediction
 from app.digits.errors import DigitsError
 from app.digits.images import MIN_SIDE
 from app.digits.numbers import NumberCaution
 from app.digits.sheet import Caution
-from app.guard.protocol import MAX_HEAD
 from app.main import create_app
+from app.server.protocol import MAX_HEAD
 from app.settings import MEBIBYTE, Settings
+from app.wire.paths import PAGE
+from app.wire.problems import TITLES
 from tests.conftest import ROOT
 from tests.documents import PAGES, answer, answered, blocks, commands, exists, same, table, text
 from training.__main__ import app as workshop
@@ -150,7 +150,7 @@ def test_the_limits_are_the_defaults() -> None:
 
 def test_every_call_exists() -> None:
     application = create_app()
-    beside = {path: {"get"} for path in ("/docs", "/openapi.json", *PATHS)}
+    beside = {path: {"get"} for path in ("/docs", "/openapi.json", *PAGE)}
     paths = application.openapi()["paths"] | beside
     calls = re.findall(r"`(GET|POST) (/[^`]*)`", text(API))
     assert len(calls) >= 9

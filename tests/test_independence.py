@@ -66,14 +66,35 @@ def test_the_tests_above_can_fail(name: str) -> None:
     assert name in loaded(SERVE, first=stand_in)
 
 
-def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported() -> None:
-    script = "import sys, os, app; assert 'onnxruntime' not in sys.modules"
-    script += "; print(os.environ['ORT_DISABLE_TELEMETRY'])"
-    assert loaded(script) == {"1"}
+LOAD = """
+import os, sys
+import app.main, app.server.start, training.__main__
+assert "onnxruntime" not in sys.modules
+assert "ORT_DISABLE_TELEMETRY" not in os.environ
+from app.digits.classifier import Classifier
+Classifier.load(open("models/linear/model.onnx", "rb").read())
+assert "onnxruntime" in sys.modules
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
 
 
-def test_importing_the_application_reads_no_model() -> None:
-    script = (
-        "import sys, os\nos.environ['DIGITS_MODELS_DIR'] = '/nowhere'\nimport app.main\nprint('imported')"
-    )
-    assert loaded(script) == {"imported"}
+def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    assert loaded(LOAD) == {"1"}
+
+
+IMPORT = """
+import os
+os.environ["DIGITS_MODELS_DIR"] = "/nowhere"
+import cv2, PIL.Image  # OpenCV adds variables of its own
+before = dict(os.environ)
+threads, pixels = cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS
+import app.main, app.server.start
+assert os.environ == before
+assert (cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS) == (threads, pixels)
+print("imported")
+"""
+
+
+def test_importing_the_application_reads_no_model_and_sets_nothing() -> None:
+    assert loaded(IMPORT) == {"imported"}

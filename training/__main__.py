@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from app.digits.errors import DigitsError
+from app.digits.process import set_up_process
 from training.commands import judge, train, tune
 from training.commands.plot import plot
 from training.errors import WorkshopError
@@ -37,6 +38,7 @@ def main() -> None:
     """Run the command line; a problem that the user can solve is one line, without a traceback."""
     # TensorFlow prints a page of start-up notices at its default level; errors stay visible.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    set_up_process()
     try:
         app()
     except ModuleNotFoundError as error:

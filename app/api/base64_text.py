@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.problems import MalformedRequest
+from app.wire.problems import MalformedRequest
 
 _REMEDY: Final = "Send the file's bytes in base64, or as a data: URL that begins data:image/png;base64."
 BEGINNING: Final = 64  # bytes: where a file shows what it is

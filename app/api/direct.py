@@ -1,49 +1,74 @@
 """The short way to the predictions, past the framework's routing.
 
 FastAPI matches routes, solves dependencies and checks once more what they return, which takes as long as
-reading a small picture (docs/performance.md). A request without a query needs none of it. One with a query
-takes FastAPI's way to the same function.
+reading a small picture (docs/performance.md). Its routes for these paths are there for the OpenAPI document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, get_type_hints
 
-from starlette.requests import ClientDisconnect, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
+from app.api.errors import EXPECTED, answer_error
 from app.api.number import predict_number
 from app.api.predict import predict, predict_batch
-from app.digits.errors import DigitsError
 
-ENDPOINTS: Final[dict[tuple[str, str], Callable[[Request], Awaitable[Response]]]] = {
-    ("POST", "/predict"): predict,
-    ("POST", "/predict/batch"): predict_batch,
-    ("POST", "/predict/number"): predict_number,
+ENDPOINTS: Final[Mapping[str, Callable[..., Awaitable[Response]]]] = {
+    "/predict": predict,
+    "/predict/batch": predict_batch,
+    "/predict/number": predict_number,
+}
+_PARAMETERS: Final[Mapping[str, Mapping[str, TypeAdapter[Any]]]] = {
+    path: {
+        name: TypeAdapter(hint)
+        for name, hint in get_type_hints(endpoint, include_extras=True).items()
+        if name not in {"request", "return"}
+    }
+    for path, endpoint in ENDPOINTS.items()
 }
 
 
 class Direct:
-    """Call the endpoint itself, and answer its errors as `problems.install` has it."""
+    """Call the endpoint of a prediction itself, and leave all else to the framework."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        endpoint = None
-        if scope["type"] == "http" and not scope["query_string"]:
-            endpoint = ENDPOINTS.get((scope["method"], scope["path"]))
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        endpoint = ENDPOINTS.get(scope["path"]) if is_post else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return
+        request = Request(scope, receive)
         try:
-            response = await endpoint(Request(scope, receive))
-        except DigitsError as error:
-            response = problems.response(error)
-        except ClientDisconnect:
-            response = problems.nobody_there()
+            response = await endpoint(request, **_read_query(request))
+        except EXPECTED as error:
+            response = await answer_error(request, error)
         await response(scope, receive, send)
+
+
+def _read_query(request: Request) -> dict[str, Any]:
+    """Return the parameters that the query has for an endpoint, validated as FastAPI would.
+
+    Raises:
+        RequestValidationError: one is not what its annotation says.
+    """
+    if not request.scope["query_string"]:
+        return {}
+    query, values = request.query_params, {}
+    for name, parameter in _PARAMETERS[request.scope["path"]].items():
+        if name in query:
+            try:
+                values[name] = parameter.validate_python(query[name])
+            except ValidationError as error:
+                wrong = [{**each, "loc": ("query", name)} for each in error.errors()]
+                raise RequestValidationError(wrong) from None
+    return values

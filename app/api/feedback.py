@@ -11,13 +11,14 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.api import uploads
 from app.api.openapi import FEEDBACK_BODY, PICTURE, PREDICTION, refusals
-from app.api.predict import ModelName, read_digit
-from app.api.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
-from app.api.schemas import DIGITS, Feedback
-from app.api.work import begun, hold_places
-from app.guard.keys import KEY_ID
-from app.guard.rates import client_of
+from app.api.predict import ModelName
+from app.api.reader import Reader
+from app.api.schemas import Feedback
+from app.api.work import unwrap
+from app.feedback.labels import LABELS
 from app.state import state_of
+from app.wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
+from app.wire.scope import client_of, key_of
 
 if TYPE_CHECKING:
     from app.feedback.keeper import Keeper
@@ -28,7 +29,7 @@ Digit = Annotated[
     str | SkipJsonSchema[None],
     Query(
         description="The right digit, for a picture that is sent as bytes.",
-        json_schema_extra={"enum": list(DIGITS)},
+        json_schema_extra={"enum": list(LABELS)},
     ),
 ]
 _ID: Final = re.compile("[0-9a-f]{64}")  # what is none is no database's business
@@ -48,28 +49,30 @@ Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes."
 )
 async def give_feedback(
     request: Request,
-    digit: Digit = None,  # noqa: ARG001  for the document: `judged` looks for it itself
+    digit: Digit = None,  # noqa: ARG001  for the document: `read_feedback` looks for it itself
     model: ModelName = None,
 ) -> Response:
     """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
     state = state_of(request)
     keeper = _keeper(request)
-    chosen = state["catalogue"].get(model)
+    chosen = state.catalogue.get(model)
     client = client_of(request.scope)
     keeper.check(client)
-    picture, right = await uploads.judged(request)
+    reader = Reader(request, chosen)
+    picture, right = await uploads.read_feedback(request)
     with keeper.admitted(client):
-        stages = begun(request, chosen)
-        with hold_places(request):  # of the predictions, while it is read and not while it is kept
-            prediction = await read_digit(picture, chosen, stages, request)
-        stages.read([(prediction.digit, prediction.confidence)])
+        # places are held while the picture is read, and not while it is kept
+        prediction = unwrap(*await reader.predict([picture]))
+        reader.stages.note_digits([(prediction.digit, prediction.confidence)])
         identity, new = await keeper.keep(
             picture, digit=right, prediction=prediction.model_dump(), sha256=chosen.classifier.sha256
         )
-    state["metrics"].judged(chosen.name, right=right == (prediction.digit if prediction.is_digit else None))
+    state.metrics.count_judgement(
+        chosen.name, right=right == (prediction.digit if prediction.is_digit else None)
+    )
     status = HTTPStatus.CREATED if new else HTTPStatus.OK
-    kept = Feedback(id=identity, digit=right, prediction=prediction)
-    return Response(kept.model_dump_json(), status, media_type=uploads.JSON)
+    feedback = Feedback(id=identity, digit=right, prediction=prediction)
+    return Response(feedback.model_dump_json(), status, media_type=uploads.JSON)
 
 
 @router.delete(
@@ -81,7 +84,7 @@ async def give_feedback(
 async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
     """Delete a picture and all that is kept with it. For who has a key."""
     keeper = _keeper(request)
-    if KEY_ID not in request.scope:
+    if key_of(request.scope) is None:
         msg = "Pictures are deleted by who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
         raise Forbidden(msg)
     if not _ID.fullmatch(id) or not await keeper.delete(id):
@@ -91,7 +94,7 @@ async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: 
 
 
 def _keeper(request: Request) -> Keeper:
-    keeper = state_of(request)["feedback"]
+    keeper = state_of(request).feedback
     if keeper is None:
         msg = "This service keeps no pictures: DIGITS_FEEDBACK_URL would name the database for them."
         raise Forbidden(msg)

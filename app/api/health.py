@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from app.api.openapi import refusals
-from app.api.problems import NotReady
 from app.api.schemas import Health
 from app.state import state_of
+from app.wire.problems import NotReady
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -24,7 +24,7 @@ async def ready(request: Request) -> Health:
 
     Load never makes it fail: a busy worker that is taken out leaves the others busier still.
     """
-    if state_of(request)["readiness"].draining:
+    if state_of(request).readiness.draining:
         msg = "The worker is draining: it ends once its requests have. Ask another."
         raise NotReady(msg)
     return Health(status="ready")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from app.api.problems import MalformedRequest
 from app.api.schemas import Payload
+from app.wire.problems import MalformedRequest
 
 MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
 # Bytes that a number takes at most on average, indentation included. An integer may have 4,300 digits, and
@@ -22,7 +22,7 @@ SAID: Final = "The JSON is not as it should be"
 Body = TypeVar("Body", bound=Payload)
 
 
-class TooManyValues(MalformedRequest):
+class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
     """The JSON lists more values than any sensible request; none of them has become an object."""
 
 

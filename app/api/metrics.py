@@ -22,7 +22,7 @@ router = APIRouter(tags=["operation"])
 )
 async def metrics(request: Request) -> Response:
     """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""
-    told = state_of(request)["metrics"]
-    told.look()
-    text, media_type = await to_thread.run_sync(told.text, request.headers.get("accept", ""))
+    numbers = state_of(request).metrics
+    numbers.update_gauges()
+    text, media_type = await to_thread.run_sync(numbers.render, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})

@@ -29,9 +29,9 @@ _OUTPUTS = {
 async def list_models(request: Request) -> ModelList:
     """List the models, each version by itself, the default first."""
     state = state_of(request)
-    infos = [_info(model, state) for model in state["catalogue"]]
+    infos = [_info(model, state) for model in state.catalogue]
     return ModelList(
-        models=sorted(infos, key=lambda info: not info.default), feedback=state["feedback"] is not None
+        models=sorted(infos, key=lambda info: not info.default), feedback=state.feedback is not None
     )
 
 
@@ -39,7 +39,7 @@ async def list_models(request: Request) -> ModelList:
 async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
     """Describe one model; of several versions, the highest."""
     state = state_of(request)
-    return _info(state["catalogue"].get(name), state)
+    return _info(state.catalogue.get(name), state)
 
 
 def _info(model: Model, state: State) -> ModelInfo:
@@ -48,11 +48,11 @@ def _info(model: Model, state: State) -> ModelInfo:
         name=model.name,
         version=classifier.version,
         sha256=classifier.sha256,
-        default=model.name == state["catalogue"].get().name,
+        default=model.name == state.catalogue.get().name,
         input=_INPUT,
         output=[_OUTPUTS[name] for name in classifier.outputs],
         metrics=None if model.metrics is None else dict(model.metrics),
-        limits=_limits(state["settings"]),
+        limits=_limits(state.settings),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from app.api.problems import MalformedRequest
+from app.wire.problems import MalformedRequest
 
 MAX_OTHERS: Final = 16  # parts that are not asked for: browsers' forms have a few, which are ignored
 

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from app.api import problems
-from app.api.schemas import DIGITS, JsonFeedback, JsonPicture, JsonPictures, Wire
-from app.api.v2.paths import TAG, speaks_v2
-from app.api.v2.schemas import ProtocolError
+from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, ProtocolError, Wire
 from app.digits import errors
+from app.feedback.labels import LABELS
+from app.wire import problems
+from app.wire.paths import speaks_v2
+from app.wire.request_id import HEADER
 
 DEFAULT: Final = "default"  # the status of what no other names
 EXAMPLES: Final = Path(__file__).with_name("examples.json")
@@ -41,9 +42,10 @@ BATCH: Final = (problems.EmptyBatch, problems.BatchTooLarge)
 GUARDED: Final = (problems.Unauthorized, problems.RateLimited)  # of all paths but the public ones
 ANYWHERE: Final = (problems.HeadTooLarge, problems.InternalError)
 
+V2_TAG: Final = "open inference protocol"
 TAGS: Final = [
     {"name": "predict", "description": "Pictures in, digits out."},
-    {"name": TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
+    {"name": V2_TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
     {
         "name": "feedback",
         "description": "Which digit is right, kept to train with. Off unless a database is named.",
@@ -55,10 +57,9 @@ TAGS: Final = [
 LICENSE: Final = {"name": "MIT", "identifier": "MIT"}
 
 _BINARY: Final = {"type": "string", "format": "binary"}
-_REQUEST_ID: Final = "X-Request-ID"
 _RATES: Final = ("RateLimit", "RateLimit-Policy")
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
-    _REQUEST_ID: {
+    HEADER: {
         "description": "The request's own `X-Request-ID` if it has 1 to 128 printable characters, else a new "
         "one. The log has it, too.",
         "required": True,
@@ -103,7 +104,7 @@ def _form(**fields: dict[str, Any]) -> dict[str, Any]:
 _BODIES: Final = {
     "PictureForm": _form(file=_BINARY),
     "PicturesForm": _form(files={"type": "array", "items": _BINARY, "minItems": 1}),
-    "FeedbackForm": _form(file=_BINARY, digit={"type": "string", "enum": list(DIGITS)}),
+    "FeedbackForm": _form(file=_BINARY, digit={"type": "string", "enum": list(LABELS)}),
     "JsonPicture": JsonPicture.model_json_schema(),
     "JsonPictures": JsonPictures.model_json_schema(),
     "JsonFeedback": JsonFeedback.model_json_schema(),
@@ -183,9 +184,9 @@ def _problem(status: str, codes: list[str], *, v2: bool) -> dict[str, Any]:
         "schema": _reference("schemas", schema),
         "examples": {code: _reference("examples", f"{schema}.{code}") for code in codes},
     }
-    told = ", ".join(f"`{code}`" for code in codes)
+    listed = ", ".join(f"`{code}`" for code in codes)
     return {
-        "description": f"Whatever goes wrong besides: {told}" if status == DEFAULT else told,
+        "description": f"Whatever goes wrong besides: {listed}" if status == DEFAULT else listed,
         "headers": {name: _reference("headers", name) for name in _WITH_STATUS.get(status, ())},
         "content": {kind: content},
     }
@@ -217,7 +218,7 @@ def complete(document: dict[str, Any], *, public: Collection[str], locked: bool)
             operation["responses"] = dict(sorted((guarded | operation["responses"]).items()))
         for status, response in operation["responses"].items():
             counted = path not in public and status not in {"401", DEFAULT}  # keys are asked for first
-            names = [_REQUEST_ID, *(_RATES if counted else ())]
+            names = [HEADER, *(_RATES if counted else ())]
             if status == "200" and operation.get("tags") == ["predict"]:
                 names.append("Server-Timing")
             added = {name: _reference("headers", name) for name in names}

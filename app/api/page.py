@@ -12,26 +12,9 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
+from app.wire.paths import PAGE, REFERENCE
+
 FOLDER: Final = Path(__file__).parent.parent / "static"
-REFERENCE: Final = "/docs"
-PATHS: Final = {  # and their files in `FOLDER`
-    "/": "index.html",
-    "/static/answer.js": "answer.js",
-    "/static/camera.js": "camera.js",
-    "/static/code.js": "code.js",
-    "/static/docs.css": "docs.css",
-    "/static/docs.js": "docs.js",
-    "/static/dom.js": "dom.js",
-    "/static/feedback.js": "feedback.js",
-    "/static/icon.svg": "icon.svg",
-    "/static/numbers.js": "numbers.js",
-    "/static/page.css": "page.css",
-    "/static/page.js": "page.js",
-    "/static/schema.js": "schema.js",
-    "/static/service.js": "service.js",
-    "/static/sheet.js": "sheet.js",
-    "/static/trial.js": "trial.js",
-}
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -63,5 +46,5 @@ def install(app: FastAPI) -> None:
     Raises:
         OSError: one can't be read.
     """
-    for path, name in {**PATHS, REFERENCE: "docs.html"}.items():
+    for path, name in {**PAGE, REFERENCE: "docs.html"}.items():
         app.add_route(path, _File(FOLDER / name).answer, methods=["GET"], include_in_schema=False)

@@ -6,16 +6,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from app.digits.contract import CLASSES
 from app.digits.numbers import NumberCaution
 from app.digits.sheet import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
 Digit = Annotated[int, Field(ge=0, le=9)]
-NO_DIGIT: Final = "none"
-# A right digit as forms and queries write it; JSON has numbers and null.
-DIGITS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}
 
 
 def _unfloat(value: object) -> object:
@@ -187,6 +183,13 @@ class Problem(Wire):
 
     limit: int | None = None
     """The limit that was passed, where there is one."""
+
+
+class ProtocolError(Wire):
+    """What went wrong."""
+
+    error: str
+    """What was wrong, the limit, and the remedy."""
 
 
 class BatchResult(Wire):

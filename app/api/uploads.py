@@ -10,15 +10,11 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from app.api import base64_text, json_body, multipart
-from app.api.problems import (
-    BatchTooLarge,
-    EmptyBatch,
-    MalformedRequest,
-    RequestProblem,
-    UnsupportedMediaType,
-)
-from app.api.schemas import DIGITS, NO_DIGIT, JsonFeedback, JsonPicture, JsonPictures
-from app.api.work import Stages, in_thread
+from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures
+from app.api.work import attempt, run_in_thread
+from app.digits.errors import DigitsError
+from app.feedback.labels import LABELS, NO_DIGIT
+from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
@@ -31,14 +27,14 @@ SHOWN: Final = 64  # characters of a header that an error repeats
 Parsed = TypeVar("Parsed")
 
 
-async def picture(request: Request) -> bytes:
+async def read_picture(request: Request) -> bytes:
     """Return the one picture of a request.
 
     Raises:
         UnsupportedMediaType: the Content-Type is none of the three ways, or the body is encoded or text.
         MalformedRequest: the body is not what its Content-Type says, or holds no picture.
         BodyTooLarge, SlowUpload: see `app.guard.bodies`.
-        TooSlow, ClientDisconnect: see `app.api.work.in_thread`.
+        TooSlow, ClientDisconnect: see `app.api.work.run_in_thread`.
     """
     kind = _media_type(request)
     if kind.startswith("image/") or kind == BYTES:
@@ -51,13 +47,13 @@ async def picture(request: Request) -> bytes:
     raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
-async def judged(request: Request) -> tuple[bytes, int | None]:
+async def read_feedback(request: Request) -> tuple[bytes, int | None]:
     """Return the one picture of a request and its right digit, None where it holds none.
 
     The digit is in the query, the form or the JSON; in several of them if they agree.
 
     Raises:
-        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
+        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `read_picture` does.
     """
     kind = _media_type(request)
     found = set(request.query_params.getlist("digit"))
@@ -65,17 +61,17 @@ async def judged(request: Request) -> tuple[bytes, int | None]:
         data, digit = await read_body(request, _read_json_feedback)
         found.add(digit)
     else:
-        data = await picture(request)
+        data = await read_picture(request)
     if kind == MULTIPART:
         found |= await read_body(request, partial(_read_digits, request.headers["content-type"]))
     return data, _choose_digit(found)
 
 
-async def pictures(request: Request, *, most: int) -> Sequence[bytes | RequestProblem]:
+async def read_pictures(request: Request, *, most: int) -> Sequence[bytes | DigitsError]:
     """Return the pictures of a batch, in the order sent; one that is not what it should be as its problem.
 
     Raises:
-        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `picture` does.
+        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `read_picture` does.
         EmptyBatch: there is none.
         BatchTooLarge: there are more than `most`.
     """
@@ -93,13 +89,13 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
     Raises:
         UnsupportedMediaType: the body is compressed.
         BodyTooLarge, SlowUpload: see `app.guard.bodies`.
-        TooSlow, ClientDisconnect: see `app.api.work.in_thread`.
+        TooSlow, ClientDisconnect: see `app.api.work.run_in_thread`.
     """
     _check_not_encoded(request)
     body = await request.body()
     if len(body) <= INLINE_BODY:
         return parse(body)
-    return await in_thread(partial(parse, body), Stages(), request, pictures=1)
+    return await run_in_thread(partial(parse, body), request)
 
 
 def _check_not_encoded(request: Request) -> None:
@@ -133,7 +129,7 @@ def _read_json_feedback(body: bytes) -> tuple[bytes, str]:
     return base64_text.decode(feedback.image, "image"), digit
 
 
-def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | RequestProblem]:
+def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | DigitsError]:
     try:
         texts = json_body.parse(body, JsonPictures, max_values=most + json_body.MAX_VALUES).images
     except json_body.TooManyValues:
@@ -143,7 +139,10 @@ def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | RequestProble
         raise EmptyBatch(msg)
     if len(texts) > most:
         raise _too_many(most)
-    return [_attempt(base64_text.decode, text, f"images.{index}") for index, text in enumerate(texts)]
+    return [
+        attempt(partial(base64_text.decode, where=f"images.{index}"), text)
+        for index, text in enumerate(texts)
+    ]
 
 
 def _read_file(content_type: str, body: bytes) -> bytes:
@@ -155,13 +154,14 @@ def _read_file(content_type: str, body: bytes) -> bytes:
     return _check_binary(data, "field 'file'")
 
 
-def _read_files(content_type: str, body: bytes, *, most: int) -> list[bytes | RequestProblem]:
+def _read_files(content_type: str, body: bytes, *, most: int) -> list[bytes | DigitsError]:
     try:
         parts = _read_parts(content_type, body, field="files", most=most)
     except multipart.TooManyParts:
         raise _too_many(most) from None
     return [
-        _attempt(_check_binary, part, f"field 'files' (number {index})") for index, part in enumerate(parts)
+        attempt(partial(_check_binary, where=f"field 'files' (number {index})"), part)
+        for index, part in enumerate(parts)
     ]
 
 
@@ -192,13 +192,13 @@ def _choose_digit(found: set[str]) -> int | None:
         msg = f"The right digit is told as {sent}. Send one."
         raise MalformedRequest(msg)
     (digit,) = found
-    if digit not in DIGITS:
+    if digit not in LABELS:
         msg = (
             f"The right digit is {reprlib.repr(digit)}. "
             f"Send 0 to 9, or {NO_DIGIT!r} where the picture holds none."
         )
         raise MalformedRequest(msg)
-    return DIGITS[digit]
+    return LABELS[digit]
 
 
 def _check_binary(data: bytes, where: str) -> bytes:
@@ -212,11 +212,3 @@ def _check_binary(data: bytes, where: str) -> bytes:
 def _too_many(most: int) -> BatchTooLarge:
     msg = f"There are more than {most} pictures in the batch. Send them in several batches."
     return BatchTooLarge(msg, limit=most)
-
-
-def _attempt(read: Callable[[Parsed, str], bytes], sent: Parsed, where: str) -> bytes | RequestProblem:
-    """Return what comes of one picture: its bytes, or what is wrong with it."""
-    try:
-        return read(sent, where)
-    except RequestProblem as problem:
-        return problem

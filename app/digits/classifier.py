@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from app.digits.contract import (
     BATCH,
@@ -26,15 +24,11 @@ from app.digits.contract import (
 )
 from app.digits.errors import InvalidModel
 from app.digits.external import has_external_data
+from app.digits.process import set_up_process
 
-_REFUSALS: Final = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
 _INPUTS: Final = {INPUT: ("tensor(uint8)", [BATCH, SIDE, SIDE])}
 _OUTPUTS: Final = {PROBABILITIES: ("tensor(float)", [BATCH, CLASSES])}
 _OPTIONAL: Final = {DIGIT_LIKELIHOOD: ("tensor(float)", [BATCH])}
@@ -69,7 +63,7 @@ class Classifier:
                 contract's version differ from `contract`.
         """
         _check_whole(onnx)
-        session = _session(onnx)
+        session = _open_session(onnx)
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         _check_metadata(metadata)
         _check_arrays(session)
@@ -106,7 +100,19 @@ def _check_whole(onnx: bytes) -> None:
         raise InvalidModel(msg)
 
 
-def _session(onnx: bytes) -> ort.InferenceSession:
+def _open_session(onnx: bytes) -> ort.InferenceSession:
+    set_up_process()
+    import onnxruntime as ort  # noqa: PLC0415  reads the environment
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: PLC0415
+
+    refusals = (
+        ort_errors.Fail,
+        ort_errors.InvalidArgument,
+        ort_errors.InvalidGraph,
+        ort_errors.InvalidProtobuf,
+        ort_errors.NotImplemented,
+        ort_errors.RuntimeException,
+    )
     options = ort.SessionOptions()
     # One thread a session: the networks are small, and two threads that spin on a busy two-core
     # machine gave a 99th percentile of up to 138 ms (measured November 2026, onnxruntime 1.31).
@@ -118,7 +124,7 @@ def _session(onnx: bytes) -> ort.InferenceSession:
     options.log_severity_level = 4  # fatal: what it would print of a bad file, the error says
     try:
         return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except _REFUSALS as error:
+    except refusals as error:
         reason = str(error).splitlines()[0]
         msg = f"onnxruntime can't load it as an ONNX model ({reason})"
         raise InvalidModel(msg) from error

@@ -46,10 +46,6 @@ _PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
 
 Box: TypeAlias = tuple[int, int, int, int]  # x, y, width, height in pixels
 
-Image.MAX_IMAGE_PIXELS = None  # `identify` checks the header against a limit of its own
-# OpenCV would write a line of its own about every damaged file, whoever sends it
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
 _FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     png.SIGNATURE: png.read_header,
     jpeg.SIGNATURE: jpeg.read_header,

@@ -11,8 +11,8 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.schemas import NO_DIGIT
 from app.digits import images
+from app.feedback.labels import NO_DIGIT
 from app.feedback.store import Store
 
 PATIENCE: Final = 600.0  # seconds for a statement: a gigabyte is deleted by one

@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.problems import FeedbackFull, FeedbackUnavailable
+from app.capacity import Places
 from app.feedback.store import Entry, Full, Store, identity
-from app.guard.places import Places
-from app.telemetry.logs import request_id
+from app.wire.problems import FeedbackFull, FeedbackUnavailable
+from app.wire.request_id import request_id
 
 MOST: Final = 8  # requests at a time; each may hold an upload in memory while the database is waited for
 STATEMENT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds

@@ -8,16 +8,15 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import problems
-from app.api.v2.paths import infers
-from app.guard.headers import header
-from app.guard.places import Room
+from app.capacity import Readiness, Room
 from app.settings import Settings
+from app.wire.paths import takes_batches, takes_pictures
+from app.wire.problems import BodyTooLarge, LengthRequired, Overloaded, Refusal, SlowUpload
+from app.wire.scope import header
 
 SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
 PROGRESS: Final = 16_384  # bytes within `STALLED`: a twentieth of what a weak mobile connection sends
 STALLED: Final = 1.0  # seconds
-BATCH_PATH: Final = "/predict/batch"
 NO_LENGTH: Final = "The request has no Content-Length, and its body does not come in chunks. Send either."
 
 
@@ -30,8 +29,9 @@ class UnreadGuard:
     back over a new connection while the worker drains.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
         self._app = app
+        self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,7 +48,7 @@ class UnreadGuard:
 
         async def send_and_close(message: Message) -> None:
             if message["type"] == "http.response.start" and (
-                scope["state"]["readiness"].draining or not (whole or _may_be_swallowed(scope))
+                self._readiness.draining or not (whole or _may_be_swallowed(scope))
             ):
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
@@ -63,36 +63,36 @@ class BodyGuard:
     little does not keep others out.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, room: Room) -> None:
         self._app = app
         self._settings = settings
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        batch = scope["path"] == BATCH_PATH or infers(scope["path"])
-        limit = self._settings.max_batch_body_bytes if batch else self._settings.max_body_bytes
+        settings = self._settings
+        limit = settings.max_batch_body_bytes if takes_batches(scope["path"]) else settings.max_body_bytes
         declared = int(header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
         if declared > limit:
-            await problems.response(_too_large(declared, limit))(scope, receive, send)
+            await Refusal(_too_large(declared, limit))(scope, receive, send)
             return
-        if not declared and _takes_pictures(scope) and not _has_length(scope):
-            await problems.response(problems.LengthRequired(NO_LENGTH))(scope, receive, send)
+        if not declared and _takes_picture(scope) and not _has_length(scope):
+            await Refusal(LengthRequired(NO_LENGTH))(scope, receive, send)
             return
-        room: Room = scope["state"]["room"]
         try:
-            room.check(declared)
-        except problems.Overloaded as error:
-            await problems.response(error)(scope, receive, send)
+            self._room.check(declared)
+        except Overloaded as error:
+            await Refusal(error)(scope, receive, send)
             return
-        body = _Body(receive, room, limit=limit, seconds=self._settings.read_timeout)
-        room.begin(body)
+        body = _Body(receive, self._room, limit=limit, seconds=settings.read_timeout)
+        self._room.begin(body)
         try:
             await self._app(scope, body.receive, send)
         finally:
-            room.end(body)
+            self._room.end(body)
 
 
 class _Body:
@@ -160,20 +160,17 @@ class _Body:
         if self._arrived > self._limit:
             raise _too_large(self._arrived, self._limit)
 
-    def _too_slow(self) -> problems.SlowUpload:
+    def _too_slow(self) -> SlowUpload:
         given_up = self.counted < self._arrived
         if given_up:
             what = f"stalled after {self._arrived} bytes, and others needed their memory."
         else:
             what = f"had not arrived after {self._seconds:g} s, {self._arrived} bytes of it had."
-        return problems.SlowUpload(
-            f"The body {what} Send a smaller picture, or send it over a faster connection."
-        )
+        return SlowUpload(f"The body {what} Send a smaller picture, or send it over a faster connection.")
 
 
-def _takes_pictures(scope: Scope) -> bool:
-    path = scope["path"]
-    return scope["method"] == "POST" and (path.startswith("/predict") or path == "/feedback" or infers(path))
+def _takes_picture(scope: Scope) -> bool:
+    return scope["method"] == "POST" and takes_pictures(scope["path"])
 
 
 def _has_length(scope: Scope) -> bool:
@@ -185,11 +182,11 @@ def _may_be_swallowed(scope: Scope) -> bool:
     if header(scope, b"transfer-encoding"):
         return False
     length = header(scope, b"content-length")
-    return int(length) <= SWALLOWED if length else not _takes_pictures(scope)
+    return int(length) <= SWALLOWED if length else not _takes_picture(scope)
 
 
-def _too_large(length: int, limit: int) -> problems.BodyTooLarge:
+def _too_large(length: int, limit: int) -> BodyTooLarge:
     msg = (
         f"The body has {length} bytes or more, at most {limit} are allowed. Send a smaller picture, or fewer."
     )
-    return problems.BodyTooLarge(msg, limit=limit)
+    return BodyTooLarge(msg, limit=limit)

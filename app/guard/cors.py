@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Message, Send
 
-from app.api import problems
+from app.wire.problems import MalformedRequest, Refusal
 
 
 class Cors(CORSMiddleware):
@@ -38,6 +38,4 @@ class Cors(CORSMiddleware):
         if answer.status_code != HTTPStatus.BAD_REQUEST:
             return answer
         reason = bytes(answer.body).decode()
-        return problems.response(
-            problems.MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the origins allowed.")
-        )
+        return Refusal(MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the origins allowed."))

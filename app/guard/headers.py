@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import page
+from app.wire.paths import PAGE, REFERENCE
 
 _PAGE_POLICY: Final = (  # their scripts write text alone: whatever makes markup or code of a string is shut
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -24,15 +24,7 @@ _ON_PAGE: Final = (
 )
 _ON_READING: Final = (*ALWAYS, (b"content-security-policy", _POLICY))
 _ON_ANSWERS: Final = (*_ON_READING, _NOT_KEPT)
-_BY_PATH: Final = {page.REFERENCE: _ON_REFERENCE, **dict.fromkeys(page.PATHS, _ON_PAGE)}
-
-
-def header(scope: Scope, name: bytes) -> bytes:
-    """Return a request's header, empty where it has none; `name` is in small letters."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+_BY_PATH: Final = {REFERENCE: _ON_REFERENCE, **dict.fromkeys(PAGE, _ON_PAGE)}
 
 
 class HeaderGuard:

@@ -12,22 +12,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import page, problems
-from app.guard.headers import header
-
-if TYPE_CHECKING:
-    from app.guard.rates import WrongKeys
+from app.guard.rates import WrongKeys
+from app.wire.paths import DOCUMENTS, PUBLIC
+from app.wire.problems import Refusal, Unauthorized
+from app.wire.scope import KEY_ID, header
 
 PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
-KEY_ID: Final = "digits.key_id"  # in the scope: which key a request came with
-PUBLIC: Final = frozenset(
-    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *page.PATHS}
-)
-DOCUMENTS: Final = frozenset({"/docs", "/openapi.json"})
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9A-Fa-f]{{64}})")
 _LIKE_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # what no plain key looks like
@@ -173,7 +167,7 @@ class KeyGuard:
         key = self._keyring.find(shown) if shown else None
         if key is None:
             limited = self._wrong.count(scope) if shown else None
-            refusal = limited or problems.response(problems.Unauthorized(shown=bool(shown)))
+            refusal = limited or Refusal(Unauthorized(shown=bool(shown)))
             await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -11,13 +10,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import problems
-from app.guard.keys import KEY_ID, PUBLIC
+from app.wire.paths import PUBLIC
+from app.wire.problems import RateLimited, Refusal
+from app.wire.scope import client_of
 
 WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
 MOST_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
 MAX_WRONG_KEYS: Final = 100  # a minute, without DIGITS_RATE_LIMIT: who tries once a second is still told why
-IPV6_SITE: Final = 64  # bits of an IPv6 address that a site is given; the others it chooses itself
 
 
 class Buckets:
@@ -91,7 +90,7 @@ class RateGuard:
             await send(message)
 
         if wait:
-            refusal = _refuse("requests", limit=self._buckets.size, wait=wait)
+            refusal = Refusal(RateLimited("requests", limit=self._buckets.size, wait=wait))
             await refusal(scope, receive, send_with_state)
             return
         await self._app(scope, receive, send_with_state)
@@ -103,26 +102,7 @@ class WrongKeys:
     def __init__(self, buckets: Buckets | None) -> None:
         self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
 
-    def count(self, scope: Scope) -> problems.Refusal | None:
+    def count(self, scope: Scope) -> Refusal | None:
         """Count one; return the refusal that takes the place of a 401 where there were too many."""
         _, wait = self._buckets.take(client_of(scope))
-        return _refuse("wrong keys", limit=self._buckets.size, wait=wait) if wait else None
-
-
-def _refuse(what: str, *, limit: int, wait: float) -> problems.Refusal:
-    seconds = math.ceil(wait)
-    msg = f"More than {limit} {what} a minute came from you. Try again in {seconds} s."
-    return problems.response(problems.RateLimited(msg, limit=limit), headers={"Retry-After": str(seconds)})
-
-
-def client_of(scope: Scope) -> str:
-    """Return who asks: a key, an IPv4 address, or an IPv6 site."""
-    if KEY_ID in scope:
-        return f"key {scope[KEY_ID]}"
-    address = scope["client"][0] if scope.get("client") else ""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.ip_network((address, IPV6_SITE), strict=False))
-    except ValueError:  # whatever a proxy has written there
-        return address
+        return Refusal(RateLimited("wrong keys", limit=self._buckets.size, wait=wait)) if wait else None

@@ -4,80 +4,86 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import page, problems
+from app.wire.paths import DOCUMENTS, PAGE
+from app.wire.problems import MethodNotAllowed, NotFound, Refusal
+from app.wire.scope import OUTCOME, ROUTE
 
-ROUTE: Final = "digits.route"  # in the scope: the path as the OpenAPI document has it
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
+_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class RouteGuard:
     """Refuse paths and methods that are neither in the OpenAPI document nor belong to it or to the page.
 
+    Starlette's router would refuse them, too, but it stands behind the other guards: a stranger would be
+    asked for a key to a path that does not exist, and a typing error would take a token of the client's. And
+    what keys, rates and bodies refuse would reach log and metrics without its route, which only the router
+    knows.
+
     A path with a slash too many is redirected.
     """
 
-    def __init__(self, app: ASGIApp, application: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._application = application
+        self._routes: _Routes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, method = scope["path"], scope["method"]
-        route, methods = self._found(path)
+        if self._routes is None:
+            self._routes = _Routes(scope["app"])
+        route, methods = self._routes.find(scope["path"])
         if route:
             scope[ROUTE] = route
-        if method in methods:
+        if scope["method"] in methods:
             await self._app(scope, receive, send)
         else:
-            await self._refuse(scope, methods)(scope, receive, send)
+            await self._routes.refuse(scope)(scope, receive, send)
 
-    def _refuse(self, scope: Scope, methods: frozenset[str]) -> Response:
-        path = scope["path"]
-        if methods:
-            allowed = ", ".join(sorted(methods))
-            wrong = problems.MethodNotAllowed(f"{path} does not take {scope['method']}, it takes {allowed}.")
-            return problems.response(wrong, headers={"Allow": allowed})
-        if path.endswith("/") and self._found(path.rstrip("/"))[0]:
-            return _redirect(scope)
-        return problems.response(problems.NotFound(f"{path} does not exist; /docs lists what does."))
 
-    def _found(self, path: str) -> tuple[str, frozenset[str]]:
-        if path in self._plain:
-            return path, self._plain[path]
-        fitting = ((route, methods) for pattern, route, methods in self._patterns if pattern.fullmatch(path))
-        return next(fitting, ("", frozenset()))
+class _Routes:
+    """The routes of an application, and the methods of each."""
 
-    @cached_property
-    def _all(self) -> Mapping[str, frozenset[str]]:
-        application = self._application
-        paths = {
-            path: frozenset(method.upper() for method in item) | ({"HEAD"} if "get" in item else set())
+    def __init__(self, application: FastAPI) -> None:
+        routes = {
+            path: frozenset(map(str.upper, item)) | ({"HEAD"} if "get" in item else set())
             for path, item in application.openapi()["paths"].items()
         }
-        documents = (application.openapi_url, page.REFERENCE, *page.PATHS)
-        return paths | {path: frozenset({"GET", "HEAD"}) for path in documents if path}
-
-    @cached_property
-    def _plain(self) -> Mapping[str, frozenset[str]]:
-        return {path: methods for path, methods in self._all.items() if "{" not in path}
-
-    @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], str, frozenset[str]]]:
-        return [
+        routes |= dict.fromkeys((*DOCUMENTS, *PAGE), _READING)
+        self._plain: Mapping[str, frozenset[str]] = {
+            path: methods for path, methods in routes.items() if "{" not in path
+        }
+        self._patterns = [
             (re.compile(_PARAMETER.sub("[^/]+", re.escape(path))), path, methods)
-            for path, methods in self._all.items()
+            for path, methods in routes.items()
             if "{" in path
         ]
+
+    def find(self, path: str) -> tuple[str, frozenset[str]]:
+        """Return the route of a path and its methods, none of either where there is no such path."""
+        if path in self._plain:
+            return path, self._plain[path]
+        matches = ((route, methods) for pattern, route, methods in self._patterns if pattern.fullmatch(path))
+        return next(matches, ("", frozenset()))
+
+    def refuse(self, scope: Scope) -> Response:
+        """Return the response to a request whose path or method does not exist."""
+        path: str = scope["path"]
+        _, methods = self.find(path)
+        if methods:
+            return Refusal(MethodNotAllowed(path, scope["method"], ", ".join(sorted(methods))))
+        if path.endswith("/") and self.find(path.rstrip("/"))[0]:
+            return _redirect(scope)
+        return Refusal(NotFound(path))
 
 
 class HeadGuard:
@@ -95,7 +101,8 @@ class HeadGuard:
         try:
             await self._app(as_get, receive, send)
         finally:
-            scope.update({key: as_get[key] for key in (problems.OUTCOME,) if key in as_get})
+            if OUTCOME in as_get:
+                scope[OUTCOME] = as_get[OUTCOME]
 
 
 def _redirect(scope: Scope) -> Response:

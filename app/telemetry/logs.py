@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from pydantic_core import to_json
 
 from app.settings import Settings
-
-request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-
-
-def new_id() -> str:
-    """Return an id for a request that has none: 32 hexadecimal digits."""
-    return secrets.token_hex(16)
-
+from app.wire.request_id import request_id
 
 _MEMBERS: Final = "members"
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
-def told(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
+def log_info(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
     """Log as `logger.info` does with `extra`, but without looking for the line that calls it."""
     record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
     vars(record).update(members, **{_MEMBERS: members})

@@ -1,8 +1,7 @@
 """What the service counts, for Prometheus.
 
-A single worker keeps its numbers in memory. Several keep them in files, in prometheus_client's multiprocess
-mode, so that whichever is asked tells of all together; what changes without a request, they write down every
-second.
+A single worker keeps its numbers in memory. Several keep them in files that `app.server.workers` shares among
+them, so that whichever is asked shows all together.
 
 A label's values come from a set that we know, as routes of the OpenAPI document, models that are loaded and
 problems' codes do. Never from what a client sends.
@@ -10,33 +9,29 @@ problems' codes do. Never from what a client sends.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, Literal, TypeVar, get_args
 
 import prometheus_client
 from anyio import CapacityLimiter
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from starlette.types import Scope
 
 from app import __version__
-from app.api.problems import TITLES
+from app.capacity import Places
 from app.digits.catalogue import Catalogue
 from app.digits.contract import CLASSES
 from app.digits.numbers import NumberCaution
 from app.digits.sheet import Caution
-from app.guard.places import Places
-from app.telemetry.workers import FOLDER, Seat
+from app.telemetry.stages import StageName
+from app.wire.problems import TITLES
 
-PERIOD: Final = 1.0  # seconds between two looks at what changes without a request
+METRICS: Final = "metrics"  # in the lifespan's state
 SHORT: Final = 12  # digits of a model's hash: enough to tell files apart
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
 NOWHERE: Final = "unknown"  # the route of a request that no route has
@@ -50,139 +45,152 @@ OUTCOMES: Final = {True: "right", False: "wrong"}
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 Child = TypeVar("Child", Counter, Histogram)
-OfAll = Literal["livesum", "livemin"]  # what one gauge makes of those of all workers
+Aggregation = Literal["livesum", "livemin"]  # what one gauge makes of those of all workers
 
 
 class Metrics:
     """All of a worker's numbers; they are changed on the event loop alone."""
 
     def __init__(
-        self, catalogue: Catalogue, places: Places, threads: CapacityLimiter, *, feedback: bool = False
+        self,
+        catalogue: Catalogue,
+        places: Places,
+        threads: CapacityLimiter,
+        *,
+        feedback: bool,
+        of_all_workers: CollectorRegistry | None = None,
     ) -> None:
-        folder = os.environ.get(FOLDER)
-        self._seat = Seat(Path(folder)) if folder else None
-        self._shown = CollectorRegistry()
-        self._shown.register(_Facts(catalogue))
-        if self._seat:
-            _share(self._seat)
-            MultiProcessCollector(self._shown, folder)  # type: ignore[no-untyped-call]
-        # what is in the files, too, need not be shown a second time
-        new = _Maker(None if self._seat else self._shown)
+        """Count from 0.
 
+        Args:
+            catalogue: the models.
+            places: for pictures in flight.
+            threads: for large pictures.
+            feedback: whether pictures are kept; where they are not, nothing is said of it.
+            of_all_workers: the registry that shows the numbers of several workers, this one's among them.
+        """
+        self._shown = CollectorRegistry() if of_all_workers is None else of_all_workers
+        self._shown.register(_Facts(catalogue))
+        # what all workers show together need not be shown a second time
+        new = _Factory(None if of_all_workers else self._shown)
         self._requests = new.counter("digits_requests", "Requests answered", "method", "route", "status")
-        told = "From a request's head to the last byte of its answer"
-        self._durations = new.histogram("digits_request_duration_seconds", told, "route", buckets=DURATIONS)
-        told = "A request's work on its pictures, those of a batch together"
-        self._stages = new.histogram("digits_stage_duration_seconds", told, "stage", buckets=STAGES)
+        self._durations = new.histogram(
+            "digits_request_duration_seconds",
+            "From a request's head to the last byte of its answer",
+            "route",
+            buckets=DURATIONS,
+        )
+        self._stages = new.histogram(
+            "digits_stage_duration_seconds",
+            "A request's work on its pictures, those of a batch together",
+            "stage",
+            buckets=STAGES,
+        )
         self._predictions = new.counter("digits_predictions", "Digits read", "model", "digit")
-        told = "Of each digit read"
-        self._confidences = new.histogram("digits_confidence", told, "model", buckets=CONFIDENCES)
+        self._confidences = new.histogram(
+            "digits_confidence", "Of each digit read", "model", buckets=CONFIDENCES
+        )
         self._strangers = new.counter("digits_not_a_digit", "Pictures that seem to hold none", "model")
         self._warnings = new.counter("digits_warnings", "Warnings about pictures", "code")
-        told = "Requests, and pictures of batches, that were refused"
-        self._refusals = new.counter("digits_refusals", told, "code")
-        told = "How many pictures a batch has"
-        self._batches = new.histogram("digits_batch_pictures", told, "model", buckets=BATCHES)
-
-        if feedback:  # where it is not, nothing tells of it
-            told = "Pictures that somebody has told the right digit of"
-            self._judgements = new.counter("digits_feedback", told, "model", "outcome")
-            for outcome in OUTCOMES.values():
-                self._judgements[catalogue.default, outcome].inc(0)
-        self._gauges: list[tuple[Gauge, Callable[[], float]]] = [
-            (new.gauge("digits_workers", "Processes that serve"), lambda: 1),
-            (new.gauge("digits_pictures_in_flight", "Pictures taken on"), lambda: places.taken),
-            (new.gauge("digits_places", "Most pictures taken on at a time"), lambda: places.count),
-            (new.gauge("digits_threads", "Threads for large pictures"), lambda: threads.total_tokens),
-            (new.gauge("digits_threads_busy", "Those that work"), lambda: threads.borrowed_tokens),
+        self._refusals = new.counter(
+            "digits_refusals", "Requests, and pictures of batches, that were refused", "code"
+        )
+        self._batches = new.histogram(
+            "digits_batch_pictures", "How many pictures a batch has", "model", buckets=BATCHES
+        )
+        self._judgements = None
+        if feedback:
+            self._judgements = new.counter(
+                "digits_feedback", "Pictures that somebody has told the right digit of", "model", "outcome"
+            )
+        gauges: list[tuple[str, str, Callable[[], float]]] = [
+            ("digits_workers", "Processes that serve", lambda: 1),
+            ("digits_pictures_in_flight", "Pictures taken on", lambda: places.taken),
+            ("digits_places", "Most pictures taken on at a time", lambda: places.count),
+            ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
+            ("digits_threads_busy", "Those that work", lambda: threads.borrowed_tokens),
             (
-                new.gauge("digits_threads_waiting", "Requests that wait for one"),
+                "digits_threads_waiting",
+                "Requests that wait for one",
                 lambda: threads.statistics().tasks_waiting,
             ),
         ]
+        self._gauges = [(new.gauge(name, meaning), read) for name, meaning, read in gauges]
         self._process = _Process(new)
-        self._begin(catalogue.get().name)
-        self.look()
+        self._begin(catalogue)
+        self.update_gauges()
 
-    def _begin(self, model: str) -> None:
+    def _begin(self, catalogue: Catalogue) -> None:
         """Show what may happen as 0 until it does: Prometheus can't tell how far a new series has risen."""
         for code in TITLES:
             self._refusals[code,].inc(0)
         for caution in CAUTIONS:
             self._warnings[caution,].inc(0)
+        model = catalogue.get().name
         self._strangers[model,].inc(0)
         for digit in range(CLASSES):
             self._predictions[model, digit].inc(0)
+        if self._judgements is not None:
+            for outcome in OUTCOMES.values():
+                self._judgements[catalogue.default, outcome].inc(0)
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request, and the seconds that it took."""
         self._requests[method if method in METHODS else "other", route, status].inc()
         self._durations[route,].observe(seconds)
 
-    def worked(self, spent: Mapping[str, float]) -> None:
+    def observe_stages(self, seconds: Mapping[StageName, float]) -> None:
         """Count the seconds that each stage of a request's work took; 0.0 if it was not reached."""
-        for stage, seconds in spent.items():
-            if seconds:
-                self._stages[stage,].observe(seconds)
+        for stage, spent in seconds.items():
+            if spent:
+                self._stages[stage,].observe(spent)
 
-    def predicted(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
+    def count_digits(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
         """Count digits, each given with its confidence."""
         for digit, confidence in digits:
             self._predictions[model, digit].inc()
             self._confidences[model,].observe(confidence)
 
-    def doubted(self, model: str) -> None:
-        """Count a picture that seems to hold no digit."""
-        self._strangers[model,].inc()
+    def count_strangers(self, model: str, pictures: int) -> None:
+        """Count pictures that seem to hold no digit."""
+        if pictures:
+            self._strangers[model,].inc(pictures)
 
-    def warned(self, codes: Iterable[str]) -> None:
+    def count_warnings(self, codes: Iterable[str]) -> None:
         """Count the warnings about a picture."""
         for code in codes:
             self._warnings[code,].inc()
 
-    def refused(self, code: str) -> None:
+    def count_refusal(self, code: str) -> None:
         """Count a problem's code."""
         self._refusals[code,].inc()
 
-    def batched(self, model: str, pictures: int) -> None:
+    def observe_batch(self, model: str, pictures: int) -> None:
         """Count a batch."""
         self._batches[model,].observe(pictures)
 
-    def judged(self, model: str, *, right: bool) -> None:
-        """Count a prediction that somebody has judged."""
-        self._judgements[model, OUTCOMES[right]].inc()
+    def count_judgement(self, model: str, *, right: bool) -> None:
+        """Count a prediction that somebody has judged, where pictures are kept."""
+        if self._judgements is not None:
+            self._judgements[model, OUTCOMES[right]].inc()
 
-    def look(self) -> None:
-        """See to what changes without a request."""
+    def update_gauges(self) -> None:
+        """Look at what changes without a request."""
         for gauge, read in self._gauges:
             gauge.set(read())
-        self._process.look()
+        self._process.update()
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Let other workers know, for as long as this one serves, what changes without a request."""
-        if self._seat is None:  # whoever asks for the numbers looks
-            yield
-            return
-        looking = asyncio.create_task(self._look_again_and_again())
-        try:
-            yield
-        finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
-            self._seat.leave()
-
-    async def _look_again_and_again(self) -> None:
-        while True:
-            self.look()
-            await asyncio.sleep(PERIOD)
-
-    def text(self, accept: str) -> tuple[bytes, str]:
+    def render(self, accept: str) -> tuple[bytes, str]:
         """Return all numbers, and their media type: OpenMetrics if that is asked for."""
         if "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(self._shown), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def metrics_of(scope: Scope) -> Metrics:
+    """Return the metrics of the worker that serves a request."""
+    metrics: Metrics = scope["state"][METRICS]
+    return metrics
 
 
 class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
@@ -198,7 +206,7 @@ class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
         return child
 
 
-class _Maker:
+class _Factory:
     """Makes metrics, and registers them if they are to be shown."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
@@ -206,20 +214,16 @@ class _Maker:
         # or each series brings a second one, which tells when it began
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def counter(self, name: str, told: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, told, labels, registry=self._registry))
+    def counter(self, name: str, meaning: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(name, meaning, labels, registry=self._registry))
 
-    def histogram(self, name: str, told: str, *labels: str, buckets: Sequence[float]) -> _Children[Histogram]:
-        return _Children(Histogram(name, told, labels, buckets=buckets, registry=self._registry))
+    def histogram(
+        self, name: str, meaning: str, *labels: str, buckets: Sequence[float]
+    ) -> _Children[Histogram]:
+        return _Children(Histogram(name, meaning, labels, buckets=buckets, registry=self._registry))
 
-    def gauge(self, name: str, told: str, *, of_all: OfAll = "livesum") -> Gauge:
-        return Gauge(name, told, registry=self._registry, multiprocess_mode=of_all)
-
-
-def _share(seat: Seat) -> None:
-    """Have values made from now on kept in the seat's files."""
-    number = seat.number
-    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+    def gauge(self, name: str, meaning: str, *, aggregation: Aggregation = "livesum") -> Gauge:
+        return Gauge(name, meaning, registry=self._registry, multiprocess_mode=aggregation)
 
 
 class _Facts(Collector):
@@ -229,7 +233,7 @@ class _Facts(Collector):
         self._catalogue = catalogue
 
     def collect(self) -> Iterable[Metric]:
-        """Tell it, as series whose value is 1."""
+        """Return the facts as series whose value is 1."""
         build = GaugeMetricFamily("digits_build_info", "What serves", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         models = GaugeMetricFamily(
@@ -250,14 +254,14 @@ class _Process:
     Read by prometheus_client's own collector, which in its multiprocess mode would tell of one worker alone.
     """
 
-    def __init__(self, new: _Maker) -> None:
+    def __init__(self, new: _Factory) -> None:
         self._collector = ProcessCollector(registry=None)
         families = list(self._collector.collect())  # none where there is no /proc
         self._gauges = {
             family.name: new.gauge(
                 family.name,
                 family.documentation,
-                of_all="livemin" if family.name == "process_start_time_seconds" else "livesum",
+                aggregation="livemin" if family.name == "process_start_time_seconds" else "livesum",
             )
             for family in families
             if family.type == "gauge"
@@ -269,7 +273,7 @@ class _Process:
         }
         self._counted = dict.fromkeys(self._counters, 0.0)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Read them."""
         for family in self._collector.collect():
             value = family.samples[0].value

@@ -1,7 +1,7 @@
 """Traces by OpenTelemetry, where the environment names a place to export them to; else they cost nothing.
 
-FastAPI makes the span of each request, a child of the caller's (`traceparent`), `app.api.work` those of its
-stages.
+FastAPI makes the span of each request, a child of the caller's (`traceparent`), `app.telemetry.stages` those
+of its stages.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry.trace import Tracer, get_current_span
+from opentelemetry.trace import Span, Tracer, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
-from app.api.problems import OUTCOME
-from app.api.work import WORK, Stages
-from app.guard.routes import ROUTE
-from app.telemetry.logs import request_id
+from app.telemetry.stages import stages_of
+from app.wire.request_id import request_id
+from app.wire.scope import outcome_of, route_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -35,7 +34,7 @@ PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # 
 UNTRACED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds for ever
 
 
-def provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
+def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
     """Return what makes spans, None if nobody wants any or nothing could export them.
 
     The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
@@ -54,9 +53,9 @@ def provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | No
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-    named = OTELResourceDetector().detect().attributes
-    about = Resource.create({"service.name": "digits", "service.version": __version__, **named})
-    return TracerProvider(resource=about, shutdown_on_exit=False)
+    given = OTELResourceDetector().detect().attributes
+    resource = Resource.create({"service.name": "digits", "service.version": __version__, **given})
+    return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
 def _installed(name: str) -> bool:
@@ -66,30 +65,31 @@ def _installed(name: str) -> bool:
         return False
 
 
-def config(made: TracerProvider | None) -> TelemetryConfig:
+def configure(provider: TracerProvider | None) -> TelemetryConfig:
     """Return what FastAPI shall do: one span a request, or nothing, as each would ask the environment."""
-    told = TelemetryConfig(tracing=made is not None, metrics=False, logs=False, operation_spans=False)
-    if made is not None:
-        told["tracer_provider"] = made
-        told["auto_configure"] = False  # it would export through a provider of its own
-        told["exclude"] = lambda scope: scope["path"] in UNTRACED
-    return told
+    is_traced = provider is not None
+    config = TelemetryConfig(tracing=is_traced, metrics=False, logs=False, operation_spans=False)
+    if provider is not None:
+        config["tracer_provider"] = provider
+        config["auto_configure"] = False  # it would export through a provider of its own
+        config["exclude"] = lambda scope: scope["path"] in UNTRACED
+    return config
 
 
 @asynccontextmanager
-async def exported(made: TracerProvider | None) -> AsyncIterator[Tracer | None]:
+async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None]:
     """Export spans from another thread while the block runs, and at its end what is left of them."""
-    if made is None:
+    if provider is None:
         yield None
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
-        yield made.get_tracer("digits", __version__)
+        yield provider.get_tracer("digits", __version__)
     finally:
-        await asyncio.to_thread(made.shutdown)
+        await asyncio.to_thread(provider.shutdown)
 
 
 class RequestSpan:
@@ -109,16 +109,19 @@ class RequestSpan:
             return
         span.set_attribute("digits.request_id", request_id.get() or "")
 
-        async def send_and_tell(message: Message) -> None:
+        async def send_and_describe(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if ROUTE in scope:
-                    span.update_name(f"{scope['method']} {scope[ROUTE]}")
-                    span.set_attribute("http.route", scope[ROUTE])
-                span.set_attribute("digits.outcome", scope.get(OUTCOME, "ok"))
-                if WORK in scope:
-                    work: Stages = scope[WORK]
-                    span.set_attribute("digits.model", work.model)
-                    span.set_attribute("digits.digits", work.digits)
+                _describe(span, scope)
             await send(message)
 
-        await self._app(scope, receive, send_and_tell)
+        await self._app(scope, receive, send_and_describe)
+
+
+def _describe(span: Span, scope: Scope) -> None:
+    if route := route_of(scope):
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attribute("http.route", route)
+    span.set_attribute("digits.outcome", outcome_of(scope) or "ok")
+    if stages := stages_of(scope):
+        span.set_attribute("digits.model", stages.model)
+        span.set_attribute("digits.digits", stages.digits)

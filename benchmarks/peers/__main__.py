@@ -27,6 +27,7 @@ import httpx
 import numpy as np
 
 from app.digits.catalogue import Catalogue
+from app.digits.process import set_up_process
 from benchmarks import pictures
 from benchmarks.load import CONNECTIONS, Target, alternating, median, ratio
 from benchmarks.offered import offer
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[peer.name for peer in PEERS], help="names of peers")
     parser.add_argument("--out", type=Path, default=Path("bench-peers.json"))
     asked = parser.parse_args()
+    set_up_process()  # the peers inherit the environment
     if not (WORK / "peer.keras").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.peers.network", str(WORK)], cwd=ROOT, check=True)
     same = {"DIGITS_MODELS_DIR": str(WORK), "DIGITS_DEFAULT_MODEL": "peer"}

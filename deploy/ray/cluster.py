@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterable
-from typing import Final
+from typing import Any, Final
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's reports to its makers
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 import ray
 
-from app import cores as machine
+from app.server.cores import count_cores
 from deploy.ray.places import Refused, reason
 from deploy.ray.scorer import Job, Note, score
 from deploy.ray.sources import Shard
@@ -54,7 +54,7 @@ def run(job: Job, shards: Iterable[Shard], *, cores: int | None) -> Generator[tu
 
 def _connect(cores: int | None) -> None:
     address = os.environ.get(ADDRESS)
-    cores = cores or machine.usable()
+    cores = cores or count_cores()
     own = {
         "num_cpus": cores,
         "object_store_memory": (cores + 1) * OBJECT_STORE,
@@ -72,7 +72,7 @@ def _connect(cores: int | None) -> None:
 def _run_tasks(job: Job, shards: Iterable[Shard], *, cores: int) -> Generator[tuple[Note, bool]]:
     task = ray.remote(num_cpus=1, max_retries=-1)(score)
     reference = ray.put(job)
-    pending = []
+    pending: list[Any] = []
     for shard in shards:
         if len(pending) == cores:
             (done,), pending = ray.wait(pending)

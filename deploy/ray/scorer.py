@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import islice, repeat
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from app.digits.contract import CLASSES, IS_DIGIT
 from app.digits.errors import ImageError
 from app.digits.look import look
 from app.digits.preprocessing import Canonical
+from app.digits.process import set_up_process
 from deploy.ray.places import Place, Refused, reason
 from deploy.ray.reading import Content, Picture, Problem, read
 from deploy.ray.sources import Shard, Source
@@ -115,7 +115,7 @@ def _write_results(job: Job, shard: Shard, name: str) -> Note:
 @lru_cache(maxsize=1)
 def _load(onnx: bytes) -> Classifier:
     """Load the network, once in a process, of which there is one for every core."""
-    cv2.setNumThreads(1)
+    set_up_process()
     pa.set_cpu_count(1)
     warnings.filterwarnings("ignore", module="PIL")  # of what it can't read: the row has the error
     return Classifier.load(onnx)

@@ -14,11 +14,11 @@ import ray
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import RETRY_AFTER
 from app.main import create_app
 from app.settings import load_settings
 from app.telemetry import logs
-from app.telemetry.access import HEADER
+from app.wire.problems import RETRY_AFTER
+from app.wire.request_id import HEADER
 
 READY: Final = "/health/ready"
 # More than DIGITS_MAX_IN_FLIGHT (128), so that the service itself says it is busy, by a problem, and counts a
@@ -32,34 +32,19 @@ _ID: Final = HEADER.lower().encode()
 class Replica:
     """The application as Ray asks it, which knows of neither its lifespan's state nor its request ids."""
 
-    def __init__(self, app: ASGIApp, *, threads: int) -> None:
-        """Wrap it.
-
-        Args:
-            app: the service.
-            threads: how many large pictures it decodes at a time.
-        """
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._threads = threads
         self._state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or begin and end the lifespan."""
         if scope["type"] == "lifespan":
             self._state = scope["state"]  # which the application fills
-            await self._app(scope, receive, self._started(send))
+            await self._app(scope, receive, send)
         else:
             scope["state"] = self._state.copy()
             scope["path"] = scope["path"].removeprefix(scope["root_path"])  # the application's route_prefix
             await self._app(scope, receive, _without_id(send))
-
-    def _started(self, send: Send) -> Send:
-        async def limit_and_send(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self._state["threads"].total_tokens = self._threads
-            await send(message)
-
-        return limit_and_send
 
     async def status(self, path: str) -> int:
         """Return what a GET of the path is answered with."""
@@ -91,7 +76,7 @@ def build() -> Replica:
     """Return the application of a replica; Ray calls it there."""
     settings = load_settings()
     logging.config.dictConfig(logs.config(settings))
-    return Replica(create_app(settings), threads=_cores())
+    return Replica(create_app(settings, threads=_cores()))
 
 
 def _cores() -> int:

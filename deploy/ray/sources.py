@@ -121,7 +121,8 @@ class Source:
         return columns
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rows:
     """Some rows of a Parquet file."""
 
     groups: list[int]  # the row groups that hold them; none where the file is damaged

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api import base64_text
-from app.api.problems import MalformedRequest
+from app.wire.problems import MalformedRequest
 
 Write = Callable[[bytes], str]
 

@@ -11,8 +11,9 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from app.api import openapi, problems
+from app.api import openapi
 from app.settings import Settings
+from app.wire import problems
 from tests.api import examples
 from tests.api.examples import Answers, recorded, same
 from tests.serving import serving

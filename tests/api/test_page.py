@@ -8,23 +8,24 @@ from typing import Final
 import httpx
 import pytest
 
-from app.api import page
+from app.api.page import FOLDER
 from app.guard import keys
 from app.settings import Settings
+from app.wire.paths import PAGE, REFERENCE
 from tests.serving import serving
 
 MOST: Final = 60_000  # bytes of either: a second on a slow phone's connection
-PATHS: Final = (*page.PATHS, page.REFERENCE)
+PATHS: Final = (*PAGE, REFERENCE)
 FOR_REFERENCE: Final = ("docs.css", "docs.js", "dom.js", "schema.js", "trial.js")
 
 
 def test_every_file_is_served(client: httpx.Client) -> None:
     pages = {"index.html": "/", "docs.html": "/docs"}
-    paths = {pages.get(file.name, f"/static/{file.name}") for file in page.FOLDER.iterdir()}
+    paths = {pages.get(file.name, f"/static/{file.name}") for file in FOLDER.iterdir()}
     assert paths == set(PATHS)
     sizes = {path: len(client.get(path).raise_for_status().content) for path in PATHS}
-    assert sum(sizes.values()) == sum(file.stat().st_size for file in page.FOLDER.iterdir())
-    reference = {page.REFERENCE, *(f"/static/{name}" for name in FOR_REFERENCE)}
+    assert sum(sizes.values()) == sum(file.stat().st_size for file in FOLDER.iterdir())
+    reference = {REFERENCE, *(f"/static/{name}" for name in FOR_REFERENCE)}
     assert sum(sizes[path] for path in sizes.keys() - reference) < MOST
     assert sum(sizes[path] for path in reference) < MOST
 
@@ -48,7 +49,7 @@ def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.
     assert head.headers["Content-Length"] == str(len(first.content))
 
 
-@pytest.mark.parametrize("path", ["/", page.REFERENCE])
+@pytest.mark.parametrize("path", ["/", REFERENCE])
 def test_only_its_own_scripts_and_styles_run_in_it(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -78,4 +79,4 @@ def test_it_takes_nothing(client: httpx.Client) -> None:
 
 def test_it_is_read_without_a_key_and_uncounted() -> None:
     with serving(Settings(api_keys=(keys.made("page")[1],), rate_limit=1)) as client:
-        assert {client.get(path).status_code for path in page.PATHS} == {200}
+        assert {client.get(path).status_code for path in PAGE} == {200}

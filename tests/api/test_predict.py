@@ -244,22 +244,3 @@ def test_a_network_that_tells_digits_from_others_is_believed(
         prediction = sent(client, "raw", THREE.read_bytes()).json()
     assert prediction["digit_likelihood"] == pytest.approx(likelihood)
     assert prediction["is_digit"] is is_digit
-
-
-@pytest.mark.parametrize("path", ["/predict", "/predict/number"])
-def test_a_request_with_a_query_gets_the_same_answer_by_the_frameworks_way(
-    client: httpx.Client, path: str
-) -> None:
-    upload = PHOTO.read_bytes()
-    short = client.post(path, content=upload, headers={"Content-Type": "image/jpeg"})
-    long = client.post(f"{path}?model=cnn", content=upload, headers={"Content-Type": "image/jpeg"})
-    assert short.json() == long.json()
-    assert short.headers.keys() == long.headers.keys()
-
-
-@pytest.mark.parametrize("query", ["", "?model=cnn"])
-def test_an_error_is_the_same_on_both_ways(client: httpx.Client, query: str) -> None:
-    answer = client.post(f"/predict{query}", content=b"no picture", headers={"Content-Type": "image/png"})
-    assert answer.status_code == 415
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["code"] == "unsupported_media_type"

@@ -22,10 +22,10 @@ from app import __version__
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.environment import PREFIX
-from app.guard.keys import PUBLIC
 from app.main import create_app
+from app.server.process import LINGER
 from app.settings import Settings
-from app.signals import LINGER
+from app.wire.paths import PUBLIC
 from tests.conftest import MODELS, ROOT
 from tests.versions import two_versions
 

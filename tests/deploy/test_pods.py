@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from app.environment import PREFIX
 from app.guard import keys
+from app.server.process import LINGER
 from app.settings import Settings
-from app.signals import LINGER
 from tests.conftest import GOLDEN
 from tests.deploy.manifests import PROBES, Workload, of_kind, rendered, workloads
 from tests.serving import PATIENCE, Process, process, until

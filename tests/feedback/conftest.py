@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from app.__main__ import main
 from app.feedback.store import Store
 from tests.feedback.postgres import Postgres, postgres
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has done."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +48,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(url: str) -> Iterator[Store]:
     with closing(Store(url, patience=10)) as opened:
         yield opened
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `python -m app feedback` in this process: to start one takes longer than all that it does."""
+
+    def run(url: str, *words: str) -> Done:
+        monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
+        monkeypatch.setattr(sys, "argv", ["app", "feedback", *words])
+        return Done(main(), *capsys.readouterr())
+
+    return run
 
 
 def empty(url: str) -> None:

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from app.__main__ import main
 from app.feedback.store import Entry, Store, identity
 from tests.conftest import GOLDEN
+from tests.feedback.conftest import Command, Done
 
 SEVEN = (GOLDEN / "7-photo.jpg").read_bytes()
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `python -m app feedback` in this process: to start one takes longer than all that it does."""
-
-    def command(url: str, *words: str) -> Done:
-        monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
-        monkeypatch.setattr(sys, "argv", ["app", "feedback", *words])
-        status = main()
-        return Done(status, *capsys.readouterr())
-
-    return command
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from sqlalchemy import make_url
 from app.__main__ import main
 from app.feedback import keeper, postgres, store
 from app.settings import MEBIBYTE, Settings
+from tests.compose import compose
 from tests.conftest import ROOT
 from tests.documents import answer, answered, blocks, commands, same, text
 from tests.serving import serving
-from tests.telemetry.test_observability import composed
 
 PAGE = "docs/feedback.md"
 
@@ -33,7 +33,7 @@ def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest
     (settings,) = (block for language, block in blocks(PAGE) if language == "ini")
     for line in settings.splitlines():
         monkeypatch.setenv(*line.split("=", 1))
-    services = composed("--profile", "feedback")
+    services = compose("--profile", "feedback")
     assert services.keys() == {"digits", "postgres"}
     url = make_url(services["digits"]["environment"]["DIGITS_FEEDBACK_URL"])
     database = services["postgres"]["environment"]

@@ -13,9 +13,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.feedback.store import Entry, Store, identity
-from tests.feedback.test_command import Command, command
+from tests.feedback.conftest import Command
 
-__all__ = ["command"]  # a fixture
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MEGABYTE = 1_000_000
 

@@ -12,8 +12,8 @@ import pytest
 from app.feedback.keeper import MOST
 from app.settings import Settings
 from tests.feedback.conftest import empty
+from tests.feedback.giving import BYTES, THREE, give
 from tests.feedback.postgres import Postgres
-from tests.feedback.test_feedback import BYTES, THREE, give
 from tests.serving import serving, until
 
 pytestmark = pytest.mark.needs("postgresql")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.guard import rates
 from app.guard.rates import WINDOW, Buckets
 from app.settings import Settings
+from app.wire.scope import client_of
 from tests.serving import process, serving
 
 
@@ -103,7 +103,7 @@ def test_keys_are_counted_apart() -> None:
     ],
 )
 def test_an_ipv6_site_is_one_client(one: str, other: str, same: object) -> None:
-    assert (rates.client_of({"client": (one, 1)}) == rates.client_of({"client": (other, 2)})) is same
+    assert (client_of({"client": (one, 1)}) == client_of({"client": (other, 2)})) is same
 
 
 def forwarded(client: httpx.Client, address: str) -> int:

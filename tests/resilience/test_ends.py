@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import GOLDEN
 from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, sockets
+from tests.server.reloads import put_model, served_versions
 from tests.serving import Process, process, until
-from tests.test_signals import put, served
 
 Measured = Callable[[str, str], None]
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -61,7 +61,7 @@ def test_models_are_swapped_without_a_failed_request(
 ) -> None:
     """Each answer is the model's that was there, none is missing, and in the end all are the newest's."""
     swaps = (20 if full else 3) if workers == 1 else (6 if full else 2)
-    put(tmp_path, "0.0.0")
+    put_model(tmp_path, "0.0.0")
     settings = {"models_dir": str(tmp_path), "default_model": "tiny", "workers": str(workers)}
     with process(log_level="error", **settings) as running:
         over = False
@@ -72,9 +72,9 @@ def test_models_are_swapped_without_a_failed_request(
         async def swap() -> None:
             nonlocal over
             for number in range(1, swaps + 1):
-                put(tmp_path, f"{number}.0.0")
+                put_model(tmp_path, f"{number}.0.0")
                 running.popen.send_signal(signal.SIGHUP)
-                while await asyncio.to_thread(served, running) != {f"{number}.0.0"}:  # noqa: ASYNC110
+                while await asyncio.to_thread(served_versions, running) != {f"{number}.0.0"}:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             over = True
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from app.api import multipart
-from app.api.problems import MalformedRequest
 from app.digits import images, numbers
 from app.digits.contract import CLASSES, GreyPicture
 from app.digits.errors import DigitsError
 from app.digits.preprocessing import canonical
+from app.wire.problems import MalformedRequest
 from tests.conftest import HOSTILE, golden_uploads, hostile_files
 from tests.resilience.structure import restructure
 

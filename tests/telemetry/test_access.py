@@ -8,13 +8,9 @@ import signal
 import socket
 from typing import Any
 
-from tests.conftest import GOLDEN, ROOT
+from tests.conftest import ROOT
 from tests.serving import Process, process
-
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-BLANK = (ROOT / "tests" / "data" / "hostile" / "white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
+from tests.telemetry.pictures import BLANK, LARGE, PNG, THREE
 
 
 def lines(running: Process) -> list[dict[str, Any]]:

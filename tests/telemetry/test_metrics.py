@@ -12,20 +12,14 @@ import numpy as np
 import pytest
 
 from app import __version__
-from app.api.problems import TITLES
 from app.digits.catalogue import Catalogue
 from app.guard import keys
 from app.settings import Settings
-from tests.conftest import GOLDEN, ROOT
+from app.wire.problems import TITLES
 from tests.serving import serving, until
 from tests.slow import SlowDecoder
+from tests.telemetry.pictures import BLANK, NUMBER, PNG, THREE, TINY
 from tests.telemetry.scrapes import scrape, scrape_openmetrics
-
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
-NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
-BLANK = (ROOT / "tests" / "data" / "hostile" / "white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture

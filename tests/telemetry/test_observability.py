@@ -7,7 +7,6 @@ import math
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,11 @@ import pytest
 import yaml
 
 from app.settings import Settings
+from tests.compose import compose
 from tests.conftest import ROOT
 from tests.serving import PATIENCE, serving, until
+from tests.telemetry.pictures import BLANK, NUMBER, PNG, THREE, TINY
 from tests.telemetry.scrapes import Scrape, scrape
-from tests.telemetry.test_metrics import BLANK, NUMBER, PNG, THREE, TINY
 
 FOLDER = ROOT / "deploy" / "observability"
 RULES = FOLDER / "rules.yml"
@@ -265,20 +265,12 @@ def test_a_real_prometheus_finds_something_for_every_panel_and_every_alert(
         assert prometheus.values("digits_places") == [Settings().max_in_flight]
 
 
-def composed(*options: str) -> dict[str, Any]:
-    """Return the services that `docker compose up` starts, as podman-compose understands the file."""
-    command = [str(Path(sys.executable).with_name("podman-compose")), *options, "config"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
-    return services
-
-
 def test_compose_starts_the_service_alone_unless_it_is_asked_for_more() -> None:
-    assert composed().keys() == {"digits"}
+    assert compose().keys() == {"digits"}
 
 
 def test_the_profile_adds_prometheus_and_grafana_with_the_files_that_exist() -> None:
-    services = composed("--profile", "observability")
+    services = compose("--profile", "observability")
     assert services.keys() == {"digits", "prometheus", "grafana"}
     for name in ("prometheus", "grafana"):
         image = services[name]["image"]

@@ -16,15 +16,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from app import __version__
 from app.settings import Settings
 from app.telemetry import tracing
-from tests.conftest import GOLDEN, ROOT
+from tests.conftest import ROOT
 from tests.serving import process, serving
 from tests.telemetry.collector import Collector, attributes, collecting
+from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, THREE
 
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
-BLANK = (ROOT / "tests" / "data" / "hostile" / "white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
 CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CALLER = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
 
@@ -165,7 +161,7 @@ def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.Monke
     ],
 )
 def test_nobody_is_traced_unless_somebody_asks_for_it(environment: dict[str, str]) -> None:
-    assert tracing.provider(environment) is None
+    assert tracing.find_provider(environment) is None
 
 
 def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
@@ -173,7 +169,7 @@ def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)  # as if it were not installed
     with caplog.at_level(logging.WARNING):
-        assert tracing.provider({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}) is None
+        assert tracing.find_provider({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}) is None
     (record,) = caplog.records
     assert "the extra 'tracing' is not installed" in record.getMessage()
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][

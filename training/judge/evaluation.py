@@ -12,12 +12,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import track
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -113,7 +113,7 @@ def evaluate(
         ),
         "microseconds": _time(classifier, pngs, seen),
         "measured_with": {
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": version("onnxruntime"),
             "opencv": cv2.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),

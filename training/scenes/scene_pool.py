@@ -20,6 +20,7 @@ from rich.progress import track
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.preprocessing import canonical
+from app.digits.process import set_up_process
 from training.data import fonts
 from training.data.labelled import Labelled
 from training.files import draft_of
@@ -131,7 +132,7 @@ def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, n
     work = partial(_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, cv2.setNumThreads, (1,)) as workers:
+    with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
         done = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
     return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final
 
-from app.api.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
 WINDOWS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}  # coding → zlib's `wbits`; the liked first
 WORTHWHILE: Final = 1024  # bytes: less travels in one packet anyway

@@ -8,24 +8,21 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from app.api.models import ModelPath
-from app.api.openapi import BATCH, PICTURE, PREDICTION, inlined, refusals
-from app.api.predict import read_all
+from app.api.openapi import BATCH, PICTURE, PREDICTION, V2_TAG, inlined, refusals
+from app.api.reader import Reader
 from app.api.uploads import INLINE_BODY
 from app.api.v2 import encodings, outputs, tensors
-from app.api.v2.paths import TAG
 from app.api.v2.schemas import InferRequest, InferResponse
-from app.api.v2.server import VersionPath, asked_for
+from app.api.v2.server import VersionPath, find_model
 from app.api.v2.tensors import Inference, Pictures
-from app.api.work import Stages, begun, check_place, hold_places, in_thread
+from app.api.work import run_in_thread
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
 from app.digits.contract import IS_DIGIT, DigitBatch
 from app.digits.errors import DigitsError
-from app.state import state_of
-from app.telemetry.metrics import Metrics
 
 JSON_LENGTH: Final = "Inference-Header-Content-Length"
-router = APIRouter(prefix="/v2/models/{name}", tags=[TAG])
+router = APIRouter(prefix="/v2/models/{name}", tags=[V2_TAG])
 
 _BODY: Final[dict[str, Any]] = {
     "parameters": [
@@ -56,7 +53,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 @router.post("/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_ANSWERS)
 async def infer(request: Request, name: ModelPath) -> Response:
     """Read the digits in canonical pictures (`image`) or in encoded ones (`picture`)."""
-    return await _inferred(request, asked_for(request, name))
+    return await _infer(request, find_model(request, name))
 
 
 @router.post(
@@ -64,52 +61,55 @@ async def infer(request: Request, name: ModelPath) -> Response:
 )
 async def infer_version(request: Request, name: ModelPath, version: VersionPath) -> Response:
     """Do so with this version of the model, or not at all."""
-    return await _inferred(request, asked_for(request, name, version))
+    return await _infer(request, find_model(request, name, version))
 
 
-async def _inferred(request: Request, model: Model) -> Response:
-    stages, state = begun(request, model), state_of(request)
-    check_place(request)
-    asked, unpacked = await _asked(request, stages)
-    wanted = outputs.wanted(asked.request, model.classifier)
-    with state["room"].filled(unpacked), hold_places(request, len(asked.pictures)):
-        batch = await _canonical(asked.pictures, stages, request)
-        with stages.timed("infer", pictures=len(batch)):
-            scores = model.classifier.classify(batch)
-    _count(scores, stages, state["metrics"])
-    given, binary = tensors.encode(outputs.told(scores, wanted))
+async def _infer(request: Request, model: Model) -> Response:
+    reader = Reader(request, model)
+    reader.begin()
+    inference, unpacked = await _read_body(request, reader)
+    wanted = outputs.wanted(inference.request, model.classifier)
+    with reader.state.room.hold(unpacked), reader.hold_places(len(inference.pictures)):
+        scores = reader.infer(await _canonicalise(inference.pictures, reader))
+    _count(scores, reader)
+    tensor_infos, binary = tensors.encode(outputs.select(scores, wanted))
     name, number = model.version
-    answer = InferResponse(model_name=name, model_version=str(number), id=asked.request.id, outputs=given)
-    return _answer(answer, binary, request, timing=stages.header())
+    answer = InferResponse(
+        model_name=name, model_version=str(number), id=inference.request.id, outputs=tensor_infos
+    )
+    return _answer(answer, binary, request, timing=reader.stages.header())
 
 
-def _count(scores: Scores, stages: Stages, metrics: Metrics) -> None:
-    digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
-    stages.read(digits)
-    metrics.predicted(stages.model, digits)
-    metrics.batched(stages.model, len(digits))
+def _count(scores: Scores, reader: Reader) -> None:
+    metrics, model = reader.state.metrics, reader.model.name
+    reader.count_digits([(int(row.argmax()), float(row.max())) for row in scores.probabilities])
+    metrics.observe_batch(model, len(scores.probabilities))
     if scores.digit_likelihood is not None:
-        for _ in range(int((scores.digit_likelihood < IS_DIGIT).sum())):
-            metrics.doubted(stages.model)
+        metrics.count_strangers(model, int((scores.digit_likelihood < IS_DIGIT).sum()))
 
 
-async def _asked(request: Request, stages: Stages) -> tuple[Inference, int]:
-    """Unpack and parse the body, off the event loop where that may take long; tell how much was unpacked."""
-    body, headers, settings = await request.body(), request.headers, state_of(request)["settings"]
+async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
+    """Unpack and parse the body, off the event loop where that may take long.
+
+    Returns:
+        What it says, and how many bytes were unpacked.
+    """
+    body, headers, settings = await request.body(), request.headers, reader.state.settings
     coding = headers.get("content-encoding", "")
 
     def work() -> tuple[Inference, int]:
-        with stages.timed("decode"):
+        with reader.stages.timed("decode"):
             whole = encodings.decompressed(body, coding, most=settings.max_batch_body_bytes)
-            asked = tensors.decode(whole, json_length=headers.get(JSON_LENGTH), most=settings.max_batch)
-        return asked, 0 if whole is body else len(whole)
+            json_length = headers.get(JSON_LENGTH)
+            inference = tensors.decode(whole, json_length=json_length, most=settings.max_batch)
+        return inference, 0 if whole is body else len(whole)
 
     if coding or len(body) > INLINE_BODY:
-        return await in_thread(work, stages, request, pictures=1)
+        return await run_in_thread(work, request, stages=reader.stages)
     return work()
 
 
-async def _canonical(pictures: DigitBatch | Pictures, stages: Stages, request: Request) -> DigitBatch:
+async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> DigitBatch:
     """Return the pictures as the network sees them.
 
     Raises:
@@ -117,13 +117,12 @@ async def _canonical(pictures: DigitBatch | Pictures, stages: Stages, request: R
     """
     if isinstance(pictures, np.ndarray):
         return pictures
-    reads = await read_all(pictures, stages, request)
     canonical = []
-    for index, read in enumerate(reads):
-        if isinstance(read, DigitsError):
-            told = f"{tensors.PICTURE.name}[{index}]: {read.detail}"
-            raise type(read)(told, limit=read.limit)
-        canonical.append(read.canonical)
+    for index, reading in enumerate(await reader.read(pictures)):
+        if isinstance(reading, DigitsError):
+            detail = f"{tensors.PICTURE.name}[{index}]: {reading.detail}"
+            raise type(reading)(detail, limit=reading.limit)
+        canonical.append(reading.canonical)
     return np.array(canonical)
 
 

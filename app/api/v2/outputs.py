@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.problems import MalformedRequest
 from app.api.v2.schemas import InferRequest, TensorInfo
 from app.api.v2.tensors import Output, Values
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, Probabilities
+from app.wire.problems import MalformedRequest
 
 DIGIT: Final = "digit"
 OUTPUTS: Final[Mapping[str, TensorInfo]] = {
@@ -65,7 +65,7 @@ def wanted(request: InferRequest, classifier: Classifier) -> list[Wanted]:
     return list(found.values())
 
 
-def told(scores: Scores, wanted: Sequence[Wanted]) -> list[Output]:
+def select(scores: Scores, wanted: Sequence[Wanted]) -> list[Output]:
     """Return the wanted outputs."""
     values: dict[str, Values] = {
         PROBABILITIES: scores.probabilities,

@@ -9,19 +9,18 @@ from fastapi import APIRouter, Path, Request
 
 from app.api import json_body, uploads
 from app.api.json_body import Body
-from app.api.openapi import inlined, refusals
-from app.api.problems import Forbidden, MalformedRequest
+from app.api.openapi import V2_TAG, inlined, refusals
 from app.api.schemas import Wire
-from app.api.v2.paths import TAG
 from app.api.v2.schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
 from app.digits.catalogue import MARK, Model
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
-from app.guard.keys import KEY_ID
 from app.settings import Settings
 from app.state import state_of
+from app.wire.problems import Forbidden, MalformedRequest
+from app.wire.scope import key_of
 
 OtherModel = Annotated[str, Path(description="NAME for all its versions, or NAME@N.", examples=["mlp-128"])]
-router = APIRouter(prefix="/v2/repository", tags=[TAG])
+router = APIRouter(prefix="/v2/repository", tags=[V2_TAG])
 _LOADED: Final = "READY"
 _NOT_LOADED: Final = "UNAVAILABLE"
 
@@ -50,7 +49,7 @@ async def index(request: Request) -> list[IndexEntry]:
     """List the versions that are loaded, and those that could be."""
     _check_key(request)
     asked = await _read(request, IndexRequest)
-    catalogue = state_of(request)["catalogue"]
+    catalogue = state_of(request).catalogue
     if asked.ready:
         return [_entry(model) for model in catalogue]
     loaded, others = await asyncio.to_thread(catalogue.listed)
@@ -70,7 +69,7 @@ async def load(request: Request, name: OtherModel) -> IndexEntry:
     _check_key(request)
     _check_alone(request)
     await _read(request, LoadRequest)
-    return _entry(await asyncio.to_thread(state_of(request)["catalogue"].reload_one, name))
+    return _entry(await asyncio.to_thread(state_of(request).catalogue.reload_one, name))
 
 
 @router.post(
@@ -84,19 +83,19 @@ async def unload(request: Request, name: OtherModel) -> IndexEntry:
     _check_key(request)
     _check_alone(request)
     await _read(request, UnloadRequest)
-    await asyncio.to_thread(state_of(request)["catalogue"].unload, name)
+    await asyncio.to_thread(state_of(request).catalogue.unload, name)
     name, _, number = name.partition(MARK)
     return IndexEntry(name=name, version=number or None, state=_NOT_LOADED, reason="unloaded")
 
 
 def _check_key(request: Request) -> None:
-    if KEY_ID not in request.scope:
+    if key_of(request.scope) is None:
         msg = "The repository is for who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
         raise Forbidden(msg)
 
 
 def _check_alone(request: Request) -> None:
-    workers = state_of(request)["settings"].workers
+    workers = state_of(request).settings.workers
     if workers > 1:
         msg = (
             f"This service has {workers} workers, and a request reaches one of them. Change the folder "

@@ -194,10 +194,3 @@ class IndexEntry(Wire):
 
     state: Literal["READY", "UNAVAILABLE"]
     reason: str
-
-
-class ProtocolError(Wire):
-    """What went wrong."""
-
-    error: str
-    """What was wrong, the limit, and the remedy."""

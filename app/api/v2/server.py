@@ -9,20 +9,19 @@ from fastapi import APIRouter, Path, Request
 from app import __version__
 from app.api import health
 from app.api.models import ModelPath
-from app.api.openapi import refusals
-from app.api.problems import NotReady
+from app.api.openapi import V2_TAG, refusals
 from app.api.v2 import repository
 from app.api.v2.outputs import OUTPUTS, names
-from app.api.v2.paths import TAG
 from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
 from app.api.v2.tensors import IMAGE, PICTURE
 from app.digits.catalogue import MARK, Model
 from app.digits.errors import UnknownModel
 from app.state import state_of
+from app.wire.problems import NotReady
 
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
 VersionPath = Annotated[str, Path(description="The number of the model's version.", examples=["1"])]
-router = APIRouter(prefix="/v2", tags=[TAG])
+router = APIRouter(prefix="/v2", tags=[V2_TAG])
 _OF_A_MODEL: Final = refusals(UnknownModel, v2=True)
 
 
@@ -30,7 +29,7 @@ _OF_A_MODEL: Final = refusals(UnknownModel, v2=True)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Say what serves here, and which extensions of the protocol it has."""
     extensions = ["binary_tensor_data", "classification"]
-    if repository.is_open(state_of(request)["settings"]):
+    if repository.is_open(state_of(request).settings):
         extensions.append("model_repository")
     return ServerMetadata(name="digits", version=__version__, extensions=extensions)
 
@@ -51,40 +50,40 @@ async def server_ready(request: Request) -> Ready:
 @router.get("/models/{name}", responses=_OF_A_MODEL)
 async def model_metadata(request: Request, name: ModelPath) -> ModelMetadata:
     """Describe a model's tensors, and list its versions."""
-    return _metadata(request, asked_for(request, name))
+    return _metadata(request, find_model(request, name))
 
 
 @router.get("/models/{name}/versions/{version}", responses=_OF_A_MODEL)
 async def version_metadata(request: Request, name: ModelPath, version: VersionPath) -> ModelMetadata:
     """Describe this version's tensors."""
-    return _metadata(request, asked_for(request, name, version))
+    return _metadata(request, find_model(request, name, version))
 
 
 @router.get("/models/{name}/ready", responses=_OF_A_MODEL)
 async def model_ready(request: Request, name: ModelPath) -> ModelReady:
     """Answer 200 if the model is loaded."""
-    return ModelReady(name=asked_for(request, name).version.model, ready=True)
+    return ModelReady(name=find_model(request, name).version.model, ready=True)
 
 
 @router.get("/models/{name}/versions/{version}/ready", responses=_OF_A_MODEL)
 async def version_ready(request: Request, name: ModelPath, version: VersionPath) -> ModelReady:
     """Answer 200 if this version of the model is loaded."""
-    return ModelReady(name=asked_for(request, name, version).version.model, ready=True)
+    return ModelReady(name=find_model(request, name, version).version.model, ready=True)
 
 
-def asked_for(request: Request, name: str, version: str | None = None) -> Model:
+def find_model(request: Request, name: str, version: str | None = None) -> Model:
     """Return the version of that number, or the highest if none is given.
 
     Raises:
         UnknownModel: there is none.
     """
-    catalogue = state_of(request)["catalogue"]
+    catalogue = state_of(request).catalogue
     return catalogue.get(name if version is None else f"{name}{MARK}{version}")
 
 
 def _metadata(request: Request, model: Model) -> ModelMetadata:
     name = model.version.model
-    loaded = (each.version for each in state_of(request)["catalogue"])
+    loaded = (each.version for each in state_of(request).catalogue)
     return ModelMetadata(
         name=name,
         versions=[str(version.number) for version in loaded if version.model == name],

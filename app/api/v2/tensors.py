@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.api import base64_text, json_body
-from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest
 from app.api.v2.schemas import BinarySize, InferRequest, InputTensor, OutputTensor, TensorInfo
 from app.digits.contract import INPUT, SIDE, DigitBatch
+from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest
 
 IMAGE: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
 PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 from app.api.v2 import encodings
 from app.settings import MEBIBYTE
+from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 from tests.api.v2 import slow_deflate
 
 Coding = Callable[[bytes], bytes]

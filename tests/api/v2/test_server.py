@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from app import __version__
-from app.guard.protocol import MAX_HEAD
+from app.server.protocol import MAX_HEAD
 from app.settings import Settings
 from tests.api.v2.wire import error, image_input, infer, picture_input
 from tests.conftest import GOLDEN

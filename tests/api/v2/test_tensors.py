@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.api.problems import BatchTooLarge, EmptyBatch, MalformedRequest, RequestProblem
 from app.api.v2 import tensors
 from app.api.v2.schemas import InferRequest
 from app.api.v2.tensors import Output
+from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, RequestProblem
 from tests.api.v2 import wire
 
 MOST = 4

@@ -16,23 +16,19 @@ hint their own, what HTTP adds to them is below:
 from __future__ import annotations
 
 import json
-import reprlib
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.v2.paths import speaks_v2
 from app.digits.errors import DigitsError
-from app.telemetry.logs import request_id
+from app.wire.paths import speaks_v2
+from app.wire.request_id import request_id
+from app.wire.scope import OUTCOME
 
-OUTCOME: Final = "digits.outcome"  # in the scope: the code of the problem that a request is answered with
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
 MAX_DETAIL: Final = 1000  # characters: details quote what was sent, which may be 64 KiB of an address
@@ -70,35 +66,37 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # the core's OutOfMemory
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # of the core's errors, too
 }
 
 
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
-    headers: Mapping[str, str] = {}  # a mapping that nobody writes to
+    headers: Mapping[str, str] = {}  # beside those of its status; a mapping that nobody writes to
+
+    def __init_subclass__(cls, *, code: str, status: int) -> None:
+        cls.code = code
+        cls.status_hint = status
 
 
-class NotFound(RequestProblem):
+class NotFound(RequestProblem, code="not_found", status=404):
     """No route has this path."""
 
-    code = "not_found"
-    status_hint = 404
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} does not exist; /docs lists what does.")
 
 
-class MethodNotAllowed(RequestProblem):
+class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
     """The route has other methods."""
 
-    code = "method_not_allowed"
-    status_hint = 405
+    def __init__(self, path: str, method: str, allowed: str) -> None:
+        super().__init__(f"{path} does not take {method}, it takes {allowed}.")
+        self.headers = {"Allow": allowed}
 
 
-class Unauthorized(RequestProblem):
+class Unauthorized(RequestProblem, code="unauthorized", status=401):
     """The request shows no key, or none that the service knows."""
-
-    code = "unauthorized"
-    status_hint = 401
 
     def __init__(self, *, shown: bool) -> None:
         ways = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
@@ -107,125 +105,78 @@ class Unauthorized(RequestProblem):
         self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
 
 
-class Forbidden(RequestProblem):
+class Forbidden(RequestProblem, code="forbidden", status=403):
     """No key opens this, as the service is set up."""
 
-    code = "forbidden"
-    status_hint = 403
 
-
-class RateLimited(RequestProblem):
+class RateLimited(RequestProblem, code="rate_limited", status=429):
     """The client has used up its requests for now."""
 
-    code = "rate_limited"
-    status_hint = 429
+    def __init__(self, what: str, *, limit: int, wait: float) -> None:
+        seconds = math.ceil(wait)
+        msg = f"More than {limit} {what} a minute came from you. Try again in {seconds} s."
+        super().__init__(msg, limit=limit)
+        self.headers = {"Retry-After": str(seconds)}
 
 
-class InternalError(RequestProblem):
+class InternalError(RequestProblem, code="internal_error", status=500):
     """A defect of ours; the log has the traceback, the client the id to ask with."""
 
-    code = "internal_error"
-    status_hint = 500
 
-
-class MalformedRequest(RequestProblem):
+class MalformedRequest(RequestProblem, code="malformed_request", status=400):
     """Multipart, JSON, base64 or a parameter is not what it should be."""
 
-    code = "malformed_request"
-    status_hint = 400
 
-
-class SlowUpload(RequestProblem):
+class SlowUpload(RequestProblem, code="slow_upload", status=408):
     """The body did not arrive in time."""
 
-    code = "slow_upload"
-    status_hint = 408
 
-
-class LengthRequired(RequestProblem):
+class LengthRequired(RequestProblem, code="length_required", status=411):
     """A picture was to come, with neither a length nor in chunks: its end could not be told."""
 
-    code = "length_required"
-    status_hint = 411
 
-
-class BodyTooLarge(RequestProblem):
+class BodyTooLarge(RequestProblem, code="body_too_large", status=413):
     """The body is longer than allowed, as declared or as counted."""
 
-    code = "body_too_large"
-    status_hint = 413
 
-
-class HeadTooLarge(RequestProblem):
+class HeadTooLarge(RequestProblem, code="head_too_large", status=431):
     """Address and headers together are longer than allowed."""
 
-    code = "head_too_large"
-    status_hint = 431
 
-
-class UnsupportedMediaType(RequestProblem):
+class UnsupportedMediaType(RequestProblem, code="unsupported_media_type", status=415):
     """The request's Content-Type is none of the three ways to send a picture."""
 
-    code = "unsupported_media_type"
-    status_hint = 415
 
-
-class BatchTooLarge(RequestProblem):
+class BatchTooLarge(RequestProblem, code="batch_too_large", status=422):
     """More pictures than one batch may hold."""
 
-    code = "batch_too_large"
-    status_hint = 422
 
-
-class EmptyBatch(RequestProblem):
+class EmptyBatch(RequestProblem, code="empty_batch", status=422):
     """A batch without pictures."""
 
-    code = "empty_batch"
-    status_hint = 422
 
-
-class Overloaded(RequestProblem):
+class Overloaded(RequestProblem, code="overloaded", status=503):
     """As many pictures as the worker takes on are in flight."""
 
-    code = "overloaded"
-    status_hint = 503
-    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
-
-class NotReady(RequestProblem):
+class NotReady(RequestProblem, code="not_ready", status=503):
     """The worker is draining: it serves what reaches it, and asks for no more."""
 
-    code = "not_ready"
-    status_hint = 503
-    headers = {"Retry-After": RETRY_AFTER}  # noqa: RUF012
 
-
-class TooSlow(RequestProblem):
+class TooSlow(RequestProblem, code="timeout", status=504):
     """The prediction did not come in time."""
 
-    code = "timeout"
-    status_hint = 504
 
-
-class UnknownFeedback(RequestProblem):
+class UnknownFeedback(RequestProblem, code="unknown_feedback", status=404):
     """No picture of that id is kept."""
 
-    code = "unknown_feedback"
-    status_hint = 404
 
-
-class FeedbackFull(RequestProblem):
+class FeedbackFull(RequestProblem, code="feedback_full", status=507):
     """As many bytes of pictures are kept as may be."""
 
-    code = "feedback_full"
-    status_hint = 507
 
-
-class FeedbackUnavailable(RequestProblem):
+class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=503):
     """The database that keeps pictures does not answer."""
-
-    code = "feedback_unavailable"
-    status_hint = 503
 
     def __init__(self, *, wait: int) -> None:
         super().__init__("The database of the pictures does not answer now. Try again in a few seconds.")
@@ -237,8 +188,8 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def document(error: DigitsError) -> dict[str, Any]:
-    """Return the problem's members."""
+def describe(error: DigitsError) -> dict[str, Any]:
+    """Return the members of an error's problem document."""
     members = {
         "type": f"urn:digits:problem:{error.code}",
         "title": TITLES[error.code],
@@ -251,18 +202,21 @@ def document(error: DigitsError) -> dict[str, Any]:
 
 
 class Refusal(Response):
-    """An error in the words of who asks: at /v2 the Open Inference Protocol's, else a problem document."""
+    """The response to an error, which any layer can send: a problem document.
+
+    At /v2 it is what the Open Inference Protocol has instead.
+    """
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
-        own = error.headers if isinstance(error, RequestProblem) else _HEADERS.get(error.status_hint, {})
-        super().__init__(
-            json.dumps(document(error)), error.status_hint, {**own, **(headers or {})}, MEDIA_TYPE
-        )
+        status = error.status_hint
+        own = error.headers if isinstance(error, RequestProblem) else {}
+        merged = {**_HEADERS.get(status, {}), **own, **(headers or {})}
+        super().__init__(json.dumps(describe(error)), status, merged, MEDIA_TYPE)
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
-    def speak_as(self, path: str) -> None:
-        """Take the words that are understood at `path`."""
+    def adapt_to(self, path: str) -> None:
+        """Take the form that clients of `path` understand."""
         if speaks_v2(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
@@ -271,62 +225,5 @@ class Refusal(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and leave its code for log and metrics."""
         scope[OUTCOME] = self._code
-        self.speak_as(scope["path"])
+        self.adapt_to(scope["path"])
         await super().__call__(scope, receive, send)
-
-
-def response(error: DigitsError, *, headers: Mapping[str, str] | None = None) -> Refusal:
-    """Return the response for `error`, which any ASGI layer can send."""
-    return Refusal(error, headers)
-
-
-def nobody_there() -> Response:
-    """Return the response to a client that has hung up."""
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
-def install(app: FastAPI) -> None:
-    """Make every error that a route or the router raises a problem."""
-    app.add_exception_handler(DigitsError, _digits)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unforeseen)
-
-
-async def _digits(_: Request, error: Exception) -> Response:
-    return response(cast("DigitsError", error))
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    error = cast("HTTPException", error)
-    path = request.url.path
-    problem: RequestProblem
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        problem = NotFound(f"{path} does not exist; /docs lists what does.")
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        problem = MethodNotAllowed(f"{path} does not take {request.method}, it takes {allowed}.")
-    else:
-        problem = MalformedRequest(str(error.detail))
-    return response(problem, headers=error.headers)
-
-
-async def _validation(_: Request, error: Exception) -> Response:
-    told = [
-        f"{' '.join(map(str, wrong['loc']))} is {reprlib.repr(wrong['input'])}: {wrong['msg']}"
-        for wrong in cast("RequestValidationError", error).errors()
-    ]
-    return response(MalformedRequest("; ".join(told) + "."))
-
-
-async def _gone(_: Request, __: Exception) -> Response:
-    return nobody_there()
-
-
-async def _unforeseen(_: Request, __: Exception) -> Response:
-    # answered outside of `AccessLog`, which would have added the header
-    headers = {"X-Request-ID": request_id.get() or ""}
-    return response(
-        InternalError("The service has a defect here; report it with this request_id."), headers=headers
-    )

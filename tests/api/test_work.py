@@ -7,8 +7,8 @@ import socket
 import httpx
 import pytest
 
-from app.api.work import GivenUp, Stages
 from app.settings import Settings
+from app.telemetry.stages import GivenUp, Stages
 from tests.conftest import GOLDEN
 from tests.serving import serving, until
 from tests.slow import SlowDecoder

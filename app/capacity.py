@@ -1,17 +1,25 @@
-"""How many pictures a worker takes on at a time, and how many bytes."""
+"""How much a worker takes on: whether more requests at all, how many pictures, how many bytes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from app.api import problems
+from app.wire.problems import Overloaded
 
 SHARED: Final = 16  # places; where there are fewer, none are reserved
 FEW: Final = 8  # a client holds few if it holds at most one in so many places
 RESERVED: Final = 4  # for each so many places there is one more for such clients
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether load balancers should send requests here."""
+
+    draining: bool = False
 
 
 class Places:
@@ -36,7 +44,7 @@ class Places:
         if count <= self.count - self.taken + self._reserve_for(client, count):
             return
         msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
-        raise problems.Overloaded(msg, limit=self.count)
+        raise Overloaded(msg, limit=self.count)
 
     def _reserve_for(self, client: str, count: int) -> int:
         few = self.count // FEW if self.count >= SHARED else 0
@@ -111,7 +119,7 @@ class Room:
                 f"{self._filled} of {self._size} bytes are held for other requests, {size} more don't fit. "
                 "Try again in a second."
             )
-            raise problems.Overloaded(msg, limit=self._size)
+            raise Overloaded(msg, limit=self._size)
 
     def fill(self, size: int) -> None:
         """Hold `size` bytes more, until they are given to `clear`.
@@ -127,7 +135,7 @@ class Room:
         self._filled -= size
 
     @contextmanager
-    def filled(self, size: int) -> Iterator[None]:
+    def hold(self, size: int) -> Iterator[None]:
         """Hold `size` bytes for a while.
 
         Raises:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from app import cores
+from app.server.cores import count_cores
 
 
 def test_a_machine_without_quotas_has_cores(tmp_path: Path) -> None:
-    assert cores.usable(tmp_path / "none") >= 1
+    assert count_cores(tmp_path / "none") >= 1
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ def test_a_machine_without_quotas_has_cores(tmp_path: Path) -> None:
 )
 def test_a_containers_quota_bounds_the_cores_rounded_up(tmp_path: Path, quota: str, worth: int) -> None:
     (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert cores.usable(tmp_path / "cpu.max") == min(worth, cores.usable(tmp_path / "none"))
+    assert count_cores(tmp_path / "cpu.max") == min(worth, count_cores(tmp_path / "none"))
 
 
 def test_a_container_without_a_quota_has_all_cores(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cores.usable(tmp_path / "cpu.max") == cores.usable(tmp_path / "none")
+    assert count_cores(tmp_path / "cpu.max") == count_cores(tmp_path / "none")

@@ -11,7 +11,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from app.guard.protocol import MAX_CHUNKS, MAX_HEAD, read_framing
+from app.server.protocol import MAX_CHUNKS, MAX_HEAD, read_framing
 from app.settings import Settings
 from tests.conftest import GOLDEN, MODELS
 from tests.serving import PATIENCE, serving, until

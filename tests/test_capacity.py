@@ -13,9 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
-from app.api.problems import Overloaded
-from app.guard.places import Places, Room
+from app.capacity import Places, Room
 from app.settings import Settings
+from app.wire.problems import Overloaded
 from tests.conftest import GOLDEN
 from tests.serving import serving, until
 from tests.slow import LARGE, SlowDecoder

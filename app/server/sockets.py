@@ -1,4 +1,4 @@
-"""The socket that a worker listens on: shared fairly with others, and left without losing anybody."""
+"""The sockets that workers listen on: shared fairly among them, and left without losing anybody."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import struct
 from multiprocessing.reduction import DupFd
 from typing import Any, ClassVar, Final
 from weakref import WeakSet
+
+from app.settings import Settings, SettingsError
 
 A_TURN: Final = 4  # connections that one of several workers takes
 # of Linux' struct tcp_info; eight bytes and four numbers stand before it
@@ -63,25 +65,61 @@ class ListeningSocket(socket.socket):
         """Close the port, which `loop` listens on, as soon as nobody waits before it."""
         self._leaving = loop  # if somebody does, it is about to ask for him
         with socket.socket(self.family) as unused:
-            if self._waiting():
+            if self._count_waiting():
                 return
             if self._shared:  # others keep the port open, and this loop would hear of it for ever
                 loop.remove_reader(self.fileno())
             # no other thread of ours has come in between; the loop goes on to know this number
             os.dup2(unused.fileno(), self.fileno())
 
-    def _waiting(self) -> int:
+    def _count_waiting(self) -> int:
         """Return how many connections have been made that nobody has accepted."""
         if not hasattr(socket, "TCP_INFO"):
             return len(select.select([self], [], [], 0)[0])
         # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
-        told = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED.size)
-        return int(UNACKED.unpack(told)[0])
+        info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED.size)
+        return int(UNACKED.unpack(info)[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let multiprocessing hand the socket to a worker."""
-        return _received, (DupFd(self.fileno()), self.family, self.type, self.proto, self._shared)
+        return _receive, (DupFd(self.fileno()), self.family, self.type, self.proto, self._shared)
 
 
-def _received(handle: Any, family: int, kind: int, proto: int, shared: bool) -> ListeningSocket:  # noqa: ANN401, FBT001
+def _receive(handle: Any, family: int, kind: int, proto: int, shared: bool) -> ListeningSocket:  # noqa: ANN401, FBT001
     return ListeningSocket(family, kind, proto, fileno=handle.detach(), shared=shared)
+
+
+def bind(settings: Settings) -> list[socket.socket]:
+    """Bind all addresses that the host's name stands for: localhost has two.
+
+    Raises:
+        SettingsError: the name stands for no address, or none can be bound: another service listens there, or
+            the address is another machine's.
+    """
+    sockets: list[socket.socket] = []
+    reason = ""
+    for family, kind, proto, _, address in _resolve(settings):
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            bound.bind(address)
+        except OSError as error:  # a container may know ::1 by name and have no IPv6
+            reason = str(error.strerror)
+            bound.close()
+        else:
+            sockets.append(ListeningSocket.of(bound, shared=settings.workers > 1))
+    if not sockets:
+        msg = f"DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: can't listen there ({reason})"
+        raise SettingsError(msg)
+    return sockets
+
+
+def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    try:
+        return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
+    except OSError as error:
+        msg = f"DIGITS_HOST={settings.host}: no address of this machine ({error.strerror})"
+        raise SettingsError(msg) from None

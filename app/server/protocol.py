@@ -24,12 +24,19 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api import problems
-from app.guard.connections import Connections
 from app.guard.headers import ALWAYS
+from app.server.connections import Connections
 from app.settings import Settings
-from app.telemetry.access import HEADER
-from app.telemetry.logs import new_id, request_id
+from app.state import STATE, state_in
+from app.wire.problems import (
+    HeadTooLarge,
+    MalformedRequest,
+    Overloaded,
+    Refusal,
+    RequestProblem,
+    SlowUpload,
+)
+from app.wire.request_id import HEADER, new_id, request_id
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection receives at a time, and may buffer beyond one request
@@ -86,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_by_deadline(self._give_up_head)
         if not self._all.admit(self):
             msg = f"All {self._all.most} connections are busy. Try again in a second."
-            self._refuse(problems.Overloaded(msg, limit=self._all.most))
+            self._refuse(Overloaded(msg, limit=self._all.most))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -160,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._ignore_rest()
         else:
             msg = "Invalid HTTP request received. Send HTTP/1.1, with a path in ASCII."
-            self._refuse(problems.MalformedRequest(msg))
+            self._refuse(MalformedRequest(msg))
 
     def _ignore_rest(self) -> None:
         """Parse nothing more, and hang up after the answer."""
@@ -212,13 +219,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unparsed = 0
         fault, self._body_left = read_framing(self.headers, self.parser.get_http_version())
         if fault:
-            self._refuse(problems.MalformedRequest(fault))
+            self._refuse(MalformedRequest(fault))
             return
         self._in_body = True
         self._all.note_busy(self)
         super().on_headers_complete()
-        if self.scope["method"] == "POST":
-            self.cycle.transport = _InOnePiece(self.transport)  # type: ignore[assignment]  # all it needs
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body; trailers and chunk extensions are not part of it."""
@@ -228,7 +233,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._chunks += self._body_left is None
         if self._chunks > MAX_CHUNKS:
             msg = f"The body has more than {MAX_CHUNKS} chunks. Send larger ones, or a Content-Length."
-            self._refuse(problems.MalformedRequest(msg))
+            self._refuse(MalformedRequest(msg))
         else:
             super().on_body(body)
 
@@ -331,15 +336,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def _give_up_head(self) -> None:
         if self._in_head:
             msg = f"The request's head had not arrived after {self._read_timeout:g} s. Send it at once."
-            self._refuse(problems.SlowUpload(msg))
+            self._refuse(SlowUpload(msg))
         else:  # no request has begun
             self.transport.close()
 
     def _refuse_head(self) -> None:
         msg = f"The request's head has more than {MAX_HEAD} bytes. Send fewer or shorter headers."
-        self._refuse(problems.HeadTooLarge(msg, limit=MAX_HEAD))
+        self._refuse(HeadTooLarge(msg, limit=MAX_HEAD))
 
-    def _refuse(self, problem: problems.RequestProblem) -> None:
+    def _refuse(self, problem: RequestProblem) -> None:
         """Answer with a problem, unless another answer is on its way, and hang up."""
         if self.transport.is_closing():
             return
@@ -350,17 +355,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._pending.clear()
         self.transport.close()
 
-    def _write_problem(self, problem: problems.RequestProblem) -> None:
+    def _write_problem(self, problem: RequestProblem) -> None:
         identity = new_id()
         request_id.set(identity)
-        answer = problems.response(problem, headers={HEADER: identity, "Connection": "close"})
-        answer.speak_as(self.url.decode("latin-1").partition("?")[0])
+        answer = Refusal(problem, {HEADER: identity, "Connection": "close"})
+        answer.adapt_to(self.url.decode("latin-1").partition("?")[0])
         head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
         status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
         self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
-        metrics = self.app_state.get("metrics")  # none under a server of a test's own
-        if metrics:
-            metrics.refused(problem.code)
+        if STATE in self.app_state:  # an application of a test's own has none
+            state_in(self.app_state).metrics.count_refusal(problem.code)
         log.info("refused", extra={"status": answer.status_code, "client": self._address()})
 
     def _address(self) -> str | None:
@@ -373,33 +377,6 @@ class _BodyCallbacks:
     def __init__(self, protocol: GuardedProtocol) -> None:
         self.on_body = protocol.on_body
         self.on_message_complete = protocol.on_message_complete
-
-
-class _InOnePiece:
-    """What one answer is written to: its head waits for its body, as a call of the kernel takes 10 µs."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None
-
-    def is_closing(self) -> bool:
-        """Tell whether the connection ends."""
-        return self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Keep the head, write the rest."""
-        if self._head is not None:
-            self._transport.write(self._head + data)
-            self._head = b""
-        elif data.startswith(b"HTTP/1.1 100 "):
-            self._transport.write(data)
-        else:
-            self._head = data
-
-    def close(self) -> None:
-        """Write what is left, and hang up."""
-        self._transport.write(self._head or b"")
-        self._transport.close()
 
 
 def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[str, int | None]:
@@ -436,7 +413,7 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[
     return fault, None if codings else length
 
 
-def guarded(settings: Settings) -> partial[GuardedProtocol]:
+def guard_protocol(settings: Settings) -> partial[GuardedProtocol]:
     """Return what uvicorn makes of each connection."""
     return partial(
         GuardedProtocol,

@@ -15,17 +15,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
-import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors.multiprocess import Process
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
+from app.server.process import LINGER, Server, announce, configure
+from app.server.signals import RELOADS, log_kept_keys, log_kept_models, take_noted
+from app.server.workers import FOLDER, Share
 from app.settings import Settings, SettingsError
-from app.signals import LINGER, RELOADS, log_kept_keys, log_kept_models, take_noted
 
 TICK: Final = 0.1  # seconds between two looks
 PING: Final = 1.0  # seconds between two questions whether a worker still runs
@@ -36,13 +40,29 @@ ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 log = logging.getLogger("app")
 
 
-class _Child(Process):
+class Child(Process):
     """What runs in a worker's process; uvicorn's answers the parent from a thread, and serves."""
+
+    def __init__(
+        self, settings: Settings, create: Callable[..., FastAPI], sockets: list[socket.socket]
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            settings: of the service.
+            create: makes the application, with what opens the registry that it is given.
+            sockets: to listen on.
+        """
+        super().__init__(configure(settings, app=create), sockets)
+        self._create = create
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, for as long as there is a parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        share = Share(Path(os.environ[FOLDER]))
+        self.config.app = partial(self._create, open_registry=share.open)
         self.config.load()  # before uvicorn handles signals: until here SIGTERM ends the process at once
+        self._server = Server(self.config, share)
         super().target(sockets)
 
 
@@ -58,9 +78,9 @@ def _end_with_parent() -> None:
 class Worker:
     """A worker as its parent sees it."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, child: Child) -> None:
         """Start its process."""
-        self._child = _Child(config, sockets)
+        self._child = child
         # what is sent before the worker handles it must wait: by default these signals kill
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOADS)
         self._child.start()
@@ -108,29 +128,18 @@ class Worker:
 class Supervisor:
     """Keeps several workers serving until a signal ends it."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        keyring: Keyring,
-        config: uvicorn.Config,
-        sockets: list[socket.socket],
-        *,
-        announce: Callable[[], None],
-    ) -> None:
+    def __init__(self, settings: Settings, keyring: Keyring, spawn: Callable[[], Child]) -> None:
         """Handle signals from now on.
 
         Args:
             settings: how many workers there are, and how patient they are.
-            keyring: the keys that `config` starts workers with; reloaded here first.
-            config: of each worker.
-            sockets: that they listen on.
-            announce: called once, when all workers are ready.
+            keyring: the keys that workers are started with; reloaded here first.
+            spawn: makes the process of one more worker.
         """
         self._settings = settings
         self._keyring = keyring
-        self._config = config
-        self._sockets = sockets
-        self._announce: Callable[[], None] | None = announce
+        self._spawn = spawn
+        self._is_announced = False
         self._workers: list[Worker] = []
         self._outdated: list[Worker] = []  # those of them that are still to be renewed
         self._successor: Worker | None = None  # of the first of those
@@ -160,7 +169,7 @@ class Supervisor:
             self._end()
 
     def _start(self) -> Worker:
-        return Worker(self._config, self._sockets)
+        return Worker(self._spawn())
 
     def _all(self) -> list[Worker]:
         successor = [self._successor] if self._successor else []
@@ -171,9 +180,9 @@ class Supervisor:
             worker.listen()
         self._leaving = [worker for worker in self._leaving if worker.exitcode is None]
         self._workers = [self._replace_if_dead(worker) for worker in self._workers]
-        if self._announce and all(worker.ready for worker in self._workers):
-            self._announce()
-            self._announce = None
+        if not self._is_announced and all(worker.ready for worker in self._workers):
+            announce(self._settings)
+            self._is_announced = True
         if self._reloads:
             self._renewal_due |= signal.SIGHUP in self._reloads
             self._reloads.clear()  # those that came in meanwhile are served by what follows
@@ -260,7 +269,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Let all workers drain; those that don't end in time, and all at a second signal, end at once."""
-        told = len(self._ends)
+        passed_on = len(self._ends)
         for worker in self._all():
             if worker not in self._leaving:
                 worker.send(signal.SIGTERM)
@@ -268,9 +277,9 @@ class Supervisor:
         deadline = time.monotonic() + patience
         while running := [worker for worker in self._all() if worker.exitcode is None]:
             for worker in running:
-                if len(self._ends) > told:
+                if len(self._ends) > passed_on:
                     worker.send(signal.SIGTERM)
                 if time.monotonic() > deadline:
                     worker.kill()
-            told = len(self._ends)
+            passed_on = len(self._ends)
             time.sleep(TICK)

@@ -8,9 +8,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from app.guard.connections import Connections
-from app.guard.protocol import GuardedProtocol
-from app.guard.sharing import A_TURN, ListeningSocket
+from app.server.connections import Connections
+from app.server.protocol import GuardedProtocol
+from app.server.sockets import A_TURN, ListeningSocket
 
 
 @pytest.fixture

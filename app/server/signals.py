@@ -1,4 +1,4 @@
-"""What signals ask for: SIGTERM to end without a lost request, SIGHUP to load keys and models again."""
+"""SIGHUP: keys and models are loaded again, each for itself, while the old ones serve on."""
 
 from __future__ import annotations
 
@@ -15,49 +15,11 @@ from typing import Final
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
-from app.guard.sharing import ListeningSocket
-from app.state import Readiness
 
 log = logging.getLogger("app")
 
-LINGER: Final = 0.5  # seconds
 # SIGHUP loads keys and models again, SIGUSR1 keys alone: the parent of several workers sends it to them
 RELOADS: Final = frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
-
-
-@contextmanager
-def drain_on_sigterm(readiness: Readiness, *, delay: float) -> Iterator[None]:
-    """Put a pause of `delay` seconds before the server's own handling of SIGTERM.
-
-    In the pause the worker serves on, but says that it is not ready, so that load balancers turn
-    away from it. Then it takes no more connections, and gives those that it has just taken time to bring
-    their request: uvicorn would close them unanswered. A second signal ends it at once. Works for whatever
-    server has set a handler before the lifespan begins, in the parent as in a worker process.
-    """
-    stop = signal.getsignal(signal.SIGTERM)
-    if not callable(stop) or threading.current_thread() is not threading.main_thread():
-        yield  # under a test client nobody handles signals
-        return
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        if readiness.draining:
-            stop(number, frame)
-            stop(signal.SIGINT, frame)  # uvicorn's word for "at once" is a SIGINT after any signal
-            return
-        readiness.draining = True
-        loop.call_soon_threadsafe(loop.call_later, delay, close)
-
-    def close() -> None:
-        for listening in ListeningSocket.all:
-            listening.leave(loop)
-        loop.call_later(LINGER, stop, signal.SIGTERM, None)
-
-    signal.signal(signal.SIGTERM, drain)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, stop)
 
 
 class _Notes:
@@ -119,11 +81,11 @@ def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
             task.cancel()
 
 
-async def _repeat(asked: asyncio.Event, reload: Callable[[], None]) -> None:
+async def _repeat(due: asyncio.Event, reload: Callable[[], None]) -> None:
     """Reload whenever it is asked for; requests that come in during a reload are served by one more."""
     while True:
-        await asked.wait()
-        asked.clear()
+        await due.wait()
+        due.clear()
         try:
             await asyncio.to_thread(reload)
         except Exception:  # whatever it was, the next signal must not be ignored

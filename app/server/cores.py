@@ -10,7 +10,7 @@ from typing import Final
 QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # of the container, as its engine or Kubernetes has limited it
 
 
-def usable(quota: Path = QUOTA) -> int:
+def count_cores(quota: Path = QUOTA) -> int:
     """Return how many cores of the machine the process may use, as many as its container's quota at most.
 
     Args:

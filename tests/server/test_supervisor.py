@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import GOLDEN, MODELS
+from tests.conftest import MODELS
+from tests.server.reloads import PNG, THREE, asking, count_starts, follow_log
 from tests.serving import (
     PATIENCE,
     Process,
@@ -23,10 +24,7 @@ from tests.serving import (
     until,
     workers_of,
 )
-from tests.test_signals import asked_all_along, follow
 
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
 QUIET = {"log_level": "error", "workers": "2"}
 
 
@@ -38,29 +36,25 @@ def assert_nothing_is_left(running: Process) -> None:
         free.bind(("127.0.0.1", running.port))
 
 
-def starts(log: list[str]) -> int:
-    return sum('"ready"' in line for line in log)
-
-
 @pytest.mark.parametrize("workers", [2, 3], ids=["as soon as it is asked for", "while a new worker starts"])
 def test_a_sigterm_interrupts_a_renewal(workers: int) -> None:
     with process(workers="2") as running:
-        log, reader = follow(running)
-        until(lambda: starts(log) == 2)
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == 2)
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: len(workers_of(running)) == workers)
-        before = starts(log)
+        before = count_starts(log)
         running.popen.send_signal(signal.SIGTERM)
         assert running.popen.wait(PATIENCE) == 0
         reader.join()
         assert_nothing_is_left(running)
-    assert starts(log) <= before + 1  # the one that was on its way
+    assert count_starts(log) <= before + 1  # the one that was on its way
 
 
 def test_eighty_signals_are_two_renewals_at_most() -> None:
     with process(workers="2") as running:
-        log, reader = follow(running)
-        until(lambda: starts(log) == 2)
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == 2)
         before = workers_of(running)
         for _ in range(80):
             running.popen.send_signal(signal.SIGHUP)
@@ -70,26 +64,26 @@ def test_eighty_signals_are_two_renewals_at_most() -> None:
         assert running.popen.wait(PATIENCE) == 0
         reader.join()
         assert_nothing_is_left(running)
-    assert 3 <= starts(log) <= 2 + 3 * 2
+    assert 3 <= count_starts(log) <= 2 + 3 * 2
 
 
 def test_a_renewal_takes_what_was_changed_during_it() -> None:
     """The second signal comes while the first one's workers start, and is not lost."""
     with process(workers="2") as running:
-        log, reader = follow(running)
-        until(lambda: starts(log) == 2)
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == 2)
         first = workers_of(running)
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: len(workers_of(running) - first) > 0)
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: starts(log) == 6)
+        until(lambda: count_starts(log) == 6)
         running.popen.send_signal(signal.SIGTERM)
         assert running.popen.wait(PATIENCE) == 0
         reader.join()
 
 
 def test_no_request_is_lost_when_a_renewal_is_interrupted() -> None:
-    with process(**QUIET) as running, asked_all_along(running) as statuses:
+    with process(**QUIET) as running, asking(running) as statuses:
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: len(workers_of(running)) == 3)
         until(lambda: len(statuses) > 20)
@@ -98,8 +92,8 @@ def test_no_request_is_lost_when_a_renewal_is_interrupted() -> None:
 
 def test_workers_end_when_their_parent_is_killed() -> None:
     with process(workers="2") as running:
-        log, reader = follow(running)
-        until(lambda: starts(log) == 2)
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == 2)
         os.kill(running.popen.pid, signal.SIGKILL)
         reader.join(PATIENCE)  # it ends with the last process that holds the log's pipe
         assert not reader.is_alive()
@@ -163,8 +157,8 @@ def test_a_worker_that_cannot_start_leaves_the_others_serving(tmp_path: Path) ->
     shutil.copytree(MODELS / "linear", tmp_path / "linear")
     settings = {"models_dir": str(tmp_path), "default_model": "linear", "workers": "2"}
     with process(**settings) as running:
-        log, reader = follow(running)
-        until(lambda: starts(log) == 2)
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == 2)
         (tmp_path / "linear" / "model.onnx").write_bytes(b"damaged")
         killed = min(workers_of(running))
         os.kill(killed, signal.SIGKILL)

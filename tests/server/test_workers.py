@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from app.supervisor import SILENCE
-from app.telemetry.workers import FOLDER, MEMORY, Seat, shared_folder
+from app.server.supervisor import SILENCE
+from app.server.workers import FOLDER, MEMORY, Seat, shared_folder
 from tests.conftest import GOLDEN, ROOT
-from tests.serving import PATIENCE, Process, process, until
+from tests.serving import PATIENCE, Process, process, until, workers_of
 from tests.telemetry.scrapes import scrape
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -25,11 +25,6 @@ def ask(running: Process, times: int) -> None:
     for _ in range(times):
         url, headers = f"{running.client.base_url}/predict", {"Content-Type": "image/png"}
         assert httpx.post(url, content=THREE, headers=headers, timeout=PATIENCE).status_code == 200
-
-
-def workers_of(running: Process) -> set[int]:
-    children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
-    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def predictions(running: Process) -> set[float]:
@@ -117,7 +112,7 @@ def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
 
 TAKE_A_SEAT = """
 import pathlib, sys, time
-from app.telemetry.workers import Seat
+from app.server.workers import Seat
 seat = Seat(pathlib.Path(sys.argv[1]))
 print(seat.number, flush=True)
 time.sleep(600)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.digits.contract import Metadata
 from app.guard import keys
-from tests.conftest import GOLDEN, MODELS
+from tests.conftest import MODELS
+from tests.server.reloads import asking, count_starts, follow_log, put_model, served_versions
 from tests.serving import PATIENCE, Process, handles, process, starting, until, workers_of
-from tests.tiny import GOOD, tiny_model
 
-THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
-PNG = {"Content-Type": "image/png"}
 WORKERS = ["1", "2"]
 
 
@@ -29,68 +25,19 @@ WORKERS = ["1", "2"]
 def folder(tmp_path: Path) -> Path:
     """A folder of models whose default is tiny."""
     shutil.copytree(MODELS / "linear", tmp_path / "linear")
-    put(tmp_path, "1.0.0")
+    put_model(tmp_path, "1.0.0")
     return tmp_path
-
-
-def put(folder: Path, version: str) -> None:
-    """Replace the tiny model as one should: written beside, then renamed."""
-    (folder / "tiny").mkdir(exist_ok=True)
-    draft = folder / "tiny" / "draft"
-    draft.write_bytes(tiny_model(metadata=GOOD | {Metadata.VERSION: version}))
-    draft.rename(folder / "tiny" / "model.onnx")
-
-
-def served(running: Process) -> set[str]:
-    """Return the versions that several new connections are answered by."""
-    return {
-        httpx.get(f"{running.client.base_url}/models/tiny", timeout=PATIENCE).json()["version"]
-        for _ in range(8)
-    }
-
-
-def follow(running: Process) -> tuple[list[str], threading.Thread]:
-    """Collect the lines of the log as they come; the thread ends with the process."""
-    log: list[str] = []
-    reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()))
-    reader.start()
-    return log, reader
-
-
-@contextmanager
-def asked_all_along(running: Process) -> Iterator[list[int]]:
-    """Ask for predictions without a pause, and collect the statuses."""
-    statuses: list[int] = []
-    over = threading.Event()
-
-    def ask() -> None:
-        while not over.is_set():
-            headers = PNG | {"Connection": "close"}
-            answer = httpx.post(
-                f"{running.client.base_url}/predict", content=THREE, headers=headers, timeout=PATIENCE
-            )
-            statuses.append(answer.status_code)
-
-    askers = [threading.Thread(target=ask) for _ in range(3)]
-    for asker in askers:
-        asker.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        for asker in askers:
-            asker.join()
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_new_model_is_served_without_a_failed_request(folder: Path, workers: str) -> None:
     quiet = {"log_level": "error"}  # nobody reads the log, and a full pipe would hold up the service
     with process(models_dir=str(folder), default_model="tiny", workers=workers, **quiet) as running:
-        assert served(running) == {"1.0.0"}
-        with asked_all_along(running) as statuses:
-            put(folder, "2.0.0")
+        assert served_versions(running) == {"1.0.0"}
+        with asking(running) as statuses:
+            put_model(folder, "2.0.0")
             running.popen.send_signal(signal.SIGHUP)
-            until(lambda: served(running) == {"2.0.0"})
+            until(lambda: served_versions(running) == {"2.0.0"})
         assert set(statuses) == {200}
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
@@ -100,13 +47,13 @@ def test_a_new_model_is_served_without_a_failed_request(folder: Path, workers: s
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_damaged_model_leaves_the_old_one_serving(folder: Path, workers: str) -> None:
     with process(models_dir=str(folder), default_model="tiny", workers=workers) as running:
-        log, reader = follow(running)
-        until(lambda: sum('"ready"' in line for line in log) == int(workers))
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == int(workers))
         file = folder / "tiny" / "model.onnx"
         file.write_bytes(file.read_bytes()[:300])
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: any("serve on" in line for line in log))
-        assert served(running) == {"1.0.0"}
+        assert served_versions(running) == {"1.0.0"}
         running.popen.send_signal(signal.SIGTERM)
         assert running.popen.wait(60) == 0
         reader.join()
@@ -132,8 +79,8 @@ def locked(folder: Path, workers: str) -> Iterator[tuple[Process, Path, list[str
     file.write_text(ALICES_LINE)
     settings = {"models_dir": str(folder), "default_model": "tiny", "workers": workers}
     with process(api_keys_file=str(file), **settings) as running:
-        log, reader = follow(running)
-        until(lambda: sum('"ready"' in line for line in log) == int(workers))
+        log, reader = follow_log(running)
+        until(lambda: count_starts(log) == int(workers))
         assert statuses(running, ALICE) == {200}
         yield running, file, log
         running.popen.send_signal(signal.SIGTERM)
@@ -172,7 +119,7 @@ def test_a_new_model_is_taken_although_the_keys_are_damaged(folder: Path, worker
             file.unlink()
         else:
             file.write_text("" if damage == "empty" else damage)
-        put(folder, "2.0.0")
+        put_model(folder, "2.0.0")
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: versions(running) == {"2.0.0"})
         assert statuses(running, ALICE) == {200}
@@ -196,7 +143,7 @@ def test_with_neither_in_order_both_stay_and_each_has_its_line(folder: Path) -> 
         assert statuses(running, ALICE) == {200}
         assert versions(running) == {"1.0.0"}
         file.write_text(BOBS_LINE)  # a signal that came to nothing does not stop the next one
-        put(folder, "2.0.0")
+        put_model(folder, "2.0.0")
         running.popen.send_signal(signal.SIGHUP)
         until(lambda: statuses(running, BOB) == {200})
         until(lambda: len(lines_with(log, "models reloaded")) == 1)
@@ -207,7 +154,7 @@ def test_a_worker_that_is_killed_is_replaced_by_one_with_the_keys_that_are_valid
         file.write_text("nonsense")  # somebody is just editing it
         for worker in workers_of(running):
             os.kill(worker, signal.SIGKILL)
-        until(lambda: sum('"ready"' in line for line in log) == 4)
+        until(lambda: count_starts(log) == 4)
         assert statuses(running, ALICE) == {200}
         assert statuses(running, BOB) == {401}
 

@@ -1,0 +1,266 @@
+"""Uploads → pictures → digits: the one way of every route, on which one picture is a batch of one.
+
+A request is served on the event loop while its pictures take about a millisecond, less than handing them to a
+thread is worth. Others are read in a thread, where a large picture is looked at from afar first.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.schemas import ImageInfo, ModelRef, Prediction, Wire
+from app.api.work import attempt, run_in_thread
+from app.digits import images, numbers
+from app.digits.catalogue import Model
+from app.digits.classifier import Scores
+from app.digits.contract import IS_DIGIT, CanonicalPicture, DigitBatch
+from app.digits.errors import DigitsError
+from app.digits.images import Picture, Upload
+from app.digits.look import look
+from app.digits.numbers import Number, Page
+from app.digits.preprocessing import Canonical, canonical, is_quick
+from app.digits.sheet import Caution
+from app.state import state_of
+from app.telemetry.stages import Stages
+from app.wire.problems import BatchTooLarge
+from app.wire.scope import WORK, client_of
+
+# What the event loop reads. These bound what reading the files and decoding them takes; whether the rest is
+# as quick is asked of the decoded pictures. The longest side counts, too: a thin strip takes ten times as
+# long.
+INLINE_PICTURES: Final = 8
+INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
+INLINE_COST: Final = 0.5  # milliseconds to decode
+INLINE_PIXELS: Final = 90_000
+INLINE_SIDE: Final = 300  # pixels
+
+BATCH_COST: Final = 800.0  # milliseconds of a core for all pictures of a request: a dozen phone photos
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is left of an upload once its digit is in canonical form: its pixels are gone."""
+
+    canonical: CanonicalPicture
+    image: ImageInfo
+    cautions: tuple[Caution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberReading:
+    """A picture, and the number that it shows."""
+
+    picture: Picture
+    page: Page
+    number: Number
+
+
+class Reader:
+    """Reads the pictures of one request with one model."""
+
+    def __init__(self, request: Request, model: Model) -> None:
+        """Refuse the request, before its body is read, if there is no place for it now.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        self.model = model
+        self.state = state_of(request)
+        self.stages = Stages(model.name, self.state.tracer)
+        self._request = request
+        self._client = client_of(request.scope)
+        self.state.places.check(1, self._client)
+
+    def begin(self) -> None:
+        """Let log, metrics and traces know of the request's stages from now on."""
+        self._request.scope[WORK] = self.stages
+
+    def hold_places(self, count: int) -> AbstractContextManager[None]:
+        """Hold a place for each picture of the request while it is read: see `Places.hold`."""
+        self.begin()
+        return self.state.places.hold(count, self._client)
+
+    async def predict(
+        self, uploads: Sequence[bytes | DigitsError], *, view: bool = False
+    ) -> list[Prediction | DigitsError]:
+        """Read the digit in each upload; one that can't be read is returned as its error."""
+        with self.hold_places(len(uploads)):
+            readings = await self.read(uploads)
+            read = [reading for reading in readings if isinstance(reading, Reading)]
+            predictions = iter(self._predict(read, view=view))
+        return [next(predictions) if isinstance(one, Reading) else one for one in readings]
+
+    async def read(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
+        """Bring the digit of each upload into canonical form; where that fails, return the error instead."""
+        pictures = self._decode_small(uploads)
+        if pictures is None:
+            work = partial(self._read_files, uploads)
+        elif is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
+            return self._read_pictures(pictures)
+        else:
+            work = partial(self._read_pictures, pictures)
+        return await run_in_thread(work, self._request, stages=self.stages, pictures=len(uploads))
+
+    async def read_number(self, upload: bytes) -> NumberReading:
+        """Read the number in an upload, in a thread: even a small picture may hold a hundred glyphs."""
+        with self.hold_places(1):
+            return await run_in_thread(partial(self._read_number, upload), self._request, stages=self.stages)
+
+    def infer(self, batch: DigitBatch) -> Scores:
+        """Run the network."""
+        with self.stages.timed("infer", pictures=len(batch)):
+            return self.model.classifier.classify(batch)
+
+    def count(self, predictions: Sequence[Prediction]) -> None:
+        """Count what was read, for log and metrics."""
+        metrics = self.state.metrics
+        self.count_digits([(prediction.digit, prediction.confidence) for prediction in predictions])
+        for prediction in predictions:
+            metrics.count_warnings(prediction.warnings)
+        metrics.count_strangers(self.model.name, sum(not prediction.is_digit for prediction in predictions))
+
+    def count_digits(self, digits: Sequence[tuple[int, float]]) -> None:
+        """Count digits, each given with its confidence, for log and metrics."""
+        self.stages.note_digits(digits)
+        self.state.metrics.count_digits(self.model.name, digits)
+
+    def respond(self, result: Wire) -> Response:
+        """Return the response with a result, and with the time that its stages took."""
+        # by pydantic itself: FastAPI would check the members again that have just been set
+        body = result.model_dump_json(exclude_unset=True)  # a problem without a limit has no `limit`
+        return Response(body, media_type="application/json", headers={"Server-Timing": self.stages.header()})
+
+    def reference(self) -> ModelRef:
+        """Return which model answers."""
+        return ModelRef(name=self.model.name, version=self.model.classifier.version)
+
+    def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError] | None:
+        """Decode pictures that are few and small; return None where they are not."""
+        size = sum(len(upload) for upload in uploads if isinstance(upload, bytes))
+        if len(uploads) > INLINE_PICTURES or size > INLINE_FILE_BYTES:
+            return None
+        identified = [attempt(self._identify, upload) for upload in uploads]
+        if not _are_small([upload for upload in identified if isinstance(upload, Upload)]):
+            return None
+        return [attempt(self._decode, upload) for upload in identified]
+
+    def _read_files(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
+        """Decode and preprocess pictures of any size, as many as BATCH_COST allows."""
+        started = time.thread_time()
+
+        def read(data: bytes) -> Reading:
+            upload = self._identify(data)
+            if len(uploads) > 1:
+                _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
+            return _describe(*look(upload, timed=self.stages.timed))
+
+        return [attempt(read, upload) for upload in uploads]
+
+    def _read_pictures(self, pictures: Sequence[Picture | DigitsError]) -> list[Reading | DigitsError]:
+        return [attempt(self._preprocess, picture) for picture in pictures]
+
+    def _identify(self, data: bytes) -> Upload:
+        with self.stages.timed("decode"):
+            return images.identify(data, max_pixels=self.state.settings.max_pixels)
+
+    def _decode(self, upload: Upload) -> Picture:
+        with self.stages.timed("decode"):
+            return images.decode(upload)
+
+    def _preprocess(self, picture: Picture) -> Reading:
+        with self.stages.timed("preprocess"):
+            return _describe(picture, canonical(picture.grey))
+
+    def _read_number(self, data: bytes) -> NumberReading:
+        """Go the whole way; to choose what reads best, behind the network, counts as preprocessing."""
+        picture = self._decode(self._identify(data))
+        with self.stages.timed("preprocess"):
+            page = numbers.segment(picture.grey)
+        scores = self.infer(page.pictures)
+        with self.stages.timed("preprocess"):
+            number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
+        return NumberReading(picture, page, number)
+
+    def _predict(self, readings: Sequence[Reading], *, view: bool) -> list[Prediction]:
+        if not readings:
+            return []
+        scores = self.infer(np.array([reading.canonical for reading in readings]))
+        likelihoods = scores.digit_likelihood
+        model = self.reference()
+        return [
+            _predict(
+                reading,
+                probabilities,
+                likelihood=None if likelihoods is None else float(likelihoods[row]),
+                model=model,
+                view=view,
+            )
+            for row, (reading, probabilities) in enumerate(zip(readings, scores.probabilities, strict=True))
+        ]
+
+
+def _are_small(uploads: Sequence[Upload]) -> bool:
+    return (
+        sum(upload.cost for upload in uploads) <= INLINE_COST
+        and sum(upload.pixels for upload in uploads) <= INLINE_PIXELS
+        and all(max(upload.size) <= INLINE_SIDE for upload in uploads)
+    )
+
+
+def _check_cost(upload: Upload, *, spent: float) -> None:
+    """Refuse a picture of a batch that may take more milliseconds than the others have left."""
+    if spent + upload.cost > BATCH_COST:
+        msg = (
+            f"The pictures before this one took {spent:.0f} ms of a processor, this one may take "
+            f"{upload.cost:.0f}; a request may take {BATCH_COST:.0f}. Send it in another batch."
+        )
+        raise BatchTooLarge(msg, limit=round(BATCH_COST))
+
+
+def _describe(picture: Picture, found: Canonical) -> Reading:
+    info = ImageInfo(
+        width=picture.width,
+        height=picture.height,
+        polarity=found.polarity,
+        box=picture.in_original(found.box),
+    )
+    return Reading(found.picture, info, found.cautions)
+
+
+def _predict(
+    reading: Reading,
+    probabilities: NDArray[np.float32],  # (10,)
+    *,
+    likelihood: float | None,
+    model: ModelRef,
+    view: bool,
+) -> Prediction:
+    digit = int(probabilities.argmax())
+    return Prediction(
+        digit=digit,
+        confidence=float(probabilities[digit]),
+        probabilities=probabilities.tolist(),
+        is_digit=likelihood is None or likelihood >= IS_DIGIT,
+        digit_likelihood=likelihood,
+        model=model,
+        image=reading.image,
+        warnings=list(reading.cautions),
+        view=_data_url(reading.canonical) if view else None,
+    )
+
+
+def _data_url(picture: CanonicalPicture) -> str:
+    _, png = cv2.imencode(".png", picture)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

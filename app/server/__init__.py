@@ -1,0 +1,1 @@
+"""Processes and sockets: how the application is started, reached, reloaded and ended."""

@@ -1,0 +1,101 @@
+"""`python -m app`: everything is checked before anything serves, then one process serves or several do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from typing import NoReturn
+
+from app.digits.catalogue import Catalogue
+from app.digits.errors import InvalidModel
+from app.digits.process import set_up_process
+from app.environment import find_others
+from app.guard.keys import BadKeys, Keyring
+from app.main import create_app
+from app.server.cores import count_cores
+from app.server.process import Server, configure
+from app.server.signals import note_reloads
+from app.server.sockets import bind
+from app.server.supervisor import Child, Supervisor
+from app.server.workers import shared_folder
+from app.settings import Settings, SettingsError, load_settings
+
+log = logging.getLogger("app")
+
+
+def serve() -> int:
+    """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
+    # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _exit())
+    note_reloads()
+    set_up_process()
+    try:
+        settings = load_settings()
+        sockets = bind(settings)
+        keyring = _read_keys(settings)
+        _check_models(settings)
+        _run(settings, keyring, sockets)
+    except SettingsError as error:
+        print(f"digits can't start: {error}", file=sys.stderr)
+        return 2
+    return _exit()
+
+
+def _exit() -> NoReturn:
+    logging.shutdown()
+    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+
+
+def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> None:
+    """Serve until a signal ends it."""
+    create = partial(create_app, settings, keyring, threads=count_cores())
+    config = configure(settings, app=create)
+    others = find_others(os.environ)
+    if others:
+        log.info("variables that are not the service's", extra={"variables": others})
+    if settings.workers == 1:
+        Server(config).run(sockets)
+        return
+    supervisor = Supervisor(settings, keyring, partial(Child, settings, create, sockets))
+    with shared_folder():
+        supervisor.run()
+
+
+def _check_models(settings: Settings) -> None:
+    """Load the models, so that with several workers a bad one stops the start instead of every worker.
+
+    Raises:
+        SettingsError: they can't be served.
+    """
+    try:
+        Catalogue.load(settings.models_dir, default=settings.default_model)
+    except InvalidModel as error:
+        names = f"DIGITS_MODELS_DIR={settings.models_dir} DIGITS_DEFAULT_MODEL={settings.default_model}"
+        msg = f"{names}: {error.detail}"
+        raise SettingsError(msg) from None
+
+
+def _read_keys(settings: Settings) -> Keyring:
+    """Return the keys that let in.
+
+    Raises:
+        SettingsError: they can't be read, or were set by another name.
+    """
+    try:
+        keyring = Keyring(settings.api_keys, settings.api_keys_file)
+    except (BadKeys, OSError) as error:
+        names = ["DIGITS_API_KEYS=(not shown)"] if settings.api_keys else []
+        names += [f"DIGITS_API_KEYS_FILE={settings.api_keys_file}"] if settings.api_keys_file else []
+        why = error.strerror if isinstance(error, OSError) else error
+        msg = f"{' '.join(names)}: {why}"
+        raise SettingsError(msg) from None
+    if os.environ.get("DIGITS_KEY") and not keyring.keys:
+        msg = "DIGITS_KEY is the key that clients send, and this service asks for none; did you mean "
+        msg += "DIGITS_API_KEYS? To let everybody in, unset DIGITS_KEY."
+        raise SettingsError(msg)
+    return keyring
