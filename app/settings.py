@@ -277,7 +277,7 @@ def _check_origin(origin: str) -> None:
     elif origin == "*":
         why = "* allows every origin; use it on its own, or leave it out"
     elif "*" in origin:
-        why = f"{origin!r} contains a *, which is not a wildcard within an origin; list all origins, or only *"
+        why = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
     elif origin != origin.lower() and _ORIGIN.fullmatch(origin.lower()):
         why = f"browsers send origins in lower case; write {origin.lower()}"
     else:
