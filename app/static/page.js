@@ -86,7 +86,7 @@ function failed(error) {
   else refuse(error.message);
 }
 
-/** Remove the previous answer, and show why there is no new one. */
+/** Show why there is no answer. */
 function refuse(text) {
   showNothing(mode());
   sheet.mark([]);
@@ -261,8 +261,6 @@ for (const name of ["dragleave", "drop"]) {
   });
 }
 addEventListener("drop", (event) => take(file(event.dataTransfer.files)));
-
-// Everything else
 
 at("undo").addEventListener("click", () => sheet.undo());
 at("clear").addEventListener("click", () => sheet.clear());

@@ -16,7 +16,6 @@ export class Problem extends Error {
   }
 }
 
-/** The service did not answer. */
 export class Unreachable extends Error {}
 
 /** The API key, stored until the tab is closed. */

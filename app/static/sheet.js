@@ -236,7 +236,7 @@ async function decoded(blob) {
 
 const within = (value, most) => Math.min(most, Math.max(0, value));
 
-/** Draw a picture as large as it fits, on a white background, like the service. */
+/** Draw a picture as large as it fits, on white. */
 function fit(context, bitmap) {
   const { width, height } = context.canvas;
   const scale = Math.min(width / bitmap.width, height / bitmap.height);
