@@ -1,4 +1,4 @@
-"""Every setting of the service, read from the environment: `DIGITS_` and the field's name."""
+"""All settings of the service, read from environment variables: `DIGITS_` and the field's name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.environment import PREFIX, find_fault, find_service_links, find_unknown, show, split_list
 
 MEBIBYTE: Final = 1024 * 1024
-FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # of the extra in pyproject.toml
+FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
 MAX_PORT: Final = 65535
-DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers leave them out of an origin
+DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from an origin
 _ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
-_KINDS: Final = {  # pydantic's types of errors
+_KINDS: Final = {  # pydantic's error type → what the value must be
     "int_parsing": "an integer",
     "int_parsing_size": "an integer",
     "int_from_float": "an integer",
@@ -35,65 +35,65 @@ _KINDS: Final = {  # pydantic's types of errors
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the text has a line for each, with its name, its value and what is allowed."""
+    """A setting is invalid; the text has a line for each, with its name, its value and what is allowed."""
 
 
 class Settings(BaseSettings):
-    """The service's settings; frozen, made once at start."""
+    """The settings of the service; frozen, and read once at start."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         allow_inf_nan=False,
-        env_ignore_empty=True,  # compose files pass unset variables as empty ones
+        env_ignore_empty=True,  # Compose passes unset variables as empty ones
         frozen=True,
         use_attribute_docstrings=True,
         validate_default=True,
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all, as the image sets."""
+    """Address to listen on; 0.0.0.0 for all interfaces, which is what the image sets."""
 
     port: int = Field(default=8000, ge=1, le=MAX_PORT)
     """Port to listen on."""
 
     workers: int = Field(default=1, ge=1, le=256)
-    """Processes that serve; one a core is the most that helps."""
+    """Number of processes that serve; more than one per core does not help."""
 
     models_dir: Path = Path(__file__).parent.parent / "models"
-    """Folder of the models: NAME/model.onnx, and NAME/2/model.onnx, … for further versions."""
+    """Folder of the models: NAME/model.onnx, and NAME/2/model.onnx and so on for further versions."""
 
     default_model: str = "cnn"
-    """The model that answers when a request names none: NAME for its highest version, or NAME@N."""
+    """Model for requests that name none: NAME for its highest version, or NAME@N."""
 
     max_body_bytes: int = Field(default=10 * MEBIBYTE, ge=1024)
-    """Largest request body; 10 MiB is a 12-megapixel phone JPEG, twice."""
+    """Largest request body; 10 MiB is twice a 12-megapixel JPEG from a phone."""
 
     max_batch_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
-    """Largest request body of /predict/batch and of /v2's infer, which counts unpacked."""
+    """Largest request body of /predict/batch and of infer in /v2; compressed bodies count unpacked."""
 
     max_pixels: int = Field(default=40_000_000, ge=16)
     """Largest width x height of a picture, checked before it is decoded."""
 
     max_connections: int = Field(default=1024, ge=1)
-    """Most connections that a worker keeps open; the one that has been idle for longest makes room."""
+    """Most connections that a worker keeps open; a new one replaces the one that was idle longest."""
 
     max_in_flight: int = Field(default=128, ge=1)
-    """Most pictures that a worker has taken on at a time; more are refused with 503."""
+    """Most pictures that a worker accepts at a time; more are refused with 503."""
 
     max_bytes_in_flight: int = Field(default=256 * MEBIBYTE, ge=1024)
-    """Most bytes of bodies that a worker holds at a time; more are refused with 503."""
+    """Most bytes of request bodies that a worker holds at a time; more are refused with 503."""
 
     max_batch: int = Field(default=64, ge=1)
-    """Most pictures in one batch, each of which takes a place of MAX_IN_FLIGHT."""
+    """Most pictures in one batch; each of them counts towards MAX_IN_FLIGHT."""
 
     read_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a request's head must have arrived, and then its body."""
+    """Seconds in which the head of a request must arrive, and then again its body."""
 
     write_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a client must take some of its answer, 1 KiB for each; else it is cut off."""
+    """Seconds in which a client must read some of its answer, 1 KiB for each, or be disconnected."""
 
     request_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a prediction must be made, the upload not counted."""
+    """Seconds that a prediction may take, not counting the upload."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
     """Keys of at least 8 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
@@ -102,34 +102,34 @@ class Settings(BaseSettings):
     """File of ids and SHA-256 digests, from `python -m app keys new ID`. Neither set: no key is needed."""
 
     public_docs: bool = True
-    """Whether /docs and /openapi.json are read without a key."""
+    """Whether /docs and /openapi.json can be read without a key."""
 
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Requests a minute for each key, else each address, per worker. Unset: only wrong keys are limited."""
+    """Requests a minute per key, or else per address, in each worker. Unset: only wrong keys are limited."""
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated. Unset: none."""
+    """Addresses or networks of proxies whose X-Forwarded-For is trusted, comma-separated. Unset: none."""
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Web origins whose pages may call the service, comma-separated; * alone for all. Unset: none."""
+    """Origins whose pages may call the service, comma-separated; * on its own for all. Unset: none."""
 
     feedback_url: str | None = Field(default=None, repr=False)
-    """Database of POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is kept."""
+    """Database for POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is stored."""
 
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
-    """Most bytes of pictures in it, each counted as 1 KiB at least; then new ones are refused with 507."""
+    """Most bytes of pictures in it, each counted as at least 1 KiB; more are refused with 507."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe log records that are written."""
+    """Least severe level of log records that are written."""
 
     log_format: Literal["json", "text"] = "json"
-    """One JSON object a line, or lines for people."""
+    """json for one JSON object per line, or text for people."""
 
     drain_delay: float = Field(default=0.0, ge=0)
-    """Seconds to go on serving after SIGTERM, not ready any more, until load balancers have noticed."""
+    """Seconds to keep serving after SIGTERM, no longer ready, until load balancers have noticed."""
 
     graceful_timeout: int = Field(default=30, ge=1)
-    """Seconds after that for requests in flight to end."""
+    """Seconds after that for requests in flight to finish."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         for name in ("max_body_bytes", "max_batch_body_bytes"):
             largest = info.data.get(name, 0)
             if largest > value:
-                msg = f"a body may have {largest} bytes, as {PREFIX}{name.upper()} says"
+                msg = f"it must hold a body of {largest} bytes, which {PREFIX}{name.upper()} allows"
                 raise ValueError(msg)
         return value
 
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     def _fits_in_flight(cls, value: int, info: ValidationInfo) -> int:
         places = info.data.get("max_in_flight", value)
         if value > places:
-            msg = f"a batch takes a place for each picture, and DIGITS_MAX_IN_FLIGHT is {places}"
+            msg = f"each picture of a batch takes a place, and DIGITS_MAX_IN_FLIGHT is {places}"
             raise ValueError(msg)
         return value
 
@@ -196,7 +196,7 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: one or more are wrong, or a variable looks like a setting and is none.
+        SettingsError: a value is invalid, or a variable looks like a setting but is not one.
     """
     given = {
         setting: value
@@ -216,13 +216,13 @@ def load_settings() -> Settings:
 
 
 def _overrule_links(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return defaults in place of what Kubernetes sets: for a Service named digits, DIGITS_PORT=tcp://…."""
+    """Return defaults for what Kubernetes sets: DIGITS_PORT=tcp://… for a Service named digits."""
     linked = VARIABLES.keys() & find_service_links(environment)
     return {(name := VARIABLES[variable]): Settings.model_fields[name].default for variable in linked}
 
 
 def _describe(name: str, given: Mapping[str, str], fault: str) -> str:
-    """Say in one line which setting has which value, what is wrong with it, and what is allowed."""
+    """Return one line with a setting's name and value, what is wrong with it, and what is allowed."""
     field = Settings.model_fields[name]
     value = show(given.get(name, field.default)) if field.repr else "(not shown)"
     return f"{PREFIX}{name.upper()}={value}: {fault}. {field.description} Default: {_word(field.default)}."
@@ -235,7 +235,7 @@ def _word(default: object) -> str:
 
 
 def _explain(problem: ErrorDetails) -> str:
-    """Say what is wrong in words of ours; pydantic's speak of Python."""
+    """Return what is wrong in our own words; pydantic's messages are about Python."""
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "literal_error":
@@ -251,8 +251,8 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 def _check_proxy(proxy: str) -> None:
-    """Refuse what is not a network, and all that there are: every client could then choose its address."""
-    everybody = f"{proxy} would let every client choose its own address; name the proxies' own"
+    """Refuse text that is not a network, and networks that contain every address."""
+    everybody = f"{proxy} would let every client choose its own address; name only the proxies' addresses"
     if proxy == "*":
         raise ValueError(everybody)
     try:
@@ -268,16 +268,16 @@ def _check_proxy(proxy: str) -> None:
 
 
 def _check_origin(origin: str) -> None:
-    """Refuse what no browser sends as an origin: it is compared character by character."""
+    """Refuse what no browser would send as an origin: origins are compared character by character."""
     match = _ORIGIN.fullmatch(origin)
     if match and int(match[2] or 0) <= MAX_PORT:
         if match[2] != DEFAULT_PORTS[match[1]]:
             return
-        why = f"browsers leave the default port out; write {origin.rpartition(':')[0]}"
+        why = f"browsers omit the default port; write {origin.rpartition(':')[0]}"
     elif origin == "*":
-        why = "* allows every origin; set it alone, or leave it out"
+        why = "* allows every origin; use it on its own, or leave it out"
     elif "*" in origin:
-        why = f"{origin!r} has a *, which stands for nothing within an origin; list all origins, or * alone"
+        why = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
     elif origin != origin.lower() and _ORIGIN.fullmatch(origin.lower()):
         why = f"browsers send origins in lower case; write {origin.lower()}"
     else:

@@ -72,12 +72,12 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("CORS_ORIGINS", "a.example", "is not an origin"),
         ("CORS_ORIGINS", "null", "is not an origin"),
         ("CORS_ORIGINS", "https://a.example:65536", "is not an origin"),
-        ("CORS_ORIGINS", "https://*.example.org", "a \\*, which stands for nothing within an origin"),
-        ("CORS_ORIGINS", "https://a.example,https://a.example:*", "which stands for nothing"),
-        ("CORS_ORIGINS", "http*://a.example", "which stands for nothing"),
-        ("CORS_ORIGINS", "*,https://a.example", "set it alone"),
+        ("CORS_ORIGINS", "https://*.example.org", "a \\*, which is not a wildcard within an origin"),
+        ("CORS_ORIGINS", "https://a.example,https://a.example:*", "which is not a wildcard"),
+        ("CORS_ORIGINS", "http*://a.example", "which is not a wildcard"),
+        ("CORS_ORIGINS", "*,https://a.example", "use it on its own"),
         ("CORS_ORIGINS", "https://A.example", "lower case; write https://a.example"),
-        ("CORS_ORIGINS", "https://a.example:443", "leave the default port out; write https://a.example"),
+        ("CORS_ORIGINS", "https://a.example:443", "omit the default port; write https://a.example"),
         ("CORS_ORIGINS", "http://[::1]:80", "write http://\\[::1\\]"),
         ("RATE_LIMIT", "0", "at least 1"),
         ("RATE_LIMIT", "none", "it must be an integer"),
@@ -99,7 +99,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("CORS_ORIGINS", '["https://a.example"]', "the quotes are part of the value|is not an origin"),
         ("MODELS_DIR", '"/models"', "the quotes are part of the value"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes, as DIGITS_MAX_BATCH_BODY_BYTES says"),
+        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes, which DIGITS_MAX_BATCH_BODY_BYTES allows"),
         ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT is 128"),
     ],
 )
@@ -184,6 +184,6 @@ def test_blanks_around_a_value_do_not_matter(monkeypatch: pytest.MonkeyPatch, li
 def test_a_wrong_default_of_another_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_MAX_BODY_BYTES", "999999999")
     with pytest.raises(
-        SettingsError, match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: a body may have 999999999"
+        SettingsError, match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold a body of 999999999"
     ):
         load_settings()

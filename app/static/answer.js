@@ -1,21 +1,21 @@
-// The answer: a digit or a number, how sure it is, and everything that has to be said about it.
+// Shows the answer: a digit or a number, its confidence, and any warnings.
 
-const SETTLED = 700; // milliseconds without a change, before a screen reader is told
+const SETTLED = 700; // milliseconds without a change before a screen reader announces the answer
 const WARNINGS = {
-  low_contrast: "The ink is pale. A darker pen or more light helps.",
+  low_contrast: "The ink is pale. Use a darker pen or more light.",
   several_digits: "There are several digits, and only the most prominent one was read. Try “Whole number”.",
-  touches_border: "It touches the edge, so part of it may be missing.",
-  tiny: "It is tiny, fewer than ten pixels. Write larger, or go closer.",
-  no_digits: "There is ink, but none of it reads as a digit.",
-  crowded: "There is more on the picture than is looked at, so digits may be missing.",
+  touches_border: "The digit touches the edge, so part of it may be missing.",
+  tiny: "The digit is tiny, less than ten pixels long. Write larger, or move closer.",
+  no_digits: "There is ink, but none of it can be read as a digit.",
+  crowded: "There is too much in the picture to examine all of it, so digits may be missing.",
 };
 
 const SEEN = {
   digit: [
     "What the network saw.",
-    " Cut out, turned white on black, centred by its mass: 28 × 28 pixels, and nothing else.",
+    " The digit is cut out, turned white on black and centred by its mass: 28 × 28 pixels, and nothing else.",
   ],
-  number: ["What the network saw.", " Every box by itself, cut out and centred as 28 × 28 pixels."],
+  number: ["What the network saw.", " Each box on its own, cut out and centred in 28 × 28 pixels."],
 };
 
 const at = (id) => document.getElementById(id);
@@ -23,7 +23,7 @@ const panel = at("answer");
 const image = at("seen").querySelector("img");
 let settling;
 
-/** Show that nothing has been asked yet. */
+/** Show the state before there is an answer. */
 export function showNothing(mode) {
   const wanted = mode === "number" ? "number" : "digit";
   show({ state: "empty", text: "?", words: `Your ${wanted} appears here while you draw.`, mode });
@@ -51,18 +51,18 @@ export function showNumber({ text, confidence, digits, warnings }) {
   announce(digits.length ? `${text.replaceAll("\n", ", ")}: ${words.join("")}` : words[0]);
 }
 
-/** Say what went wrong, or with an empty text that it is over. */
+/** Show what went wrong; an empty text hides the message. */
 export function showProblem(text) {
   at("problem").textContent = text;
   at("problem").hidden = !text;
 }
 
-/** Tell a screen reader. */
+/** Announce a text to screen readers. */
 export function say(text) {
   at("status").textContent = text;
 }
 
-/** Tell it once nothing has changed for a while. */
+/** Announce a text once nothing has changed for a while. */
 function announce(text) {
   clearTimeout(settling);
   settling = setTimeout(say, SETTLED, text);
@@ -91,21 +91,21 @@ function show({ state, text, words, warnings = [], mode }) {
   at("bars-title").textContent = mode === "number" ? "How sure each digit is" : likely;
 }
 
-/** Say which digit is the next likely one, if any is. */
+/** Return which digit is the next most likely, or nothing if all others are unlikely. */
 function runnerUp(probabilities, digit) {
   const rest = probabilities.map((share, each) => (each === digit ? 0 : share));
   const share = Math.max(...rest);
   return share < 0.0005 ? [] : [` Next likely: ${rest.indexOf(share)}, ${percent(share)}`];
 }
 
-/** Put texts into an element, the first one so that it stands out. */
+/** Put texts into an element, the first one in bold. */
 function lead(element, [first, ...rest]) {
   const strong = document.createElement("strong");
   strong.textContent = first;
   element.replaceChildren(strong, ...rest);
 }
 
-/** Show columns, as many as there are; those that are there already grow and shrink. */
+/** Show the columns; existing ones are reused, so that they grow and shrink smoothly. */
 function bars(columns) {
   const list = at("bars");
   while (list.children.length < columns.length) list.append(item("", "name", "share", "bar"));
@@ -119,7 +119,7 @@ function bars(columns) {
   }
 }
 
-/** Return a share in per cent, with a decimal where it tells something. */
+/** Return a share in per cent, with a decimal where it matters. */
 function figure(share) {
   if (share < 0.0005) return "";
   return (100 * share).toFixed(share < 0.1 || (share > 0.99 && share < 0.9995) ? 1 : 0);

@@ -1,11 +1,11 @@
-// The camera: a live preview, and the photo that is taken of it.
+// The camera: a live preview, and the photo taken from it.
 
 const WISH = { video: { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } } };
 
-/** Whether the browser lets this page have a camera: over HTTPS and on the machine itself. */
+/** Whether the browser lets this page use a camera, which it does over HTTPS and on localhost. */
 export const available = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
-/** Return the photo that was taken, or null; throws where there is no camera or it is not allowed. */
+/** Return the photo, or null if the user cancelled; throws if there is no camera or the page may not use it. */
 export async function photograph(dialog) {
   const video = dialog.querySelector("video");
   const stream = await navigator.mediaDevices.getUserMedia(WISH);

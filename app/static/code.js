@@ -1,6 +1,6 @@
-// What is on the page as a program: it can be run as it stands, and gets the same answer.
+// Writes a program that sends the picture on the page, ready to run, and gets the same answer.
 
-const LONGEST = 16_384; // bytes of a picture that a program can hold; larger ones are read from a file
+const LONGEST = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
 
 const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
 
@@ -53,7 +53,7 @@ print(answer["${member}"], answer["confidence"])`;
   },
 };
 
-/** Return the program in `language` that asks `url` for a `member`, and whether it reads the picture from a file. */
+/** Return a program that requests `url` and prints `member` of the answer, and whether it reads the picture from a file. */
 export async function program(language, { url, blob, name, member, locked }) {
   const data = blob && blob.size <= LONGEST ? await base64(blob) : null;
   return { text: WRITERS[language]({ url, data, name, member, locked }), fromFile: !data };

@@ -1,4 +1,4 @@
-// The reference: every call of openapi.json, to read and to try.
+// The API reference: every call in openapi.json, to read and to try out.
 
 import { code, element, pretty, prose } from "./dom.js";
 import { Schemas } from "./schema.js";
@@ -38,7 +38,7 @@ function show(openapi) {
 
 const paragraphs = (text) => text.trim().split(/\n\s*\n/).map((each) => element("p", {}, prose(each)));
 
-/** Tell whether a call needs no key: one of the ways in asks for nothing, or there are none. */
+/** Return whether a call needs no key: there are no security schemes, or one of the alternatives is empty. */
 const isOpen = (security) => !security?.length || security.some((each) => !Object.keys(each).length);
 
 function collect({ paths, security }) {
@@ -70,7 +70,7 @@ function callOf(call, schemas) {
   );
 }
 
-/** Return a path that may be broken before its slashes. */
+/** Return a path with line-break opportunities before its slashes. */
 const breakable = (path) => path.split(/(?=\/)/).flatMap((step, index) => (index ? [element("wbr"), step] : [step]));
 
 function manual(operation, schemas) {
@@ -130,14 +130,14 @@ function contentOf([type, { schema, example, examples = {} }], schemas) {
 function headersOf({ headers = {} }, schemas) {
   const rows = Object.entries(headers).map(([name, part]) => {
     const { schema, required, description } = schemas.resolve(part);
-    return element("li", {}, schemas.line(name, schema, { mark: !required && "may be missing", description }));
+    return element("li", {}, schemas.line(name, schema, { mark: !required && "optional", description }));
   });
   return rows.length ? unfolding("Headers", element("ul", { class: "fields" }, rows)) : null;
 }
 
 // Finding a call
 
-/** Open the call that the address names. */
+/** Open the call that the URL's fragment names. */
 function openNamed() {
   const named = calls().find(({ id }) => id === decodeURIComponent(location.hash.slice(1)));
   if (!named) return;
@@ -171,7 +171,7 @@ at("key").addEventListener("submit", (event) => {
   event.preventDefault();
   key.set(at("secret").value.trim());
   at("secret").value = "";
-  at("kept").textContent = "It is sent with every request, until this tab is closed.";
+  at("kept").textContent = "It is sent with every request until you close this tab.";
 });
 
 addEventListener("hashchange", openNamed);
@@ -180,7 +180,7 @@ document.querySelector("main").addEventListener(
   ({ target }) => {
     if (target.matches("details.call[open]")) history.replaceState(null, "", `#${target.id}`);
   },
-  true, // it does not bubble
+  true, // the event does not bubble
 );
 
 begin();

@@ -1,6 +1,6 @@
-// Elements, from text alone: nothing here makes markup of a string.
+// Creates elements from text only: nothing here parses a string as markup.
 
-/** Return an element with attributes, and children that are elements or text; children that are missing are left out. */
+/** Return an element with attributes and with children, which are elements or text; missing children are skipped. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -10,17 +10,17 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Return a paragraph's text with `code` as elements. */
+/** Return the nodes of a paragraph, with `code` in backticks turned into elements. */
 export function prose(text) {
   return text.split(/(`[^`]+`)/).map((part) => (part.startsWith("`") ? element("code", {}, part.slice(1, -1)) : part));
 }
 
-/** Return a block of code that can be scrolled with the keyboard. */
+/** Return a block of code that the keyboard can scroll. */
 export function code(label, text) {
   return element("pre", { tabindex: 0, role: "group", "aria-label": label }, element("code", {}, text));
 }
 
-/** Return JSON as people read it, with short lists on one line. */
+/** Return indented JSON with short lists on one line. */
 export function pretty(value) {
   const text = JSON.stringify(value, null, 2);
   return text.replaceAll(/\[\s+([^[\]{}]{1,72}?)\s+\]/g, (_, items) => `[${items.replaceAll(/\s*\n\s*/g, " ")}]`);

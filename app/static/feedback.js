@@ -1,12 +1,12 @@
-// Whether an answer is right: kept with its picture, where the service keeps any.
+// Asks whether an answer was right, and sends the picture with its correct digit, if the service stores feedback.
 
 import { say } from "./answer.js";
 import { call } from "./service.js";
 
 const at = (id) => document.getElementById(id);
-let newest; // what is asked about
+let newest; // the picture and model that the question is about
 
-/** Ask whether a `Prediction` of a picture by a model is right. */
+/** Ask whether a model's `Prediction` for a picture is right. */
 export function judge({ digit, is_digit: isDigit }, picture, model) {
   newest = { picture, model };
   show("Was this right?", button("Yes", isDigit ? digit : "none"), button("No"));
@@ -24,7 +24,7 @@ async function send(digit) {
   const mine = newest;
   show("Sending …");
   at("asked").focus();
-  let shown = ["Thank you. It is kept to learn from."];
+  let shown = ["Thank you. The picture has been saved for training."];
   try {
     await call(`/feedback?${new URLSearchParams({ digit, model: mine.model })}`, { picture: mine.picture });
   } catch (error) {
@@ -36,7 +36,7 @@ async function send(digit) {
 }
 
 function show(text, ...answers) {
-  const asked = at("asked"); // stays where it is, as it may have the focus
+  const asked = at("asked"); // is not replaced, because it may have the focus
   asked.textContent = text;
   while (asked.nextSibling) asked.nextSibling.remove();
   asked.after(...answers);

@@ -1,13 +1,13 @@
-// What the service has counted, for people: the numbers of /metrics, asked for while the view is open.
+// Shows the most important metrics of the service, read from /metrics while the view is open.
 
 import { call } from "./service.js";
 
-const AGAIN = 5_000; // milliseconds between two looks
+const AGAIN = 5_000; // milliseconds between two requests
 const SERIES = /^(\w+)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /(\w+)="([^"]*)"/g;
 
 const at = (id) => document.getElementById(id);
-let next; // the timer of the next look
+let next; // the timer of the next request
 
 at("numbers").addEventListener("toggle", () => {
   clearTimeout(next);
@@ -19,12 +19,12 @@ async function look() {
     const { body } = await call("/metrics", { as: "text" });
     show(read(body));
   } catch (error) {
-    at("counted").replaceChildren(pair("The service does not tell", error.message));
+    at("counted").replaceChildren(pair("Metrics can't be read", error.message));
   }
   if (at("numbers").open) next = setTimeout(look, AGAIN);
 }
 
-/** Return the text's series: name, labels and value. */
+/** Parse Prometheus' text format; return name, labels and value of each series. */
 function read(text) {
   const found = text.split("\n").map((line) => SERIES.exec(line)).filter(Boolean);
   return found.map(([, name, labels = "", value]) => ({
@@ -40,7 +40,7 @@ function show(series) {
   at("counted").replaceChildren(
     pair("Requests answered", number(sum("digits_requests_total"))),
     pair("Refused", number(sum("digits_refusals_total"))),
-    pair("Half and 99 % of pictures read within", `${within(series, 0.5)}, ${within(series, 0.99)}`),
+    pair("50 % and 99 % of pictures read within", `${within(series, 0.5)}, ${within(series, 0.99)}`),
     pair("In flight", `${number(sum("digits_pictures_in_flight"))} of ${number(sum("digits_places"))}`),
     pair("Memory", `${number(sum("process_resident_memory_bytes") / 1e6)} MB`),
   );
@@ -51,7 +51,7 @@ function show(series) {
   );
 }
 
-/** Return the time within which that share of single pictures was answered, as the histogram's bounds tell it. */
+/** Return the time within which that share of single pictures was answered, rounded up to a bucket of the histogram. */
 function within(series, share) {
   const buckets = series.filter(
     ({ name, labels }) => name === "digits_request_duration_seconds_bucket" && labels.route === "/predict",

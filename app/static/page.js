@@ -1,4 +1,4 @@
-// The page: what is on the sheet is asked of the service, and the answer shown.
+// The page: sends what is on the sheet to the service, and shows the answer.
 
 import { say, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
 import * as camera from "./camera.js";
@@ -10,18 +10,18 @@ import { Sheet } from "./sheet.js";
 
 const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
 const TITLES = { digit: "Draw a digit", number: "Write a number" };
-const HEALTHY = 30_000; // milliseconds between looks at the service's health
-const LONGEST_WAIT = 30_000; // milliseconds between looks while it does not answer
+const HEALTHY = 30_000; // milliseconds between health checks
+const LONGEST_WAIT = 30_000; // milliseconds between health checks while the service does not answer, at most
 
 const at = (id) => document.getElementById(id);
 const mode = () => document.querySelector("input[name=mode]:checked").value;
 const health = () => at("health").dataset.state;
 const language = () => document.querySelector("input[name=language]:checked").value;
-let newest; // the program that is being written
+let newest; // identifies the latest call of showProgram
 let photographing = false;
-let limits = null; // what the service takes, once it has said so
-let looking; // the timer of the next look at the service's health
-let wait = 1000; // milliseconds until then, while it does not answer
+let limits = null; // of the service, once they are known
+let looking; // the timer of the next health check
+let wait = 1000; // milliseconds until the next health check while the service does not answer
 
 const sheet = new Sheet(at("sheet"), { changed, say });
 const asker = new Asker({ question, answered, failed });
@@ -45,7 +45,7 @@ async function question(signal) {
   const blob = await sheet.blob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
-      `This file has ${size(blob.size)}, and the service takes ${size(limits.max_body_bytes)}. Choose a smaller one.`,
+      `This file has ${size(blob.size)}, but the service accepts at most ${size(limits.max_body_bytes)}. Choose a smaller one.`,
     );
   }
   const model = at("model").value;
@@ -55,7 +55,7 @@ async function question(signal) {
 
 const size = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
 
-/** Return the address that reads what is on the sheet. */
+/** Return the path and query of the request for what is on the sheet. */
 function path(asked, { view }) {
   const query = new URLSearchParams();
   if (at("model").selectedIndex > 0) query.set("model", at("model").value);
@@ -73,7 +73,7 @@ function answered({ asked, blob, model, body, stages, taken }) {
   showProgram();
 }
 
-/** Box every digit of a number; a single one only in a picture, for whoever draws knows where it is. */
+/** Return the boxes to show: of every digit of a number, or of the digit in a picture, but not in a drawing. */
 function boxes(asked, { digits, digit, image }) {
   if (asked === "number") return digits.map((each) => ({ box: each.box, text: each.digit }));
   return sheet.picture ? [{ box: image.box, text: digit }] : [];
@@ -81,12 +81,12 @@ function boxes(asked, { digits, digit, image }) {
 
 function failed(error) {
   if (error instanceof Unreachable) lost();
-  else if (error.wait) showProblem(`${error.message} Asking again in ${error.wait} s.`);
+  else if (error.wait) showProblem(`${error.message} Retrying in ${error.wait} s.`);
   else if (error.status === 401) askForKey();
   else refuse(error.message);
 }
 
-/** Take away the answer to what was there before, and say why there is none. */
+/** Show why there is no answer. */
 function refuse(text) {
   showNothing(mode());
   sheet.mark([]);
@@ -107,8 +107,8 @@ function lookIn(milliseconds) {
 }
 
 function lost() {
-  showProblem("The service does not answer. Your sheet is kept, and read as soon as it does.");
-  showHealth("lost", "Not reached");
+  showProblem("The service does not answer. Your drawing is kept, and will be read as soon as it does.");
+  showHealth("lost", "Not reachable");
   lookIn(wait);
   wait = Math.min(2 * wait, LONGEST_WAIT);
 }
@@ -134,14 +134,16 @@ function showTiming(stages, taken) {
   at("timing").textContent = `Read in ${service.toFixed(1)} ms, answered in ${taken.toFixed(0)} ms`;
 }
 
-/** Learn which networks there are, and ask once more about what is on the sheet. */
+/** Load the list of models, and send what is on the sheet again. */
 async function begin() {
   try {
     const { body } = await call("/models");
     limits = body.models[0].limits;
     showModels(body.models);
     at("judge").hidden = !body.feedback;
-    if (body.feedback) at("kept").textContent = "The pictures go to this service alone, which keeps those you judge.";
+    if (body.feedback) {
+      at("kept").textContent = "Your pictures are sent only to this service, which stores those you give feedback on.";
+    }
   } catch (error) {
     if (error instanceof Unreachable) return lost();
     if (error.status === 401) return askForKey();
@@ -172,7 +174,7 @@ function askForKey() {
   const tried = key.get() !== "";
   key.set("");
   at("key").hidden = false;
-  showProblem(tried ? "The service does not know this key." : "The service reads pictures for those with a key.");
+  showProblem(tried ? "The service does not know this key." : "The service requires a key.");
   at("secret").focus();
 }
 
@@ -207,7 +209,7 @@ at("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(at("code").textContent);
     at("copied").textContent = "Copied";
   } catch {
-    getSelection().selectAllChildren(at("code")); // over plain HTTP a page may not write to the clipboard
+    getSelection().selectAllChildren(at("code")); // over plain HTTP, a page may not write to the clipboard
     at("copied").textContent = "Selected: copy it with the keyboard";
   }
 });
@@ -223,7 +225,7 @@ function take(picture, name = picture?.name) {
 for (const input of [at("file"), at("capture")]) {
   input.addEventListener("change", () => {
     take(file(input.files));
-    input.value = ""; // so that the same file can be chosen again
+    input.value = ""; // so that the user can choose the same file again
   });
 }
 
@@ -231,7 +233,7 @@ at("choose").addEventListener("click", () => at("file").click());
 
 at("photo").addEventListener("click", async () => {
   if (!camera.available()) {
-    at("capture").click(); // on a phone that opens its camera, elsewhere the files
+    at("capture").click(); // opens the camera on a phone, and a file dialog elsewhere
     return;
   }
   if (photographing) return;
@@ -259,8 +261,6 @@ for (const name of ["dragleave", "drop"]) {
   });
 }
 addEventListener("drop", (event) => take(file(event.dataTransfer.files)));
-
-// Everything else
 
 at("undo").addEventListener("click", () => sheet.undo());
 at("clear").addEventListener("click", () => sheet.clear());

@@ -1,8 +1,8 @@
-// What a value may be, for people: from the JSON Schema of an OpenAPI 3.1 document.
+// Describes values for people, from the JSON Schemas of an OpenAPI 3.1 document.
 
 import { element, prose } from "./dom.js";
 
-/** The schemas of one document. */
+/** The schemas of a document. */
 export class Schemas {
   #document;
 
@@ -10,7 +10,7 @@ export class Schemas {
     this.#document = document;
   }
 
-  /** Return what a reference stands for, with what is said beside the reference. */
+  /** Return the target of a reference, merged with the members beside the reference. */
   resolve(part) {
     if (!part?.$ref) return part ?? {};
     const { $ref, ...beside } = part;
@@ -28,7 +28,7 @@ export class Schemas {
     return [schema.type ?? "any"].flat().join(" or ");
   }
 
-  /** Return what else a value must be, in a few words each. */
+  /** Return the other constraints on a value, each in a few words. */
   limits(part) {
     const schema = this.resolve(part);
     const inner = [...(schema.anyOf ?? []), ...(schema.items ? [schema.items] : [])].flatMap((each) => this.limits(each));
@@ -36,8 +36,8 @@ export class Schemas {
   }
 
   /**
-   * Return a list of the fields of an object, of an array's objects, and of those within; null where there are none.
-   * Marked is what a request must have, and what an answer may lack.
+   * Return a list of the fields of an object, or of the objects in an array, with nested fields; null if there are none.
+   * In requests, required fields are marked; in answers, optional ones.
    */
   fields(part, { answer = false, within = [] } = {}) {
     if (part?.$ref && within.includes(part.$ref)) return null; // it contains itself
@@ -47,7 +47,7 @@ export class Schemas {
     if (schema.anyOf) return schema.anyOf.map((each) => this.fields(each, below)).find(Boolean) ?? null;
     const rows = Object.entries(schema.properties ?? {}).map(([name, each]) => {
       const required = schema.required?.includes(name) ?? false;
-      const mark = answer ? !required && "may be missing" : required && "required";
+      const mark = answer ? !required && "optional" : required && "required";
       return element("li", {}, this.line(name, each, { mark }), this.fields(each, below));
     });
     return rows.length ? element("ul", { class: "fields" }, rows) : null;

@@ -1,10 +1,10 @@
-// The service that this page came from: one call, and whoever asks it again and again while somebody draws.
+// The service that this page came from: a function for one call, and a class that repeats it while somebody draws.
 
-const PAUSE = 100; // milliseconds from an answer to the next question
-const PATIENCE = 30_000; // milliseconds: longer than the service itself waits for an upload and for an answer
+const PAUSE = 100; // milliseconds between an answer and the next request
+const PATIENCE = 30_000; // milliseconds: longer than the service itself allows for an upload and a prediction
 const BUSY = [429, 503];
 
-/** The service refused; the message is its own sentence. */
+/** The service refused a request; the message is the `detail` of its answer. */
 export class Problem extends Error {
   constructor(response, { detail, code }) {
     super(detail ?? `The service answered ${response.status}.`);
@@ -16,16 +16,15 @@ export class Problem extends Error {
   }
 }
 
-/** Nobody answered. */
 export class Unreachable extends Error {}
 
-/** The key that a service with keys asks for, until the tab is closed. */
+/** The API key, stored until the tab is closed. */
 export const key = {
   get: () => sessionStorage.getItem("digits.key") ?? "",
   set: (value) => sessionStorage.setItem("digits.key", value),
 };
 
-/** Ask for JSON, or for text; with a picture by POST. Throws Problem, Unreachable, or the AbortError of `signal`. */
+/** Request JSON or text, by POST if there is a picture. Throws Problem, Unreachable, or the AbortError of `signal`. */
 export async function call(path, { picture, signal, as = "json" } = {}) {
   const headers = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
   if (picture) headers["Content-Type"] = "application/octet-stream";
@@ -48,7 +47,7 @@ export async function call(path, { picture, signal, as = "json" } = {}) {
   }
 }
 
-/** Asks at most one question at a time, and next the newest; an answer to what is no longer there is dropped. */
+/** Sends at most one request at a time, and then the newest; answers to forgotten requests are dropped. */
 export class Asker {
   #question;
   #answered;
@@ -57,14 +56,14 @@ export class Asker {
   #running = false;
   #asked = new AbortController();
 
-  /** `question(signal)` returns the answer. An error with `wait` seconds is followed by another question. */
+  /** `question(signal)` returns the answer. After an error with `wait` seconds, the request is repeated. */
   constructor({ question, answered, failed }) {
     this.#question = question;
     this.#answered = answered;
     this.#failed = failed;
   }
 
-  /** Ask as soon as may be. */
+  /** Send a request as soon as possible. */
   async ask() {
     this.#wanted = true;
     if (this.#running) return;
@@ -80,7 +79,7 @@ export class Asker {
     }
   }
 
-  /** What was asked is no longer of interest. */
+  /** Drop the current request and its answer. */
   forget() {
     this.#wanted = false;
     this.#asked.abort();

@@ -1,16 +1,16 @@
-// The sheet: strokes or a picture, drawn by pointer or by keys, with a past to go back to.
+// The drawing sheet: strokes drawn by pointer or keyboard, or a picture, with undo.
 
 const RATIO = 0.8; // height to width, as in page.css
-const SENT = 320; // pixels wide; 320 × 256 is read on the service's short way
-const LARGEST = 2048; // pixels of a picture that is kept to be shown, and gone back to
+const SENT = 320; // pixels wide; the service reads 320 × 256 without handing it to a thread
+const LARGEST = 2048; // pixels, the longest side of a picture that is kept for display and undo
 const STEP = 0.02; // of the width: how far an arrow key moves the pen
-const NEAR = 0.002; // of the width: points that are closer tell nothing
+const NEAR = 0.002; // of the width: closer points are dropped
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SVG = "http://www.w3.org/2000/svg";
 const EMPTY = { picture: null, strokes: [] };
 
 export class Sheet {
-  /** The pen's width; lengths are shares of the sheet's width. */
+  /** The width of the pen; all lengths are fractions of the sheet's width. */
   pen = 0.055;
 
   #root;
@@ -20,13 +20,13 @@ export class Sheet {
   #say;
   #now = EMPTY;
   #past = [];
-  #pointer = null; // the id of the one that draws
-  #held = new Set(); // arrow keys
-  #cursor = null; // the keyboard's pen, while it is used
+  #pointer = null; // the id of the pointer that is drawing
+  #held = new Set(); // arrow keys that are down
+  #cursor = null; // where the keyboard's pen is, while it is used
   #down = false;
   #frame = 0;
 
-  /** `changed({ fresh })` is told of every change, fresh unless more was drawn; `say(text)` of the pen. */
+  /** Calls `changed({ fresh })` on every change (`fresh` unless a stroke was added), and `say(text)` to announce the pen. */
   constructor(root, { changed, say }) {
     this.#root = root;
     this.#canvas = root.querySelector("canvas");
@@ -44,12 +44,12 @@ export class Sheet {
     return this.#past.length > 0;
   }
 
-  /** The picture that is shown, or null: what is on the sheet has been drawn. */
+  /** The picture that is shown, or null if the sheet holds a drawing. */
   get picture() {
     return this.#now.picture;
   }
 
-  /** Show a picture in the place of what was there. */
+  /** Replace what is on the sheet with a picture. */
   async show(blob, name) {
     const bitmap = await decoded(blob).catch(() => null); // the service may still read it
     this.#become({ picture: { blob, name, bitmap }, strokes: [] });
@@ -67,7 +67,7 @@ export class Sheet {
     this.#changed({ fresh: true });
   }
 
-  /** Return what to send: the picture's own bytes, or the drawing black on white. */
+  /** Return what to send: the bytes of the picture, or the drawing in black on white. */
   async blob() {
     if (this.#now.picture) return this.#now.picture.blob;
     const canvas = new OffscreenCanvas(SENT, SENT * RATIO);
@@ -78,7 +78,7 @@ export class Sheet {
     return canvas.convertToBlob();
   }
 
-  /** Mark boxes `[{ box, text }]` on what is there, which is `width` by `height` pixels. */
+  /** Show boxes `[{ box, text }]`, given in pixels of a picture of `width` by `height`. */
   mark(boxes, { width, height } = { width: SENT, height: SENT * RATIO }) {
     this.#boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const unit = Math.max(width, height / RATIO); // the sheet's width in the picture's pixels
@@ -152,7 +152,7 @@ export class Sheet {
   }
 
   #steer({ key, shiftKey }) {
-    this.#held.add(key); // two at a time go aslant
+    this.#held.add(key); // two at a time move diagonally
     const step = shiftKey ? 3 * STEP : STEP;
     const { x, y } = this.#cursor ?? { x: 0.5, y: RATIO / 2 };
     const [right, down] = [...this.#held].reduce(([a, b], held) => [a + ARROWS[held][0], b + ARROWS[held][1]], [0, 0]);
@@ -225,7 +225,7 @@ export class Sheet {
   }
 }
 
-/** Decode a picture, upright, and keep no more of it than a screen shows. */
+/** Decode a picture, turn it upright, and shrink it to what a screen can show. */
 async function decoded(blob) {
   const whole = await createImageBitmap(blob);
   const scale = LARGEST / Math.max(whole.width, whole.height);
@@ -236,7 +236,7 @@ async function decoded(blob) {
 
 const within = (value, most) => Math.min(most, Math.max(0, value));
 
-/** Draw a picture as large as it fits, on white as the service sees what is transparent. */
+/** Draw a picture as large as it fits, on white. */
 function fit(context, bitmap) {
   const { width, height } = context.canvas;
   const scale = Math.min(width / bitmap.width, height / bitmap.height);
@@ -248,7 +248,7 @@ function fit(context, bitmap) {
   context.drawImage(bitmap, ...place);
 }
 
-/** Write the name of a picture that this browser can't show. */
+/** Show the name of a picture that this browser can't display. */
 function name(context, text, colour) {
   const { width, height } = context.canvas;
   context.font = `${width / 24}px sans-serif`;
@@ -257,7 +257,7 @@ function name(context, text, colour) {
   context.fillText(text, width / 2, height / 2, 0.9 * width);
 }
 
-/** Draw strokes: curves through the middles between points, each as broad as the pen was pressed there. */
+/** Draw strokes as curves through the midpoints between points, each as wide as the pen's pressure there. */
 function ink(context, strokes, { scale, colour }) {
   context.strokeStyle = context.fillStyle = colour;
   context.lineCap = context.lineJoin = "round";
@@ -280,7 +280,7 @@ function ink(context, strokes, { scale, colour }) {
   }
 }
 
-/** Return a box's rectangle and its text, which stands above it, or below where there is no room. */
+/** Return the rectangle of a box, and its text, which is above it, or below it if there is no room. */
 function marked([x, y, width, height], text, unit) {
   const margin = 0.012 * unit;
   const size = 0.045 * unit;

@@ -1,13 +1,13 @@
-// A form that sends a call's request, and shows it as a command and its answer.
+// A form that sends a request, and shows it as a command together with its answer.
 
 import { code, element, pretty } from "./dom.js";
 import { key } from "./service.js";
 
 const LONGEST = 100_000; // characters of an answer that are shown
 
-let fields = 0; // that have been made: each has an id of its own
+let fields = 0; // how many fields there are: each gets its own id
 
-/** Return a word as a POSIX shell takes it. */
+/** Quote a word for a POSIX shell. */
 const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`);
 
 /** Return a form for one call; `schemas` resolves its references. */
@@ -32,7 +32,7 @@ export function trial(call, schemas) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
-    status.textContent = "Asking …";
+    status.textContent = "Sending …";
     const body = bodies.find(({ shown }) => !shown.hidden)?.read();
     const request = compose(call, parameters, body);
     answer.replaceChildren(commandOf(request));
@@ -49,7 +49,7 @@ function field(label, input, ...beside) {
   return element("div", { class: "entry" }, element("label", { for: input.id }, label), input, beside);
 }
 
-/** Return an input for a value of a schema: a list to choose from where there is one. */
+/** Return an input for a value of a schema: a list if there are choices, otherwise a text field. */
 function entry(schema, { value = "", required = false } = {}) {
   const choices = schema.type === "boolean" ? [true, false] : schema.enum;
   if (!choices) return element("input", { type: "text", value, required, autocomplete: "off", spellcheck: "false" });
@@ -64,7 +64,7 @@ function parameter({ name, in: place, required, schema, examples }, schemas) {
   return { name, place, shown: field(name, input), read: () => input.value.trim() };
 }
 
-/** Return what the document's example of a body holds: fields, and pictures as files. */
+/** Return the fields and pictures of the document's example of a body. */
 function example({ requestBody }) {
   const values = requestBody?.content?.["application/json"]?.example ?? {};
   const texts = [values.image, ...(values.images ?? [])].filter(Boolean);
@@ -76,7 +76,7 @@ function picture(base64, name) {
   return Object.assign(new File([bytes], name, { type: "image/png" }), { address: `data:image/png;base64,${base64}` });
 }
 
-/** Return an input of files; while none is chosen, those of the example are what is sent. */
+/** Return a file input; while no file is chosen, the pictures of the example are sent. */
 function fileEntry(label, { pictures, several }) {
   const input = element("input", { type: "file", multiple: several, required: !pictures.length });
   const usual = several ? pictures : pictures.slice(0, 1);
@@ -85,7 +85,7 @@ function fileEntry(label, { pictures, several }) {
   return { shown: field(label, input, examples), read: () => (input.files.length ? [...input.files] : usual) };
 }
 
-/** Return a picture that is saved by a click, for the command below reads it from a file. */
+/** Return a picture that a click saves, because the command below reads it from a file. */
 function savable({ address, name }) {
   const image = element("img", { src: address, alt: `Save ${name}`, title: `Save ${name}` });
   return element("a", { href: address, download: name }, image);
@@ -136,7 +136,7 @@ const BODIES = {
   },
 };
 
-/** Return the bodies, of which one at a time is shown, and what chooses it. */
+/** Return the bodies, of which one is shown at a time, and the buttons that select it. */
 function chooser(bodies) {
   const name = `type-${(fields += 1)}`;
   const choices = bodies.map(({ type, shown }, index) => {
@@ -153,7 +153,7 @@ function chooser(bodies) {
   return [element("fieldset", { class: "modes" }, legend, choices), bodies.map(({ shown }) => shown)];
 }
 
-/** Show or hide; what is hidden need not be filled in. */
+/** Show or hide a body; hidden fields need not be filled in. */
 function show(shown, wanted) {
   shown.hidden = !wanted;
   for (const input of shown.querySelectorAll("input, select, textarea")) input.disabled = !wanted;
@@ -164,13 +164,13 @@ function show(shown, wanted) {
 function compose({ method, path }, parameters, body) {
   const given = (place) => parameters.map((each) => [each, each.read()]).filter(([{ place: at }, value]) => at === place && value);
   const filled = given("path").reduce((text, [{ name }, value]) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
-  const url = new URL(filled.slice(1), document.baseURI); // below wherever this page is
+  const url = new URL(filled.slice(1), document.baseURI); // relative to this page, which may have a prefix
   for (const [{ name }, value] of given("query")) url.searchParams.set(name, value);
   const headers = { ...body?.headers, ...Object.fromEntries(given("header").map(([{ name }, value]) => [name, value])) };
   return { method: method.toUpperCase(), url, headers, body };
 }
 
-/** Show a request as a command for a shell; a key is named, not shown. */
+/** Show a request as a shell command, with a variable in place of the key. */
 function commandOf({ method, url, headers, body }) {
   const words = Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
   const all = [...(method === (body ? "POST" : "GET") ? [] : ["-X", method]), ...words, ...(body?.curl ?? [])];
@@ -180,7 +180,7 @@ function commandOf({ method, url, headers, body }) {
   return element("div", {}, element("h5", {}, "Request"), code("Request", lines.join(" \\\n  ")));
 }
 
-/** Send a request, add its answer to `shown`, and say in a few words how it went. */
+/** Send a request, add its answer to `shown`, and return a short summary. */
 async function send({ method, url, headers, body }, shown) {
   const authorization = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
   const started = performance.now();
@@ -212,6 +212,6 @@ function readable(response, text) {
   try {
     return pretty(JSON.parse(text));
   } catch {
-    return text; // JSON with bytes behind it
+    return text; // JSON followed by binary data
   }
 }

@@ -49,12 +49,12 @@ def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest
 
 def test_its_figures_are_those_of_the_code() -> None:
     page = " ".join(text(PAGE).split())
-    assert f"after {postgres.CONNECT_TIMEOUT} seconds where it can't be reached" in page
-    assert f"after {keeper.STATEMENT:g} where it does not answer, after {keeper.PATIENCE:g} in all" in page
+    assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
+    assert f"after {keeper.STATEMENT:g} if it does not answer, after {keeper.PATIENCE:g} in any case" in page
     assert f"leaves the database alone for {keeper.REST} seconds" in page
-    assert f"At most {keeper.MOST} requests a worker wait" in page
-    assert f"{Settings().feedback_max_bytes // MEBIBYTE // 1024} GiB unless you say otherwise" in page
-    assert f"each picture counted as {store.LEAST // 1024} KiB at least" in page
+    assert f"At most {keeper.MOST} requests per worker wait" in page
+    assert f"{Settings().feedback_max_bytes // MEBIBYTE // 1024} GiB by default" in page
+    assert f"each picture counts as at least {store.LEAST // 1024} KiB" in page
 
 
 def test_its_commands_exist(

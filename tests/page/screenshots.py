@@ -31,7 +31,7 @@ def main() -> None:
         page.get_by_label("Whole number").check()
         write_number(page, "4071")
         _taken(page, "4071", DOCS / "page-dark.png")
-        page.get_by_text("What the service has counted").click()
+        page.get_by_text("Metrics of the service").click()
         expect(page.locator("#digits-read td")).to_have_count(10)
         _kept(page.locator("#numbers").screenshot(), DOCS / "page-numbers.png")
         page = _opened(browser, address, PHONE, scale=2)

@@ -52,18 +52,18 @@ def test_a_service_that_keeps_nothing_asks_nothing(page: Page) -> None:
     write(page, 7)
     settles(page, "7, ")
     expect(page.locator("#judge")).not_to_be_visible()
-    expect(page.locator("footer")).to_contain_text("which keeps none")
+    expect(page.locator("footer")).to_contain_text("which does not store them")
 
 
 def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str) -> None:
-    expect(keeping.locator("footer")).to_contain_text("which keeps those you judge")
+    expect(keeping.locator("footer")).to_contain_text("which stores those you give feedback on")
     expect(keeping.locator("#judge")).not_to_be_visible()
     keeping.locator("#file").set_input_files(SEVEN)
     reads(keeping, "7")
     says(keeping, "Was this right?")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. It is kept to learn from.")
-    expect(keeping.locator("#status")).to_have_text("Thank you. It is kept to learn from.")
+    says(keeping, "Thank you. The picture has been saved for training.")
+    expect(keeping.locator("#status")).to_have_text("Thank you. The picture has been saved for training.")
     assert kept(url) == [(7, "cnn", SEVEN.read_bytes())]
 
 
@@ -76,7 +76,7 @@ def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
     for _ in range(3):  # no digit, 0, 1
         keeping.keyboard.press("Tab")
     keeping.keyboard.press("Enter")
-    says(keeping, "Thank you. It is kept to learn from.")
+    says(keeping, "Thank you. The picture has been saved for training.")
     assert keeping.evaluate("document.activeElement.id") == "asked"
     assert [entry[:2] for entry in kept(url)] == [(1, "linear")]
 
@@ -86,13 +86,13 @@ def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> N
     expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
     settles(keeping, "does not look like a digit")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. It is kept to learn from.")
+    says(keeping, "Thank you. The picture has been saved for training.")
     keeping.get_by_role("button", name="Clear").click()
     write(keeping, 7)
     settles(keeping, "7, ")
     keeping.get_by_role("button", name="No", exact=True).click()
     keeping.get_by_role("button", name="No digit").click()
-    says(keeping, "Thank you. It is kept to learn from.")
+    says(keeping, "Thank you. The picture has been saved for training.")
     assert [entry[0] for entry in kept(url)] == [None, None]
 
 
@@ -100,7 +100,7 @@ def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
     write(keeping, 7)
     settles(keeping, "7, ")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. It is kept to learn from.")
+    says(keeping, "Thank you. The picture has been saved for training.")
     keeping.get_by_role("button", name="Clear").click()
     expect(keeping.locator("#judge")).not_to_be_visible()
     write(keeping, 3)
@@ -143,5 +143,5 @@ def test_the_question_is_no_barrier(
     assert len(set(tops)) == 1  # all in a row
     no_barrier(page)
     digits.nth(1).click()
-    says(page, "Thank you. It is kept to learn from.")
+    says(page, "Thank you. The picture has been saved for training.")
     no_barrier(page)

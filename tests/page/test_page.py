@@ -267,16 +267,16 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Pag
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
         page.locator("#file").set_input_files(SEVEN)
-        expect(page.get_by_role("alert")).to_contain_text("the service takes 2 KiB")
+        expect(page.get_by_role("alert")).to_contain_text("the service accepts at most 2 KiB")
         assert not watches[page].asked
 
 
 def test_offline_is_said_and_got_over(page: Page) -> None:
     expect(page.locator("#health")).to_have_text("Ready")
     page.context.set_offline(True)
-    expect(page.locator("#health")).to_have_text("Not reached")
+    expect(page.locator("#health")).to_have_text("Not reachable")
     write(page, 7)
-    expect(page.get_by_role("alert")).to_contain_text("Your sheet is kept")
+    expect(page.get_by_role("alert")).to_contain_text("Your drawing is kept")
     page.context.set_offline(False)
     reads(page, "7")
     expect(page.get_by_role("alert")).not_to_be_visible()
@@ -289,7 +289,7 @@ def test_a_service_that_comes_back_is_noticed(open_page: Open) -> None:
         expect(page.locator("#health")).to_have_text("Ready")
     write(page, 7)
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
-    expect(page.locator("#health")).to_have_text("Not reached")
+    expect(page.locator("#health")).to_have_text("Not reachable")
     with serving(Settings(), port=client.base_url.port or 0):
         reads(page, "7")
 
@@ -301,7 +301,7 @@ def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: 
         while client.get("/models").status_code == 200:
             pass
         write(page, 7)
-        expect(page.get_by_role("alert")).to_have_text(re.compile(r"Asking again in [1-5] s\.$"))
+        expect(page.get_by_role("alert")).to_have_text(re.compile(r"Retrying in [1-5] s\.$"))
         asked = len(watches[page].asked)
         reads(page, "7")
         expect(page.get_by_role("alert")).not_to_be_visible()
@@ -312,7 +312,7 @@ def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
     key, entry = keys.made("page")
     with serving(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
-        secret = page.get_by_label("This service asks for a key.")
+        secret = page.get_by_label("This service requires a key.")
         secret.fill("dig_nothing")
         secret.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("does not know this key")
@@ -453,7 +453,7 @@ def no_barrier(page: Page) -> None:
 def test_what_the_service_has_counted_is_shown_to_who_asks(page: Page) -> None:
     write(page, 7)
     reads(page, "7")
-    page.get_by_text("What the service has counted").click()
+    page.get_by_text("Metrics of the service").click()
     counted = page.locator("#counted")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
@@ -503,7 +503,7 @@ def test_the_program_takes_its_key_from_the_environment(
     key, entry = keys.made("page")
     with serving(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
-        page.get_by_label("This service asks for a key.").fill(key)
+        page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use it").click()
         write(page, 7)
         settles(page, "7")

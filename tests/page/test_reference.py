@@ -226,7 +226,7 @@ def test_a_key_is_asked_for_and_sent_and_never_shown(open_page: Open, watches: d
         page = open_reference(open_page, client)
         call = open_call(page, "predict")
         assert json.loads(send(call))["code"] == "unauthorized"
-        page.get_by_label("This service asks for a key.").fill(key)
+        page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use it").click()
         expect(page.locator("#kept")).to_contain_text("It is sent with every request")
         assert json.loads(send(call))["digit"] == 9
