@@ -36,11 +36,11 @@ def main() -> None:
                 break
         else:
             sys.exit("it ended before it was ready")
-        print(ask())
+        print(predict())
         service.terminate()
 
 
-def ask() -> str:
+def predict() -> str:
     """Return what the service says of a picture of a seven."""
     headers = {"Content-Type": "image/jpeg"}
     request = urllib.request.Request("http://localhost:8000/predict", PICTURE.read_bytes(), headers)

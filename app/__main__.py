@@ -12,7 +12,7 @@ from app.settings import SettingsError, load_settings
 
 def main() -> int:
     """Do what the command line says."""
-    arguments = _parser().parse_args()
+    arguments = _create_parser().parse_args()
     if arguments.command == "feedback":
         return run_feedback(arguments)
     if arguments.command == "keys":
@@ -22,7 +22,7 @@ def main() -> int:
     return serve()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m app", description="Serve, with the settings of the environment."
     )
@@ -55,7 +55,7 @@ def _add_feedback(parser: argparse.ArgumentParser) -> None:
 def print_new_key(identity: str) -> int:
     """Print a key and its line; return 2 if the id is none."""
     try:
-        key, line = keys.made(identity)
+        key, line = keys.create_key(identity)
     except keys.BadKeys as error:
         print(error, file=sys.stderr)
         return 2

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 
 from app.wire.problems import Overloaded
 
-SHARED: Final = 16  # places; where there are fewer, none are reserved
-FEW: Final = 8  # a client holds few if it holds at most one in so many places
-RESERVED: Final = 4  # for each so many places there is one more for such clients
+MIN_SHARED_PLACES: Final = 16  # places; where there are fewer, none are reserved
+PLACES_PER_FEW: Final = 8  # a client holds few if it holds at most one in so many places
+PLACES_PER_RESERVED: Final = 4  # for each so many places there is one more for such clients
 
 
 @dataclass(slots=True)
@@ -41,14 +41,14 @@ class Places:
         Raises:
             Overloaded: it could not.
         """
-        if count <= self.count - self.taken + self._reserve_for(client, count):
+        if count <= self.count - self.taken + self._count_reserved(client, count):
             return
         msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
         raise Overloaded(msg, limit=self.count)
 
-    def _reserve_for(self, client: str, count: int) -> int:
-        few = self.count // FEW if self.count >= SHARED else 0
-        return self.count // RESERVED if self._taken_by.get(client, 0) + count <= few else 0
+    def _count_reserved(self, client: str, count: int) -> int:
+        few = self.count // PLACES_PER_FEW if self.count >= MIN_SHARED_PLACES else 0
+        return self.count // PLACES_PER_RESERVED if self._taken_by.get(client, 0) + count <= few else 0
 
     @contextmanager
     def hold(self, count: int, client: str) -> Iterator[None]:
@@ -77,15 +77,15 @@ class Places:
 
     def _take(self, count: int, client: str) -> None:
         self.taken += count
-        holds = self._taken_by.pop(client, 0) + count
-        if holds:
-            self._taken_by[client] = holds
+        held = self._taken_by.pop(client, 0) + count
+        if held:
+            self._taken_by[client] = held
 
 
-class Upload(Protocol):
+class PendingBody(Protocol):
     """A body on its way in."""
 
-    counted: int  # bytes of it that are held
+    held_bytes: int  # bytes of it that are held
 
     def is_stalled(self) -> bool:
         """Tell whether hardly any of it is coming."""
@@ -94,7 +94,7 @@ class Upload(Protocol):
         """Refuse it; its bytes are held no longer."""
 
 
-class Room:
+class BodyBudget:
     """A worker's room for the bodies of requests; filled and cleared on the event loop alone.
 
     What has arrived of a body fills it. Where it is full, bodies that have stalled are given up: a client
@@ -103,8 +103,8 @@ class Room:
 
     def __init__(self, size: int) -> None:
         self._size = size  # bytes
-        self._filled = 0
-        self._uploads: set[Upload] = set()
+        self._reserved = 0
+        self._uploads: set[PendingBody] = set()
 
     def check(self, size: int) -> None:
         """Ask whether `size` more bytes could be held, if need be in place of bodies that have stalled.
@@ -112,52 +112,52 @@ class Room:
         Raises:
             Overloaded: they could not.
         """
-        if self._filled + size > self._size:
+        if self._reserved + size > self._size:
             self._give_up_stalled()
-        if self._filled + size > self._size:
+        if self._reserved + size > self._size:
             msg = (
-                f"{self._filled} of {self._size} bytes are held for other requests, {size} more don't fit. "
+                f"{self._reserved} of {self._size} bytes are held for other requests, {size} more don't fit. "
                 "Try again in a second."
             )
             raise Overloaded(msg, limit=self._size)
 
-    def fill(self, size: int) -> None:
-        """Hold `size` bytes more, until they are given to `clear`.
+    def reserve(self, size: int) -> None:
+        """Hold `size` bytes more, until they are given to `release`.
 
         Raises:
             Overloaded: as `check`; none is held.
         """
         self.check(size)
-        self._filled += size
+        self._reserved += size
 
-    def clear(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Hold `size` bytes less."""
-        self._filled -= size
+        self._reserved -= size
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
         """Hold `size` bytes for a while.
 
         Raises:
-            Overloaded: as `fill`.
+            Overloaded: as `reserve`.
         """
-        self.fill(size)
+        self.reserve(size)
         try:
             yield
         finally:
-            self.clear(size)
+            self.release(size)
 
-    def begin(self, upload: Upload) -> None:
-        """Expect an upload, which tells `fill` of what arrives; `end` must follow."""
+    def begin(self, upload: PendingBody) -> None:
+        """Expect an upload, which tells `reserve` of what arrives; `end` must follow."""
         self._uploads.add(upload)
 
-    def end(self, upload: Upload) -> None:
+    def end(self, upload: PendingBody) -> None:
         """Hold nothing more of an upload."""
         self._uploads.discard(upload)
-        self.clear(upload.counted)
+        self.release(upload.held_bytes)
 
     def _give_up_stalled(self) -> None:
         for upload in [upload for upload in self._uploads if upload.is_stalled()]:
             upload.give_up()
-            self.clear(upload.counted)
-            upload.counted = 0
+            self.release(upload.held_bytes)
+            upload.held_bytes = 0

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-PREFIX: Final = "DIGITS_"
-OTHERS: Final[Mapping[str, str]] = {  # variables of the same prefix that something else reads
+ENV_PREFIX: Final = "DIGITS_"
+FOREIGN_VARIABLES: Final[Mapping[str, str]] = {  # variables of the same prefix that something else reads
     "DIGITS_FONTS": "python -m training",
     "DIGITS_KEY": "python -m app.client",
     "DIGITS_MNIST": "python -m training",
@@ -30,7 +30,8 @@ MIN_SIMILARITY: Final = 0.5  # by difflib: APIKEY still finds API_KEYS, and FOO 
 MIN_KEY: Final = 8  # characters: with 100 wrong keys a minute, random letters and digits last for ever
 MAX_SHOWN: Final = 200  # characters of a value that a message repeats
 QUOTES: Final = "\"'“”‘’"
-LISTS: Final = frozenset({"api_keys", "trusted_proxies", "cors_origins"})  # settings with commas in between
+# settings with commas in between
+LIST_SETTINGS: Final = frozenset({"api_keys", "trusted_proxies", "cors_origins"})
 _PORT: Final = r"PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
 _LINK: Final = rf"_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|{_PORT})"
 _LINK_TO: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
@@ -48,20 +49,20 @@ def find_unknown(environment: Mapping[str, str], settings: Collection[str]) -> l
         environment: variables and their values, which are never repeated.
         settings: the names of the variables that are settings.
     """
-    ours = [name for name in environment if name.upper().startswith(PREFIX)]
-    known = {*settings, *OTHERS}
+    ours = [name for name in environment if name.upper().startswith(ENV_PREFIX)]
+    known = {*settings, *FOREIGN_VARIABLES}
     links = find_service_links(environment)
     unknown = [name for name in ours if name.upper() not in known and name not in links]
     return [_suggest(name, settings) for name in sorted(unknown)] + list(_find_doubles(ours, settings))
 
 
 def _suggest(name: str, settings: Collection[str]) -> str:
-    endings = sorted((setting.removeprefix(PREFIX) for setting in settings), key=len)
-    ending = name.upper().removeprefix(PREFIX)
+    endings = sorted((setting.removeprefix(ENV_PREFIX) for setting in settings), key=len)
+    ending = name.upper().removeprefix(ENV_PREFIX)
     similar = [longer for longer in endings if {*ending.split("_")} <= {*longer.split("_")}]
     similar += difflib.get_close_matches(ending, endings, n=1, cutoff=MIN_SIMILARITY)
-    hint = f"did you mean {PREFIX}{similar[0]}?" if similar else "docs/deploy.md lists all settings."
-    return f"There is no {show(name)}; {hint}"
+    hint = f"did you mean {ENV_PREFIX}{similar[0]}?" if similar else "docs/deploy.md lists all settings."
+    return f"There is no {format_value(name)}; {hint}"
 
 
 def _find_doubles(names: Collection[str], settings: Collection[str]) -> Iterator[str]:
@@ -82,7 +83,7 @@ def find_service_links(environment: Mapping[str, str]) -> set[str]:
     services = [
         name.removesuffix("_SERVICE_HOST")
         for name, value in environment.items()
-        if name.startswith(PREFIX) and name.endswith("_SERVICE_HOST") and _is_address(value)
+        if name.startswith(ENV_PREFIX) and name.endswith("_SERVICE_HOST") and _is_address(value)
     ]
     return {
         name
@@ -102,17 +103,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def find_others(environment: Mapping[str, str]) -> dict[str, str]:
+def find_foreign_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that are not the service's, each with who reads or sets it."""
     links = dict.fromkeys(sorted(find_service_links(environment)), "Kubernetes, for a Service of that name")
-    return links | {name: reader for name, reader in OTHERS.items() if name in environment}
+    return links | {name: reader for name, reader in FOREIGN_VARIABLES.items() if name in environment}
 
 
 def find_fault(name: str, value: str) -> str | None:
     """Return what is wrong with the text of a setting, whatever its type; None where nothing is."""
-    entries = split_list(value) if name in LISTS else (value.strip(),)
+    entries = split_list(value) if name in LIST_SETTINGS else (value.strip(),)
     if not value.strip():
-        return "it is set, but to blanks alone; unset it, or give it a value"
+        return "it is set, but only to blanks; unset it, or give it a value"
     if not entries:
         return "the list has no entry; unset it, or name one"
     if any(entry[0] in QUOTES or entry[-1] in QUOTES for entry in entries):
@@ -130,7 +131,7 @@ def _find_short_key(entries: Collection[str]) -> str | None:
     return None
 
 
-def show(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as one line shows it."""
     text = str(value)
     if len(text) > MAX_SHOWN:

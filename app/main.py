@@ -18,10 +18,10 @@ from starlette.middleware import Middleware
 from app import __version__
 from app.api import feedback, health, models, number, openapi, page, predict
 from app.api import metrics as metrics_route
-from app.api.direct import Direct
+from app.api.direct import DirectDispatch
 from app.api.errors import EXPECTED, answer_error
 from app.api.v2 import infer, repository, server
-from app.capacity import Places, Readiness, Room
+from app.capacity import BodyBudget, Places, Readiness
 from app.digits.catalogue import Catalogue
 from app.digits.process import set_up_process
 from app.guard.bodies import BodyGuard, UnreadGuard
@@ -29,15 +29,15 @@ from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import KeyGuard, Keyring
 from app.guard.proxies import ProxyGuard
-from app.guard.rates import Buckets, RateGuard, WrongKeys
+from app.guard.rates import Buckets, RateGuard, WrongKeyLimiter
 from app.guard.routes import HeadGuard, RouteGuard
 from app.settings import Settings, load_settings
 from app.state import STATE, State
 from app.telemetry import tracing
 from app.telemetry.access import AccessLog
 from app.telemetry.metrics import METRICS, Metrics
-from app.wire.paths import DOCUMENT, PUBLIC
-from app.wire.request_id import HEADER
+from app.wire.paths import DOCUMENT, PUBLIC_PATHS
+from app.wire.request_id import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -77,7 +77,7 @@ def create_app(
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
         open_registry=open_registry,
         readiness=Readiness(),
-        room=Room(settings.max_bytes_in_flight),
+        room=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
         traces=tracing.find_provider(),
     )
@@ -91,15 +91,15 @@ def create_app(
         openapi_url=DOCUMENT,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
         lifespan=lambda app: _lifespan(app, parts),
-        middleware=_middleware(parts),
+        middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
         telemetry=tracing.configure(parts.traces),
         redirect_slashes=False,  # `RouteGuard` redirects, with a status that keeps the method
         redoc_url=None,
     )
-    for group in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
-        app.include_router(group.router)
-    page.install(app)
+    for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
+        app.include_router(module.router)
+    page.install_page(app)
     return app
 
 
@@ -111,20 +111,20 @@ class _Parts:
     keyring: Keyring
     open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
-    room: Room
+    room: BodyBudget
     threads: int
     traces: TracerProvider | None
 
 
-def _middleware(parts: _Parts) -> list[Middleware]:
+def _build_middleware(parts: _Parts) -> list[Middleware]:
     """Return what stands before the routes, from the outside in."""
     settings = parts.settings
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
     spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
-    cors = [_cors(settings.cors_origins)] if settings.cors_origins else []
+    cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
     buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
     rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
-    keys = [_keys(parts, WrongKeys(buckets))] if parts.keyring.keys else []
+    keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
     return [
         *proxies,
         Middleware(AccessLog, traced=parts.traces is not None),
@@ -137,28 +137,34 @@ def _middleware(parts: _Parts) -> list[Middleware]:
         *rates,
         Middleware(BodyGuard, settings=settings, room=parts.room),
         Middleware(HeadGuard),
-        Middleware(Direct),
+        Middleware(DirectDispatch),
     ]
 
 
-def _cors(origins: Sequence[str]) -> Middleware:
+def _configure_cors(origins: Sequence[str]) -> Middleware:
     return Middleware(
         Cors,
         allow_origins=origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Content-Type", "Authorization", "X-API-Key", HEADER, infer.JSON_LENGTH],
+        allow_headers=[
+            "Content-Type",
+            "Authorization",
+            "X-API-Key",
+            REQUEST_ID_HEADER,
+            infer.JSON_LENGTH_HEADER,
+        ],
         expose_headers=[
-            HEADER,
+            REQUEST_ID_HEADER,
             "Server-Timing",
             "Retry-After",
             "RateLimit",
             "RateLimit-Policy",
-            infer.JSON_LENGTH,
+            infer.JSON_LENGTH_HEADER,
         ],
     )
 
 
-def _keys(parts: _Parts, wrong: WrongKeys) -> Middleware:
+def _configure_keys(parts: _Parts, wrong: WrongKeyLimiter) -> Middleware:
     public_docs = parts.settings.public_docs
     return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
 
@@ -168,12 +174,12 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     set_up_process()
     logging.captureWarnings(capture=True)
     document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
-    openapi.complete(document, public=PUBLIC, locked=bool(parts.keyring.keys))
+    openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     seconds = round(time.perf_counter() - started, 3)
-    log.info("ready", extra={"models": catalogue.versions(), "seconds": seconds})
+    log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
     feedback, registry = settings.feedback_url is not None, parts.open_registry()
     metrics = Metrics(catalogue, places, threads, feedback=feedback, of_all_workers=registry)
@@ -184,7 +190,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             catalogue=catalogue,
             readiness=parts.readiness,
             places=places,
-            room=parts.room,
+            body_budget=parts.room,
             threads=threads,
             metrics=metrics,
             feedback=keeper,
@@ -202,7 +208,7 @@ async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
         return
     from app.feedback.keeper import Keeper  # noqa: PLC0415  an extra
 
-    keeper = Keeper(settings.feedback_url, most=settings.feedback_max_bytes)
+    keeper = Keeper(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
     try:
         yield keeper
     finally:

@@ -13,15 +13,15 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.environment import PREFIX, find_fault, find_service_links, find_unknown, show, split_list
+from app.environment import ENV_PREFIX, find_fault, find_service_links, find_unknown, format_value, split_list
 
 MEBIBYTE: Final = 1024 * 1024
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
 MAX_PORT: Final = 65535
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from an origin
-_ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
-_BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
-_KINDS: Final = {  # pydantic's error type → what the value must be
+_ORIGIN_PATTERN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
+_TYPE_WORDS: Final = {  # pydantic's error type → what the value must be
     "int_parsing": "an integer",
     "int_parsing_size": "an integer",
     "int_from_float": "an integer",
@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     """The settings of the service; frozen, and read once at start."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        env_prefix=ENV_PREFIX,
         allow_inf_nan=False,
         env_ignore_empty=True,  # Compose passes unset variables as empty ones
         frozen=True,
@@ -143,14 +143,14 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in value:
             _check_proxy(proxy)
         return value
 
     @field_validator("cors_origins")
     @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*" or len(value) > 1:
                 _check_origin(origin)
@@ -158,22 +158,22 @@ class Settings(BaseSettings):
 
     @field_validator("max_bytes_in_flight")
     @classmethod
-    def _holds_any_body(cls, value: int, info: ValidationInfo) -> int:
+    def _check_holds_any_body(cls, value: int, info: ValidationInfo) -> int:
         for name in ("max_body_bytes", "max_batch_body_bytes"):
             largest = info.data.get(name, 0)
             if largest > value:
-                msg = f"it must hold a body of {largest} bytes, which {PREFIX}{name.upper()} allows"
+                msg = f"it must hold a body of {largest} bytes, which {ENV_PREFIX}{name.upper()} allows"
                 raise ValueError(msg)
         return value
 
     @field_validator("feedback_url")
     @classmethod
-    def _names_a_database(cls, value: str | None) -> str | None:
+    def _check_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                from app.feedback.store import checked  # noqa: PLC0415  an extra
+                from app.feedback.store import parse_url  # noqa: PLC0415  an extra
 
-                checked(value)
+                parse_url(value)
             except ModuleNotFoundError as error:
                 msg = f"the extra 'feedback' is not installed ({error.name}): pip install {FEEDBACK_PACKAGES}"
                 raise ValueError(msg) from None
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
 
     @field_validator("max_batch")
     @classmethod
-    def _fits_in_flight(cls, value: int, info: ValidationInfo) -> int:
+    def _check_fits_in_flight(cls, value: int, info: ValidationInfo) -> int:
         places = info.data.get("max_in_flight", value)
         if value > places:
             msg = f"each picture of a batch takes a place, and DIGITS_MAX_IN_FLIGHT is {places}"
@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         return value
 
 
-VARIABLES: Final[Mapping[str, str]] = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+VARIABLES: Final[Mapping[str, str]] = {f"{ENV_PREFIX}{name.upper()}": name for name in Settings.model_fields}
 
 
 def load_settings() -> Settings:
@@ -198,18 +198,18 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a value is invalid, or a variable looks like a setting but is not one.
     """
-    given = {
+    values = {
         setting: value
         for variable, value in os.environ.items()
         if value and (setting := VARIABLES.get(variable.upper()))
     }
-    faults = {name: fault for name, value in given.items() if (fault := find_fault(name, value))}
+    faults = {name: fault for name, value in values.items() if (fault := find_fault(name, value))}
     try:
         settings = Settings(**_overrule_links(os.environ))
     except ValidationError as error:
         faults = {str(problem["loc"][0]): _explain(problem) for problem in error.errors()} | faults
     lines = find_unknown(os.environ, VARIABLES)
-    lines += [_describe(name, given, faults[name]) for name in Settings.model_fields if name in faults]
+    lines += [_describe(name, values, faults[name]) for name in Settings.model_fields if name in faults]
     if lines:
         raise SettingsError("\n".join(lines))
     return settings
@@ -221,14 +221,17 @@ def _overrule_links(environment: Mapping[str, str]) -> dict[str, Any]:
     return {(name := VARIABLES[variable]): Settings.model_fields[name].default for variable in linked}
 
 
-def _describe(name: str, given: Mapping[str, str], fault: str) -> str:
+def _describe(name: str, values: Mapping[str, str], fault: str) -> str:
     """Return one line with a setting's name and value, what is wrong with it, and what is allowed."""
     field = Settings.model_fields[name]
-    value = show(given.get(name, field.default)) if field.repr else "(not shown)"
-    return f"{PREFIX}{name.upper()}={value}: {fault}. {field.description} Default: {_word(field.default)}."
+    value = format_value(values.get(name, field.default)) if field.repr else "(not shown)"
+    return (
+        f"{ENV_PREFIX}{name.upper()}={value}: {fault}. {field.description} Default: "
+        f"{_format_default(field.default)}."
+    )
 
 
-def _word(default: object) -> str:
+def _format_default(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     return "unset" if default in {None, ()} else str(default)
@@ -240,11 +243,11 @@ def _explain(problem: ErrorDetails) -> str:
         return str(problem["ctx"]["error"])
     if problem["type"] == "literal_error":
         return f"it must be {problem['ctx']['expected']}"
-    kind = _KINDS.get(problem["type"])
+    kind = _TYPE_WORDS.get(problem["type"])
     bounds = [
         f"{words} {getattr(bound, kind)}"
         for bound in Settings.model_fields[str(problem["loc"][0])].metadata
-        for kind, words in _BOUNDS.items()
+        for kind, words in _BOUND_WORDS.items()
         if hasattr(bound, kind)
     ]
     return "it must be " + "; ".join([kind, *bounds] if kind else bounds)
@@ -252,16 +255,16 @@ def _explain(problem: ErrorDetails) -> str:
 
 def _check_proxy(proxy: str) -> None:
     """Refuse text that is not a network, and networks that contain every address."""
-    everybody = f"{proxy} would let every client choose its own address; name only the proxies' addresses"
+    too_open = f"{proxy} would let every client choose its own address; name only the proxies' addresses"
     if proxy == "*":
-        raise ValueError(everybody)
+        raise ValueError(too_open)
     try:
         network = ip_network(proxy, strict=False)
     except ValueError as error:
         msg = f"{error}; name addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
         raise ValueError(msg) from None
     if not network.prefixlen:
-        raise ValueError(everybody)
+        raise ValueError(too_open)
     if "/" in proxy and ip_network(proxy.partition("/")[0]).network_address != network.network_address:
         msg = f"{proxy} is an address within a network; write {network} for all of it"
         raise ValueError(msg)
@@ -269,7 +272,7 @@ def _check_proxy(proxy: str) -> None:
 
 def _check_origin(origin: str) -> None:
     """Refuse what no browser would send as an origin: origins are compared character by character."""
-    match = _ORIGIN.fullmatch(origin)
+    match = _ORIGIN_PATTERN.fullmatch(origin)
     if match and int(match[2] or 0) <= MAX_PORT:
         if match[2] != DEFAULT_PORTS[match[1]]:
             return
@@ -278,7 +281,7 @@ def _check_origin(origin: str) -> None:
         why = "* allows every origin; use it on its own, or leave it out"
     elif "*" in origin:
         why = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
-    elif origin != origin.lower() and _ORIGIN.fullmatch(origin.lower()):
+    elif origin != origin.lower() and _ORIGIN_PATTERN.fullmatch(origin.lower()):
         why = f"browsers send origins in lower case; write {origin.lower()}"
     else:
         why = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"

@@ -10,7 +10,7 @@ from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
-from app.capacity import Places, Readiness, Room
+from app.capacity import BodyBudget, Places, Readiness
 from app.digits.catalogue import Catalogue
 from app.guard.keys import Keyring
 from app.settings import Settings
@@ -31,19 +31,19 @@ class State:
     catalogue: Catalogue
     readiness: Readiness
     places: Places
-    room: Room
+    body_budget: BodyBudget
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics
     feedback: Keeper | None  # None where no pictures are kept
     tracer: Tracer | None  # None where no traces are exported
 
 
-def state_of(request: Request) -> State:
+def get_state(request: Request) -> State:
     """Return the state of the worker that serves a request."""
-    return state_in(request.scope["state"])
+    return get_lifespan_state(request.scope["state"])
 
 
-def state_in(lifespan: Mapping[str, Any]) -> State:
+def get_lifespan_state(lifespan: Mapping[str, Any]) -> State:
     """Return the state of a worker from that of its lifespan."""
     state: State = lifespan[STATE]
     return state

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Scope
 
 from app.digits import images
 from app.digits.catalogue import Catalogue
-from app.digits.look import look
-from app.digits.preprocessing import canonical
+from app.digits.look import canonicalise_upload
+from app.digits.preprocessing import canonicalise
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import logs
@@ -37,23 +37,25 @@ _TIMING: Final = re.compile(rb"(\w+);dur=([\d.]+)")
 def measure() -> dict[str, dict[str, float | None]]:
     """Return for each part its microseconds in a request, and alone."""
     settings = Settings(models_dir=MODELS)
-    config = logs.config(settings)
+    config = logs.build_log_config(settings)
     config["handlers"]["stderr"]["stream"] = Path("/dev/null").open("w")  # noqa: SIM115  # until the end
     logging.config.dictConfig(config)
-    spent = asyncio.run(_spent(create_app(settings)))
-    floors = _floors()
-    return {part: {"spent_us": took, "floor_us": floors.get(part)} for part, took in spent.items()}
+    spent = asyncio.run(_measure_parts(create_app(settings)))
+    floors = _measure_floors()
+    return {
+        part: {"spent_us": microseconds, "floor_us": floors.get(part)} for part, microseconds in spent.items()
+    }
 
 
-async def _spent(app: FastAPI) -> dict[str, float]:
+async def _measure_parts(app: FastAPI) -> dict[str, float]:
     async with app.router.lifespan_context(app) as state:
         logger = logging.getLogger("app.access")
         logger.setLevel(logging.WARNING)
-        quiet, _ = await _median(app, state)
+        quiet, _ = await _measure_median(app, state)
         logger.setLevel(logging.INFO)
-        whole, stages = await _median(app, state)
-        *_, endpoint = _layers(app)
-        direct, _ = await _median(endpoint, state)
+        whole, stages = await _measure_median(app, state)
+        *_, endpoint = _iterate_layers(app)
+        direct, _ = await _measure_median(endpoint, state)
         return {
             "guards": quiet - direct,
             "body and answer": direct - sum(stages.values()),
@@ -62,31 +64,31 @@ async def _spent(app: FastAPI) -> dict[str, float]:
         }
 
 
-def _layers(app: FastAPI) -> Iterator[ASGIApp]:
+def _iterate_layers(app: FastAPI) -> Iterator[ASGIApp]:
     """Yield the layers of middleware, down to the one that calls the endpoints itself."""
     layer: Any = app.middleware_stack
     while layer is not None:
         yield layer
-        if type(layer).__name__ == "Direct":
+        if type(layer).__name__ == "DirectDispatch":
             return
         layer = getattr(layer, "app", None) or getattr(layer, "_app", None)
 
 
-async def _median(app: ASGIApp, state: Any) -> tuple[float, dict[str, float]]:  # noqa: ANN401  # the lifespan's
+async def _measure_median(app: ASGIApp, state: Any) -> tuple[float, dict[str, float]]:  # noqa: ANN401  # the lifespan's
     """Return the median microseconds of a call, and of each of its stages."""
-    took: list[float] = []
+    durations: list[float] = []
     stages: dict[str, list[float]] = {}
     for _ in range(CALLS):
         sent: list[Message] = []
         started = time.perf_counter()
-        await _asked(app, state, sent)
-        took.append((time.perf_counter() - started) * 1e6)
+        await _send_request(app, state, sent)
+        durations.append((time.perf_counter() - started) * 1e6)
         for name, milliseconds in _TIMING.findall(dict(sent[0]["headers"])[b"server-timing"]):
             stages.setdefault(name.decode(), []).append(float(milliseconds) * 1e3)
-    return statistics.median(took), {name: statistics.median(each) for name, each in stages.items()}
+    return statistics.median(durations), {name: statistics.median(each) for name, each in stages.items()}
 
 
-async def _asked(app: ASGIApp, state: Any, sent: list[Message]) -> None:  # noqa: ANN401
+async def _send_request(app: ASGIApp, state: Any, sent: list[Message]) -> None:  # noqa: ANN401
     messages: list[Message] = [{"type": "http.request", "body": SMALL, "more_body": False}]
 
     async def receive() -> Message:
@@ -117,22 +119,22 @@ async def _asked(app: ASGIApp, state: Any, sent: list[Message]) -> None:  # noqa
     await app(scope, receive, send)
 
 
-def _floors() -> dict[str, float]:
+def _measure_floors() -> dict[str, float]:
     """Return the median microseconds of what can be done alone."""
     classifier = Catalogue.load(MODELS, default="cnn").get().classifier
-    picture, found = look(images.identify(SMALL))
+    picture, found = canonicalise_upload(images.identify(SMALL))
     batch = found.picture[np.newaxis]
     return {
-        "decode": _alone(lambda: images.decode(images.identify(SMALL))),
-        "preprocess": _alone(lambda: canonical(picture.grey)),
-        "infer": _alone(lambda: classifier.classify(batch)),
+        "decode": _time_alone(lambda: images.decode(images.identify(SMALL))),
+        "preprocess": _time_alone(lambda: canonicalise(picture.grey)),
+        "infer": _time_alone(lambda: classifier.classify(batch)),
     }
 
 
-def _alone(work: Callable[[], object]) -> float:
-    took = []
+def _time_alone(work: Callable[[], object]) -> float:
+    durations = []
     for _ in range(CALLS):
         started = time.perf_counter()
         work()
-        took.append((time.perf_counter() - started) * 1e6)
-    return statistics.median(took)
+        durations.append((time.perf_counter() - started) * 1e6)
+    return statistics.median(durations)

@@ -33,7 +33,7 @@ EACH: Final = 20  # pictures of each digit
 MODELS: Final = Path("models")
 COLUMNS: Final = (
     "pictures", "held out", "errors before", "after", "calibration error before", "after",
-    "called no digit before", "after", "MNIST test: errors before", "after, at worst",
+    "rejected before", "after", "MNIST test: errors before", "after, at worst",
 )  # fmt: skip
 
 Rows = NDArray[np.intp]
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of real sets; else DIGITS_REAL")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    sets = {one.name: one for one in real_sets.load(real_sets.find(arguments.real)).digits}
+    sets = {one.name: one for one in real_sets.load_real_sets(real_sets.find_folder(arguments.real)).digits}
     file = fetch()
     mnist = Mnist(*load_training(file), load_test(file))
     lines = []
@@ -69,19 +69,19 @@ def main() -> None:
             parser.error(f"there is no set {name}: --real FOLDER or DIGITS_REAL")
         shown = np.stack([read_canonical(upload).picture for upload in sets[name].uploads])
         pictures = Labelled(shown, sets[name].digits)
-        outcomes = [_outcome(pictures, split, seed, mnist) for seed in range(1, arguments.seeds + 1)]
-        lines.append((title, *_cells(outcomes)))
+        outcomes = [_measure_seed(pictures, split, seed, mnist) for seed in range(1, arguments.seeds + 1)]
+        lines.append((title, *_format_cells(outcomes)))
     for line in (COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *lines):
         print(f"| {' | '.join(line)} |")
 
 
-def anyone(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
+def split_at_random(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
     """Draw from all pictures."""
-    taught = _drawn(digits, np.arange(len(digits)), seed)
+    taught = _draw_rows(digits, np.arange(len(digits)), seed)
     return taught, np.setdiff1d(np.arange(len(digits)), taught)
 
 
-def other_writers(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
+def split_by_writer(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
     """Draw from the pictures of some writers of semeion and hold out those of all others.
 
     It goes ten times through 20 writers and ten times again, the second time written fast; then through 20
@@ -90,40 +90,40 @@ def other_writers(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
     begins = np.flatnonzero(np.diff(digits, prepend=digits[-1]))
     writers = np.searchsorted(begins[[20, 40]], np.arange(len(digits)), side="right")
     ours = writers == seed % 3
-    return _drawn(digits, np.flatnonzero(ours), seed), np.flatnonzero(~ours)
+    return _draw_rows(digits, np.flatnonzero(ours), seed), np.flatnonzero(~ours)
 
 
 PROTOCOLS: Final[dict[str, tuple[str, Split]]] = {
-    "semeion": ("semeion", anyone),
-    "semeion, other writers": ("semeion", other_writers),
-    "optdigits_orig": ("optdigits_orig", anyone),
+    "semeion": ("semeion", split_at_random),
+    "semeion, other writers": ("semeion", split_by_writer),
+    "optdigits_orig": ("optdigits_orig", split_at_random),
 }
 
 
-def _drawn(digits: NDArray[np.uint8], rows: Rows, seed: int) -> Rows:
+def _draw_rows(digits: NDArray[np.uint8], rows: Rows, seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(rows)
     return np.concatenate([order[digits[order] == digit][:EACH] for digit in np.unique(digits)])
 
 
-def _outcome(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outcome:
+def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outcome:
     taught, held = split(pictures.digits, seed)
     with tempfile.TemporaryDirectory() as models:
         folder = Path(models) / "own"
         changes = fine_tuned.export_fine_tuned(
-            MODELS / "cnn", folder, pictures[taught], mnist=mnist, how=FineTuning(name="own")
+            MODELS / "cnn", folder, pictures[taught], mnist=mnist, fine_tuning=FineTuning(name="own")
         )
         networks = [load_classifier(one) for one in (MODELS / "cnn", folder)]
-    first, last = (_read_by(network, pictures[held]) for network in networks)
+    first, last = (_measure(network, pictures[held]) for network in networks)
     before, after = changes[-1].before, changes[-1].after
     assert before and after  # noqa: PT018, S101  for mypy: the committed network is evaluated
     return Outcome(len(held), first, last, before.errors, after.errors)
 
 
-def _read_by(classifier: Classifier, held_out: Labelled) -> Figures:
+def _measure(classifier: Classifier, held_out: Labelled) -> Figures:
     return measure(classify(classifier, held_out.pictures), held_out.digits)
 
 
-def _cells(outcomes: list[Outcome]) -> Iterator[str]:
+def _format_cells(outcomes: list[Outcome]) -> Iterator[str]:
     yield f"{np.mean([one.held_out for one in outcomes]):,.0f}"
     for field in ("errors", "calibration_error", "rejected"):
         for when in ("before", "after"):

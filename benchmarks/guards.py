@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from app.guard import keys
 from app.main import create_app
 from benchmarks.pictures import SMALL
-from benchmarks.serving import Service, served
-from tests.resilience.clients import PNG, Ask, lasting, load, posting
+from benchmarks.serving import Service, serve
+from tests.resilience.clients import PNG, Ask, build_ask, load, stop_after
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -29,7 +29,7 @@ SECONDS: Final = 1.0  # of each round
 CLIENTS: Final = 4
 
 
-def unguarded() -> FastAPI:
+def create_unguarded() -> FastAPI:
     """Return the application with none of its guards; uvicorn calls it."""
     app = create_app()
     app.user_middleware = [
@@ -40,34 +40,36 @@ def unguarded() -> FastAPI:
 
 def main() -> None:
     """Print how many requests a second both serve, and their ratio."""
-    key, entry = keys.made("bench")
+    key, entry = keys.create_key("bench")
     everything = {
         "DIGITS_API_KEYS": entry,
         "DIGITS_RATE_LIMIT": "1000000",
         "DIGITS_CORS_ORIGINS": "https://example.org",
     }
-    ask = posting("/predict", [SMALL], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
+    ask = build_ask("/predict", [SMALL], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
     with (
-        _quiet("app.main:create_app", everything) as guarded,
-        _quiet("benchmarks.guards:unguarded") as bare,
+        _serve_quietly("app.main:create_app", everything) as guarded,
+        _serve_quietly("benchmarks.guards:unguarded") as bare,
     ):
-        rounds = [(_served_each_second(guarded, ask), _served_each_second(bare, ask)) for _ in range(ROUNDS)]
+        rounds = [(_measure_rate(guarded, ask), _measure_rate(bare, ask)) for _ in range(ROUNDS)]
     guarded_rate, bare_rate = (statistics.median(rates) for rates in zip(*rounds, strict=True))
     cost = 1 - statistics.median(one / other for one, other in rounds)
     print(f"with all guards {guarded_rate:.0f}/s, with none {bare_rate:.0f}/s: they cost {cost:.1%}")
 
 
-def _served_each_second(service: Service, ask: Ask) -> float:
-    tally = asyncio.run(load(service.port, ask, clients=CLIENTS, until=lasting(SECONDS)))
+def _measure_rate(service: Service, ask: Ask) -> float:
+    tally = asyncio.run(load(service.port, ask, clients=CLIENTS, until=stop_after(SECONDS)))
     if tally.count(200) != len(tally.answers) or tally.lost:
         sys.exit("not every request was served")
     return len(tally.answers) / SECONDS
 
 
-def _quiet(factory: str, settings: Mapping[str, str] | None = None) -> AbstractContextManager[Service]:
+def _serve_quietly(
+    factory: str, settings: Mapping[str, str] | None = None
+) -> AbstractContextManager[Service]:
     """Serve an application in a process of its own."""
     quiet = ("--log-level", "error", "--no-access-log")
-    return served("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
+    return serve("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.serving import CLIENT, on
+from benchmarks.serving import CLIENT, pin_to_cores
 
 SCRIPT: Final = Path(__file__).parent / "post.lua"
 PNG: Final = "image/png"
@@ -37,19 +37,19 @@ class Figures:
     p50_us: float
     p99_us: float
 
-    def rounded(self) -> dict[str, int]:
+    def round(self) -> dict[str, int]:
         """Return them as they are told."""
         return {"rate": round(self.rate), "p50_us": round(self.p50_us), "p99_us": round(self.p99_us)}
 
 
-def form(picture: bytes, *, field: str = "file", count: int = 1) -> tuple[bytes, str]:
+def build_form(picture: bytes, *, field: str = "file", count: int = 1) -> tuple[bytes, str]:
     """Return pictures as a multipart body, and its Content-Type."""
     head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="digit.png"\r\n'
     part = head.encode() + b"Content-Type: image/png\r\n\r\n" + picture + b"\r\n"
     return part * count + b"--x--\r\n", "multipart/form-data; boundary=x"
 
 
-def press(target: Target, *, connections: int, seconds: float) -> Figures:
+def measure_load(target: Target, *, connections: int, seconds: float) -> Figures:
     """Ask over so many connections, each again as soon as it is answered.
 
     Raises:
@@ -69,26 +69,28 @@ def press(target: Target, *, connections: int, seconds: float) -> Figures:
         ]
         environment = os.environ | {"BODY": body.name, "CONTENT_TYPE": target.content_type}
         try:
-            done = subprocess.run(on(CLIENT, command), env=environment, capture_output=True, check=True)
+            done = subprocess.run(
+                pin_to_cores(CLIENT, command), env=environment, capture_output=True, check=True
+            )
         except FileNotFoundError:
             sys.exit("wrk is not installed: Debian's package has the same name")
-    told = json.loads(done.stdout.splitlines()[-1])
-    if told.pop("failed"):
+    figures = json.loads(done.stdout.splitlines()[-1])
+    if figures.pop("failed"):
         sys.exit(f"not every request to {target.url} was served")
-    return Figures(**told)
+    return Figures(**figures)
 
 
-def alternating(
+def measure_alternating(
     targets: Mapping[str, Target], *, connections: int, rounds: int, seconds: float
 ) -> dict[str, list[Figures]]:
     """Press all targets in turn, `rounds` times, after a round that does not count."""
-    found: dict[str, list[Figures]] = {name: [] for name in targets}
+    figures_by_target: dict[str, list[Figures]] = {name: [] for name in targets}
     for number in range(rounds + 1):
         for name, target in targets.items():
-            figures = press(target, connections=connections, seconds=seconds if number else 1.0)
+            figures = measure_load(target, connections=connections, seconds=seconds if number else 1.0)
             if number:
-                found[name].append(figures)
-    return found
+                figures_by_target[name].append(figures)
+    return figures_by_target
 
 
 def median(rounds: Sequence[Figures]) -> Figures:

@@ -15,7 +15,7 @@ from app.main import create_app as create_service
 from app.server.process import Server, configure
 from app.settings import load_settings
 
-CONSTANT: Final = Prediction(
+CONSTANT_ANSWER: Final = Prediction(
     digit=7,
     confidence=0.99,
     probabilities=[0.0] * 7 + [0.99, 0.0, 0.01],
@@ -28,16 +28,16 @@ CONSTANT: Final = Prediction(
 )
 
 
-async def nothing(request: Request) -> Prediction:
+async def answer_constant(request: Request) -> Prediction:
     """Read the body, parse the form, and answer always the same."""
     await uploads.read_picture(request)
-    return CONSTANT
+    return CONSTANT_ANSWER
 
 
 def create_app() -> FastAPI:
     """Return the service with one more route, behind the same guards."""
     app = create_service()
-    app.add_api_route("/predict/nothing", nothing, methods=["POST"])
+    app.add_api_route("/predict/nothing", answer_constant, methods=["POST"])
     return app
 
 

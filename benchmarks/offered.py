@@ -23,7 +23,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from benchmarks.load import Target
-from benchmarks.serving import CLIENT, on
+from benchmarks.serving import CLIENT, pin_to_cores
 
 CONNECTIONS: Final = 64
 WARM_UP: Final = 0.5  # seconds at the start that do not count
@@ -31,7 +31,7 @@ PATIENCE: Final = 2.0  # seconds after the last request
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class OfferedLoad:
     """What became of requests that came at a steady rate."""
 
     offered: float  # requests a second
@@ -40,23 +40,23 @@ class Offered:
     p99_ms: float | None
 
 
-def offer(target: Target, *, rate: float, seconds: float) -> Offered:
+def measure_offered(target: Target, *, rate: float, seconds: float) -> OfferedLoad:
     """Ask `rate` times a second over as many of 64 connections as that takes, on the clients' core."""
     with tempfile.NamedTemporaryFile() as body:
         body.write(target.body)
         body.flush()
         command = [sys.executable, "-m", "benchmarks.offered", target.url, body.name, target.content_type]
         done = subprocess.run(
-            on(CLIENT, [*command, str(rate), str(seconds)]), capture_output=True, check=True
+            pin_to_cores(CLIENT, [*command, str(rate), str(seconds)]), capture_output=True, check=True
         )
-    return Offered(**json.loads(done.stdout))
+    return OfferedLoad(**json.loads(done.stdout))
 
 
 class _Connection(asyncio.Protocol):
     """Sends one request at a time, and counts what comes back by its length."""
 
-    def __init__(self, told: _Requests) -> None:
-        self._told = told
+    def __init__(self, requests: _Requests) -> None:
+        self._requests = requests
         self._due = 0.0
         self._seen = b""
 
@@ -66,14 +66,14 @@ class _Connection(asyncio.Protocol):
 
     def ask(self, due: float) -> None:
         self._due = due
-        self._transport.write(self._told.request)
+        self._transport.write(self._requests.request)
 
     def data_received(self, data: bytes) -> None:
         self._seen += data
         head, found, body = self._seen.partition(b"\r\n\r\n")
-        if found and len(body) >= _length(head):
+        if found and len(body) >= _parse_length(head):
             self._seen = b""
-            self._told.answered(self, self._due, served=head[9:12] == b"200")
+            self._requests.note_answer(self, self._due, served=head[9:12] == b"200")
 
 
 class _Requests:
@@ -81,7 +81,7 @@ class _Requests:
 
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.took: list[float] = []
+        self.durations: list[float] = []
         self.complete = asyncio.Event()
         self._expected = 0  # not known before all have been asked
         self._free: deque[_Connection] = deque()
@@ -101,13 +101,13 @@ class _Requests:
 
     def complete_with(self, count: int) -> None:
         self._expected = count
-        if len(self.took) >= count:
+        if len(self.durations) >= count:
             self.complete.set()
 
-    def answered(self, connection: _Connection, due: float, *, served: bool) -> None:
+    def note_answer(self, connection: _Connection, due: float, *, served: bool) -> None:
         if served:
-            self.took.append(time.perf_counter() - due)
-        if len(self.took) == self._expected:
+            self.durations.append(time.perf_counter() - due)
+        if len(self.durations) == self._expected:
             self.complete.set()
         if self._waiting:
             connection.ask(self._waiting.popleft())
@@ -115,7 +115,7 @@ class _Requests:
             self._free.append(connection)
 
 
-async def _offered(url: str, body: bytes, content_type: str, rate: float, seconds: float) -> Offered:
+async def _offer(url: str, body: bytes, content_type: str, rate: float, seconds: float) -> OfferedLoad:
     parts = urlsplit(url)
     assert parts.hostname and parts.port  # noqa: S101, PT018  for mypy
     head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: {content_type}\r\n"
@@ -128,26 +128,26 @@ async def _offered(url: str, body: bytes, content_type: str, rate: float, second
         if (ahead := due - time.perf_counter()) > 0:
             await asyncio.sleep(ahead)
         if number == warm:
-            requests.took.clear()
+            requests.durations.clear()
         requests.ask(due)
     requests.complete_with(count)
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             await requests.complete.wait()
-    took = requests.took[:count]
+    took = requests.durations[:count]
     served = len(took) / (time.perf_counter() - started - WARM_UP)
     if len(took) < count:  # some were refused, or waited for longer than anybody would
-        return Offered(rate, served, None, None)
+        return OfferedLoad(rate, served, None, None)
     cuts = statistics.quantiles(took, n=100, method="inclusive")
-    return Offered(rate, served, 1e3 * cuts[49], 1e3 * cuts[98])
+    return OfferedLoad(rate, served, 1e3 * cuts[49], 1e3 * cuts[98])
 
 
-def _length(head: bytes) -> int:
+def _parse_length(head: bytes) -> int:
     _, _, rest = head.lower().partition(b"\r\ncontent-length: ")
     return int(rest.partition(b"\r\n")[0])
 
 
 if __name__ == "__main__":
     url, file, content_type, rate, seconds = sys.argv[1:]
-    figures = asyncio.run(_offered(url, Path(file).read_bytes(), content_type, float(rate), float(seconds)))
-    print(json.dumps({name: getattr(figures, name) for name in Offered.__slots__}))
+    figures = asyncio.run(_offer(url, Path(file).read_bytes(), content_type, float(rate), float(seconds)))
+    print(json.dumps({name: getattr(figures, name) for name in OfferedLoad.__slots__}))

@@ -17,7 +17,7 @@ CLEAR_CANVAS: Final = (GOLDEN / "3-canvas-black-on-clear.png").read_bytes()  # 2
 DIGIT: Final = 7
 
 
-def photograph(width: int, height: int) -> bytes:
+def draw_photograph(width: int, height: int) -> bytes:
     """Return a digit on paper under a lamp, with the paper's grain and the sensor's noise, as a JPEG."""
     rng = np.random.default_rng(5)
     length = int(0.45 * height)
@@ -35,15 +35,15 @@ def photograph(width: int, height: int) -> bytes:
     return bytes(jpeg)
 
 
-def line(text: str, *, width: int = 1000) -> bytes:
+def draw_line(text: str, *, width: int = 1000) -> bytes:
     """Return a photograph of a number in one line, as a JPEG."""
     height, step = width // 5, width // (len(text) + 1)
-    sheet = np.zeros((height, width), np.uint8)
+    ink_mask = np.zeros((height, width), np.uint8)
     for place, digit in enumerate(text):
         box = (step // 2 + place * step, height // 4, int(0.55 * step), height // 2)
-        sheet = cv2.max(sheet, ink(int(digit), (width, height), box=box, pen=height // 30))
+        ink_mask = cv2.max(ink_mask, ink(int(digit), (width, height), box=box, pen=height // 30))
     light = np.linspace(225, 170, width, dtype=np.float32)
-    noise = np.random.default_rng(5).normal(0, 4, sheet.shape)
-    picture = light * (1 - 0.75 * sheet / 255) + noise
+    noise = np.random.default_rng(5).normal(0, 4, ink_mask.shape)
+    picture = light * (1 - 0.75 * ink_mask / 255) + noise
     _, jpeg = cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 88])
     return bytes(jpeg)

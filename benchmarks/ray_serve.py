@@ -22,11 +22,11 @@ import httpx
 import yaml
 
 from benchmarks import pictures
-from benchmarks.load import Figures, Target, press
+from benchmarks.load import Figures, Target, measure_load
 from benchmarks.load import median as medians
-from benchmarks.serving import Service, served
+from benchmarks.serving import Service, serve
 from tests.deploy.ray.cluster import START, Cluster, Program
-from tests.serving import free_port, until
+from tests.serving import free_port, wait_until
 
 MANY: Final = 16  # connections: enough for two replicas
 REPLICAS: Final = (1, 2)
@@ -61,7 +61,7 @@ class Ray:
 
 
 @contextmanager
-def clustered(*, haproxy: str) -> Iterator[Ray]:
+def run_cluster(*, haproxy: str) -> Iterator[Ray]:
     """Run a cluster with an application for each number of replicas, at /1 and /2."""
     port = free_port()
     applications = [
@@ -89,8 +89,8 @@ def clustered(*, haproxy: str) -> Iterator[Ray]:
             cluster.running("serve", "serve", "run", file),
         ):
             ray = Ray((head, worker), f"http://127.0.0.1:{port}")
-            until(lambda: len(worker.processes(REPLICA)) == sum(REPLICAS), seconds=START)
-            until(lambda: all(_is_ready(f"{ray.url}/{count}") for count in REPLICAS), seconds=START)
+            wait_until(lambda: len(worker.processes(REPLICA)) == sum(REPLICAS), seconds=START)
+            wait_until(lambda: all(_is_ready(f"{ray.url}/{count}") for count in REPLICAS), seconds=START)
             yield ray
 
 
@@ -106,42 +106,47 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.ray_serve")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print("| | requests a second | p50 | p99 | p50 of one alone | proxy | service |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     plain: list[Round] = []
     for proxy, haproxy in PROXIES.items():
-        with served() as service, clustered(haproxy=haproxy) as ray:
+        with serve() as service, run_cluster(haproxy=haproxy) as ray:
             rounds: dict[int, list[Round]] = {count: [] for count in REPLICAS}
-            for number in range(asked.rounds + 1):
-                seconds = asked.seconds if number else 1
-                pressed = [_pressed(f"http://127.0.0.1:{service.port}", _plain(service), seconds=seconds)]
+            for number in range(arguments.rounds + 1):
+                seconds = arguments.seconds if number else 1
+                pressed = [
+                    _measure_round(
+                        f"http://127.0.0.1:{service.port}", _meter_process(service), seconds=seconds
+                    )
+                ]
                 pressed += [
-                    _pressed(f"{ray.url}/{count}", ray.cpu_seconds, seconds=seconds) for count in REPLICAS
+                    _measure_round(f"{ray.url}/{count}", ray.cpu_seconds, seconds=seconds)
+                    for count in REPLICAS
                 ]
                 if number:
                     plain.append(pressed[0])
                     for count, one in zip(REPLICAS, pressed[1:], strict=True):
                         rounds[count].append(one)
         for count, found in rounds.items():
-            print(_row(f"{proxy}, {count} replica{'s' * (count > 1)}", found))
-    print(_row("one plain process", plain))
+            print(_format_row(f"{proxy}, {count} replica{'s' * (count > 1)}", found))
+    print(_format_row("one plain process", plain))
 
 
-def _plain(service: Service) -> Callable[[str], float]:
+def _meter_process(service: Service) -> Callable[[str], float]:
     return lambda title: service.cpu_seconds() if title == REPLICA else 0.0
 
 
-def _pressed(url: str, cpu_seconds: Callable[[str], float], *, seconds: int) -> Round:
+def _measure_round(url: str, cpu_seconds: Callable[[str], float], *, seconds: int) -> Round:
     target = Target(f"{url}/predict", pictures.SMALL)
-    one = press(target, connections=1, seconds=seconds)
+    one = measure_load(target, connections=1, seconds=seconds)
     before = [cpu_seconds(title) for title in (PROXY, REPLICA)]
-    many = press(target, connections=MANY, seconds=seconds)
+    many = measure_load(target, connections=MANY, seconds=seconds)
     spent = [cpu_seconds(title) - was for title, was in zip((PROXY, REPLICA), before, strict=True)]
     return Round(one, many, *(1e3 * each / (many.rate * seconds) for each in spent))
 
 
-def _row(name: str, rounds: Sequence[Round]) -> str:
+def _format_row(name: str, rounds: Sequence[Round]) -> str:
     one, many = medians([each.one for each in rounds]), medians([each.many for each in rounds])
     spent = (median(each.proxy_ms for each in rounds), median(each.serving_ms for each in rounds))
     latencies = (many.p50_us, many.p99_us, one.p50_us)

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from app.digits import images
 from app.digits.catalogue import Catalogue
 from app.digits.errors import ImageError
-from app.digits.look import look
+from app.digits.look import canonicalise_upload
 from app.digits.process import set_up_process
 from app.server.cores import count_cores
 from app.settings import Settings
@@ -70,16 +70,16 @@ def main() -> None:
     parser.add_argument(
         "--shard", type=int, default=10_000, help="pictures; the fewer, the smaller a trial may be"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        counts = (asked.pictures, asked.pictures // 4)
-        whole, quarter = (drawn(Path(folder), count, shard=asked.shard) for count in counts)
-        alone = plain(whole)
+        counts = (arguments.pictures, arguments.pictures // 4)
+        whole, quarter = (draw_file(Path(folder), count, shard=arguments.shard) for count in counts)
+        alone = measure_plain_loop(whole)
         print(f"a plain loop over app.digits: {alone:,.0f} pictures a second", flush=True)
-        print(f"listing: {listed():,.0f} files a second", flush=True)
+        print(f"listing: {measure_listing():,.0f} files a second", flush=True)
         runs = []
         for file, cores in ((whole, 1), (whole, 2), (quarter, 2)):
-            runs.append(scored(file, cores=cores, shard=asked.shard))
+            runs.append(measure_scoring(file, cores=cores, shard=arguments.shard))
             print(json.dumps(asdict(runs[-1])), flush=True)
     one, two, few = runs
     print(f"one core does {one.per_second / alone:.2f} times what the plain loop does")
@@ -88,12 +88,12 @@ def main() -> None:
         print(f"{run.pictures:,} pictures take {sum(run.peak_mib.values())} MiB at most")
 
 
-def drawn(folder: Path, count: int, *, shard: int) -> Path:
+def draw_file(folder: Path, count: int, *, shard: int) -> Path:
     """Draw a Parquet file of `count` pictures, in groups of a shard each."""
     file = folder / f"{count}.parquet"
     starts = range(0, count, shard)
     with ProcessPoolExecutor(count_cores()) as pool:
-        groups = pool.map(_group, starts, [min(shard, count - start) for start in starts])
+        groups = pool.map(_draw_group, starts, [min(shard, count - start) for start in starts])
         schema = pa.schema({"path": pa.string(), "bytes": pa.binary()})
         with pq.ParquetWriter(file, schema, compression="none") as writer:
             for group in groups:
@@ -101,13 +101,16 @@ def drawn(folder: Path, count: int, *, shard: int) -> Path:
     return file
 
 
-def _group(start: int, count: int) -> dict[str, list[object]]:
+def _draw_group(start: int, count: int) -> dict[str, list[object]]:
     chance = np.random.default_rng(start)
     paths: list[object] = [f"{number:09}-{number % 10}.png" for number in range(start, start + count)]
-    return {"path": paths, "bytes": [_picture(number % 10, chance) for number in range(start, start + count)]}
+    return {
+        "path": paths,
+        "bytes": [_draw_picture(number % 10, chance) for number in range(start, start + count)],
+    }
 
 
-def _picture(digit: int, chance: np.random.Generator) -> bytes:
+def _draw_picture(digit: int, chance: np.random.Generator) -> bytes:
     """Draw a digit with any of many pens, in any place and slant."""
     width, height = chance.uniform(16, 28), chance.uniform(28, 44)
     left, top = chance.uniform(6, SIDE - 6 - width), chance.uniform(6, SIDE - 6 - height)
@@ -122,7 +125,7 @@ def _picture(digit: int, chance: np.random.Generator) -> bytes:
     return bytes(png)
 
 
-def plain(file: Path) -> float:
+def measure_plain_loop(file: Path) -> float:
     """Return how many pictures a second one process reads without Ray, and without writing results."""
     set_up_process()
     settings = Settings()
@@ -132,7 +135,7 @@ def plain(file: Path) -> float:
         looks = []
         for data in batch.column(0).to_pylist():
             try:
-                looks.append(look(images.identify(data)).canonical.picture)
+                looks.append(canonicalise_upload(images.identify(data)).canonical.picture)
             except ImageError:
                 continue
         classifier.classify(np.array(looks))
@@ -142,7 +145,7 @@ def plain(file: Path) -> float:
     return count / (time.perf_counter() - started)
 
 
-def listed() -> float:
+def measure_listing() -> float:
     """Return how many files a second are found in folders of a thousand."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(FILES):
@@ -155,17 +158,17 @@ def listed() -> float:
         return found / (time.perf_counter() - started)
 
 
-def scored(file: Path, *, cores: int, shard: int) -> Scored:
+def measure_scoring(file: Path, *, cores: int, shard: int) -> Scored:
     """Score a file with so many cores."""
     with tempfile.TemporaryDirectory(dir=file.parent) as out:
         command = [sys.executable, "-m", "deploy.ray.score", file, out, "--id", "path"]
         options = ["--shard", shard, "--cores", cores]
         started = time.perf_counter()
         with subprocess.Popen([*map(str, command), *map(str, options)], stderr=subprocess.PIPE) as running:
-            with _watched(running.pid) as watch:
-                _, told = running.communicate()
+            with _watch(running.pid) as watch:
+                _, errors = running.communicate()
             if running.returncode not in {0, 1}:
-                sys.exit(told.decode())
+                sys.exit(errors.decode())
         seconds = time.perf_counter() - started
         files = sorted(Path(out).glob("*.parquet"), key=lambda each: each.stat().st_mtime)
         times, counts = (
@@ -193,7 +196,7 @@ class Watch:
     peaks: Counter[str] = field(default_factory=Counter)  # bytes
     spent: dict[int, tuple[str, float]] = field(default_factory=dict)  # seconds of processor time, by process
 
-    def look(self, root: int) -> None:
+    def sample(self, root: int) -> None:
         """Look once."""
         now: Counter[str] = Counter()
         family = {root}
@@ -221,13 +224,13 @@ class Watch:
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[Watch]:
+def _watch(pid: int) -> Iterator[Watch]:
     """Look now and then."""
     watch, over = Watch(), threading.Event()
 
     def looking() -> None:
         while not over.wait(SAMPLE):
-            watch.look(pid)
+            watch.sample(pid)
 
     looker = threading.Thread(target=looking)
     looker.start()

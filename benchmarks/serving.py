@@ -52,7 +52,7 @@ class Service:
 
 
 @contextmanager
-def served(
+def serve(
     *command: str, settings: Mapping[str, str] | None = None, cores: set[int] = SERVER
 ) -> Iterator[Service]:
     """Run the service, or what `python command` serves, until the block ends."""
@@ -60,13 +60,13 @@ def served(
     environment = {**os.environ, "DIGITS_PORT": str(port), "UVICORN_PORT": str(port), **(settings or {})}
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:  # a file, as a service's log is one
-        whole = on(cores, [sys.executable, *(command or ("-m", "app"))])
-        process = subprocess.Popen(whole, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        full_command = pin_to_cores(cores, [sys.executable, *(command or ("-m", "app"))])
+        process = subprocess.Popen(full_command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
                 if not _is_ready(client, process):
                     log.seek(0)
-                    sys.exit(f"{' '.join(whole)} does not serve:\n{log.read().decode()}")
+                    sys.exit(f"{' '.join(full_command)} does not serve:\n{log.read().decode()}")
                 yield Service(client, port, process.pid, time.perf_counter() - started)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def on(cores: set[int], command: Sequence[str]) -> list[str]:
+def pin_to_cores(cores: set[int], command: Sequence[str]) -> list[str]:
     """Return the command so that it runs on these cores alone."""
     return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
 

@@ -36,11 +36,11 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     waiting = [page for page in files if page.is_documentation_page()]
     while waiting:
         page = waiting.pop()
-        for path in _linked(page, page.content_string, root):
-            if files.get_file_from_path(_on_site(path)) is None:
+        for path in _find_links(page, page.content_string, root):
+            if files.get_file_from_path(_to_site_path(path)) is None:
                 added = File.generated(
                     config,
-                    _on_site(path),
+                    _to_site_path(path),
                     abs_src_path=str(root / path),
                     inclusion=InclusionLevel.NOT_IN_NAV,
                 )
@@ -60,28 +60,28 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     """Let links lead to where the files are on the site."""
     root = Path(config.config_file_path).parent
 
-    def put_right(target: re.Match[str]) -> str:
-        path = _in_repository(page.file, target[0])
+    def rewrite_link(target: re.Match[str]) -> str:
+        path = _to_repository_path(page.file, target[0])
         if not (root / path).is_file():
             return target[0]  # MkDocs says so
-        return posixpath.relpath(_on_site(path), posixpath.dirname(page.file.src_uri))
+        return posixpath.relpath(_to_site_path(path), posixpath.dirname(page.file.src_uri))
 
-    return _TARGET.sub(put_right, markdown)
+    return _TARGET.sub(rewrite_link, markdown)
 
 
-def _linked(page: File, markdown: str, root: Path) -> Iterator[str]:
+def _find_links(page: File, markdown: str, root: Path) -> Iterator[str]:
     for target in _TARGET.findall(markdown):
-        path = _in_repository(page, target)
+        path = _to_repository_path(page, target)
         if not path.startswith((DOCS, "..")) and (root / path).is_file():
             yield path
 
 
-def _in_repository(page: File, target: str) -> str:
+def _to_repository_path(page: File, target: str) -> str:
     folder = posixpath.dirname(page.src_uri if page.generated_by else DOCS + page.src_uri)
     return posixpath.normpath(posixpath.join(folder, target))
 
 
-def _on_site(path: str) -> str:
+def _to_site_path(path: str) -> str:
     return "index.md" if path == README else path.removeprefix(DOCS)
 
 

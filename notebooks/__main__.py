@@ -19,7 +19,7 @@ METADATA: Final[dict[str, Any]] = {
 }
 
 
-def executed(notebook: NotebookNode) -> NotebookNode:
+def execute(notebook: NotebookNode) -> NotebookNode:
     """Run all cells in a kernel of their own and return the notebook with their outputs.
 
     Raises:
@@ -35,12 +35,12 @@ def executed(notebook: NotebookNode) -> NotebookNode:
         coalesce_streams=True,
         record_timing=False,
     )
-    ran = client.execute()
-    ran.metadata = nbformat.from_dict({**METADATA, "cells_sha256": cells_sha256(ran)})
-    return ran
+    result = client.execute()
+    result.metadata = nbformat.from_dict({**METADATA, "cells_sha256": hash_cells(result)})
+    return result
 
 
-def cells_sha256(notebook: NotebookNode) -> str:
+def hash_cells(notebook: NotebookNode) -> str:
     """Return the hash of all code: by it outputs are known to be of these cells, and of no earlier ones."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\0".join(code).encode()).hexdigest()
@@ -48,7 +48,7 @@ def cells_sha256(notebook: NotebookNode) -> str:
 
 def main() -> None:
     """Run the notebook in full and write it."""
-    notebook = executed(nbformat.read(NOTEBOOK, as_version=4))
+    notebook = execute(nbformat.read(NOTEBOOK, as_version=4))
     nbformat.write(notebook, NOTEBOOK)
 
 

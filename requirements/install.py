@@ -27,8 +27,9 @@ OPTIONS = (
     "--require-hashes",
     "--only-binary=:all:",
 )  # a lock is complete: nothing is resolved or built
-BEAT = 10  # seconds between two lines of progress, where there is no terminal that could rewrite one
-TAIL = 15  # lines of pip's log that are shown when it fails: its errors take fewer
+# seconds between two lines of progress, where there is no terminal that could rewrite one
+PROGRESS_INTERVAL = 10
+LOG_LINES = 15  # lines of pip's log that are shown when it fails: its errors take fewer
 X86_LINUX = {"Linux x86_64": "Linux x86-64 (glibc 2.28)"}
 PLATFORMS = {  # as `platform` names them, and as people do
     **X86_LINUX,
@@ -50,15 +51,15 @@ class Environment(NamedTuple):
     platforms: "dict[str, str]" = PLATFORMS
     # If not, Python compiles a module when it is first imported: `dev` takes two thirds of the time. A
     # service may run as a user who can't write there.
-    compiled: bool = False
+    is_compiled: bool = False
 
 
 ENVIRONMENTS = {
     "service": Environment(
-        "the service", 14, "onnxruntime", "115 MB", "350 MB", "ten seconds", compiled=True
+        "the service", 14, "onnxruntime", "115 MB", "350 MB", "ten seconds", is_compiled=True
     ),
     "feedback": Environment(
-        "the service with feedback", 14, "onnxruntime", "125 MB", "380 MB", "ten seconds", compiled=True
+        "the service with feedback", 14, "onnxruntime", "125 MB", "380 MB", "ten seconds", is_compiled=True
     ),
     "dev": Environment("the workshop", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
     "ray": Environment("Ray with the service", 14, "onnxruntime", "300 MB", "860 MB", "one minute"),
@@ -93,14 +94,14 @@ def main() -> int:
 
 def check_python(environment: Environment, version: "tuple[int, ...]" = sys.version_info[:3]) -> None:
     """Raise `InstallError` if the locked packages have no wheels for this Python, were it of that version."""
-    found = f"{platform.python_implementation()} {'.'.join(map(str, version))}"
+    description = f"{platform.python_implementation()} {'.'.join(map(str, version))}"
     threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     supported = (3, OLDEST) <= version[:2] <= (3, environment.newest)
     if not supported or threaded or sys.implementation.name != "cpython":
         msg = (
-            f"{sentence(environment.purpose)} needs CPython 3.{OLDEST} to 3.{environment.newest} "
+            f"{capitalise(environment.purpose)} needs CPython 3.{OLDEST} to 3.{environment.newest} "
             f"({environment.limit} has no wheel for a newer one), and {sys.executable} is "
-            f"{found}{', free-threaded' if threaded else ''}. {suggest_python(environment)}"
+            f"{description}{', free-threaded' if threaded else ''}. {suggest_python(environment)}"
         )
         raise InstallError(msg)
     if not importlib.util.find_spec("ensurepip"):
@@ -119,10 +120,11 @@ def suggest_python(environment: Environment) -> str:
 
 def check_platform(environment: Environment) -> None:
     """Raise `InstallError` if the locked packages have no wheels for this machine."""
-    known = f"{platform.system()} {platform.machine()}" in environment.platforms
-    if not known or sys.maxsize < 2**32 or not is_recent():
+    is_known = f"{platform.system()} {platform.machine()}" in environment.platforms
+    if not is_known or sys.maxsize < 2**32 or not is_recent():
         msg = (
-            f"{sentence(environment.purpose)} needs {' or '.join(environment.platforms.values())}, or newer, "
+            f"{capitalise(environment.purpose)} needs {' or '.join(environment.platforms.values())}, or "
+            "newer, "
             f"and this is {platform.platform()}. Use such a machine, or a container on one."
         )
         raise InstallError(msg)
@@ -146,7 +148,7 @@ def confstr(name: str) -> str:
         return ""
 
 
-def sentence(text: str) -> str:
+def capitalise(text: str) -> str:
     """Return the text as the beginning of a sentence."""
     return text[0].upper() + text[1:]
 
@@ -160,7 +162,7 @@ def install(environment: Environment, lock: Path, folder: Path) -> None:
     run(sys.executable, "-m", "venv", "--clear", str(folder))
     pip = [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
     options = [*OPTIONS, "--disable-pip-version-check", "--progress-bar=off", "--no-input"]
-    if not environment.compiled:
+    if not environment.is_compiled:
         options.append("--no-compile")
     run_pip([*pip, "install", *options, "-r", str(lock)], folder, total=total)
     run(*pip, "check")
@@ -169,9 +171,9 @@ def install(environment: Environment, lock: Path, folder: Path) -> None:
 
 def run(*command: str) -> None:
     """Run a command that has nothing to say unless it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        msg = f"{' '.join(command)} failed:\n{done.stdout.decode(errors='replace').rstrip()}"
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if process.returncode:
+        msg = f"{' '.join(command)} failed:\n{process.stdout.decode(errors='replace').rstrip()}"
         raise InstallError(msg)
 
 
@@ -189,8 +191,8 @@ def run_pip(command: "list[str]", folder: Path, *, total: int) -> None:
             pip.wait(timeout=1)
     show.end()
     if pip.returncode:
-        last = log.read_text(errors="replace").splitlines()[-TAIL:]
-        raise InstallError("\n".join([*last, f"pip failed; {log} has all that it said"]))
+        last = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        raise InstallError("\n".join([*last, f"pip failed; {log} has its full output"]))
 
 
 def describe_progress(log: str, folder: Path, *, total: int) -> str:
@@ -214,7 +216,7 @@ class Display:
         """Show how far it is, if it is time to."""
         if self._terminal:
             print(f"\r  {text:<70.70}", end="", flush=True)
-        elif time.monotonic() - self._shown >= BEAT:
+        elif time.monotonic() - self._shown >= PROGRESS_INTERVAL:
             print(f"  {text}", flush=True)
             self._shown = time.monotonic()
 

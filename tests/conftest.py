@@ -16,7 +16,7 @@ from app.digits.classifier import Classifier
 from app.digits.process import set_up_process
 from app.settings import VARIABLES, Settings
 from tests.needs import FIXTURES, NEEDS, find_mnist
-from tests.serving import serving
+from tests.serving import serve
 from tests.slow import SlowDecoder, slowing_down
 from training.data import fonts, mnist
 from training.data.labelled import Labelled
@@ -89,7 +89,7 @@ def classifier(catalogue: Catalogue) -> Classifier:
 @pytest.fixture(scope="session")
 def client() -> Iterator[httpx.Client]:
     """A client of the service with default settings, over a real socket."""
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         yield client
 
 
@@ -115,7 +115,7 @@ def mnist_test(mnist_file: Path) -> Labelled:
 @pytest.fixture(scope="session")
 def font_folder() -> Path:
     """The folder of the fonts that scenes are drawn with."""
-    return fonts.folder()
+    return fonts.find_folder()
 
 
 def golden_uploads() -> list[Path]:

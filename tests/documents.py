@@ -23,29 +23,29 @@ PAGES: Final = [
 ANYTHING: Final = "…"  # in an answer that is shown: a value that differs each time, or members left out
 
 
-def text(page: str) -> str:
+def read_page(page: str) -> str:
     return (ROOT / page).read_text()
 
 
-def blocks(page: str) -> list[tuple[str, str]]:
+def find_blocks(page: str) -> list[tuple[str, str]]:
     """Return the language and the text of each block of code."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", text(page), re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```(\w+)\n(.*?)^```", read_page(page), re.DOTALL | re.MULTILINE)
 
 
-def commands(page: str, start: str) -> list[str]:
+def find_commands(page: str, start: str) -> list[str]:
     """Return the commands that begin with these words, comments taken off."""
-    lines = [line for language, block in blocks(page) if language == "sh" for line in block.splitlines()]
+    lines = [line for language, block in find_blocks(page) if language == "sh" for line in block.splitlines()]
     return [line.partition(" # ")[0].strip() for line in lines if line.startswith(start)]
 
 
-def answered(page: str) -> Iterator[tuple[str, Any]]:
+def pair_answers(page: str) -> Iterator[tuple[str, Any]]:
     """Yield each curl with the answer that stands below it, `ANYTHING` if none does."""
-    for (language, block), (next_language, next_block) in pairwise([*blocks(page), ("", "")]):
+    for (language, block), (next_language, next_block) in pairwise([*find_blocks(page), ("", "")]):
         if language == "sh" and block.startswith("curl "):
             yield block.strip(), json.loads(next_block) if next_language == "json" else ANYTHING
 
 
-def answer(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
+def run_curl(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
     words = [
         word.replace("localhost:8000", str(client.base_url).rstrip("/")) for word in shlex.split(command)
     ]
@@ -53,7 +53,7 @@ def answer(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
     return json.loads(done.stdout)
 
 
-def same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
+def is_same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
     """Compare JSON, numbers to the fifth decimal: processors differ in the last ones."""
     if shown == ANYTHING:
         return True
@@ -65,16 +65,16 @@ def same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
         return (
             keys <= found.keys()
             and bool(left_out) == (ANYTHING in shown)
-            and all(same(shown[key], found[key]) for key in keys)
+            and all(is_same(shown[key], found[key]) for key in keys)
         )
     if isinstance(shown, list):
-        return len(shown) == len(found) and all(map(same, shown, found))
+        return len(shown) == len(found) and all(map(is_same, shown, found))
     return bool(shown == found)
 
 
-def table(page: str, *columns: str) -> list[tuple[str, ...]]:
+def find_table(page: str, *columns: str) -> list[tuple[str, ...]]:
     """Return the rows of the table whose first columns have these names, the columns alone."""
-    head, _, rest = text(page).partition(f"| {' | '.join(columns)} |")
+    head, _, rest = read_page(page).partition(f"| {' | '.join(columns)} |")
     assert rest, f"{page} has no table of {columns} below {head[:40]}"
     rows = re.match(r".*\n\|[ :|-]+\|\n((?:\|.*\n)+)", rest)
     assert rows
@@ -82,5 +82,5 @@ def table(page: str, *columns: str) -> list[tuple[str, ...]]:
     return [tuple(cell.strip() for cell in row[: len(columns)]) for row in cells]
 
 
-def exists(page: str, target: str) -> bool:
+def link_exists(page: str, target: str) -> bool:
     return ((ROOT / page).parent / Path(target)).exists()

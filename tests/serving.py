@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.server.process import Server
-from app.server.protocol import guard_protocol
+from app.server.protocol import create_protocol_factory
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ PATIENCE = 180.0  # seconds: for a start on a machine that is very busy; nothing
 
 
 @contextmanager
-def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) -> Iterator[httpx.Client]:
+def serve(settings: Settings, app: FastAPI | None = None, *, port: int = 0) -> Iterator[httpx.Client]:
     """Serve from a thread until the block ends, on a free port or where one has served before."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,13 +41,13 @@ def serving(settings: Settings, app: FastAPI | None = None, *, port: int = 0) ->
             access_log=False,
             ws="none",
             proxy_headers=False,
-            http=guard_protocol(settings),  # type: ignore[arg-type]
+            http=create_protocol_factory(settings),  # type: ignore[arg-type]
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        until(lambda: server.started or not thread.is_alive())
+        wait_until(lambda: server.started or not thread.is_alive())
         assert server.started, "the service did not start"
         port = listening.getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
@@ -66,7 +66,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def answering(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+def run_handler(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     """Let a handler of the standard library answer until the block ends; yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -108,15 +108,15 @@ class Process:
 
 
 @contextmanager
-def process(**settings: str) -> Iterator[Process]:
+def start_process(**settings: str) -> Iterator[Process]:
     """Run `python -m app`, ready to serve, until the block ends."""
-    with starting(**settings) as running:
-        until(lambda: running.ready() == 200 or running.popen.poll() is not None)
+    with start(**settings) as running:
+        wait_until(lambda: running.ready() == 200 or running.popen.poll() is not None)
         yield running
 
 
 @contextmanager
-def starting(**settings: str) -> Iterator[Process]:
+def start(**settings: str) -> Iterator[Process]:
     """Run `python -m app`, ready or not, until the block ends."""
     running = Process(**settings)
     try:
@@ -129,7 +129,7 @@ def starting(**settings: str) -> Iterator[Process]:
 
 
 @contextmanager
-def half_sent(running: Process, picture: bytes) -> Iterator[list[httpx.Response]]:
+def send_half(running: Process, picture: bytes) -> Iterator[list[httpx.Response]]:
     """Send half of a picture, and the rest once nobody new is let in; the answer is there after the block."""
     answers: list[httpx.Response] = []
     halfway = threading.Event()
@@ -137,7 +137,7 @@ def half_sent(running: Process, picture: bytes) -> Iterator[list[httpx.Response]
     def halves() -> Iterator[bytes]:
         yield picture[: len(picture) // 2]
         halfway.set()
-        until(lambda: running.ready() is None)
+        wait_until(lambda: running.ready() is None)
         yield picture[len(picture) // 2 :]
 
     def send() -> None:
@@ -151,20 +151,20 @@ def half_sent(running: Process, picture: bytes) -> Iterator[list[httpx.Response]
     sender.join()
 
 
-def workers_of(running: Process) -> set[int]:
+def list_workers(running: Process) -> set[int]:
     """Return the ids of the worker processes, whether they serve yet or not."""
     children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
     return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
-def handles(pid: int, number: signal.Signals) -> bool:
+def handles_signal(pid: int, number: signal.Signals) -> bool:
     """Tell whether a process has a handler for a signal."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     (mask,) = (line.split()[1] for line in status if line.startswith("SigCgt"))
     return bool(int(mask, 16) & 1 << number - 1)
 
 
-def members_of(running: Process) -> set[int]:
+def list_members(running: Process) -> set[int]:
     """Return the ids of all processes that it has started, and that have not ended, parents or not."""
     return {
         int(file.parent.name)
@@ -181,7 +181,7 @@ def _belongs(stat: Path, *, group: int) -> bool:
     return int(of) == group and state != "Z"
 
 
-def until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
     """Wait until `condition()` is true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 from PIL.ImageFile import ImageFile
 
-from tests.serving import ROOT, until
+from tests.serving import ROOT, wait_until
 from tests.telemetry.scrapes import scrape
 
 LARGE = (ROOT / "tests" / "data" / "golden" / "6-photo-small-in-large.jpg").read_bytes()
@@ -40,7 +40,7 @@ class SlowDecoder:
         with ThreadPoolExecutor(places) as senders:
             for _ in range(places):
                 senders.submit(client.post, "/predict", content=LARGE, headers=JPEG)
-            until(lambda: scrape(client).value("digits_pictures_in_flight") == places)
+            wait_until(lambda: scrape(client).value("digits_pictures_in_flight") == places)
             yield
             self.go_on.set()
 

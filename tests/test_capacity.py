@@ -13,11 +13,11 @@ import httpx
 import numpy as np
 import pytest
 
-from app.capacity import Places, Room
+from app.capacity import BodyBudget, Places
 from app.settings import Settings
 from app.wire.problems import Overloaded
 from tests.conftest import GOLDEN
-from tests.serving import serving, until
+from tests.serving import serve, wait_until
 from tests.slow import LARGE, SlowDecoder
 
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
@@ -36,7 +36,7 @@ def uploaded(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[
     """Have the service hold a body of that size, whose picture is being read until the block ends."""
     with ThreadPoolExecutor(1) as sender:
         sender.submit(client.post, "/predict", content=LARGE + bytes(size - len(LARGE)), headers=PNG)
-        until(lambda: decoder.begun > 0)
+        wait_until(lambda: decoder.begun > 0)
         yield
         decoder.go_on.set()
 
@@ -57,21 +57,21 @@ def fits(client: httpx.Client, size: int) -> bool:
 
 
 def test_the_body_of_one_request_leaves_less_room_for_others(slow_decoder: SlowDecoder) -> None:
-    with serving(NARROW) as client:
+    with serve(NARROW) as client:
         assert fits(client, ROOM)
         with uploaded(client, slow_decoder, 60_000):
             assert not fits(client, 40_001)
             assert fits(client, 40_000)
-        until(lambda: fits(client, ROOM))
+        wait_until(lambda: fits(client, ROOM))
 
 
 def test_what_is_only_declared_takes_no_room() -> None:
-    with serving(NARROW) as client, sending(client, size=1000, declared=ROOM):
+    with serve(NARROW) as client, sending(client, size=1000, declared=ROOM):
         assert fits(client, ROOM - 1000)
 
 
 def test_the_refusal_says_what_is_short_and_when_to_come_back(slow_decoder: SlowDecoder) -> None:
-    with serving(NARROW) as client, uploaded(client, slow_decoder, 60_000):
+    with serve(NARROW) as client, uploaded(client, slow_decoder, 60_000):
         answer = client.post("/predict", content=padded(50_000), headers=PNG)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     problem = answer.json()
@@ -82,19 +82,19 @@ def test_the_refusal_says_what_is_short_and_when_to_come_back(slow_decoder: Slow
 
 
 def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit(slow_decoder: SlowDecoder) -> None:
-    with serving(NARROW) as client:
+    with serve(NARROW) as client:
         with uploaded(client, slow_decoder, 60_000):
             answer = client.post("/predict", content=iter([padded(30_000), bytes(30_000)]), headers=PNG)
             assert answer.json()["code"] == "overloaded"
             assert fits(client, 40_000)  # what was refused holds nothing
-        until(lambda: fits(client, ROOM))
+        wait_until(lambda: fits(client, ROOM))
 
 
 def test_a_client_that_hangs_up_within_its_upload_gives_its_room_back() -> None:
-    with serving(NARROW) as client:
+    with serve(NARROW) as client:
         with sending(client, size=60_000, declared=80_000):
             pass
-        until(lambda: fits(client, ROOM))
+        wait_until(lambda: fits(client, ROOM))
 
 
 @pytest.mark.parametrize("room", [ROOM, 2 * ROOM])
@@ -106,7 +106,7 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decode
     )
     packed = gzip.compress(header + pictures.tobytes())
     settings = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=room)
-    with serving(settings) as client, uploaded(client, slow_decoder, 60_000):
+    with serve(settings) as client, uploaded(client, slow_decoder, 60_000):
         answer = client.post(
             "/v2/models/linear/infer",
             content=packed,
@@ -116,8 +116,8 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decode
 
 
 def test_a_body_that_has_stalled_gives_way_to_another() -> None:
-    with serving(NARROW) as client, sending(client, size=60_000, declared=80_000) as stalled:
-        until(lambda: fits(client, 90_000) and select.select([stalled], [], [], 0)[0] != [])
+    with serve(NARROW) as client, sending(client, size=60_000, declared=80_000) as stalled:
+        wait_until(lambda: fits(client, 90_000) and select.select([stalled], [], [], 0)[0] != [])
         assert stalled.recv(12) == b"HTTP/1.1 408"
 
 
@@ -125,7 +125,7 @@ class Arriving:
     """A body of which a part has arrived."""
 
     def __init__(self, counted: int, *, stalled: bool) -> None:
-        self.counted = counted
+        self.held_bytes = counted
         self.given_up = False
         self._stalled = stalled
 
@@ -137,8 +137,8 @@ class Arriving:
 
 
 def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -> None:
-    room = Room(100)
-    room.fill(90)
+    room = BodyBudget(100)
+    room.reserve(90)
     steady, stalled = Arriving(50, stalled=False), Arriving(40, stalled=True)
     room.begin(steady)
     room.begin(stalled)
@@ -147,7 +147,7 @@ def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -
     with pytest.raises(Overloaded):
         room.check(60)
     assert (steady.given_up, stalled.given_up) == (False, True)
-    room.fill(50)
+    room.reserve(50)
     room.end(steady)
     room.end(stalled)
     room.check(50)  # what was given up is not cleared a second time

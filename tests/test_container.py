@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import GOLDEN, ROOT
 from tests.needs import find_engine
-from tests.serving import until
+from tests.serving import wait_until
 from tests.test_supply import check_document
 
 IMAGE = "localhost/digits-under-test"
@@ -65,7 +65,7 @@ def test_it_becomes_healthy_answers_and_ends_with_0_on_sigterm(engine: str) -> N
         port = free.getsockname()[1]
     publish = ("--publish", f"127.0.0.1:{port}:{port}", "--env", f"DIGITS_PORT={port}")
     with running(engine, *publish) as container:
-        until(lambda: healthy(engine, container))
+        wait_until(lambda: healthy(engine, container))
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": PHOTO.read_bytes()})
         assert answer.json()["digit"] == 7
         output(engine, "stop", "--time", "30", container)
@@ -76,15 +76,15 @@ def test_it_becomes_healthy_answers_and_ends_with_0_on_sigterm(engine: str) -> N
 
 def test_it_needs_no_network_and_is_nobody(engine: str) -> None:
     with running(engine, "--network=none") as container:
-        until(lambda: healthy(engine, container))
+        wait_until(lambda: healthy(engine, container))
         assert output(engine, "exec", container, "id", "-u") == "10001"
 
 
 def test_several_workers_share_their_numbers_though_its_file_system_is_read_only(engine: str) -> None:
     ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
     with running(engine, "--network=none", "--memory=1g", "--env=DIGITS_WORKERS=2") as container:
-        until(lambda: healthy(engine, container))
-        until(lambda: "digits_workers 2.0" in output(engine, "exec", container, "python", "-c", ask))
+        wait_until(lambda: healthy(engine, container))
+        wait_until(lambda: "digits_workers 2.0" in output(engine, "exec", container, "python", "-c", ask))
 
 
 def test_it_holds_no_tensorflow_and_no_pip(engine: str) -> None:
@@ -118,7 +118,7 @@ def test_compose_starts_it_healthy_and_stops_it(engine: str) -> None:
     output(engine, "tag", IMAGE, "digits")
     output(*command, "up", "--detach", "--no-build")
     try:
-        until(lambda: reached("http://127.0.0.1:8000/health/ready"))
+        wait_until(lambda: reached("http://127.0.0.1:8000/health/ready"))
         answer = httpx.post("http://127.0.0.1:8000/predict", files={"file": PHOTO.read_bytes()})
         assert answer.json()["digit"] == 7
     finally:

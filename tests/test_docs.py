@@ -28,14 +28,24 @@ from app.settings import MEBIBYTE, Settings
 from app.wire.paths import PAGE
 from app.wire.problems import TITLES
 from tests.conftest import ROOT
-from tests.documents import PAGES, answer, answered, blocks, commands, exists, same, table, text
+from tests.documents import (
+    PAGES,
+    find_blocks,
+    find_commands,
+    find_table,
+    is_same,
+    link_exists,
+    pair_answers,
+    read_page,
+    run_curl,
+)
 from training.__main__ import app as workshop
 
 API, DEPLOY, TRAIN = "docs/api.md", "docs/deploy.md", "docs/train.md"
 OTHER_HOST = r"""["'(](?:https?:)?//"""
 
 
-def built(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+def build_site(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
     """Build the site as `make docs` does."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
@@ -50,7 +60,7 @@ def built(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    done = built(ROOT, folder)
+    done = build_site(ROOT, folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -92,51 +102,52 @@ def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, page: str, ad
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     with (tmp_path / "docs" / page).open("a") as file:
         file.write(f"\n{added}\n")
-    done = built(tmp_path, tmp_path / "site")
+    done = build_site(tmp_path, tmp_path / "site")
     assert done.returncode != 0
     assert told in done.stderr
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_every_link_leads_to_a_file(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)[#)]", text(page)):
-        assert exists(page, target), target
+    for target in re.findall(r"\]\(([^)#:]+)[#)]", read_page(page)):
+        assert link_exists(page, target), target
 
 
 @pytest.mark.parametrize("page", ["docs/index.md", API])
 def test_every_curl_gives_the_answer_that_stands_below_it(client: httpx.Client, page: str) -> None:
-    shown = list(answered(page))
+    shown = list(pair_answers(page))
     assert shown
     for command, wanted in shown:
-        found = answer(client, command)
-        assert same(wanted, found), command
+        found = run_curl(client, command)
+        assert is_same(wanted, found), command
         assert "code" in found if isinstance(wanted, dict) and "code" in wanted else "code" not in found
 
 
 def test_the_table_of_errors_is_complete_and_true() -> None:
     rows = {
-        code.strip("`"): (int(status), title) for status, code, title in table(API, "status", "code", "title")
+        code.strip("`"): (int(status), title)
+        for status, code, title in find_table(API, "status", "code", "title")
     }
-    statuses = {kind.code: kind.status_hint for kind in kinds(DigitsError)}
+    statuses = {kind.code: kind.status_hint for kind in list_kinds(DigitsError)}
     assert rows == {code: (statuses[code], title) for code, title in TITLES.items()}
 
 
-def kinds(error: type[DigitsError]) -> list[type[DigitsError]]:
-    below = [kind for child in error.__subclasses__() for kind in kinds(child)]
+def list_kinds(error: type[DigitsError]) -> list[type[DigitsError]]:
+    below = [kind for child in error.__subclasses__() for kind in list_kinds(child)]
     return [error, *below] if "code" in vars(error) else below
 
 
 def test_every_field_and_warning_is_told() -> None:
-    assert named(table(API, "field of a prediction")) == list(Prediction.model_fields)
-    assert set(named(table(API, "warning"))) == {*get_args(Caution), *get_args(NumberCaution)}
+    assert read_names(find_table(API, "field of a prediction")) == list(Prediction.model_fields)
+    assert set(read_names(find_table(API, "warning"))) == {*get_args(Caution), *get_args(NumberCaution)}
 
 
-def named(rows: list[tuple[str, ...]]) -> list[str]:
+def read_names(rows: list[tuple[str, ...]]) -> list[str]:
     return [row[0].strip("`") for row in rows]
 
 
 def test_the_limits_are_the_defaults() -> None:
-    told = {row[0]: row[1] for row in table(API, "what", "limit")}
+    told = {row[0]: row[1] for row in find_table(API, "what", "limit")}
     settings = Settings()
     seconds = f"{settings.read_timeout:g} s"
     bodies = (settings.max_body_bytes, settings.max_batch_body_bytes)
@@ -152,24 +163,24 @@ def test_every_call_exists() -> None:
     application = create_app()
     beside = {path: {"get"} for path in ("/docs", "/openapi.json", *PAGE)}
     paths = application.openapi()["paths"] | beside
-    calls = re.findall(r"`(GET|POST) (/[^`]*)`", text(API))
+    calls = re.findall(r"`(GET|POST) (/[^`]*)`", read_page(API))
     assert len(calls) >= 9
     for method, path in calls:
         assert method.lower() in paths[path]
 
 
 def test_the_table_of_settings_is_complete_and_true() -> None:
-    rows = table(DEPLOY, "variable", "default", "meaning")
+    rows = find_table(DEPLOY, "variable", "default", "meaning")
     names = [name.strip("`").removeprefix("DIGITS_").lower() for name, _, _ in rows]
     assert names == list(Settings.model_fields)
     for name, (_, default, meaning) in zip(names, rows, strict=True):
         field = Settings.model_fields[name]
-        shown = "the repository's `models`" if name == "models_dir" else default_of(field.default)
+        shown = "the repository's `models`" if name == "models_dir" else format_default(field.default)
         assert default == shown
         assert meaning == " ".join((field.description or "").split())
 
 
-def default_of(value: object) -> str:
+def format_default(value: object) -> str:
     return "unset" if value in ((), None) else f"`{value}`"
 
 
@@ -184,39 +195,39 @@ def test_every_variable_that_is_named_is_read_somewhere(page: str) -> None:
         if file.suffix in {".ipynb", ".js", ".py"}
     ]
     code = "".join(file.read_text() for file in [*files, ROOT / "docker-compose.yml"])
-    code += "".join(block for language, block in blocks(page) if language in {"js", "python"})
-    for name in set(re.findall(r"DIGITS_[A-Z_]+", text(page))) - settings:
+    code += "".join(block for language, block in find_blocks(page) if language in {"js", "python"})
+    for name in set(re.findall(r"DIGITS_[A-Z_]+", read_page(page))) - settings:
         assert name in code, name
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_make_verb_exists(page: str) -> None:
-    for command in commands(page, "make "):
+    for command in find_commands(page, "make "):
         subprocess.run(["make", "--dry-run", command.split()[1]], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_training_command_exists_with_its_options(page: str) -> None:
-    for line in commands(page, "python -m training"):
+    for line in find_commands(page, "python -m training"):
         options = {word for word in line.split() if word.startswith("--")}
-        assert options <= WORKSHOP[called(line)], line
+        assert options <= WORKSHOP[find_command(line)], line
 
 
 def test_every_training_command_is_told() -> None:
-    assert {called(line) for line in commands(TRAIN, "python -m training")} == set(WORKSHOP)
+    assert {find_command(line) for line in find_commands(TRAIN, "python -m training")} == set(WORKSHOP)
 
 
-def called(line: str) -> str:
+def find_command(line: str) -> str:
     (name,) = (name for name in WORKSHOP if f"{line} ".startswith(f"python -m training {name} "))
     return name
 
 
-def options_of(command: Any, *, within: str = "") -> dict[str, set[str]]:  # noqa: ANN401  typer hides its type
+def list_options(command: Any, *, within: str = "") -> dict[str, set[str]]:  # noqa: ANN401  typer hides its type
     """Return the options of each command, by its words."""
     if not isinstance(command, TyperGroup):
         return {within.strip(): {option for parameter in command.params for option in parameter.opts}}
-    named = [options_of(child, within=f"{within} {name}") for name, child in command.commands.items()]
+    named = [list_options(child, within=f"{within} {name}") for name, child in command.commands.items()]
     return dict(ChainMap(*named))
 
 
-WORKSHOP = options_of(typer.main.get_command(workshop))
+WORKSHOP = list_options(typer.main.get_command(workshop))

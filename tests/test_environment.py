@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.environment import OTHERS, find_others
+from app.environment import FOREIGN_VARIABLES, find_foreign_variables
 from app.settings import VARIABLES, SettingsError, load_settings
 from tests.conftest import ROOT
-from tests.serving import Process, process
+from tests.serving import Process, start_process
 
 LINKS = {  # what Kubernetes tells pods of a Service named digits
     "DIGITS_SERVICE_HOST": "10.96.0.10",
@@ -97,7 +97,7 @@ def test_what_kubernetes_sets_for_services_stops_nothing(monkeypatch: pytest.Mon
     set_all(monkeypatch, LINKS | others)
     settings = load_settings()
     assert settings.port == 8000
-    assert set(find_others({**LINKS, **others})) == {*LINKS, *others}
+    assert set(find_foreign_variables({**LINKS, **others})) == {*LINKS, *others}
 
 
 def test_a_port_of_ones_own_counts_beside_those_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_every_other_variable_of_this_repository_is_known() -> None:
         text = (ROOT / plain).read_text()
         found |= {*read.findall(text), *written.findall(text), *re.findall(r"(DIGITS_[A-Z_]+)=", text)}
     assert {"DIGITS_MNIST", "DIGITS_KEY", "DIGITS_RESILIENCE", "DIGITS_PUBLISH"} <= found
-    assert found - {*VARIABLES} == {*OTHERS}
+    assert found - {*VARIABLES} == {*FOREIGN_VARIABLES}
 
 
 SOURCES = {".py", ".md", ".js", ".ipynb"}
@@ -155,7 +155,7 @@ def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DIGITS_PUBLISH", "8000")
     monkeypatch.delenv("DIGITS_NO_SKIPS", raising=False)  # of CI
     monkeypatch.delenv("DIGITS_RESILIENCE", raising=False)
-    with process() as running:
+    with start_process() as running:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
     (line,) = [json.loads(line) for line in log.splitlines() if "not the service's" in line]
@@ -173,5 +173,5 @@ def test_the_key_of_clients_does_not_pass_for_a_lock(tmp_path: Path, monkeypatch
     assert "a secret" not in log
     keys = tmp_path / "keys"
     keys.write_text(f"alice {64 * '0'}")
-    with process(api_keys_file=str(keys)) as locked:
+    with start_process(api_keys_file=str(keys)) as locked:
         assert locked.client.get("/models").status_code == 401

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conftest import ROOT
-from tests.documents import table
+from tests.documents import find_table
 
 SCRIPT: Final = ROOT / "requirements" / "install.py"
 INSTALL: Final[dict[str, Any]] = runpy.run_path(str(SCRIPT))
@@ -248,7 +248,7 @@ def test_this_machine_will_do() -> None:
 
 
 def test_the_readme_says_what_each_verb_installs() -> None:
-    rows = table("README.md", "verb", "installs", "Python", "download", "disk", "installed in")
+    rows = find_table("README.md", "verb", "installs", "Python", "download", "disk", "installed in")
     assert len(rows) == 4
     for (_, cell, *told), name in zip(rows, ("service", "dev", "clients", "ray"), strict=True):
         environment = ENVIRONMENTS[name]

@@ -24,10 +24,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from app.settings import Settings
-from tests.api.examples import same
+from tests.api.examples import is_same
 from tests.conftest import GOLDEN, HOSTILE, ROOT
 from tests.needs import CHROMIUM
-from tests.serving import PATIENCE, answering, free_port, process, serving, until
+from tests.serving import PATIENCE, free_port, run_handler, serve, start_process, wait_until
 from tests.slow import SlowDecoder
 
 PAGE: Final = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def test_the_three_ways_and_a_phones_give_the_same_answer(client: httpx.Client, 
     form, *others = (json.loads(run(shell(CURLS[place]), here, client.base_url)) for place in (0, 1, 2, 7))
     assert form["digit"] == 7
     assert len(others) == 3
-    assert all(same(form, other) for other in others)
+    assert all(is_same(form, other) for other in others)
 
 
 def test_a_batch_a_number_and_a_view(client: httpx.Client, here: Path) -> None:
@@ -191,7 +191,7 @@ def answered() -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_a_program_waits_when_it_has_asked_too_often(here: Path, kind: str, answered: list[int]) -> None:
-    with serving(Settings(rate_limit=60)) as client:
+    with serve(Settings(rate_limit=60)) as client:
         words, expected = program(kind, here, client.base_url)
         for _ in range(10):  # it may come just when there is a request left again
             if 429 in answered:
@@ -212,12 +212,12 @@ def use_up(client: httpx.Client, running: subprocess.Popen[str], answered: list[
 def test_a_program_waits_while_the_service_is_busy(
     here: Path, kind: str, answered: list[int], slow_decoder: SlowDecoder
 ) -> None:
-    with serving(Settings(max_in_flight=1, max_batch=1)) as client:
+    with serve(Settings(max_in_flight=1, max_batch=1)) as client:
         words, expected = program(kind, here, client.base_url)
         with slow_decoder.occupy(client, 1):
             answered.clear()
             running = started(words, here, client.base_url)
-            until(lambda: 503 in answered)
+            wait_until(lambda: 503 in answered)
         assert output(running) == expected
 
 
@@ -233,7 +233,7 @@ def test_a_program_asks_again_after_its_connection_was_lost(here: Path, kind: st
         if kind != "curl":
             with listening.accept()[0] as lost:
                 lost.recv(1)
-    with process(port=str(port), log_level="error"):
+    with start_process(port=str(port), log_level="error"):
         assert output(running) == expected
 
 
@@ -259,7 +259,7 @@ def web_server(folder: Path) -> Iterator[str]:
         log_message = functools.partialmethod(lambda *_: None)
 
     handler = functools.partial(Handler, directory=str(folder))
-    with answering(handler) as address:
+    with run_handler(handler) as address:
         yield address
 
 
@@ -267,7 +267,7 @@ def web_server(folder: Path) -> Iterator[str]:
 def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: list[int]) -> None:
     with web_server(here) as origin, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        with serving(Settings(cors_origins=(origin,), rate_limit=20)) as client:
+        with serve(Settings(cors_origins=(origin,), rate_limit=20)) as client:
             (here / "page.html").write_text(HTML.replace(ADDRESS, str(client.base_url).rstrip("/")))
             opened = browser.new_page()
             opened.goto(f"{origin}/page.html")
@@ -280,8 +280,8 @@ def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: li
             opened.locator("button").click()
             expect(output).to_have_text(re.compile(r"^7 \("))
             # the last request that there is, as soon as it has come: the page has three seconds to be refused
-            until(lambda: client.get("/models/cnn").status_code == 429)
-            until(lambda: client.get("/models/cnn").status_code == 200)
+            wait_until(lambda: client.get("/models/cnn").status_code == 429)
+            wait_until(lambda: client.get("/models/cnn").status_code == 200)
             opened.set_input_files("input", here / "drawing.png")
             expect(output).to_have_text(re.compile(r"^3 \("), timeout=1000 * PATIENCE)
             assert 429 in answered

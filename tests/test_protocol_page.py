@@ -13,9 +13,9 @@ import pytest
 
 from app.settings import Settings
 from tests.conftest import ROOT
-from tests.documents import same
+from tests.documents import is_same
 from tests.needs import CLIENTS
-from tests.serving import serving
+from tests.serving import serve
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -27,7 +27,7 @@ PROGRAMS = [(block, below) for kind, block, _, below in PAIRS if kind == "python
 @pytest.fixture(scope="module")
 def keyed() -> Iterator[httpx.Client]:
     """A service with a key, for what needs one."""
-    with serving(Settings(api_keys=("the key",))) as client:
+    with serve(Settings(api_keys=("the key",))) as client:
         yield client
 
 
@@ -53,7 +53,7 @@ def test_a_command_gives_the_answer_below_it(
         check=True,
         capture_output=True,
     )
-    assert same(json.loads(done.stdout), json.loads(below))
+    assert is_same(json.loads(done.stdout), json.loads(below))
 
 
 @pytest.mark.needs("clients")

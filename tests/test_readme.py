@@ -7,18 +7,18 @@ import subprocess
 import httpx
 
 from tests.conftest import MODELS, ROOT
-from tests.documents import ANYTHING, answer, answered, same, text
+from tests.documents import ANYTHING, is_same, pair_answers, read_page, run_curl
 from training.show import model_table
 
 README = "README.md"
 
 
 def test_every_curl_works_and_the_first_gives_the_answer_that_stands_below_it(client: httpx.Client) -> None:
-    (first, shown), *others = answered(README)
-    by_form = answer(client, first)
+    (first, shown), *others = pair_answers(README)
+    by_form = run_curl(client, first)
     assert shown != ANYTHING
-    assert same(shown, by_form)
-    by_body, batch, number = (answer(client, command) for command, _ in others)
+    assert is_same(shown, by_form)
+    by_body, batch, number = (run_curl(client, command) for command, _ in others)
     assert by_form == by_body
     assert batch["results"][0]["prediction"]["digit"] == 3
     assert batch["results"][1]["problem"]["code"] == "unsupported_media_type"
@@ -26,7 +26,7 @@ def test_every_curl_works_and_the_first_gives_the_answer_that_stands_below_it(cl
 
 
 def test_the_table_of_networks_is_what_was_measured() -> None:
-    assert model_table.markdown(MODELS) in text(README)
+    assert model_table.format_markdown(MODELS) in read_page(README)
 
 
 def test_make_help_lists_every_verb() -> None:
@@ -39,5 +39,5 @@ def test_make_help_lists_every_verb() -> None:
 def test_the_versions_agree() -> None:
     from app import __version__  # noqa: PLC0415
 
-    assert f'version = "{__version__}"' in text("pyproject.toml")
-    assert f"## [{__version__}]" in text("CHANGELOG.md")
+    assert f'version = "{__version__}"' in read_page("pyproject.toml")
+    assert f"## [{__version__}]" in read_page("CHANGELOG.md")

@@ -17,7 +17,7 @@ GOOD = {
 }
 
 
-def tiny_model(
+def build_tiny_model(
     *,
     metadata: Mapping[str, str] = GOOD,
     likelihood: float | None = None,

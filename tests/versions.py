@@ -11,7 +11,7 @@ from app.digits.contract import Metadata
 from tests.conftest import MODELS
 
 
-def two_versions(folder: Path) -> Path:
+def make_two_versions(folder: Path) -> Path:
     """Put `linear` there, and of `cnn` two versions: 1, which is `linear` under another name, and 2."""
     shutil.copytree(MODELS / "linear", folder / "linear")
     shutil.copytree(MODELS / "cnn", folder / "cnn" / "2")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def draft_of(file: Path) -> Iterator[Path]:
+def open_draft(file: Path) -> Iterator[Path]:
     """Yield a path to write to; the draft replaces `file` in one step once the block has succeeded."""
     draft = file.with_stem(f"{file.stem}-draft")  # NumPy and Keras insist on the suffix
     try:
@@ -21,7 +21,7 @@ def draft_of(file: Path) -> Iterator[Path]:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Write `content` to `file` in one step."""
-    with draft_of(file) as draft:
+    with open_draft(file) as draft:
         draft.write_bytes(content)
 
 

@@ -26,7 +26,7 @@ class Augmentation:
     bend: float = 0.6  # pixels, standard deviation of each knot of a 5x5 mesh: an unsteady hand
     stroke: float = 0.6  # share of a full 3x3 dilation (+) or erosion (-)
 
-    def scaled(self, share: float) -> Augmentation:
+    def scale_by(self, share: float) -> Augmentation:
         """Return these ranges, each `share` as wide."""
         return Augmentation(**{name: share * width for name, width in dataclasses.asdict(self).items()})
 
@@ -164,7 +164,7 @@ CNN: Final = Recipe(
 RECIPES: Final = {recipe.name: recipe for recipe in (LINEAR, MLP_128, MLP_1000, CNN)}
 
 
-def recipe_named(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """Return the recipe of that name.
 
     Raises:

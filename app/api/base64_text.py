@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from app.wire.problems import MalformedRequest
 
 _REMEDY: Final = "Send the file's bytes in base64, or as a data: URL that begins data:image/png;base64."
-BEGINNING: Final = 64  # bytes: where a file shows what it is
+SIGNATURE_BYTES: Final = 64  # bytes: where a file shows what it is
 BLOCK: Final = 2**15  # characters: what they become stays in the cache; a multiple of 4 splits no group
 
 _BLANKS: Final = b" \t\r\n\f\v"
 _SPACE: Final = ord(" ")
-_BEGINS_LINE: Final = np.isin(np.arange(256), list(b"\t\r\n\f\v"))  # of characters
-_PLACES: Final = np.arange(1, BLOCK + 1)  # within a block, from 1
+_STARTS_LINE: Final = np.isin(np.arange(256), list(b"\t\r\n\f\v"))  # of characters
+_POSITIONS: Final = np.arange(1, BLOCK + 1)  # within a block, from 1
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_ONE_OVER: Final = 3  # characters short of a group of four: one alone holds less than a byte
+_INCOMPLETE_GROUP: Final = 3  # characters short of a group of four: one alone holds less than a byte
 _SCHEME: Final = "data:"
 _PERCENT: Final = ord("%")
 _NOT_HEX: Final = 255
@@ -35,7 +35,7 @@ _HEX: Final = np.array(  # character → value of the hexadecimal digit
     [int(chr(code), 16) if chr(code) in hexdigits else _NOT_HEX for code in range(256)], np.uint8
 )
 # How PNG, JPEG, GIF, WebP and BMP files begin in base64; none of them begins so itself.
-_PICTURE: Final = re.compile(rb"\s*(?:iVBORw0KGg|[/_]9j[/_]|R0lGOD|UklGR|Qk[0-3]|(?i:data:))")
+_PICTURE_SIGNATURE: Final = re.compile(rb"\s*(?:iVBORw0KGg|[/_]9j[/_]|R0lGOD|UklGR|Qk[0-3]|(?i:data:))")
 
 
 class _NotBase64(Exception):
@@ -55,9 +55,9 @@ def decode(text: str, where: str) -> bytes:
     try:
         if not text.isascii():
             _refuse("it has characters that are not ASCII")
-        return _decode_lines(_open(text.strip()))
+        return _decode_lines(_strip_data_url(text.strip()))
     except _NotBase64 as error:
-        msg = f"The text in {where!r} is no base64: {error}. {_REMEDY}"
+        msg = f"The text in {where!r} is not base64: {error}. {_REMEDY}"
         raise MalformedRequest(msg) from None
 
 
@@ -67,10 +67,10 @@ def _refuse(why: str) -> NoReturn:
 
 def looks_like_base64(data: bytes) -> bool:
     """Tell whether what should be a picture's file is base64 text of one."""
-    return _PICTURE.match(data, 0, BEGINNING) is not None
+    return _PICTURE_SIGNATURE.match(data, 0, SIGNATURE_BYTES) is not None
 
 
-def _open(text: str) -> bytes:
+def _strip_data_url(text: str) -> bytes:
     """Return the base64 that a `data:` URL (RFC 2397) holds, or the text itself if it is none."""
     if text[: len(_SCHEME)].lower() != _SCHEME:
         return text.encode()
@@ -130,9 +130,9 @@ def _check_spaces(data: bytes) -> None:
     for start in range(0, len(codes), BLOCK):
         block = codes[start : start + BLOCK]
         spaces = block == _SPACE
-        last = np.maximum.accumulate(np.where(spaces, 0, _PLACES[: len(block)]))
+        last = np.maximum.accumulate(np.where(spaces, 0, _POSITIONS[: len(block)]))
         preceding = np.concatenate((previous, block))[last]
-        if not _BEGINS_LINE[preceding[spaces]].all():
+        if not _STARTS_LINE[preceding[spaces]].all():
             _refuse(
                 "it has a space inside, where a '+' was probably lost: in forms and URLs '+' is written %2B"
             )
@@ -143,7 +143,7 @@ def _decode_digits(data: bytes) -> bytes:
     """Decode base64 in the standard alphabet, with or without padding."""
     digits = data.rstrip(b"=")
     needed = -len(digits) % 4
-    if b"=" in digits or needed == _ONE_OVER or len(data) - len(digits) > needed:
+    if b"=" in digits or needed == _INCOMPLETE_GROUP or len(data) - len(digits) > needed:
         _refuse(_explain(digits))
     padded = memoryview(digits + b"=" * needed)
     blocks = (padded[start : start + BLOCK] for start in range(0, len(padded), BLOCK))
@@ -157,6 +157,6 @@ def _explain(digits: bytes) -> str:
     """Say what is wrong with digits that can't be decoded."""
     if wrong := digits.translate(None, _ALPHABET):
         return f"it has the character {chr(wrong[0])!r}"
-    if -len(digits) % 4 == _ONE_OVER:
+    if -len(digits) % 4 == _INCOMPLETE_GROUP:
         return f"{len(digits)} characters do not make whole bytes, so some are missing"
     return "it has more '=' at its end than its length needs"

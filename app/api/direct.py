@@ -34,7 +34,7 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, TypeAdapter[Any]]]] = {
 }
 
 
-class Direct:
+class DirectDispatch:
     """Call the endpoint of a prediction itself, and leave all else to the framework."""
 
     def __init__(self, app: ASGIApp) -> None:

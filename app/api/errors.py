@@ -13,8 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.digits.errors import DigitsError
-from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, MalformedRequest, NotFound, Refusal
-from app.wire.request_id import HEADER, request_id
+from app.wire.problems import (
+    CLIENT_CLOSED_REQUEST,
+    InternalError,
+    MalformedRequest,
+    NotFound,
+    ProblemResponse,
+)
+from app.wire.request_id import REQUEST_ID_HEADER, request_id
 
 EXPECTED: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
 
@@ -23,18 +29,20 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """Return the response to an error; one that is not in `EXPECTED` is a defect of ours."""
     match error:
         case DigitsError():
-            return Refusal(error)
+            return ProblemResponse(error)
         case RequestValidationError():
-            return Refusal(MalformedRequest("; ".join(map(_describe, error.errors())) + "."))
+            return ProblemResponse(MalformedRequest("; ".join(map(_describe, error.errors())) + "."))
         case ClientDisconnect():  # nobody receives it
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            return Refusal(NotFound(request.url.path))
+            return ProblemResponse(NotFound(request.url.path))
         case HTTPException():
-            return Refusal(MalformedRequest(str(error.detail)))
+            return ProblemResponse(MalformedRequest(str(error.detail)))
     # answered outside of `AccessLog`, which would have added the header
-    headers = {HEADER: request_id.get() or ""}
-    return Refusal(InternalError("The service has a defect here; report it with this request_id."), headers)
+    headers = {REQUEST_ID_HEADER: request_id.get() or ""}
+    return ProblemResponse(
+        InternalError("The service has a defect here; report it with this request_id."), headers
+    )
 
 
 def _describe(error: Mapping[str, Any]) -> str:

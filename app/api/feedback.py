@@ -10,15 +10,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api import uploads
-from app.api.openapi import FEEDBACK_BODY, PICTURE, PREDICTION, refusals
+from app.api.openapi import FEEDBACK_BODY, PICTURE_PROBLEMS, PREDICTION_PROBLEMS, describe_problems
 from app.api.predict import ModelName
 from app.api.reader import Reader
 from app.api.schemas import Feedback
 from app.api.work import unwrap
 from app.feedback.labels import LABELS
-from app.state import state_of
+from app.state import get_state
 from app.wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
-from app.wire.scope import client_of, key_of
+from app.wire.scope import get_client, get_key_id
 
 if TYPE_CHECKING:
     from app.feedback.keeper import Keeper
@@ -43,8 +43,10 @@ Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes."
     response_model=Feedback,
     responses={
         HTTPStatus.OK: {"model": Feedback},
-        HTTPStatus.CREATED: {"description": "The same of a picture that was not known."},
-        **refusals(*PREDICTION, *PICTURE, Forbidden, FeedbackFull, FeedbackUnavailable),
+        HTTPStatus.CREATED: {"description": "The same, for a picture that was not known yet."},
+        **describe_problems(
+            *PREDICTION_PROBLEMS, *PICTURE_PROBLEMS, Forbidden, FeedbackFull, FeedbackUnavailable
+        ),
     },
 )
 async def give_feedback(
@@ -53,25 +55,28 @@ async def give_feedback(
     model: ModelName = None,
 ) -> Response:
     """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
-    state = state_of(request)
-    keeper = _keeper(request)
-    chosen = state.catalogue.get(model)
-    client = client_of(request.scope)
+    state = get_state(request)
+    keeper = _require_keeper(request)
+    selected_model = state.catalogue.get(model)
+    client = get_client(request.scope)
     keeper.check(client)
-    reader = Reader(request, chosen)
-    picture, right = await uploads.read_feedback(request)
-    with keeper.admitted(client):
+    reader = Reader(request, selected_model)
+    picture, correct_digit = await uploads.read_feedback(request)
+    with keeper.admit(client):
         # places are held while the picture is read, and not while it is kept
         prediction = unwrap(*await reader.predict([picture]))
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
-        identity, new = await keeper.keep(
-            picture, digit=right, prediction=prediction.model_dump(), sha256=chosen.classifier.sha256
+        identity, is_new = await keeper.keep(
+            picture,
+            digit=correct_digit,
+            prediction=prediction.model_dump(),
+            sha256=selected_model.classifier.sha256,
         )
-    state.metrics.count_judgement(
-        chosen.name, right=right == (prediction.digit if prediction.is_digit else None)
+    state.metrics.count_feedback(
+        selected_model.name, right=correct_digit == (prediction.digit if prediction.is_digit else None)
     )
-    status = HTTPStatus.CREATED if new else HTTPStatus.OK
-    feedback = Feedback(id=identity, digit=right, prediction=prediction)
+    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    feedback = Feedback(id=identity, digit=correct_digit, prediction=prediction)
     return Response(feedback.model_dump_json(), status, media_type=uploads.JSON)
 
 
@@ -79,13 +84,16 @@ async def give_feedback(
     "/feedback/{id}",
     status_code=HTTPStatus.NO_CONTENT,
     response_description="It is deleted.",
-    responses=refusals(Forbidden, UnknownFeedback, FeedbackUnavailable),
+    responses=describe_problems(Forbidden, UnknownFeedback, FeedbackUnavailable),
 )
 async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
     """Delete a picture and all that is kept with it. For who has a key."""
-    keeper = _keeper(request)
-    if key_of(request.scope) is None:
-        msg = "Pictures are deleted by who has a key, and this service knows none: set DIGITS_API_KEYS_FILE."
+    keeper = _require_keeper(request)
+    if get_key_id(request.scope) is None:
+        msg = (
+            "Only clients with a key can delete pictures, and this service has no keys: set "
+            "DIGITS_API_KEYS_FILE."
+        )
         raise Forbidden(msg)
     if not _ID.fullmatch(id) or not await keeper.delete(id):
         msg = f"No picture {id!r} is kept. The id is the SHA-256 of the picture's bytes."
@@ -93,9 +101,9 @@ async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: 
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _keeper(request: Request) -> Keeper:
-    keeper = state_of(request).feedback
+def _require_keeper(request: Request) -> Keeper:
+    keeper = get_state(request).feedback
     if keeper is None:
-        msg = "This service keeps no pictures: DIGITS_FEEDBACK_URL would name the database for them."
+        msg = "This service does not keep pictures: DIGITS_FEEDBACK_URL would name a database for them."
         raise Forbidden(msg)
     return keeper

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from app.api.openapi import refusals
+from app.api.openapi import describe_problems
 from app.api.schemas import Health
-from app.state import state_of
+from app.state import get_state
 from app.wire.problems import NotReady
 
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", responses=refusals())
+@router.get("/live", responses=describe_problems())
 async def live() -> Health:
     """Answer 200 while the event loop turns. A failure means: restart."""
     return Health(status="live")
 
 
-@router.get("/ready", responses=refusals(NotReady))
+@router.get("/ready", responses=describe_problems(NotReady))
 async def ready(request: Request) -> Health:
     """Answer 200 once the models are loaded and warm, 503 while draining. A failure means: send no more.
 
     Load never makes it fail: a busy worker that is taken out leaves the others busier still.
     """
-    if state_of(request).readiness.draining:
-        msg = "The worker is draining: it ends once its requests have. Ask another."
+    if get_state(request).readiness.draining:
+        msg = "The worker is shutting down: it ends when its requests are done. Ask another."
         raise NotReady(msg)
     return Health(status="ready")

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from app.api.schemas import Payload
+from app.api.schemas import RequestSchema
 from app.wire.problems import MalformedRequest
 
 MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
 # Bytes that a number takes at most on average, indentation included. An integer may have 4,300 digits, and
 # takes 20 µs then, in which no other thread runs.
-NUMBER: Final = 128
+MAX_NUMBER_BYTES: Final = 128
 MAX_PATH: Final = 100  # characters of an error's path: it may hold a member's name, which is the client's
 BLOCK: Final = 2**18  # bytes: counted at once, so that what is compared stays in the cache
-SAID: Final = "The JSON is not as it should be"
-Body = TypeVar("Body", bound=Payload)
+INVALID_JSON: Final = "The JSON can't be accepted"
+Body = TypeVar("Body", bound=RequestSchema)
 
 
 class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
@@ -44,9 +44,9 @@ def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_nu
     try:
         return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"]))[:MAX_PATH] or "the body"
-        msg = f"{SAID}: {where}: {wrong['msg']}."
+        first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first_error["loc"]))[:MAX_PATH] or "the body"
+        msg = f"{INVALID_JSON}: {where}: {first_error['msg']}."
         raise MalformedRequest(msg) from None
 
 
@@ -56,19 +56,20 @@ def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
     Every value follows a comma or begins a list or an object. Those within texts are counted, too: to tell
     them apart would take as long as parsing.
     """
-    codes, most = np.frombuffer(json, np.uint8), max_values + max_numbers
+    codes, max_count = np.frombuffer(json, np.uint8), max_values + max_numbers
     values = _count(codes, ",")
-    if values > most:
-        msg = f"The JSON has more than {most} values. Send only what the API documents."
+    if values > max_count:
+        msg = f"The JSON has more than {max_count} values. Send only what the API documents."
         raise TooManyValues(msg)
-    if values > max_values and len(json) > values * NUMBER:
+    if values > max_values and len(json) > values * MAX_NUMBER_BYTES:
         msg = (
-            f"{SAID}: its {values} values have more than {NUMBER} bytes each on average, which is allowed of "
+            f"{INVALID_JSON}: its {values} values have more than {MAX_NUMBER_BYTES} bytes each on "
+            "average, which is allowed of "
             f"up to {max_values} values."
         )
         raise MalformedRequest(msg)
-    if _count(codes, "[") + _count(codes, "{") > most:
-        msg = f"{SAID}: it has more than {most} lists and objects."
+    if _count(codes, "[") + _count(codes, "{") > max_count:
+        msg = f"{INVALID_JSON}: it has more than {max_count} lists and objects."
         raise MalformedRequest(msg)
 
 

@@ -6,8 +6,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.openapi import refusals
-from app.state import state_of
+from app.api.openapi import describe_problems
+from app.state import get_state
 
 router = APIRouter(tags=["operation"])
 
@@ -17,12 +17,12 @@ router = APIRouter(tags=["operation"])
     response_class=PlainTextResponse,
     responses={
         200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}},
-        **refusals(),
+        **describe_problems(),
     },
 )
 async def metrics(request: Request) -> Response:
     """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""
-    numbers = state_of(request).metrics
+    numbers = get_state(request).metrics
     numbers.update_gauges()
     text, media_type = await to_thread.run_sync(numbers.render, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.openapi import refusals
+from app.api.openapi import describe_problems
 from app.api.schemas import ArrayInfo, Limits, ModelInfo, ModelList
 from app.digits.catalogue import Model
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 from app.digits.errors import UnknownModel
 from app.digits.images import MIN_SIDE
 from app.settings import Settings
-from app.state import State, state_of
+from app.state import State, get_state
 
 router = APIRouter(tags=["models"])
 
@@ -25,24 +25,24 @@ _OUTPUTS = {
 }
 
 
-@router.get("/models", responses=refusals())
+@router.get("/models", responses=describe_problems())
 async def list_models(request: Request) -> ModelList:
     """List the models, each version by itself, the default first."""
-    state = state_of(request)
-    infos = [_info(model, state) for model in state.catalogue]
+    state = get_state(request)
+    infos = [_describe_model(model, state) for model in state.catalogue]
     return ModelList(
         models=sorted(infos, key=lambda info: not info.default), feedback=state.feedback is not None
     )
 
 
-@router.get("/models/{name}", responses=refusals(UnknownModel))
+@router.get("/models/{name}", responses=describe_problems(UnknownModel))
 async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
     """Describe one model; of several versions, the highest."""
-    state = state_of(request)
-    return _info(state.catalogue.get(name), state)
+    state = get_state(request)
+    return _describe_model(state.catalogue.get(name), state)
 
 
-def _info(model: Model, state: State) -> ModelInfo:
+def _describe_model(model: Model, state: State) -> ModelInfo:
     classifier = model.classifier
     return ModelInfo(
         name=model.name,
@@ -52,11 +52,11 @@ def _info(model: Model, state: State) -> ModelInfo:
         input=_INPUT,
         output=[_OUTPUTS[name] for name in classifier.outputs],
         metrics=None if model.metrics is None else dict(model.metrics),
-        limits=_limits(state.settings),
+        limits=_describe_limits(state.settings),
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _describe_limits(settings: Settings) -> Limits:
     return Limits(
         max_body_bytes=settings.max_body_bytes,
         max_batch_body_bytes=settings.max_batch_body_bytes,

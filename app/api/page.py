@@ -23,7 +23,7 @@ _TYPES: Final = {
 }
 
 
-class _File:
+class _StaticFile:
     """A file that is kept in memory, and sent again only where it has changed."""
 
     def __init__(self, file: Path) -> None:
@@ -34,17 +34,17 @@ class _File:
 
     async def answer(self, request: Request) -> Response:
         """Send the file, or say that the browser's copy is good."""
-        known = request.headers.get("if-none-match", "")
-        if self._headers["ETag"] in known:  # one of several, perhaps made a weak one by a proxy
+        cached_tags = request.headers.get("if-none-match", "")
+        if self._headers["ETag"] in cached_tags:  # one of several, perhaps made a weak one by a proxy
             return Response(status_code=304, headers=self._headers)
         return Response(self._content, headers=self._headers)
 
 
-def install(app: FastAPI) -> None:
+def install_page(app: FastAPI) -> None:
     """Read the files and serve them.
 
     Raises:
         OSError: one can't be read.
     """
     for path, name in {**PAGE, REFERENCE: "docs.html"}.items():
-        app.add_route(path, _File(FOLDER / name).answer, methods=["GET"], include_in_schema=False)
+        app.add_route(path, _StaticFile(FOLDER / name).answer, methods=["GET"], include_in_schema=False)

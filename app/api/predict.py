@@ -8,12 +8,19 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api import uploads
-from app.api.openapi import BATCH, BATCH_BODY, PICTURE, PICTURE_BODY, PREDICTION, refusals
+from app.api.openapi import (
+    BATCH_BODY,
+    BATCH_PROBLEMS,
+    PICTURE_BODY,
+    PICTURE_PROBLEMS,
+    PREDICTION_PROBLEMS,
+    describe_problems,
+)
 from app.api.reader import Reader
 from app.api.schemas import BatchPrediction, BatchResult, Prediction, Problem
 from app.api.work import unwrap
 from app.digits.errors import DigitsError
-from app.state import state_of
+from app.state import get_state
 from app.wire import problems
 
 router = APIRouter(tags=["predict"])
@@ -29,11 +36,11 @@ View = Annotated[bool, Query(description="Add the 28x28 picture that the network
     "/predict",
     openapi_extra=PICTURE_BODY,
     response_model=Prediction,
-    responses=refusals(*PREDICTION, *PICTURE),
+    responses=describe_problems(*PREDICTION_PROBLEMS, *PICTURE_PROBLEMS),
 )
 async def predict(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in one picture."""
-    reader = Reader(request, state_of(request).catalogue.get(model))
+    reader = Reader(request, get_state(request).catalogue.get(model))
     picture = await uploads.read_picture(request)
     prediction = unwrap(*await reader.predict([picture], view=view))
     reader.count([prediction])
@@ -44,11 +51,11 @@ async def predict(request: Request, model: ModelName = None, view: View = False)
     "/predict/batch",
     openapi_extra=BATCH_BODY,
     response_model=BatchPrediction,
-    responses=refusals(*PREDICTION, *BATCH),
+    responses=describe_problems(*PREDICTION_PROBLEMS, *BATCH_PROBLEMS),
 )
 async def predict_batch(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in each of several pictures; one that can't be read does not stop the others."""
-    state = state_of(request)
+    state = get_state(request)
     reader = Reader(request, state.catalogue.get(model))
     pictures = await uploads.read_pictures(request, most=state.settings.max_batch)
     outcomes = await reader.predict(pictures, view=view)

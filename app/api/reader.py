@@ -20,22 +20,22 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.schemas import ImageInfo, ModelRef, Prediction, Wire
+from app.api.schemas import ImageInfo, ModelRef, Prediction, Schema
 from app.api.work import attempt, run_in_thread
 from app.digits import images, numbers
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
-from app.digits.contract import IS_DIGIT, CanonicalPicture, DigitBatch
+from app.digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
 from app.digits.errors import DigitsError
 from app.digits.images import Picture, Upload
-from app.digits.look import look
-from app.digits.numbers import Number, Page
-from app.digits.preprocessing import Canonical, canonical, is_quick
+from app.digits.look import canonicalise_upload
+from app.digits.numbers import Number, SegmentedPage
+from app.digits.preprocessing import CanonicalForm, canonicalise, is_quick
 from app.digits.sheet import Caution
-from app.state import state_of
+from app.state import get_state
 from app.telemetry.stages import Stages
 from app.wire.problems import BatchTooLarge
-from app.wire.scope import WORK, client_of
+from app.wire.scope import WORK, get_client
 
 # What the event loop reads. These bound what reading the files and decoding them takes; whether the rest is
 # as quick is asked of the decoded pictures. The longest side counts, too: a thin strip takes ten times as
@@ -63,7 +63,7 @@ class NumberReading:
     """A picture, and the number that it shows."""
 
     picture: Picture
-    page: Page
+    page: SegmentedPage
     number: Number
 
 
@@ -77,10 +77,10 @@ class Reader:
             Overloaded: there is none.
         """
         self.model = model
-        self.state = state_of(request)
+        self.state = get_state(request)
         self.stages = Stages(model.name, self.state.tracer)
         self._request = request
-        self._client = client_of(request.scope)
+        self._client = get_client(request.scope)
         self.state.places.check(1, self._client)
 
     def begin(self) -> None:
@@ -120,7 +120,7 @@ class Reader:
 
     def infer(self, batch: DigitBatch) -> Scores:
         """Run the network."""
-        with self.stages.timed("infer", pictures=len(batch)):
+        with self.stages.time_stage("infer", pictures=len(batch)):
             return self.model.classifier.classify(batch)
 
     def count(self, predictions: Sequence[Prediction]) -> None:
@@ -128,21 +128,23 @@ class Reader:
         metrics = self.state.metrics
         self.count_digits([(prediction.digit, prediction.confidence) for prediction in predictions])
         for prediction in predictions:
-            metrics.count_warnings(prediction.warnings)
-        metrics.count_strangers(self.model.name, sum(not prediction.is_digit for prediction in predictions))
+            metrics.count_cautions(prediction.warnings)
+        metrics.count_negatives(self.model.name, sum(not prediction.is_digit for prediction in predictions))
 
     def count_digits(self, digits: Sequence[tuple[int, float]]) -> None:
         """Count digits, each given with its confidence, for log and metrics."""
         self.stages.note_digits(digits)
         self.state.metrics.count_digits(self.model.name, digits)
 
-    def respond(self, result: Wire) -> Response:
+    def respond(self, result: Schema) -> Response:
         """Return the response with a result, and with the time that its stages took."""
         # by pydantic itself: FastAPI would check the members again that have just been set
         body = result.model_dump_json(exclude_unset=True)  # a problem without a limit has no `limit`
-        return Response(body, media_type="application/json", headers={"Server-Timing": self.stages.header()})
+        return Response(
+            body, media_type="application/json", headers={"Server-Timing": self.stages.format_header()}
+        )
 
-    def reference(self) -> ModelRef:
+    def describe_model(self) -> ModelRef:
         """Return which model answers."""
         return ModelRef(name=self.model.name, version=self.model.classifier.version)
 
@@ -164,7 +166,7 @@ class Reader:
             upload = self._identify(data)
             if len(uploads) > 1:
                 _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
-            return _describe(*look(upload, timed=self.stages.timed))
+            return _describe(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
 
         return [attempt(read, upload) for upload in uploads]
 
@@ -172,24 +174,24 @@ class Reader:
         return [attempt(self._preprocess, picture) for picture in pictures]
 
     def _identify(self, data: bytes) -> Upload:
-        with self.stages.timed("decode"):
+        with self.stages.time_stage("decode"):
             return images.identify(data, max_pixels=self.state.settings.max_pixels)
 
     def _decode(self, upload: Upload) -> Picture:
-        with self.stages.timed("decode"):
+        with self.stages.time_stage("decode"):
             return images.decode(upload)
 
     def _preprocess(self, picture: Picture) -> Reading:
-        with self.stages.timed("preprocess"):
-            return _describe(picture, canonical(picture.grey))
+        with self.stages.time_stage("preprocess"):
+            return _describe(picture, canonicalise(picture.grey))
 
     def _read_number(self, data: bytes) -> NumberReading:
         """Go the whole way; to choose what reads best, behind the network, counts as preprocessing."""
         picture = self._decode(self._identify(data))
-        with self.stages.timed("preprocess"):
+        with self.stages.time_stage("preprocess"):
             page = numbers.segment(picture.grey)
         scores = self.infer(page.pictures)
-        with self.stages.timed("preprocess"):
+        with self.stages.time_stage("preprocess"):
             number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
         return NumberReading(picture, page, number)
 
@@ -198,7 +200,7 @@ class Reader:
             return []
         scores = self.infer(np.array([reading.canonical for reading in readings]))
         likelihoods = scores.digit_likelihood
-        model = self.reference()
+        model = self.describe_model()
         return [
             _predict(
                 reading,
@@ -223,20 +225,20 @@ def _check_cost(upload: Upload, *, spent: float) -> None:
     """Refuse a picture of a batch that may take more milliseconds than the others have left."""
     if spent + upload.cost > BATCH_COST:
         msg = (
-            f"The pictures before this one took {spent:.0f} ms of a processor, this one may take "
+            f"The pictures before this one took {spent:.0f} ms of processor time, this one may take "
             f"{upload.cost:.0f}; a request may take {BATCH_COST:.0f}. Send it in another batch."
         )
         raise BatchTooLarge(msg, limit=round(BATCH_COST))
 
 
-def _describe(picture: Picture, found: Canonical) -> Reading:
+def _describe(picture: Picture, form: CanonicalForm) -> Reading:
     info = ImageInfo(
         width=picture.width,
         height=picture.height,
-        polarity=found.polarity,
-        box=picture.in_original(found.box),
+        polarity=form.polarity,
+        box=picture.map_to_original(form.box),
     )
-    return Reading(found.picture, info, found.cautions)
+    return Reading(form.picture, info, form.cautions)
 
 
 def _predict(
@@ -252,15 +254,15 @@ def _predict(
         digit=digit,
         confidence=float(probabilities[digit]),
         probabilities=probabilities.tolist(),
-        is_digit=likelihood is None or likelihood >= IS_DIGIT,
+        is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
         digit_likelihood=likelihood,
         model=model,
         image=reading.image,
         warnings=list(reading.cautions),
-        view=_data_url(reading.canonical) if view else None,
+        view=_encode_data_url(reading.canonical) if view else None,
     )
 
 
-def _data_url(picture: CanonicalPicture) -> str:
+def _encode_data_url(picture: CanonicalPicture) -> str:
     _, png = cv2.imencode(".png", picture)
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

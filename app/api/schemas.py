@@ -14,34 +14,34 @@ Coordinate = Annotated[int, Field(ge=0)]
 Digit = Annotated[int, Field(ge=0, le=9)]
 
 
-def _unfloat(value: object) -> object:
+def _accept_whole_float(value: object) -> object:
     """Take 1.0 for 1: JSON Schema counts numbers without a fraction as integers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole: Final = BeforeValidator(_unfloat)
+WholeNumber: Final = BeforeValidator(_accept_whole_float)
 
 
-class Wire(BaseModel):
+class Schema(BaseModel):
     """Base of everything below: a field's docstring is its description in the OpenAPI document."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
-class Payload(Wire):
+class RequestSchema(Schema):
     """Base of what clients send: `true` and "7" are no numbers here; unknown members are ignored."""
 
     model_config = ConfigDict(strict=True)
 
 
-class JsonPicture(Payload):
+class JsonPicture(RequestSchema):
     """The body of /predict as JSON."""
 
     image: str = Field(json_schema_extra={"contentEncoding": "base64"})
     """The picture's bytes in base64, or as a `data:` URL in base64."""
 
 
-class JsonPictures(Payload):
+class JsonPictures(RequestSchema):
     """The body of /predict/batch as JSON."""
 
     # an empty batch has a problem of its own
@@ -49,17 +49,17 @@ class JsonPictures(Payload):
     """Each picture's bytes in base64, or as a `data:` URL in base64."""
 
 
-class ModelRef(Wire):
+class ModelRef(Schema):
     """Which model answered."""
 
     name: str
-    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+    """As the parameter `model` takes it: NAME@N if NAME has several versions."""
 
     version: str
     """Of the recipe that trained it."""
 
 
-class ImageInfo(Wire):
+class ImageInfo(Schema):
     """What was found in the upright picture."""
 
     width: int
@@ -73,7 +73,7 @@ class ImageInfo(Wire):
     """x, y, width and height of the digit's ink, in the upright picture's pixels."""
 
 
-class Prediction(Wire):
+class Prediction(Schema):
     """What a picture's digit is, and how sure that is."""
 
     digit: Digit
@@ -88,7 +88,7 @@ class Prediction(Wire):
     """False where the picture holds something else; `digit` is then the best guess all the same."""
 
     digit_likelihood: Probability | None
-    """How likely the picture holds a digit at all; null where the model does not tell."""
+    """How likely it is that the picture shows a digit; null if the model does not estimate it."""
 
     model: ModelRef
 
@@ -102,7 +102,7 @@ class Prediction(Wire):
     """With `view=true` the 28x28 picture that the network saw, as a PNG `data:` URL."""
 
 
-class NumberDigit(Wire):
+class NumberDigit(Schema):
     """One digit of a number."""
 
     digit: Digit
@@ -117,17 +117,17 @@ class NumberDigit(Wire):
     """Which of `lines` it stands in, from 0."""
 
 
-class NumberPrediction(Wire):
+class NumberPrediction(Schema):
     """What number a picture shows, and how sure that is."""
 
     text: str
-    """The lines, parted by a line feed; empty where there is ink and none of it reads as a digit."""
+    """The lines, separated by line feeds; empty if there is ink but none of it reads as a digit."""
 
     lines: list[str]
     """The digits of each line, left to right; lines from top to bottom."""
 
     confidence: Probability
-    """That every digit is right: the product of the digits' confidences; 0 where there is none."""
+    """How likely every digit is right: the product of the digits' confidences; 0 if there are none."""
 
     digits: list[NumberDigit]
     """In reading order."""
@@ -140,33 +140,33 @@ class NumberPrediction(Wire):
     warnings: list[NumberCaution]
     """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10
     pixels; `no_digits`: there is ink, and none of it reads as a digit; `crowded`: there is more on the
-    picture than is looked at, so that digits may be missing."""
+    picture than the service examines, so digits may be missing."""
 
 
-class JsonFeedback(Payload):
+class JsonFeedback(RequestSchema):
     """The body of /feedback as JSON."""
 
     image: str = Field(json_schema_extra={"contentEncoding": "base64"})
     """The picture's bytes in base64, or as a `data:` URL in base64."""
 
-    digit: Annotated[Digit, Whole] | None
-    """The right one; null where the picture holds none."""
+    digit: Annotated[Digit, WholeNumber] | None
+    """The right digit; null if the picture shows none."""
 
 
-class Feedback(Wire):
+class Feedback(Schema):
     """A picture that is kept."""
 
     id: str
     """The SHA-256 of its bytes."""
 
     digit: Digit | None
-    """The right one; null where the picture holds none."""
+    """The right digit; null if the picture shows none."""
 
     prediction: Prediction
-    """What the service reads in it, by itself."""
+    """What the service itself reads in the picture."""
 
 
-class Problem(Wire):
+class Problem(Schema):
     """An error (RFC 9457), sent as `application/problem+json`."""
 
     type: str
@@ -182,33 +182,33 @@ class Problem(Wire):
     """As in the `X-Request-ID` header; quote it when asking for help."""
 
     limit: int | None = None
-    """The limit that was passed, where there is one."""
+    """The limit that was exceeded, if there is one."""
 
 
-class ProtocolError(Wire):
+class ProtocolError(Schema):
     """What went wrong."""
 
     error: str
     """What was wrong, the limit, and the remedy."""
 
 
-class BatchResult(Wire):
+class BatchResult(Schema):
     """One picture's prediction, or its problem."""
 
     index: int
-    """Place of the picture in the request, from 0."""
+    """Position of the picture in the request, from 0."""
 
     prediction: Prediction | None
     problem: Problem | None
 
 
-class BatchPrediction(Wire):
+class BatchPrediction(Schema):
     """Results in the order in which the pictures were sent."""
 
     results: list[BatchResult]
 
 
-class ArrayInfo(Wire):
+class ArrayInfo(Schema):
     """Name, dtype and shape of a network's input or output."""
 
     name: str
@@ -216,7 +216,7 @@ class ArrayInfo(Wire):
     shape: list[int | str]
 
 
-class Limits(Wire):
+class Limits(Schema):
     """What the service takes."""
 
     max_body_bytes: int
@@ -226,11 +226,11 @@ class Limits(Wire):
     max_batch: int
 
 
-class ModelInfo(Wire):
+class ModelInfo(Schema):
     """A model that can be asked for."""
 
     name: str
-    """As `model` takes it; NAME@N, where there are several versions of NAME."""
+    """As the parameter `model` takes it: NAME@N if NAME has several versions."""
 
     version: str
     """Of the recipe that trained it."""
@@ -250,7 +250,7 @@ class ModelInfo(Wire):
     limits: Limits
 
 
-class ModelList(Wire):
+class ModelList(Schema):
     """All models, each version by itself, the default first."""
 
     models: list[ModelInfo]
@@ -259,7 +259,7 @@ class ModelList(Wire):
     """Whether /feedback keeps pictures here."""
 
 
-class Health(Wire):
+class Health(Schema):
     """The state of this worker."""
 
     status: str

@@ -21,8 +21,8 @@ JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 # Bodies up to this length are parsed on the event loop: that takes a millisecond at most, whatever they hold,
 # and less than handing them to a thread is worth.
-INLINE_BODY: Final = 65_536  # bytes
-SHOWN: Final = 64  # characters of a header that an error repeats
+MAX_INLINE_BODY: Final = 65_536  # bytes
+MAX_QUOTED: Final = 64  # characters of a header that an error repeats
 
 Parsed = TypeVar("Parsed")
 
@@ -44,7 +44,7 @@ async def read_picture(request: Request) -> bytes:
         return await read_body(request, partial(_read_file, request.headers["content-type"]))
     if kind == JSON:
         return await read_body(request, _read_json_picture)
-    raise _unsupported(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
+    raise _build_unsupported_type(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
 async def read_feedback(request: Request) -> tuple[bytes, int | None]:
@@ -56,15 +56,15 @@ async def read_feedback(request: Request) -> tuple[bytes, int | None]:
         UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload: as `read_picture` does.
     """
     kind = _media_type(request)
-    found = set(request.query_params.getlist("digit"))
+    digits = set(request.query_params.getlist("digit"))
     if kind == JSON:
         data, digit = await read_body(request, _read_json_feedback)
-        found.add(digit)
+        digits.add(digit)
     else:
         data = await read_picture(request)
     if kind == MULTIPART:
-        found |= await read_body(request, partial(_read_digits, request.headers["content-type"]))
-    return data, _choose_digit(found)
+        digits |= await read_body(request, partial(_read_digits, request.headers["content-type"]))
+    return data, _choose_digit(digits)
 
 
 async def read_pictures(request: Request, *, most: int) -> Sequence[bytes | DigitsError]:
@@ -77,10 +77,12 @@ async def read_pictures(request: Request, *, most: int) -> Sequence[bytes | Digi
     """
     kind = _media_type(request)
     if kind == MULTIPART:
-        return await read_body(request, partial(_read_files, request.headers["content-type"], most=most))
+        return await read_body(
+            request, partial(_read_files, request.headers["content-type"], max_pictures=most)
+        )
     if kind == JSON:
-        return await read_body(request, partial(_read_json_pictures, most=most))
-    raise _unsupported(kind, f"{MULTIPART} or {JSON}")
+        return await read_body(request, partial(_read_json_pictures, max_pictures=most))
+    raise _build_unsupported_type(kind, f"{MULTIPART} or {JSON}")
 
 
 async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
@@ -93,7 +95,7 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
     """
     _check_not_encoded(request)
     body = await request.body()
-    if len(body) <= INLINE_BODY:
+    if len(body) <= MAX_INLINE_BODY:
         return parse(body)
     return await run_in_thread(partial(parse, body), request)
 
@@ -102,7 +104,8 @@ def _check_not_encoded(request: Request) -> None:
     codings = ", ".join(request.headers.getlist("content-encoding"))
     if any(coding.strip().lower() not in {"", "identity"} for coding in codings.split(",")):
         msg = (
-            f"The Content-Encoding {codings[:SHOWN]!r} is not read here. Send the body as it is, without it: "
+            f"The Content-Encoding {codings[:MAX_QUOTED]!r} is not supported here. Send the body as it "
+            "is, without it: "
             "pictures are compressed already."
         )
         raise UnsupportedMediaType(msg)
@@ -112,11 +115,13 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _unsupported(kind: str, ways: str) -> UnsupportedMediaType:
+def _build_unsupported_type(kind: str, accepted_types: str) -> UnsupportedMediaType:
     sent = (
-        f"The Content-Type {kind[:SHOWN]!r} is not read here" if kind else "The request has no Content-Type"
+        f"The Content-Type {kind[:MAX_QUOTED]!r} is not read here"
+        if kind
+        else "The request has no Content-Type"
     )
-    return UnsupportedMediaType(f"{sent}. Send {ways}.")
+    return UnsupportedMediaType(f"{sent}. Send {accepted_types}.")
 
 
 def _read_json_picture(body: bytes) -> bytes:
@@ -129,16 +134,16 @@ def _read_json_feedback(body: bytes) -> tuple[bytes, str]:
     return base64_text.decode(feedback.image, "image"), digit
 
 
-def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | DigitsError]:
+def _read_json_pictures(body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     try:
-        texts = json_body.parse(body, JsonPictures, max_values=most + json_body.MAX_VALUES).images
+        texts = json_body.parse(body, JsonPictures, max_values=max_pictures + json_body.MAX_VALUES).images
     except json_body.TooManyValues:
-        raise _too_many(most) from None
+        raise _build_batch_too_large(max_pictures) from None
     if not texts:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."
         raise EmptyBatch(msg)
-    if len(texts) > most:
-        raise _too_many(most)
+    if len(texts) > max_pictures:
+        raise _build_batch_too_large(max_pictures)
     return [
         attempt(partial(base64_text.decode, where=f"images.{index}"), text)
         for index, text in enumerate(texts)
@@ -147,26 +152,26 @@ def _read_json_pictures(body: bytes, *, most: int) -> list[bytes | DigitsError]:
 
 def _read_file(content_type: str, body: bytes) -> bytes:
     try:
-        (data,) = _read_parts(content_type, body, field="file", most=1)
+        (data,) = _read_parts(content_type, body, field="file", max_parts=1)
     except multipart.TooManyParts:
         msg = "There are several pictures, /predict takes one. /predict/batch takes several."
         raise MalformedRequest(msg) from None
     return _check_binary(data, "field 'file'")
 
 
-def _read_files(content_type: str, body: bytes, *, most: int) -> list[bytes | DigitsError]:
+def _read_files(content_type: str, body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     try:
-        parts = _read_parts(content_type, body, field="files", most=most)
+        parts = _read_parts(content_type, body, field="files", max_parts=max_pictures)
     except multipart.TooManyParts:
-        raise _too_many(most) from None
+        raise _build_batch_too_large(max_pictures) from None
     return [
         attempt(partial(_check_binary, where=f"field 'files' (number {index})"), part)
         for index, part in enumerate(parts)
     ]
 
 
-def _read_parts(content_type: str, body: bytes, *, field: str, most: int) -> list[bytes]:
-    parts = multipart.parts(body, content_type, field=field, most=most)
+def _read_parts(content_type: str, body: bytes, *, field: str, max_parts: int) -> list[bytes]:
+    parts = multipart.read_parts(body, content_type, field=field, max_parts=max_parts)
     if not parts:
         msg = f"The form has no field {field!r}. Send the picture in it, as a file."
         raise MalformedRequest(msg)
@@ -176,22 +181,22 @@ def _read_parts(content_type: str, body: bytes, *, field: str, most: int) -> lis
 def _read_digits(content_type: str, body: bytes) -> set[str]:
     """Return the text of a form's field `digit`, if it has one."""
     try:
-        parts = multipart.parts(body, content_type, field="digit", most=1)
+        parts = multipart.read_parts(body, content_type, field="digit", max_parts=1)
     except multipart.TooManyParts:
         msg = "The form has the field 'digit' twice. Send it once."
         raise MalformedRequest(msg) from None
-    return {part[:SHOWN].decode(errors="replace") for part in parts}
+    return {part[:MAX_QUOTED].decode(errors="replace") for part in parts}
 
 
-def _choose_digit(found: set[str]) -> int | None:
-    if not found:
+def _choose_digit(digits: set[str]) -> int | None:
+    if not digits:
         msg = "The right digit is missing. Send it as the field 'digit' of a form, or as ?digit=7."
         raise MalformedRequest(msg)
-    if len(found) > 1:
-        sent = " and as ".join(map(reprlib.repr, sorted(found)[:3]))
-        msg = f"The right digit is told as {sent}. Send one."
+    if len(digits) > 1:
+        sent = " and as ".join(map(reprlib.repr, sorted(digits)[:3]))
+        msg = f"The right digit is given as {sent}. Send one."
         raise MalformedRequest(msg)
-    (digit,) = found
+    (digit,) = digits
     if digit not in LABELS:
         msg = (
             f"The right digit is {reprlib.repr(digit)}. "
@@ -209,6 +214,6 @@ def _check_binary(data: bytes, where: str) -> bytes:
     return data
 
 
-def _too_many(most: int) -> BatchTooLarge:
-    msg = f"There are more than {most} pictures in the batch. Send them in several batches."
-    return BatchTooLarge(msg, limit=most)
+def _build_batch_too_large(max_pictures: int) -> BatchTooLarge:
+    msg = f"There are more than {max_pictures} pictures in the batch. Send them in several batches."
+    return BatchTooLarge(msg, limit=max_pictures)

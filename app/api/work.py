@@ -10,12 +10,12 @@ from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from app.digits.errors import DigitsError
-from app.state import state_of
+from app.state import get_state
 from app.telemetry.stages import Stages
 from app.wire.problems import TooSlow
-from app.wire.scope import client_of
+from app.wire.scope import get_client
 
-Given = TypeVar("Given")
+Input = TypeVar("Input")
 Result = TypeVar("Result")
 
 
@@ -31,7 +31,7 @@ async def run_in_thread(
         TooSlow: the time is over.
         ClientDisconnect: nobody waits for the answer.
     """
-    state = state_of(request)
+    state = get_state(request)
     seconds = state.settings.request_timeout
     started = False
 
@@ -44,26 +44,26 @@ async def run_in_thread(
             return error.with_traceback(None)
 
     task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state.threads))
-    gone = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
+    disconnect = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
     try:
-        await asyncio.wait([task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, disconnect], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return unwrap(task.result())
         if stages is not None:
-            stages.given_up = True
+            stages.is_abandoned = True
         if not started:
             task.cancel()
-        state.places.hold_until_done(pictures, client_of(request.scope), task)
-        if gone.done():
+        state.places.hold_until_done(pictures, get_client(request.scope), task)
+        if disconnect.done():
             raise ClientDisconnect
     finally:
-        gone.cancel()
+        disconnect.cancel()
         del task  # it refers to the error: see `unwrap`
     msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
     raise TooSlow(msg)
 
 
-def attempt(step: Callable[[Given], Result], given: Given | DigitsError) -> Result | DigitsError:
+def attempt(step: Callable[[Input], Result], given: Input | DigitsError) -> Result | DigitsError:
     """Take a step, unless an earlier one has failed; return what came of it, or the error (see `unwrap`)."""
     if isinstance(given, DigitsError):
         return given

@@ -20,7 +20,7 @@ class Report:
         self.failed = 0
         self._total = total
         self._console = Console(stderr=True, soft_wrap=True)
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,8 +52,8 @@ class Report:
         else:
             self.read += 1
         self._bar.advance(self._task)
-        if not self._console.is_terminal and time.monotonic() > self._told + INTERVAL:
-            self._told = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() > self._reported_at + INTERVAL:
+            self._reported_at = time.monotonic()
             self.say(f"{self.read + self.failed} of {self._total}")
 
     def say(self, text: str) -> None:

@@ -23,8 +23,8 @@ from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"
-MARK: Final = "@"  # between a model's name and its version's number
-_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # other folders are none of ours: 0, 02, notes
+VERSION_SEPARATOR: Final = "@"  # between a model's name and its version's number
+_VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # other folders are none of ours: 0, 02, notes
 
 
 class Version(NamedTuple):
@@ -34,50 +34,50 @@ class Version(NamedTuple):
     number: int  # from 1
 
     def __str__(self) -> str:
-        return f"{self.model}{MARK}{self.number}"
+        return f"{self.model}{VERSION_SEPARATOR}{self.number}"
 
-    def belongs_to(self, asked: str) -> bool:
-        """Tell whether `asked` is its name, or its model's."""
-        return asked in {self.model, str(self)}
+    def matches(self, name: str) -> bool:
+        """Tell whether `name` is its name, or its model's."""
+        return name in {self.model, str(self)}
 
 
-def stored(folder: Path, file: str = MODEL_FILE) -> dict[Version, Path]:
+def find_files(folder: Path, file: str = MODEL_FILE) -> dict[Version, Path]:
     """Return where each version below `folder` has its `file`, in order."""
-    plain = {Version(found.parent.name, 1): found for found in folder.glob(f"*/{file}")}
+    plain = {Version(file_path.parent.name, 1): file_path for file_path in folder.glob(f"*/{file}")}
     numbered = {
-        Version(found.parent.parent.name, int(found.parent.name)): found
-        for found in folder.glob(f"*/*/{file}")
-        if _NUMBER.fullmatch(found.parent.name)
+        Version(file_path.parent.parent.name, int(file_path.parent.name)): file_path
+        for file_path in folder.glob(f"*/*/{file}")
+        if _VERSION_NUMBER.fullmatch(file_path.parent.name)
     }
     return dict(sorted((numbered | plain).items()))
 
 
-def names(versions: Collection[Version]) -> dict[Version, str]:
+def name_versions(versions: Collection[Version]) -> dict[Version, str]:
     """Return what answers call each of these versions, all that there are: NAME@N, or NAME."""
-    highest = _highest(versions)
+    highest = _find_highest(versions)
     return {
         version: version.model if highest[version.model].number == 1 else str(version) for version in versions
     }
 
 
-def folder_of(models: Path, asked: str) -> Path:
+def locate_folder(models: Path, full_name: str) -> Path:
     """Return the folder of NAME@N below `models`, there or not; NAME alone means its highest version.
 
     Raises:
         UnknownModel: what is asked for can't be the name of a version.
     """
-    name, mark, number = asked.partition(MARK)
-    if mark and not _NUMBER.fullmatch(number):
-        msg = f"{asked!r} names no version: write NAME{MARK}N, with N from 1."
+    name, separator, number = full_name.partition(VERSION_SEPARATOR)
+    if separator and not _VERSION_NUMBER.fullmatch(number):
+        msg = f"{full_name!r} names no version: write NAME{VERSION_SEPARATOR}N, with N from 1."
         raise UnknownModel(msg)
-    there = stored(models)
-    version = Version(name, int(number)) if mark else _highest(there).get(name, Version(name, 1))
-    if version in there:
-        return there[version].parent
+    files = find_files(models)
+    version = Version(name, int(number)) if separator else _find_highest(files).get(name, Version(name, 1))
+    if version in files:
+        return files[version].parent
     return models / name if version.number == 1 else models / name / str(version.number)
 
 
-def _highest(versions: Iterable[Version]) -> dict[str, Version]:
+def _find_highest(versions: Iterable[Version]) -> dict[str, Version]:
     return {version.model: version for version in sorted(versions)}
 
 
@@ -97,8 +97,9 @@ class Catalogue:
 
     folder: Path
     default: str
-    _known: Mapping[str, Model]  # by all that may be asked for; replaced as a whole: who has a model keeps it
-    _changing: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
+    # by all that may be asked for; replaced as a whole: who has a model keeps it
+    _by_name: Mapping[str, Model]
+    _change_lock: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
 
     @classmethod
     def load(cls, folder: Path, *, default: str) -> Catalogue:
@@ -107,7 +108,7 @@ class Catalogue:
         Raises:
             InvalidModel: a file can't be served, there is none, or `default` is not among them.
         """
-        return cls(folder, default, _whole(folder, default))
+        return cls(folder, default, _load_all(folder, default))
 
     def reload(self) -> None:
         """Load every version of every model again, and only then let the old ones go.
@@ -115,136 +116,136 @@ class Catalogue:
         Raises:
             InvalidModel: as `load`; the old ones are kept.
         """
-        with self._changing:
-            self._known = _whole(self.folder, self.default)
+        with self._change_lock:
+            self._by_name = _load_all(self.folder, self.default)
 
-    def reload_one(self, asked: str) -> Model:
-        """Load NAME@N of the folder, or all versions of NAME, new or again; return what `asked` now means.
+    def reload_one(self, name: str) -> Model:
+        """Load NAME@N of the folder, or all versions of NAME, new or again; return what `name` now means.
 
         Raises:
             UnknownModel: the folder has none of that name.
             InvalidModel: one can't be served; those that were loaded before are kept.
         """
-        with self._changing:
-            there = stored(self.folder)
-            wanted = {version: file for version, file in there.items() if version.belongs_to(asked)}
-            if not wanted:
-                known = ", ".join(names(there).values())
-                msg = f"There is no model {asked!r} in the folder; there are {known}."
+        with self._change_lock:
+            available = find_files(self.folder)
+            selected = {version: file for version, file in available.items() if version.matches(name)}
+            if not selected:
+                known = ", ".join(name_versions(available).values())
+                msg = f"There is no model {name!r} in the folder; there are {known}."
                 raise UnknownModel(msg)
-            others = [model for model in self if model.version not in wanted]
-            self._known = _by_name([*others, *_loaded(wanted, self.folder)])
-            return self.get(asked)
+            others = [model for model in self if model.version not in selected]
+            self._by_name = _index_by_name([*others, *_load_files(selected, self.folder)])
+            return self.get(name)
 
-    def unload(self, asked: str) -> None:
+    def unload(self, name: str) -> None:
         """Let NAME@N go, or all versions of NAME, until they are loaded; requests that have begun keep them.
 
         Raises:
             UnknownModel: it is not loaded.
             ModelInUse: nothing would be left that the default names.
         """
-        with self._changing:
-            self.get(asked)
-            known = _by_name(model for model in self if not model.version.belongs_to(asked))
-            if self.default not in known:
+        with self._change_lock:
+            self.get(name)
+            remaining = _index_by_name(model for model in self if not model.version.matches(name))
+            if self.default not in remaining:
                 msg = (
-                    f"{self.default!r} is the default model, which is not unloaded: "
+                    f"{self.default!r} is the default model, which can't be unloaded: "
                     "DIGITS_DEFAULT_MODEL names it."
                 )
                 raise ModelInUse(msg)
-            self._known = known
+            self._by_name = remaining
 
-    def listed(self) -> tuple[list[Model], list[Version]]:
+    def list_versions(self) -> tuple[list[Model], list[Version]]:
         """Return what is loaded, and the folder's versions that are not; seen at one moment."""
-        there = stored(self.folder)
+        files = find_files(self.folder)
         loaded = list(self)
-        return loaded, [version for version in there if version not in {model.version for model in loaded}]
+        return loaded, [version for version in files if version not in {model.version for model in loaded}]
 
     @property
     def models(self) -> dict[str, Model]:
         """All that are loaded, each by its one name, in order."""
-        return {model.name: model for model in self._known.values()}
+        return {model.name: model for model in self._by_name.values()}
 
-    def versions(self) -> dict[str, str]:
+    def get_recipe_versions(self) -> dict[str, str]:
         """Return the version in each one's metadata, which is its recipe's, by name."""
         return {model.name: model.classifier.version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
 
-    def get(self, asked: str | None = None) -> Model:
+    def get(self, name: str | None = None) -> Model:
         """Return NAME@N, of NAME the highest version that is loaded, or the default.
 
         Raises:
             UnknownModel: there is none of that name.
         """
         try:
-            return self._known[self.default if asked is None else asked]
+            return self._by_name[self.default if name is None else name]
         except KeyError:
-            msg = f"There is no model {asked!r}; there are {', '.join(self.models)}."
+            msg = f"There is no model {name!r}; there are {', '.join(self.models)}."
             raise UnknownModel(msg) from None
 
 
-def _whole(folder: Path, default: str) -> Mapping[str, Model]:
-    known = _by_name(_loaded(stored(folder), folder))
-    if default not in known:
-        there = ", ".join(dict.fromkeys(model.name for model in known.values())) or "no model at all"
-        msg = f"the default model {default!r} is not in {folder}, which holds {there}"
+def _load_all(folder: Path, default: str) -> Mapping[str, Model]:
+    models = _index_by_name(_load_files(find_files(folder), folder))
+    if default not in models:
+        available = ", ".join(dict.fromkeys(model.name for model in models.values())) or "no model at all"
+        msg = f"the default model {default!r} is not in {folder}, which holds {available}"
         raise InvalidModel(msg)
-    return known
+    return models
 
 
-def _by_name(models: Iterable[Model]) -> Mapping[str, Model]:
-    """Name the models as `names` has it; return them by NAME@N, and then the highest of each by NAME."""
+def _index_by_name(models: Iterable[Model]) -> Mapping[str, Model]:
+    """Name the models by `name_versions`; return them by NAME@N, and then the highest of each by NAME."""
     loaded = {model.version: model for model in models}
-    called = names(loaded)
-    named = {version: replace(loaded[version], name=called[version]) for version in sorted(loaded)}
-    known = {str(version): model for version, model in named.items()}
-    return known | {name: named[version] for name, version in _highest(named).items()}
+    display_names = name_versions(loaded)
+    renamed = {version: replace(loaded[version], name=display_names[version]) for version in sorted(loaded)}
+    index = {str(version): model for version, model in renamed.items()}
+    return index | {name: renamed[version] for name, version in _find_highest(renamed).items()}
 
 
-def _loaded(files: Mapping[Version, Path], folder: Path) -> list[Model]:
+def _load_files(files: Mapping[Version, Path], folder: Path) -> list[Model]:
     return [_load(version, file, folder) for version, file in files.items()]
 
 
 def _load(version: Version, file: Path, folder: Path) -> Model:
-    told = file.relative_to(folder)  # where the folder is stays the machine's business
+    relative_path = file.relative_to(folder)  # where the folder is stays the machine's business
     try:
         classifier = Classifier.load(file.read_bytes())
-        _check_place(version, file, classifier)
-        metrics = _metrics(file.with_name(METRICS_FILE), classifier)
+        _check_location(version, file, classifier)
+        metrics = _read_metrics(file.with_name(METRICS_FILE), classifier)
         return Model(str(version), version, classifier, metrics)
     except OSError as error:
-        msg = f"{told} can't be read: {error.strerror}"
+        msg = f"{relative_path} can't be read: {error.strerror}"
         raise InvalidModel(msg) from error
     except InvalidModel as error:
-        msg = f"{told} can't be served: {error.detail}"
+        msg = f"{relative_path} can't be served: {error.detail}"
         raise InvalidModel(msg) from error
 
 
-def _check_place(version: Version, file: Path, classifier: Classifier) -> None:
+def _check_location(version: Version, file: Path, classifier: Classifier) -> None:
     name = version.model
     if classifier.name != name:
         msg = f"its metadata names it {classifier.name!r}, its folder {name!r}"
         raise InvalidModel(msg)
-    if MARK in name:
-        msg = f"no name of a model may have an {MARK!r}: version N of NAME lies in NAME/N"
+    if VERSION_SEPARATOR in name:
+        msg = f"no name of a model may have an {VERSION_SEPARATOR!r}: version N of NAME lies in NAME/N"
         raise InvalidModel(msg)
     if version.number == 1 and (other := file.parent / "1" / MODEL_FILE).exists():
         msg = f"it is version 1, and so is {name}/1/{other.name}; give one of them another number"
         raise InvalidModel(msg)
 
 
-def _metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | None:
+def _read_metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | None:
     if not file.exists():
         return None
     try:
         metrics: dict[str, Any] = json.loads(file.read_text())
-        evaluated = metrics["model"]["sha256"]
+        sha256 = metrics["model"]["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{file.name} beside it is damaged; write it again with `python -m training evaluate`"
         raise InvalidModel(msg) from error
-    if evaluated != classifier.sha256:
+    if sha256 != classifier.sha256:
         msg = f"{file.name} beside it was measured of another file; run `python -m training evaluate`"
         raise InvalidModel(msg)
     return metrics

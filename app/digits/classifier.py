@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _INPUTS: Final = {INPUT: ("tensor(uint8)", [BATCH, SIDE, SIDE])}
 _OUTPUTS: Final = {PROBABILITIES: ("tensor(float)", [BATCH, CLASSES])}
-_OPTIONAL: Final = {DIGIT_LIKELIHOOD: ("tensor(float)", [BATCH])}
+_OPTIONAL_OUTPUTS: Final = {DIGIT_LIKELIHOOD: ("tensor(float)", [BATCH])}
 _SUM_TOLERANCE: Final = 1e-4  # float32 softmax over 10 classes is within 1e-6
 
 
@@ -51,7 +51,7 @@ class Classifier:
     sha256: str
     metadata: Mapping[str, str]
     outputs: tuple[str, ...]
-    _told: tuple[str, ...]  # outputs in the order of `Scores`
+    _output_names: tuple[str, ...]  # outputs in the order of `Scores`
     _session: ort.InferenceSession = field(repr=False)
 
     @classmethod
@@ -62,7 +62,7 @@ class Classifier:
             InvalidModel: the bytes are not an ONNX model or not all of it, or names, dtypes, shapes or the
                 contract's version differ from `contract`.
         """
-        _check_whole(onnx)
+        _check_self_contained(onnx)
         session = _open_session(onnx)
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         _check_metadata(metadata)
@@ -74,7 +74,7 @@ class Classifier:
             sha256=hashlib.sha256(onnx).hexdigest(),
             metadata=metadata,
             outputs=outputs,
-            _told=tuple(name for name in (PROBABILITIES, DIGIT_LIKELIHOOD) if name in outputs),
+            _output_names=tuple(name for name in (PROBABILITIES, DIGIT_LIKELIHOOD) if name in outputs),
             _session=session,
         )
         _check_sums(model.classify(np.zeros((2, SIDE, SIDE), np.uint8)))
@@ -82,11 +82,11 @@ class Classifier:
 
     def classify(self, batch: DigitBatch) -> Scores:
         """Return what the network says of `batch`, uint8 (batch, 28, 28), ink 255 on 0."""
-        probabilities, *likelihood = self._session.run(self._told, {INPUT: batch})
+        probabilities, *likelihood = self._session.run(self._output_names, {INPUT: batch})
         return Scores(probabilities, likelihood[0] if likelihood else None)
 
 
-def _check_whole(onnx: bytes) -> None:
+def _check_self_contained(onnx: bytes) -> None:
     try:
         external = has_external_data(onnx)
     except ValueError as error:
@@ -119,7 +119,8 @@ def _open_session(onnx: bytes) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # as `_check_whole` has read it
+    # as `_check_self_contained` has read it
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.enable_cpu_mem_arena = False  # costs nothing at this size and keeps memory flat
     options.log_severity_level = 4  # fatal: what it would print of a bad file, the error says
     try:
@@ -150,13 +151,13 @@ def _check_arrays(session: ort.InferenceSession) -> None:
         msg = f"its inputs are {inputs}, the contract's are {_INPUTS}"
         raise InvalidModel(msg)
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
-    if outputs not in (_OUTPUTS, _OUTPUTS | _OPTIONAL):
-        msg = f"its outputs are {outputs}, the contract's are {_OUTPUTS} and optionally {_OPTIONAL}"
+    if outputs not in (_OUTPUTS, _OUTPUTS | _OPTIONAL_OUTPUTS):
+        msg = f"its outputs are {outputs}, the contract's are {_OUTPUTS} and optionally {_OPTIONAL_OUTPUTS}"
         raise InvalidModel(msg)
 
 
 def _check_sums(scores: Scores) -> None:
-    worst = float(np.abs(scores.probabilities.sum(axis=1) - 1).max())
-    if not worst <= _SUM_TOLERANCE:  # NaN is caught, too
-        msg = f"its probabilities do not sum to 1 (off by {worst}); softmax belongs in the graph"
+    largest_error = float(np.abs(scores.probabilities.sum(axis=1) - 1).max())
+    if not largest_error <= _SUM_TOLERANCE:  # NaN is caught, too
+        msg = f"its probabilities do not sum to 1 (off by {largest_error}); softmax belongs in the graph"
         raise InvalidModel(msg)

@@ -13,41 +13,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.contract import GreyPicture
-from app.digits.scaling import shrunk
+from app.digits.scaling import shrink
 
 ColourPicture: TypeAlias = NDArray[np.uint8]  # (height, width, 3): red, green, blue
 
-SAMPLE: Final = 96  # pixels: an axis of three numbers needs no more of a picture
+SAMPLE_SIDE: Final = 96  # pixels: an axis of three numbers needs no more of a picture
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and Pillow have it
-LOST: Final = 2.0  # times: so much more contrast along another axis than in luma makes it worth leaving
-LEAST_SPREAD: Final = 3.0  # grey levels; what varies by less is a camera's colour noise
+# times: so much more contrast along another axis than in luma makes it worth leaving
+MIN_CONTRAST_GAIN: Final = 2.0
+MIN_SPREAD: Final = 3.0  # grey levels; what varies by less is a camera's colour noise
 
 
-def grey(colours: ColourPicture) -> GreyPicture:
+def to_grey(colours: ColourPicture) -> GreyPicture:
     """Return one channel that keeps ink and ground apart, lighter where luma is higher.
 
     Args:
         colours: uint8 (height, width, 3): red, green, blue.
     """
-    axis = _telling_axis(colours)
+    axis = _find_contrast_axis(colours)
     if axis is None:
         return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
     low = 255 * np.minimum(axis, 0).sum()  # the darkest that the axis can give becomes 0
     return np.asarray(cv2.transform(colours, np.append(axis, -low)[np.newaxis]), np.uint8)
 
 
-def _telling_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
+def _find_contrast_axis(colours: ColourPicture) -> NDArray[np.float32] | None:
     """Return the weights of red, green and blue that tell ink from ground, None where luma does."""
-    small = shrunk(colours, SAMPLE)
+    small = shrink(colours, SAMPLE_SIDE)
     red, green, blue = (small[..., channel] for channel in range(3))
-    if max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF)) <= LEAST_SPREAD:
+    if max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF)) <= MIN_SPREAD:
         return None
-    local = cv2.subtract(small, cv2.blur(small, (SAMPLE // 3,) * 2), dtype=cv2.CV_32F).reshape(-1, 3)
+    local = cv2.subtract(small, cv2.blur(small, (SAMPLE_SIDE // 3,) * 2), dtype=cv2.CV_32F).reshape(-1, 3)
     covariance = local.T @ local / len(local)
     variance, axes = np.linalg.eigh(covariance)
     axis = axes[:, -1]
     spread = np.sqrt(variance[-1] / 3)  # of a grey picture it is that of its luma
-    if spread < LEAST_SPREAD or spread < LOST * np.sqrt(LUMA @ covariance @ LUMA):
+    if spread < MIN_SPREAD or spread < MIN_CONTRAST_GAIN * np.sqrt(LUMA @ covariance @ LUMA):
         return None
     axis = axis if axis @ LUMA >= 0 else -axis
     return np.asarray(axis / np.abs(axis).sum(), np.float32)

@@ -15,7 +15,7 @@ Labels: TypeAlias = NDArray[np.int32]  # (height, width), 0 where there is no in
 Stats: TypeAlias = NDArray[np.int32]  # (components, 5): left, top, width, height, area
 
 
-def labelled(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
+def label_components(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
     """Label what hangs together, corners included.
 
     Returns the labels, and rows of statistics, the first of which is of what is no component. OpenCV's
@@ -25,37 +25,37 @@ def labelled(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
     count, labels = cv2.connectedComponents(mask, connectivity=8)
     if count == 2:  # noqa: PLR2004  # the rest and one component, as in most drawings
         area = cv2.countNonZero(mask)
-        rest = (0, 0, *mask.shape[::-1], mask.size - area)
-        return labels, np.array([rest, (*cv2.boundingRect(mask), area)], np.int32)
+        background = (0, 0, *mask.shape[::-1], mask.size - area)
+        return labels, np.array([background, (*cv2.boundingRect(mask), area)], np.int32)
     _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_GRANA)
     return labels, stats
 
 
-def masked(labels: Labels, wanted: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return 1 where a wanted component is, else 0; `wanted` has no entry for what is none."""
-    return np.concatenate(([False], wanted)).view(np.uint8).take(labels)
+def mask_components(labels: Labels, is_wanted: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return 1 where a wanted component is, else 0; `is_wanted` has no entry for what is none."""
+    return np.concatenate(([False], is_wanted)).view(np.uint8).take(labels)
 
 
-def box_of(stat: NDArray[np.int32]) -> Box:
+def read_box(stat: NDArray[np.int32]) -> Box:
     """Return the box of one row of `Stats`."""
     left, top, width, height = (int(value) for value in stat[:4])
     return left, top, width, height
 
 
-def window_of(box: Box) -> tuple[slice, slice]:
+def slice_box(box: Box) -> tuple[slice, slice]:
     """Return what cuts a box out of a picture."""
     return slice(box[1], box[1] + box[3]), slice(box[0], box[0] + box[2])
 
 
-def bounding_box(boxes: Sequence[Box]) -> Box:
+def enclose_boxes(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all of `boxes`, of which there is at least one."""
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
     return left, top, right - left, bottom - top
 
 
-def text_height(pieces: Stats) -> float:
+def estimate_text_height(components: Stats) -> float:
     """Return the height of most ink: the median of the components' heights, weighted by their areas."""
-    order = np.argsort(pieces[:, 3])
-    area = np.cumsum(pieces[order, 4])
-    return float(pieces[order[np.searchsorted(area, area[-1] / 2)], 3])
+    order = np.argsort(components[:, 3])
+    area = np.cumsum(components[order, 4])
+    return float(components[order[np.searchsorted(area, area[-1] / 2)], 3])

@@ -15,7 +15,7 @@ CLASSES: Final = 10  # the digits 0 to 9; the index of a probability is its digi
 SIDE: Final = 28  # pixels: width and height of a canonical picture
 INK_SIDE: Final = 20  # pixels: the ink's longest side in it, as in MNIST
 CENTRE: Final = 14.0  # pixel coordinate of the ink's centre of mass, x and y, as in MNIST
-IS_DIGIT: Final = 0.5  # likelihood from which on a picture counts as a digit
+MIN_DIGIT_LIKELIHOOD: Final = 0.5  # likelihood from which on a picture counts as a digit
 
 INPUT: Final = "image"  # uint8 (batch, 28, 28)
 PROBABILITIES: Final = "probabilities"  # float32 (batch, 10), each row sums to 1

@@ -34,55 +34,55 @@ def has_external_data(onnx: bytes) -> bool:
     Raises:
         ValueError: the bytes are not protobuf.
     """
-    waiting = [("Model", memoryview(onnx))]
-    while waiting:
-        message, content = waiting.pop()
-        for number, value in _fields(content):
-            if message == "Tensor" and _leads_outside(number, value):
+    pending = [("Model", memoryview(onnx))]
+    while pending:
+        message, content = pending.pop()
+        for number, value in _parse_fields(content):
+            if message == "Tensor" and _is_external(number, value):
                 return True
-            inner = _MESSAGES[message].get(number)
-            if inner and isinstance(value, memoryview):
-                waiting.append((inner, value))
+            submessage = _MESSAGES[message].get(number)
+            if submessage and isinstance(value, memoryview):
+                pending.append((submessage, value))
     return False
 
 
-def _leads_outside(number: int, value: int | memoryview) -> bool:
+def _is_external(number: int, value: int | memoryview) -> bool:
     if isinstance(value, int):
         return number == _DATA_LOCATION and bool(value & _ENUMERATION)
     return number == _EXTERNAL_DATA
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _parse_fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield the number of each field, and its value: a number, or bytes."""
-    at = 0
-    while at < len(content):
-        tag, at = _read_varint(content, at)
+    offset = 0
+    while offset < len(content):
+        tag, offset = _read_varint(content, offset)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
-            value, at = _read_varint(content, at)
+            value, offset = _read_varint(content, offset)
             yield number, value
             continue
         if kind == _BYTES:
-            size, at = _read_varint(content, at)
+            size, offset = _read_varint(content, offset)
         elif kind in {_FIXED64, _FIXED32}:
             size = 8 if kind == _FIXED64 else 4
         else:
             msg = f"a field has the wire type {kind}"
             raise ValueError(msg)
-        if size > len(content) - at:
+        if size > len(content) - offset:
             msg = "it ends within a field"
             raise ValueError(msg)
         if kind == _BYTES:
-            yield number, content[at : at + size]
-        at += size
+            yield number, content[offset : offset + size]
+        offset += size
 
 
-def _read_varint(content: memoryview, at: int) -> tuple[int, int]:
+def _read_varint(content: memoryview, offset: int) -> tuple[int, int]:
     """Return the number that begins there, and where it ends."""
     value = 0
-    for position, byte in enumerate(content[at : at + _MAX_VARINT]):
+    for position, byte in enumerate(content[offset : offset + _MAX_VARINT]):
         value |= (byte & 0x7F) << (7 * position)
         if byte < 0x80:  # noqa: PLR2004  the bit that says that more follows
-            return value, at + position + 1
+            return value, offset + position + 1
     msg = "it ends within a number"
     raise ValueError(msg)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, Stats, bounding_box, box_of, text_height, window_of
+from app.digits.components import Labels, Stats, enclose_boxes, estimate_text_height, read_box, slice_box
 from app.digits.cuts import Seam, seams_of
 from app.digits.images import Box
 
@@ -93,7 +93,7 @@ def lines_of(labels: Labels, stats: Stats) -> tuple[list[Line], bool]:
     """
     if len(stats) == 1:
         return [], False
-    height = text_height(stats[1:])
+    height = estimate_text_height(stats[1:])
     sides = stats[1:, 2:4].max(axis=1)
     kept = np.flatnonzero((sides >= max(2, DUST * height)) & (stats[1:, 3] <= TALLEST * height)) + 1
     crowded = len(kept) > MAX_COMPONENTS
@@ -155,17 +155,17 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     """Make the atoms of one line; `labels` is changed where components are cut or joined."""
     height = float(np.median(stats[list(tall), 3]))
     slant = _slant(labels, stats, tall)
-    boxes = {row: box_of(stats[row]) for row in tall}
+    boxes = {row: read_box(stats[row]) for row in tall}
     loose = []
     for row in small:
-        host, box = _host(stats, row, tall, height), box_of(stats[row])
+        host, box = _host(stats, row, tall, height), read_box(stats[row])
         if host is None:
             loose.append(Atom(row, box, row, small=True, skip=_part_skip(stats[list(tall)], box)))
         else:
-            labels[window_of(box)][labels[window_of(box)] == row] = host
-            boxes[host] = bounding_box([boxes[host], box])
+            labels[slice_box(box)][labels[slice_box(box)] == row] = host
+            boxes[host] = enclose_boxes([boxes[host], box])
     wide = [row for row in tall if stats[row, 2] >= CUTTABLE * height]
-    inks = [labels[window_of(boxes[row])] == row for row in wide]
+    inks = [labels[slice_box(boxes[row])] == row for row in wide]
     seams = dict(zip(wide, seams_of(inks, height, slant), strict=True))
     parts = [atom for row in tall for atom in _parted(labels, boxes[row], row, seams.get(row, []))]
     return Line(tuple(_in_order([*parts, *loose])), height, slant)
@@ -182,7 +182,7 @@ def _in_order(atoms: Sequence[Atom]) -> list[Atom]:
     """Sort components by their middles, their atoms kept together."""
     middles = {}
     for component, group in itertools.groupby(atoms, key=lambda atom: atom.component):
-        box = bounding_box([atom.box for atom in group])
+        box = enclose_boxes([atom.box for atom in group])
         middles[component] = box[0] + box[2] / 2
     return sorted(atoms, key=lambda atom: (middles[atom.component], atom.component))
 
@@ -207,7 +207,7 @@ def _slant(labels: Labels, stats: Stats, tall: Sequence[int]) -> float:
         if stats[row, 2] > stats[row, 3]:  # two digits side by side lean nowhere
             continue
         moments = cv2.moments(
-            (labels[window_of(box_of(stats[row]))] == row).astype(np.uint8), binaryImage=True
+            (labels[slice_box(read_box(stats[row]))] == row).astype(np.uint8), binaryImage=True
         )
         mixed, upright = mixed + moments["mu11"], upright + moments["mu02"]
     return float(np.clip(-mixed / upright, -0.7, 0.7)) if upright else 0.0
@@ -217,7 +217,7 @@ def _parted(labels: Labels, box: Box, row: int, seams: Sequence[Seam]) -> list[A
     """Cut one component along `seams`; return its atoms, left to right."""
     if not seams:
         return [Atom(row, box, row, small=False)]
-    ink = labels[window_of(box)] == row
+    ink = labels[slice_box(box)] == row
     columns = np.arange(ink.shape[1])
     part = np.sum([columns > seam.columns[:, None] for seam in seams], axis=0)
     atoms: list[Atom] = []
@@ -225,7 +225,7 @@ def _parted(labels: Labels, box: Box, row: int, seams: Sequence[Seam]) -> list[A
         own = ink & (part == index)
         if own.any():
             label = FIRST_CUT + row * LABELS + index if atoms else row
-            labels[window_of(box)][own] = label
+            labels[slice_box(box)][own] = label
             left, top, width, height = cv2.boundingRect(own.astype(np.uint8))
             atoms.append(Atom(label, (box[0] + left, box[1] + top, width, height), row, small=False, cut=cut))
     return atoms
@@ -250,7 +250,7 @@ def _of_line(index: int, line: Line) -> Iterator[Piece]:
             if last is not first:
                 if not _joinable(box, atoms[end - 2], last, line.height):
                     break
-                box = bounding_box((box, last.box))
+                box = enclose_boxes((box, last.box))
             if end - start > MAX_ATOMS and not _is_whole(line, start, end):
                 if last.component != first.component or not _opens(line, start):
                     break

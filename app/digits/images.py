@@ -28,8 +28,8 @@ from app.digits.errors import (
     UnsupportedFormat,
 )
 from app.digits.formats import bmp, gif, jpeg, png, webp
-from app.digits.formats.header import DAMAGED, Format, Header
-from app.digits.scaling import fitted, shrunk, whole_times
+from app.digits.formats.header import DAMAGED_FILE, Format, Header
+from app.digits.scaling import find_whole_factor, fit_size, shrink
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
 MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
@@ -52,21 +52,22 @@ _FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     **dict.fromkeys(gif.SIGNATURES, gif.read_header),
     bmp.SIGNATURE: bmp.read_header,
 }
-_DRAFTS: Final = (8, 4, 2, 1)  # by what libjpeg shrinks a picture while it decodes it
-_DRAFTED_PIXEL: Final = 15.0  # nanoseconds for each pixel that libjpeg puts out, brought to grey
-_METERED: Final = 50.0  # milliseconds: from here on an estimate may be wrong by enough to matter
+_DRAFT_FACTORS: Final = (8, 4, 2, 1)  # by what libjpeg shrinks a picture while it decodes it
+_DRAFT_PIXEL_COST: Final = 15.0  # nanoseconds for each pixel that libjpeg puts out, brought to grey
+_MIN_TIMED_COST: Final = 50.0  # milliseconds: from here on an estimate may be wrong by enough to matter
 _MAX_SECONDS: Final = 0.7  # that a core has decoded, when the file is given up whatever was estimated
-_METERED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
-_STRIP: Final = 1 << 20  # pixels that are converted at a time, so that no copy of the whole is made
-_MEMORY: Final = 8  # bytes a pixel that decoding takes beside the picture: a JPEG's coefficients, at most
-_COLOURED: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with more than a tone
-_HALF: Final = 128  # of 255
+_TIMED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
+_STRIP_PIXELS: Final = 1 << 20  # pixels that are converted at a time, so that no copy of the whole is made
+# bytes a pixel that decoding takes beside the picture: a JPEG's coefficients, at most
+_BYTES_PER_PIXEL: Final = 8
+_COLOUR_MODES: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with more than a tone
+_MID_GREY: Final = 128  # of 255
 _FULLY_OPAQUE: Final = 255
-_OPAQUE: Final = 128  # of 255: from here on a pixel counts as drawn
-_ONE_TONE: Final = 40  # grey levels: drawn pixels that differ by less are ink alone
+_MIN_DRAWN_ALPHA: Final = 128  # of 255: from here on a pixel counts as drawn
+_MAX_INK_SPREAD: Final = 40  # grey levels: drawn pixels that differ by less are ink alone
 
 # EXIF orientation → what turns the stored picture upright (EXIF 2.32, tag 0x0112).
-_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
+_TURN_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
     2: np.fliplr,
     3: lambda grey: np.rot90(grey, 2),
     4: np.flipud,
@@ -75,7 +76,7 @@ _UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
     7: lambda grey: np.rot90(grey, 2).T,
     8: np.rot90,
 }
-_SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # width and height change places
+_SIDEWAYS_ORIENTATIONS: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,10 @@ class Picture:
     width: int
     height: int
 
-    def in_original(self, box: Box) -> Box:
+    def map_to_original(self, box: Box) -> Box:
         """Map a box in `grey`'s pixels to the upright original's pixels."""
         rows, columns = self.grey.shape
-        return scaled(box, self.width / columns, self.height / rows)
+        return scale_box(box, self.width / columns, self.height / rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Upload:
         return self.size[0] * self.size[1]
 
 
-def scaled(box: Box, across: float, down: float) -> Box:
+def scale_box(box: Box, across: float, down: float) -> Box:
     """Map a box to a picture that is so many times as wide and as high; it stays at least a pixel."""
     left, top = round(box[0] * across), round(box[1] * down)
     right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
@@ -130,7 +131,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
     """
-    with _Border(pixels=0):
+    with _TranslatedErrors(pixels=0):
         header = _read_header(data)
     width, height = header.size
     if width * height > max_pixels:
@@ -141,7 +142,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         raise ImageTooLarge(msg, limit=max_pixels)
     if min(width, height) < MIN_SIDE:
         if not width or not height:
-            raise UnreadableImage(DAMAGED)
+            raise UnreadableImage(DAMAGED_FILE)
         msg = f"The picture has {width}x{height} pixels, each side needs at least {MIN_SIDE}."
         raise ImageTooSmall(msg, limit=MIN_SIDE)
     upload = Upload(header, _estimate_cost(header))
@@ -159,10 +160,10 @@ def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
         UnreadableImage: the file is truncated or corrupt.
         OutOfMemory: the machine has too little memory left.
     """
-    return Decoding(upload).picture(side=side)
+    return Decoder(upload).decode(side=side)
 
 
-class Decoding:
+class Decoder:
     """An upload while it is decoded, once or at several sizes.
 
     What has been decoded is kept for the next size. A JPEG is decoded no larger than needed, and so again
@@ -173,34 +174,34 @@ class Decoding:
         self._header = upload.header
         self._image: Image.Image | None = None
         self._draft = 0
-        self._meter = _Meter() if upload.header.cost > _METERED else _NoMeter()
+        self._time_limit = _TimeLimit() if upload.header.cost > _MIN_TIMED_COST else _NoTimeLimit()
 
-    def picture(self, *, side: int) -> Picture:
+    def decode(self, *, side: int) -> Picture:
         """Do what `decode` does."""
         width, height = self._header.size
-        with _Border(pixels=width * height), self._meter:
-            grey = shrunk(self._decode(side), side)
+        with _TranslatedErrors(pixels=width * height), self._time_limit:
+            grey = shrink(self._decode(side), side)
         orientation = self._header.orientation
-        if orientation in _UPRIGHT:
-            grey = _UPRIGHT[orientation](grey)
-        if orientation in _SIDEWAYS:
+        if orientation in _TURN_UPRIGHT:
+            grey = _TURN_UPRIGHT[orientation](grey)
+        if orientation in _SIDEWAYS_ORIENTATIONS:
             width, height = height, width
         return Picture(np.ascontiguousarray(grey), width, height)
 
     def _decode(self, side: int) -> GreyPicture:
         if self._header.is_plain:
             return _decode_plain(self._header)
-        return _grey(self._load(side), side, self._meter)
+        return _to_grey(self._load(side), side, self._time_limit)
 
     def _load(self, side: int) -> Image.Image:
-        draft = _draft(self._header, side)
+        draft = _choose_draft(self._header, side)
         if self._image is None or draft != self._draft:
             self._image = None  # its memory is free before the next is taken
-            self._image, self._draft = _load(self._header, side, self._meter), draft
+            self._image, self._draft = _load(self._header, side, self._time_limit), draft
         return self._image
 
 
-class _Meter:
+class _TimeLimit:
     """How long a picture may be decoded, at all sizes together; pieces of the work ask it for leave."""
 
     def __init__(self) -> None:
@@ -221,13 +222,13 @@ class _Meter:
         """
         if time.thread_time() > self._end:
             msg = (
-                f"To decode the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of a processor. "
+                f"Decoding the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of processor time. "
                 "Send it smaller, or as an ordinary JPEG."
             )
             raise ImageTooLarge(msg, limit=round(_MAX_SECONDS * 1e3))
 
 
-class _NoMeter(_Meter):
+class _NoTimeLimit(_TimeLimit):
     """What is small takes no longer than estimated, and two looks at the clock would be a part of that."""
 
     def __enter__(self) -> None: ...
@@ -238,20 +239,20 @@ class _NoMeter(_Meter):
         """Go on."""
 
 
-class _MeteredFile(io.BytesIO):
+class _TimedFile(io.BytesIO):
     """A file that is read while its meter allows: Pillow reads a piece, decodes it, and reads the next."""
 
-    def __init__(self, file: bytes, meter: _Meter) -> None:
+    def __init__(self, file: bytes, time_limit: _TimeLimit) -> None:
         super().__init__(file)
-        self._meter = meter
+        self._time_limit = time_limit
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read a piece."""
-        self._meter.check()
+        self._time_limit.check()
         return super().read(size)
 
 
-class _Border:
+class _TranslatedErrors:
     """Turns whatever is raised within into an error of the picture, or of memory.
 
     The decoders are a border: they are given bytes that anybody may have sent, and raise what they like on
@@ -273,12 +274,12 @@ class _Border:
         if isinstance(error, MemoryError) or not _has_memory_for(self._pixels):
             msg = "The service has too little memory left for this picture. Try again in a second."
             raise OutOfMemory(msg) from error
-        raise UnreadableImage(DAMAGED) from error
+        raise UnreadableImage(DAMAGED_FILE) from error
 
 
 def _has_memory_for(pixels: int) -> bool:
     try:
-        np.empty(pixels * _MEMORY, np.uint8)  # is never written to, and so takes no memory itself
+        np.empty(pixels * _BYTES_PER_PIXEL, np.uint8)  # is never written to, and so takes no memory itself
     except MemoryError:
         return False
     return True
@@ -291,10 +292,10 @@ def _read_header(data: bytes) -> Header:
     for signature, read_header in _FORMATS.items():
         if data.startswith(signature):
             return read_header(data)
-    if webp.begins_like(data):
+    if webp.has_signature(data):
         return webp.read_header(data)
     if any(signature.startswith(data) for signature in _FORMATS):
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     msg = (
         "The file is not a PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
         "Convert it to one of these."
@@ -307,89 +308,92 @@ def _estimate_cost(header: Header) -> float:
     if header.format != "JPEG":
         return header.cost
     width, height = header.size
-    draft = _draft(header, WORKING_SIDE)
-    passes = (1 if draft == _DRAFTS[0] else 2) * (1 if header.is_complete else 2)
-    return passes * (header.cost + width * height / draft**2 * _DRAFTED_PIXEL / 1e6)
+    draft = _choose_draft(header, WORKING_SIDE)
+    passes = (1 if draft == _DRAFT_FACTORS[0] else 2) * (1 if header.is_complete else 2)
+    return passes * (header.cost + width * height / draft**2 * _DRAFT_PIXEL_COST / 1e6)
 
 
 def _check_cost(upload: Upload, *, limit: float) -> None:
     if upload.cost > limit:
         width, height = upload.size
         msg = (
-            f"To decode this {upload.header.kind} of {width}x{height} pixels may take {upload.cost:.0f} ms "
+            f"Decoding this {upload.header.description} of {width}x{height} pixels may take "
+            f"{upload.cost:.0f} ms "
             f"of a processor, at most {limit:.0f} are allowed. Send it smaller, or as an ordinary JPEG."
         )
         raise ImageTooLarge(msg, limit=round(limit))
 
 
-def _draft(header: Header, side: int) -> int:
+def _choose_draft(header: Header, side: int) -> int:
     """Return by what libjpeg shrinks a picture for a copy of that size; 1 where it does not."""
     if header.format != "JPEG":
         return 1
     width, height = header.size
-    across, down = _enough(width, height, side)
-    times = min(width // across, height // down)
-    return next(draft for draft in _DRAFTS if draft <= max(times, 1))
+    across, down = _find_min_draft_size(width, height, side)
+    factor = min(width // across, height // down)
+    return next(draft for draft in _DRAFT_FACTORS if draft <= max(factor, 1))
 
 
-def _load(header: Header, side: int, meter: _Meter) -> Image.Image:
+def _load(header: Header, side: int, time_limit: _TimeLimit) -> Image.Image:
     if header.is_run_length:
         return _load_run_lengths(header)
     if header.is_complete:
-        return _load_file(header, header.essence, side, meter)
+        return _load_file(header, header.stripped_file, side, time_limit)
     # A camera's JPEG without an end marker. If its pixels depend on what comes next, some are missing.
     image, other = (
-        _load_file(header, header.essence + filler + jpeg.END, side, meter) for filler in (b"", jpeg.FILLER)
+        _load_file(header, header.stripped_file + filler + jpeg.END, side, time_limit)
+        for filler in (b"", jpeg.FILLER)
     )
     if image.tobytes() != other.tobytes():
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     return image
 
 
-def _load_file(header: Header, file: bytes, side: int, meter: _Meter) -> Image.Image:
-    is_metered = header.cost > _METERED
-    source = _MeteredFile(file, meter) if is_metered else io.BytesIO(file)
+def _load_file(header: Header, file: bytes, side: int, time_limit: _TimeLimit) -> Image.Image:
+    is_timed = header.cost > _MIN_TIMED_COST
+    source = _TimedFile(file, time_limit) if is_timed else io.BytesIO(file)
     image = _PLUGINS[header.format](source)
     if image.size != header.size:  # the limits have been checked on another
-        raise UnreadableImage(DAMAGED)
-    if is_metered:
-        image.decodermaxblock = _METERED_BLOCK
-    image.draft(None, _enough(*header.size, side))  # a JPEG decodes at a half, a quarter or an eighth
+        raise UnreadableImage(DAMAGED_FILE)
+    if is_timed:
+        image.decodermaxblock = _TIMED_BLOCK
+    # a JPEG decodes at a half, a quarter or an eighth
+    image.draft(None, _find_min_draft_size(*header.size, side))
     image.load()
     return image
 
 
 def _decode_plain(header: Header) -> GreyPicture:
     """Decode a PNG by OpenCV, in an eighth of the time that Pillow takes to open one."""
-    pixels = cv2.imdecode(np.frombuffer(header.essence, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     return np.asarray(pixels, np.uint8)
 
 
 def _load_run_lengths(header: Header) -> Image.Image:
     """Decode a BMP by OpenCV: Pillow's decoder of run lengths is Python, and holds the interpreter."""
-    pixels = cv2.imdecode(np.frombuffer(header.essence, np.uint8), cv2.IMREAD_COLOR)
+    pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None or pixels.shape[1::-1] != header.size:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     return Image.frombuffer("RGB", header.size, pixels, "raw", "BGR", 0, 1)
 
 
-def _enough(width: int, height: int, side: int) -> tuple[int, int]:
+def _find_min_draft_size(width: int, height: int, side: int) -> tuple[int, int]:
     """Return the size below which a JPEG must not be drafted: a little less saves a halving by hand."""
-    across, down = fitted(width, height, side)
+    across, down = fit_size(width, height, side)
     return max(1, across * 3 // 4), max(1, down * 3 // 4)
 
 
-def _grey(image: Image.Image, side: int, meter: _Meter) -> GreyPicture:
+def _to_grey(image: Image.Image, side: int, time_limit: _TimeLimit) -> GreyPicture:
     if image.mode.startswith("I"):
-        return np.asarray(_reduce(image, side, _to_eight_bits, meter))
+        return np.asarray(_reduce(image, side, _to_eight_bits, time_limit))
     if image.has_transparency_data:
-        return _drawing(_reduce(image, side, _with_alpha, meter), image.format)
-    small = _reduce(image, side, _without_palette, meter)
+        return _flatten_transparency(_reduce(image, side, _with_alpha, time_limit), image.format)
+    small = _reduce(image, side, _without_palette, time_limit)
     if small.mode == "L":
         return np.asarray(small)
-    return colours.grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
+    return colours.to_grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -405,45 +409,45 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 def _without_palette(image: Image.Image) -> Image.Image:
     if image.mode in {"L", "RGB", "CMYK"}:
         return image
-    return image.convert("RGB" if image.mode in _COLOURED else "L")
+    return image.convert("RGB" if image.mode in _COLOUR_MODES else "L")
 
 
 def _reduce(
-    image: Image.Image, side: int, convert: Callable[[Image.Image], Image.Image], meter: _Meter
+    image: Image.Image, side: int, convert: Callable[[Image.Image], Image.Image], time_limit: _TimeLimit
 ) -> Image.Image:
     """Convert a picture, and make a large one a whole number of times smaller.
 
     Less than twice of `side` is left. It is done in strips: of 40 megapixels each copy takes 160 MB.
     """
     width, height = image.size
-    times = whole_times(width, height, side)
-    if times == 1:
+    factor = find_whole_factor(width, height, side)
+    if factor == 1:
         return convert(image)
-    rows = max(1, _STRIP // (width * times)) * times
+    rows = max(1, _STRIP_PIXELS // (width * factor)) * factor
     reduced: Image.Image | None = None
     for top in range(0, height, rows):
-        meter.check()
-        strip = convert(image.crop((0, top, width, min(top + rows, height)))).reduce(times)
+        time_limit.check()
+        strip = convert(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
         if reduced is None:
-            reduced = Image.new(strip.mode, (strip.width, -(-height // times)))
-        reduced.paste(strip, (0, top // times))
+            reduced = Image.new(strip.mode, (strip.width, -(-height // factor)))
+        reduced.paste(strip, (0, top // factor))
     assert reduced is not None  # noqa: S101  # a picture has rows
     return reduced
 
 
-def _drawing(drawing: Image.Image, form: str | None) -> GreyPicture:
+def _flatten_transparency(drawing: Image.Image, form: str | None) -> GreyPicture:
     """Put a picture with transparency on a ground that its ink stands out from."""
     channels = np.asarray(drawing)
     alpha = np.ascontiguousarray(channels[..., -1])
     if drawing.mode == "LA":
-        return _on_ground(np.ascontiguousarray(channels[..., 0]), alpha)
-    no_alpha = form == "BMP" and not alpha.any()  # but a fourth byte, as old BMPs have it
-    if no_alpha or alpha.min() == _FULLY_OPAQUE:
-        return colours.grey(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2RGB), np.uint8))
-    return _on_ground(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2GRAY), np.uint8), alpha)
+        return _composite(np.ascontiguousarray(channels[..., 0]), alpha)
+    has_no_alpha = form == "BMP" and not alpha.any()  # but a fourth byte, as old BMPs have it
+    if has_no_alpha or alpha.min() == _FULLY_OPAQUE:
+        return colours.to_grey(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2RGB), np.uint8))
+    return _composite(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2GRAY), np.uint8), alpha)
 
 
-def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
+def _composite(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
     """Put a drawing that is transparent in places on a ground.
 
     A drawing on a transparent canvas shows ink alone: one tone, or little of the canvas. It gets
@@ -452,17 +456,17 @@ def _on_ground(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
     """
     if alpha.min() == _FULLY_OPAQUE:
         return grey
-    drawn = tones.histogram(grey, mask=cv2.inRange(alpha, _OPAQUE, _FULLY_OPAQUE))
-    if not drawn.any():
+    drawn_levels = tones.histogram(grey, mask=cv2.inRange(alpha, _MIN_DRAWN_ALPHA, _FULLY_OPAQUE))
+    if not drawn_levels.any():
         return np.full_like(grey, 255)
-    low, high = (tones.percentile(drawn, percent) for percent in (5, 95))
-    if high - low < _ONE_TONE or drawn.sum() < grey.size // 2:
-        ground = 0 if tones.mean_and_deviation(drawn)[0] > _HALF else 255
+    low, high = (tones.percentile(drawn_levels, percent) for percent in (5, 95))
+    if high - low < _MAX_INK_SPREAD or drawn_levels.sum() < grey.size // 2:
+        background = 0 if tones.mean_and_deviation(drawn_levels)[0] > _MID_GREY else 255
     else:
-        ground = round(tones.median(drawn))
-    paper = np.full_like(grey, ground)
+        background = round(tones.median(drawn_levels))
+    canvas = np.full_like(grey, background)
     lighter, darker = (
         cv2.multiply(ink, alpha, scale=1 / 255)
-        for ink in (cv2.subtract(grey, paper), cv2.subtract(paper, grey))
+        for ink in (cv2.subtract(grey, canvas), cv2.subtract(canvas, grey))
     )
-    return np.asarray(cv2.subtract(cv2.add(paper, lighter), darker), np.uint8)
+    return np.asarray(cv2.subtract(cv2.add(canvas, lighter), darker), np.uint8)

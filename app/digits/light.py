@@ -10,313 +10,341 @@ import cv2
 import numpy as np
 
 from app.digits import tones
-from app.digits.components import labelled
+from app.digits.components import label_components
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import EVEN_SPREAD, PAGE, SPANNING, Mask, Sheet, intruders, is_even
+from app.digits.sheet import (
+    SMALL_COPY_SIDE,
+    SPANNING_SHARE,
+    UNIFORM_SPREAD,
+    Mask,
+    WorkingPicture,
+    find_border_components,
+    is_uniform,
+)
 
-BAND: Final = 96  # grey levels between two grounds in one picture
-THROUGHOUT: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
-ALIKE: Final = 0.9  # of the columns that have the same ground above and below
+MIN_BAND_STEP: Final = 96  # grey levels between two grounds in one picture
+MIN_EDGE_LENGTH: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
+MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same ground above and below
 FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
-FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
-RECTANGLE: Final = 0.95  # of its bounding box that a framed area fills
-EVEN_PAPER: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
-FEW_PIXELS: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
-SHEET: Final = (0.12, 0.95)  # of the picture that paper on a desk takes
-RECTANGULAR: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
-OTHER_GROUND: Final = 24  # grey levels between a sheet and what it lies on; a frame has paper on both sides
-SHARP: Final = 0.6  # of the step from desk to paper is seen right at the edge
-INKED: Final = (0.002, 0.25)  # of the picture that the ink on it takes
-LEAST_INK: Final = 16  # grey levels
-_PEN: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
-STRUCK: Final = 64  # grey levels between a dead pixel and the median of its surroundings
-DOT: Final = 5  # pixels that hang together: more are a stroke
-STORM: Final = 0.02  # of all pixels: fewer are dust
-STRONG_INK: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
-TWO_TONES: Final = 0.8  # of the variance lies between dark and light (Otsu's measure); 1 is black on white
-BLACK_ON_WHITE: Final = 0.95  # the same: a drawing, or a scan in two tones
-STROKE_WIDTH: Final = 0.33  # of the longer side
-WIDER: Final = 1.5  # so many times than the strokes is the ground
-CLEARLY_EVEN: Final = 0.75  # of the border is of one tone: in a corner of it the light may be another
-DECIDED: Final = 0.3  # of 1: so clearly dark or light is what stands out
-DECIDED_THIN: Final = 0.15  # the same by two measures together
+MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
+MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
+PAPER_LEVEL: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
+SMALL_SIDE: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
+SHEET_AREA: Final = (0.12, 0.95)  # of the picture that paper on a desk takes
+MIN_SHEET_FILL: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
+# grey levels between a sheet and what it lies on; a frame has paper on both sides
+MIN_DESK_CONTRAST: Final = 24
+MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper is seen right at the edge
+INK_AREA: Final = (0.002, 0.25)  # of the picture that the ink on it takes
+MIN_INK_CONTRAST: Final = 16  # grey levels
+_PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
+MIN_DEAD_PIXEL_CONTRAST: Final = 64  # grey levels between a dead pixel and the median of its surroundings
+MAX_DOT_AREA: Final = 5  # pixels that hang together: more are a stroke
+MIN_DEAD_PIXEL_SHARE: Final = 0.02  # of all pixels: fewer are dust
+STRONG_CONTRAST: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
+# of the variance lies between dark and light (Otsu's measure); 1 is black on white
+MIN_SEPARABILITY: Final = 0.8
+MIN_TWO_TONE_SEPARABILITY: Final = 0.95  # the same: a drawing, or a scan in two tones
+MAX_STROKE_WIDTH: Final = 0.33  # of the longer side
+MIN_WIDTH_RATIO: Final = 1.5  # so many times than the strokes is the ground
+# of the border is of one tone: in a corner of it the light may be another
+CLEARLY_UNIFORM_SHARE: Final = 0.75
+MIN_LIGHTNESS: Final = 0.3  # of 1: so clearly dark or light is what stands out
+MIN_THIN_LIGHTNESS: Final = 0.15  # the same by two measures together
 
 
-def is_plain(sheet: Sheet) -> bool:
+def is_plain(sheet: WorkingPicture) -> bool:
     """Tell whether strong ink stands on a ground of one tone, away from the border and in few places.
 
     Most drawings do. There are then no bands, no frame, no desk, no shadows and no ruled lines.
     """
     small = sheet.thumbnail
-    edge = np.flatnonzero(tones.border(small, rim=1))
+    border = np.flatnonzero(tones.border_histogram(small, width=1))
     low, high, *_ = cv2.minMaxLoc(small)
-    if edge[-1] - edge[0] > EVEN_SPREAD or max(edge[0] - low, high - edge[-1]) < STRONG_INK:
+    if border[-1] - border[0] > UNIFORM_SPREAD or max(border[0] - low, high - border[-1]) < STRONG_CONTRAST:
         return False
-    ground = cv2.inRange(small, int(edge[0]), int(edge[-1]))
-    _, _, width, height = cv2.boundingRect(255 - ground)
-    filled = 1 - cv2.countNonZero(ground) / ground.size
-    return bool(filled < SHEET[0] and max(width / small.shape[1], height / small.shape[0]) < SPANNING)
+    background = cv2.inRange(small, int(border[0]), int(border[-1]))
+    _, _, width, height = cv2.boundingRect(255 - background)
+    ink_share = 1 - cv2.countNonZero(background) / background.size
+    return bool(
+        ink_share < SHEET_AREA[0] and max(width / small.shape[1], height / small.shape[0]) < SPANNING_SHARE
+    )
 
 
-def unspeckled(sheet: Sheet) -> Sheet:
+def remove_dead_pixels(sheet: WorkingPicture) -> WorkingPicture:
     """Take out dead pixels, strewn over a small picture as bad lines and bad sensors leave them.
 
     In a larger one they are averaged out, or too small for a piece of the digit.
     """
     pixels = sheet.pixels
-    if max(pixels.shape) > PAGE:
+    if max(pixels.shape) > SMALL_COPY_SIDE:
         return sheet
-    quiet = cv2.medianBlur(pixels, 3)
-    struck = (cv2.absdiff(pixels, quiet) > STRUCK).view(np.uint8)
-    if cv2.countNonZero(struck) < STORM * struck.size:
+    filtered = cv2.medianBlur(pixels, 3)
+    outliers = (cv2.absdiff(pixels, filtered) > MIN_DEAD_PIXEL_CONTRAST).view(np.uint8)
+    if cv2.countNonZero(outliers) < MIN_DEAD_PIXEL_SHARE * outliers.size:
         return sheet
-    labels, stats = labelled(struck)
-    dots = (stats[:, cv2.CC_STAT_AREA] <= DOT)[labels]
+    labels, stats = label_components(outliers)
+    is_dot = (stats[:, cv2.CC_STAT_AREA] <= MAX_DOT_AREA)[labels]
     top, left = (math.ceil(side / 4) for side in pixels.shape)
-    corners = (dots[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
-    if dots.mean() < STORM or not all(corner.any() for corner in corners):
+    corners = (is_dot[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
+    if is_dot.mean() < MIN_DEAD_PIXEL_SHARE or not all(corner.any() for corner in corners):
         return sheet  # dust, or a digit of dots
-    return dataclasses.replace(sheet, pixels=np.where(dots, quiet, pixels))
+    return dataclasses.replace(sheet, pixels=np.where(is_dot, filtered, pixels))
 
 
-def unbanded(sheet: Sheet) -> Sheet:
+def remove_bands(sheet: WorkingPicture) -> WorkingPicture:
     """Even out bands of another ground that run through the whole picture, as bad scans leave them."""
-    pixels = _without_bands(sheet.pixels)
+    pixels = _subtract_bands(sheet.pixels)
     if pixels is None:
-        pixels = _without_bands(sheet.pixels.T)
+        pixels = _subtract_bands(sheet.pixels.T)
         pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
     return sheet if pixels is None else dataclasses.replace(sheet, pixels=pixels)
 
 
-def unframed(sheet: Sheet) -> Sheet:
+def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
     """Cut off a frame: an even, thin border round a rectangle of another tone."""
     small = sheet.thumbnail
-    edge = tones.border(small, rim=1)
-    if not is_even(edge):
+    border = tones.border_histogram(small, width=1)
+    if not is_uniform(border):
         return sheet
-    tone = tones.median(edge)
+    tone = tones.median(border)
     frame = cv2.inRange(small, math.ceil(tone - FRAME_SPREAD), math.floor(tone + FRAME_SPREAD))
     _, labels = cv2.connectedComponents(frame, connectivity=4)
     inside = labels != labels[0, 0]
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
     margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
-    thin = max(margins) <= FRAME_WIDTH * min(small.shape)
-    if not inside.any() or not thin or inside.sum() < RECTANGLE * width * height:
+    is_thin = max(margins) <= MAX_FRAME_WIDTH * min(small.shape)
+    if not inside.any() or not is_thin or inside.sum() < MIN_FRAME_FILL * width * height:
         return sheet
     scale = max(sheet.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    rest = sheet.pixels[y:bottom, x:right]
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(rest) <= FRAME_SPREAD:
+    inner = sheet.pixels[y:bottom, x:right]
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(inner) <= FRAME_SPREAD:
         return sheet  # nothing is framed, or a bar fills its paper: a 1
-    return dataclasses.replace(sheet, pixels=rest, offset=(x, y))
+    return dataclasses.replace(sheet, pixels=inner, offset=(x, y))
 
 
-def on_paper(sheet: Sheet) -> Sheet:
+def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
     """Let a sheet of paper or a label that lies on another ground, a desk, fill the picture."""
     small = sheet.thumbnail
-    if min(small.shape) < FEW_PIXELS:
+    if min(small.shape) < SMALL_SIDE:
         return sheet
-    soft = cv2.blur(small, (3, 3))
-    _, light = cv2.threshold(soft, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    for ground, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
-        paper = _lying(ground, soft)
+    blurred = cv2.blur(small, (3, 3))
+    _, light = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    for tone, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
+        paper = _find_sheet(tone, blurred)
         if paper is None:
             continue
-        tones = _continued(cv2.morphologyEx(soft, without_ink, _PEN), paper)
-        if not _is_written_on(np.where(paper > 0, soft, tones)):
+        backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
+        if not _has_writing(np.where(paper > 0, blurred, backdrop)):
             continue
         shape = sheet.pixels.shape[::-1]
-        kept = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
-        tones = cv2.resize(tones, shape, interpolation=cv2.INTER_LINEAR)
-        return dataclasses.replace(sheet, pixels=np.where(kept, sheet.pixels, tones))
+        is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
+        backdrop = cv2.resize(backdrop, shape, interpolation=cv2.INTER_LINEAR)
+        return dataclasses.replace(sheet, pixels=np.where(is_paper, sheet.pixels, backdrop))
     return sheet
 
 
-def dark_on_light(sheet: Sheet) -> Sheet:
+def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
     """Invert a picture whose ink is lighter than its ground.
 
     Ink is what deviates strongly from the ground in few places: cubing the deviations lets few
     strong ones outweigh many weak ones.
     """
     small = sheet.thumbnail
-    rim = tones.border(small, rim=max(1, min(small.shape) // 8))  # wider than a printed frame
-    even = is_even(rim, share=CLEARLY_EVEN) or (is_even(rim) and _two_tones(small)[0] > BLACK_ON_WHITE)
-    if even:
-        lean = _lightness(small, ground=tones.median(rim))
+    border = tones.border_histogram(small, width=max(1, min(small.shape) // 8))  # wider than a printed frame
+    is_border_uniform = is_uniform(border, share=CLEARLY_UNIFORM_SHARE) or (
+        is_uniform(border) and _split_tones(small)[0] > MIN_TWO_TONE_SEPARABILITY
+    )
+    if is_border_uniform:
+        lightness = _measure_lightness(small, background=tones.median(border))
     else:
-        lean = _stroked_lightness(small) or _local_lightness(small)
-    if (lean > 0) == sheet.turned:
+        lightness = _measure_stroke_lightness(small) or _measure_local_lightness(small)
+    if (lightness > 0) == sheet.is_inverted_guess:
         return sheet
     return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
 
 
-def even_light(sheet: Sheet) -> Sheet:
+def even_light(sheet: WorkingPicture) -> WorkingPicture:
     """Divide by the light on the paper: the picture with its strokes closed.
 
     Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
     """
-    small = sheet.page
+    small = sheet.small_copy
     if is_flat(small):
         return sheet  # a scan or a drawing: ink as bold as it likes
-    light = _closed(cv2.blur(sheet.thumbnail, (3, 3)))
-    if max(small.shape) < FEW_PIXELS:
-        light = cv2.blur(light, (9, 9))  # there is no more of a shadow's edge than of the noise
+    illumination = _close_strokes(cv2.blur(sheet.thumbnail, (3, 3)))
+    if max(small.shape) < SMALL_SIDE:
+        illumination = cv2.blur(illumination, (9, 9))  # there is no more of a shadow's edge than of the noise
     else:
-        light = cv2.erode(light, np.ones((3, 3), np.uint8))  # a halo, but no rim
-    light = cv2.resize(light, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return dataclasses.replace(sheet, pixels=cv2.divide(sheet.pixels, light, scale=EVEN_PAPER), evened=True)
+        illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))  # a halo, but no rim
+    illumination = cv2.resize(illumination, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return dataclasses.replace(
+        sheet, pixels=cv2.divide(sheet.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
+    )
 
 
-def _without_bands(pixels: GreyPicture) -> GreyPicture | None:
+def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
     """Subtract the ground that a column has at both its ends, where columns differ in it strongly."""
     top, bottom = pixels[0].astype(np.float32), pixels[-1].astype(np.float32)
-    ground = (top + bottom) / 2
-    if np.ptp(ground) < BAND or (np.abs(top - bottom) <= BAND / 4).mean() < ALIKE:
+    background = (top + bottom) / 2
+    if (
+        np.ptp(background) < MIN_BAND_STEP
+        or (np.abs(top - bottom) <= MIN_BAND_STEP / 4).mean() < MIN_MATCHING_COLUMNS
+    ):
         return None
-    edges = np.flatnonzero(np.abs(np.diff(ground)) >= BAND / 2)
-    steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= BAND / 4
-    if not edges.size or steps.mean(axis=0).min() < THROUGHOUT:  # ink that ends at the border, or a slope
+    edges = np.flatnonzero(np.abs(np.diff(background)) >= MIN_BAND_STEP / 2)
+    steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= MIN_BAND_STEP / 4
+    # ink that ends at the border, or a slope
+    if not edges.size or steps.mean(axis=0).min() < MIN_EDGE_LENGTH:
         return None
-    ink = cv2.absdiff(pixels, np.tile(np.rint(ground).astype(np.uint8), (pixels.shape[0], 1)))
-    return 255 - ink if ink.max() >= BAND else None  # else the bands are all there is: a bar, a 1
+    ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
+    return 255 - ink if ink.max() >= MIN_BAND_STEP else None  # else the bands are all there is: a bar, a 1
 
 
-def _lying(ground: Mask, soft: GreyPicture) -> Mask | None:
+def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
     """Return the largest area of a ground, what it encloses included, if it may be a sheet of paper.
 
     That is a large rectangle, a little tilted or cut by the border, with a sharp edge: a slope of the light
     has none. So may a letter's own bold stroke be.
     """
-    outlines, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not outlines:
         return None
     outline = max(outlines, key=cv2.contourArea)
-    whole = cv2.drawContours(np.zeros_like(ground), [outline], 0, 1, cv2.FILLED)
-    area = cv2.countNonZero(whole)
+    filled = cv2.drawContours(np.zeros_like(mask), [outline], 0, 1, cv2.FILLED)
+    area = cv2.countNonZero(filled)
     _, (width, height), _ = cv2.minAreaRect(outline)
-    if not SHEET[0] <= area / whole.size <= SHEET[1] or area < RECTANGULAR * (width + 1) * (height + 1):
+    if not SHEET_AREA[0] <= area / filled.size <= SHEET_AREA[1] or area < MIN_SHEET_FILL * (width + 1) * (
+        height + 1
+    ):
         return None
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - whole, connectivity=4)
-    along = np.concatenate(([False], intruders(labels, stats[1:])))[labels]  # ink ends at the border
-    desk = cv2.morphologyEx(along.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
+    # ink ends at the border
+    is_border = np.concatenate(([False], find_border_components(labels, stats[1:])))[labels]
+    desk = cv2.morphologyEx(is_border.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     if not desk.any():
         return None
     paper = 1 - cv2.dilate(desk, np.ones((5, 5), np.uint8))  # its edge is blurred
-    beside = paper & cv2.dilate(desk, np.ones((13, 13), np.uint8))
-    rim = desk & cv2.dilate(1 - desk, np.ones((9, 9), np.uint8))
-    tones = [float(np.median(soft[part > 0])) for part in (paper, desk, beside, rim) if part.any()]
-    if len(tones) < 4:  # noqa: PLR2004
+    paper_edge = paper & cv2.dilate(desk, np.ones((13, 13), np.uint8))
+    desk_edge = desk & cv2.dilate(1 - desk, np.ones((9, 9), np.uint8))
+    levels = [
+        float(np.median(blurred[part > 0])) for part in (paper, desk, paper_edge, desk_edge) if part.any()
+    ]
+    if len(levels) < 4:  # noqa: PLR2004
         return None
-    apart, at_edge = abs(tones[0] - tones[1]), abs(tones[2] - tones[3])
-    if apart < OTHER_GROUND or at_edge < SHARP * apart:
+    contrast, edge_contrast = abs(levels[0] - levels[1]), abs(levels[2] - levels[3])
+    if contrast < MIN_DESK_CONTRAST or edge_contrast < MIN_EDGE_SHARPNESS * contrast:
         return None
     return np.asarray(paper, np.uint8)
 
 
-def _continued(light: GreyPicture, paper: Mask) -> GreyPicture:
+def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
     """Give what lies beyond the paper the tone of the paper's nearest point."""
     _, nearest = cv2.distanceTransformWithLabels(1 - paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    tones = np.zeros(nearest.max() + 1, np.uint8)
-    tones[nearest[paper > 0]] = light[paper > 0]
-    return np.asarray(cv2.blur(tones[nearest], (5, 5)), np.uint8)
+    levels = np.zeros(nearest.max() + 1, np.uint8)
+    levels[nearest[paper > 0]] = light[paper > 0]
+    return np.asarray(cv2.blur(levels[nearest], (5, 5)), np.uint8)
 
 
-def _is_written_on(paper: GreyPicture) -> bool:
+def _has_writing(paper: GreyPicture) -> bool:
     """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all."""
     ink = cv2.absdiff(paper, cv2.medianBlur(paper, len(paper) // 3 | 1))
-    return bool(INKED[0] <= (ink > LEAST_INK).mean() <= INKED[1])
+    return bool(INK_AREA[0] <= (ink > MIN_INK_CONTRAST).mean() <= INK_AREA[1])
 
 
-def _lightness(small: GreyPicture, *, ground: float) -> float:
+def _measure_lightness(small: GreyPicture, *, background: float) -> float:
     """Return from -1, where what stands out is dark, to 1, where it is light."""
-    cubes = tones.histogram(small) * (tones.LEVELS - ground) ** 3
+    cubes = tones.histogram(small) * (tones.LEVELS - background) ** 3
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
 
 
-def _outweighs(light: GreyPicture, dark: GreyPicture) -> float:
+def _weigh_light_against_dark(light: GreyPicture, dark: GreyPicture) -> float:
     """Return the same, of how much lighter and how much darker each pixel is."""
-    more, less = (float(tones.histogram(part) @ tones.CUBES) for part in (light, dark))
-    return (more - less) / max(more + less, 1.0)
+    light_weight, dark_weight = (float(tones.histogram(part) @ tones.CUBES) for part in (light, dark))
+    return (light_weight - dark_weight) / max(light_weight + dark_weight, 1.0)
 
 
-def _stroked_lightness(small: GreyPicture) -> float:
+def _measure_stroke_lightness(small: GreyPicture) -> float:
     """Return -1 where the darker of two clear tones lies in strokes, 1 where the lighter does, else 0.
 
     However bold, strokes are narrower than their ground. A shadow, too, is another tone, but wide.
     """
-    parted, light = _two_tones(cv2.blur(small, (3, 3)))
-    if parted < TWO_TONES:
+    separability, light = _split_tones(cv2.blur(small, (3, 3)))
+    if separability < MIN_SEPARABILITY:
         return 0.0
     light_width, dark_width = (
         2 * float(cv2.distanceTransform(tone, cv2.DIST_L2, 5).max()) for tone in (light, 1 - light)
     )
     narrow, wide = sorted((light_width, dark_width))
-    if narrow <= STROKE_WIDTH * max(small.shape) and wide >= WIDER * narrow:
+    if narrow <= MAX_STROKE_WIDTH * max(small.shape) and wide >= MIN_WIDTH_RATIO * narrow:
         return 1.0 if light_width < dark_width else -1.0
-    parted, light = _two_tones(small)
-    return _lightness_by_corners(light) if parted > BLACK_ON_WHITE else 0.0
+    separability, light = _split_tones(small)
+    return _measure_corner_lightness(light) if separability > MIN_TWO_TONE_SEPARABILITY else 0.0
 
 
-def _lightness_by_corners(light: Mask) -> float:
+def _measure_corner_lightness(light: Mask) -> float:
     """Return -1 or 1 for ink that fills its frame: digits are round, so three corners at least are ground."""
     height, width = (max(1, length // 12) for length in light.shape)
     corners = [
         light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
     ]
-    ground = sum(corner > 0.5 for corner in corners)  # noqa: PLR2004  # of it more is light than dark
-    return {0: 1.0, 1: 1.0, 3: -1.0, 4: -1.0}.get(ground, 0.0)
+    light_corners = sum(corner > 0.5 for corner in corners)  # noqa: PLR2004  # of it more is light than dark
+    return {0: 1.0, 1: 1.0, 3: -1.0, 4: -1.0}.get(light_corners, 0.0)
 
 
-def _two_tones(small: GreyPicture) -> tuple[float, Mask]:
+def _split_tones(small: GreyPicture) -> tuple[float, Mask]:
     """Part a picture in dark and light by Otsu's threshold; return how much of its variance that explains."""
     _, light = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _, spread = cv2.meanStdDev(small)
-    apart = cv2.mean(small, light)[0] - cv2.mean(small, 1 - light)[0]
+    contrast = cv2.mean(small, light)[0] - cv2.mean(small, 1 - light)[0]
     share = float(light.mean())
-    return share * (1 - share) * apart**2 / max(spread.item() ** 2, 1e-6), np.asarray(light, np.uint8)
+    return share * (1 - share) * contrast**2 / max(spread.item() ** 2, 1e-6), np.asarray(light, np.uint8)
 
 
-def _local_lightness(small: GreyPicture) -> float:
+def _measure_local_lightness(small: GreyPicture) -> float:
     """Tell under uneven light what is lighter or darker than its surroundings: thin ink first, then bold."""
-    thin = (_lightness_around(small, reach=max(small.shape) // 6) + _hats(small)) / 2
-    if abs(thin) > DECIDED_THIN:
+    thin = (_measure_lightness_around(small, reach=max(small.shape) // 6) + _measure_hat_lightness(small)) / 2
+    if abs(thin) > MIN_THIN_LIGHTNESS:
         return thin
-    bold = _lightness_around(small, reach=max(small.shape) // 2)
-    if abs(bold) > DECIDED:
+    bold = _measure_lightness_around(small, reach=max(small.shape) // 2)
+    if abs(bold) > MIN_LIGHTNESS:
         return bold
-    whole = _lightness(small, ground=tones.median(tones.histogram(small)))
-    return whole if abs(whole) > DECIDED else -1.0  # most people write dark on light
+    whole = _measure_lightness(small, background=tones.median(tones.histogram(small)))
+    return whole if abs(whole) > MIN_LIGHTNESS else -1.0  # most people write dark on light
 
 
-def _lightness_around(small: GreyPicture, *, reach: int) -> float:
-    ground = cv2.medianBlur(small, reach | 1)  # a shadow's sharp edge stays
-    return _outweighs(cv2.subtract(small, ground), cv2.subtract(ground, small))
+def _measure_lightness_around(small: GreyPicture, *, reach: int) -> float:
+    background = cv2.medianBlur(small, reach | 1)  # a shadow's sharp edge stays
+    return _weigh_light_against_dark(cv2.subtract(small, background), cv2.subtract(background, small))
 
 
-def _hats(small: GreyPicture) -> float:
+def _measure_hat_lightness(small: GreyPicture) -> float:
     """Weigh what is light and narrow against what is dark and narrow; the light's steps are neither."""
     reach = max(3, max(small.shape) // 8 | 1)
-    wide = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    padded = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     square = np.ones((reach, reach), np.uint8)
-    light, dark = (cv2.morphologyEx(wide, how, square) for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
-    return _outweighs(light, dark)
+    light, dark = (
+        cv2.morphologyEx(padded, operation, square) for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    )
+    return _weigh_light_against_dark(light, dark)
 
 
-def _closed(small: GreyPicture) -> GreyPicture:
+def _close_strokes(small: GreyPicture) -> GreyPicture:
     """Fill what is dark and narrower than a quarter of the picture.
 
     What lies along the border is thought to go on beyond it, so a desk or a vignette stays.
     """
     reach = max(small.shape) // 4 | 1
-    wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    padded = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
     return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
 
 
 def is_flat(small: GreyPicture) -> bool:
     """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
-    rim = tones.border(small)
-    strong = int(tones.median(rim)) - int(small.min()) >= STRONG_INK
-    return is_even(rim) and (strong or max(small.shape) < FEW_PIXELS)
+    border = tones.border_histogram(small)
+    is_strong = int(tones.median(border)) - int(small.min()) >= STRONG_CONTRAST
+    return is_uniform(border) and (is_strong or max(small.shape) < SMALL_SIDE)

@@ -7,48 +7,52 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple, TypeAlias
 
 from app.digits.errors import NoInk
-from app.digits.images import WORKING_SIDE, Decoding, Picture, Upload
-from app.digits.preprocessing import CLEAR, WORTH, Canonical, canonical
-from app.digits.sheet import PAGE
+from app.digits.images import WORKING_SIDE, Decoder, Picture, Upload
+from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, CanonicalForm, canonicalise
+from app.digits.sheet import SMALL_COPY_SIDE
 
-Stage: TypeAlias = Literal["decode", "preprocess"]
-Timed: TypeAlias = Callable[[Stage], AbstractContextManager[None]]
+PictureStage: TypeAlias = Literal["decode", "preprocess"]
+StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]
 
 
-class Look(NamedTuple):
+class CanonicalUpload(NamedTuple):
     """A decoded upload, and its digit in canonical form."""
 
     picture: Picture
-    canonical: Canonical
+    canonical: CanonicalForm
 
 
-def look(upload: Upload, *, timed: Timed = lambda _: nullcontext()) -> Look:
+def canonicalise_upload(
+    upload: Upload, *, time_stage: StageTimer = lambda _: nullcontext()
+) -> CanonicalUpload:
     """Decode an upload and bring its digit into canonical form.
 
     Args:
         upload: from `images.identify`.
-        timed: is entered with the name of the stage around each one.
+        time_stage: is entered with the name of the stage around each one.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
         OutOfMemory: the machine has too little memory left.
         NoInk: nothing stands out from the ground.
     """
-    decoding = Decoding(upload)
-    large = max(upload.size) > WORTH * PAGE
-    if large:
+    decoding = Decoder(upload)
+    is_large = max(upload.size) > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE
+    if is_large:
         try:
-            glance = _looked(decoding, timed, side=PAGE, glance=True)
+            preview = _canonicalise_at(decoding, time_stage, side=SMALL_COPY_SIDE, try_small=True)
         except NoInk:  # it may be too thin to be seen from afar
             pass
         else:
-            if max(glance.canonical.box[2:]) >= CLEAR:
-                return glance
-    return _looked(decoding, timed, side=WORKING_SIDE, glance=not large)
+            if max(preview.canonical.box[2:]) >= MIN_COPY_LENGTH:
+                return preview
+    return _canonicalise_at(decoding, time_stage, side=WORKING_SIDE, try_small=not is_large)
 
 
-def _looked(decoding: Decoding, timed: Timed, *, side: int, glance: bool) -> Look:
-    with timed("decode"):
-        picture = decoding.picture(side=side)
-    with timed("preprocess"):
-        return Look(picture, canonical(picture.grey, glance=glance))
+def _canonicalise_at(
+    decoding: Decoder, time_stage: StageTimer, *, side: int, try_small: bool
+) -> CanonicalUpload:
+    with time_stage("decode"):
+        picture = decoding.decode(side=side)
+    with time_stage("preprocess"):
+        return CanonicalUpload(picture, canonicalise(picture.grey, try_small=try_small))

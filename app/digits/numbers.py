@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, bounding_box
+from app.digits.components import Labels, enclose_boxes
 from app.digits.contract import (
     SIDE,
     CanonicalPicture,
@@ -33,15 +33,24 @@ from app.digits.contract import (
 )
 from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
 from app.digits.images import Box
-from app.digits.light import dark_on_light, even_light, on_paper
-from app.digits.preprocessing import TINY, _soft, centre, crop, even_stroke, fit, full_ink, ink_on_black
+from app.digits.light import even_light, extend_paper, normalise_polarity
+from app.digits.preprocessing import (
+    TINY_LENGTH,
+    _extract_soft_ink,
+    centre,
+    crop,
+    extract_ink,
+    fit,
+    stretch_contrast,
+    thicken_strokes,
+)
 from app.digits.rules import remove_rules
-from app.digits.sheet import Mask, Polarity, Sheet
+from app.digits.sheet import Mask, Polarity, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
 # Of the ink's darkness: Otsu's threshold on clean paper. A cheque's print is paler, a pen seldom.
-PALE: Final = 0.48
+MIN_DARKNESS: Final = 0.48
 
 # How broad each digit is in MNIST, slant removed: the logarithm of its ink's standard deviation across to
 # that down, mean and standard deviation over the training pictures that are held out.
@@ -50,13 +59,14 @@ BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.2
 WORST_BREADTH: Final = -8.0
 
 MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
-FULL: Final = 255  # grey levels
-LARGE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
+FULL_INK: Final = 255  # grey levels
+MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
 
 # Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-SHAPE: Final = 0.6  # in how wide a digit usually is
-SIGN: Final = -6.0  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
+SHAPE_WEIGHT: Final = 0.6  # in how wide a digit usually is
+# for leaving out what stands first or last in a line: a currency's sign, a #, a letter
+SIGN_LOG_ODDS: Final = -6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +78,13 @@ class Weights:
     digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
 
 
-BLIND: Final = Weights(trust=2.3, likely=0.0, digit=0.0)  # in one that does not tell digits from others
-SEEING: Final = Weights(trust=4.0, likely=1.4, digit=1.2)
+# in one that does not tell digits from others
+WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(trust=2.3, likely=0.0, digit=0.0)
+WEIGHTS_WITH_LIKELIHOOD: Final = Weights(trust=4.0, likely=1.4, digit=1.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SegmentedPage:
     """What is written on a picture, before a network has seen it.
 
     `skips` holds for every line what leaving out each of its atoms costs (a logarithm of odds), `signs` the
@@ -116,10 +127,10 @@ class Number:
     @property
     def box(self) -> Box | None:
         """Hull of all digits; None where there is none."""
-        return bounding_box([digit.box for digit in self.digits]) if self.digits else None
+        return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def segment(grey: GreyPicture) -> Page:
+def segment(grey: GreyPicture) -> SegmentedPage:
     """Find the lines of a picture, and in them all that may be a digit.
 
     Args:
@@ -128,16 +139,16 @@ def segment(grey: GreyPicture) -> Page:
     Raises:
         NoInk: nothing stands out from the ground.
     """
-    sheet = Sheet(pixels=grey)
-    for step in (on_paper, dark_on_light, even_light, ink_on_black):
+    sheet = WorkingPicture(pixels=grey)
+    for step in (extend_paper, normalise_polarity, even_light, extract_ink):
         sheet = step(sheet)
-    ruled, labels, stats = remove_rules(_without_print(sheet))
-    sheet.pixels[ruled > 0] = 0
+    lines_mask, labels, stats = remove_rules(_remove_pale_print(sheet))
+    sheet.pixels[lines_mask > 0] = 0
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
-    pictures = [_canonical(sheet, labels, lines[piece.line], piece) for piece in pieces]
+    pictures = [_canonicalise_piece(sheet, labels, lines[piece.line], piece) for piece in pieces]
     cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in sheet.cautions else []
-    return Page(
+    return SegmentedPage(
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
@@ -148,7 +159,7 @@ def segment(grey: GreyPicture) -> Page:
     )
 
 
-def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods | None) -> Number:
+def assemble(page: SegmentedPage, probabilities: Probabilities, likelihoods: Likelihoods | None) -> Number:
     """Pick the pieces that read best together, by dynamic programming along each line.
 
     Args:
@@ -156,131 +167,137 @@ def assemble(page: Page, probabilities: Probabilities, likelihoods: Likelihoods 
         probabilities: float32 (pieces, 10), of `page.pictures`.
         likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
     """
-    weights = BLIND if likelihoods is None else SEEING
+    weights = WEIGHTS_WITHOUT_LIKELIHOOD if likelihoods is None else WEIGHTS_WITH_LIKELIHOOD
     evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
-    evidence = evidence + SHAPE * _shape(page.pictures, probabilities)
+    evidence = evidence + SHAPE_WEIGHT * _score_breadths(page.pictures, probabilities)
     if likelihoods is not None:
         evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
     scores = evidence + np.array([piece.prior + weights.digit for piece in page.pieces])
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        chosen = _best_path(page, line, scores, signs=page.signs[line] if likelihoods is not None else ())
-        if not chosen:
+        rows = _best_path(page, line, scores, signs=page.signs[line] if likelihoods is not None else ())
+        if not rows:
             continue
-        values = [int(probabilities[row].argmax()) for row in chosen]
+        values = [int(probabilities[row].argmax()) for row in rows]
         digits += [
             Digit(value, float(probabilities[row][value]), page.pieces[row].box, len(texts))
-            for row, value in zip(chosen, values, strict=True)
+            for row, value in zip(rows, values, strict=True)
         ]
         texts.append("".join(map(str, values)))
     confidence = math.prod(digit.confidence for digit in digits) if digits else 0.0
-    return Number(tuple(texts), tuple(digits), confidence, _cautions(page, digits))
+    return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
 
 
 def _best_path(
-    page: Page, line: int, scores: NDArray[np.float64], *, signs: Sequence[tuple[int, int]]
+    page: SegmentedPage, line: int, scores: NDArray[np.float64], *, signs: Sequence[tuple[int, int]]
 ) -> list[int]:
     """Return the rows of the pieces on the best path through a line, left to right."""
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
     for start, end in signs:
-        steps[end].append((SIGN, start, None))
+        steps[end].append((SIGN_LOG_ODDS, start, None))
     for row, piece in enumerate(page.pieces):
         if piece.line == line:
             steps[piece.end].append((float(scores[row]), piece.start, row))
-    best, taken = [0.0], list[tuple[int, int | None]]([(0, None)])
+    best, choices = [0.0], list[tuple[int, int | None]]([(0, None)])
     for end in range(1, len(page.skips[line]) + 1):
         reached = [(best[start] + odds, start, row) for odds, start, row in steps[end]]
         score, start, piece_row = max(reached, key=itemgetter(0))
         best.append(score)
-        taken.append((start, piece_row))
-    return _traced(taken)
+        choices.append((start, piece_row))
+    return _trace_path(choices)
 
 
-def _traced(taken: Sequence[tuple[int, int | None]]) -> list[int]:
-    rows, end = [], len(taken) - 1
+def _trace_path(choices: Sequence[tuple[int, int | None]]) -> list[int]:
+    rows, end = [], len(choices) - 1
     while end > 0:
-        end, row = taken[end]
+        end, row = choices[end]
         if row is not None:
             rows.append(row)
     return rows[::-1]
 
 
-def _shape(pictures: DigitBatch, probabilities: Probabilities) -> NDArray[np.float64]:
+def _score_breadths(pictures: DigitBatch, probabilities: Probabilities) -> NDArray[np.float64]:
     """Return for each picture the logarithm of how usual its breadth is for the digit that it seems to be."""
     digits = probabilities.argmax(axis=1)
-    off = (_breadths(pictures) - BREADTHS[digits]) / BREADTH_SPREADS[digits]
-    shape: NDArray[np.float64] = np.maximum(WORST_BREADTH, -0.5 * off**2)
-    return shape
+    deviation = (_measure_breadths(pictures) - BREADTHS[digits]) / BREADTH_SPREADS[digits]
+    log_density: NDArray[np.float64] = np.maximum(WORST_BREADTH, -0.5 * deviation**2)
+    return log_density
 
 
-def _breadths(pictures: DigitBatch) -> NDArray[np.float64]:
+def _measure_breadths(pictures: DigitBatch) -> NDArray[np.float64]:
     """Return (pictures,): the logarithm of the ink's spread across, sheared upright, to that down."""
     ink = (
         pictures.astype(np.float64) / np.maximum(1, pictures.sum(axis=(1, 2), dtype=np.int64))[:, None, None]
     )
-    place = np.arange(SIDE, dtype=np.float64)
+    position = np.arange(SIDE, dtype=np.float64)
     across, down = ink.sum(axis=1), ink.sum(axis=2)
-    x, y = place - (across @ place)[:, None], place - (down @ place)[:, None]
-    wide, high = (across * x**2).sum(axis=1), (down * y**2).sum(axis=1)
-    mixed = ((ink @ x[..., None])[..., 0] * y).sum(axis=1)
-    high = np.maximum(high, 0.1)
-    breadths: NDArray[np.float64] = 0.5 * np.log(np.maximum(wide - mixed**2 / high, 0.1) / high)
+    x, y = position - (across @ position)[:, None], position - (down @ position)[:, None]
+    variance_across, variance_down = (across * x**2).sum(axis=1), (down * y**2).sum(axis=1)
+    covariance = ((ink @ x[..., None])[..., 0] * y).sum(axis=1)
+    variance_down = np.maximum(variance_down, 0.1)
+    breadths: NDArray[np.float64] = 0.5 * np.log(
+        np.maximum(variance_across - covariance**2 / variance_down, 0.1) / variance_down
+    )
     return breadths
 
 
-def _cautions(page: Page, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
-    found = list(page.cautions)
+def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
+    cautions = list(page.cautions)
     if not digits:
-        return (*found, "no_digits")
-    left, top, width, height = bounding_box([digit.box for digit in digits])
+        return (*cautions, "no_digits")
+    left, top, width, height = enclose_boxes([digit.box for digit in digits])
     if left == 0 or top == 0 or left + width == page.size[0] or top + height == page.size[1]:
-        found.append("touches_border")
-    if min(max(digit.box[2:]) for digit in digits) < TINY:
-        found.append("tiny")
-    return tuple(found)
+        cautions.append("touches_border")
+    if min(max(digit.box[2:]) for digit in digits) < TINY_LENGTH:
+        cautions.append("tiny")
+    return tuple(cautions)
 
 
-def _without_print(sheet: Sheet) -> Mask:
+def _remove_pale_print(sheet: WorkingPicture) -> Mask:
     """Return the ink's mask without what is much paler: a cheque's background, a form's grey lines."""
     assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    tones = np.cumsum(cv2.calcHist([sheet.pixels], [0], sheet.mask, [256], [0, 256]))
-    darkness = int(np.searchsorted(tones, 0.9 * tones[-1]))
-    _, dark = cv2.threshold(sheet.pixels, PALE * darkness, 1, cv2.THRESH_BINARY)
-    kept: Mask = sheet.mask & dark
-    return kept
+    levels = np.cumsum(cv2.calcHist([sheet.pixels], [0], sheet.mask, [256], [0, 256]))
+    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
+    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    dark_ink: Mask = sheet.mask & is_dark
+    return dark_ink
 
 
-def _canonical(sheet: Sheet, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
+def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
     """Bring one piece into canonical form, by the steps that single digits take."""
     left, top, width, height = piece.box
-    rim = 3 + max(width, height) // 64  # room for the soft edge
-    window = np.s_[max(0, top - rim) : top + height + rim, max(0, left - rim) : left + width + rim]
-    own = np.zeros(labels[window].shape, np.bool_)
+    margin = 3 + max(width, height) // 64  # room for the soft edge
+    window = np.s_[
+        max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin
+    ]
+    is_own = np.zeros(labels[window].shape, np.bool_)
     for atom in line.atoms[piece.start : piece.end]:
-        own |= labels[window] == atom.label
+        is_own |= labels[window] == atom.label
     # ink of others, next to it, is no soft edge of its own
-    pixels = np.where((labels[window] > 0) & ~own, 0, sheet.pixels[window]).astype(np.uint8)
-    mask = own.astype(np.uint8)
-    scale = LARGE / max(width, height)
+    pixels = np.where((labels[window] > 0) & ~is_own, 0, sheet.pixels[window]).astype(np.uint8)
+    mask = is_own.astype(np.uint8)
+    scale = MAX_PIECE_SIDE / max(width, height)
     if scale < 1:
-        pixels, mask = (_resized(part, scale) for part in (pixels, mask))
+        pixels, mask = (_resize(part, scale) for part in (pixels, mask))
     excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
     if excess:
         pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
-    part = Sheet(pixels=pixels, threshold=sheet.threshold, mask=mask)
-    part = dataclasses.replace(part, pixels=_soft(part, mask, length=min(LARGE, max(width, height))))
+    part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
+    part = dataclasses.replace(
+        part, pixels=_extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
+    )
     if not part.pixels.any():  # a hair has faded
-        shape = _resized(own * np.uint8(FULL), min(1.0, scale))
-        part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL / int(shape.max())))
-    for step in (crop, even_stroke, fit, full_ink, centre):
+        shape = _resize(is_own * np.uint8(FULL_INK), min(1.0, scale))
+        part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL_INK / int(shape.max())))
+    for step in (crop, thicken_strokes, fit, stretch_contrast, centre):
         part = step(part)
     return part.pixels
 
 
-def _resized(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # by factors alone the last column may go
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 

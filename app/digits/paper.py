@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits import tones
-from app.digits.components import labelled
+from app.digits.components import label_components
 from app.digits.contract import GreyPicture
 from app.digits.sheet import (
-    LEAST_NEAR,
-    NEAR,
-    SPANNING,
-    SPECK,
+    MAX_PART_GAP,
+    MAX_SPECK_AREA,
+    MIN_CLOSE_UP_CONTRAST,
+    SPANNING_SHARE,
     Mask,
-    Sheet,
-    cautioned,
-    cut,
-    gaps,
-    intruders,
-    outer_edges,
+    WorkingPicture,
+    add_caution,
+    crop_to_edges,
+    find_border_components,
+    find_outer_edges,
+    measure_gaps,
 )
 
 STRONG: Final = (
@@ -47,38 +47,42 @@ CLOSE_UP: Final = 0.4  # of the ink's length: the margin that is kept round it
 RIVAL_MASS: Final = 0.2  # of the main ink's mass: as much has another digit
 
 
-def unruled(sheet: Sheet) -> Sheet:
+def remove_ruled_lines(sheet: WorkingPicture) -> WorkingPicture:
     """Take out ruled and squared lines and the printed border of a cell; mend the strokes that cross them."""
     if min(sheet.pixels.shape) < LEAST_RULED:
         return sheet
-    ink, noise = _ink_and_noise(sheet.page)
-    across = _without_lines(sheet.pixels, ink, noise, evened=sheet.evened)
+    ink, noise = _ink_and_noise(sheet.small_copy)
+    across = _without_lines(sheet.pixels, ink, noise, evened=sheet.is_light_evened)
     if across is not None:
         sheet = dataclasses.replace(sheet, pixels=across)
-        ink, noise = _ink_and_noise(sheet.page)
-    down = _without_lines(sheet.pixels.T, np.ascontiguousarray(ink.T), noise, evened=sheet.evened)
+        ink, noise = _ink_and_noise(sheet.small_copy)
+    down = _without_lines(sheet.pixels.T, np.ascontiguousarray(ink.T), noise, evened=sheet.is_light_evened)
     return sheet if down is None else dataclasses.replace(sheet, pixels=np.ascontiguousarray(down.T))
 
 
-def close_up(sheet: Sheet) -> Sheet:
+def zoom_to_ink(sheet: WorkingPicture) -> WorkingPicture:
     """Go near to the most prominent ink, so that what follows measures it against its own ground."""
-    small = sheet.page
-    if min(small.shape) < LEAST_ROOM or not sheet.evened:
+    small = sheet.small_copy
+    if min(small.shape) < LEAST_ROOM or not sheet.is_light_evened:
         return sheet
     pieces, mass = _pieces_of_ink(small)
     if not mass.any():
         return sheet
     main = pieces[np.argmax(mass)]
-    close = (gaps(pieces, main) <= NEAR * main[2:4].max()) & (mass >= SPECK * mass.max())
+    close = (measure_gaps(pieces, main) <= MAX_PART_GAP * main[2:4].max()) & (
+        mass >= MAX_SPECK_AREA * mass.max()
+    )
     if (~close & (2 * pieces[:, 3] >= main[3]) & (mass >= RIVAL_MASS * mass.max())).any():
-        sheet = cautioned(sheet, "several_digits")
-    left, top, right, bottom = outer_edges(pieces[close])
+        sheet = add_caution(sheet, "several_digits")
+    left, top, right, bottom = find_outer_edges(pieces[close])
     length = max(right - left, bottom - top)
     margin = max(3, round(CLOSE_UP * length))
     left, top = max(left - margin, 0), max(top - margin, 0)
     right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
     scale = max(sheet.pixels.shape) / max(small.shape)
-    near = cut(dataclasses.replace(sheet, near=True), (left, top, right, bottom), scale=scale)
+    near = crop_to_edges(
+        dataclasses.replace(sheet, is_close_up=True), (left, top, right, bottom), scale=scale
+    )
     blur = max(0.6, GRAIN * length * scale)
     return dataclasses.replace(near, pixels=cv2.GaussianBlur(near.pixels, (0, 0), blur))
 
@@ -88,15 +92,15 @@ def _pieces_of_ink(small: GreyPicture) -> tuple[NDArray[np.int32], NDArray[np.fl
     ink, noise = _ink_and_noise(cv2.blur(cv2.blur(small, (3, 3)), (3, 3)))
     palest = PALEST * tones.percentile(tones.histogram(ink), 99.5)
     weak = ink > max(2.0, WEAK * noise, palest)
-    labels, stats = labelled(weak.view(np.uint8))
+    labels, stats = label_components(weak.view(np.uint8))
     pieces = stats[1:]
     inked = np.flatnonzero(weak)
     labels_of_ink, depth = labels.ravel()[inked], ink.ravel()[inked]
-    strong = labels_of_ink[depth > max(LEAST_NEAR / 2, STRONG * noise)]
+    strong = labels_of_ink[depth > max(MIN_CLOSE_UP_CONTRAST / 2, STRONG * noise)]
     # little strong ink outweighs much that is weak
     mass = np.bincount(labels_of_ink, depth.astype(np.float64) ** 2, len(stats))[1:].astype(np.float64)
     mass[np.bincount(strong, minlength=len(stats))[1:] == 0] = 0
-    mass[intruders(labels, pieces, along=0.5)] = 0
+    mass[find_border_components(labels, pieces, min_contact=0.5)] = 0
     return pieces, mass
 
 
@@ -122,7 +126,7 @@ def _without_lines(
     They are sought in `ink`, a copy, whose columns are averaged: lines are long.
     """
     height, width = ink.shape
-    if cv2.boundingRect(ink)[2] < SPANNING * width:
+    if cv2.boundingRect(ink)[2] < SPANNING_SHARE * width:
         return None  # as in most drawings: nothing is so long
     run = min(max(LEAST_RUN, width // 8), width // 4)
     times = max(1, width // COLUMNS)
@@ -196,10 +200,10 @@ def _lines(ink: GreyPicture, noise: float, *, run: int, times: int, evened: bool
     ridge = level - cv2.blur(level, (1, max(9, height // 12)), borderType=cv2.BORDER_REFLECT)
     found = (ridge > max(LEAST_RIDGE, noise / 3)).view(np.uint8)
     joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 10)), np.uint8))
-    labels, stats = labelled(joined)
+    labels, stats = label_components(joined)
     left, top, span, tall, area = stats.T
     thick = max(4.0, THIN * max(height, width * times)) + 2
-    lines = (span >= SPANNING * width) & (area / span <= thick) & (tall <= 2 * thick)
+    lines = (span >= SPANNING_SHARE * width) & (area / span <= thick) & (tall <= 2 * thick)
     if not evened:  # a scan's lines are straight, and the stroke of a 1 in a tight cell is not
         lines &= tall - area / span <= np.maximum(LEAST_BEND, BEND * span * times)
     lines[0] = False

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, Stats, box_of, text_height, window_of
+from app.digits.components import Labels, Stats, estimate_text_height, read_box, slice_box
 from app.digits.sheet import Mask
 
 # Shares of a digit's height, unless another unit is given.
@@ -33,7 +33,7 @@ def remove_rules(mask: Mask) -> tuple[Mask, Labels, Stats]:
     ruled = np.zeros_like(mask)
     suspects, height = _suspects(labels, stats[1:])
     for row in suspects:
-        window = window_of(box_of(stats[row + 1]))
+        window = slice_box(read_box(stats[row + 1]))
         own = (labels[window] == row + 1).astype(np.uint8)
         ruled[window] |= _rules(own, height)
     if not ruled.any():
@@ -45,7 +45,7 @@ def remove_rules(mask: Mask) -> tuple[Mask, Labels, Stats]:
 def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:
     """Return the components that may hold rules, the largest first, and the height of the others."""
     framing = _framing(pieces)
-    height = text_height(pieces[~framing] if not framing.all() else pieces)
+    height = estimate_text_height(pieces[~framing] if not framing.all() else pieces)
     suspects = framing | (pieces[:, 2] > RULE * height) | (pieces[:, 3] > UPRIGHT_RULE * height)
     rows = np.flatnonzero(suspects | _framed(labels, pieces, height))
     return rows[np.argsort(-pieces[rows, 4])][:MAX_RULED], height
@@ -113,7 +113,7 @@ def _straight(own: Mask, *, length: float, height: float) -> tuple[Mask, list[fl
     found, places = np.zeros_like(own), []
     long = np.flatnonzero(stats[1:, 2] >= length) + 1
     for row in long[np.argsort(-stats[long, 2])][:MAX_RULED]:
-        window = window_of(box_of(stats[row]))
+        window = slice_box(read_box(stats[row]))
         line = _through((labels[window] == row) & (thin[window] > 0), length=length, thickness=thickness)
         if line is not None:
             found[window] |= _along(thin[window], line, reach=thickness / 2 + 1)

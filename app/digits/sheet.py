@@ -13,34 +13,35 @@ from numpy.typing import NDArray
 from app.digits import tones
 from app.digits.contract import GreyPicture
 from app.digits.images import Box
-from app.digits.scaling import shrunk
+from app.digits.scaling import shrink
 from app.digits.tones import Histogram
 
 Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
 Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
-THUMBNAIL: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
-EVEN_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
-EVEN_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
-LEAST_NEAR: Final = 8.0  # the same in a close-up, where the grain has been blurred
-PAGE: Final = 256  # pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
-SPANNING: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
-SPECK: Final = 0.02  # of the main piece's area: dust, not a broken stroke
-NEAR: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
-INTRUDER: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
+THUMBNAIL_SIDE: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
+UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
+UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
+MIN_CLOSE_UP_CONTRAST: Final = 8.0  # the same in a close-up, where the grain has been blurred
+# pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
+SMALL_COPY_SIDE: Final = 256
+SPANNING_SHARE: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
+MAX_SPECK_AREA: Final = 0.02  # of the main piece's area: dust, not a broken stroke
+MAX_PART_GAP: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
+MIN_BORDER_CONTACT: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class WorkingPicture:
     """A picture on its way, after some of the steps."""
 
     pixels: NDArray[np.uint8]  # (height, width)
     scale: float = 1.0  # so many times larger was the picture, of which this is a copy
     offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the copy as it came
     polarity: Polarity = "dark_on_light"
-    turned: bool = False  # taken the other way round than it seems: the seeming way held no ink
-    evened: bool = False  # under uneven light, or so pale that the light's slope counts
-    near: bool = False  # cut to the surroundings of the ink, its grain blurred
+    is_inverted_guess: bool = False  # taken the other way round than it seems: the seeming way held no ink
+    is_light_evened: bool = False  # under uneven light, or so pale that the light's slope counts
+    is_close_up: bool = False  # cut to the surroundings of the ink, its grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
     mask: Mask | None = None
     box: Box = (0, 0, 0, 0)
@@ -48,29 +49,29 @@ class Sheet:
     _copies: dict[int, GreyPicture] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def page(self) -> GreyPicture:
+    def small_copy(self) -> GreyPicture:
         """A copy whose longer side is at most PAGE pixels; the picture itself if it is no larger."""
-        return self._copy(PAGE)
+        return self._copy(SMALL_COPY_SIDE)
 
     @property
     def thumbnail(self) -> GreyPicture:
         """A copy whose longer side is at most THUMBNAIL pixels."""
-        return self._copy(THUMBNAIL)
+        return self._copy(THUMBNAIL_SIDE)
 
     def _copy(self, side: int) -> GreyPicture:
         if side not in self._copies:  # several steps ask for it
-            self._copies[side] = shrunk(self.pixels, side)
+            self._copies[side] = shrink(self.pixels, side)
         return self._copies[side]
 
 
-def outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
+def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of all pieces together."""
     left, top = pieces[:, :2].min(axis=0).tolist()
     right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
     return left, top, right, bottom
 
 
-def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Sheet:
+def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int], *, scale: float) -> WorkingPicture:
     """Cut a sheet to left, top, right and bottom, given in pixels of a copy `scale` times smaller."""
     height, width = sheet.pixels.shape
     left, top = math.floor(edges[0] * scale), math.floor(edges[1] * scale)
@@ -79,36 +80,36 @@ def cut(sheet: Sheet, edges: tuple[int, int, int, int], *, scale: float) -> Shee
     return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
 
 
-def is_even(border: Histogram, *, share: float = EVEN_SHARE) -> bool:
+def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
     """Tell whether at least a share of the border's pixels are of one tone."""
     tone = tones.median(border)
-    close = border[max(0, math.ceil(tone - EVEN_SPREAD)) : math.floor(tone + EVEN_SPREAD) + 1]
-    return bool(close.sum() >= share * border.sum())
+    matching = border[max(0, math.ceil(tone - UNIFORM_SPREAD)) : math.floor(tone + UNIFORM_SPREAD) + 1]
+    return bool(matching.sum() >= share * border.sum())
 
 
-def intruders(
-    labels: NDArray[np.int32], pieces: NDArray[np.int32], *, along: float = INTRUDER
+def find_border_components(
+    labels: NDArray[np.int32], components: NDArray[np.int32], *, min_contact: float = MIN_BORDER_CONTACT
 ) -> NDArray[np.bool_]:
     """Tell which pieces run along the border instead of ending at it."""
-    contact = np.bincount(ring(labels), minlength=len(pieces) + 1)[1:]
-    return np.asarray(contact >= along * pieces[:, 2:4].max(axis=1))
+    contact = np.bincount(read_border_labels(labels), minlength=len(components) + 1)[1:]
+    return np.asarray(contact >= min_contact * components[:, 2:4].max(axis=1))
 
 
-def ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def read_border_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the labels of the outermost pixels."""
     return np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
 
 
-def gaps(pieces: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.float64]:
+def measure_gaps(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the distances in pixels between the pieces' boxes and the main one's."""
-    left, top, width, height = pieces[:, :4].T
+    left, top, width, height = components[:, :4].T
     across = np.maximum(0, np.maximum(left - (main[0] + main[2]), main[0] - (left + width)))
     down = np.maximum(0, np.maximum(top - (main[1] + main[3]), main[1] - (top + height)))
-    gaps: NDArray[np.float64] = np.hypot(across, down)
-    return gaps
+    distances: NDArray[np.float64] = np.hypot(across, down)
+    return distances
 
 
-def cautioned(sheet: Sheet, caution: Caution) -> Sheet:
+def add_caution(sheet: WorkingPicture, caution: Caution) -> WorkingPicture:
     """Add a caution, once."""
     if caution in sheet.cautions:
         return sheet

@@ -19,15 +19,15 @@ def histogram(pixels: NDArray[np.uint8], *, mask: NDArray[np.uint8] | None = Non
     return np.asarray(cv2.calcHist([pixels], [0], mask, [256], [0, 256]), np.float32).ravel()
 
 
-def border(pixels: NDArray[np.uint8], *, rim: int | None = None) -> Histogram:
-    """Count those of the outermost pixels: a ring `rim` pixels wide, else a 32nd of the shorter side."""
-    rim = rim or max(1, min(pixels.shape) // 32)
-    strips = (pixels[:rim], pixels[-rim:], pixels[rim:-rim, :rim], pixels[rim:-rim, -rim:])
+def border_histogram(pixels: NDArray[np.uint8], *, width: int | None = None) -> Histogram:
+    """Count those of the outermost pixels: a ring `width` pixels wide, else a 32nd of the shorter side."""
+    width = width or max(1, min(pixels.shape) // 32)
+    strips = (pixels[:width], pixels[-width:], pixels[width:-width, :width], pixels[width:-width, -width:])
     counts: Histogram = np.sum([histogram(strip) for strip in strips if strip.size], axis=0)
     return counts
 
 
-def otsu(counts: Histogram) -> int:
+def otsu_threshold(counts: Histogram) -> int:
     """Return Otsu's threshold: what is above it and what is not differ most, by the variance between them."""
     total, sums = counts.cumsum(dtype=np.float64), (counts * LEVELS[: counts.size]).cumsum()
     above = total[-1] - total
@@ -50,6 +50,6 @@ def median(counts: Histogram) -> float:
 def percentile(counts: Histogram, percent: float) -> float:
     """Return the grey level below which so many per cent of the pixels lie, as `np.percentile` does."""
     below = counts.cumsum()
-    place = (int(below[-1]) - 1) * percent / 100
-    low, high = np.searchsorted(below, (math.floor(place), math.ceil(place)), side="right").tolist()
-    return float(low + (high - low) * (place - math.floor(place)))
+    rank = (int(below[-1]) - 1) * percent / 100
+    low, high = np.searchsorted(below, (math.floor(rank), math.ceil(rank)), side="right").tolist()
+    return float(low + (high - low) * (rank - math.floor(rank)))

@@ -15,15 +15,15 @@ from app.digits import images
 from app.feedback.labels import NO_DIGIT
 from app.feedback.store import Store
 
-PATIENCE: Final = 600.0  # seconds for a statement: a gigabyte is deleted by one
+STATEMENT_TIMEOUT: Final = 600.0  # seconds for a statement: a gigabyte is deleted by one
 SUFFIXES: Final = {"JPEG": ".jpg"}  # where it is not the format's name
 
 
-def run(asked: argparse.Namespace, url: str) -> int:
+def run(arguments: argparse.Namespace, url: str) -> int:
     """Do what the command line says with the database there; return 1 where that fails."""
-    store = Store(url, patience=PATIENCE)
+    store = Store(url, timeout=STATEMENT_TIMEOUT)
     try:
-        COMMANDS[asked.what](store, asked)
+        COMMANDS[arguments.what](store, arguments)
     except (SQLAlchemyError, OSError, OverflowError) as error:
         print(str(error).partition("\n")[0], file=sys.stderr)
         return 1
@@ -32,30 +32,30 @@ def run(asked: argparse.Namespace, url: str) -> int:
     return 0
 
 
-def told(store: Store, _: argparse.Namespace) -> None:
+def print_entries(store: Store, _: argparse.Namespace) -> None:
     """Print a line for each picture."""
     print(f"{'id':64}  {'time':19}  right  read  sure  model")
-    for entry in store.entries():
-        read, model = entry.prediction, entry.prediction["model"]
-        answer = str(read["digit"]) if read["is_digit"] else NO_DIGIT
+    for entry in store.list_entries():
+        prediction, model = entry.prediction, entry.prediction["model"]
+        answer = str(prediction["digit"]) if prediction["is_digit"] else NO_DIGIT
         columns = (
             entry.id,
             f"{entry.time:%Y-%m-%d %H:%M:%S}",
-            f"{_name(entry.digit):5}",
+            f"{_format_digit(entry.digit):5}",
             f"{answer:4}",
-            f"{read['confidence']:.2f}",
+            f"{prediction['confidence']:.2f}",
             f"{model['name']} {model['version']}",
         )
         print(*columns, sep="  ")
 
 
-def exported(store: Store, asked: argparse.Namespace) -> None:
+def export_pictures(store: Store, arguments: argparse.Namespace) -> None:
     """Write each picture into the folder of its right digit, named by its id.
 
     Raises:
         OSError: a file can't be written, or there are some already: a digit may have been changed since.
     """
-    folder: Path = asked.folder
+    folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         msg = f"{folder} is not empty: name a new folder, so that no picture is in it with two digits"
@@ -63,29 +63,29 @@ def exported(store: Store, asked: argparse.Namespace) -> None:
     count = 0
     for count, (identity, digit, picture) in enumerate(store.pictures(), 1):  # noqa: B007  told at the end
         kind = images.identify(picture, max_pixels=sys.maxsize).header.format
-        file = folder / _name(digit) / f"{identity}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
+        file = folder / _format_digit(digit) / f"{identity}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
     print(f"{count} written into {folder}")
 
 
-def deleted(store: Store, asked: argparse.Namespace) -> None:
+def delete_pictures(store: Store, arguments: argparse.Namespace) -> None:
     """Delete pictures by their ids, by their age, or all."""
-    if asked.all:
+    if arguments.all:
         count = store.delete_all()
-    elif asked.ids:
-        count = sum(store.delete(identity) for identity in asked.ids)
+    elif arguments.ids:
+        count = sum(store.delete(identity) for identity in arguments.ids)
     else:
-        count = store.delete_until(datetime.now(UTC) - timedelta(days=asked.older_than))
+        count = store.delete_until(datetime.now(UTC) - timedelta(days=arguments.older_than))
     print(f"{count} deleted")
 
 
-def _name(digit: int | None) -> str:
+def _format_digit(digit: int | None) -> str:
     return NO_DIGIT if digit is None else str(digit)
 
 
 COMMANDS: Final[Mapping[str, Callable[[Store, argparse.Namespace], None]]] = {
-    "list": told,
-    "export": exported,
-    "delete": deleted,
+    "list": print_entries,
+    "export": export_pictures,
+    "delete": delete_pictures,
 }

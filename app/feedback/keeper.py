@@ -19,14 +19,16 @@ from typing import Any, Final, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.capacity import Places
-from app.feedback.store import Entry, Full, Store, identity
+from app.feedback.store import Entry, Store, StoreFull, hash_picture
 from app.wire.problems import FeedbackFull, FeedbackUnavailable
 from app.wire.request_id import request_id
 
-MOST: Final = 8  # requests at a time; each may hold an upload in memory while the database is waited for
-STATEMENT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
-PATIENCE: Final = 6.0  # seconds that a request waits: to connect, for a statement, and for those before it
-REST: Final = 5  # seconds in which nobody asks a database that has failed
+# requests at a time; each may hold an upload in memory while the database is waited for
+MAX_REQUESTS: Final = 8
+STATEMENT_TIMEOUT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
+# seconds that a request waits: to connect, for a statement, and for those before it
+REQUEST_TIMEOUT: Final = 6.0
+RETRY_DELAY: Final = 5  # seconds in which nobody asks a database that has failed
 log = logging.getLogger("app.feedback")
 Result = TypeVar("Result")
 
@@ -34,17 +36,17 @@ Result = TypeVar("Result")
 class Keeper:
     """Keeps pictures, as many bytes as there may be."""
 
-    def __init__(self, url: str, *, most: int) -> None:
+    def __init__(self, url: str, *, max_bytes: int) -> None:
         """Know where the database is; whether it is there is seen when it is first asked.
 
         Raises:
-            ValueError, ModuleNotFoundError: see `app.feedback.store.checked`.
+            ValueError, ModuleNotFoundError: see `app.feedback.store.parse_url`.
         """
-        self._store = Store(url, patience=STATEMENT)
-        self._most = most
-        self._places = Places(MOST)
+        self._store = Store(url, timeout=STATEMENT_TIMEOUT)
+        self._max_bytes = max_bytes
+        self._places = Places(MAX_REQUESTS)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feedback")
-        self._resting_until = 0.0
+        self._unavailable_until = 0.0
 
     def check(self, client: str) -> None:
         """Refuse a client's request before its body is read if it could not be let in now.
@@ -53,17 +55,17 @@ class Keeper:
             FeedbackUnavailable: the database has just failed.
             Overloaded: enough requests wait for it.
         """
-        self._check_rested()
+        self._check_available()
         self._places.check(1, client)
 
     @contextmanager
-    def admitted(self, client: str) -> Iterator[None]:
+    def admit(self, client: str) -> Iterator[None]:
         """Let a client's request in, once its body has arrived.
 
         Raises:
             FeedbackUnavailable, Overloaded: as `check`.
         """
-        self._check_rested()
+        self._check_available()
         with self._places.hold(1, client):
             yield
 
@@ -82,27 +84,28 @@ class Keeper:
             FeedbackFull: there is no room for a new one.
             FeedbackUnavailable: the database does not answer.
         """
-        asked_with, now = request_id.get() or "", datetime.now(UTC)
+        current_request_id, now = request_id.get() or "", datetime.now(UTC)
 
-        def kept() -> tuple[str, bool]:
+        def store_picture() -> tuple[str, bool]:
             entry = Entry(
-                id=identity(picture),
+                id=hash_picture(picture),
                 digit=digit,
                 time=now,
-                request_id=asked_with,
+                request_id=current_request_id,
                 prediction=prediction,
                 model_sha256=sha256,
             )
-            return entry.id, self._store.keep(entry, picture, most=self._most)
+            return entry.id, self._store.keep(entry, picture, max_bytes=self._max_bytes)
 
         try:
-            return await self._done(kept)
-        except Full:
+            return await self._run_in_thread(store_picture)
+        except StoreFull:
             msg = (
-                f"The service keeps at most {self._most} bytes of pictures, and has them. Its operator can "
+                f"The service keeps at most {self._max_bytes} bytes of pictures, and the limit is "
+                "reached. Its operator can "
                 "export and delete some, or raise DIGITS_FEEDBACK_MAX_BYTES."
             )
-            raise FeedbackFull(msg, limit=self._most) from None
+            raise FeedbackFull(msg, limit=self._max_bytes) from None
 
     async def delete(self, identity: str) -> bool:
         """Delete a picture; return whether it was there.
@@ -110,38 +113,38 @@ class Keeper:
         Raises:
             FeedbackUnavailable: the database does not answer.
         """
-        return await self._done(lambda: self._store.delete(identity))
+        return await self._run_in_thread(lambda: self._store.delete(identity))
 
     async def close(self) -> None:
         """Hang up."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=False)
 
-    async def _done(self, work: Callable[[], Result]) -> Result:
+    async def _run_in_thread(self, work: Callable[[], Result]) -> Result:
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempted, work)
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, work)
         except (SQLAlchemyError, TimeoutError) as error:
-            reason = str(error).partition("\n")[0] or f"no answer within {PATIENCE:g} s"
+            reason = str(error).partition("\n")[0] or f"no answer within {REQUEST_TIMEOUT:g} s"
             log.warning("the database of the feedback has failed", extra={"reason": reason})
-            self._rest()
-            raise FeedbackUnavailable(wait=REST) from None
+            self._mark_unavailable()
+            raise FeedbackUnavailable(wait=RETRY_DELAY) from None
 
-    def _attempted(self, work: Callable[[], Result]) -> Result:
+    def _attempt(self, work: Callable[[], Result]) -> Result:
         """Do it, unless what was done before it has failed."""
-        self._check_rested()
+        self._check_available()
         try:
             return work()
         except SQLAlchemyError:
-            self._rest()  # here, too: this thread begins with the next request at once
+            self._mark_unavailable()  # here, too: this thread begins with the next request at once
             raise
 
-    def _rest(self) -> None:
-        self._resting_until = time.monotonic() + REST
+    def _mark_unavailable(self) -> None:
+        self._unavailable_until = time.monotonic() + RETRY_DELAY
 
-    def _check_rested(self) -> None:
-        left = self._resting_until - time.monotonic()
-        if left > 0:
-            raise FeedbackUnavailable(wait=math.ceil(left))
+    def _check_available(self) -> None:
+        seconds_left = self._unavailable_until - time.monotonic()
+        if seconds_left > 0:
+            raise FeedbackUnavailable(wait=math.ceil(seconds_left))

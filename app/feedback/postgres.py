@@ -13,28 +13,28 @@ MARGIN: Final = 0.5  # seconds for the server to say itself that a statement has
 Answer = TypeVar("Answer")
 
 
-class Impatient(psycopg.Connection[Any]):
+class TimedConnection(psycopg.Connection[Any]):
     """A connection that is closed where a statement takes too long."""
 
-    patience: float | None = None  # seconds, once it is made
+    statement_timeout: float | None = None  # seconds, once it is made
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
         """Wait for a statement; psycopg calls it for each."""
         try:
-            return super().wait(gen, interval, timeout or self.patience)
+            return super().wait(gen, interval, timeout or self.statement_timeout)
         except psycopg.OperationalError:  # that, or something that is rare enough to connect again
             self.close()
             raise
 
 
-def connecting(patience: float) -> Callable[..., Impatient]:
+def create_connector(timeout: float) -> Callable[..., TimedConnection]:
     """Return what connects, as SQLAlchemy's event `do_connect` has it."""
 
-    def connect(_: object, __: object, arguments: list[Any], options: dict[str, Any]) -> Impatient:
+    def connect(_: object, __: object, arguments: list[Any], options: dict[str, Any]) -> TimedConnection:
         # prepared statements would be lost behind a proxy that shares connections, as PgBouncer does
         more: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "prepare_threshold": None}
-        connection = Impatient.connect(*arguments, **options | more)
-        connection.patience = patience + MARGIN
+        connection = TimedConnection.connect(*arguments, **options | more)
+        connection.statement_timeout = timeout + MARGIN
         return connection
 
     return connect

@@ -8,15 +8,16 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.capacity import Readiness, Room
+from app.capacity import BodyBudget, Readiness
 from app.settings import Settings
-from app.wire.paths import takes_batches, takes_pictures
-from app.wire.problems import BodyTooLarge, LengthRequired, Overloaded, Refusal, SlowUpload
-from app.wire.scope import header
+from app.wire.paths import is_batch_path, is_picture_path
+from app.wire.problems import BodyTooLarge, LengthRequired, Overloaded, ProblemResponse, SlowUpload
+from app.wire.scope import get_header
 
-SWALLOWED: Final = 262_144  # bytes: about what a socket's buffers hold
-PROGRESS: Final = 16_384  # bytes within `STALLED`: a twentieth of what a weak mobile connection sends
-STALLED: Final = 1.0  # seconds
+MAX_SWALLOWED_BYTES: Final = 262_144  # bytes: about what a socket's buffers hold
+# bytes within `STALL_SECONDS`: a twentieth of what a weak mobile connection sends
+PROGRESS_BYTES: Final = 16_384
+STALL_SECONDS: Final = 1.0  # seconds
 NO_LENGTH: Final = "The request has no Content-Length, and its body does not come in chunks. Send either."
 
 
@@ -38,17 +39,17 @@ class UnreadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = False
+        is_complete = False
 
         async def receive_and_note() -> Message:
-            nonlocal whole
+            nonlocal is_complete
             message = await receive()
-            whole = whole or not message.get("more_body", False)
+            is_complete = is_complete or not message.get("more_body", False)
             return message
 
         async def send_and_close(message: Message) -> None:
             if message["type"] == "http.response.start" and (
-                self._readiness.draining or not (whole or _may_be_swallowed(scope))
+                self._readiness.draining or not (is_complete or _may_be_swallowed(scope))
             ):
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
@@ -63,7 +64,7 @@ class BodyGuard:
     little does not keep others out.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, room: Room) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, room: BodyBudget) -> None:
         self._app = app
         self._settings = settings
         self._room = room
@@ -74,20 +75,20 @@ class BodyGuard:
             await self._app(scope, receive, send)
             return
         settings = self._settings
-        limit = settings.max_batch_body_bytes if takes_batches(scope["path"]) else settings.max_body_bytes
-        declared = int(header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
+        limit = settings.max_batch_body_bytes if is_batch_path(scope["path"]) else settings.max_body_bytes
+        declared = int(get_header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
         if declared > limit:
-            await Refusal(_too_large(declared, limit))(scope, receive, send)
+            await ProblemResponse(_build_too_large(declared, limit))(scope, receive, send)
             return
         if not declared and _takes_picture(scope) and not _has_length(scope):
-            await Refusal(LengthRequired(NO_LENGTH))(scope, receive, send)
+            await ProblemResponse(LengthRequired(NO_LENGTH))(scope, receive, send)
             return
         try:
             self._room.check(declared)
         except Overloaded as error:
-            await Refusal(error)(scope, receive, send)
+            await ProblemResponse(error)(scope, receive, send)
             return
-        body = _Body(receive, self._room, limit=limit, seconds=settings.read_timeout)
+        body = _IncomingBody(receive, self._room, limit=limit, seconds=settings.read_timeout)
         self._room.begin(body)
         try:
             await self._app(scope, body.receive, send)
@@ -95,97 +96,97 @@ class BodyGuard:
             self._room.end(body)
 
 
-class _Body:
+class _IncomingBody:
     """A request's body on its way in."""
 
     __slots__ = (
-        "_arrived",
+        "_arrived_bytes",
         "_clock",
         "_deadline",
-        "_due",
+        "_is_complete",
         "_limit",
-        "_progressed",
+        "_next_progress",
+        "_progressed_at",
         "_receive",
         "_room",
         "_seconds",
-        "_waiting",
-        "_whole",
-        "counted",
+        "_timeout",
+        "held_bytes",
     )
 
-    def __init__(self, receive: Receive, room: Room, *, limit: int, seconds: float) -> None:
+    def __init__(self, receive: Receive, room: BodyBudget, *, limit: int, seconds: float) -> None:
         self._receive = receive
         self._room = room
         self._limit = limit
         self._seconds = seconds
         self._clock = asyncio.get_running_loop().time
-        self._progressed = self._clock()
-        self._deadline = self._progressed + seconds
-        self._waiting: asyncio.Timeout | None = None
-        self._due = PROGRESS  # bytes, which will count as progress once they have arrived
-        self._arrived = 0
-        self._whole = False
-        self.counted = 0  # bytes that are held: all that have arrived, until the body is given up
+        self._progressed_at = self._clock()
+        self._deadline = self._progressed_at + seconds
+        self._timeout: asyncio.Timeout | None = None
+        self._next_progress = PROGRESS_BYTES  # bytes, which will count as progress once they have arrived
+        self._arrived_bytes = 0
+        self._is_complete = False
+        self.held_bytes = 0  # bytes that are held: all that have arrived, until the body is given up
 
     def is_stalled(self) -> bool:
         """Tell whether it has made no progress for a while."""
-        return not self._whole and self._clock() - self._progressed > STALLED
+        return not self._is_complete and self._clock() - self._progressed_at > STALL_SECONDS
 
     def give_up(self) -> None:
         """End its time now."""
         self._deadline = self._clock()
-        if self._waiting is not None:
-            self._waiting.reschedule(self._deadline)
+        if self._timeout is not None:
+            self._timeout.reschedule(self._deadline)
 
     async def receive(self) -> Message:
-        if self._whole:  # what comes now is the client's hanging up, which may take as long as it likes
+        if self._is_complete:  # what comes now is the client's hanging up, which may take as long as it likes
             return await self._receive()
         try:
-            async with asyncio.timeout_at(self._deadline) as self._waiting:
+            async with asyncio.timeout_at(self._deadline) as self._timeout:
                 message = await self._receive()
         except TimeoutError:
-            raise self._too_slow() from None
+            raise self._build_slow_upload() from None
         finally:
-            self._waiting = None
+            self._timeout = None
         self._count(len(message.get("body", b"")))
-        self._whole = not message.get("more_body", False)
+        self._is_complete = not message.get("more_body", False)
         return message
 
     def _count(self, size: int) -> None:
-        self._room.fill(size)
-        self.counted += size
-        self._arrived += size
-        if self._arrived >= self._due:
-            self._progressed, self._due = self._clock(), self._arrived + PROGRESS
-        if self._arrived > self._limit:
-            raise _too_large(self._arrived, self._limit)
+        self._room.reserve(size)
+        self.held_bytes += size
+        self._arrived_bytes += size
+        if self._arrived_bytes >= self._next_progress:
+            self._progressed_at, self._next_progress = self._clock(), self._arrived_bytes + PROGRESS_BYTES
+        if self._arrived_bytes > self._limit:
+            raise _build_too_large(self._arrived_bytes, self._limit)
 
-    def _too_slow(self) -> SlowUpload:
-        given_up = self.counted < self._arrived
+    def _build_slow_upload(self) -> SlowUpload:
+        given_up = self.held_bytes < self._arrived_bytes
         if given_up:
-            what = f"stalled after {self._arrived} bytes, and others needed their memory."
+            reason = f"stalled after {self._arrived_bytes} bytes, and others needed their memory."
         else:
-            what = f"had not arrived after {self._seconds:g} s, {self._arrived} bytes of it had."
-        return SlowUpload(f"The body {what} Send a smaller picture, or send it over a faster connection.")
+            reason = f"had not arrived after {self._seconds:g} s, {self._arrived_bytes} bytes of it had."
+        return SlowUpload(f"The body {reason} Send a smaller picture, or send it over a faster connection.")
 
 
 def _takes_picture(scope: Scope) -> bool:
-    return scope["method"] == "POST" and takes_pictures(scope["path"])
+    return scope["method"] == "POST" and is_picture_path(scope["path"])
 
 
 def _has_length(scope: Scope) -> bool:
-    return bool(header(scope, b"content-length") or header(scope, b"transfer-encoding"))
+    return bool(get_header(scope, b"content-length") or get_header(scope, b"transfer-encoding"))
 
 
 def _may_be_swallowed(scope: Scope) -> bool:
     """Tell whether the rest of a body is short, as far as its length is known."""
-    if header(scope, b"transfer-encoding"):
+    if get_header(scope, b"transfer-encoding"):
         return False
-    length = header(scope, b"content-length")
-    return int(length) <= SWALLOWED if length else not _takes_picture(scope)
+    length = get_header(scope, b"content-length")
+    return int(length) <= MAX_SWALLOWED_BYTES if length else not _takes_picture(scope)
 
 
-def _too_large(length: int, limit: int) -> BodyTooLarge:
+def _build_too_large(length: int, limit: int) -> BodyTooLarge:
     msg = (
         f"The body has {length} bytes or more, at most {limit} are allowed. Send a smaller picture, or fewer."
     )

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Message, Send
 
-from app.wire.problems import MalformedRequest, Refusal
+from app.wire.problems import MalformedRequest, ProblemResponse
 
 
 class Cors(CORSMiddleware):
@@ -38,4 +38,4 @@ class Cors(CORSMiddleware):
         if answer.status_code != HTTPStatus.BAD_REQUEST:
             return answer
         reason = bytes(answer.body).decode()
-        return Refusal(MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the origins allowed."))
+        return ProblemResponse(MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the allowed origins."))

@@ -14,17 +14,17 @@ _PAGE_POLICY: Final = (  # their scripts write text alone: whatever makes markup
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
-_NOT_KEPT: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
-_ON_REFERENCE: Final = (*ALWAYS, (b"content-security-policy", _PAGE_POLICY))
-_ON_PAGE: Final = (
-    *ALWAYS,
+SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+_NO_STORE: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
+_REFERENCE_HEADERS: Final = (*SECURITY_HEADERS, (b"content-security-policy", _PAGE_POLICY))
+_PAGE_HEADERS: Final = (
+    *SECURITY_HEADERS,
     (b"content-security-policy", _PAGE_POLICY),
     (b"permissions-policy", b"camera=(self), geolocation=(), microphone=()"),
 )
-_ON_READING: Final = (*ALWAYS, (b"content-security-policy", _POLICY))
-_ON_ANSWERS: Final = (*_ON_READING, _NOT_KEPT)
-_BY_PATH: Final = {REFERENCE: _ON_REFERENCE, **dict.fromkeys(PAGE, _ON_PAGE)}
+_READ_HEADERS: Final = (*SECURITY_HEADERS, (b"content-security-policy", _POLICY))
+_WRITE_HEADERS: Final = (*_READ_HEADERS, _NO_STORE)
+_BY_PATH: Final = {REFERENCE: _REFERENCE_HEADERS, **dict.fromkeys(PAGE, _PAGE_HEADERS)}
 
 
 class HeaderGuard:
@@ -38,8 +38,8 @@ class HeaderGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        by_method = _ON_READING if scope["method"] in {"GET", "HEAD"} else _ON_ANSWERS
-        added = _BY_PATH.get(scope["path"], by_method)
+        default_headers = _READ_HEADERS if scope["method"] in {"GET", "HEAD"} else _WRITE_HEADERS
+        added = _BY_PATH.get(scope["path"], default_headers)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

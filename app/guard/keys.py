@@ -16,12 +16,12 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.guard.rates import WrongKeys
-from app.wire.paths import DOCUMENTS, PUBLIC
-from app.wire.problems import Refusal, Unauthorized
-from app.wire.scope import KEY_ID, header
+from app.guard.rates import WrongKeyLimiter
+from app.wire.paths import DOCUMENT_PATHS, PUBLIC_PATHS
+from app.wire.problems import ProblemResponse, Unauthorized
+from app.wire.scope import KEY_ID, get_header
 
-PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
+KEY_PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9A-Fa-f]{{64}})")
 _LIKE_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # what no plain key looks like
@@ -39,7 +39,7 @@ class Key:
     digest: bytes  # SHA-256
 
 
-def made(identity: str) -> tuple[str, str]:
+def create_key(identity: str) -> tuple[str, str]:
     """Make a new key; return it and the line for `DIGITS_API_KEYS_FILE`.
 
     Raises:
@@ -48,8 +48,8 @@ def made(identity: str) -> tuple[str, str]:
     if not _ID.fullmatch(identity):
         msg = f"{identity!r} is not an id; use 1 to 64 letters, digits, dots, dashes and underscores"
         raise BadKeys(msg)
-    key = PREFIX + secrets.token_urlsafe(32)
-    return key, f"{identity} {_digest(key).hex()}"
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    return key, f"{identity} {_hash_key(key).hex()}"
 
 
 class Keyring:
@@ -78,29 +78,29 @@ class Keyring:
         Raises:
             BadKeys, OSError: as at first; the old ones are kept.
         """
-        before, now = self.keys, _read(self._plain, self._file)
-        self.keys = now
-        added, removed = ({*now} - {*before}), ({*before} - {*now})
+        old_keys, new_keys = self.keys, _read(self._plain, self._file)
+        self.keys = new_keys
+        added, removed = ({*new_keys} - {*old_keys}), ({*old_keys} - {*new_keys})
         return sorted(key.id for key in added), sorted(key.id for key in removed)
 
-    def find(self, shown: str) -> Key | None:
+    def find(self, text: str) -> Key | None:
         """Compare with every key, in the same time whichever it is, or none."""
-        digest = _digest(shown)
-        found = None
+        digest = _hash_key(text)
+        match = None
         for key in self.keys:
             if hmac.compare_digest(digest, key.digest):
-                found = key
-        return found
+                match = key
+        return match
 
 
 def _read(plain: Sequence[str], file: Path | None) -> tuple[Key, ...]:
-    found = [_read_setting(text, number) for number, text in enumerate(plain, 1)]
+    keys = [_read_setting(text, number) for number, text in enumerate(plain, 1)]
     if file is not None:
-        found += _read_file(file)
-    if len({key.id for key in found}) < len(found):
+        keys += _read_file(file)
+    if len({key.id for key in keys}) < len(keys):
         msg = "an id occurs twice"
         raise BadKeys(msg)
-    return tuple(found)
+    return tuple(keys)
 
 
 def _read_file(file: Path) -> list[Key]:
@@ -110,11 +110,11 @@ def _read_file(file: Path) -> list[Key]:
         msg = "it is not a text file"
         raise BadKeys(msg) from None
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-    found = [_read_line(entry, number) for number, entry in entries if entry]
-    if not found:
+    keys = [_read_line(entry, number) for number, entry in entries if entry]
+    if not keys:
         msg = "it has no key; `python -m app keys new ID` makes one"
         raise BadKeys(msg)
-    return found
+    return keys
 
 
 def _read_line(entry: str, number: int) -> Key:
@@ -136,7 +136,7 @@ def _read_setting(text: str, number: int) -> Key:
     if not (text.isascii() and text.isprintable()):
         msg = f"key {number} has characters beyond printable ASCII, which headers don't carry unchanged"
         raise BadKeys(msg)
-    digest = _digest(text)
+    digest = _hash_key(text)
     return Key(f"key-{digest.hex()[:8]}", digest)
 
 
@@ -152,10 +152,10 @@ class KeyGuard:
     a stranger, as all clients of a proxy that is not trusted do, can't be locked out by that stranger.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool, wrong: WrongKeys) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool, wrong: WrongKeyLimiter) -> None:
         self._app = app
         self._keyring = keyring
-        self._public = PUBLIC | DOCUMENTS if public_docs else PUBLIC
+        self._public = PUBLIC_PATHS | DOCUMENT_PATHS if public_docs else PUBLIC_PATHS
         self._wrong = wrong
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,22 +163,22 @@ class KeyGuard:
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        shown = _find_shown(scope)
-        key = self._keyring.find(shown) if shown else None
+        presented_key = _get_presented_key(scope)
+        key = self._keyring.find(presented_key) if presented_key else None
         if key is None:
-            limited = self._wrong.count(scope) if shown else None
-            refusal = limited or Refusal(Unauthorized(shown=bool(shown)))
+            rate_limited = self._wrong.count(scope) if presented_key else None
+            refusal = rate_limited or ProblemResponse(Unauthorized(has_key=bool(presented_key)))
             await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id
         await self._app(scope, receive, send)
 
 
-def _find_shown(scope: Scope) -> str:
-    scheme, _, token = header(scope, b"authorization").partition(b" ")
-    shown = token if scheme.lower() == b"bearer" else header(scope, b"x-api-key")
+def _get_presented_key(scope: Scope) -> str:
+    scheme, _, token = get_header(scope, b"authorization").partition(b" ")
+    shown = token if scheme.lower() == b"bearer" else get_header(scope, b"x-api-key")
     return shown.decode("latin-1").strip()
 
 
-def _digest(key: str) -> bytes:
+def _hash_key(key: str) -> bytes:
     return hashlib.sha256(key.encode("latin-1")).digest()  # as headers are decoded

@@ -32,7 +32,7 @@ class ProxyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         peer = _parse_address(scope["client"][0]) if scope.get("client") else None
-        if scope["type"] == "http" and peer is not None and self._trusts(peer):
+        if scope["type"] == "http" and peer is not None and self._is_trusted(peer):
             scope["client"] = self._find_client(_read_list(scope, b"x-forwarded-for"), scope["client"])
             scheme = next(_read_list(scope, b"x-forwarded-proto"), None)
             if scheme in SCHEMES:
@@ -46,16 +46,16 @@ class ProxyGuard:
         that stranger. What is not an address ends the walk: the proxy that wrote it knows no client.
         """
         for hop in hops:
-            found = _parse_hop(hop)
-            if found is None:
+            parsed = _parse_hop(hop)
+            if parsed is None:
                 return client
-            address, port = found
+            address, port = parsed
             client = (str(address), port)
-            if not self._trusts(address):
+            if not self._is_trusted(address):
                 return client
         return client
 
-    def _trusts(self, address: Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
 

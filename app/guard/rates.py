@@ -10,12 +10,12 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.wire.paths import PUBLIC
-from app.wire.problems import RateLimited, Refusal
-from app.wire.scope import client_of
+from app.wire.paths import PUBLIC_PATHS
+from app.wire.problems import ProblemResponse, RateLimited
+from app.wire.scope import get_client
 
 WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
-MOST_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
+MAX_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
 MAX_WRONG_KEYS: Final = 100  # a minute, without DIGITS_RATE_LIMIT: who tries once a second is still told why
 
 
@@ -27,7 +27,7 @@ class Buckets:
     """
 
     def __init__(
-        self, size: int, *, clients: int = MOST_CLIENTS, clock: Callable[[], float] = time.monotonic
+        self, size: int, *, clients: int = MAX_CLIENTS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Make them, for all clients yet to come.
 
@@ -76,12 +76,12 @@ class RateGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in PUBLIC:
+        if scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
             await self._app(scope, receive, send)
             return
-        left, wait = self._buckets.take(client_of(scope))
+        remaining, wait = self._buckets.take(get_client(scope))
         # draft-ietf-httpapi-ratelimit-headers-10
-        state = f'"default";r={left};t={math.ceil(wait or WINDOW / self._buckets.size)}'
+        state = f'"default";r={remaining};t={math.ceil(wait or WINDOW / self._buckets.size)}'
 
         async def send_with_state(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -90,19 +90,21 @@ class RateGuard:
             await send(message)
 
         if wait:
-            refusal = Refusal(RateLimited("requests", limit=self._buckets.size, wait=wait))
+            refusal = ProblemResponse(RateLimited("requests", limit=self._buckets.size, wait=wait))
             await refusal(scope, receive, send_with_state)
             return
         await self._app(scope, receive, send_with_state)
 
 
-class WrongKeys:
+class WrongKeyLimiter:
     """Counts wrong keys for each address, in the buckets of all requests where these are limited."""
 
     def __init__(self, buckets: Buckets | None) -> None:
         self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
 
-    def count(self, scope: Scope) -> Refusal | None:
+    def count(self, scope: Scope) -> ProblemResponse | None:
         """Count one; return the refusal that takes the place of a 401 where there were too many."""
-        _, wait = self._buckets.take(client_of(scope))
-        return Refusal(RateLimited("wrong keys", limit=self._buckets.size, wait=wait)) if wait else None
+        _, wait = self._buckets.take(get_client(scope))
+        return (
+            ProblemResponse(RateLimited("wrong keys", limit=self._buckets.size, wait=wait)) if wait else None
+        )

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.wire.paths import DOCUMENTS, PAGE
-from app.wire.problems import MethodNotAllowed, NotFound, Refusal
+from app.wire.paths import DOCUMENT_PATHS, PAGE
+from app.wire.problems import MethodNotAllowed, NotFound, ProblemResponse
 from app.wire.scope import OUTCOME, ROUTE
 
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
@@ -58,7 +58,7 @@ class _Routes:
             path: frozenset(map(str.upper, item)) | ({"HEAD"} if "get" in item else set())
             for path, item in application.openapi()["paths"].items()
         }
-        routes |= dict.fromkeys((*DOCUMENTS, *PAGE), _READING)
+        routes |= dict.fromkeys((*DOCUMENT_PATHS, *PAGE), _READING)
         self._plain: Mapping[str, frozenset[str]] = {
             path: methods for path, methods in routes.items() if "{" not in path
         }
@@ -80,10 +80,10 @@ class _Routes:
         path: str = scope["path"]
         _, methods = self.find(path)
         if methods:
-            return Refusal(MethodNotAllowed(path, scope["method"], ", ".join(sorted(methods))))
+            return ProblemResponse(MethodNotAllowed(path, scope["method"], ", ".join(sorted(methods))))
         if path.endswith("/") and self.find(path.rstrip("/"))[0]:
             return _redirect(scope)
-        return Refusal(NotFound(path))
+        return ProblemResponse(NotFound(path))
 
 
 class HeadGuard:

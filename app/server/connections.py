@@ -11,10 +11,11 @@ if sys.platform != "win32":
     import resource
 
 UNLIMITED: Final = 2**31
-OTHER_FILES: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
+RESERVED_DESCRIPTORS: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
 
 
-A_TURN: Final = 4  # connections that go on with what they have received, in one turn of the event loop
+# connections that go on with what they have received, in one turn of the event loop
+REQUESTS_PER_TURN: Final = 4
 
 
 class Connection(Protocol):
@@ -23,7 +24,7 @@ class Connection(Protocol):
     def close_idle(self) -> None:
         """Close it, although its client may still want it."""
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Begin the next of the requests that it has received already."""
 
 
@@ -34,16 +35,16 @@ class Connections:
     opens connections and leaves them idle would use up the descriptors, and nobody else could connect.
     """
 
-    def __init__(self, most: int) -> None:
-        """Bound them by `most`, and by the files that the process may open."""
-        self.most = min(most, _count_descriptors() - OTHER_FILES)
+    def __init__(self, limit: int) -> None:
+        """Bound them by `limit`, and by the files that the process may open."""
+        self.limit = min(limit, _count_descriptors() - RESERVED_DESCRIPTORS)
         self._open: set[Connection] = set()
         self._idle: OrderedDict[Connection, None] = OrderedDict()  # the longest idle first
         self._waiting: deque[Connection] = deque()
 
     def admit(self, connection: Connection) -> bool:
         """Add a connection, which is idle; return whether there was room for it."""
-        if len(self._open) >= self.most:
+        if len(self._open) >= self.limit:
             if not self._idle:
                 return False
             longest_idle = next(iter(self._idle))
@@ -73,8 +74,8 @@ class Connections:
             asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        for _ in range(min(A_TURN, len(self._waiting))):
-            self._waiting.popleft().go_on()
+        for _ in range(min(REQUESTS_PER_TURN, len(self._waiting))):
+            self._waiting.popleft().resume()
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._take_turn)
 

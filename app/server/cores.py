@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # of the container, as its engine or Kubernetes has limited it
+# of the container, as its engine or Kubernetes has limited it
+QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
-def count_cores(quota: Path = QUOTA) -> int:
+def count_cores(quota: Path = QUOTA_FILE) -> int:
     """Return how many cores of the machine the process may use, as many as its container's quota at most.
 
     Args:

@@ -14,17 +14,18 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.server.protocol import guard_protocol
+from app.server.protocol import create_protocol_factory
 from app.server.signals import reload_on_sighup
 from app.server.sockets import ListeningSocket
 from app.server.workers import Share
 from app.settings import Settings
-from app.state import State, state_in
+from app.state import State, get_lifespan_state
 from app.telemetry import logs
 
-KEEP_ALIVE: Final = 75  # seconds: longer than load balancers' idle time (60), so that they close first
-LINGER: Final = 0.5  # seconds for connections that have just been taken to bring their request
-LOCAL: Final = {"0.0.0.0", "::", "127.0.0.1", "::1"}  # noqa: S104  what a browser here calls localhost
+# seconds: longer than load balancers' idle time (60), so that they close first
+KEEP_ALIVE_TIMEOUT: Final = 75
+LINGER_SECONDS: Final = 0.5  # seconds for connections that have just been taken to bring their request
+LOCAL_HOSTS: Final = {"0.0.0.0", "::", "127.0.0.1", "::1"}  # noqa: S104  what a browser here calls localhost
 log = logging.getLogger("app")
 
 
@@ -36,22 +37,22 @@ def configure(settings: Settings, *, app: str | Callable[[], ASGIApp]) -> uvicor
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_config=logs.config(settings),
+        log_config=logs.build_log_config(settings),
         access_log=False,  # `app.telemetry.access` writes it, with the request's id
         server_header=False,
-        http=guard_protocol(settings),  # type: ignore[arg-type]  # what makes a protocol will do
+        http=create_protocol_factory(settings),  # type: ignore[arg-type]  # what makes a protocol will do
         proxy_headers=False,  # `app.guard.proxies` reads them
         loop="asyncio",  # as fast here as uvloop, which accepts one connection a turn (docs/performance.md)
         lifespan="on",
         ws="none",
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
         timeout_graceful_shutdown=settings.graceful_timeout,
     )
 
 
 def announce(settings: Settings) -> None:
     """Log the address to open in a browser, now that it answers."""
-    host = "localhost" if settings.host in LOCAL else settings.host
+    host = "localhost" if settings.host in LOCAL_HOSTS else settings.host
     log.info("digits is ready: http://%s:%d", f"[{host}]" if ":" in host else host, settings.port)
 
 
@@ -69,7 +70,7 @@ class Server(uvicorn.Server):
         """Load the models, listen, and see to signals."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        self._state = state = state_in(self.lifespan.state)
+        self._state = state = get_lifespan_state(self.lifespan.state)
         self._while_serving.enter_context(reload_on_sighup(state.catalogue, state.keyring))
         if self._share is None:
             announce(state.settings)
@@ -99,6 +100,6 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._leave_sockets)
 
     def _leave_sockets(self) -> None:
-        for listening in ListeningSocket.all:
-            listening.leave(self._loop)
-        self._loop.call_later(LINGER, super().handle_exit, signal.SIGTERM, None)
+        for listening in ListeningSocket.instances:
+            listening.close_when_idle(self._loop)
+        self._loop.call_later(LINGER_SECONDS, super().handle_exit, signal.SIGTERM, None)

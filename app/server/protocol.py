@@ -24,19 +24,19 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.guard.headers import ALWAYS
+from app.guard.headers import SECURITY_HEADERS
 from app.server.connections import Connections
 from app.settings import Settings
-from app.state import STATE, state_in
+from app.state import STATE, get_lifespan_state
 from app.wire.problems import (
     HeadTooLarge,
     MalformedRequest,
     Overloaded,
-    Refusal,
+    ProblemResponse,
     RequestProblem,
     SlowUpload,
 )
-from app.wire.request_id import HEADER, new_id, request_id
+from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection receives at a time, and may buffer beyond one request
@@ -58,11 +58,11 @@ class GuardedProtocol(HttpToolsProtocol):
         connections: Connections,
         read_timeout: float,
         write_timeout: float,
-        **uvicorns: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(**uvicorns)
+        super().__init__(**options)
         self.url = b""  # uvicorn sets it with the first request, which may never come
-        self._all = connections
+        self._connections = connections
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
         self._pending = bytearray()  # received, but not parsed yet
@@ -76,7 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parser_is_lent = False  # it knows of the current request's body alone
         self._deadline: asyncio.TimerHandle | None = None  # for what the client has to send
         self._unsent = 0  # bytes of the answer that the client had left untaken at the last look
-        self._next_look: asyncio.TimerHandle | None = None
+        self._progress_check: asyncio.TimerHandle | None = None
 
     # The connection
 
@@ -90,17 +90,17 @@ class GuardedProtocol(HttpToolsProtocol):
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._expect_by_deadline(self._give_up_head)
-        if not self._all.admit(self):
-            msg = f"All {self._all.most} connections are busy. Try again in a second."
-            self._refuse(Overloaded(msg, limit=self._all.most))
+        self._set_deadline(self._give_up_head)
+        if not self._connections.admit(self):
+            msg = f"All {self._connections.limit} connections are busy. Try again in a second."
+            self._refuse(Overloaded(msg, limit=self._connections.limit))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._all.remove(self)
+        self._connections.remove(self)
         self._pending.clear()
-        self._expect_nothing()
-        self._stop_looking()
+        self._clear_deadline()
+        self._cancel_progress_check()
         super().connection_lost(exc)
 
     def close_idle(self) -> None:
@@ -117,18 +117,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parse_pending()
 
     def _parse_pending(self) -> None:
-        while self._pending and (piece := self._next_piece()):
+        while self._pending and (piece := self._take_piece()):
             self._feed(piece)
         if self._ignoring or (self._pending and self._is_blocked()):
             self.flow.pause_reading()
         elif self._deadline is None and not self._in_body and (self._unparsed or self._pending):
-            self._expect_by_deadline(self._give_up_head)
+            self._set_deadline(self._give_up_head)
 
     def _is_blocked(self) -> bool:
         """Tell whether the next request has to wait: for an answer, or for the client to take one."""
         return self._complete or self.flow.write_paused
 
-    def _next_piece(self) -> bytes:
+    def _take_piece(self) -> bytes:
         """Take the bytes that the parser may have now, none of which belong to the next request."""
         if self._ignoring or self._is_blocked() or self.transport.is_closing():
             return b""
@@ -159,9 +159,9 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
         except httptools.HttpParserError:
-            self._reject_rubbish()
+            self._reject_invalid()
 
-    def _reject_rubbish(self) -> None:
+    def _reject_invalid(self) -> None:
         """Refuse what is not HTTP; a request that arrived before it keeps its answer."""
         if self._complete:
             self._ignore_rest()
@@ -214,7 +214,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Hand the request to the application, unless its head is faulty."""
         if self._ignoring:
             return
-        self._expect_nothing()
+        self._clear_deadline()
         self._in_head = False
         self._unparsed = 0
         fault, self._body_left = read_framing(self.headers, self.parser.get_http_version())
@@ -222,7 +222,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(MalformedRequest(fault))
             return
         self._in_body = True
-        self._all.note_busy(self)
+        self._connections.note_busy(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -245,8 +245,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         if self.cycle.response_complete:  # it was refused without its body
-            self._expect_nothing()
-            self._await_next()
+            self._clear_deadline()
+            self._reset()
             self._keep_alive()
         else:
             self._complete = True
@@ -259,27 +259,27 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             return
-        self._all.note_idle(self)
+        self._connections.note_idle(self)
         if self._complete:
-            self._await_next()
+            self._reset()
             self._queue_pending()
         else:  # the rest of its body is skipped, if it comes in time
             self._unset_keepalive_if_required()
-            self._expect_by_deadline(self.transport.close)
+            self._set_deadline(self.transport.close)
 
     def _queue_pending(self) -> None:
         if self._pending and not self._is_blocked():
             self.flow.pause_reading()
-            self._all.queue(self)
+            self._connections.queue(self)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Begin the next of the requests that have arrived; its turn has come."""
         if not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self.flow.resume_reading()
             self._parse_pending()
 
-    def _await_next(self) -> None:
+    def _reset(self) -> None:
         self._complete = self._in_body = False
         self._body_left = 0
         self._unparsed = self._chunks = 0
@@ -295,40 +295,43 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Expect the client to take what it has been sent."""
         super().pause_writing()
-        self._look_later()
+        self._schedule_progress_check()
 
     def resume_writing(self) -> None:
         """Go on, now that the client has taken everything."""
         super().resume_writing()
-        self._stop_looking()
+        self._cancel_progress_check()
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self._queue_pending()
 
-    def _look_later(self) -> None:
+    def _schedule_progress_check(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
-        self._next_look = self.loop.call_later(self._write_timeout, self._check_progress)
+        self._progress_check = self.loop.call_later(self._write_timeout, self._check_progress)
 
-    def _stop_looking(self) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+    def _cancel_progress_check(self) -> None:
+        if self._progress_check is not None:
+            self._progress_check.cancel()
+            self._progress_check = None
 
     def _check_progress(self) -> None:
-        taken = self._unsent - self.transport.get_write_buffer_size()
-        if taken < MIN_RATE * self._write_timeout:
-            log.info("gave up an answer that its client does not take", extra={"client": self._address()})
+        bytes_read = self._unsent - self.transport.get_write_buffer_size()
+        if bytes_read < MIN_RATE * self._write_timeout:
+            log.info(
+                "gave up on an answer that its client does not receive",
+                extra={"client": self._get_client_address()},
+            )
             self.transport.abort()
         else:
-            self._look_later()
+            self._schedule_progress_check()
 
     # What is refused
 
-    def _expect_by_deadline(self, give_up: Callable[[], None]) -> None:
-        self._expect_nothing()
+    def _set_deadline(self, give_up: Callable[[], None]) -> None:
+        self._clear_deadline()
         self._deadline = self.loop.call_later(self._read_timeout, give_up)
 
-    def _expect_nothing(self) -> None:
+    def _clear_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -348,26 +351,26 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer with a problem, unless another answer is on its way, and hang up."""
         if self.transport.is_closing():
             return
-        answering = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr]
-        if not answering or self.cycle.response_complete:
+        is_answering = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr]
+        if not is_answering or self.cycle.response_complete:
             self._write_problem(problem)
         self._ignoring = True
         self._pending.clear()
         self.transport.close()
 
     def _write_problem(self, problem: RequestProblem) -> None:
-        identity = new_id()
+        identity = generate_request_id()
         request_id.set(identity)
-        answer = Refusal(problem, {HEADER: identity, "Connection": "close"})
+        answer = ProblemResponse(problem, {REQUEST_ID_HEADER: identity, "Connection": "close"})
         answer.adapt_to(self.url.decode("latin-1").partition("?")[0])
-        head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *ALWAYS])
+        head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *SECURITY_HEADERS])
         status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
         self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
         if STATE in self.app_state:  # an application of a test's own has none
-            state_in(self.app_state).metrics.count_refusal(problem.code)
-        log.info("refused", extra={"status": answer.status_code, "client": self._address()})
+            get_lifespan_state(self.app_state).metrics.count_refusal(problem.code)
+        log.info("refused", extra={"status": answer.status_code, "client": self._get_client_address()})
 
-    def _address(self) -> str | None:
+    def _get_client_address(self) -> str | None:
         return self.client[0] if self.client else None
 
 
@@ -408,12 +411,13 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[
         fault = "The Host header is not a name or address with an optional port (RFC 9112, section 3.2)."
     elif codings and (version == "1.0" or codings != [b"chunked"]):
         fault = (
-            "The Transfer-Encoding is not read here. Send HTTP/1.1 with 'chunked' alone, or a Content-Length."
+            "The Transfer-Encoding is not supported here. Send HTTP/1.1 with 'chunked' alone, or a "
+            "Content-Length."
         )
     return fault, None if codings else length
 
 
-def guard_protocol(settings: Settings) -> partial[GuardedProtocol]:
+def create_protocol_factory(settings: Settings) -> partial[GuardedProtocol]:
     """Return what uvicorn makes of each connection."""
     return partial(
         GuardedProtocol,

@@ -1,4 +1,4 @@
-"""SIGHUP: keys and models are loaded again, each for itself, while the old ones serve on."""
+"""SIGHUP: keys and models are loaded again, each for itself, while the old ones keep serving."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ from app.guard.keys import BadKeys, Keyring
 log = logging.getLogger("app")
 
 # SIGHUP loads keys and models again, SIGUSR1 keys alone: the parent of several workers sends it to them
-RELOADS: Final = frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
+RELOAD_SIGNALS: Final = (
+    frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
+)
 
 
-class _Notes:
+class _SignalRecorder:
     """A handler that notes signals which come before anybody can act on them; by default they kill."""
 
     def __init__(self) -> None:
-        self.arrived: list[int] = []
+        self.signals: list[int] = []
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        self.arrived.append(number)
+        self.signals.append(number)
 
 
-def note_reloads() -> None:
-    """Note signals to reload until `take_noted` is asked for them."""
-    notes = _Notes()
-    for number in RELOADS:
-        signal.signal(number, notes)
+def record_reloads() -> None:
+    """Note signals to reload until `get_recorded_signals` is asked for them."""
+    recorder = _SignalRecorder()
+    for number in RELOAD_SIGNALS:
+        signal.signal(number, recorder)
 
 
-def take_noted() -> list[int]:
+def get_recorded_signals() -> list[int]:
     """Return the signals to reload that have been noted, or that are to be noted yet."""
-    notes = signal.getsignal(signal.SIGHUP)
-    return notes.arrived if isinstance(notes, _Notes) else []
+    recorder = signal.getsignal(signal.SIGHUP)
+    return recorder.signals if isinstance(recorder, _SignalRecorder) else []
 
 
 @contextmanager
@@ -51,37 +53,38 @@ def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
 
     Where either can't be used, the old ones are kept. With several workers their parent takes the signal.
     """
-    if not RELOADS or threading.current_thread() is not threading.main_thread():
+    if not RELOAD_SIGNALS or threading.current_thread() is not threading.main_thread():
         yield  # Windows, or under a test client
         return
     loop = asyncio.get_running_loop()
     keys, models = asyncio.Event(), asyncio.Event()
     tasks = [
-        loop.create_task(_repeat(keys, partial(reload_keys, keyring))),
-        loop.create_task(_repeat(models, partial(reload_models, catalogue))),
+        loop.create_task(_reload_repeatedly(keys, partial(reload_keys, keyring))),
+        loop.create_task(_reload_repeatedly(models, partial(reload_models, catalogue))),
     ]
 
-    def ask_for_all() -> None:
+    def request_all() -> None:
         keys.set()
         models.set()
 
-    noted = take_noted()
-    loop.add_signal_handler(signal.SIGHUP, ask_for_all)
+    recorded = get_recorded_signals()
+    loop.add_signal_handler(signal.SIGHUP, request_all)
     loop.add_signal_handler(signal.SIGUSR1, keys.set)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOADS)  # the parent of several workers starts them blocked
-    if noted:
-        ask_for_all()
+    # the parent of several workers starts them blocked
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOAD_SIGNALS)
+    if recorded:
+        request_all()
     try:
         yield
     finally:
-        for number in RELOADS:
+        for number in RELOAD_SIGNALS:
             loop.remove_signal_handler(number)
-        note_reloads()
+        record_reloads()
         for task in tasks:
             task.cancel()
 
 
-async def _repeat(due: asyncio.Event, reload: Callable[[], None]) -> None:
+async def _reload_repeatedly(due: asyncio.Event, reload: Callable[[], None]) -> None:
     """Reload whenever it is asked for; requests that come in during a reload are served by one more."""
     while True:
         await due.wait()
@@ -99,7 +102,7 @@ def reload_keys(keyring: Keyring) -> None:
     try:
         added, removed = keyring.reload()
     except (BadKeys, OSError) as error:
-        log_kept_keys(error)
+        log_keys_not_reloaded(error)
     else:
         log.info("keys reloaded", extra={"keys": len(keyring.keys), "added": added, "removed": removed})
 
@@ -109,16 +112,16 @@ def reload_models(catalogue: Catalogue) -> None:
     try:
         catalogue.reload()
     except InvalidModel as error:
-        log_kept_models(error)
+        log_models_not_reloaded(error)
     else:
-        log.info("models reloaded", extra={"models": catalogue.versions()})
+        log.info("models reloaded", extra={"models": catalogue.get_recipe_versions()})
 
 
-def log_kept_keys(error: Exception) -> None:
+def log_keys_not_reloaded(error: Exception) -> None:
     """Log why the keys are still the old ones."""
     log.error("keys not reloaded, the old ones stay valid", extra={"reason": str(error)})
 
 
-def log_kept_models(error: Exception) -> None:
+def log_models_not_reloaded(error: Exception) -> None:
     """Log why the models are still the old ones."""
-    log.error("models not reloaded, the old ones serve on", extra={"reason": str(error)})
+    log.error("models not reloaded, the old ones keep serving", extra={"reason": str(error)})

@@ -13,9 +13,9 @@ from weakref import WeakSet
 
 from app.settings import Settings, SettingsError
 
-A_TURN: Final = 4  # connections that one of several workers takes
+ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers takes
 # of Linux' struct tcp_info; eight bytes and four numbers stand before it
-UNACKED: Final = struct.Struct("24xI")
+QUEUE_LENGTH: Final = struct.Struct("24xI")
 
 
 class ListeningSocket(socket.socket):
@@ -27,18 +27,18 @@ class ListeningSocket(socket.socket):
     And asyncio closes its port while clients may still wait before it, who then lose their request.
     """
 
-    all: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
+    instances: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
 
     def __init__(self, family: int, kind: int, proto: int, *, fileno: int, shared: bool) -> None:
         """Take over a bound socket's file descriptor."""
         super().__init__(family, kind, proto, fileno=fileno)
         self._shared = shared
-        self._taken = 0
-        self._leaving: asyncio.AbstractEventLoop | None = None
-        self.all.add(self)
+        self._accepted = 0
+        self._closing_loop: asyncio.AbstractEventLoop | None = None
+        self.instances.add(self)
 
     @classmethod
-    def of(cls, bound: socket.socket, *, shared: bool) -> ListeningSocket:
+    def take_over(cls, bound: socket.socket, *, shared: bool) -> ListeningSocket:
         """Take over a bound socket."""
         return cls(bound.family, bound.type, bound.proto, fileno=bound.detach(), shared=shared)
 
@@ -48,22 +48,22 @@ class ListeningSocket(socket.socket):
         Raises:
             BlockingIOError: there is none, or enough have been taken: time for other work.
         """
-        if self._shared and self._taken == A_TURN and not self._leaving:
-            self._taken = 0
+        if self._shared and self._accepted == ACCEPTS_PER_TURN and not self._closing_loop:
+            self._accepted = 0
             raise BlockingIOError
         try:
-            taken = super().accept()
+            connection = super().accept()
         except BlockingIOError:
-            self._taken = 0
-            if self._leaving:
-                self.leave(self._leaving)
+            self._accepted = 0
+            if self._closing_loop:
+                self.close_when_idle(self._closing_loop)
             raise
-        self._taken += 1
-        return taken
+        self._accepted += 1
+        return connection
 
-    def leave(self, loop: asyncio.AbstractEventLoop) -> None:
+    def close_when_idle(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close the port, which `loop` listens on, as soon as nobody waits before it."""
-        self._leaving = loop  # if somebody does, it is about to ask for him
+        self._closing_loop = loop  # if somebody does, it is about to ask for him
         with socket.socket(self.family) as unused:
             if self._count_waiting():
                 return
@@ -77,8 +77,8 @@ class ListeningSocket(socket.socket):
         if not hasattr(socket, "TCP_INFO"):
             return len(select.select([self], [], [], 0)[0])
         # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
-        info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED.size)
-        return int(UNACKED.unpack(info)[0])
+        info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_LENGTH.size)
+        return int(QUEUE_LENGTH.unpack(info)[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let multiprocessing hand the socket to a worker."""
@@ -109,7 +109,7 @@ def bind(settings: Settings) -> list[socket.socket]:
             reason = str(error.strerror)
             bound.close()
         else:
-            sockets.append(ListeningSocket.of(bound, shared=settings.workers > 1))
+            sockets.append(ListeningSocket.take_over(bound, shared=settings.workers > 1))
     if not sockets:
         msg = f"DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: can't listen there ({reason})"
         raise SettingsError(msg)
@@ -121,5 +121,5 @@ def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
     try:
         return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
     except OSError as error:
-        msg = f"DIGITS_HOST={settings.host}: no address of this machine ({error.strerror})"
+        msg = f"DIGITS_HOST={settings.host}: not an address of this machine ({error.strerror})"
         raise SettingsError(msg) from None

@@ -13,15 +13,15 @@ from typing import NoReturn
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.digits.process import set_up_process
-from app.environment import find_others
+from app.environment import find_foreign_variables
 from app.guard.keys import BadKeys, Keyring
 from app.main import create_app
 from app.server.cores import count_cores
 from app.server.process import Server, configure
-from app.server.signals import note_reloads
+from app.server.signals import record_reloads
 from app.server.sockets import bind
 from app.server.supervisor import Child, Supervisor
-from app.server.workers import shared_folder
+from app.server.workers import share_folder
 from app.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("app")
@@ -31,8 +31,8 @@ def serve() -> int:
     """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
     # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _exit())
-    note_reloads()
+        signal.signal(number, lambda *_: _exit_now())
+    record_reloads()
     set_up_process()
     try:
         settings = load_settings()
@@ -43,10 +43,10 @@ def serve() -> int:
     except SettingsError as error:
         print(f"digits can't start: {error}", file=sys.stderr)
         return 2
-    return _exit()
+    return _exit_now()
 
 
-def _exit() -> NoReturn:
+def _exit_now() -> NoReturn:
     logging.shutdown()
     os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 
@@ -55,14 +55,14 @@ def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> 
     """Serve until a signal ends it."""
     create = partial(create_app, settings, keyring, threads=count_cores())
     config = configure(settings, app=create)
-    others = find_others(os.environ)
-    if others:
-        log.info("variables that are not the service's", extra={"variables": others})
+    foreign_variables = find_foreign_variables(os.environ)
+    if foreign_variables:
+        log.info("variables that are not the service's", extra={"variables": foreign_variables})
     if settings.workers == 1:
         Server(config).run(sockets)
         return
     supervisor = Supervisor(settings, keyring, partial(Child, settings, create, sockets))
-    with shared_folder():
+    with share_folder():
         supervisor.run()
 
 

@@ -26,17 +26,23 @@ from uvicorn.supervisors.multiprocess import Process
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.guard.keys import BadKeys, Keyring
-from app.server.process import LINGER, Server, announce, configure
-from app.server.signals import RELOADS, log_kept_keys, log_kept_models, take_noted
+from app.server.process import LINGER_SECONDS, Server, announce, configure
+from app.server.signals import (
+    RELOAD_SIGNALS,
+    get_recorded_signals,
+    log_keys_not_reloaded,
+    log_models_not_reloaded,
+)
 from app.server.workers import FOLDER, Share
 from app.settings import Settings, SettingsError
 
 TICK: Final = 0.1  # seconds between two looks
-PING: Final = 1.0  # seconds between two questions whether a worker still runs
-SILENCE: Final = 60.0  # seconds after which one that does not answer, on however busy a machine, is replaced
-RETRY: Final = 10.0  # seconds between two attempts at a worker that fails to start
-MARGIN: Final = 10.0  # seconds beyond their own patience in which workers have to end
-ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+PING_INTERVAL: Final = 1.0  # seconds between two questions whether a worker still runs
+# seconds after which one that does not answer, on however busy a machine, is replaced
+MAX_SILENCE: Final = 60.0
+RETRY_INTERVAL: Final = 10.0  # seconds between two attempts at a worker that fails to start
+SHUTDOWN_MARGIN: Final = 10.0  # seconds beyond their own patience in which workers have to end
+END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 log = logging.getLogger("app")
 
 
@@ -82,12 +88,12 @@ class Worker:
         """Start its process."""
         self._child = child
         # what is sent before the worker handles it must wait: by default these signals kill
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOADS)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOAD_SIGNALS)
         self._child.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        self.started = self._heard = self._asked = time.monotonic()
-        self.ready = False
-        self._answered = True
+        self.started_at = self._heard_at = self._pinged_at = time.monotonic()
+        self.is_ready = False
+        self._has_answered = True
 
     @property
     def exitcode(self) -> int | None:
@@ -99,20 +105,20 @@ class Worker:
         """The id of its process."""
         return self._child.pid
 
-    def listen(self) -> None:
+    def check_heartbeat(self) -> None:
         """Take its answer, if there is one, and ask it again when it is time."""
         now, pipe = time.monotonic(), self._child.parent_conn
         with suppress(OSError, EOFError):  # it has died; its exit code says so
-            if not self._answered and pipe.poll():
-                self.ready = pipe.recv()
-                self._heard, self._answered = now, True
-            if self._answered and (now > self._asked + PING or not self.ready):
+            if not self._has_answered and pipe.poll():
+                self.is_ready = pipe.recv()
+                self._heard_at, self._has_answered = now, True
+            if self._has_answered and (now > self._pinged_at + PING_INTERVAL or not self.is_ready):
                 pipe.send(b"ping")
-                self._asked, self._answered = now, False
+                self._pinged_at, self._has_answered = now, False
 
     def is_hung(self) -> bool:
         """Tell whether it has not answered for too long."""
-        return time.monotonic() > self._heard + SILENCE
+        return time.monotonic() > self._heard_at + MAX_SILENCE
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -143,16 +149,16 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._outdated: list[Worker] = []  # those of them that are still to be renewed
         self._successor: Worker | None = None  # of the first of those
-        self._leaving: list[Worker] = []
+        self._retired: list[Worker] = []
         self._renewal_due = False
         # a signal may come in between any two steps, so all that its handler does is to append
-        self._ends: list[int] = []
-        self._reloads = take_noted()
-        for number in ENDS | RELOADS:
-            signal.signal(number, self._note)
+        self._end_signals: list[int] = []
+        self._reload_signals = get_recorded_signals()
+        for number in END_SIGNALS | RELOAD_SIGNALS:
+            signal.signal(number, self._record_signal)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        (self._ends if number in ENDS else self._reloads).append(number)
+    def _record_signal(self, number: int, _: FrameType | None) -> None:
+        (self._end_signals if number in END_SIGNALS else self._reload_signals).append(number)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and return when all workers have ended.
@@ -162,8 +168,8 @@ class Supervisor:
         """
         try:
             self._workers = [self._start() for _ in range(self._settings.workers)]
-            while not self._ends:
-                self._look_after()
+            while not self._end_signals:
+                self._tend_workers()
                 time.sleep(TICK)
         finally:
             self._end()
@@ -171,21 +177,21 @@ class Supervisor:
     def _start(self) -> Worker:
         return Worker(self._spawn())
 
-    def _all(self) -> list[Worker]:
+    def _all_workers(self) -> list[Worker]:
         successor = [self._successor] if self._successor else []
-        return [*self._workers, *successor, *self._leaving]
+        return [*self._workers, *successor, *self._retired]
 
-    def _look_after(self) -> None:
-        for worker in self._all():
-            worker.listen()
-        self._leaving = [worker for worker in self._leaving if worker.exitcode is None]
+    def _tend_workers(self) -> None:
+        for worker in self._all_workers():
+            worker.check_heartbeat()
+        self._retired = [worker for worker in self._retired if worker.exitcode is None]
         self._workers = [self._replace_if_dead(worker) for worker in self._workers]
-        if not self._is_announced and all(worker.ready for worker in self._workers):
+        if not self._is_announced and all(worker.is_ready for worker in self._workers):
             announce(self._settings)
             self._is_announced = True
-        if self._reloads:
-            self._renewal_due |= signal.SIGHUP in self._reloads
-            self._reloads.clear()  # those that came in meanwhile are served by what follows
+        if self._reload_signals:
+            self._renewal_due |= signal.SIGHUP in self._reload_signals
+            self._reload_signals.clear()  # those that came in meanwhile are served by what follows
             self._reload_keys()
         self._renew()
 
@@ -204,12 +210,12 @@ class Supervisor:
         Raises:
             SettingsError: no other serves.
         """
-        if dead.ready or (dead.exitcode or 0) <= 0:  # a signal has ended it
+        if dead.is_ready or (dead.exitcode or 0) <= 0:  # a signal has ended it
             return False
-        if not any(worker.ready and worker.exitcode is None for worker in self._workers):
+        if not any(worker.is_ready and worker.exitcode is None for worker in self._workers):
             msg = "no worker could start; the lines above say why"
             raise SettingsError(msg)
-        return time.monotonic() < dead.started + RETRY
+        return time.monotonic() < dead.started_at + RETRY_INTERVAL
 
     def _reload_keys(self) -> None:
         """Have all workers read the keys, where they can be read.
@@ -219,9 +225,9 @@ class Supervisor:
         try:
             self._keyring.reload()
         except (BadKeys, OSError) as error:
-            log_kept_keys(error)
+            log_keys_not_reloaded(error)
             return
-        for worker in self._all():
+        for worker in self._all_workers():
             worker.send(signal.SIGUSR1)
 
     def _renew(self) -> None:
@@ -230,7 +236,7 @@ class Supervisor:
         if self._successor:
             self._promote(self._successor)
         elif self._outdated:
-            if not self._leaving:  # or there would be more processes at a time than memory was planned for
+            if not self._retired:  # or there would be more processes at a time than memory was planned for
                 self._successor = self._start()
         elif self._renewal_due:
             self._renewal_due = False
@@ -241,8 +247,8 @@ class Supervisor:
         if successor.exitcode is not None or successor.is_hung():
             successor.kill()
             self._outdated = []
-            log.error("a new worker could not start, the old ones serve on")
-        elif not successor.ready:
+            log.error("a new worker could not start, the old ones keep serving")
+        elif not successor.is_ready:
             return
         elif self._outdated:
             old = self._outdated.pop(0)
@@ -254,32 +260,34 @@ class Supervisor:
 
     def _retire(self, worker: Worker) -> None:
         worker.send(signal.SIGTERM)
-        self._leaving.append(worker)
+        self._retired.append(worker)
 
     def _can_load_models(self) -> bool:
         try:
             Catalogue.load(self._settings.models_dir, default=self._settings.default_model)
         except InvalidModel as error:
-            log_kept_models(error)
+            log_models_not_reloaded(error)
         except Exception:  # whatever it was, the workers that there are must not end with it
-            log.exception("models not reloaded, the old ones serve on")
+            log.exception("models not reloaded, the old ones keep serving")
         else:
             return True
         return False
 
     def _end(self) -> None:
         """Let all workers drain; those that don't end in time, and all at a second signal, end at once."""
-        passed_on = len(self._ends)
-        for worker in self._all():
-            if worker not in self._leaving:
+        passed_on = len(self._end_signals)
+        for worker in self._all_workers():
+            if worker not in self._retired:
                 worker.send(signal.SIGTERM)
-        patience = self._settings.drain_delay + LINGER + self._settings.graceful_timeout + MARGIN
+        patience = (
+            self._settings.drain_delay + LINGER_SECONDS + self._settings.graceful_timeout + SHUTDOWN_MARGIN
+        )
         deadline = time.monotonic() + patience
-        while running := [worker for worker in self._all() if worker.exitcode is None]:
+        while running := [worker for worker in self._all_workers() if worker.exitcode is None]:
             for worker in running:
-                if len(self._ends) > passed_on:
+                if len(self._end_signals) > passed_on:
                     worker.send(signal.SIGTERM)
                 if time.monotonic() > deadline:
                     worker.kill()
-            passed_on = len(self._ends)
+            passed_on = len(self._end_signals)
             time.sleep(TICK)

@@ -24,19 +24,19 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.settings import SettingsError
 from app.telemetry.metrics import Metrics
 
-PERIOD: Final = 1.0  # seconds between two looks at what changes without a request
+UPDATE_INTERVAL: Final = 1.0  # seconds between two looks at what changes without a request
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name; workers inherit it
-MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
 
 
 @contextmanager
-def shared_folder() -> Iterator[None]:
+def share_folder() -> Iterator[None]:
     """Give the workers that are started in the block a fresh folder; it is removed afterwards.
 
     Raises:
         SettingsError: there is nowhere to make one.
     """
-    parent = MEMORY if os.access(MEMORY, os.W_OK) else None
+    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     try:
         temporary = tempfile.TemporaryDirectory(prefix="digits-metrics-", dir=parent)
     except OSError as error:
@@ -48,7 +48,7 @@ def shared_folder() -> Iterator[None]:
         yield
 
 
-class Seat:
+class WorkerSlot:
     """A number that no other living worker has; the kernel frees it when the process is gone."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,13 +59,13 @@ class Seat:
         for file in folder.glob("*.lock"):
             number = int(file.stem)
             if number != self.number and (lock := _lock(folder, number)):
-                _forget(folder, number)
+                _remove_gauges(folder, number)
                 lock.close()
-        _forget(folder, self.number)  # a predecessor may have been killed
+        _remove_gauges(folder, self.number)  # a predecessor may have been killed
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Forget this worker's gauges and free its seat; what it has counted stays."""
-        _forget(self._folder, self.number)
+        _remove_gauges(self._folder, self.number)
         self._lock.close()
 
 
@@ -74,11 +74,11 @@ class Share:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seat: Seat | None = None
+        self._seat: WorkerSlot | None = None
 
     def open(self) -> CollectorRegistry:
         """Take a seat, in whose files metrics are kept from now on; return the registry of all workers."""
-        self._seat = Seat(self._folder)
+        self._seat = WorkerSlot(self._folder)
         number = self._seat.number
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -96,16 +96,16 @@ class Share:
             with suppress(asyncio.CancelledError):
                 await updates
             if self._seat is not None:
-                self._seat.leave()
+                self._seat.release()
 
 
 async def _update(metrics: Metrics) -> None:
     while True:
         metrics.update_gauges()
-        await asyncio.sleep(PERIOD)
+        await asyncio.sleep(UPDATE_INTERVAL)
 
 
-def _forget(folder: Path, number: int) -> None:
+def _remove_gauges(folder: Path, number: int) -> None:
     for file in folder.glob(f"gauge_live*_{number}.db"):
         file.unlink(missing_ok=True)
 

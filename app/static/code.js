@@ -1,18 +1,18 @@
 // Writes a program that sends the picture on the page, ready to run, and gets the same answer.
 
-const LONGEST = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
+const MAX_INLINE = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
 
-const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
+const quote = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
 
-const type = (data) => (data ? "application/json" : "application/octet-stream");
+const mediaType = (data) => (data ? "application/json" : "application/octet-stream");
 
 const WRITERS = {
   curl({ url, data, name, locked }) {
     const lines = [
-      `curl ${quoted(url)}`,
+      `curl ${quote(url)}`,
       ...(locked ? ['-H "Authorization: Bearer $DIGITS_KEY"'] : []),
-      `-H 'Content-Type: ${type(data)}'`,
-      data ? `-d '{"image": "${data}"}'` : `--data-binary ${quoted(`@${name}`)}`,
+      `-H 'Content-Type: ${mediaType(data)}'`,
+      data ? `-d '{"image": "${data}"}'` : `--data-binary ${quote(`@${name}`)}`,
     ];
     return lines.join(" \\\n  ");
   },
@@ -24,7 +24,7 @@ const WRITERS = {
     return `${imports}const response = await fetch(${JSON.stringify(url)}, {
   method: "POST",
   headers: {
-    "Content-Type": "${type(data)}",${key}
+    "Content-Type": "${mediaType(data)}",${key}
   },
   body: ${body},
 });
@@ -43,7 +43,7 @@ console.log(answer.${member}, answer.confidence);`;
 request = urllib.request.Request(
     ${JSON.stringify(url)},
     headers={
-        "Content-Type": "${type(data)}",${key}
+        "Content-Type": "${mediaType(data)}",${key}
     },
     data=${body},
 )
@@ -54,12 +54,12 @@ print(answer["${member}"], answer["confidence"])`;
 };
 
 /** Return a program that requests `url` and prints `member` of the answer, and whether it reads the picture from a file. */
-export async function program(language, { url, blob, name, member, locked }) {
-  const data = blob && blob.size <= LONGEST ? await base64(blob) : null;
+export async function writeProgram(language, { url, blob, name, member, locked }) {
+  const data = blob && blob.size <= MAX_INLINE ? await encodeBase64(blob) : null;
   return { text: WRITERS[language]({ url, data, name, member, locked }), fromFile: !data };
 }
 
-async function base64(blob) {
+async function encodeBase64(blob) {
   const bytes = new Uint8Array(await blob.arrayBuffer());
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }

@@ -1,27 +1,27 @@
 // Creates elements from text only: nothing here parses a string as markup.
 
 /** Return an element with attributes and with children, which are elements or text; missing children are skipped. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+export function createElement(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
-  return made;
+  node.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+  return node;
 }
 
 /** Return the nodes of a paragraph, with `code` in backticks turned into elements. */
-export function prose(text) {
-  return text.split(/(`[^`]+`)/).map((part) => (part.startsWith("`") ? element("code", {}, part.slice(1, -1)) : part));
+export function renderProse(text) {
+  return text.split(/(`[^`]+`)/).map((part) => (part.startsWith("`") ? createElement("code", {}, part.slice(1, -1)) : part));
 }
 
 /** Return a block of code that the keyboard can scroll. */
-export function code(label, text) {
-  return element("pre", { tabindex: 0, role: "group", "aria-label": label }, element("code", {}, text));
+export function createCodeBlock(label, text) {
+  return createElement("pre", { tabindex: 0, role: "group", "aria-label": label }, createElement("code", {}, text));
 }
 
 /** Return indented JSON with short lists on one line. */
-export function pretty(value) {
+export function formatJson(value) {
   const text = JSON.stringify(value, null, 2);
   return text.replaceAll(/\[\s+([^[\]{}]{1,72}?)\s+\]/g, (_, items) => `[${items.replaceAll(/\s*\n\s*/g, " ")}]`);
 }

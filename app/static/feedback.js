@@ -1,48 +1,48 @@
 // Asks whether an answer was right, and sends the picture with its correct digit, if the service stores feedback.
 
-import { say } from "./answer.js";
-import { call } from "./service.js";
+import { announce } from "./answer.js";
+import { sendRequest } from "./service.js";
 
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 let newest; // the picture and model that the question is about
 
 /** Ask whether a model's `Prediction` for a picture is right. */
-export function judge({ digit, is_digit: isDigit }, picture, model) {
+export function askForFeedback({ digit, is_digit: isDigit }, picture, model) {
   newest = { picture, model };
   show("Was this right?", button("Yes", isDigit ? digit : "none"), button("No"));
 }
 
-function choose() {
+function askForDigit() {
   const digits = document.createElement("div");
   digits.className = "bars"; // as wide as the bars below
   digits.append(...[..."0123456789"].map((digit) => button(digit, digit)));
   show("What is it?", button("No digit", "none"), digits);
-  at("asked").focus();
+  byId("asked").focus();
 }
 
 async function send(digit) {
   const mine = newest;
   show("Sending …");
-  at("asked").focus();
+  byId("asked").focus();
   let shown = ["Thank you. The picture has been saved for training."];
   try {
-    await call(`/feedback?${new URLSearchParams({ digit, model: mine.model })}`, { picture: mine.picture });
+    await sendRequest(`/feedback?${new URLSearchParams({ digit, model: mine.model })}`, { picture: mine.picture });
   } catch (error) {
     shown = [error.message, button("Try again", digit)];
   }
   if (mine !== newest) return;
   show(...shown);
-  say(shown[0]);
+  announce(shown[0]);
 }
 
 function show(text, ...answers) {
-  const asked = at("asked"); // is not replaced, because it may have the focus
+  const asked = byId("asked"); // is not replaced, because it may have the focus
   asked.textContent = text;
   while (asked.nextSibling) asked.nextSibling.remove();
   asked.after(...answers);
 }
 
 function button(textContent, digit) {
-  const onclick = () => (digit === undefined ? choose() : send(digit));
+  const onclick = () => (digit === undefined ? askForDigit() : send(digit));
   return Object.assign(document.createElement("button"), { type: "button", textContent, onclick });
 }

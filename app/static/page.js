@@ -1,94 +1,94 @@
 // The page: sends what is on the sheet to the service, and shows the answer.
 
-import { say, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
+import { announce, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
 import * as camera from "./camera.js";
-import { program } from "./code.js";
-import { judge } from "./feedback.js";
+import { writeProgram } from "./code.js";
+import { askForFeedback } from "./feedback.js";
 import "./numbers.js";
-import { Asker, Unreachable, call, key } from "./service.js";
+import { Requester, Unreachable, sendRequest, apiKey } from "./service.js";
 import { Sheet } from "./sheet.js";
 
 const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
 const TITLES = { digit: "Draw a digit", number: "Write a number" };
-const HEALTHY = 30_000; // milliseconds between health checks
-const LONGEST_WAIT = 30_000; // milliseconds between health checks while the service does not answer, at most
+const INTERVAL = 30_000; // milliseconds between health checks
+const MAX_WAIT = 30_000; // milliseconds between health checks while the service does not answer, at most
 
-const at = (id) => document.getElementById(id);
-const mode = () => document.querySelector("input[name=mode]:checked").value;
-const health = () => at("health").dataset.state;
-const language = () => document.querySelector("input[name=language]:checked").value;
+const byId = (id) => document.getElementById(id);
+const getMode = () => document.querySelector("input[name=mode]:checked").value;
+const getHealth = () => byId("health").dataset.state;
+const getLanguage = () => document.querySelector("input[name=language]:checked").value;
 let newest; // identifies the latest call of showProgram
 let photographing = false;
 let limits = null; // of the service, once they are known
-let looking; // the timer of the next health check
-let wait = 1000; // milliseconds until the next health check while the service does not answer
+let healthTimer; // the timer of the next health check
+let delay = 1000; // milliseconds until the next health check while the service does not answer
 
-const sheet = new Sheet(at("sheet"), { changed, say });
-const asker = new Asker({ question, answered, failed });
+const sheet = new Sheet(byId("sheet"), { changed: onChange, say: announce });
+const requester = new Requester({ question: sendSheet, answered: onAnswer, failed: onFailure });
 
-function changed({ fresh }) {
-  at("undo").disabled = !sheet.undoable;
-  at("clear").disabled = sheet.empty;
-  if (fresh) asker.forget();
+function onChange({ fresh }) {
+  byId("undo").disabled = !sheet.undoable;
+  byId("clear").disabled = sheet.empty;
+  if (fresh) requester.forget();
   if (fresh) sheet.mark([]);
   if (sheet.empty) {
-    showNothing(mode());
-    if (health() !== "lost") showProblem("");
+    showNothing(getMode());
+    if (getHealth() !== "lost") showProblem("");
     showProgram();
-  } else if (health() !== "lost") {
-    asker.ask();
+  } else if (getHealth() !== "lost") {
+    requester.ask();
   }
 }
 
-async function question(signal) {
-  const asked = mode();
+async function sendSheet(signal) {
+  const asked = getMode();
   const blob = await sheet.blob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
-      `This file has ${size(blob.size)}, but the service accepts at most ${size(limits.max_body_bytes)}. Choose a smaller one.`,
+      `This file has ${formatSize(blob.size)}, but the service accepts at most ${formatSize(limits.max_body_bytes)}. Choose a smaller one.`,
     );
   }
-  const model = at("model").value;
-  const answer = await call(path(asked, { view: true }), { picture: blob, signal });
+  const model = byId("model").value;
+  const answer = await sendRequest(requestPath(asked, { view: true }), { picture: blob, signal });
   return { asked, blob, model, ...answer };
 }
 
-const size = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
+const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
 
 /** Return the path and query of the request for what is on the sheet. */
-function path(asked, { view }) {
+function requestPath(asked, { view }) {
   const query = new URLSearchParams();
-  if (at("model").selectedIndex > 0) query.set("model", at("model").value);
+  if (byId("model").selectedIndex > 0) query.set("model", byId("model").value);
   if (view && asked === "digit") query.set("view", "true");
   return `/predict${asked === "number" ? "/number" : ""}${query.size ? `?${query}` : ""}`;
 }
 
-function answered({ asked, blob, model, body, stages, taken }) {
+function onAnswer({ asked, blob, model, body, stages, taken }) {
   showProblem("");
   if (asked === "number") showNumber(body);
   else showDigit(body);
-  if (asked === "digit") judge(body, blob, model);
-  sheet.mark(boxes(asked, body), body.image);
+  if (asked === "digit") askForFeedback(body, blob, model);
+  sheet.mark(listBoxes(asked, body), body.image);
   showTiming(stages, taken);
   showProgram();
 }
 
 /** Return the boxes to show: of every digit of a number, or of the digit in a picture, but not in a drawing. */
-function boxes(asked, { digits, digit, image }) {
+function listBoxes(asked, { digits, digit, image }) {
   if (asked === "number") return digits.map((each) => ({ box: each.box, text: each.digit }));
   return sheet.picture ? [{ box: image.box, text: digit }] : [];
 }
 
-function failed(error) {
-  if (error instanceof Unreachable) lost();
+function onFailure(error) {
+  if (error instanceof Unreachable) markLost();
   else if (error.wait) showProblem(`${error.message} Retrying in ${error.wait} s.`);
   else if (error.status === 401) askForKey();
-  else refuse(error.message);
+  else showRefusal(error.message);
 }
 
 /** Show why there is no answer. */
-function refuse(text) {
-  showNothing(mode());
+function showRefusal(text) {
+  showNothing(getMode());
   sheet.mark([]);
   showProblem(text);
   showProgram();
@@ -97,92 +97,92 @@ function refuse(text) {
 // The service's state
 
 function showHealth(state, text) {
-  at("health").textContent = text;
-  at("health").dataset.state = state;
+  byId("health").textContent = text;
+  byId("health").dataset.state = state;
 }
 
-function lookIn(milliseconds) {
-  clearTimeout(looking);
-  looking = setTimeout(look, milliseconds);
+function checkLater(milliseconds) {
+  clearTimeout(healthTimer);
+  healthTimer = setTimeout(checkHealth, milliseconds);
 }
 
-function lost() {
+function markLost() {
   showProblem("The service does not answer. Your drawing is kept, and will be read as soon as it does.");
   showHealth("lost", "Not reachable");
-  lookIn(wait);
-  wait = Math.min(2 * wait, LONGEST_WAIT);
+  checkLater(delay);
+  delay = Math.min(2 * delay, MAX_WAIT);
 }
 
-async function look() {
-  const missed = health() === "lost";
+async function checkHealth() {
+  const missed = getHealth() === "lost";
   try {
-    await call("/health/ready");
+    await sendRequest("/health/ready");
   } catch (error) {
-    if (error instanceof Unreachable) return lost();
+    if (error instanceof Unreachable) return markLost();
     showHealth("draining", "Not ready");
-    return lookIn(1000 * (error.wait || 1));
+    return checkLater(1000 * (error.wait || 1));
   }
-  wait = 1000;
+  delay = 1000;
   showHealth("ready", "Ready");
-  lookIn(HEALTHY);
-  return missed ? begin() : undefined;
+  checkLater(INTERVAL);
+  return missed ? loadModels() : undefined;
 }
 
 function showTiming(stages, taken) {
   const spent = Array.from(stages.matchAll(/dur=([\d.]+)/g), ([, duration]) => Number(duration));
   const service = spent.reduce((sum, each) => sum + each, 0);
-  at("timing").textContent = `Read in ${service.toFixed(1)} ms, answered in ${taken.toFixed(0)} ms`;
+  byId("timing").textContent = `Read in ${service.toFixed(1)} ms, answered in ${taken.toFixed(0)} ms`;
 }
 
 /** Load the list of models, and send what is on the sheet again. */
-async function begin() {
+async function loadModels() {
   try {
-    const { body } = await call("/models");
+    const { body } = await sendRequest("/models");
     limits = body.models[0].limits;
     showModels(body.models);
-    at("judge").hidden = !body.feedback;
+    byId("judge").hidden = !body.feedback;
     if (body.feedback) {
-      at("kept").textContent = "Your pictures are sent only to this service, which stores those you give feedback on.";
+      byId("kept").textContent = "Your pictures are sent only to this service, which stores those you give feedback on.";
     }
   } catch (error) {
-    if (error instanceof Unreachable) return lost();
+    if (error instanceof Unreachable) return markLost();
     if (error.status === 401) return askForKey();
-    if (error.wait) setTimeout(begin, 1000 * error.wait);
+    if (error.wait) setTimeout(loadModels, 1000 * error.wait);
     return showProblem(error.message);
   }
-  at("key").hidden = true;
+  byId("key").hidden = true;
   showProblem("");
   showProgram();
-  if (!sheet.empty) asker.ask();
+  if (!sheet.empty) requester.ask();
   return undefined;
 }
 
 function showModels(models) {
-  const chosen = at("model").value;
-  at("model").replaceChildren(
+  const chosen = byId("model").value;
+  byId("model").replaceChildren(
     ...models.map(({ name, metrics }) => {
       const accuracy = metrics?.test?.accuracy;
       return new Option(accuracy ? `${name} · ${(100 * accuracy).toFixed(2)} %` : name, name);
     }),
   );
-  at("model").value = chosen;
-  if (at("model").selectedIndex < 0) at("model").selectedIndex = 0;
-  at("model").parentElement.hidden = false;
+  byId("model").value = chosen;
+  if (byId("model").selectedIndex < 0) byId("model").selectedIndex = 0;
+  byId("model").parentElement.hidden = false;
 }
 
 function askForKey() {
-  const tried = key.get() !== "";
-  key.set("");
-  at("key").hidden = false;
+  const tried = apiKey.get() !== "";
+  apiKey.set("");
+  byId("key").hidden = false;
   showProblem(tried ? "The service does not know this key." : "The service requires a key.");
-  at("secret").focus();
+  byId("secret").focus();
 }
 
-at("key").addEventListener("submit", (event) => {
+byId("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  key.set(at("secret").value.trim());
-  at("secret").value = "";
-  begin();
+  apiKey.set(byId("secret").value.trim());
+  byId("secret").value = "";
+  loadModels();
 });
 
 // The program
@@ -191,55 +191,55 @@ async function showProgram() {
   const mine = (newest = {});
   const blob = sheet.empty ? null : await sheet.blob();
   const name = sheet.picture?.name ?? "digit.png";
-  const url = new URL(path(mode(), { view: false }), location.href).href;
-  const member = mode() === "number" ? "text" : "digit";
-  const { text, fromFile } = await program(language(), { url, blob, name, member, locked: key.get() !== "" });
+  const url = new URL(requestPath(getMode(), { view: false }), location.href).href;
+  const member = getMode() === "number" ? "text" : "digit";
+  const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, locked: apiKey.get() !== "" });
   if (mine !== newest) return;
-  at("code").textContent = text;
-  at("copied").textContent = "";
-  at("save").hidden = !(blob && fromFile);
-  if (at("save").hidden) return;
-  URL.revokeObjectURL(at("save").href);
-  at("save").href = URL.createObjectURL(blob);
-  at("save").download = name;
+  byId("code").textContent = text;
+  byId("copied").textContent = "";
+  byId("save").hidden = !(blob && fromFile);
+  if (byId("save").hidden) return;
+  URL.revokeObjectURL(byId("save").href);
+  byId("save").href = URL.createObjectURL(blob);
+  byId("save").download = name;
 }
 
-at("copy").addEventListener("click", async () => {
+byId("copy").addEventListener("click", async () => {
   try {
-    await navigator.clipboard.writeText(at("code").textContent);
-    at("copied").textContent = "Copied";
+    await navigator.clipboard.writeText(byId("code").textContent);
+    byId("copied").textContent = "Copied";
   } catch {
-    getSelection().selectAllChildren(at("code")); // over plain HTTP, a page may not write to the clipboard
-    at("copied").textContent = "Selected: copy it with the keyboard";
+    getSelection().selectAllChildren(byId("code")); // over plain HTTP, a page may not write to the clipboard
+    byId("copied").textContent = "Selected: copy it with the keyboard";
   }
 });
 
 // Pictures
 
-const file = (list) => Array.from(list ?? []).find((each) => each instanceof File);
+const findFile = (list) => Array.from(list ?? []).find((each) => each instanceof File);
 
-function take(picture, name = picture?.name) {
+function usePicture(picture, name = picture?.name) {
   if (picture) sheet.show(picture, name || "picture.png");
 }
 
-for (const input of [at("file"), at("capture")]) {
+for (const input of [byId("file"), byId("capture")]) {
   input.addEventListener("change", () => {
-    take(file(input.files));
+    usePicture(findFile(input.files));
     input.value = ""; // so that the user can choose the same file again
   });
 }
 
-at("choose").addEventListener("click", () => at("file").click());
+byId("choose").addEventListener("click", () => byId("file").click());
 
-at("photo").addEventListener("click", async () => {
+byId("photo").addEventListener("click", async () => {
   if (!camera.available()) {
-    at("capture").click(); // opens the camera on a phone, and a file dialog elsewhere
+    byId("capture").click(); // opens the camera on a phone, and a file dialog elsewhere
     return;
   }
   if (photographing) return;
   photographing = true;
   try {
-    take(await camera.photograph(at("camera")), "photo.jpg");
+    usePicture(await camera.photograph(byId("camera")), "photo.jpg");
   } catch (error) {
     const why = error.name === "NotAllowedError" ? "This page may not use the camera" : "No camera can be used";
     showProblem(`${why}. Choose a picture instead.`);
@@ -248,42 +248,42 @@ at("photo").addEventListener("click", async () => {
   }
 });
 
-addEventListener("paste", (event) => take(file(event.clipboardData?.files)));
+addEventListener("paste", (event) => usePicture(findFile(event.clipboardData?.files)));
 
 addEventListener("dragover", (event) => {
   event.preventDefault();
-  at("sheet").classList.add("over");
+  byId("sheet").classList.add("over");
 });
 for (const name of ["dragleave", "drop"]) {
   addEventListener(name, (event) => {
     event.preventDefault();
-    if (name === "drop" || !event.relatedTarget) at("sheet").classList.remove("over");
+    if (name === "drop" || !event.relatedTarget) byId("sheet").classList.remove("over");
   });
 }
-addEventListener("drop", (event) => take(file(event.dataTransfer.files)));
+addEventListener("drop", (event) => usePicture(findFile(event.dataTransfer.files)));
 
-at("undo").addEventListener("click", () => sheet.undo());
-at("clear").addEventListener("click", () => sheet.clear());
+byId("undo").addEventListener("click", () => sheet.undo());
+byId("clear").addEventListener("click", () => sheet.clear());
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input:not([type=radio]), select");
   if (!typing && event.key === "z" && (event.ctrlKey || event.metaKey)) sheet.undo();
 });
 
 function changeMode() {
-  document.body.dataset.mode = mode();
-  at("title").textContent = TITLES[mode()];
-  sheet.pen = PENS[mode()];
-  showNothing(mode());
-  changed({ fresh: true });
+  document.body.dataset.mode = getMode();
+  byId("title").textContent = TITLES[getMode()];
+  sheet.pen = PENS[getMode()];
+  showNothing(getMode());
+  onChange({ fresh: true });
 }
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", changeMode);
 for (const input of document.querySelectorAll("input[name=language]")) input.addEventListener("change", showProgram);
-at("model").addEventListener("change", () => changed({ fresh: true }));
+byId("model").addEventListener("change", () => onChange({ fresh: true }));
 
-addEventListener("offline", lost);
-addEventListener("online", look);
-document.addEventListener("visibilitychange", () => document.hidden || look());
+addEventListener("offline", markLost);
+addEventListener("online", checkHealth);
+document.addEventListener("visibilitychange", () => document.hidden || checkHealth());
 
 changeMode();
-begin();
-look();
+loadModels();
+checkHealth();

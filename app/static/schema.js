@@ -1,6 +1,6 @@
 // Describes values for people, from the JSON Schemas of an OpenAPI 3.1 document.
 
-import { element, prose } from "./dom.js";
+import { createElement, renderProse } from "./dom.js";
 
 /** The schemas of a document. */
 export class Schemas {
@@ -48,24 +48,24 @@ export class Schemas {
     const rows = Object.entries(schema.properties ?? {}).map(([name, each]) => {
       const required = schema.required?.includes(name) ?? false;
       const mark = answer ? !required && "optional" : required && "required";
-      return element("li", {}, this.line(name, each, { mark }), this.fields(each, below));
+      return createElement("li", {}, this.line(name, each, { mark }), this.fields(each, below));
     });
-    return rows.length ? element("ul", { class: "fields" }, rows) : null;
+    return rows.length ? createElement("ul", { class: "fields" }, rows) : null;
   }
 
   /** Return a name with the type, limits and description of its value. */
   line(name, part, { mark, description = this.resolve(part).description } = {}) {
-    const limits = this.limits(part).map((limit) => [" · ", ...prose(limit)]);
+    const limits = this.limits(part).map((limit) => [" · ", ...renderProse(limit)]);
     return [
-      element("code", { class: "field" }, name),
-      element("span", { class: "type" }, this.type(part), limits),
-      mark && element("span", { class: "note" }, mark),
-      description && element("p", {}, prose(description)),
+      createElement("code", { class: "field" }, name),
+      createElement("span", { class: "type" }, this.type(part), limits),
+      mark && createElement("span", { class: "note" }, mark),
+      description && createElement("p", {}, renderProse(description)),
     ];
   }
 }
 
-const range = (least, most, unit = "") => {
+const formatRange = (least, most, unit = "") => {
   const units = unit && ` ${unit}${(most ?? least) === 1 ? "" : "s"}`;
   if (least === undefined && most === undefined) return null;
   if (least === most) return `${most}${units}`;
@@ -73,14 +73,14 @@ const range = (least, most, unit = "") => {
   return least === undefined ? `at most ${most}${units}` : `${least} to ${most}${units}`;
 };
 
-const quoted = (value) => `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
+const quote = (value) => `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
 
 const LIMITS = [
-  ({ enum: values }) => values && `one of ${values.map(quoted).join(", ")}`,
-  ({ const: value }) => value !== undefined && quoted(value),
-  ({ minimum, maximum }) => range(minimum, maximum),
-  ({ minLength, maxLength }) => range(minLength, maxLength, "character"),
-  ({ minItems, maxItems }) => range(minItems, maxItems, "item"),
-  ({ pattern }) => pattern && `matches ${quoted(pattern)}`,
-  ({ default: value }) => value !== undefined && `default ${quoted(value)}`,
+  ({ enum: values }) => values && `one of ${values.map(quote).join(", ")}`,
+  ({ const: value }) => value !== undefined && quote(value),
+  ({ minimum, maximum }) => formatRange(minimum, maximum),
+  ({ minLength, maxLength }) => formatRange(minLength, maxLength, "character"),
+  ({ minItems, maxItems }) => formatRange(minItems, maxItems, "item"),
+  ({ pattern }) => pattern && `matches ${quote(pattern)}`,
+  ({ default: value }) => value !== undefined && `default ${quote(value)}`,
 ];

@@ -19,14 +19,14 @@ export class Problem extends Error {
 export class Unreachable extends Error {}
 
 /** The API key, stored until the tab is closed. */
-export const key = {
+export const apiKey = {
   get: () => sessionStorage.getItem("digits.key") ?? "",
   set: (value) => sessionStorage.setItem("digits.key", value),
 };
 
 /** Request JSON or text, by POST if there is a picture. Throws Problem, Unreachable, or the AbortError of `signal`. */
-export async function call(path, { picture, signal, as = "json" } = {}) {
-  const headers = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
+export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
+  const headers = apiKey.get() ? { Authorization: `Bearer ${apiKey.get()}` } : {};
   if (picture) headers["Content-Type"] = "application/octet-stream";
   const ends = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
   try {
@@ -48,7 +48,7 @@ export async function call(path, { picture, signal, as = "json" } = {}) {
 }
 
 /** Sends at most one request at a time, and then the newest; answers to forgotten requests are dropped. */
-export class Asker {
+export class Requester {
   #question;
   #answered;
   #failed;

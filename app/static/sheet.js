@@ -1,10 +1,10 @@
 // The drawing sheet: strokes drawn by pointer or keyboard, or a picture, with undo.
 
 const RATIO = 0.8; // height to width, as in page.css
-const SENT = 320; // pixels wide; the service reads 320 × 256 without handing it to a thread
-const LARGEST = 2048; // pixels, the longest side of a picture that is kept for display and undo
-const STEP = 0.02; // of the width: how far an arrow key moves the pen
-const NEAR = 0.002; // of the width: closer points are dropped
+const WIDTH = 320; // pixels wide; the service reads 320 × 256 without handing it to a thread
+const MAX_SIDE = 2048; // pixels, the longest side of a picture that is kept for display and undo
+const KEY_STEP = 0.02; // of the width: how far an arrow key moves the pen
+const MIN_DISTANCE = 0.002; // of the width: closer points are dropped
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SVG = "http://www.w3.org/2000/svg";
 const EMPTY = { picture: null, strokes: [] };
@@ -51,7 +51,7 @@ export class Sheet {
 
   /** Replace what is on the sheet with a picture. */
   async show(blob, name) {
-    const bitmap = await decoded(blob).catch(() => null); // the service may still read it
+    const bitmap = await decode(blob).catch(() => null); // the service may still read it
     this.#become({ picture: { blob, name, bitmap }, strokes: [] });
   }
 
@@ -70,19 +70,19 @@ export class Sheet {
   /** Return what to send: the bytes of the picture, or the drawing in black on white. */
   async blob() {
     if (this.#now.picture) return this.#now.picture.blob;
-    const canvas = new OffscreenCanvas(SENT, SENT * RATIO);
+    const canvas = new OffscreenCanvas(WIDTH, WIDTH * RATIO);
     const context = canvas.getContext("2d");
     context.fillStyle = "#fff";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    ink(context, this.#now.strokes, { scale: SENT, colour: "#000" });
+    drawStrokes(context, this.#now.strokes, { scale: WIDTH, colour: "#000" });
     return canvas.convertToBlob();
   }
 
   /** Show boxes `[{ box, text }]`, given in pixels of a picture of `width` by `height`. */
-  mark(boxes, { width, height } = { width: SENT, height: SENT * RATIO }) {
+  mark(boxes, { width, height } = { width: WIDTH, height: WIDTH * RATIO }) {
     this.#boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const unit = Math.max(width, height / RATIO); // the sheet's width in the picture's pixels
-    this.#boxes.replaceChildren(...boxes.flatMap(({ box, text }) => marked(box, text, unit)));
+    this.#boxes.replaceChildren(...boxes.flatMap(({ box, text }) => createBox(box, text, unit)));
   }
 
   #become(state) {
@@ -153,10 +153,10 @@ export class Sheet {
 
   #steer({ key, shiftKey }) {
     this.#held.add(key); // two at a time move diagonally
-    const step = shiftKey ? 3 * STEP : STEP;
+    const step = shiftKey ? 3 * KEY_STEP : KEY_STEP;
     const { x, y } = this.#cursor ?? { x: 0.5, y: RATIO / 2 };
     const [right, down] = [...this.#held].reduce(([a, b], held) => [a + ARROWS[held][0], b + ARROWS[held][1]], [0, 0]);
-    this.#cursor = { x: within(x + right * step, 1), y: within(y + down * step, RATIO) };
+    this.#cursor = { x: clamp(x + right * step, 1), y: clamp(y + down * step, RATIO) };
     if (this.#down) this.#extend({ ...this.#cursor, width: this.pen });
     else this.#draw();
   }
@@ -191,7 +191,7 @@ export class Sheet {
   #extend(point) {
     const stroke = this.#now.strokes.at(-1);
     const { x, y } = stroke.at(-1);
-    if (Math.hypot(point.x - x, point.y - y) < NEAR) return;
+    if (Math.hypot(point.x - x, point.y - y) < MIN_DISTANCE) return;
     stroke.push(point);
     this.#draw();
     this.#changed({ fresh: false });
@@ -212,9 +212,9 @@ export class Sheet {
     const context = this.#canvas.getContext("2d");
     const style = getComputedStyle(this.#root);
     const { picture, strokes } = this.#now;
-    if (picture?.bitmap) fit(context, picture.bitmap);
-    else if (picture) name(context, picture.name, style.color);
-    ink(context, strokes, { scale, colour: style.color });
+    if (picture?.bitmap) drawFitted(context, picture.bitmap);
+    else if (picture) drawName(context, picture.name, style.color);
+    drawStrokes(context, strokes, { scale, colour: style.color });
     if (!this.#cursor) return;
     context.beginPath();
     context.arc(this.#cursor.x * scale, this.#cursor.y * scale, (this.pen * scale) / 2, 0, 2 * Math.PI);
@@ -226,18 +226,18 @@ export class Sheet {
 }
 
 /** Decode a picture, turn it upright, and shrink it to what a screen can show. */
-async function decoded(blob) {
+async function decode(blob) {
   const whole = await createImageBitmap(blob);
-  const scale = LARGEST / Math.max(whole.width, whole.height);
+  const scale = MAX_SIDE / Math.max(whole.width, whole.height);
   if (scale >= 1) return whole;
   const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.ceil(side * scale));
   return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => whole.close());
 }
 
-const within = (value, most) => Math.min(most, Math.max(0, value));
+const clamp = (value, most) => Math.min(most, Math.max(0, value));
 
 /** Draw a picture as large as it fits, on white. */
-function fit(context, bitmap) {
+function drawFitted(context, bitmap) {
   const { width, height } = context.canvas;
   const scale = Math.min(width / bitmap.width, height / bitmap.height);
   const [w, h] = [bitmap.width * scale, bitmap.height * scale];
@@ -249,7 +249,7 @@ function fit(context, bitmap) {
 }
 
 /** Show the name of a picture that this browser can't display. */
-function name(context, text, colour) {
+function drawName(context, text, colour) {
   const { width, height } = context.canvas;
   context.font = `${width / 24}px sans-serif`;
   context.textAlign = "center";
@@ -258,7 +258,7 @@ function name(context, text, colour) {
 }
 
 /** Draw strokes as curves through the midpoints between points, each as wide as the pen's pressure there. */
-function ink(context, strokes, { scale, colour }) {
+function drawStrokes(context, strokes, { scale, colour }) {
   context.strokeStyle = context.fillStyle = colour;
   context.lineCap = context.lineJoin = "round";
   for (const points of strokes) {
@@ -281,10 +281,10 @@ function ink(context, strokes, { scale, colour }) {
 }
 
 /** Return the rectangle of a box, and its text, which is above it, or below it if there is no room. */
-function marked([x, y, width, height], text, unit) {
+function createBox([x, y, width, height], text, unit) {
   const margin = 0.012 * unit;
   const size = 0.045 * unit;
-  const rect = element("rect", {
+  const rect = createSvg("rect", {
     x: x - margin,
     y: y - margin,
     width: width + 2 * margin,
@@ -292,7 +292,7 @@ function marked([x, y, width, height], text, unit) {
     rx: margin,
   });
   const above = y - 2 * margin;
-  const label = element("text", {
+  const label = createSvg("text", {
     x: x + width / 2,
     y: above > size ? above : y + height + 2 * margin + 0.8 * size,
     "font-size": size,
@@ -301,7 +301,7 @@ function marked([x, y, width, height], text, unit) {
   return [rect, label];
 }
 
-function element(name, attributes) {
+function createSvg(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
   return made;

@@ -11,19 +11,19 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.telemetry.logs import log_info
-from app.telemetry.metrics import NOWHERE, metrics_of
-from app.telemetry.stages import stages_of
+from app.telemetry.metrics import UNKNOWN_ROUTE, metrics_of
+from app.telemetry.stages import get_stages
 from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
-from app.wire.request_id import HEADER, new_id, request_id
-from app.wire.scope import header, key_of, outcome_of, route_of
+from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
+from app.wire.scope import get_header, get_key_id, get_outcome, get_route
 
 log = logging.getLogger("app.access")
 
 OK: Final = "ok"
 HUNG_UP: Final = "hung_up"  # the client did, before there was an answer
-_HEADER: Final = HEADER.lower().encode()
+_HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 MAX_PATH: Final = 256  # characters in the log, of the 64 KiB that a head may have
-LONGEST_ID: Final = 128  # printable characters of a caller's id; others are replaced
+MAX_ID: Final = 128  # printable characters of a caller's id; others are replaced
 
 
 class AccessLog:
@@ -54,7 +54,7 @@ class AccessLog:
             await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            _count(scope, status, seconds)
+            _count_request(scope, status, seconds)
             if log.isEnabledFor(logging.INFO):
                 self._write(scope, status, seconds)
 
@@ -64,11 +64,11 @@ class AccessLog:
             "method": scope["method"],
             "path": shorten(scope["path"], MAX_PATH),
             "status": status,
-            "route": route_of(scope),
-            "outcome": _outcome(scope, status),
+            "route": get_route(scope),
+            "outcome": _determine_outcome(scope, status),
             "duration_ms": round(seconds * 1e3, 2),
         }
-        if stages := stages_of(scope):
+        if stages := get_stages(scope):
             for stage, spent in stages.seconds.items():
                 members[f"{stage}_ms"] = round(spent * 1e3, 3)
             members["model"] = stages.model
@@ -76,31 +76,31 @@ class AccessLog:
             if stages.digits:  # but not which: that is the client's, and logs are kept
                 members["confidence"] = round(stages.confidence, 4)
         members["client"] = client[0] if client else None
-        members["key"] = key_of(scope)
+        members["key"] = get_key_id(scope)
         if self._traced and (span := get_current_span().get_span_context()).is_valid:
             members["trace_id"] = format_trace_id(span.trace_id)
         log_info(log, "request", members)
 
 
-def _count(scope: Scope, status: int, seconds: float) -> None:
+def _count_request(scope: Scope, status: int, seconds: float) -> None:
     metrics = metrics_of(scope)
-    metrics.count_request(scope["method"], route_of(scope) or NOWHERE, status, seconds)
-    if stages := stages_of(scope):
+    metrics.count_request(scope["method"], get_route(scope) or UNKNOWN_ROUTE, status, seconds)
+    if stages := get_stages(scope):
         metrics.observe_stages(stages.seconds)
-    outcome = _outcome(scope, status)
+    outcome = _determine_outcome(scope, status)
     if outcome != OK:
         metrics.count_refusal(outcome)
 
 
 def _choose_id(scope: Scope) -> str:
-    given = header(scope, _HEADER).decode("latin-1")
-    if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
+    given = get_header(scope, _HEADER).decode("latin-1")
+    if 0 < len(given) <= MAX_ID and given.isascii() and given.isprintable():
         return given
-    return new_id()
+    return generate_request_id()
 
 
-def _outcome(scope: Scope, status: int) -> str:
-    if outcome := outcome_of(scope):
+def _determine_outcome(scope: Scope, status: int) -> str:
+    if outcome := get_outcome(scope):
         return outcome
     if status == CLIENT_CLOSED_REQUEST:
         return HUNG_UP

@@ -13,7 +13,11 @@ from app.settings import Settings
 from app.wire.request_id import request_id
 
 _MEMBERS: Final = "members"
-_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "color_message",
+}
 
 
 def log_info(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
@@ -23,11 +27,11 @@ def log_info(logger: logging.Logger, message: str, members: Mapping[str, Any]) -
     logger.handle(record)
 
 
-def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
-    there = vars(record)
-    if _MEMBERS in there:
-        return cast("Mapping[str, Any]", there[_MEMBERS])
-    return {key: value for key, value in there.items() if key not in _OWN}
+def _get_extra(record: logging.LogRecord) -> Mapping[str, Any]:
+    attributes = vars(record)
+    if _MEMBERS in attributes:
+        return cast("Mapping[str, Any]", attributes[_MEMBERS])
+    return {key: value for key, value in attributes.items() if key not in _STANDARD_ATTRIBUTES}
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= _extra(record)
+        line |= _get_extra(record)
         if (current := request_id.get()) is not None:
             line["request_id"] = current
         if record.exc_info:
@@ -54,20 +58,20 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
         """Return the record's line."""
-        extra = dict(_extra(record))
+        extra = dict(_get_extra(record))
         if (current := request_id.get()) is not None:
             extra["request_id"] = current
         line = super().formatMessage(record)
-        return " ".join([line, *(f"{key}={_plain(value)}" for key, value in extra.items())])
+        return " ".join([line, *(f"{key}={_format_value(value)}" for key, value in extra.items())])
 
 
-def _plain(value: object) -> str:
+def _format_value(value: object) -> str:
     """Return the value so that a client can't write lines of its own into the log."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 
 
-def config(settings: Settings) -> dict[str, Any]:
+def build_log_config(settings: Settings) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`, which uvicorn applies in each worker."""
     line: dict[str, Any] = {"()": JsonFormatter}
     if settings.log_format == "text":

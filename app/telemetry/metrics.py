@@ -32,17 +32,17 @@ from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
 METRICS: Final = "metrics"  # in the lifespan's state
-SHORT: Final = 12  # digits of a model's hash: enough to tell files apart
+HASH_DIGITS: Final = 12  # digits of a model's hash: enough to tell files apart
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
-NOWHERE: Final = "unknown"  # the route of a request that no route has
+UNKNOWN_ROUTE: Final = "unknown"  # the route of a request that no route has
 # Seconds. A small picture takes 0.4 ms in all, a phone's photograph 10 to 30; 0.1 is the latency objective of
 # deploy/observability/rules.yml. Few bounds: prometheus_client looks through them in turn.
-DURATIONS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
-STAGES: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
-CONFIDENCES: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+DURATION_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
+STAGE_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
+CONFIDENCE_BUCKETS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 CAUTIONS: Final = dict.fromkeys((*get_args(Caution), *get_args(NumberCaution)))
 OUTCOMES: Final = {True: "right", False: "wrong"}
-BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 Child = TypeVar("Child", Counter, Histogram)
 Aggregation = Literal["livesum", "livemin"]  # what one gauge makes of those of all workers
@@ -69,70 +69,74 @@ class Metrics:
             feedback: whether pictures are kept; where they are not, nothing is said of it.
             of_all_workers: the registry that shows the numbers of several workers, this one's among them.
         """
-        self._shown = CollectorRegistry() if of_all_workers is None else of_all_workers
-        self._shown.register(_Facts(catalogue))
+        self._registry = CollectorRegistry() if of_all_workers is None else of_all_workers
+        self._registry.register(_InfoCollector(catalogue))
         # what all workers show together need not be shown a second time
-        new = _Factory(None if of_all_workers else self._shown)
-        self._requests = new.counter("digits_requests", "Requests answered", "method", "route", "status")
-        self._durations = new.histogram(
+        factory = _Factory(None if of_all_workers else self._registry)
+        self._requests = factory.create_counter(
+            "digits_requests", "Requests answered", "method", "route", "status"
+        )
+        self._durations = factory.create_histogram(
             "digits_request_duration_seconds",
             "From a request's head to the last byte of its answer",
             "route",
-            buckets=DURATIONS,
+            buckets=DURATION_BUCKETS,
         )
-        self._stages = new.histogram(
+        self._stages = factory.create_histogram(
             "digits_stage_duration_seconds",
             "A request's work on its pictures, those of a batch together",
             "stage",
-            buckets=STAGES,
+            buckets=STAGE_BUCKETS,
         )
-        self._predictions = new.counter("digits_predictions", "Digits read", "model", "digit")
-        self._confidences = new.histogram(
-            "digits_confidence", "Of each digit read", "model", buckets=CONFIDENCES
+        self._predictions = factory.create_counter("digits_predictions", "Digits read", "model", "digit")
+        self._confidences = factory.create_histogram(
+            "digits_confidence", "Of each digit read", "model", buckets=CONFIDENCE_BUCKETS
         )
-        self._strangers = new.counter("digits_not_a_digit", "Pictures that seem to hold none", "model")
-        self._warnings = new.counter("digits_warnings", "Warnings about pictures", "code")
-        self._refusals = new.counter(
+        self._negatives = factory.create_counter(
+            "digits_not_a_digit", "Pictures that seem to show no digit", "model"
+        )
+        self._warnings = factory.create_counter("digits_warnings", "Warnings about pictures", "code")
+        self._refusals = factory.create_counter(
             "digits_refusals", "Requests, and pictures of batches, that were refused", "code"
         )
-        self._batches = new.histogram(
-            "digits_batch_pictures", "How many pictures a batch has", "model", buckets=BATCHES
+        self._batches = factory.create_histogram(
+            "digits_batch_pictures", "How many pictures a batch has", "model", buckets=BATCH_BUCKETS
         )
-        self._judgements = None
+        self._feedback = None
         if feedback:
-            self._judgements = new.counter(
-                "digits_feedback", "Pictures that somebody has told the right digit of", "model", "outcome"
+            self._feedback = factory.create_counter(
+                "digits_feedback", "Pictures for which somebody has given the right digit", "model", "outcome"
             )
         gauges: list[tuple[str, str, Callable[[], float]]] = [
             ("digits_workers", "Processes that serve", lambda: 1),
-            ("digits_pictures_in_flight", "Pictures taken on", lambda: places.taken),
-            ("digits_places", "Most pictures taken on at a time", lambda: places.count),
+            ("digits_pictures_in_flight", "Pictures accepted", lambda: places.taken),
+            ("digits_places", "Most pictures accepted at a time", lambda: places.count),
             ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
-            ("digits_threads_busy", "Those that work", lambda: threads.borrowed_tokens),
+            ("digits_threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
             (
                 "digits_threads_waiting",
                 "Requests that wait for one",
                 lambda: threads.statistics().tasks_waiting,
             ),
         ]
-        self._gauges = [(new.gauge(name, meaning), read) for name, meaning, read in gauges]
-        self._process = _Process(new)
-        self._begin(catalogue)
+        self._gauges = [(factory.create_gauge(name, meaning), read) for name, meaning, read in gauges]
+        self._process = _ProcessMetrics(factory)
+        self._initialise_series(catalogue)
         self.update_gauges()
 
-    def _begin(self, catalogue: Catalogue) -> None:
+    def _initialise_series(self, catalogue: Catalogue) -> None:
         """Show what may happen as 0 until it does: Prometheus can't tell how far a new series has risen."""
         for code in TITLES:
             self._refusals[code,].inc(0)
         for caution in CAUTIONS:
             self._warnings[caution,].inc(0)
         model = catalogue.get().name
-        self._strangers[model,].inc(0)
+        self._negatives[model,].inc(0)
         for digit in range(CLASSES):
             self._predictions[model, digit].inc(0)
-        if self._judgements is not None:
+        if self._feedback is not None:
             for outcome in OUTCOMES.values():
-                self._judgements[catalogue.default, outcome].inc(0)
+                self._feedback[catalogue.default, outcome].inc(0)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, and the seconds that it took."""
@@ -141,9 +145,9 @@ class Metrics:
 
     def observe_stages(self, seconds: Mapping[StageName, float]) -> None:
         """Count the seconds that each stage of a request's work took; 0.0 if it was not reached."""
-        for stage, spent in seconds.items():
-            if spent:
-                self._stages[stage,].observe(spent)
+        for stage, seconds_by_stage in seconds.items():
+            if seconds_by_stage:
+                self._stages[stage,].observe(seconds_by_stage)
 
     def count_digits(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
         """Count digits, each given with its confidence."""
@@ -151,12 +155,12 @@ class Metrics:
             self._predictions[model, digit].inc()
             self._confidences[model,].observe(confidence)
 
-    def count_strangers(self, model: str, pictures: int) -> None:
+    def count_negatives(self, model: str, pictures: int) -> None:
         """Count pictures that seem to hold no digit."""
         if pictures:
-            self._strangers[model,].inc(pictures)
+            self._negatives[model,].inc(pictures)
 
-    def count_warnings(self, codes: Iterable[str]) -> None:
+    def count_cautions(self, codes: Iterable[str]) -> None:
         """Count the warnings about a picture."""
         for code in codes:
             self._warnings[code,].inc()
@@ -169,22 +173,22 @@ class Metrics:
         """Count a batch."""
         self._batches[model,].observe(pictures)
 
-    def count_judgement(self, model: str, *, right: bool) -> None:
+    def count_feedback(self, model: str, *, right: bool) -> None:
         """Count a prediction that somebody has judged, where pictures are kept."""
-        if self._judgements is not None:
-            self._judgements[model, OUTCOMES[right]].inc()
+        if self._feedback is not None:
+            self._feedback[model, OUTCOMES[right]].inc()
 
     def update_gauges(self) -> None:
         """Look at what changes without a request."""
-        for gauge, read in self._gauges:
-            gauge.set(read())
+        for gauge, measure in self._gauges:
+            gauge.set(measure())
         self._process.update()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return all numbers, and their media type: OpenMetrics if that is asked for."""
         if "application/openmetrics-text" in accept:
-            return openmetrics.generate_latest(self._shown), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
-        return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
+            return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 def metrics_of(scope: Scope) -> Metrics:
@@ -214,19 +218,19 @@ class _Factory:
         # or each series brings a second one, which tells when it began
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def counter(self, name: str, meaning: str, *labels: str) -> _Children[Counter]:
+    def create_counter(self, name: str, meaning: str, *labels: str) -> _Children[Counter]:
         return _Children(Counter(name, meaning, labels, registry=self._registry))
 
-    def histogram(
+    def create_histogram(
         self, name: str, meaning: str, *labels: str, buckets: Sequence[float]
     ) -> _Children[Histogram]:
         return _Children(Histogram(name, meaning, labels, buckets=buckets, registry=self._registry))
 
-    def gauge(self, name: str, meaning: str, *, aggregation: Aggregation = "livesum") -> Gauge:
+    def create_gauge(self, name: str, meaning: str, *, aggregation: Aggregation = "livesum") -> Gauge:
         return Gauge(name, meaning, registry=self._registry, multiprocess_mode=aggregation)
 
 
-class _Facts(Collector):
+class _InfoCollector(Collector):
     """What is the same in every worker: which program, which models."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -238,27 +242,29 @@ class _Facts(Collector):
         build.add_metric([__version__, platform.python_version()], 1)
         models = GaugeMetricFamily(
             "digits_model_info",
-            "Models that can be asked for",
+            "Models that are loaded",
             labels=["model", "version", "sha256", "default"],
         )
         default = self._catalogue.get().name
         for model in self._catalogue:
-            one, answers = model.classifier, str(model.name == default).lower()
-            models.add_metric([model.name, one.version, one.sha256[:SHORT], answers], 1)
+            classifier, is_default = model.classifier, str(model.name == default).lower()
+            models.add_metric(
+                [model.name, classifier.version, classifier.sha256[:HASH_DIGITS], is_default], 1
+            )
         return [build, models]
 
 
-class _Process:
+class _ProcessMetrics:
     """Memory, processor and descriptors of this process, under the names that Prometheus' libraries use.
 
     Read by prometheus_client's own collector, which in its multiprocess mode would tell of one worker alone.
     """
 
-    def __init__(self, new: _Factory) -> None:
+    def __init__(self, factory: _Factory) -> None:
         self._collector = ProcessCollector(registry=None)
         families = list(self._collector.collect())  # none where there is no /proc
         self._gauges = {
-            family.name: new.gauge(
+            family.name: factory.create_gauge(
                 family.name,
                 family.documentation,
                 aggregation="livemin" if family.name == "process_start_time_seconds" else "livesum",
@@ -267,11 +273,11 @@ class _Process:
             if family.type == "gauge"
         }
         self._counters = {
-            family.name: new.counter(family.name, family.documentation)
+            family.name: factory.create_counter(family.name, family.documentation)
             for family in families
             if family.type == "counter"
         }
-        self._counted = dict.fromkeys(self._counters, 0.0)
+        self._last_values = dict.fromkeys(self._counters, 0.0)
 
     def update(self) -> None:
         """Read them."""
@@ -280,5 +286,5 @@ class _Process:
             if family.name in self._gauges:
                 self._gauges[family.name].set(value)
             elif family.name in self._counters:
-                self._counters[family.name][()].inc(max(value - self._counted[family.name], 0))
-                self._counted[family.name] = value
+                self._counters[family.name][()].inc(max(value - self._last_values[family.name], 0))
+                self._last_values[family.name] = value

@@ -17,7 +17,7 @@ StageName = Literal["decode", "preprocess", "infer"]
 STAGE_NAMES: Final[tuple[StageName, ...]] = ("decode", "preprocess", "infer")
 
 
-class GivenUp(Exception):
+class WorkAbandoned(Exception):
     """Nobody waits for this work any more."""
 
 
@@ -28,21 +28,21 @@ class Stages:
     """
 
     def __init__(self, model: str = "", tracer: Tracer | None = None) -> None:
-        self.given_up = False
+        self.is_abandoned = False
         self.model = model
         self.digits = 0
         self.confidence = 1.0  # the least of the digits'
         self.seconds: dict[StageName, float] = dict.fromkeys(STAGE_NAMES, 0.0)
         self._tracer = tracer
 
-    def timed(self, stage: StageName, *, pictures: int = 1) -> _Timer:
+    def time_stage(self, stage: StageName, *, pictures: int = 1) -> _Timer:
         """Add the time that a `with` block takes to `stage`, and make a span of it where there are traces.
 
         Raises:
             GivenUp: the block has not been entered.
         """
-        if self.given_up:
-            raise GivenUp
+        if self.is_abandoned:
+            raise WorkAbandoned
         if self._tracer is None:
             return _Timer(self.seconds, stage)
         attributes: dict[str, AttributeValue] = {"digits.model": self.model, "digits.pictures": pictures}
@@ -53,12 +53,12 @@ class Stages:
         self.digits = len(digits)
         self.confidence = min((confidence for _, confidence in digits), default=1.0)
 
-    def header(self) -> str:
+    def format_header(self) -> str:
         """Return the value of the `Server-Timing` header, in milliseconds."""
         return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self.seconds.items())
 
 
-def stages_of(scope: Scope) -> Stages | None:
+def get_stages(scope: Scope) -> Stages | None:
     """Return the stages of a request's work, None where it has not come to any."""
     stages: Stages | None = scope.get(WORK)
     return stages

@@ -19,19 +19,20 @@ from opentelemetry.trace import Span, Tracer, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
-from app.telemetry.stages import stages_of
+from app.telemetry.stages import get_stages
 from app.wire.request_id import request_id
-from app.wire.scope import outcome_of, route_of
+from app.wire.scope import get_outcome, get_route
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 log = logging.getLogger("app")
 
-ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+REQUIRED_MODULES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # of the extra in pyproject.toml
-UNTRACED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds for ever
+# asked every few seconds for ever
+UNTRACED_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
@@ -39,11 +40,11 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
 
     The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
     """
-    endpoint = next((name for name in ENDPOINTS if environment.get(name)), None)
+    endpoint = next((name for name in ENDPOINT_VARIABLES if environment.get(name)), None)
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if endpoint is None or off or environment.get("OTEL_TRACES_EXPORTER") == "none":
         return None
-    if not all(_installed(name) for name in NEEDED):
+    if not all(_is_installed(name) for name in REQUIRED_MODULES):
         log.warning(
             "no traces: the extra 'tracing' is not installed; pip install %s",
             PACKAGES,
@@ -58,7 +59,7 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
     return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:  # of a package above it
@@ -72,7 +73,7 @@ def configure(provider: TracerProvider | None) -> TelemetryConfig:
     if provider is not None:
         config["tracer_provider"] = provider
         config["auto_configure"] = False  # it would export through a provider of its own
-        config["exclude"] = lambda scope: scope["path"] in UNTRACED
+        config["exclude"] = lambda scope: scope["path"] in UNTRACED_PATHS
     return config
 
 
@@ -118,10 +119,10 @@ class RequestSpan:
 
 
 def _describe(span: Span, scope: Scope) -> None:
-    if route := route_of(scope):
+    if route := get_route(scope):
         span.update_name(f"{scope['method']} {route}")
         span.set_attribute("http.route", route)
-    span.set_attribute("digits.outcome", outcome_of(scope) or "ok")
-    if stages := stages_of(scope):
+    span.set_attribute("digits.outcome", get_outcome(scope) or "ok")
+    if stages := get_stages(scope):
         span.set_attribute("digits.model", stages.model)
         span.set_attribute("digits.digits", stages.digits)

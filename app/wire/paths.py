@@ -26,27 +26,27 @@ PAGE: Final[Mapping[str, str]] = {  # the paths of the page, and their files in 
     "/": "index.html",
     **{f"/static/{name}": name for name in _FILES},
 }
-DOCUMENTS: Final = frozenset({REFERENCE, DOCUMENT})
-PUBLIC: Final = frozenset(  # read without a key, and as often as anybody likes
+DOCUMENT_PATHS: Final = frozenset({REFERENCE, DOCUMENT})
+PUBLIC_PATHS: Final = frozenset(  # read without a key, and as often as anybody likes
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
 )
 BATCH: Final = "/predict/batch"
 
 
-def speaks_v2(path: str) -> bool:
+def is_v2_path(path: str) -> bool:
     """Tell whether errors at this path are read by clients of the Open Inference Protocol."""
     return path.startswith("/v2/") or path == "/v2"
 
 
-def takes_pictures(path: str) -> bool:
+def is_picture_path(path: str) -> bool:
     """Tell whether pictures are sent to this path."""
-    return path.startswith("/predict") or path == "/feedback" or _infers(path)
+    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
 
 
-def takes_batches(path: str) -> bool:
+def is_batch_path(path: str) -> bool:
     """Tell whether several pictures may be sent to this path at a time."""
-    return path == BATCH or _infers(path)
+    return path == BATCH or _is_infer_path(path)
 
 
-def _infers(path: str) -> bool:
+def _is_infer_path(path: str) -> bool:
     return path.startswith("/v2/models/") and path.endswith("/infer")

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.digits.errors import DigitsError
-from app.wire.paths import speaks_v2
+from app.wire.paths import is_v2_path
 from app.wire.request_id import request_id
 from app.wire.scope import OUTCOME
 
@@ -98,10 +98,14 @@ class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
 class Unauthorized(RequestProblem, code="unauthorized", status=401):
     """The request shows no key, or none that the service knows."""
 
-    def __init__(self, *, shown: bool) -> None:
-        ways = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
-        super().__init__(f"The key is not known here. {ways}" if shown else f"The request has no key. {ways}")
-        error = ', error="invalid_token"' if shown else ""  # RFC 6750, section 3.1
+    def __init__(self, *, has_key: bool) -> None:
+        instructions = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
+        super().__init__(
+            f"The key is not known here. {instructions}"
+            if has_key
+            else f"The request has no key. {instructions}"
+        )
+        error = ', error="invalid_token"' if has_key else ""  # RFC 6750, section 3.1
         self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
 
 
@@ -179,13 +183,13 @@ class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=50
     """The database that keeps pictures does not answer."""
 
     def __init__(self, *, wait: int) -> None:
-        super().__init__("The database of the pictures does not answer now. Try again in a few seconds.")
+        super().__init__("The feedback database does not answer at the moment. Try again in a few seconds.")
         self.headers = {"Retry-After": str(wait)}
 
 
-def shorten(text: str, most: int) -> str:
+def shorten(text: str, max_length: int) -> str:
     """Return a text that clients may have had a part in, cut off where it is too long."""
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
 def describe(error: DigitsError) -> dict[str, Any]:
@@ -201,7 +205,7 @@ def describe(error: DigitsError) -> dict[str, Any]:
     return members if error.limit is None else members | {"limit": error.limit}
 
 
-class Refusal(Response):
+class ProblemResponse(Response):
     """The response to an error, which any layer can send: a problem document.
 
     At /v2 it is what the Open Inference Protocol has instead.
@@ -209,15 +213,15 @@ class Refusal(Response):
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
         status = error.status_hint
-        own = error.headers if isinstance(error, RequestProblem) else {}
-        merged = {**_HEADERS.get(status, {}), **own, **(headers or {})}
+        problem_headers = error.headers if isinstance(error, RequestProblem) else {}
+        merged = {**_HEADERS.get(status, {}), **problem_headers, **(headers or {})}
         super().__init__(json.dumps(describe(error)), status, merged, MEDIA_TYPE)
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
     def adapt_to(self, path: str) -> None:
         """Take the form that clients of `path` understand."""
-        if speaks_v2(path):
+        if is_v2_path(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))

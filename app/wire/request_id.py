@@ -6,10 +6,10 @@ import secrets
 from contextvars import ContextVar
 from typing import Final
 
-HEADER: Final = "X-Request-ID"
+REQUEST_ID_HEADER: Final = "X-Request-ID"
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-def new_id() -> str:
+def generate_request_id() -> str:
     """Return an id for a request that has none: 32 hexadecimal digits."""
     return secrets.token_hex(16)

@@ -11,28 +11,28 @@ ROUTE: Final = "digits.route"  # the path as the OpenAPI document has it
 KEY_ID: Final = "digits.key_id"  # which key the request came with
 OUTCOME: Final = "digits.outcome"  # the code of the problem that the request is answered with
 WORK: Final = "digits.work"  # the `app.telemetry.stages.Stages` of its work
-IPV6_SITE: Final = 64  # bits of an IPv6 address that a site is given; the others it chooses itself
+IPV6_SITE_BITS: Final = 64  # bits of an IPv6 address that a site is given; the others it chooses itself
 
 
-def route_of(scope: Scope) -> str | None:
+def get_route(scope: Scope) -> str | None:
     """Return the route of a request, None where it has none."""
     route: str | None = scope.get(ROUTE)
     return route
 
 
-def key_of(scope: Scope) -> str | None:
+def get_key_id(scope: Scope) -> str | None:
     """Return the id of the key that a request came with, None where it came with none."""
     key: str | None = scope.get(KEY_ID)
     return key
 
 
-def outcome_of(scope: Scope) -> str | None:
+def get_outcome(scope: Scope) -> str | None:
     """Return the code of the problem that a request is answered with, None where there is none."""
     outcome: str | None = scope.get(OUTCOME)
     return outcome
 
 
-def client_of(scope: Scope) -> str:
+def get_client(scope: Scope) -> str:
     """Return who asks: a key, an IPv4 address, or an IPv6 site."""
     if KEY_ID in scope:
         return f"key {scope[KEY_ID]}"
@@ -40,12 +40,12 @@ def client_of(scope: Scope) -> str:
     if ":" not in address:
         return address
     try:
-        return str(ipaddress.ip_network((address, IPV6_SITE), strict=False))
+        return str(ipaddress.ip_network((address, IPV6_SITE_BITS), strict=False))
     except ValueError:  # whatever a proxy has written there
         return address
 
 
-def header(scope: Scope, name: bytes) -> bytes:
+def get_header(scope: Scope, name: bytes) -> bytes:
     """Return a request's header, empty where it has none; `name` is in small letters."""
     for key, value in scope["headers"]:
         if key == name:

@@ -29,10 +29,10 @@ import numpy as np
 from app.digits.catalogue import Catalogue
 from app.digits.process import set_up_process
 from benchmarks import pictures
-from benchmarks.load import CONNECTIONS, Target, alternating, median, ratio
-from benchmarks.offered import offer
+from benchmarks.load import CONNECTIONS, Target, measure_alternating, median, ratio
+from benchmarks.offered import measure_offered
 from benchmarks.peers.table import COMMON, HERE, PEERS, WORK, Peer
-from benchmarks.serving import ROOT, SERVER, free_port, on, served
+from benchmarks.serving import ROOT, SERVER, free_port, pin_to_cores, serve
 
 START: Final = 120.0  # seconds
 LOADS: Final = (100, 200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000, 2200, 2400, 2600)
@@ -48,23 +48,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
     parser.add_argument("--only", nargs="*", default=[peer.name for peer in PEERS], help="names of peers")
     parser.add_argument("--out", type=Path, default=Path("bench-peers.json"))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     set_up_process()  # the peers inherit the environment
     if not (WORK / "peer.keras").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.peers.network", str(WORK)], cwd=ROOT, check=True)
     same = {"DIGITS_MODELS_DIR": str(WORK), "DIGITS_DEFAULT_MODEL": "peer"}
-    with served() as own, served(settings=same) as with_same:
+    with serve() as own, serve(settings=same) as with_same:
         ours = {
             OURS: Target(f"http://127.0.0.1:{own.port}/predict", pictures.SMALL),
             OURS_SAME: Target(f"http://127.0.0.1:{with_same.port}/predict", pictures.SMALL),
         }
-        found: dict[str, Any] = {name: {"load": loads(target)} for name, target in ours.items()}
-        for peer in (peer for peer in PEERS if peer.name in asked.only):
+        results: dict[str, Any] = {name: {"load": measure_loads(target)} for name, target in ours.items()}
+        for peer in (peer for peer in PEERS if peer.name in arguments.only):
             install(peer)
-            with started(peer) as target:
-                found[peer.name] = compared(ours, target, rounds=asked.rounds, seconds=asked.seconds)
-            print(f"{peer.name}:", json.dumps(found[peer.name]), flush=True)
-    asked.out.write_text(json.dumps(found, indent=2) + "\n")
+            with start_peer(peer) as target:
+                results[peer.name] = compare(ours, target, rounds=arguments.rounds, seconds=arguments.seconds)
+            print(f"{peer.name}:", json.dumps(results[peer.name]), flush=True)
+    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def install(peer: Peer) -> None:
@@ -79,7 +79,7 @@ def install(peer: Peer) -> None:
 
 
 @contextmanager
-def started(peer: Peer) -> Iterator[Target]:
+def start_peer(peer: Peer) -> Iterator[Target]:
     """Serve by that peer on the service's core, and see that it reads the picture, until the block ends."""
     port = free_port()
     work = WORK / peer.folder.name
@@ -92,20 +92,20 @@ def started(peer: Peer) -> Iterator[Target]:
     with log_file.open("wb") as log:
         if peer.prepare:
             subprocess.run(peer.line(peer.prepare), env=environment, stdout=log, stderr=log, check=True)
-        line = on(SERVER, peer.line(peer.command, port=port))
+        line = pin_to_cores(SERVER, peer.line(peer.command, port=port))
         process = subprocess.Popen(
             line, cwd=WORK, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     target = Target(f"http://127.0.0.1:{port}{peer.path}", *peer.body(pictures.SMALL))
     try:
         wait_until_served(target, process, log_file)
-        see_that_it_reads(peer, target)
+        check_answers(peer, target)
         yield target
     finally:
-        end(process)
+        end_process(process)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """End the process and all that it started."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
@@ -122,7 +122,7 @@ def wait_until_served(target: Target, process: subprocess.Popen[bytes], log: Pat
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if asked(target, target.body).is_success:
+            if send_picture(target, target.body).is_success:
                 return
         except httpx.HTTPError:
             pass
@@ -130,7 +130,7 @@ def wait_until_served(target: Target, process: subprocess.Popen[bytes], log: Pat
     sys.exit(f"{target.url} is not served, see {log}")
 
 
-def see_that_it_reads(peer: Peer, target: Target) -> None:
+def check_answers(peer: Peer, target: Target) -> None:
     """Compare the peer's answers with the network's own.
 
     Raises:
@@ -140,45 +140,45 @@ def see_that_it_reads(peer: Peer, target: Target) -> None:
     for file in sorted(pictures.GOLDEN.glob("*-canvas-black-on-white.png.canonical.png")):
         batch = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)[None]
         (probabilities,), _ = classifier.classify(batch)
-        told = answer(asked(target, peer.body(file.read_bytes())[0]).json())
-        if told["digit"] != probabilities.argmax() or not np.allclose(
-            told["probabilities"], probabilities, atol=1e-4
+        prediction = unwrap_answer(send_picture(target, peer.body(file.read_bytes())[0]).json())
+        if prediction["digit"] != probabilities.argmax() or not np.allclose(
+            prediction["probabilities"], probabilities, atol=1e-4
         ):
-            sys.exit(f"{peer.name} reads {file.name} as {told}, the network says {probabilities}")
+            sys.exit(f"{peer.name} reads {file.name} as {prediction}, the network says {probabilities}")
 
 
-def asked(target: Target, body: bytes) -> httpx.Response:
+def send_picture(target: Target, body: bytes) -> httpx.Response:
     """Ask once."""
     return httpx.post(target.url, content=body, headers={"Content-Type": target.content_type}, timeout=10)
 
 
-def answer(told: Any) -> dict[str, Any]:  # noqa: ANN401
+def unwrap_answer(answer: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return digit and probabilities, whatever they are wrapped in."""
-    if "outputs" in told:  # tensors of the inference protocol's version 2
-        tensors = {tensor["name"]: tensor["data"] for tensor in told["outputs"]}
+    if "outputs" in answer:  # tensors of the inference protocol's version 2
+        tensors = {tensor["name"]: tensor["data"] for tensor in answer["outputs"]}
         return {"digit": tensors["digit"][0], "probabilities": tensors["probabilities"]}
-    (one,) = told.get("predictions", [told])
+    (one,) = answer.get("predictions", [answer])
     return dict(one)
 
 
-def compared(ours: Mapping[str, Target], target: Target, *, rounds: int, seconds: float) -> dict[str, Any]:
+def compare(ours: Mapping[str, Target], target: Target, *, rounds: int, seconds: float) -> dict[str, Any]:
     """Ask us and the peer in turn, then offer the peer more and more."""
     found: dict[str, Any] = {}
     for connections in CONNECTIONS:
-        figures = alternating(
+        figures = measure_alternating(
             {**ours, "peer": target}, connections=connections, rounds=rounds, seconds=seconds
         )
         found[f"{connections} connections"] = {
-            name: median(each).rounded() for name, each in figures.items()
+            name: median(each).round() for name, each in figures.items()
         } | {f"{name} over it": round(ratio(figures[name], figures["peer"]), 2) for name in ours}
-    return found | {"load": loads(target)}
+    return found | {"load": measure_loads(target)}
 
 
-def loads(target: Target) -> list[dict[str, float]]:
+def measure_loads(target: Target) -> list[dict[str, float]]:
     """Offer more and more until not all of it is served."""
     found = []
     for rate in LOADS:
-        one = offer(target, rate=rate, seconds=2.0)
+        one = measure_offered(target, rate=rate, seconds=2.0)
         found.append(asdict(one))
         if one.served < SATURATED * rate:
             break

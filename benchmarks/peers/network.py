@@ -18,7 +18,7 @@ from training.data.mnist import find, load_training
 from training.export.keras_to_onnx import convert
 from training.export.onnx_graph import count_multiply_adds
 from training.export.parity import verify_equal
-from training.learn.runs import Origin, current_commit
+from training.learn.runs import Origin, get_current_commit
 from training.recipe import Recipe
 
 RECIPE: Final = Recipe(
@@ -50,7 +50,7 @@ def main() -> None:
     _, accuracy = model.evaluate(validation.pictures, validation.digits, batch_size=500, verbose=0)
     if accuracy < RECIPE.target:
         sys.exit(f"{accuracy:.1%} on validation: too few to serve")
-    exported = convert(model, Origin(recipe=RECIPE, data_sha256=training.sha256, commit=current_commit()))
+    exported = convert(model, Origin(recipe=RECIPE, data_sha256=training.sha256, commit=get_current_commit()))
     verify_equal(model, exported)
     (folder / "peer").mkdir(parents=True, exist_ok=True)
     model.save(folder / "peer.keras")

@@ -18,12 +18,12 @@ _session = onnxruntime.InferenceSession(
 )
 
 
-def decoded(picture):
+def decode(picture):
     """Return the picture as uint8 (28, 28)."""
     return np.asarray(Image.open(io.BytesIO(picture)).convert("L").resize((28, 28)))
 
 
-def classified(batch):
+def classify(batch):
     """Return the answers for uint8 (batch, 28, 28)."""
     (probabilities,) = _session.run(None, {"image": batch})
     return [{"digit": int(row.argmax()), "probabilities": row.tolist()} for row in probabilities]
@@ -31,4 +31,4 @@ def classified(batch):
 
 def read(picture):
     """Return the answer for one encoded picture."""
-    return classified(decoded(picture)[None])[0]
+    return classify(decode(picture)[None])[0]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.load import PNG, form
+from benchmarks.load import PNG, build_form
 from benchmarks.serving import ROOT
 
 HERE: Final = Path(__file__).parent
@@ -42,17 +42,17 @@ class Peer:
         return [str(self.folder / "bin" / filled[0]), *filled[1:]]
 
 
-def raw(picture: bytes) -> tuple[bytes, str]:
+def build_raw_body(picture: bytes) -> tuple[bytes, str]:
     """Return the picture as it is."""
     return picture, PNG
 
 
-def in_json(wrap: Callable[[str], Any], picture: bytes) -> tuple[bytes, str]:
+def build_json_body(wrap: Callable[[str], Any], picture: bytes) -> tuple[bytes, str]:
     """Return the picture in base64 within JSON."""
     return json.dumps(wrap(base64.b64encode(picture).decode())).encode(), "application/json"
 
 
-def _of_version_2(text: str) -> dict[str, Any]:
+def _build_v2_request(text: str) -> dict[str, Any]:
     content = {"content_type": "base64"}
     tensor = {"name": "picture", "shape": [1], "datatype": "BYTES", "parameters": content, "data": [text]}
     return {"inputs": [tensor]}
@@ -66,35 +66,35 @@ PEERS: Final = (
         packages=_FASTAPI,
         command=("python", "{here}/with_fastapi.py"),
         path="/raw",
-        body=raw,
+        body=build_raw_body,
     ),
     Peer(
         name="FastAPI form",
         packages=_FASTAPI,
         command=("python", "{here}/with_fastapi.py"),
         path="/form",
-        body=form,
+        body=build_form,
     ),
     Peer(
         name="TorchServe",
         packages=("torchserve==0.12.0", "torch-model-archiver==0.12.0", "torch", "pyyaml", "setuptools<81"),
         command=("python", "{here}/with_torchserve.py", "{work}", "{port}"),
         path="/predictions/digits",
-        body=raw,
+        body=build_raw_body,
     ),
     Peer(
         name="KServe",
         packages=("kserve==0.21.0",),
         command=("python", "{here}/with_kserve.py"),
         path="/v1/models/digits:predict",
-        body=partial(in_json, lambda text: {"instances": [{"b64": text}]}),
+        body=partial(build_json_body, lambda text: {"instances": [{"b64": text}]}),
     ),
     Peer(
         name="MLServer",
         packages=("mlserver==1.7.1",),
         command=("mlserver", "start", "{here}"),
         path="/v2/models/digits/infer",
-        body=partial(in_json, _of_version_2),
+        body=partial(build_json_body, _build_v2_request),
         environment={
             "MLSERVER_HTTP_PORT": "{port}",
             "MLSERVER_PARALLEL_WORKERS": "0",  # one core has no use for a second process
@@ -108,14 +108,14 @@ PEERS: Final = (
         prepare=("python", "{here}/with_mlflow.py", "{work}"),
         command=("mlflow", "models", "serve", "-m", "{work}", "--port", "{port}", "--env-manager", "local"),
         path="/invocations",
-        body=partial(in_json, lambda text: {"inputs": [text]}),
+        body=partial(build_json_body, lambda text: {"inputs": [text]}),
     ),
     Peer(
         name="BentoML",
         packages=("bentoml==1.4.39",),
         command=("bentoml", "serve", "with_bentoml:Reader", "--working-dir", "{here}", "--port", "{port}"),
         path="/form",
-        body=form,
+        body=build_form,
         environment={"BENTOML_DO_NOT_TRACK": "true"},
     ),
     Peer(
@@ -123,14 +123,14 @@ PEERS: Final = (
         packages=("litserve==0.2.19", "python-multipart"),
         command=("python", "{here}/with_litserve.py"),
         path="/predict",
-        body=partial(form, field="request"),
+        body=partial(build_form, field="request"),
     ),
     Peer(
         name="Ray Serve",
         packages=("ray[serve]==2.60.0",),
         command=("python", "{here}/with_ray.py"),
         path="/",
-        body=raw,
+        body=build_raw_body,
         environment={"RAY_USAGE_STATS_ENABLED": "0"},
     ),
     Peer(
@@ -138,6 +138,6 @@ PEERS: Final = (
         packages=("tensorflow-cpu==2.21.0", "keras==3.15.0", *_FASTAPI),
         command=("python", "{here}/with_keras.py"),
         path="/raw",
-        body=raw,
+        body=build_raw_body,
     ),
 )

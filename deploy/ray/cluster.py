@@ -17,7 +17,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 
 from app.server.cores import count_cores
-from deploy.ray.places import Refused, reason
+from deploy.ray.places import RunAborted, describe_error
 from deploy.ray.scorer import Job, Note, score
 from deploy.ray.sources import Shard
 
@@ -43,11 +43,11 @@ def run(job: Job, shards: Iterable[Shard], *, cores: int | None) -> Generator[tu
         yield from _run_tasks(job, shards, cores=cores or int(ray.cluster_resources()["CPU"]))
     except Exception as error:  # noqa: BLE001  whatever ended the run is said in a line
         cause = getattr(error, "cause", error)  # Ray wraps what a task raises
-        if isinstance(cause, Refused):
+        if isinstance(cause, RunAborted):
             raise cause from None
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         msg = f"Ray can't go on: {lines[-1].rstrip('.')}. Run the same command again to go on."
-        raise Refused(msg) from None
+        raise RunAborted(msg) from None
     finally:
         ray.shutdown()
 
@@ -65,8 +65,8 @@ def _connect(cores: int | None) -> None:
             address or "local", logging_level=logging.ERROR, log_to_driver=False, **({} if address else own)
         )
     except (ConnectionError, ValueError) as error:
-        msg = f"{ADDRESS}={address}: {reason(error)}."
-        raise Refused(msg) from None
+        msg = f"{ADDRESS}={address}: {describe_error(error)}."
+        raise RunAborted(msg) from None
 
 
 def _run_tasks(job: Job, shards: Iterable[Shard], *, cores: int) -> Generator[tuple[Note, bool]]:

@@ -15,19 +15,19 @@ from pyarrow import fs
 DAMAGE: Final = (OSError, ValueError, pa.ArrowException)  # what pyarrow raises where it can't read
 
 
-class Refused(Exception):
+class RunAborted(Exception):
     """There is no point in going on; the text says why, in a sentence for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A folder, on a disk or in a bucket."""
 
     files: AbstractFileSystem
     path: str
 
     @classmethod
-    def find(cls, where: str) -> Place:
+    def find(cls, where: str) -> Location:
         """Find a place by its path, or by its URI: s3://, gs://, abfs://, file://.
 
         Raises:
@@ -36,17 +36,17 @@ class Place:
         try:
             files, path = fs.FileSystem.from_uri(where if "://" in where else str(Path(where).resolve()))
         except DAMAGE as error:
-            msg = f"{where} is no place that can be opened: {reason(error)}."
-            raise Refused(msg) from None
+            msg = f"{where} can't be opened: {describe_error(error)}."
+            raise RunAborted(msg) from None
         # pyarrow neither reads names that are not UTF-8 nor tells linked folders from others
         is_local = isinstance(files, fs.LocalFileSystem)
         return cls(LocalFileSystem() if is_local else ArrowFSWrapper(files), path.rstrip("/"))
 
-    def at(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """Return the path of a file in it."""
         return f"{self.path}/{name}"
 
-    def holds(self, other: Place) -> bool:
+    def contains(self, other: Location) -> bool:
         """Tell whether another place is this one, or in it."""
         return self.files.protocol == other.files.protocol and f"{other.path}/".startswith(f"{self.path}/")
 
@@ -56,7 +56,7 @@ class Place:
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file in it, to be read anywhere."""
-        file: IO[bytes] = self.files.open(self.at(name), "rb")
+        file: IO[bytes] = self.files.open(self.path_of(name), "rb")
         return file
 
     def write(self, name: str, data: bytes) -> None:
@@ -65,12 +65,12 @@ class Place:
         Raises:
             OSError: the disk is full, or the place is not writable.
         """
-        draft = self.at(f"_{name}.draft")
+        draft = self.path_of(f"_{name}.draft")
         self.files.pipe_file(draft, data)
-        self.files.mv(draft, self.at(name))
+        self.files.mv(draft, self.path_of(name))
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what an error says, in one line."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (message.strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from deploy.ray.places import DAMAGE, Place, Refused, reason
+from deploy.ray.places import DAMAGE, Location, RunAborted, describe_error
 from deploy.ray.sources import File, Rows, Shard, Source
 
 READERS: Final = (
@@ -19,14 +19,14 @@ READERS: Final = (
 ROWS: Final = 32  # of a Parquet file that are in memory: 320 MiB where all have DIGITS_MAX_BODY_BYTES
 
 
-class Problem(NamedTuple):
+class Failure(NamedTuple):
     """Why a picture has no digit."""
 
     code: str
     detail: str
 
 
-Content: TypeAlias = bytes | Problem
+Content: TypeAlias = bytes | Failure
 Picture: TypeAlias = tuple[str, Content]  # its name, and its bytes or the reason why there are none
 
 
@@ -43,7 +43,7 @@ def read(source: Source, shard: Shard, *, limit: int) -> Iterator[Picture]:
     return _read_rows(source, shard.files[0].name, shard.rows, limit)
 
 
-def _read_files(place: Place, files: Sequence[File], limit: int) -> Iterator[Picture]:
+def _read_files(place: Location, files: Sequence[File], limit: int) -> Iterator[Picture]:
     pending: deque[Future[Picture]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
         for file in files:
@@ -54,42 +54,44 @@ def _read_files(place: Place, files: Sequence[File], limit: int) -> Iterator[Pic
             yield pending.popleft().result()
 
 
-def _read_file(place: Place, name: str, limit: int) -> Picture:
+def _read_file(place: Location, name: str, limit: int) -> Picture:
     try:
         if name.endswith("/"):
-            return printable(name), Problem("unreadable_file", "The folder can't be listed.")
+            return escape_undecodable(name), Failure("unreadable_file", "The folder can't be listed.")
         with place.open(name) as file:
-            return printable(name), _check_size(file.read(limit + 1), limit)
+            return escape_undecodable(name), _check_size(file.read(limit + 1), limit)
     except OSError as error:
-        return printable(name), Problem("unreadable_file", f"The file can't be read: {reason(error)}.")
+        return escape_undecodable(name), Failure(
+            "unreadable_file", f"The file can't be read: {describe_error(error)}."
+        )
 
 
 def _check_size(data: bytes | None, limit: int) -> Content:
     if data and len(data) > limit:
-        return Problem("body_too_large", f"The picture has more than the {limit} bytes that are allowed.")
+        return Failure("body_too_large", f"The picture has more than the {limit} bytes that are allowed.")
     return data or b""  # the core says what is wrong with no bytes
 
 
 def _read_rows(source: Source, file: str, rows: Rows, limit: int) -> Iterator[Picture]:
     """Read rows of a Parquet file; where that fails, the rest have the reason."""
-    names = (f"{printable(file)}#{number}" for number in range(rows.first, rows.first + rows.count))
+    names = (f"{escape_undecodable(file)}#{number}" for number in range(rows.first, rows.first + rows.count))
     try:
         with source.open_parquet(file) as table:
             columns = source.check_columns(table.schema_arrow)
             for batch in table.iter_batches(ROWS, rows.groups, columns, use_threads=False):
-                cells, *ids = (_column(batch, column) for column in columns)
+                cells, *ids = (_read_column(batch, column) for column in columns)
                 for cell, own, name in zip(cells, ids[0] if ids else repeat(None), names, strict=False):
                     yield name if own is None else str(own), _check_size(cell, limit)
-    except (*DAMAGE, Refused) as error:
-        problem = Problem("unreadable_file", f"The Parquet file can't be read: {reason(error)}.")
-        yield from ((name, problem) for name in (names if rows.count else [printable(file)]))
+    except (*DAMAGE, RunAborted) as error:
+        problem = Failure("unreadable_file", f"The Parquet file can't be read: {describe_error(error)}.")
+        yield from ((name, problem) for name in (names if rows.count else [escape_undecodable(file)]))
 
 
-def _column(batch: pa.RecordBatch, column: str) -> list[bytes | None]:
+def _read_column(batch: pa.RecordBatch, column: str) -> list[bytes | None]:
     cells: list[bytes | None] = pa.Table.from_batches([batch]).flatten().column(column).to_pylist()
     return cells
 
 
-def printable(name: str) -> str:
+def escape_undecodable(name: str) -> str:
     r"""Return a file's name as UTF-8 can have it, with other bytes as `\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -17,11 +17,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app.digits.catalogue import MODEL_FILE, folder_of
+from app.digits.catalogue import MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
 from app.digits.errors import InvalidModel, UnknownModel
 from app.settings import Settings, SettingsError, load_settings
-from deploy.ray.places import Place, Refused, reason
+from deploy.ray.places import Location, RunAborted, describe_error
 from deploy.ray.scorer import MODEL, Job, Note
 from deploy.ray.sources import PARQUET, Source, divide
 
@@ -31,8 +31,8 @@ LARGEST_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, is sen
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 EPILOG: Final = """Places are paths or URIs (s3://, gs://, abfs://, file://). It starts a Ray of its own, or
 uses the cluster that RAY_ADDRESS names. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
-DIGITS_MAX_BODY_BYTES, DIGITS_MODELS_DIR and DIGITS_DEFAULT_MODEL. Ends with 0 where all pictures have been
-read, with 1 where some could not be, with 2 where it could not run, with 130 after Ctrl-C. Run the same
+DIGITS_MAX_BODY_BYTES, DIGITS_MODELS_DIR and DIGITS_DEFAULT_MODEL. Exits with 0 if all pictures have been
+read, with 1 if some could not be, with 2 if it could not run, with 130 after Ctrl-C. Run the same
 command again to go on."""
 
 
@@ -66,10 +66,10 @@ def main() -> int:
     options = _parse_arguments()
     try:
         return _run(options)
-    except (Refused, SettingsError) as error:
+    except (RunAborted, SettingsError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"{options.out} can't be written: {reason(error)}.", file=sys.stderr)
+        print(f"{options.out} can't be written: {describe_error(error)}.", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted. Run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
@@ -83,7 +83,9 @@ def _parse_arguments() -> argparse.Namespace:
         epilog=EPILOG,
     )
     parser.add_argument("source", metavar="SOURCE", help="a folder of pictures or Parquet files, or one file")
-    parser.add_argument("out", metavar="OUT", help="a folder for the results, new or of a run to go on with")
+    parser.add_argument(
+        "out", metavar="OUT", help="a folder for the results: a new one, or that of a run to go on with"
+    )
     parser.add_argument("--model", metavar="NAME", help="the network (default: DIGITS_DEFAULT_MODEL)")
     parser.add_argument(
         "--bytes",
@@ -92,18 +94,19 @@ def _parse_arguments() -> argparse.Namespace:
         help="of a Parquet file's pictures; image.bytes is a struct's field (default: %(default)s)",
     )
     parser.add_argument(
-        "--id", metavar="COLUMN", help="of what a Parquet file's pictures are called (default: FILE#ROW)"
+        "--id", metavar="COLUMN", help="with the names of a Parquet file's pictures (default: FILE#ROW)"
     )
     parser.add_argument(
         "--shard",
-        type=_count,
+        type=_parse_count,
         default=10_000,
         metavar="N",
-        help="pictures in a file of results, which are lost where a run ends (default: %(default)s)",
+        help="pictures in a file of results; unfinished files are lost when a run ends (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--cores",
-        type=_count,
+        type=_parse_count,
         metavar="N",
         help="to score with (default: all of this machine or the cluster)",
     )
@@ -111,7 +114,7 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= LARGEST_SHARD):
         msg = f"{text!r} is none of 1 to {LARGEST_SHARD}"
         raise argparse.ArgumentTypeError(msg)
@@ -121,11 +124,11 @@ def _count(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings()
     source = Source.find(options.source, pictures=options.bytes, ids=options.id)
-    out = Place.find(options.out)
-    if source.only is None and source.place.holds(out):
+    out = Location.find(options.out)
+    if source.file_name is None and source.place.contains(out):
         msg = f"{options.out} is in {options.source}: results would be taken for pictures."
-        raise Refused(msg)
-    _begin(options, settings, source.place.at(source.only or ""), out)
+        raise RunAborted(msg)
+    _begin(options, settings, source.place.path_of(source.file_name or ""), out)
     job = Job(
         source=source,
         out=out,
@@ -155,7 +158,7 @@ def _score(job: Job, options: argparse.Namespace) -> Tally:
     return tally
 
 
-def _begin(options: argparse.Namespace, settings: Settings, source: str, out: Place) -> None:
+def _begin(options: argparse.Namespace, settings: Settings, source: str, out: Location) -> None:
     """Write down what the results are made with, or compare it with what an earlier run wrote.
 
     Raises:
@@ -175,30 +178,30 @@ def _begin(options: argparse.Namespace, settings: Settings, source: str, out: Pl
     for name, value in plan.items():
         if before.get(name) != value:
             msg = (
-                f"{options.out} was begun with another {name}: {before.get(name)}, not {value}. "
+                f"{options.out} was started with another {name}: {before.get(name)}, not {value}. "
                 "Give the same, or another folder."
             )
-            raise Refused(msg)
+            raise RunAborted(msg)
     out.write(MODEL, onnx)
     out.write(RUN, json.dumps(plan, indent=2).encode())
 
 
 def _load_model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
     try:
-        file = folder_of(settings.models_dir, name) / MODEL_FILE
+        file = locate_folder(settings.models_dir, name) / MODEL_FILE
         onnx = file.read_bytes()
         return onnx, Classifier.load(onnx)
     except OSError as error:
         msg = f"There is no model {name!r}: {file} can't be read ({error.strerror})."
-        raise Refused(msg) from None
+        raise RunAborted(msg) from None
     except UnknownModel as error:
-        raise Refused(error.detail) from None
+        raise RunAborted(error.detail) from None
     except InvalidModel as error:
         msg = f"{file} can't be used: {error.detail}."
-        raise Refused(msg) from None
+        raise RunAborted(msg) from None
 
 
-def _read_plan(where: str, out: Place) -> Mapping[str, Any] | None:
+def _read_plan(where: str, out: Location) -> Mapping[str, Any] | None:
     """Return what the results of an earlier run were made with, None where there are none.
 
     Raises:
@@ -208,18 +211,18 @@ def _read_plan(where: str, out: Place) -> Mapping[str, Any] | None:
     if RUN not in names:
         if any(not name.startswith("_") for name in names):
             msg = f"{where} holds other things than results. Give a new folder."
-            raise Refused(msg)
+            raise RunAborted(msg)
         return None
     with out.open(RUN) as file:
         try:
             plan: Mapping[str, Any] = json.load(file)
         except ValueError:
             msg = f"{where}/{RUN} is damaged. Give a new folder."
-            raise Refused(msg) from None
+            raise RunAborted(msg) from None
     return plan
 
 
-def _check_leftovers(out: Place, tally: Tally) -> None:
+def _check_leftovers(out: Location, tally: Tally) -> None:
     """See that there are results of these pictures alone.
 
     Raises:
@@ -231,7 +234,7 @@ def _check_leftovers(out: Place, tally: Tally) -> None:
             f"{more} files of results are of pictures that the source holds no more: it has changed since. "
             "Put it back, or give another folder for the results."
         )
-        raise Refused(msg)
+        raise RunAborted(msg)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from app.digits import images
 from app.digits.classifier import Classifier
-from app.digits.contract import CLASSES, IS_DIGIT
+from app.digits.contract import CLASSES, MIN_DIGIT_LIKELIHOOD
 from app.digits.errors import ImageError
-from app.digits.look import look
-from app.digits.preprocessing import Canonical
+from app.digits.look import canonicalise_upload
+from app.digits.preprocessing import CanonicalForm
 from app.digits.process import set_up_process
-from deploy.ray.places import Place, Refused, reason
-from deploy.ray.reading import Content, Picture, Problem, read
+from deploy.ray.places import Location, RunAborted, describe_error
+from deploy.ray.reading import Content, Failure, Picture, read
 from deploy.ray.sources import Shard, Source
 
 MODEL: Final = "_model.onnx"  # in the place of the results: the network that made them, for every task
@@ -58,7 +58,7 @@ class Job:
     """What is to be done, the same for every shard."""
 
     source: Source
-    out: Place
+    out: Location
     max_pixels: int  # of a picture, as of the service
     max_bytes: int
     probabilities: bool  # whether there is a column of them
@@ -79,11 +79,11 @@ def score(job: Job, shard: Shard) -> tuple[Note, bool]:
             f"{name} was made of other pictures: the source has changed since. "
             "Put it back, or give another folder for the results."
         )
-        raise Refused(msg)
+        raise RunAborted(msg)
     return note, True
 
 
-def _read_note(out: Place, name: str) -> Note | None:
+def _read_note(out: Location, name: str) -> Note | None:
     try:
         with out.open(name) as file:
             return Note(**json.loads(pq.read_metadata(file).metadata[NOTE]))
@@ -107,8 +107,8 @@ def _write_results(job: Job, shard: Shard, name: str) -> Note:
     try:
         job.out.write(name, file.getvalue().to_pybytes())
     except OSError as error:
-        msg = f"{name} can't be written: {reason(error)}."
-        raise Refused(msg) from None
+        msg = f"{name} can't be written: {describe_error(error)}."
+        raise RunAborted(msg) from None
     return note
 
 
@@ -124,26 +124,26 @@ def _load(onnx: bytes) -> Classifier:
 def _answer(batch: Sequence[Picture], classifier: Classifier, max_pixels: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each picture."""
     found = [_prepare(content, max_pixels) for _, content in batch]
-    answers = _classify([each for each in found if isinstance(each, Canonical)], classifier)
+    answers = _classify([each for each in found if isinstance(each, CanonicalForm)], classifier)
     for (name, _), each in zip(batch, found, strict=True):
-        if isinstance(each, Problem):
+        if isinstance(each, Failure):
             yield {"path": name, "error_code": each.code, "error": each.detail}
         else:
             yield {"path": name, **next(answers)}
 
 
-def _prepare(content: Content, max_pixels: int) -> Canonical | Problem:
-    if isinstance(content, Problem):
+def _prepare(content: Content, max_pixels: int) -> CanonicalForm | Failure:
+    if isinstance(content, Failure):
         return content
     try:
-        return look(images.identify(content, max_pixels=max_pixels)).canonical
+        return canonicalise_upload(images.identify(content, max_pixels=max_pixels)).canonical
     except ImageError as error:
-        return Problem(error.code, error.detail)
+        return Failure(error.code, error.detail)
     except Exception as error:  # noqa: BLE001  a defect of ours must not stop a billion pictures at one
-        return Problem("internal_error", f"{type(error).__name__}: {reason(error)}")
+        return Failure("internal_error", f"{type(error).__name__}: {describe_error(error)}")
 
 
-def _classify(found: Sequence[Canonical], classifier: Classifier) -> Iterator[dict[str, Any]]:
+def _classify(found: Sequence[CanonicalForm], classifier: Classifier) -> Iterator[dict[str, Any]]:
     if not found:
         return
     scores = classifier.classify(np.array([each.picture for each in found]))
@@ -154,7 +154,7 @@ def _classify(found: Sequence[Canonical], classifier: Classifier) -> Iterator[di
         yield {
             "digit": probabilities.index(confidence),
             "confidence": confidence,
-            "is_digit": likelihood is None or likelihood >= IS_DIGIT,
+            "is_digit": likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
             "digit_likelihood": likelihood,
             "warnings": each.cautions,
             "probabilities": probabilities,

@@ -18,7 +18,7 @@ from app.main import create_app
 from app.settings import load_settings
 from app.telemetry import logs
 from app.wire.problems import RETRY_AFTER
-from app.wire.request_id import HEADER
+from app.wire.request_id import REQUEST_ID_HEADER
 
 READY: Final = "/health/ready"
 # More than DIGITS_MAX_IN_FLIGHT (128), so that the service itself says it is busy, by a problem, and counts a
@@ -26,7 +26,7 @@ READY: Final = "/health/ready"
 MAX_ONGOING: Final = 160
 MAX_QUEUED: Final = 64  # at each proxy, while no replica takes any: when one has died, until another is there
 GRACE: Final = 30  # seconds for requests in flight when a replica ends, as DIGITS_GRACEFUL_TIMEOUT
-_ID: Final = HEADER.lower().encode()
+_ID: Final = REQUEST_ID_HEADER.lower().encode()
 
 
 class Replica:
@@ -44,9 +44,9 @@ class Replica:
         else:
             scope["state"] = self._state.copy()
             scope["path"] = scope["path"].removeprefix(scope["root_path"])  # the application's route_prefix
-            await self._app(scope, receive, _without_id(send))
+            await self._app(scope, receive, _strip_id(send))
 
-    async def status(self, path: str) -> int:
+    async def get_status(self, path: str) -> int:
         """Return what a GET of the path is answered with."""
         answers: list[Message] = []
 
@@ -61,7 +61,7 @@ class Replica:
         return int(answers[0]["status"])
 
 
-def _without_id(send: Send) -> Send:
+def _strip_id(send: Send) -> Send:
     """Leave out the request's id: Ray adds it, too, having given the application the same one."""
 
     async def send_without_id(message: Message) -> None:
@@ -75,11 +75,11 @@ def _without_id(send: Send) -> Send:
 def build() -> Replica:
     """Return the application of a replica; Ray calls it there."""
     settings = load_settings()
-    logging.config.dictConfig(logs.config(settings))
-    return Replica(create_app(settings, threads=_cores()))
+    logging.config.dictConfig(logs.build_log_config(settings))
+    return Replica(create_app(settings, threads=_count_cores()))
 
 
-def _cores() -> int:
+def _count_cores() -> int:
     """Return how many cores the replica has been given; it sees all of its node's."""
     cpus: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     return math.ceil(cpus)
@@ -106,7 +106,7 @@ class Digits:
         Raises:
             RuntimeError: it is not ready.
         """
-        status = await self.app.status(READY)
+        status = await self.app.get_status(READY)
         if status != HTTPStatus.OK:
             msg = f"{READY} gives {status}"
             raise RuntimeError(msg)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.client.folder import SUFFIXES
-from deploy.ray.places import DAMAGE, Place, Refused, reason
+from deploy.ray.places import DAMAGE, Location, RunAborted, describe_error
 
 PARQUET: Final = ".parquet"
 BUFFER: Final = 4 * 1024 * 1024  # bytes read of a Parquet's column at a time, instead of a whole row group
@@ -40,8 +40,8 @@ class File(NamedTuple):
 class Source:
     """A place, or one file in it, and which columns of its Parquet files hold what."""
 
-    place: Place
-    only: str | None = None  # the one file
+    place: Location
+    file_name: str | None = None  # the one file
     pictures: str = "bytes"  # the column of encoded pictures; a dot leads into a struct
     ids: str | None = None  # the column of their names; None: FILE#ROW
 
@@ -52,23 +52,23 @@ class Source:
         Raises:
             Refused: it is not there, holds none, or its first Parquet file lacks a column.
         """
-        place, only = Place.find(where), None
+        place, only = Location.find(where), None
         try:
             if place.files.info(place.path)["type"] == "file":
                 folder, _, only = place.path.rpartition("/")
-                place = Place(place.files, folder)
+                place = Location(place.files, folder)
             source = cls(place, only, pictures, ids)
             first = next(source.walk(), None)
         except FileNotFoundError:
             msg = f"{where} is not there."
-            raise Refused(msg) from None
+            raise RunAborted(msg) from None
         except DAMAGE as error:
-            msg = f"{where} can't be read: {reason(error)}."
-            raise Refused(msg) from None
+            msg = f"{where} can't be read: {describe_error(error)}."
+            raise RunAborted(msg) from None
         if first is None:
             kinds = ", ".join(sorted(SUFFIXES | {PARQUET}))
             msg = f"{where} holds no pictures: no file ends with one of {kinds}."
-            raise Refused(msg)
+            raise RunAborted(msg)
         if first.is_parquet:
             with suppress(*DAMAGE), source.open_parquet(first.name) as table:  # a damaged one is a row
                 source.check_columns(table.schema_arrow)
@@ -80,7 +80,7 @@ class Source:
         Hidden files and linked folders are left out. A folder that may not be listed is yielded itself.
         """
         root = len(self.place.path) + 1
-        folders = [self.place.at(self.only) if self.only else self.place.path]
+        folders = [self.place.path_of(self.file_name) if self.file_name else self.place.path]
         while folders:
             folder = folders.pop()
             try:
@@ -92,7 +92,7 @@ class Source:
                 continue
             visible = [entry for entry in listed if "/." not in entry["name"][root - 1 :]]
             visible.sort(key=lambda entry: str(entry["name"]))
-            for entry in filter(_is_read, visible):
+            for entry in filter(_is_supported, visible):
                 yield File(entry["name"][root:], entry["size"], entry["mtime"])
             folders += [entry["name"] for entry in reversed(visible) if entry["type"] == "directory"]
 
@@ -113,11 +113,11 @@ class Source:
         for column in columns:
             if column not in flat.names:
                 msg = f"There is no column {column!r} in the Parquet file; there are {', '.join(flat.names)}."
-                raise Refused(msg)
+                raise RunAborted(msg)
         kind = flat.field(self.pictures).type
         if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
             msg = f"The column {self.pictures!r} holds {kind}, pictures are binary."
-            raise Refused(msg)
+            raise RunAborted(msg)
         return columns
 
 
@@ -164,7 +164,7 @@ def divide(source: Source, *, pictures: int) -> Iterator[Shard]:
         yield Shard(next(numbers), waiting)
 
 
-def _is_read(entry: dict[str, Any]) -> bool:
+def _is_supported(entry: dict[str, Any]) -> bool:
     suffix = os.path.splitext(entry["name"])[1]  # noqa: PTH122  a bucket's names are no paths
     is_file = entry["type"] == "file" or entry.get("islink")
     return bool(is_file) and (suffix == PARQUET or suffix.lower() in SUFFIXES)

@@ -27,7 +27,7 @@ from app.api import openapi
 from app.main import create_app
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
-from tests.serving import PATIENCE, process, serving, until
+from tests.serving import PATIENCE, serve, start_process, wait_until
 from tests.slow import slowing_down
 
 NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
@@ -64,7 +64,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestExample:
     """A request."""
 
     method: str
@@ -77,13 +77,13 @@ class Asked:
         """The service that answers it well."""
         return "locked" if self.path.startswith(REPOSITORY) or self.method == "DELETE" else "default"
 
-    def with_key(self) -> Asked:
+    def with_key(self) -> RequestExample:
         return replace(self, headers={**self.headers, "X-API-Key": KEY})
 
-    def sent_as(self, kind: str, body: bytes | None) -> Asked:
+    def sent_as(self, kind: str, body: bytes | None) -> RequestExample:
         return replace(self, body=body, headers={"Content-Type": kind})
 
-    def with_picture(self, file: Path) -> Asked:
+    def with_picture(self, file: Path) -> RequestExample:
         """Send another picture."""
         if self.path == FEEDBACK:
             return self.sent_as(JSON, json.dumps({"image": text(file), "digit": 9}).encode())
@@ -95,7 +95,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerExample:
     """What came back."""
 
     status: int
@@ -108,7 +108,7 @@ class Operation:
     """One of the document's."""
 
     id: str
-    asked: Asked  # as its example has it
+    asked: RequestExample  # as its example has it
     answers: dict[str, dict[str, Any]]  # status → the response that the document describes
 
 
@@ -121,7 +121,7 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
                 if parameter["in"] == "path" and f"{{{parameter['name']}}}" in filled:
                     assert "examples" in parameter["schema"], f"{path}: a part of it has no example"
                     filled = filled.replace(f"{{{parameter['name']}}}", parameter["schema"]["examples"][0])
-            asked = Asked(method.upper(), filled)
+            asked = RequestExample(method.upper(), filled)
             if JSON in described.get("requestBody", {"content": {}})["content"]:
                 assert name in REQUESTS, f"{name} has no request in tests/api/examples.py"
                 asked = asked.sent_as(JSON, json.dumps(REQUESTS[name]).encode())
@@ -142,31 +142,31 @@ class Services:
 
 
 @contextmanager
-def keeping(**settings: Any) -> Iterator[httpx.Client]:  # noqa: ANN401  whatever a setting is
+def serve_with_feedback(**settings: Any) -> Iterator[httpx.Client]:  # noqa: ANN401  whatever a setting is
     """Serve with a database for feedback."""
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/feedback.db"
-        with serving(Settings(**{"feedback_url": url, **settings})) as client:
+        with serve(Settings(**{"feedback_url": url, **settings})) as client:
             yield client
 
 
-def under(**settings: Any) -> Callable[[], Any]:  # noqa: ANN401
-    return lambda: keeping(**settings)
+def serve_limited(**settings: Any) -> Callable[[], Any]:  # noqa: ANN401
+    return lambda: serve_with_feedback(**settings)
 
 
 @contextmanager
-def draining() -> Iterator[httpx.Client]:
-    with process(drain_delay="60") as running:
+def serve_draining() -> Iterator[httpx.Client]:
+    with start_process(drain_delay="60") as running:
         running.popen.send_signal(signal.SIGTERM)
-        until(lambda: running.ready() == 503)
+        wait_until(lambda: running.ready() == 503)
         yield running.client
 
 
 @contextmanager
-def busy() -> Iterator[httpx.Client]:
+def serve_busy() -> Iterator[httpx.Client]:
     """Serve with two places, both taken by pictures that are being read."""
     with (
-        keeping(max_in_flight=2, max_batch=2) as client,
+        serve_with_feedback(max_in_flight=2, max_batch=2) as client,
         slowing_down() as decoder,
         decoder.occupy(client, 2),
     ):
@@ -174,16 +174,16 @@ def busy() -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def broken() -> Iterator[httpx.Client]:
+def break_service() -> Iterator[httpx.Client]:
     """Serve with a defect."""
     app = create_app(Settings())
 
-    @app.get("/broken", responses=openapi.refusals())
-    @app.get("/v2/broken", responses=openapi.refusals(v2=True), operation_id="broken_v2")
+    @app.get("/broken", responses=openapi.describe_problems())
+    @app.get("/v2/broken", responses=openapi.describe_problems(v2=True), operation_id="broken_v2")
     async def broken() -> None:
         raise RuntimeError
 
-    with serving(Settings(), app) as client:
+    with serve(Settings(), app) as client:
         yield client
 
 
@@ -192,27 +192,27 @@ def with_a_bad_file() -> Iterator[httpx.Client]:
     """Serve from a folder in which a model is spoilt once it has been loaded."""
     with TemporaryDirectory() as folder:
         models = shutil.copytree(MODELS, Path(folder) / "models")
-        with serving(Settings(models_dir=models, api_keys=(KEY,))) as client:
+        with serve(Settings(models_dir=models, api_keys=(KEY,))) as client:
             (models / "mlp-128" / "model.onnx").write_bytes(b"")
             yield client
 
 
 SERVICES: Final[dict[str, Callable[[], Any]]] = {
-    "default": under(),
-    "locked": under(api_keys=(KEY,)),
+    "default": serve_limited(),
+    "locked": serve_limited(api_keys=(KEY,)),
     "with_a_bad_file": with_a_bad_file,
-    "limited": under(rate_limit=60),
-    "impatient": under(read_timeout=1),
-    "hasty": under(request_timeout=0.001),
-    "draining": draining,
-    "broken": broken,
-    "full": under(feedback_max_bytes=MEBIBYTE),
-    "without_its_database": under(feedback_url="postgresql://127.0.0.1:1/digits", api_keys=(KEY,)),
-    "keeping_nothing": under(feedback_url=None),
+    "limited": serve_limited(rate_limit=60),
+    "impatient": serve_limited(read_timeout=1),
+    "hasty": serve_limited(request_timeout=0.001),
+    "draining": serve_draining,
+    "broken": break_service,
+    "full": serve_limited(feedback_max_bytes=MEBIBYTE),
+    "without_its_database": serve_limited(feedback_url="postgresql://127.0.0.1:1/digits", api_keys=(KEY,)),
+    "keeping_nothing": serve_limited(feedback_url=None),
 }
 
 
-def ask(client: httpx.Client, asked: Asked) -> Answered:
+def send_request(client: httpx.Client, asked: RequestExample) -> AnswerExample:
     """Ask over a new connection; a length may be declared of which nothing is sent."""
     connection = http.client.HTTPConnection(
         client.base_url.host, client.base_url.port or 80, timeout=PATIENCE
@@ -221,102 +221,104 @@ def ask(client: httpx.Client, asked: Asked) -> Answered:
         connection.request(asked.method, asked.path, asked.body, {"X-Request-ID": ID, **asked.headers})
         answer = connection.getresponse()
         headers, body = httpx.Headers(answer.getheaders()), answer.read()
-        return Answered(
+        return AnswerExample(
             answer.status, headers, json.loads(body) if "json" in headers["Content-Type"] else body
         )
     finally:
         connection.close()
 
 
-def declared(asked: Asked, length: int) -> Asked:
+def read_document(asked: RequestExample, length: int) -> RequestExample:
     """Ask with a body of which nothing comes."""
     headers = {"Content-Type": JSON, "Content-Length": str(length)}
     return replace(asked, body=None, headers=headers)
 
 
-def of_picture(name: str) -> Callable[[Services, Asked], Answered]:
-    return lambda services, asked: ask(services(), asked.with_picture(HOSTILE / name))
+def of_picture(name: str) -> Callable[[Services, RequestExample], AnswerExample]:
+    return lambda services, asked: send_request(services(), asked.with_picture(HOSTILE / name))
 
 
-def unknown_model(services: Services, asked: Asked) -> Answered:
+def unknown_model(services: Services, asked: RequestExample) -> AnswerExample:
     other = asked.path.replace("/cnn", "/none").replace("/mlp-128", "/none")
     path = other if other != asked.path else f"{asked.path}?model=none"
-    return ask(services(asked.service), replace(asked, path=path).with_key())
+    return send_request(services(asked.service), replace(asked, path=path).with_key())
 
 
-def rate_limited(services: Services, asked: Asked) -> Answered:
-    answers = (ask(services("limited"), asked) for _ in range(1000))
+def rate_limited(services: Services, asked: RequestExample) -> AnswerExample:
+    answers = (send_request(services("limited"), asked) for _ in range(1000))
     return next(answer for answer in answers if answer.status == 429)
 
 
-def timeout(services: Services, asked: Asked) -> Answered:
-    return ask(services("hasty"), asked.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
+def timeout(services: Services, asked: RequestExample) -> AnswerExample:
+    return send_request(services("hasty"), asked.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
 
 
-def batch_too_large(services: Services, asked: Asked) -> Answered:
+def batch_too_large(services: Services, asked: RequestExample) -> AnswerExample:
     many = ["AAAA"] * 65
     body = tensor(*many) if "infer" in asked.path else {"images": many}
-    return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+    return send_request(services(), asked.sent_as(JSON, json.dumps(body).encode()))
 
 
-def feedback_full(services: Services, asked: Asked) -> Answered:
+def feedback_full(services: Services, asked: RequestExample) -> AnswerExample:
     """Add to a picture bytes that no decoder looks at."""
     large = (GOLDEN / "9-grey.bmp").read_bytes() + bytes(MEBIBYTE)
-    return ask(services("full"), replace(asked.sent_as(BYTES, large), path=f"{asked.path}?digit=9"))
+    return send_request(services("full"), replace(asked.sent_as(BYTES, large), path=f"{asked.path}?digit=9"))
 
 
-def empty_batch(services: Services, asked: Asked) -> Answered:
+def empty_batch(services: Services, asked: RequestExample) -> AnswerExample:
     body = tensor() if "infer" in asked.path else {"images": []}
-    return ask(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+    return send_request(services(), asked.sent_as(JSON, json.dumps(body).encode()))
 
 
-def malformed_request(services: Services, asked: Asked) -> Answered:
+def malformed_request(services: Services, asked: RequestExample) -> AnswerExample:
     body = b"[]" if asked.path.startswith(REPOSITORY) else b"{}"
-    return ask(services(asked.service), asked.sent_as(JSON, body).with_key())
+    return send_request(services(asked.service), asked.sent_as(JSON, body).with_key())
 
 
-def unsupported_media_type(services: Services, asked: Asked) -> Answered:
+def unsupported_media_type(services: Services, asked: RequestExample) -> AnswerExample:
     if "infer" in asked.path:
-        return ask(services(), asked.with_picture(ROOT / "Makefile"))
-    return ask(services(), asked.sent_as("text/plain", b"7"))
+        return send_request(services(), asked.with_picture(ROOT / "Makefile"))
+    return send_request(services(), asked.sent_as("text/plain", b"7"))
 
 
-def internal_error(services: Services, asked: Asked) -> Answered:
+def internal_error(services: Services, asked: RequestExample) -> AnswerExample:
     path = "/v2/broken" if asked.path.startswith("/v2") else "/broken"
-    return ask(services("broken"), Asked("GET", path))
+    return send_request(services("broken"), RequestExample("GET", path))
 
 
-def invalid_model(services: Services, asked: Asked) -> Answered:
-    return ask(services("with_a_bad_file"), asked.with_key())
+def invalid_model(services: Services, asked: RequestExample) -> AnswerExample:
+    return send_request(services("with_a_bad_file"), asked.with_key())
 
 
-def without_length(services: Services, asked: Asked) -> Answered:
+def without_length(services: Services, asked: RequestExample) -> AnswerExample:
     request = services().build_request(asked.method, asked.path, headers={"X-Request-ID": ID})
     del request.headers["Content-Length"]
     answer = services().send(request)
-    return Answered(answer.status_code, answer.headers, answer.json())
+    return AnswerExample(answer.status_code, answer.headers, answer.json())
 
 
-def overloaded(_: Services, asked: Asked) -> Answered:
-    with busy() as client:  # by itself: no service of this process can decode meanwhile
-        return ask(client, asked)
+def overloaded(_: Services, asked: RequestExample) -> AnswerExample:
+    with serve_busy() as client:  # by itself: no service of this process can decode meanwhile
+        return send_request(client, asked)
 
 
-def model_in_use(services: Services, asked: Asked) -> Answered:
-    return ask(services("locked"), replace(asked, path=asked.path.replace("mlp-128", "cnn")).with_key())
+def model_in_use(services: Services, asked: RequestExample) -> AnswerExample:
+    return send_request(
+        services("locked"), replace(asked, path=asked.path.replace("mlp-128", "cnn")).with_key()
+    )
 
 
 # code → how it is brought about
-REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
+REFUSALS: Final[dict[str, Callable[[Services, RequestExample], AnswerExample]]] = {
     "malformed_request": malformed_request,
-    "unauthorized": lambda services, asked: ask(services("locked"), asked),
-    "forbidden": lambda services, asked: ask(services("keeping_nothing"), asked),
+    "unauthorized": lambda services, asked: send_request(services("locked"), asked),
+    "forbidden": lambda services, asked: send_request(services("keeping_nothing"), asked),
     "unknown_model": unknown_model,
     "invalid_model": invalid_model,
     "model_in_use": model_in_use,
-    "slow_upload": lambda services, asked: ask(services("impatient"), declared(asked, 1)),
+    "slow_upload": lambda services, asked: send_request(services("impatient"), read_document(asked, 1)),
     "length_required": without_length,
-    "body_too_large": lambda services, asked: ask(services(), declared(asked, 10**9)),
+    "body_too_large": lambda services, asked: send_request(services(), read_document(asked, 10**9)),
     "unsupported_media_type": unsupported_media_type,
     "unreadable_image": of_picture("truncated-half.png"),
     "image_too_large": of_picture("bomb.png"),
@@ -325,28 +327,32 @@ REFUSALS: Final[dict[str, Callable[[Services, Asked], Answered]]] = {
     "empty_batch": empty_batch,
     "batch_too_large": batch_too_large,
     "rate_limited": rate_limited,
-    "head_too_large": lambda services, asked: ask(services(), replace(asked, headers={"X": 70_000 * "x"})),
+    "head_too_large": lambda services, asked: send_request(
+        services(), replace(asked, headers={"X": 70_000 * "x"})
+    ),
     "internal_error": internal_error,
     "overloaded": overloaded,
-    "not_ready": lambda services, asked: ask(services("draining"), asked),
+    "not_ready": lambda services, asked: send_request(services("draining"), asked),
     "timeout": timeout,
-    "unknown_feedback": lambda services, asked: ask(services("locked"), asked.with_key()),
+    "unknown_feedback": lambda services, asked: send_request(services("locked"), asked.with_key()),
     "feedback_full": feedback_full,
-    "feedback_unavailable": lambda services, asked: ask(services("without_its_database"), asked.with_key()),
+    "feedback_unavailable": lambda services, asked: send_request(
+        services("without_its_database"), asked.with_key()
+    ),
 }
 
 
-def accepted(services: Services, asked: Asked, status: int) -> Answered:
+def record_accepted(services: Services, asked: RequestExample, status: int) -> AnswerExample:
     """Ask so that it is answered well: of the two ways that may be, first with a new picture, then again."""
     asked = asked.with_picture(GOLDEN / "9-grey.bmp") if status == 201 else asked
-    answers = (ask(services(asked.service), asked.with_key()) for _ in range(2))
+    answers = (send_request(services(asked.service), asked.with_key()) for _ in range(2))
     return next(answer for answer in answers if answer.status == status)
 
 
-Answers = dict[tuple[str, str, str | None], Answered]  # of operation, status, and code or None
+Answers = dict[tuple[str, str, str | None], AnswerExample]  # of operation, status, and code or None
 
 
-def recorded() -> tuple[dict[str, Any], Answers]:
+def record_answers() -> tuple[dict[str, Any], Answers]:
     """Ask running services for every answer that their document names; return it and them."""
     with ExitStack() as kept:
         services = Services(kept)
@@ -359,7 +365,9 @@ def recorded() -> tuple[dict[str, Any], Answers]:
                         for code in content["examples"]:
                             answers[operation.id, status, code] = REFUSALS[code](services, operation.asked)
                     elif kind == JSON:
-                        answers[operation.id, status, None] = accepted(services, operation.asked, int(status))
+                        answers[operation.id, status, None] = record_accepted(
+                            services, operation.asked, int(status)
+                        )
         return document, answers
 
 
@@ -397,21 +405,21 @@ def summarise(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def same(one: object, other: object) -> bool:
+def is_same(one: object, other: object) -> bool:
     """Compare JSON, numbers to the fifth decimal: processors differ in the last ones. Ids are anybody's."""
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) < 1e-5
     if isinstance(one, dict) and isinstance(other, dict):
-        alike = (key == "request_id" or same(one[key], other[key]) for key in one.keys() & other.keys())
+        alike = (key == "request_id" or is_same(one[key], other[key]) for key in one.keys() & other.keys())
         return one.keys() == other.keys() and all(alike)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(is_same, one, other))
     return one == other
 
 
 def write(examples: Examples, file: Path) -> None:
     """Write them, an example a line, unless the file has the same already."""
-    if not same(json.loads(file.read_text(encoding="utf-8")), examples):
+    if not is_same(json.loads(file.read_text(encoding="utf-8")), examples):
         sections = (
             f"{json.dumps(name)}: {{\n" + ",\n".join(f"  {line(*item)}" for item in section.items()) + "\n }"
             for name, section in examples.items()
@@ -425,7 +433,7 @@ def line(name: str, example: object) -> str:
 
 def main() -> None:
     logging.disable()  # a defect is among what is asked for
-    _, answers = recorded()
+    _, answers = record_answers()
     write(choose_examples(answers), openapi.EXAMPLES)
 
 

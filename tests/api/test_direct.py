@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.api.direct import ENDPOINTS, Direct
+from app.api.direct import ENDPOINTS, DirectDispatch
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import GOLDEN
-from tests.serving import serving
+from tests.serving import serve
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -40,8 +40,8 @@ QUERIES = (
 def framework() -> Iterator[httpx.Client]:
     """A client of the service without its short way."""
     app = create_app(Settings())
-    assert Direct.__name__ in repr(app.user_middleware.pop())  # the innermost layer
-    with serving(Settings(), app) as client:
+    assert DirectDispatch.__name__ in repr(app.user_middleware.pop())  # the innermost layer
+    with serve(Settings(), app) as client:
         yield client
 
 

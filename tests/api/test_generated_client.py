@@ -13,7 +13,7 @@ import pytest
 
 from app.settings import Settings
 from tests.conftest import ROOT
-from tests.serving import serving
+from tests.serving import serve
 
 # as docs/integrate.md has it: the generator knows raw bytes by this type alone
 CONFIG: Final = "content_type_overrides:\n  image/*: application/octet-stream\n"
@@ -114,7 +114,7 @@ def test_its_types_hold(generated: Path) -> None:
 
 
 def test_it_predicts_and_tells_problems(generated: Path) -> None:
-    with serving(Settings(api_keys=("a-key",))) as client:
+    with serve(Settings(api_keys=("a-key",))) as client:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", USE, str(client.base_url), "a-key"],
             cwd=ROOT,

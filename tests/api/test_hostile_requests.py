@@ -12,7 +12,7 @@ import pytest
 
 from app.settings import Settings
 from tests.conftest import GOLDEN
-from tests.serving import serving
+from tests.serving import serve
 
 PICTURE = (GOLDEN / "9-grey.bmp").read_bytes()
 TEXT = base64.b64encode(PICTURE).decode()
@@ -28,7 +28,7 @@ FINE = (200, None)
 def collecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service that keeps pictures."""
     file = tmp_path_factory.mktemp("feedback") / "pictures.db"
-    with serving(Settings(feedback_url=f"sqlite:///{file}")) as client:
+    with serve(Settings(feedback_url=f"sqlite:///{file}")) as client:
         yield client
 
 

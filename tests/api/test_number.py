@@ -16,8 +16,8 @@ from app.settings import Settings
 from tests.conftest import GOLDEN, hostile_files
 from tests.conftest import HOSTILE as HOSTILE_FOLDER
 from tests.data.strokes import ink
-from tests.serving import serving
-from tests.tiny import tiny_model
+from tests.serving import serve
+from tests.tiny import build_tiny_model
 
 HOSTILE = {
     name: answer
@@ -163,8 +163,8 @@ def test_forty_megapixels_of_noise_are_answered_in_time(client: httpx.Client) ->
 
 def test_a_network_that_tells_digits_from_others_is_believed(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "model.onnx").write_bytes(tiny_model(likelihood=1e-6))
-    with serving(Settings(models_dir=tmp_path, default_model="tiny")) as client:
+    (tmp_path / "tiny" / "model.onnx").write_bytes(build_tiny_model(likelihood=1e-6))
+    with serve(Settings(models_dir=tmp_path, default_model="tiny")) as client:
         answer = sent(client, png(written("12"))).json()
     assert (answer["text"], answer["warnings"]) == ("", ["no_digits"])
 

@@ -15,8 +15,8 @@ from app.api import openapi
 from app.settings import Settings
 from app.wire import problems
 from tests.api import examples
-from tests.api.examples import Answers, recorded, same
-from tests.serving import serving
+from tests.api.examples import Answers, is_same, record_answers
+from tests.serving import serve
 
 AGAIN: Final = "run `make examples`, look at what has changed, and commit it"
 NO_ANSWERS_OF_A_ROUTE: Final = {"not_found", "method_not_allowed"}  # they say that there is none
@@ -25,7 +25,7 @@ NO_ANSWERS_OF_A_ROUTE: Final = {"not_found", "method_not_allowed"}  # they say t
 @pytest.fixture(scope="module")
 def asked() -> tuple[dict[str, Any], Answers]:
     """The document, and what the service answers where the document has examples."""
-    return recorded()
+    return record_answers()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def document(client: httpx.Client) -> dict[str, Any]:
 def contents(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return where each media type of a request or an answer stands, and what the document says of it."""
     found = []
-    for _, operation in openapi.operations(document):
+    for _, operation in openapi.iterate_operations(document):
         name = operation["operationId"]
         for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
             found.append((f"{name} {kind}", content))
@@ -80,12 +80,12 @@ def test_the_examples_are_what_the_service_answers(
     asked: tuple[dict[str, Any], Answers], document: dict[str, Any]
 ) -> None:
     served, answers = asked
-    assert same(served, document)
+    assert is_same(served, document)
     recorded_now = examples.choose_examples(answers)
     committed = json.loads(openapi.EXAMPLES.read_text(encoding="utf-8"))
     assert recorded_now.keys() == committed.keys(), AGAIN
     for section, now in recorded_now.items():
-        assert same(now, committed[section]), f"{section}: {AGAIN}"
+        assert is_same(now, committed[section]), f"{section}: {AGAIN}"
 
 
 def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with(
@@ -108,7 +108,7 @@ def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with
 
 
 def test_rates_are_told_on_every_answer_as_documented(document: dict[str, Any]) -> None:
-    with serving(Settings(rate_limit=5)) as client:
+    with serve(Settings(rate_limit=5)) as client:
         answers = [client.get("/models/cnn") for _ in range(6)]
     headers = document["components"]["headers"]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
@@ -120,7 +120,7 @@ def test_rates_are_told_on_every_answer_as_documented(document: dict[str, Any]) 
 def test_every_code_has_its_place(document: dict[str, Any]) -> None:
     named = {
         code
-        for _, operation in openapi.operations(document)
+        for _, operation in openapi.iterate_operations(document)
         for response in operation["responses"].values()
         for content in response.get("content", {}).values()
         for code in content.get("examples", {})
@@ -131,7 +131,7 @@ def test_every_code_has_its_place(document: dict[str, Any]) -> None:
 def test_operations_have_plain_names_of_their_own_and_tags_that_are_explained(
     document: dict[str, Any],
 ) -> None:
-    all_of_them = [operation for _, operation in openapi.operations(document)]
+    all_of_them = [operation for _, operation in openapi.iterate_operations(document)]
     names = [operation["operationId"] for operation in all_of_them]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
@@ -142,10 +142,10 @@ def test_operations_have_plain_names_of_their_own_and_tags_that_are_explained(
 def test_a_key_may_be_sent_where_none_is_asked_for_and_must_be_where_one_is(
     document: dict[str, Any],
 ) -> None:
-    with serving(Settings(api_keys=(examples.KEY,))) as client:
+    with serve(Settings(api_keys=(examples.KEY,))) as client:
         locked = client.get("/openapi.json").json()
     ways: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
     assert (document["security"], locked["security"]) == ([{}, *ways], ways)
     assert {**document, "security": ways} == locked
-    for path, operation in openapi.operations(locked):
+    for path, operation in openapi.iterate_operations(locked):
         assert ("401" in operation["responses"]) == ("security" not in operation), path

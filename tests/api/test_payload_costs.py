@@ -19,7 +19,7 @@ from app.settings import MEBIBYTE
 from tests.api.v2 import slow_deflate
 from tests.conftest import GOLDEN
 from tests.costs import TICKS, measure_cost, needs_proc, read_megabytes
-from tests.serving import PATIENCE, Process, process
+from tests.serving import PATIENCE, Process, start_process
 
 pytestmark = needs_proc
 
@@ -357,7 +357,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def _serve(file: Path) -> Iterator[Service]:
     patient = {"read_timeout": "3600", "request_timeout": "3600"}  # on a busy machine, too
-    with process(api_keys=KEY, feedback_url=f"sqlite:///{file}", log_level="error", **patient) as running:
+    with start_process(
+        api_keys=KEY, feedback_url=f"sqlite:///{file}", log_level="error", **patient
+    ) as running:
         picture = (GOLDEN / "7-photo.jpg").read_bytes()
         headers = {"Content-Type": "image/jpeg", "X-API-Key": KEY}
         assert running.client.post("/feedback?digit=7", content=picture, headers=headers).status_code == 201

@@ -32,7 +32,7 @@ from tests.api.v2.wire import body, picture_input
 from tests.conftest import GOLDEN
 from tests.costs import measure_cost, needs_proc
 from tests.data.golden import photo
-from tests.serving import Process, process
+from tests.serving import Process, start_process
 
 SECONDS: Final = 1.0  # of processor time
 MEGABYTES: Final = 256 * 1e6 / 2**20  # beyond four bytes for each pixel
@@ -144,7 +144,7 @@ FILES: Final[dict[str, tuple[Callable[[], bytes], int, set[str]]]] = {
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Process]:
-    with process(log_level="error") as running:  # nobody reads the log here, and pipes get full
+    with start_process(log_level="error") as running:  # nobody reads the log here, and pipes get full
         for path in ("/predict", "/predict/number"):
             assert running.client.post(path, content=DIGIT, headers=BYTES).status_code == HTTPStatus.OK
         yield running
@@ -248,7 +248,7 @@ def test_a_picture_for_which_memory_is_short_is_not_called_corrupt() -> None:
     import resource  # noqa: PLC0415  is not there on Windows
 
     pictures = {"PNG": png(8, 2), "JPEG": jpeg([first_scan(3)], components=3), "WebP": webp(4400, 4200)}
-    with process(log_level="error") as running:
+    with start_process(log_level="error") as running:
         assert running.client.post("/predict", content=DIGIT, headers=BYTES).status_code == HTTPStatus.OK
         pid = running.popen.pid
         used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()

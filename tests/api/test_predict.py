@@ -15,8 +15,8 @@ from app.digits.catalogue import Catalogue
 from app.settings import Settings
 from tests.conftest import GOLDEN, golden_uploads, hostile_files
 from tests.conftest import HOSTILE as HOSTILE_FOLDER
-from tests.serving import serving
-from tests.tiny import tiny_model
+from tests.serving import serve
+from tests.tiny import build_tiny_model
 from training.data.labelled import Labelled
 from training.data.uploads import encode_png, read_canonical
 from training.judge.service_reader import classify
@@ -239,8 +239,8 @@ def test_a_network_that_tells_digits_from_others_is_believed(
 ) -> None:
     folder = tmp_path
     (folder / "tiny").mkdir()
-    (folder / "tiny" / "model.onnx").write_bytes(tiny_model(likelihood=likelihood))
-    with serving(Settings(models_dir=folder, default_model="tiny")) as client:
+    (folder / "tiny" / "model.onnx").write_bytes(build_tiny_model(likelihood=likelihood))
+    with serve(Settings(models_dir=folder, default_model="tiny")) as client:
         prediction = sent(client, "raw", THREE.read_bytes()).json()
     assert prediction["digit_likelihood"] == pytest.approx(likelihood)
     assert prediction["is_digit"] is is_digit

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from app.digits.images import MAX_PIXELS
-from app.guard.bodies import SWALLOWED
+from app.guard.bodies import MAX_SWALLOWED_BYTES
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE
-from tests.serving import PATIENCE, serving, until
+from tests.serving import PATIENCE, serve, wait_until
 from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
@@ -28,14 +28,14 @@ SMALL = Settings(max_body_bytes=5_000, max_batch_body_bytes=20_000, max_batch=3,
 @pytest.fixture(scope="module")
 def small() -> Iterator[httpx.Client]:
     """A service with small limits."""
-    with serving(SMALL) as client:
+    with serve(SMALL) as client:
         yield client
 
 
 @pytest.fixture
 def few() -> Iterator[httpx.Client]:
     """A service with four places."""
-    with serving(Settings(max_in_flight=4, max_batch=3)) as client:
+    with serve(Settings(max_in_flight=4, max_batch=3)) as client:
         yield client
 
 
@@ -128,7 +128,7 @@ def test_405_method_not_allowed(client: httpx.Client) -> None:
 
 
 def test_408_slow_upload() -> None:
-    with serving(Settings(read_timeout=0.4)) as client:
+    with serve(Settings(read_timeout=0.4)) as client:
         connection = http.client.HTTPConnection(
             client.base_url.host, client.base_url.port or 80, timeout=PATIENCE
         )
@@ -145,7 +145,7 @@ def test_408_slow_upload() -> None:
 
 def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
     for path in ("/nothing", "/models"):
-        assert client.post(path, content=bytes(SWALLOWED + 1)).headers["Connection"] == "close"
+        assert client.post(path, content=bytes(MAX_SWALLOWED_BYTES + 1)).headers["Connection"] == "close"
         assert client.post(path, content=iter([NINE, NINE])).headers["Connection"] == "close"
     assert "Connection" not in client.get("/nothing").headers
     assert "Connection" not in client.post("/predict", content=NINE, headers=PNG).headers
@@ -263,7 +263,7 @@ def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
         msg = "secret of the inside"
         raise RuntimeError(msg)
 
-    with serving(Settings(), app) as client:
+    with serve(Settings(), app) as client:
         answer = client.get("/broken", headers={"X-Request-ID": "my-own-id"})
     body = problem(answer, 500, "internal_error")
     assert body["request_id"] == "my-own-id"
@@ -280,7 +280,7 @@ def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(
         assert refusal.headers["Retry-After"] == "1"
         assert few.get("/health/ready").status_code == 200
         assert few.get("/health/live").status_code == 200
-    until(lambda: few.post("/predict", content=NINE, headers=PNG).status_code == 200)
+    wait_until(lambda: few.post("/predict", content=NINE, headers=PNG).status_code == 200)
 
 
 def test_503_for_a_batch_that_needs_more_places_than_are_free(
@@ -289,7 +289,7 @@ def test_503_for_a_batch_that_needs_more_places_than_are_free(
     batch = {"images": ["AAAA"] * 3}
     with slow_decoder.occupy(few, 2):
         problem(few.post("/predict/batch", json=batch), 503, "overloaded", limit=4)
-    until(lambda: few.post("/predict/batch", json=batch).status_code == 200)
+    wait_until(lambda: few.post("/predict/batch", json=batch).status_code == 200)
 
 
 def test_a_client_that_hangs_up_frees_its_place(
@@ -299,20 +299,20 @@ def test_a_client_that_hangs_up_frees_its_place(
     caplog.set_level("INFO", "app.access")
     with socket.create_connection((small.base_url.host, small.base_url.port)) as raw:
         raw.sendall(head)
-    until(lambda: any(getattr(record, "status", None) == 499 for record in caplog.records))
+    wait_until(lambda: any(getattr(record, "status", None) == 499 for record in caplog.records))
 
 
 def test_504_timeout() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-    with serving(Settings(request_timeout=0.0001, max_in_flight=1, max_batch=1)) as client:
+    with serve(Settings(request_timeout=0.0001, max_in_flight=1, max_batch=1)) as client:
         problem(client.post("/predict", content=large, headers=PNG), 504, "timeout")
         # the place is free again once the work, which can't be stopped, has ended
-        until(lambda: client.post("/predict", content=TINY, headers=PNG).status_code == 200)
+        wait_until(lambda: client.post("/predict", content=TINY, headers=PNG).status_code == 200)
 
 
 def test_a_refused_preflight_is_a_problem() -> None:
     preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    with serving(Settings(cors_origins=("https://good.example",))) as client:
+    with serve(Settings(cors_origins=("https://good.example",))) as client:
         problem(client.options("/predict", headers=preflight), 400, "malformed_request")
         allowed = client.options("/predict", headers=preflight | {"Origin": "https://good.example"})
         answer = client.post("/predict", content=NINE, headers=PNG | {"Origin": "https://good.example"})

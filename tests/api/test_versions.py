@@ -15,9 +15,9 @@ import pytest
 from app.settings import Settings
 from tests.api.v2.wire import error, image_input, infer
 from tests.conftest import GOLDEN, MODELS, ROOT
-from tests.serving import process, serving, until
+from tests.serving import serve, start_process, wait_until
 from tests.telemetry.scrapes import scrape
-from tests.versions import two_versions
+from tests.versions import make_two_versions
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
 NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
@@ -30,13 +30,13 @@ FIRST, SECOND = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_versions(tmp_path_factory.mktemp("models"))
+    return make_two_versions(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def several(folder: Path) -> Iterator[httpx.Client]:
     """A service with a key, two versions of `cnn` and one of `linear`; the client shows the key."""
-    with serving(Settings(models_dir=folder, api_keys=("k",))) as client:
+    with serve(Settings(models_dir=folder, api_keys=("k",))) as client:
         client.headers["X-API-Key"] = "k"
         yield client
 
@@ -100,7 +100,7 @@ def test_models_lists_each_version_the_default_first(several: httpx.Client) -> N
 
 
 def test_what_answers_when_none_is_asked_for_may_be_an_earlier_version(folder: Path) -> None:
-    with serving(Settings(models_dir=folder, default_model="cnn@1")) as client:
+    with serve(Settings(models_dir=folder, default_model="cnn@1")) as client:
         assert answered(client)["name"] == "cnn@1"
         assert answered(client, "?model=cnn")["name"] == "cnn@2"
         models = client.get("/models").json()["models"]
@@ -110,7 +110,7 @@ def test_what_answers_when_none_is_asked_for_may_be_an_earlier_version(folder: P
 
 
 def test_versions_are_counted_apart_and_only_those_that_are_loaded(folder: Path) -> None:
-    with serving(Settings(models_dir=folder)) as client:
+    with serve(Settings(models_dir=folder)) as client:
         for query in ("", "?model=cnn", "?model=cnn@2", "?model=cnn@1", "?model=cnn@3"):
             client.post(f"/predict{query}", content=NINE, headers=PNG)
         infer(client, BLANK, model="cnn/versions/1")
@@ -165,7 +165,7 @@ def test_the_repository_acts_on_one_version_or_on_all(folder: Path) -> None:
         return [(entry["name"], entry["version"], entry["state"]) for entry in entries]
 
     settings = Settings(models_dir=folder, default_model="linear", api_keys=("k",))
-    with serving(settings) as client:
+    with serve(settings) as client:
         client.headers["X-API-Key"] = "k"
         first, second, linear = ("cnn", "1", "READY"), ("cnn", "2", "READY"), ("linear", "1", "READY")
         assert index() == [first, second, linear]
@@ -184,22 +184,22 @@ def test_the_repository_acts_on_one_version_or_on_all(folder: Path) -> None:
 
 
 def test_a_version_that_appears_becomes_the_default_with_sighup_and_leaves_with_it(tmp_path: Path) -> None:
-    folder = two_versions(tmp_path / "models")
+    folder = make_two_versions(tmp_path / "models")
     second = folder / "cnn" / "2"
     second.rename(tmp_path / "aside")
-    with process(models_dir=str(folder), log_level="error") as running:
+    with start_process(models_dir=str(folder), log_level="error") as running:
         assert answered(running.client) == {"name": "cnn", "version": FIRST}
         shutil.copytree(tmp_path / "aside", second)
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: answered(running.client)["name"] == "cnn@2")
+        wait_until(lambda: answered(running.client)["name"] == "cnn@2")
         assert answered(running.client, "?model=cnn@1") == {"name": "cnn@1", "version": FIRST}
         shutil.rmtree(second)
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: answered(running.client) == {"name": "cnn", "version": FIRST})
+        wait_until(lambda: answered(running.client) == {"name": "cnn", "version": FIRST})
 
 
 def test_a_start_with_a_default_that_is_not_there_ends_with_one_line(folder: Path) -> None:
-    with process(models_dir=str(folder), default_model="cnn@3") as running:
+    with start_process(models_dir=str(folder), default_model="cnn@3") as running:
         status, log = running.end()
     assert status != 0
     assert "'cnn@3' is not in" in log

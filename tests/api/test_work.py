@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from app.telemetry.stages import GivenUp, Stages
+from app.telemetry.stages import Stages, WorkAbandoned
 from tests.conftest import GOLDEN
-from tests.serving import serving, until
+from tests.serving import serve, wait_until
 from tests.slow import SlowDecoder
 
 LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
@@ -29,36 +29,36 @@ def free(client: httpx.Client) -> bool:
 
 def test_work_that_is_given_up_ends_before_its_next_stage() -> None:
     stages = Stages()
-    with stages.timed("decode"):
-        stages.given_up = True
-    with pytest.raises(GivenUp), stages.timed("preprocess"):
+    with stages.time_stage("decode"):
+        stages.is_abandoned = True
+    with pytest.raises(WorkAbandoned), stages.time_stage("preprocess"):
         pytest.fail("the stage was entered")
 
 
 def test_what_has_timed_out_keeps_its_place_until_its_stage_ends(slow_decoder: SlowDecoder) -> None:
-    with serving(Settings(max_in_flight=1, max_batch=1, request_timeout=0.1)) as client:
+    with serve(Settings(max_in_flight=1, max_batch=1, request_timeout=0.1)) as client:
         assert client.post("/predict/number", content=LARGE, headers=JPEG).status_code == 504
         assert client.post("/predict", content=TINY, headers=JPEG).json()["code"] == "overloaded"
         slow_decoder.go_on.set()
-        until(lambda: free(client))
+        wait_until(lambda: free(client))
     assert slow_decoder.begun == 1
 
 
 def test_a_client_that_hangs_up_gives_its_place_back(slow_decoder: SlowDecoder) -> None:
-    with serving(Settings(max_in_flight=1, max_batch=1)) as client:
+    with serve(Settings(max_in_flight=1, max_batch=1)) as client:
         raw = socket.create_connection(address(client))
         raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n")
         raw.sendall(b"Content-Length: %d\r\n\r\n" % len(LARGE) + LARGE)
-        until(lambda: slow_decoder.begun == 1)
+        wait_until(lambda: slow_decoder.begun == 1)
         raw.close()
         slow_decoder.go_on.set()
-        until(lambda: free(client))
+        wait_until(lambda: free(client))
 
 
 def test_an_upload_takes_no_place_before_it_has_arrived() -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
     settings = Settings(max_in_flight=1, max_batch=1, read_timeout=3600)
-    with serving(settings) as client, socket.create_connection(address(client)) as raw:
+    with serve(settings) as client, socket.create_connection(address(client)) as raw:
         raw.sendall(head + b"Content-Length: %d\r\n\r\n" % len(TINY) + TINY[:-1])
         assert free(client)
         raw.sendall(TINY[-1:])

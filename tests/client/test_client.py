@@ -24,11 +24,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client.command import DIGIT, NUMBER
+from app.client.command import DIGIT_COLUMNS, NUMBER_COLUMNS
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT
-from tests.serving import PATIENCE, answering, free_port, process, serving, until
+from tests.serving import PATIENCE, free_port, run_handler, serve, start_process, wait_until
 from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-one-bit.png").read_bytes()
@@ -125,16 +125,16 @@ def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: 
         told = refused(GOLDEN, "--csv", out, "--url", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()
-    assert "no digits service" in told
+    assert "not a digits service" in told
 
 
 def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 1)
-    with serving(Settings(api_keys=("a-key",))) as client:
+    with serve(Settings(api_keys=("a-key",))) as client:
         asked = (folder, "--csv", out, "--url", client.base_url)
         assert "The request has no key" in refused(*asked)
         assert "The key is not known here" in refused(*asked, "--key", "another")
-        assert "no key has" in refused(*asked, "--key", "schlüssel")
+        assert "a key can't have" in refused(*asked, "--key", "schlüssel")
         assert run(*asked, DIGITS_KEY="a-key").returncode == 0
 
 
@@ -165,10 +165,10 @@ def test_one_line_says_what_to_install(missing: str) -> None:
         b"name,age\nAda,36\n",
         b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
         b"\n\n",
-        ",".join(NUMBER).encode() + b"\n",
-        ",".join(DIGIT).encode() + b"\n1,2\n",
-        ";".join(DIGIT).encode() + b"\n",
-        ",".join(DIGIT).encode() + b'\n"a"b,,,,,,,,\n',
+        ",".join(NUMBER_COLUMNS).encode() + b"\n",
+        ",".join(DIGIT_COLUMNS).encode() + b"\n1,2\n",
+        ";".join(DIGIT_COLUMNS).encode() + b"\n",
+        ",".join(DIGIT_COLUMNS).encode() + b'\n"a"b,,,,,,,,\n',
     ],
 )
 def test_a_foreign_table_is_refused_and_left_alone(client: httpx.Client, out: Path, foreign: bytes) -> None:
@@ -231,7 +231,7 @@ def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_p
     for name in names:
         answer = client.post("/predict", files={"file": (GOLDEN / name).read_bytes()}).json()
         row = rows[name]
-        assert tuple(row) == DIGIT
+        assert tuple(row) == DIGIT_COLUMNS
         assert row["digit"] == str(answer["digit"]) == name[0]
         assert float(row["confidence"]) == pytest.approx(answer["confidence"], abs=1e-5)
         assert float(row["digit_likelihood"]) == pytest.approx(answer["digit_likelihood"], abs=1e-5)
@@ -247,7 +247,7 @@ def test_whole_numbers_and_another_model(client: httpx.Client, out: Path) -> Non
     assert done.returncode == 0
     rows = by_file(out)
     assert {name: row["text"] for name, row in rows.items()} == {"4071.jpg": "4071", "2907.png": "2907"}
-    assert all(tuple(row) == NUMBER and row["model"].startswith("mlp-1000 ") for row in rows.values())
+    assert all(tuple(row) == NUMBER_COLUMNS and row["model"].startswith("mlp-1000 ") for row in rows.values())
 
 
 def test_files_of_any_name_are_read_once(
@@ -277,7 +277,7 @@ def test_files_of_any_name_are_read_once(
 def test_a_file_too_large_for_the_service_is_not_sent(tmp_path: Path, out: Path) -> None:
     (tmp_path / "large.bmp").write_bytes(bytes(6_000))
     (tmp_path / "9.png").write_bytes(NINE)
-    with serving(Settings(max_body_bytes=5_000)) as client:
+    with serve(Settings(max_body_bytes=5_000)) as client:
         done = run(tmp_path, "--csv", out, "--url", client.base_url)
     rows = by_file(out)
     assert (done.returncode, rows["9.png"]["digit"]) == (1, "9")
@@ -342,7 +342,7 @@ def test_what_has_a_problem_of_its_own_is_not_asked_for_again(
 
 def test_where_the_service_failed_is_asked_for_again(client: httpx.Client, tmp_path: Path, out: Path) -> None:
     (tmp_path / "6.jpg").write_bytes((GOLDEN / "6-photo-small-in-large.jpg").read_bytes())
-    with serving(Settings(request_timeout=0.001)) as hasty:
+    with serve(Settings(request_timeout=0.001)) as hasty:
         done = run(tmp_path, "--csv", out, "--url", hasty.base_url, "--patience", 0)
     assert (done.returncode, by_file(out)["6.jpg"]["problem"]) == (1, "timeout")
     done = run(tmp_path, "--csv", out, "--url", client.base_url)
@@ -355,7 +355,7 @@ def test_excel_may_have_written_it(client: httpx.Client, tmp_path: Path, out: Pa
     assert run(*asked).returncode == 0
     rows = table(out)[:2]
     with out.open("w", encoding="utf-8-sig", newline="") as file:
-        saved = csv.DictWriter(file, DIGIT)  # few quotes, lines as on Windows
+        saved = csv.DictWriter(file, DIGIT_COLUMNS)  # few quotes, lines as on Windows
         saved.writeheader()
         saved.writerows(rows)
     assert run(*asked).returncode == 0
@@ -376,7 +376,7 @@ def has_rows(out: Path, count: int) -> Callable[[], bool]:
 @pytest.fixture
 def slow() -> Iterator[httpx.Client]:
     """A service that answers sixty requests at once, and then one a second."""
-    with serving(Settings(rate_limit=60)) as client:
+    with serve(Settings(rate_limit=60)) as client:
         yield client
 
 
@@ -395,7 +395,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest
     for number in range(24):
         (tmp_path / "pictures" / f"{number}.jpg").write_bytes(large)
     caplog.set_level("INFO", "app.access")
-    with serving(Settings(max_in_flight=1, max_batch=1)) as client:
+    with serve(Settings(max_in_flight=1, max_batch=1)) as client:
         done = run(tmp_path / "pictures", "--csv", out, "--url", client.base_url)
     assert done.returncode == 0, done.stderr
     assert {row["digit"] for row in by_file(out).values()} == {"6"}
@@ -404,13 +404,13 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest
 
 def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 150)
-    with process(log_level="error") as running:
+    with start_process(log_level="error") as running:
         port = str(running.port)
         client = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{port}")
-        until(has_rows(out, 20))
+        wait_until(has_rows(out, 20))
         running.popen.kill()
     lost = len(table(out))
-    with process(log_level="error", port=port):
+    with start_process(log_level="error", port=port):
         _, told = client.communicate(timeout=PATIENCE)
     assert client.returncode == 0, told
     assert 20 <= lost < 150
@@ -422,9 +422,9 @@ def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
     folder = many(tmp_path / "nines", 150)
-    with process(log_level="error") as running:
+    with start_process(log_level="error") as running:
         asking = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1)
-        until(has_rows(out, 20))
+        wait_until(has_rows(out, 20))
         running.popen.kill()
         _, told = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
@@ -438,10 +438,10 @@ def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
 
 def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 150)
-    (key, entry), (_, other) = keys.made("mine"), keys.made("other")
+    (key, entry), (_, other) = keys.create_key("mine"), keys.create_key("other")
     listed = tmp_path / "keys.txt"
     listed.write_text(entry)
-    with process(log_level="error", api_keys_file=str(listed)) as running:
+    with start_process(log_level="error", api_keys_file=str(listed)) as running:
         asking = started(
             folder,
             "--csv",
@@ -453,7 +453,7 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
             "--concurrency",
             2,
         )
-        until(has_rows(out, 20))
+        wait_until(has_rows(out, 20))
         listed.write_text(other)
         running.popen.send_signal(signal.SIGHUP)
         _, told = asking.communicate(timeout=PATIENCE)
@@ -469,7 +469,7 @@ def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
     folder = many(tmp_path / "nines", 150)
     slow_decoder.unhindered = 100
     asking = started(folder, "--csv", out, "--url", client.base_url)
-    until(has_rows(out, 20))
+    wait_until(has_rows(out, 20))
     asking.send_signal(number)
     _, told = asking.communicate(timeout=PATIENCE)
     slow_decoder.go_on.set()
@@ -508,7 +508,7 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
 
         log_message = partialmethod(lambda *_: None)
 
-    with answering(Handler) as address:
+    with run_handler(Handler) as address:
         yield address
 
 

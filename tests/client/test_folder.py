@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client.folder import FORMULA, shown, walked
+from app.client.folder import FORMULA_PREFIXES, format_path, scan_folder
 
 
 def test_pictures_are_found_in_all_folders_and_in_the_same_order_always(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "b/1.jpeg", "a/c/3.webp", "10.gif", "9.bmp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert walked(tmp_path).pictures == ["10.gif", "9.bmp", "a/c/3.webp", "b/1.jpeg", "b/2.PNG"]
+    assert scan_folder(tmp_path).pictures == ["10.gif", "9.bmp", "a/c/3.webp", "b/1.jpeg", "b/2.PNG"]
 
 
 def test_what_is_hidden_linked_or_no_file_is_left_out(tmp_path: Path) -> None:
@@ -29,18 +29,18 @@ def test_what_is_hidden_linked_or_no_file_is_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "7.png").write_bytes(b"")
     (tmp_path / "linked.png").symlink_to("7.png")
-    assert walked(tmp_path).pictures == ["7.png", "linked.png"]
+    assert scan_folder(tmp_path).pictures == ["7.png", "linked.png"]
 
 
 def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
     for name in ("a.heic", "b.HEIC", "notes.txt", "README", "7.png"):
         (tmp_path / name).write_bytes(b"")
-    found = walked(tmp_path)
-    assert (found.pictures, dict(found.others)) == (["7.png"], {".heic": 2, ".txt": 1, "none": 1})
+    found = scan_folder(tmp_path)
+    assert (found.pictures, dict(found.other_files)) == (["7.png"], {".heic": 2, ".txt": 1, "none": 1})
 
 
 def test_a_folder_that_goes_away_meanwhile_is_told_of(tmp_path: Path) -> None:
-    assert "No such file" in walked(tmp_path / "gone").closed[0]
+    assert "No such file" in scan_folder(tmp_path / "gone").unreadable[0]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_folder_that_goes_away_meanwhile_is_told_of(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_is_written_harmlessly(name: str, written: str) -> None:
-    assert shown(name) == written
+    assert format_path(name) == written
 
 
 NAMES = st.binary(min_size=1, max_size=6).map(os.fsdecode) | st.text("\\xf=./a", min_size=1, max_size=8)
@@ -65,6 +65,6 @@ NAMES = st.binary(min_size=1, max_size=6).map(os.fsdecode) | st.text("\\xf=./a",
 
 @given(NAMES.map(os.path.normpath), NAMES.map(os.path.normpath))
 def test_two_files_are_never_written_alike_nor_as_a_formula(one: str, other: str) -> None:
-    assert (shown(one) == shown(other)) == (one == other)
-    assert not shown(one).startswith(FORMULA)
-    shown(one).encode()
+    assert (format_path(one) == format_path(other)) == (one == other)
+    assert not format_path(one).startswith(FORMULA_PREFIXES)
+    format_path(one).encode()

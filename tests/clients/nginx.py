@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from tests.serving import free_port, until
+from tests.serving import free_port, wait_until
 
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")  # not on everybody's path
 CONFIGURATION: Final = """
@@ -61,7 +61,7 @@ def proxied(service: int, folder: Path) -> Iterator[httpx.Client]:
     running = subprocess.Popen([NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file)])
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            until(lambda: running.poll() is not None or _answers(client))
+            wait_until(lambda: running.poll() is not None or _answers(client))
             assert running.poll() is None, (folder / "error.log").read_text()
             yield client
     finally:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from app.digits import images
-from app.digits.look import look
+from app.digits.look import canonicalise_upload
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -37,7 +37,7 @@ def main() -> None:
     (NUMBERS / name).write_bytes(data)
     for name, data in uploads():
         (FOLDER / name).write_bytes(data)
-        found = look(images.identify(data)).canonical
+        found = canonicalise_upload(images.identify(data)).canonical
         Image.fromarray(found.picture).save(FOLDER / f"{name}{CANONICAL}", optimize=True)
 
 

@@ -21,13 +21,13 @@ from pydantic import ValidationError
 from app import __version__
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
-from app.environment import PREFIX
+from app.environment import ENV_PREFIX
 from app.main import create_app
-from app.server.process import LINGER
+from app.server.process import LINGER_SECONDS
 from app.settings import Settings
-from app.wire.paths import PUBLIC
+from app.wire.paths import PUBLIC_PATHS
 from tests.conftest import MODELS, ROOT
-from tests.versions import two_versions
+from tests.versions import make_two_versions
 
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
 OVERLAYS: Final = sorted(str(file.parent.relative_to(FOLDER)) for file in FOLDER.rglob("kustomization.yaml"))
@@ -36,7 +36,7 @@ PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 Manifest = dict[str, Any]
 
 
-def rendered(overlay: str) -> list[Manifest]:
+def render(overlay: str) -> list[Manifest]:
     """Return the manifests of an overlay."""
     return list(yaml.safe_load_all(_rendered(overlay)))
 
@@ -65,7 +65,7 @@ class Workload:
             ValidationError: there is no such setting, or no such value.
         """
         values: dict[str, Any] = {
-            name.removeprefix(PREFIX).lower(): value
+            name.removeprefix(ENV_PREFIX).lower(): value
             for name, value in self.environment.items()
             if name != "PROTOCOL"  # KServe's
         }
@@ -97,19 +97,19 @@ def workloads(manifests: Sequence[Manifest]) -> list[Workload]:
 def _environment(container: Mapping[str, Any], manifests: Sequence[Manifest]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        (config,) = named(manifests, "ConfigMap", source["configMapRef"]["name"])
+        (config,) = find_named(manifests, "ConfigMap", source["configMapRef"]["name"])
         found |= config["data"]
     return found | {variable["name"]: variable["value"] for variable in container.get("env", [])}
 
 
-def of_kind(manifests: Sequence[Manifest], *kinds: str) -> list[Manifest]:
+def filter_kind(manifests: Sequence[Manifest], *kinds: str) -> list[Manifest]:
     """Return those of some kinds."""
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
 
 
-def named(manifests: Sequence[Manifest], kind: str, name: str) -> list[Manifest]:
+def find_named(manifests: Sequence[Manifest], kind: str, name: str) -> list[Manifest]:
     """Return those of a kind and name: one, where all is well."""
-    return [manifest for manifest in of_kind(manifests, kind) if manifest["metadata"]["name"] == name]
+    return [manifest for manifest in filter_kind(manifests, kind) if manifest["metadata"]["name"] == name]
 
 
 @cache
@@ -140,7 +140,7 @@ def _refused(default: str, *, by_the_next: bool) -> str | None:
     """Return why an image refuses a default model: this version's, or the next one's, with another `cnn`."""
     with TemporaryDirectory() as folder:
         try:
-            Catalogue.load(two_versions(Path(folder)) if by_the_next else MODELS, default=default)
+            Catalogue.load(make_two_versions(Path(folder)) if by_the_next else MODELS, default=default)
         except InvalidModel as error:
             return str(error)
     return None
@@ -169,7 +169,7 @@ def wrong_probes(manifests: Sequence[Manifest]) -> Iterator[str]:
             asked = workload.container[probe]["httpGet"]
             if asked["path"] not in paths():
                 yield f"{workload.name}: {probe} asks {asked['path']}, which does not exist"
-            if asked["path"] not in PUBLIC:
+            if asked["path"] not in PUBLIC_PATHS:
                 yield f"{workload.name}: {probe} has no key, and {asked['path']} needs one"
             if asked["port"] not in workload.ports:
                 yield f"{workload.name}: {probe} asks a port {asked['port']}, which does not exist"
@@ -179,7 +179,7 @@ def too_short_grace(manifests: Sequence[Manifest]) -> Iterator[str]:
     for workload in workloads(manifests):
         asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
         settings, patience = workload.settings, workload.pod["terminationGracePeriodSeconds"]
-        needed = asleep + settings.drain_delay + LINGER + settings.graceful_timeout
+        needed = asleep + settings.drain_delay + LINGER_SECONDS + settings.graceful_timeout
         if patience <= needed:
             yield f"{workload.name}: it is killed after {patience} s, and may need {needed:g}"
 
@@ -200,7 +200,7 @@ def unreadable_keys(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 def wrong_selectors(manifests: Sequence[Manifest]) -> Iterator[str]:
     own = {workload.name: workload.labels for workload in workloads(manifests)}
-    for manifest in of_kind(manifests, "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"):
+    for manifest in filter_kind(manifests, "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"):
         name = manifest["metadata"]["name"]
         if _selected(manifest) != own.get(name):
             yield f"{manifest['kind']} {name}: selects other pods than those of the Deployment of its name"
@@ -219,11 +219,11 @@ def _selected(manifest: Manifest) -> dict[str, str]:
 
 
 def wrong_scalers(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for deployment in of_kind(manifests, "Deployment"):
+    for deployment in filter_kind(manifests, "Deployment"):
         name = deployment["metadata"]["name"]
         scalers = [
             scaler["kind"]
-            for scaler in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
+            for scaler in filter_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
             if scaler["spec"]["scaleTargetRef"]["name"] == name
         ]
         if len(scalers) != 1 or "replicas" in deployment["spec"]:
@@ -232,20 +232,20 @@ def wrong_scalers(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 def wrong_entrances(manifests: Sequence[Manifest]) -> Iterator[str]:
     known = {port for workload in workloads(manifests) for port in workload.ports}
-    for service in of_kind(manifests, "Service"):
+    for service in filter_kind(manifests, "Service"):
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in known:
                 yield f"Service {service['metadata']['name']}: no container has a port {port['targetPort']}"
-    for policy in of_kind(manifests, "NetworkPolicy"):
+    for policy in filter_kind(manifests, "NetworkPolicy"):
         entrances = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
         if not known.issuperset(entrances) or policy["spec"].get("egress"):
             yield f"NetworkPolicy {policy['metadata']['name']}: in by {entrances}, out by something"
 
 
 def wrong_monitors(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for monitor in of_kind(manifests, "ServiceMonitor"):
+    for monitor in filter_kind(manifests, "ServiceMonitor"):
         wanted = _selected(monitor).items()
-        for service in of_kind(manifests, "Service"):
+        for service in filter_kind(manifests, "Service"):
             ports = {port["name"] for port in service["spec"]["ports"]}
             for endpoint in monitor["spec"]["endpoints"]:
                 if not wanted <= service["metadata"]["labels"].items() or endpoint["port"] not in ports:
@@ -257,10 +257,10 @@ def wrong_monitors(manifests: Sequence[Manifest]) -> Iterator[str]:
 def wrong_routes(manifests: Sequence[Manifest]) -> Iterator[str]:
     services = {
         (service["metadata"]["name"], port["port"])
-        for service in of_kind(manifests, "Service")
+        for service in filter_kind(manifests, "Service")
         for port in service["spec"]["ports"]
     }
-    for route in of_kind(manifests, "HTTPRoute"):
+    for route in filter_kind(manifests, "HTTPRoute"):
         for rule in route["spec"]["rules"]:
             backends = {(backend["name"], backend["port"]) for backend in rule["backendRefs"]}
             if backends != services or sum(backend["weight"] for backend in rule["backendRefs"]) != 100:
@@ -281,6 +281,6 @@ CHECKS: Final[tuple[Callable[[Sequence[Manifest]], Iterator[str]], ...]] = (
 )
 
 
-def faults(manifests: Sequence[Manifest]) -> list[str]:
+def find_faults(manifests: Sequence[Manifest]) -> list[str]:
     """Return a sentence for each fault."""
     return [*wrong_settings(manifests)] or [fault for check in CHECKS for fault in check(manifests)]

@@ -15,10 +15,10 @@ from tests.deploy.manifests import (
     OVERLAYS,
     PROBES,
     Manifest,
-    faults,
-    named,
-    of_kind,
-    rendered,
+    filter_kind,
+    find_faults,
+    find_named,
+    render,
     workloads,
     wrong_settings,
 )
@@ -28,15 +28,15 @@ pytestmark = pytest.mark.needs("kubectl")
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_manifests_fit_the_application_and_each_other(overlay: str) -> None:
-    manifests = rendered(overlay)
+    manifests = render(overlay)
     assert workloads(manifests)
-    assert not faults(manifests)
+    assert not find_faults(manifests)
 
 
 def put(manifests: list[Manifest], kind: str, path: str, value: Any) -> None:  # noqa: ANN401  YAML
     """Set what stands at a dotted path in the first manifest of a kind."""
     *way, last = path.split(".")
-    place: Any = of_kind(manifests, kind)[0]
+    place: Any = filter_kind(manifests, kind)[0]
     for step in way:
         place = place[int(step) if isinstance(place, list) else step]
     place[last] = value
@@ -82,26 +82,26 @@ CANARY = {"app.kubernetes.io/name": "digits", "app.kubernetes.io/instance": "dig
     ],
 )
 def test_a_fault_would_be_found(kind: str, path: str, value: Any, fault: str) -> None:  # noqa: ANN401  YAML
-    manifests = rendered("canary")
+    manifests = render("canary")
     put(manifests, kind, path, value)
-    assert fault in "\n".join(faults(manifests))
+    assert fault in "\n".join(find_faults(manifests))
 
 
 def test_pods_are_not_told_of_services() -> None:
-    assert all(not workload.pod["enableServiceLinks"] for workload in workloads(rendered("base")))
+    assert all(not workload.pod["enableServiceLinks"] for workload in workloads(render("base")))
 
 
 @pytest.mark.parametrize(
     ("overlay", "scaler"), [("base", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
 )
 def test_nothing_is_missing(overlay: str, scaler: str) -> None:
-    kinds = {manifest["kind"] for manifest in rendered(overlay)}
+    kinds = {manifest["kind"] for manifest in render(overlay)}
     assert kinds >= {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", scaler}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_pods_may_run_where_security_is_restricted(overlay: str) -> None:
-    for workload in workloads(rendered(overlay)):
+    for workload in workloads(render(overlay)):
         pod, container = workload.pod["securityContext"], workload.container["securityContext"]
         assert pod["runAsNonRoot"]
         assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -112,8 +112,8 @@ def test_the_pods_may_run_where_security_is_restricted(overlay: str) -> None:
 
 
 def test_kserve_runs_the_pod_of_the_deployment() -> None:
-    (deployed,) = workloads(rendered("production"))
-    (kserve,) = workloads(rendered("kserve"))
+    (deployed,) = workloads(render("production"))
+    (kserve,) = workloads(render("kserve"))
     assert kserve.environment == {**deployed.environment, "PROTOCOL": "v2"}
     different = {"name", "ports", "env", "envFrom", *PROBES}
     for field in (kserve.container.keys() | deployed.container.keys()) - different:
@@ -129,19 +129,19 @@ def test_kserve_runs_the_pod_of_the_deployment() -> None:
 
 
 def test_the_canary_is_another_version_that_gets_a_tenth() -> None:
-    manifests = rendered("canary")
+    manifests = render("canary")
     stable, canary = workloads(manifests)
     assert stable.container["image"] != canary.container["image"]
-    (route,) = named(manifests, "HTTPRoute", "digits")
+    (route,) = find_named(manifests, "HTTPRoute", "digits")
     shares = {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
     assert shares == {stable.name: 90, canary.name: 10}
 
 
 def test_a_canary_whose_image_lacks_its_version_would_be_found() -> None:
-    manifests = rendered("canary")
+    manifests = render("canary")
     stable, canary = workloads(manifests)
     assert (stable.settings.default_model, canary.settings.default_model) == ("cnn", "cnn@2")
-    for manifest in of_kind(manifests, "Deployment"):
+    for manifest in filter_kind(manifests, "Deployment"):
         manifest["spec"]["template"]["spec"]["containers"][0]["image"] = stable.container["image"]
     (told,) = wrong_settings(manifests)
     assert told.startswith(f"{canary.name}: the default model 'cnn@2' is not in")
@@ -149,13 +149,13 @@ def test_a_canary_whose_image_lacks_its_version_would_be_found() -> None:
 
 @pytest.mark.parametrize("overlay", ["production", "kserve"])
 def test_the_image_is_this_version(overlay: str) -> None:
-    (workload,) = workloads(rendered(overlay))
+    (workload,) = workloads(render(overlay))
     assert workload.container["image"].endswith(f"/digits:{__version__}")
 
 
 def test_the_example_of_keys_is_what_the_pods_mount_and_the_service_reads(tmp_path: Path) -> None:
     example = yaml.safe_load((FOLDER / "keys.example.yaml").read_text())
-    (workload,) = workloads(rendered("production"))
+    (workload,) = workloads(render("production"))
     assert workload.pod["volumes"][0]["secret"]["secretName"] == example["metadata"]["name"]
     file = workload.settings.api_keys_file
     assert file

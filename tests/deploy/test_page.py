@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.deploy.manifests import OVERLAYS, named, of_kind, rendered, workloads
+from tests.deploy.manifests import OVERLAYS, filter_kind, find_named, render, workloads
 
 pytestmark = pytest.mark.needs("kubectl")
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
@@ -45,9 +45,9 @@ def test_the_secrets_that_are_made_are_those_that_are_read(tmp_path: Path) -> No
             told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
             secret = yaml.safe_load(told.stdout)
             made[secret["metadata"]["name"]] = (secret["metadata"]["namespace"], *secret["data"])
-    manifests = rendered("production")
+    manifests = render("production")
     (workload,) = workloads(manifests)
-    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    (monitor,) = filter_kind(manifests, "ServiceMonitor")
     credentials = monitor["spec"]["endpoints"][0]["authorization"]["credentials"]
     file = workload.settings.api_keys_file
     assert file
@@ -63,12 +63,12 @@ def test_what_is_asked_for_by_name_or_label_exists() -> None:
     ]
     assert names
     for kind, name in (name.split("/") for name in names):
-        assert named(rendered("production"), kind.capitalize(), name)
+        assert find_named(render("production"), kind.capitalize(), name)
     (label,) = {word for words in commands() for word in words if word.startswith("app.kubernetes.io/")}
     key, value = label.split("=")
     labelled = {
         manifest["kind"]
-        for manifest in rendered("canary")
+        for manifest in render("canary")
         if manifest["metadata"].get("labels", {}).get(key) == value
     }
     (deleted,) = (
@@ -79,7 +79,7 @@ def test_what_is_asked_for_by_name_or_label_exists() -> None:
 
 
 def test_the_timeline_of_a_pods_end_is_the_manifests() -> None:
-    (workload,) = workloads(rendered("production"))
+    (workload,) = workloads(render("production"))
     asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
     closed = asleep + workload.settings.drain_delay
     patience = workload.pod["terminationGracePeriodSeconds"]

@@ -16,14 +16,14 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from app.environment import PREFIX
+from app.environment import ENV_PREFIX
 from app.guard import keys
-from app.server.process import LINGER
+from app.server.process import LINGER_SECONDS
 from app.settings import Settings
 from tests.conftest import GOLDEN
-from tests.deploy.manifests import PROBES, Workload, of_kind, rendered, workloads
-from tests.serving import PATIENCE, Process, process, until
-from tests.versions import two_versions
+from tests.deploy.manifests import PROBES, Workload, filter_kind, render, workloads
+from tests.serving import PATIENCE, Process, start_process, wait_until
+from tests.versions import make_two_versions
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -31,22 +31,22 @@ pytestmark = pytest.mark.needs("kubectl")
 @contextmanager
 def running(workload: Workload, folder: Path, **others: str) -> Iterator[Process]:
     """Run the service with a pod's settings, others and a key; the client shows the key."""
-    key, entry = keys.made("test")
+    key, entry = keys.create_key("test")
     settings = {
-        name.removeprefix(PREFIX).lower(): value
+        name.removeprefix(ENV_PREFIX).lower(): value
         for name, value in workload.environment.items()
-        if name.startswith(PREFIX)
+        if name.startswith(ENV_PREFIX)
     }
     settings["api_keys_file"] = str(folder / "keys.txt")
     (folder / "keys.txt").write_text(entry)
-    with process(**settings, **others) as service:
+    with start_process(**settings, **others) as service:
         service.client.headers["Authorization"] = f"Bearer {key}"
         yield service
 
 
 @pytest.mark.parametrize("overlay", ["production", "kserve"])
 def test_probes_are_answered_without_a_key(overlay: str, tmp_path: Path) -> None:
-    (workload,) = workloads(rendered(overlay))
+    (workload,) = workloads(render(overlay))
     with running(workload, tmp_path) as service:
         del service.client.headers["Authorization"]
         assert service.client.get("/models").status_code == 401
@@ -55,8 +55,8 @@ def test_probes_are_answered_without_a_key(overlay: str, tmp_path: Path) -> None
 
 
 def test_the_canary_answers_with_its_version_and_does_not_start_without_it(tmp_path: Path) -> None:
-    stable, canary = workloads(rendered("canary"))
-    models = two_versions(tmp_path / "models")
+    stable, canary = workloads(render("canary"))
+    models = make_two_versions(tmp_path / "models")
     with running(canary, tmp_path, models_dir=str(models)) as service:
         photo = (GOLDEN / "7-photo.jpg").read_bytes()
         answer = service.client.post("/predict", content=photo, headers={"Content-Type": "image/jpeg"})
@@ -69,10 +69,10 @@ def test_the_canary_answers_with_its_version_and_does_not_start_without_it(tmp_p
 
 
 def test_prometheus_finds_with_its_key_what_keda_scales_by(tmp_path: Path) -> None:
-    manifests = rendered("keda")
+    manifests = render("keda")
     (workload,) = workloads(manifests)
-    (monitor,) = of_kind(manifests, "ServiceMonitor")
-    (scaler,) = of_kind(manifests, "ScaledObject")
+    (monitor,) = filter_kind(manifests, "ServiceMonitor")
+    (scaler,) = filter_kind(manifests, "ScaledObject")
     (endpoint,) = monitor["spec"]["endpoints"]
     with running(workload, tmp_path) as service:
         told = service.client.get(endpoint["path"])
@@ -83,24 +83,24 @@ def test_prometheus_finds_with_its_key_what_keda_scales_by(tmp_path: Path) -> No
 
 
 def test_a_pod_serves_on_after_sigterm_and_ends_within_its_grace_period(tmp_path: Path) -> None:
-    (workload,) = workloads(rendered("production"))
+    (workload,) = workloads(render("production"))
     asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
     with running(workload, tmp_path) as service:
         service.popen.send_signal(signal.SIGTERM)  # which comes after preStop
-        until(lambda: service.ready() == 503)
+        wait_until(lambda: service.ready() == 503)
         photo = (GOLDEN / "7-photo.jpg").read_bytes()
         answer = service.client.post("/predict", content=photo, headers={"Content-Type": "image/jpeg"})
         assert answer.json()["digit"] == 7
         status, _ = service.end()
     assert status == 0
-    longest = workload.settings.drain_delay + LINGER + workload.settings.graceful_timeout
+    longest = workload.settings.drain_delay + LINGER_SECONDS + workload.settings.graceful_timeout
     assert longest < workload.pod["terminationGracePeriodSeconds"] - asleep
 
 
 @pytest.fixture
 def as_many_cores_as_a_pod_has() -> Iterator[None]:
     """Processes that are started get as many cores as the pods' limit, at most."""
-    (workload,) = workloads(rendered("production"))
+    (workload,) = workloads(render("production"))
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[: int(workload.container["resources"]["limits"]["cpu"])])
     yield
@@ -110,7 +110,7 @@ def as_many_cores_as_a_pod_has() -> Iterator[None]:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that a process had")
 @pytest.mark.usefixtures("as_many_cores_as_a_pod_has")
 def test_as_many_large_pictures_as_are_taken_on_stay_within_a_pods_memory(tmp_path: Path) -> None:
-    (workload,) = workloads(rendered("production"))
+    (workload,) = workloads(render("production"))
     form = largest_form(workload.settings)
     with running(workload, tmp_path) as service:
         most = workload.settings.max_in_flight + 8

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deploy.manifests import FOLDER, OVERLAYS, Manifest, of_kind, rendered
+from tests.deploy.manifests import FOLDER, OVERLAYS, Manifest, filter_kind, render
 from tests.needs import CLIENTS
 
 VERSIONS: Final = ("1.30", "1.37")  # of Kubernetes: the oldest that has all that is used, and the newest
@@ -36,14 +36,14 @@ def misfits(manifests: Sequence[Manifest], version: str) -> list[str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_of_every_overlay_fits(version: str) -> None:
-    manifests = [manifest for overlay in OVERLAYS for manifest in rendered(overlay)]
+    manifests = [manifest for overlay in OVERLAYS for manifest in render(overlay)]
     manifests.append(yaml.safe_load((FOLDER / "keys.example.yaml").read_text()))
     assert not any(misfits(manifests, version))
 
 
 def spoilt(overlay: str, kind: str, way: Sequence[str | int], value: object) -> Manifest:
     """Return an overlay's manifest of a kind with another value at the end of the way."""
-    manifest = of_kind(rendered(overlay), kind)[0]
+    manifest = filter_kind(render(overlay), kind)[0]
     place: Any = manifest
     for step in way[:-1]:
         place = place[step]

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from app.digits.catalogue import Catalogue, Version, folder_of
+from app.digits.catalogue import Catalogue, Version, locate_folder
 from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
 from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
-from tests.tiny import GOOD, tiny_model
+from tests.tiny import GOOD, build_tiny_model
 
 
 def keep(folder: Path, place: str, onnx: bytes | None = None, metrics: object = None) -> None:
     """Put a model at NAME or NAME/N."""
     name = place.partition("/")[0]
     (folder / place).mkdir(parents=True)
-    (folder / place / "model.onnx").write_bytes(onnx or tiny_model(metadata=GOOD | {Metadata.NAME: name}))
+    (folder / place / "model.onnx").write_bytes(
+        onnx or build_tiny_model(metadata=GOOD | {Metadata.NAME: name})
+    )
     if metrics is not None:
         (folder / place / "metrics.json").write_text(json.dumps(metrics))
 
@@ -56,13 +58,13 @@ def test_a_file_that_cant_be_opened_is_named(tmp_path: Path) -> None:
 
 
 def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
-    keep(tmp_path, "one", tiny_model())
+    keep(tmp_path, "one", build_tiny_model())
     with pytest.raises(InvalidModel, match=r"names it 'tiny', its folder 'one'"):
         Catalogue.load(tmp_path, default="one")
 
 
 def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
-    onnx = tiny_model(metadata=GOOD | {Metadata.NAME: "one"})
+    onnx = build_tiny_model(metadata=GOOD | {Metadata.NAME: "one"})
     metrics = {"model": {"sha256": Classifier.load(onnx).sha256}, "test": {"accuracy": 0.5}}
     keep(tmp_path, "one", onnx, metrics)
     assert Catalogue.load(tmp_path, default="one").get().metrics == metrics
@@ -84,11 +86,11 @@ def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -
     asked = catalogue.get("three")
     catalogue.unload("three")
     assert list(catalogue.models) == ["one", "two"]
-    assert catalogue.listed()[1] == [Version("three", 1)]
+    assert catalogue.list_versions()[1] == [Version("three", 1)]
     assert asked.classifier.version == "0.0.1"  # who has asked for it keeps it
     assert catalogue.reload_one("three").name == "three"
     assert list(catalogue.models) == ["one", "three", "two"]
-    assert catalogue.listed()[1] == []
+    assert catalogue.list_versions()[1] == []
 
 
 def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
@@ -103,8 +105,8 @@ def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
 def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / "models").mkdir()
     keep(tmp_path / "models", "one")
-    (tmp_path / "model.onnx").write_bytes(tiny_model())
-    (tmp_path / "models" / "model.onnx").write_bytes(tiny_model())
+    (tmp_path / "model.onnx").write_bytes(build_tiny_model())
+    (tmp_path / "models" / "model.onnx").write_bytes(build_tiny_model())
     catalogue = Catalogue.load(tmp_path / "models", default="one")
     with pytest.raises(UnknownModel, match="in the folder; there are one"):
         catalogue.reload_one(name)
@@ -154,14 +156,14 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are(several: Path) 
 
 
 def test_each_version_has_metrics_of_its_own(tmp_path: Path) -> None:
-    onnx = tiny_model(metadata=GOOD | {Metadata.NAME: "one", Metadata.VERSION: "0.0.2"})
+    onnx = build_tiny_model(metadata=GOOD | {Metadata.NAME: "one", Metadata.VERSION: "0.0.2"})
     metrics = {"model": {"sha256": Classifier.load(onnx).sha256}}
     keep(tmp_path, "one")
     keep(tmp_path, "one/2", onnx, metrics)
     catalogue = Catalogue.load(tmp_path, default="one")
     assert catalogue.get("one@1").metrics is None
     assert catalogue.get("one@2").metrics == metrics
-    assert catalogue.versions() == {"one@1": "0.0.1", "one@2": "0.0.2"}
+    assert catalogue.get_recipe_versions() == {"one@1": "0.0.1", "one@2": "0.0.2"}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_o
     catalogue = Catalogue.load(tmp_path, default="one")
     old = catalogue.get()
     keep(tmp_path, "one/2")
-    assert catalogue.listed()[1] == [Version("one", 2)]
+    assert catalogue.list_versions()[1] == [Version("one", 2)]
     catalogue.reload()
     assert (old.name, catalogue.get().name) == ("one", "one@2")
     assert catalogue.get("one@1").classifier.sha256 == old.classifier.sha256
@@ -220,7 +222,7 @@ def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) 
     with pytest.raises(ModelInUse, match="'one' is the default model"):
         catalogue.unload("one@2")
     assert catalogue.reload_one("one@10").name == "one@10"
-    assert catalogue.listed()[1] == [Version("one", 1)]
+    assert catalogue.list_versions()[1] == [Version("one", 1)]
 
 
 def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:
@@ -272,10 +274,10 @@ def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: P
 )
 def test_a_versions_folder_is_found_whether_it_is_there_or_not(several: Path, asked: str, place: str) -> None:
     keep(several, "four/1")
-    assert folder_of(several, asked) == several / place
+    assert locate_folder(several, asked) == several / place
 
 
 @pytest.mark.parametrize("asked", ["one@", "one@0", "one@02", "one@x", "one@1@2", "one@../two"])
 def test_what_is_no_number_is_no_version(several: Path, asked: str) -> None:
     with pytest.raises(UnknownModel, match="names no version: write NAME@N"):
-        folder_of(several, asked)
+        locate_folder(several, asked)

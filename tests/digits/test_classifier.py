@@ -9,7 +9,7 @@ from onnx import TensorProto
 from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
 from app.digits.errors import InvalidModel
-from tests.tiny import GOOD, tiny_model
+from tests.tiny import GOOD, build_tiny_model
 
 
 def tops(count: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def tops(count: int) -> np.ndarray:
 
 
 def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
-    classifier = Classifier.load(tiny_model())
+    classifier = Classifier.load(build_tiny_model())
     scores = classifier.classify(np.stack([tops(count) for count in range(1, 11)]))
     assert scores.probabilities.shape == (10, 10)
     assert scores.probabilities.dtype == np.float32
@@ -30,7 +30,7 @@ def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
 
 
 def test_a_digits_likelihood_is_passed_on_where_the_network_tells_it() -> None:
-    scores = Classifier.load(tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
+    scores = Classifier.load(build_tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
     assert scores.digit_likelihood is not None
     np.testing.assert_array_equal(scores.digit_likelihood, np.array([0.25, 0.25], np.float32))
 
@@ -48,14 +48,14 @@ def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Clas
     [
         (b"", "can't load it as an ONNX model"),
         (b"this is no model", "can't load it as an ONNX model"),
-        (tiny_model()[:-40], "can't load it as an ONNX model"),
-        (tiny_model(metadata={}), "lacks 'digits.contract_version'"),
-        (tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"}), "exported for version 0"),
-        (tiny_model(input_name="input"), "its inputs are {'input'"),
-        (tiny_model(input_type=TensorProto.FLOAT), r"tensor\(float\)"),
-        (tiny_model(side=32), r"'batch', 32, 32"),
-        (tiny_model(softmax=False), "do not sum to 1"),
-        (tiny_model(output_name="scores"), "its outputs are {'scores'"),
+        (build_tiny_model()[:-40], "can't load it as an ONNX model"),
+        (build_tiny_model(metadata={}), "lacks 'digits.contract_version'"),
+        (build_tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"}), "exported for version 0"),
+        (build_tiny_model(input_name="input"), "its inputs are {'input'"),
+        (build_tiny_model(input_type=TensorProto.FLOAT), r"tensor\(float\)"),
+        (build_tiny_model(side=32), r"'batch', 32, 32"),
+        (build_tiny_model(softmax=False), "do not sum to 1"),
+        (build_tiny_model(output_name="scores"), "its outputs are {'scores'"),
     ],
     ids=["empty", "text", "truncated", "foreign", "older", "name", "dtype", "shape", "no-softmax", "output"],
 )

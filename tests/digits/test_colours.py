@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 
-from app.digits.colours import LUMA, grey
-from app.digits.preprocessing import canonical
+from app.digits.colours import LUMA, to_grey
+from app.digits.preprocessing import canonicalise
 from tests.data.strokes import ink
 
 BOX = (60, 40, 80, 130)
@@ -23,16 +23,16 @@ def written(pen: tuple[int, int, int], paper: tuple[int, int, int]) -> NDArray[n
 
 @given(nps.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_any_picture_keeps_its_size(colours: NDArray[np.uint8]) -> None:
-    assert grey(colours).shape == colours.shape[:2]
+    assert to_grey(colours).shape == colours.shape[:2]
 
 
 def test_a_picture_without_colour_is_its_own_luma() -> None:
-    np.testing.assert_array_equal(grey(np.dstack([FIVE] * 3)), FIVE)
+    np.testing.assert_array_equal(to_grey(np.dstack([FIVE] * 3)), FIVE)
 
 
 def test_an_ordinary_pen_is_read_by_its_luma() -> None:
     picture = written((30, 40, 120), (250, 248, 240))
-    np.testing.assert_allclose(grey(picture), picture @ LUMA, atol=1)
+    np.testing.assert_allclose(to_grey(picture), picture @ LUMA, atol=1)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_an_ordinary_pen_is_read_by_its_luma() -> None:
 def test_ink_of_nearly_the_grounds_luma_is_seen_by_its_colour(
     pen: tuple[int, int, int], paper: tuple[int, int, int]
 ) -> None:
-    found = canonical(grey(written(pen, paper)))
-    black_on_white = canonical(255 - FIVE)
+    found = canonicalise(to_grey(written(pen, paper)))
+    black_on_white = canonicalise(255 - FIVE)
     assert np.abs(found.picture.astype(int) - black_on_white.picture).mean() < 4
     np.testing.assert_allclose(found.box, black_on_white.box, atol=2)
 
 
 def test_the_colour_noise_of_a_blank_photo_is_not_made_ink() -> None:
     noise = np.random.default_rng(1).normal(0, 2, (120, 160, 3))
-    assert np.ptp(grey(np.clip(200 + noise, 0, 255).astype(np.uint8))) < 25
+    assert np.ptp(to_grey(np.clip(200 + noise, 0, 255).astype(np.uint8))) < 25

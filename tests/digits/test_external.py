@@ -20,10 +20,10 @@ from app.digits.contract import Metadata
 from app.digits.errors import InvalidModel
 from app.digits.external import has_external_data
 from tests.conftest import MODELS
-from tests.tiny import GOOD, tiny_model
+from tests.tiny import GOOD, build_tiny_model
 
 Path_ = Sequence[FieldDescriptor]
-TINY = tiny_model()
+TINY = build_tiny_model()
 
 
 def move_out(tensor: TensorProto, location: str = "weights.bin") -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from app.digits import colours, images
 from app.digits.errors import ImageError, ImageTooLarge, ImageTooSmall, UnreadableImage, UnsupportedFormat
 from app.digits.images import Picture
-from app.digits.scaling import shrunk
+from app.digits.scaling import shrink
 from tests.conftest import HOSTILE
 from tests.data.golden import encode
 from tests.data.hostile import run_length_bmp
@@ -96,7 +96,7 @@ def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None
     rows, columns = np.nonzero(picture.grey < 128)
     left, top, right, bottom = (int(edge) for edge in (columns.min(), rows.min(), columns.max(), rows.max()))
     box = (left, top, right - left + 1, bottom - top + 1)
-    np.testing.assert_allclose(picture.in_original(box), (1000, 600, 200, 800), atol=8)
+    np.testing.assert_allclose(picture.map_to_original(box), (1000, 600, 200, 800), atol=8)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
@@ -268,10 +268,10 @@ def test_a_jpeg_is_read_without_its_end_but_not_without_its_rows(options: dict[s
 def test_what_could_not_be_decoded_once_is_not_taken_for_black_afterwards() -> None:
     png = encode(Image.fromarray(NINE), "PNG")
     upload = images.identify(png[: len(png) // 2])
-    decoding = images.Decoding(upload)
+    decoding = images.Decoder(upload)
     for side in (images.WORKING_SIDE, 32, 32):
         with pytest.raises(UnreadableImage):
-            decoding.picture(side=side)
+            decoding.decode(side=side)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -314,7 +314,7 @@ def test_a_picture_that_is_reduced_in_strips_comes_out_as_if_in_one_piece(mode: 
         picture = Image.fromarray(noise).convert(mode)
         whole = picture.convert({"1": "L", "P": "RGB"}.get(mode, mode))
     reduced = np.asarray(whole.reduce(2))
-    expected = shrunk(reduced if reduced.ndim == 2 else colours.grey(reduced), images.WORKING_SIDE)
+    expected = shrink(reduced if reduced.ndim == 2 else colours.to_grey(reduced), images.WORKING_SIDE)
     np.testing.assert_array_equal(decoded(encode(picture, "PNG", compress_level=1)).grey, expected)
 
 

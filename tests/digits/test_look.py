@@ -10,7 +10,7 @@ from PIL import Image
 from app.digits import images
 from app.digits.classifier import Classifier
 from app.digits.errors import NoInk
-from app.digits.look import Look, look
+from app.digits.look import CanonicalUpload, canonicalise_upload
 from tests.data.strokes import ink
 
 
@@ -27,7 +27,7 @@ def photograph(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG")
     return file.getvalue()
 
 
-def looked(upload: bytes) -> tuple[Look, list[str]]:
+def looked(upload: bytes) -> tuple[CanonicalUpload, list[str]]:
     stages = []
 
     class Noted:
@@ -38,7 +38,7 @@ def looked(upload: bytes) -> tuple[Look, list[str]]:
         stages.append(stage)
         return Noted()
 
-    return look(images.identify(upload), timed=timed), stages
+    return canonicalise_upload(images.identify(upload), time_stage=timed), stages
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -51,7 +51,7 @@ def test_a_long_digit_is_read_from_afar_and_a_short_one_closer(
         assert stages == wanted
         assert (picture.width, picture.height) == (1200, 1200)
         assert classifier.classify(found.picture[np.newaxis]).probabilities.argmax() == digit
-        left, top, width, height = picture.in_original(found.box)
+        left, top, width, height = picture.map_to_original(found.box)
         np.testing.assert_allclose((left, top, height), (400, 400, length), atol=length / 8 + 8)
         assert width < height
 
@@ -70,4 +70,4 @@ def test_a_large_blank_picture_has_no_ink() -> None:
     file = io.BytesIO()
     Image.new("L", (2000, 1500), 230).save(file, "JPEG")
     with pytest.raises(NoInk):
-        look(images.identify(file.getvalue()))
+        canonicalise_upload(images.identify(file.getvalue()))

@@ -14,9 +14,9 @@ from PIL import Image
 from app.digits.classifier import Classifier
 from app.digits.contract import CONTRACT_VERSION, GreyPicture
 from app.digits.errors import NoInk
-from app.digits.light import unspeckled
-from app.digits.preprocessing import STEPS, Canonical, canonical, is_canonical
-from app.digits.sheet import Sheet
+from app.digits.light import remove_dead_pixels
+from app.digits.preprocessing import STEPS, CanonicalForm, canonicalise, is_canonical
+from app.digits.sheet import WorkingPicture
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink
@@ -73,7 +73,7 @@ FEW_TONES = st.sampled_from([0, 1, 40, 128, 254, 255])
 @example(np.array([[0], [255], [0], [9]], np.uint8))  # OpenCV takes 4x1 for a scalar
 def test_any_picture_is_brought_into_canonical_form_or_has_no_ink(grey: GreyPicture) -> None:
     try:
-        found = canonical(grey)
+        found = canonicalise(grey)
     except NoInk:
         return
     assert is_canonical(found.picture)
@@ -98,7 +98,7 @@ def drawings(draw: st.DrawFn) -> tuple[int, GreyPicture]:
 
 @given(drawings())
 def test_twice_is_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
-    once = canonical(drawing[1]).picture
+    once = canonicalise(drawing[1]).picture
     again = read_canonical(encode_png(once))
     np.testing.assert_array_equal(again.picture, once)
     np.testing.assert_array_equal(read_canonical(encode_png(255 - once)).picture, once)
@@ -106,7 +106,7 @@ def test_twice_is_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
 
 @given(drawings())
 def test_polarity_changes_nothing_but_its_name(drawing: tuple[int, GreyPicture]) -> None:
-    dark, light = canonical(drawing[1]), canonical(255 - drawing[1])
+    dark, light = canonicalise(drawing[1]), canonicalise(255 - drawing[1])
     assert (dark.polarity, light.polarity) == ("dark_on_light", "light_on_dark")
     assert apart(dark, light) < HALF_A_STROKE  # copies are rounded: now and then the ink is a pixel longer
     np.testing.assert_allclose(dark.box, light.box, atol=2)
@@ -117,7 +117,7 @@ def test_more_room_around_the_digit_changes_little(
     drawing: tuple[int, GreyPicture], across: int, down: int
 ) -> None:
     roomy = cv2.copyMakeBorder(drawing[1], down, 0, across, 0, cv2.BORDER_CONSTANT, value=255)
-    assert apart(canonical(roomy), canonical(drawing[1])) < HALF_A_STROKE
+    assert apart(canonicalise(roomy), canonicalise(drawing[1])) < HALF_A_STROKE
 
 
 def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint8]:
@@ -127,69 +127,69 @@ def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint
 HALF_A_STROKE = 14.0  # grey levels, of all pixels on average; other digits differ by 60
 
 
-def apart(one: Canonical, other: Canonical) -> float:
+def apart(one: CanonicalForm, other: CanonicalForm) -> float:
     """Return by how many grey levels two pictures differ; the centre may be rounded to the next pixel."""
     shifted = (np.roll(other.picture, (down, across), (0, 1)) for down in (-1, 0, 1) for across in (-1, 0, 1))
     return min(float(np.abs(one.picture.astype(int) - picture).mean()) for picture in shifted)
 
 
-def same(one: Canonical, other: Canonical) -> bool:
+def same(one: CanonicalForm, other: CanonicalForm) -> bool:
     return apart(one, other) < 4
 
 
 def test_the_box_is_the_inks() -> None:
     grey = np.full((100, 150), 255, np.uint8)
     grey[20:70, 90:100] = 0
-    assert canonical(grey).box == (90, 20, 10, 50)
+    assert canonicalise(grey).box == (90, 20, 10, 50)
 
 
 def test_a_gradient_of_light_changes_little() -> None:
     light = np.linspace(1, 0.45, 200)[None, :]
-    assert same(canonical((digit() * light).astype(np.uint8)), canonical(digit()))
+    assert same(canonicalise((digit() * light).astype(np.uint8)), canonicalise(digit()))
 
 
 def test_a_frame_is_cut_off_and_the_box_stays_in_the_whole_pictures_pixels() -> None:
     framed = digit()
     cv2.rectangle(framed, (0, 0), (199, 199), 0, 8)
-    assert same(canonical(framed), canonical(digit()))
-    np.testing.assert_allclose(canonical(framed).box, canonical(digit()).box, atol=2)
+    assert same(canonicalise(framed), canonicalise(digit()))
+    np.testing.assert_allclose(canonicalise(framed).box, canonicalise(digit()).box, atol=2)
 
 
 def test_a_bar_that_fills_its_paper_is_a_one_and_no_framed_sheet() -> None:
     paper = np.full((84, 24), 255, np.uint8)
     paper[6:78, 6:18] = 0
-    assert canonical(paper).box == (6, 6, 12, 72)
-    assert canonical(cv2.GaussianBlur(paper, (5, 5), 1)).polarity == "dark_on_light"
+    assert canonicalise(paper).box == (6, 6, 12, 72)
+    assert canonicalise(cv2.GaussianBlur(paper, (5, 5), 1)).polarity == "dark_on_light"
 
 
 def test_a_dark_strip_along_the_border_is_no_ink() -> None:
     shadowed = digit()
     shadowed[:, 180:] = 70
-    assert same(canonical(shadowed), canonical(digit()))
+    assert same(canonicalise(shadowed), canonicalise(digit()))
 
 
 def test_specks_are_dropped_and_broken_strokes_are_joined() -> None:
     broken = digit(5)
     broken[95:99] = 255
     broken[10:12, 10:12] = 0
-    assert canonical(broken).box == canonical(digit(5)).box
+    assert canonicalise(broken).box == canonicalise(digit(5)).box
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_a_blank_picture_has_no_ink(level: int) -> None:
     with pytest.raises(NoInk):
-        canonical(np.full((50, 60), level, np.uint8))
+        canonicalise(np.full((50, 60), level, np.uint8))
 
 
 @pytest.mark.parametrize("grain", [1, 3, 8, 20])
 def test_noise_is_no_ink(grain: float) -> None:
     noise = np.random.default_rng(1).normal(150, grain, (120, 160))
     with pytest.raises(NoInk):
-        canonical(np.clip(np.rint(noise), 0, 255).astype(np.uint8))
+        canonicalise(np.clip(np.rint(noise), 0, 255).astype(np.uint8))
 
 
 def test_pale_ink_is_read_with_a_warning() -> None:
-    pale = canonical((230 + digit() * 0.1).astype(np.uint8))
+    pale = canonicalise((230 + digit() * 0.1).astype(np.uint8))
     assert pale.cautions == ("low_contrast",)
     assert pale.picture.max() == 255
 
@@ -198,41 +198,41 @@ def test_two_digits_give_the_larger_one_and_a_warning() -> None:
     pair = np.hstack(
         [np.full((200, 50), 255, np.uint8), digit(3), 255 - ink(1, (200, 200), box=(60, 60, 20, 60), pen=6)]
     )
-    found = canonical(pair)
+    found = canonicalise(pair)
     assert found.cautions == ("several_digits",)
     assert 50 <= found.box[0] < 250
 
 
 def test_a_digit_cut_by_the_border_is_read_with_a_warning() -> None:
-    assert "touches_border" in canonical(digit()[60:]).cautions
+    assert "touches_border" in canonicalise(digit()[60:]).cautions
 
 
 def test_a_tiny_digit_is_read_with_a_warning() -> None:
-    assert "tiny" in canonical(cv2.resize(digit(), (12, 12), interpolation=cv2.INTER_AREA)).cautions
+    assert "tiny" in canonicalise(cv2.resize(digit(), (12, 12), interpolation=cv2.INTER_AREA)).cautions
 
 
 def test_hair_thin_strokes_come_out_as_bold_as_mnists() -> None:
-    thin, usual = canonical(digit(pen=1)).picture, canonical(digit(pen=12)).picture
+    thin, usual = canonicalise(digit(pen=1)).picture, canonicalise(digit(pen=12)).picture
     assert 0.5 < thin.sum() / usual.sum() < 1.5
 
 
 def test_the_steps_can_be_read_aloud() -> None:
     names = [step.__name__ for step in STEPS]
     assert names == [
-        "unspeckled",
-        "unbanded",
-        "unframed",
-        "on_paper",
-        "dark_on_light",
+        "remove_dead_pixels",
+        "remove_bands",
+        "crop_frame",
+        "extend_paper",
+        "normalise_polarity",
         "even_light",
-        "unruled",
-        "close_up",
-        "ink_on_black",
-        "main_ink",
+        "remove_ruled_lines",
+        "zoom_to_ink",
+        "extract_ink",
+        "isolate_digit",
         "crop",
-        "even_stroke",
+        "thicken_strokes",
         "fit",
-        "full_ink",
+        "stretch_contrast",
         "centre",
     ]
 
@@ -246,7 +246,7 @@ def photo(picture: GreyPicture, *, noise: float = 3.0, seed: int = 1) -> GreyPic
 
 
 def reads(picture: GreyPicture, classifier: Classifier) -> int:
-    return int(classifier.classify(canonical(picture).picture[np.newaxis]).probabilities.argmax())
+    return int(classifier.classify(canonicalise(picture).picture[np.newaxis]).probabilities.argmax())
 
 
 def page(number: int, *, size: tuple[int, int] = (400, 300), pen: int = 7) -> GreyPicture:
@@ -283,7 +283,7 @@ def test_the_edge_of_a_shadow_through_the_digit_is_no_ink(number: int, classifie
 def test_a_dark_desk_beside_the_paper_is_no_ink(classifier: Classifier) -> None:
     sheet = photo(page(5))
     sheet[:, :30] = 25
-    found = canonical(sheet)
+    found = canonicalise(sheet)
     assert found.polarity == "dark_on_light"
     assert reads(sheet, classifier) == 5
 
@@ -300,7 +300,7 @@ def test_a_sheet_of_paper_lies_on_a_desk(
     lying = cv2.warpAffine(sheet, turn, (700, 560), borderValue=desk)
     grain = np.random.default_rng(1).normal(0, 4, lying.shape)
     desk_photo = np.clip(lying + grain, 0, 255).astype(np.uint8)
-    assert canonical(desk_photo).polarity == "dark_on_light"
+    assert canonicalise(desk_photo).polarity == "dark_on_light"
     assert reads(desk_photo, classifier) == number
 
 
@@ -323,7 +323,7 @@ def test_a_digit_of_dots_is_not_taken_for_dead_pixels() -> None:
     for angle in np.linspace(0, 2 * np.pi, 36, endpoint=False):
         x, y = round(24 + 14 * np.cos(angle)), round(24 + 20 * np.sin(angle))
         dotted[y : y + 2, x : x + 2] = 255
-    np.testing.assert_array_equal(unspeckled(Sheet(pixels=dotted)).pixels, dotted)
+    np.testing.assert_array_equal(remove_dead_pixels(WorkingPicture(pixels=dotted)).pixels, dotted)
 
 
 @pytest.mark.parametrize("number", range(10))
@@ -332,7 +332,7 @@ def test_a_small_pale_digit_in_a_large_photo_is_found(number: int, classifier: C
     small = 255 - ink(number, (80, 80), box=(25, 20, 26, 40), pen=3)
     sheet[500:580, 800:880] = small
     pale = (255 - (255 - photo(sheet, noise=2.0).astype(int)) * 0.6).astype(np.uint8)
-    found = canonical(pale)
+    found = canonicalise(pale)
     assert 820 <= found.box[0] <= 845
     assert abs(found.box[1] - 520) <= 8
     assert reads(pale, classifier) == number
@@ -362,7 +362,7 @@ def test_the_printed_border_of_a_cell_is_taken_out(classifier: Classifier) -> No
 @pytest.mark.parametrize("noise", [1.0, 4.0, 10.0])
 def test_blank_paper_in_a_photo_has_no_ink(noise: float) -> None:
     with pytest.raises(NoInk):
-        canonical(photo(np.full((300, 400), 255, np.uint8), noise=noise))
+        canonicalise(photo(np.full((300, 400), 255, np.uint8), noise=noise))
 
 
 def test_an_open_4_is_one_digit() -> None:
@@ -370,7 +370,7 @@ def test_an_open_4_is_one_digit() -> None:
     cv2.line(sheet, (70, 50), (66, 110), 0, 8, cv2.LINE_AA)
     cv2.line(sheet, (66, 110), (112, 108), 0, 8, cv2.LINE_AA)
     cv2.line(sheet, (126, 46), (124, 160), 0, 8, cv2.LINE_AA)
-    left, _, width, _ = canonical(sheet).box
+    left, _, width, _ = canonicalise(sheet).box
     assert left < 70
     assert left + width > 124
 
@@ -378,8 +378,8 @@ def test_an_open_4_is_one_digit() -> None:
 def test_a_second_digit_far_away_in_a_photo_is_told() -> None:
     sheet = page(5)
     sheet[100:220, 20:95] = page(3)[90:210, 150:225]
-    assert canonical(photo(sheet)).cautions == ("several_digits",)
-    assert canonical(photo(page(5))).cautions == ()
+    assert canonicalise(photo(sheet)).cautions == ("several_digits",)
+    assert canonicalise(photo(page(5))).cautions == ()
 
 
 @pytest.mark.parametrize("number", range(10))
@@ -388,8 +388,8 @@ def test_bold_ink_up_to_the_border_of_a_scan_keeps_its_polarity(number: int, pen
     cell = ink(number, (60, 76), box=(8, 4, 52, 64), pen=pen) * (170 / 255)
     grain = np.random.default_rng(number).normal(0, 6, cell.shape)
     scan = np.clip(225 - cell + grain, 0, 255).astype(np.uint8)
-    assert canonical(scan).polarity == "dark_on_light"
-    assert canonical(255 - scan).polarity == "light_on_dark"
+    assert canonicalise(scan).polarity == "dark_on_light"
+    assert canonicalise(255 - scan).polarity == "light_on_dark"
 
 
 @pytest.mark.parametrize("number", [5, 6, 9])
@@ -419,14 +419,14 @@ def test_a_one_at_the_border_of_its_cell_is_no_printed_line(classifier: Classifi
 @pytest.mark.parametrize("pen", [9, 11])
 def test_ink_that_fills_its_frame_is_no_ground(number: int, pen: int) -> None:
     drawn = ink(number, (40, 56), box=(5, 5, 30, 46), pen=pen)
-    assert canonical(255 - drawn).polarity == "dark_on_light"
-    assert canonical(drawn).polarity == "light_on_dark"
+    assert canonicalise(255 - drawn).polarity == "dark_on_light"
+    assert canonicalise(drawn).polarity == "light_on_dark"
 
 
 def test_a_small_digit_beside_the_large_one_is_no_part_of_it() -> None:
     alone = 255 - ink(9, (300, 200), box=(60, 40, 70, 120), pen=9)
     pair = alone.copy()
     pair[30:80, 170:210] = 255 - ink(5, (40, 50), box=(8, 4, 24, 42), pen=5)
-    found = canonical(pair)
-    assert found.box == canonical(alone).box
+    found = canonicalise(pair)
+    assert found.box == canonicalise(alone).box
     assert found.cautions == ("several_digits",)

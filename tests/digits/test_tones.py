@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 
 from app.digits import tones
-from app.digits.components import labelled, masked
-from app.digits.scaling import shrunk
+from app.digits.components import label_components, mask_components
+from app.digits.scaling import shrink
 
 PICTURES = nps.arrays(np.uint8, nps.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -26,7 +26,7 @@ def test_medians_and_percentiles_are_numpys(pixels: NDArray[np.uint8], percent: 
 @given(PICTURES)
 def test_the_threshold_parts_the_pixels_as_opencvs_does(pixels: NDArray[np.uint8]) -> None:
     opencvs, _ = cv2.threshold(pixels, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    ours = tones.otsu(tones.histogram(pixels))
+    ours = tones.otsu_threshold(tones.histogram(pixels))
 
     def between(threshold: float) -> float:
         low, high = pixels[pixels <= threshold], pixels[pixels > threshold]
@@ -41,17 +41,17 @@ def test_the_border_is_what_is_left_without_the_inner_part(pixels: NDArray[np.ui
     inner[rim:-rim, rim:-rim] = True
     if min(pixels.shape) > 2 * rim:
         wanted = np.bincount(pixels[~inner], minlength=256)
-        np.testing.assert_array_equal(tones.border(pixels, rim=rim), wanted)
+        np.testing.assert_array_equal(tones.border_histogram(pixels, width=rim), wanted)
 
 
 @given(PICTURES)
 def test_components_are_opencvs(pixels: NDArray[np.uint8]) -> None:
     mask = (pixels > 200).astype(np.uint8)
-    labels, stats = labelled(mask)
+    labels, stats = label_components(mask)
     _, _, wanted, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     assert sorted(map(tuple, stats[1:].tolist())) == sorted(map(tuple, wanted[1:].tolist()))
     for row, (left, top, width, height, area) in enumerate(stats[1:].tolist()):
-        own = masked(labels, np.arange(len(stats) - 1) == row)
+        own = mask_components(labels, np.arange(len(stats) - 1) == row)
         assert own.sum() == area
         assert cv2.boundingRect(own) == (left, top, width, height)
 
@@ -62,7 +62,7 @@ def test_components_are_opencvs(pixels: NDArray[np.uint8]) -> None:
 def test_a_copy_is_no_larger_than_asked_and_keeps_shape_and_tone(size: tuple[int, int]) -> None:
     width, height = size
     slope = np.linspace(0, 250, width).astype(np.uint8)
-    copy = shrunk(np.tile(slope, (height, 1)), 128)
+    copy = shrink(np.tile(slope, (height, 1)), 128)
     assert max(copy.shape) == min(128, max(size))
     assert copy.shape[1] / copy.shape[0] == pytest.approx(width / height, rel=0.05) or min(copy.shape) == 1
     assert copy.mean() == pytest.approx(slope.mean(), abs=3)

@@ -46,7 +46,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    with closing(Store(url, patience=10)) as opened:
+    with closing(Store(url, timeout=10)) as opened:
         yield opened
 
 

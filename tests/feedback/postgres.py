@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.needs import INITDB
-from tests.serving import PATIENCE, free_port, until
+from tests.serving import PATIENCE, free_port, wait_until
 
 NOBODY: Final = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
 FAST: Final = ("fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=")
@@ -37,7 +37,7 @@ class Postgres:
             user=NOBODY,
             stderr=subprocess.DEVNULL,
         )
-        until(self._answers)
+        wait_until(self._answers)
 
     def stop(self) -> None:
         """Shut it down at once, connections and all."""

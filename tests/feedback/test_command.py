@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.feedback.store import Entry, Store, identity
+from app.feedback.store import Entry, Store, hash_picture
 from tests.conftest import GOLDEN
 from tests.feedback.conftest import Command, Done
 
@@ -22,32 +22,32 @@ def filled(url: str) -> str:
     """A database with two pictures, the three a week old."""
     read = {"is_digit": True, "confidence": 0.987, "model": {"name": "cnn", "version": "1.0.0"}}
     now = datetime.now(UTC)
-    with closing(Store(url, patience=10)) as store:
+    with closing(Store(url, timeout=10)) as store:
         for picture, digit, time in ((SEVEN, 7, now), (THREE, None, now - 7 * DAY)):
             entry = Entry(
-                id=identity(picture),
+                id=hash_picture(picture),
                 digit=digit,
                 time=time,
                 request_id="",
                 prediction={"digit": 7, **read},
                 model_sha256="",
             )
-            store.keep(entry, picture, most=10**9)
+            store.keep(entry, picture, max_bytes=10**9)
     return url
 
 
 def test_pictures_are_listed_exported_and_deleted(command: Command, filled: str, tmp_path: Path) -> None:
     _, *lines = command(filled, "list").out.splitlines()
     assert sorted((line.split()[0], *line.split()[3:]) for line in lines) == sorted(
-        (identity(picture), digit, "7", "0.99", "cnn", "1.0.0")
+        (hash_picture(picture), digit, "7", "0.99", "cnn", "1.0.0")
         for picture, digit in ((SEVEN, "7"), (THREE, "none"))
     )
     folder = tmp_path / "hands" / "mine"
     assert command(filled, "export", str(folder)) == Done(0, f"2 written into {folder}\n", "")
     written = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
-    assert written == {f"7/{identity(SEVEN)}.jpg": SEVEN, f"none/{identity(THREE)}.png": THREE}
+    assert written == {f"7/{hash_picture(SEVEN)}.jpg": SEVEN, f"none/{hash_picture(THREE)}.png": THREE}
     assert command(filled, "delete", "--older-than", "6") == Done(0, "1 deleted\n", "")
-    assert command(filled, "delete", identity(SEVEN), identity(THREE)) == Done(0, "1 deleted\n", "")
+    assert command(filled, "delete", hash_picture(SEVEN), hash_picture(THREE)) == Done(0, "1 deleted\n", "")
 
 
 def test_everything_can_be_deleted(command: Command, filled: str) -> None:

@@ -13,24 +13,24 @@ from app.feedback import keeper, postgres, store
 from app.settings import MEBIBYTE, Settings
 from tests.compose import compose
 from tests.conftest import ROOT
-from tests.documents import answer, answered, blocks, commands, same, text
-from tests.serving import serving
+from tests.documents import find_blocks, find_commands, is_same, pair_answers, read_page, run_curl
+from tests.serving import serve
 
 PAGE = "docs/feedback.md"
 
 
 def test_every_curl_gives_the_answer_that_stands_below_it(url: str) -> None:
-    shown = list(answered(PAGE))
+    shown = list(pair_answers(PAGE))
     assert len(shown) == 3
-    with serving(Settings(feedback_url=url)) as client:
+    with serve(Settings(feedback_url=url)) as client:
         for command, wanted in shown:
-            found = answer(client, command)
+            found = run_curl(client, command)
             assert "code" not in found, command
-            assert same(wanted, found), command
+            assert is_same(wanted, found), command
 
 
 def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest.MonkeyPatch) -> None:
-    (settings,) = (block for language, block in blocks(PAGE) if language == "ini")
+    (settings,) = (block for language, block in find_blocks(PAGE) if language == "ini")
     for line in settings.splitlines():
         monkeypatch.setenv(*line.split("=", 1))
     services = compose("--profile", "feedback")
@@ -48,13 +48,16 @@ def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest
 
 
 def test_its_figures_are_those_of_the_code() -> None:
-    page = " ".join(text(PAGE).split())
+    page = " ".join(read_page(PAGE).split())
     assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
-    assert f"after {keeper.STATEMENT:g} if it does not answer, after {keeper.PATIENCE:g} in any case" in page
-    assert f"leaves the database alone for {keeper.REST} seconds" in page
-    assert f"At most {keeper.MOST} requests per worker wait" in page
+    assert (
+        f"after {keeper.STATEMENT_TIMEOUT:g} if it does not answer, after {keeper.REQUEST_TIMEOUT:g} in "
+        "any case" in page
+    )
+    assert f"leaves the database alone for {keeper.RETRY_DELAY} seconds" in page
+    assert f"At most {keeper.MAX_REQUESTS} requests per worker wait" in page
     assert f"{Settings().feedback_max_bytes // MEBIBYTE // 1024} GiB by default" in page
-    assert f"each picture counts as at least {store.LEAST // 1024} KiB" in page
+    assert f"each picture counts as at least {store.MIN_COUNTED_BYTES // 1024} KiB" in page
 
 
 def test_its_commands_exist(
@@ -62,7 +65,7 @@ def test_its_commands_exist(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
-    shown = commands(PAGE, ".venv/bin/python -m app feedback")
+    shown = find_commands(PAGE, ".venv/bin/python -m app feedback")
     assert len(shown) == 4
     for command in shown:
         monkeypatch.setattr(sys, "argv", command.split()[2:])

@@ -23,7 +23,7 @@ from app.guard import keys
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import HOSTILE, ROOT
 from tests.feedback.giving import BYTES, SEVEN, THREE, give
-from tests.serving import serving
+from tests.serving import serve
 from tests.telemetry.scrapes import scrape
 
 BLANK = (HOSTILE / "white.png").read_bytes()
@@ -37,13 +37,13 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def service(file: str) -> Iterator[httpx.Client]:
-    with serving(Settings(feedback_url=file)) as client:
+    with serve(Settings(feedback_url=file)) as client:
         yield client
 
 
 def kept(file: str) -> dict[str, int | None]:
-    with closing(Store(file, patience=10)) as store:
-        return {entry.id: entry.digit for entry in store.entries()}
+    with closing(Store(file, timeout=10)) as store:
+        return {entry.id: entry.digit for entry in store.list_entries()}
 
 
 def identity(picture: bytes) -> str:
@@ -69,8 +69,8 @@ def test_a_picture_is_kept_with_what_was_read_and_what_is_right(
     given = Feedback.model_validate(answer.json())
     read = service.post("/predict", content=SEVEN, headers=BYTES).json()
     assert (given.id, given.digit, given.prediction.model_dump(mode="json")) == (identity(SEVEN), 1, read)
-    with closing(Store(file, patience=10)) as store:
-        (entry,) = store.entries()
+    with closing(Store(file, timeout=10)) as store:
+        (entry,) = store.list_entries()
         assert list(store.pictures()) == [(given.id, 1, SEVEN)]
     assert (entry.id, entry.digit, entry.prediction) == (given.id, 1, read)
     assert entry.model_sha256 == service.get("/models/cnn").json()["sha256"]
@@ -138,7 +138,7 @@ def test_a_picture_that_can_not_be_read_is_not_kept(service: httpx.Client, file:
 
 def test_more_than_there_is_room_for_is_refused(file: str) -> None:
     large = SEVEN + bytes(MEBIBYTE - 512)
-    with serving(Settings(feedback_url=file, feedback_max_bytes=MEBIBYTE)) as client:
+    with serve(Settings(feedback_url=file, feedback_max_bytes=MEBIBYTE)) as client:
         assert give(client, SEVEN, "7").status_code == 201
         answer = give(client, large, "7")
         assert (answer.status_code, answer.json()["code"]) == (507, "feedback_full")
@@ -148,7 +148,7 @@ def test_more_than_there_is_room_for_is_refused(file: str) -> None:
 
 
 def test_who_has_a_key_deletes(file: str) -> None:
-    with serving(Settings(feedback_url=file, api_keys=(keys.made("me")[1], KEY))) as client:
+    with serve(Settings(feedback_url=file, api_keys=(keys.create_key("me")[1], KEY))) as client:
         path = f"/feedback/{identity(SEVEN)}"
         assert client.delete(path).status_code == 401
         client.headers["X-API-Key"] = KEY

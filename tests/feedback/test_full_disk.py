@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.feedback.store import Entry, Store, identity
+from app.feedback.store import Entry, Store, hash_picture
 from tests.feedback.conftest import Command
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -36,10 +36,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def fill(disk: Path) -> int:
     """Keep pictures until there is no room for another, and use up the rest; return how many there are."""
     count = 0
-    with closing(Store(f"sqlite:///{disk}/feedback.db", patience=10)) as store, suppress(OperationalError):
+    with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store, suppress(OperationalError):
         while True:
             picture = os.urandom(MEGABYTE if count % 2 else 5_000)
-            store.keep(entry(picture, days=count), picture, most=10**9)
+            store.keep(entry(picture, days=count), picture, max_bytes=10**9)
             count += 1
     rest = os.open(disk / "rest", os.O_CREAT | os.O_WRONLY)
     with suppress(OSError):
@@ -53,7 +53,7 @@ def fill(disk: Path) -> int:
 def entry(picture: bytes, *, days: int) -> Entry:
     read = {"digit": 7, "is_digit": True, "confidence": 0.5, "model": {"name": "cnn", "version": "1.0.0"}}
     return Entry(
-        id=identity(picture),
+        id=hash_picture(picture),
         digit=7,
         time=NOON - timedelta(days=days),
         request_id="",
@@ -70,33 +70,33 @@ def test_everything_is_deleted_overwritten_and_its_room_given_back(disk: Path, c
     assert len(command(f"sqlite:///{disk}/feedback.db", "list").out.splitlines()) == 1
     assert (disk / "feedback.db").stat().st_size < MEGABYTE
     picture = os.urandom(MEGABYTE)
-    with closing(Store(f"sqlite:///{disk}/feedback.db", patience=10)) as store:
-        assert store.keep(entry(picture, days=0), picture, most=10**9)
+    with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
+        assert store.keep(entry(picture, days=0), picture, max_bytes=10**9)
 
 
 def test_some_are_deleted_and_the_others_stay_whole(disk: Path) -> None:
     count = fill(disk)
-    with closing(Store(f"sqlite:///{disk}/feedback.db", patience=10)) as store:
-        (newest,) = [one.id for one in store.entries() if one.time == NOON]
+    with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
+        (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
         assert store.delete(newest)
         assert store.delete_until(NOON - timedelta(days=5)) == count - 5
         left = list(store.pictures())
         assert len(left) == 4
-        assert all(identity(picture) == one for one, _, picture in left)
-        assert len(list(store.entries())) == 4
+        assert all(hash_picture(picture) == one for one, _, picture in left)
+        assert len(list(store.list_entries())) == 4
 
 
 def test_a_picture_that_is_not_there_is_still_told(disk: Path) -> None:
     fill(disk)
-    with closing(Store(f"sqlite:///{disk}/feedback.db", patience=10)) as store:
+    with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         assert not store.delete("0" * 64)
 
 
 def test_nothing_of_what_was_deleted_can_be_read_from_the_file(disk: Path) -> None:
     secret = b"what somebody wrote" * 1_000
-    with closing(Store(f"sqlite:///{disk}/feedback.db", patience=10)) as store:
-        store.keep(entry(secret, days=100), secret, most=10**9)
+    with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
+        store.keep(entry(secret, days=100), secret, max_bytes=10**9)
         fill(disk)
         assert store.delete_until(NOON - timedelta(days=90)) == 1
-        assert len(list(store.entries())) > 10
+        assert len(list(store.list_entries())) > 10
     assert b"what somebody wrote" not in (disk / "feedback.db").read_bytes()

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from app.feedback.keeper import MOST
+from app.feedback.keeper import MAX_REQUESTS
 from app.settings import Settings
 from tests.feedback.conftest import empty
 from tests.feedback.giving import BYTES, THREE, give
 from tests.feedback.postgres import Postgres
-from tests.serving import serving, until
+from tests.serving import serve, wait_until
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs("postgresql")
 def service(server: Postgres) -> Iterator[httpx.Client]:
     empty(server.url)
     # a single place for predictions, which whoever waits for the database must not hold
-    with serving(Settings(feedback_url=server.url, max_in_flight=1, max_batch=1)) as client:
+    with serve(Settings(feedback_url=server.url, max_in_flight=1, max_batch=1)) as client:
         yield client
 
 
@@ -38,9 +38,9 @@ def is_refused(answer: httpx.Response) -> None:
 
 def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
     assert give(service, THREE, "3").status_code == 201  # a connection that will hang, too
-    with ThreadPoolExecutor(MOST) as others:
+    with ThreadPoolExecutor(MAX_REQUESTS) as others:
         with server.hanging():
-            waiting = [others.submit(give, service, THREE, "3") for _ in range(MOST)]
+            waiting = [others.submit(give, service, THREE, "3") for _ in range(MAX_REQUESTS)]
             predicted = 0
             while not all(one.done() for one in waiting):
                 predicted += predicts(service)
@@ -49,12 +49,12 @@ def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, serve
             is_refused(one.result())
     assert predicted > 20
     assert predicts(service)
-    until(lambda: give(service, THREE, "3").status_code == 200)
+    wait_until(lambda: give(service, THREE, "3").status_code == 200)
 
 
 def test_no_more_wait_for_the_database_than_may(service: httpx.Client, server: Postgres) -> None:
-    with ThreadPoolExecutor(4 * MOST) as others, server.hanging():
-        waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MOST)]
+    with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hanging():
+        waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MAX_REQUESTS)]
         codes = [one.result().json()["code"] for one in waiting]
         assert predicts(service)
     assert {"overloaded", "feedback_unavailable"} == set(codes)
@@ -64,14 +64,14 @@ def test_a_service_starts_without_its_database_and_finds_it_once_it_is_there(ser
     empty(server.url)
     server.stop()
     try:
-        with serving(Settings(feedback_url=server.url)) as client:
+        with serve(Settings(feedback_url=server.url)) as client:
             assert client.get("/health/ready").status_code == 200
             began = time.monotonic()
             is_refused(give(client, THREE, "3"))
             is_refused(client.post("/feedback", content=b"?", headers=BYTES))  # before it is looked at
             assert predicts(client)
             server.start()
-            until(lambda: give(client, THREE, "3").status_code == 201)
+            wait_until(lambda: give(client, THREE, "3").status_code == 201)
             assert time.monotonic() - began > 5  # a database that has failed is left alone for so long
             server.stop()
             server.start()

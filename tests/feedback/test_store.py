@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from app.feedback.store import LEAST, Entry, Full, Store, checked, identity
+from app.feedback.store import MIN_COUNTED_BYTES, Entry, Store, StoreFull, hash_picture, parse_url
 from tests.feedback.postgres import Postgres
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ PLENTY = 10**9
 
 def entry(picture: bytes, digit: int | None = 7, *, time: datetime = NOON) -> Entry:
     return Entry(
-        id=identity(picture),
+        id=hash_picture(picture),
         digit=digit,
         time=time,
         request_id="asked-with",
@@ -31,66 +31,66 @@ def entry(picture: bytes, digit: int | None = 7, *, time: datetime = NOON) -> En
 
 
 def test_what_is_kept_comes_back(store: Store) -> None:
-    kept = {identity(picture): picture for picture in PICTURES}
+    kept = {hash_picture(picture): picture for picture in PICTURES}
     for digit, picture in enumerate(PICTURES):
-        assert store.keep(entry(picture, digit), picture, most=PLENTY)
-    assert list(store.entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
+        assert store.keep(entry(picture, digit), picture, max_bytes=PLENTY)
+    assert list(store.list_entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
     assert {one: picture for one, _, picture in store.pictures()} == kept
 
 
 def test_no_digit_is_an_answer(store: Store) -> None:
-    store.keep(entry(PICTURES[0], None), PICTURES[0], most=PLENTY)
+    store.keep(entry(PICTURES[0], None), PICTURES[0], max_bytes=PLENTY)
     assert [digit for _, digit, _ in store.pictures()] == [None]
 
 
 def test_a_second_opinion_of_a_picture_takes_the_place_of_the_first(store: Store) -> None:
     (picture, *_) = PICTURES
-    assert store.keep(entry(picture, 1), picture, most=PLENTY)
+    assert store.keep(entry(picture, 1), picture, max_bytes=PLENTY)
     later = entry(picture, 7, time=NOON + timedelta(hours=1))
-    assert not store.keep(later, picture, most=0)  # even where there is no room for another
-    assert list(store.entries()) == [later]
+    assert not store.keep(later, picture, max_bytes=0)  # even where there is no room for another
+    assert list(store.list_entries()) == [later]
 
 
 def test_a_new_picture_is_refused_once_the_bytes_are_used_up(store: Store) -> None:
     first, second, third, _ = PICTURES
-    large = bytes(LEAST + 1)
-    most = 2 * LEAST + len(large)
-    for picture in (first, second, large):  # the small ones count as `LEAST`
-        assert store.keep(entry(picture), picture, most=most)
-    with pytest.raises(Full):
-        store.keep(entry(third), third, most=most)
-    assert store.delete(identity(first))
-    assert store.keep(entry(third), third, most=most)
+    large = bytes(MIN_COUNTED_BYTES + 1)
+    most = 2 * MIN_COUNTED_BYTES + len(large)
+    for picture in (first, second, large):  # the small ones count as `MIN_COUNTED_BYTES`
+        assert store.keep(entry(picture), picture, max_bytes=most)
+    with pytest.raises(StoreFull):
+        store.keep(entry(third), third, max_bytes=most)
+    assert store.delete(hash_picture(first))
+    assert store.keep(entry(third), third, max_bytes=most)
 
 
 def test_a_picture_is_deleted_by_its_id(store: Store) -> None:
     for picture in PICTURES[:2]:
-        store.keep(entry(picture), picture, most=PLENTY)
-    assert store.delete(identity(PICTURES[0]))
-    assert not store.delete(identity(PICTURES[0]))
-    assert [one.id for one in store.entries()] == [identity(PICTURES[1])]
+        store.keep(entry(picture), picture, max_bytes=PLENTY)
+    assert store.delete(hash_picture(PICTURES[0]))
+    assert not store.delete(hash_picture(PICTURES[0]))
+    assert [one.id for one in store.list_entries()] == [hash_picture(PICTURES[1])]
 
 
 def test_pictures_are_deleted_by_their_age(store: Store) -> None:
     for days, picture in enumerate(PICTURES):
-        store.keep(entry(picture, time=NOON - timedelta(days=days)), picture, most=PLENTY)
+        store.keep(entry(picture, time=NOON - timedelta(days=days)), picture, max_bytes=PLENTY)
     assert store.delete_until(NOON - timedelta(days=2)) == 2
-    assert {one.id for one in store.entries()} == {identity(picture) for picture in PICTURES[:2]}
+    assert {one.id for one in store.list_entries()} == {hash_picture(picture) for picture in PICTURES[:2]}
 
 
 def test_all_pictures_are_deleted_even_those_of_a_clock_that_is_ahead(store: Store) -> None:
     for picture in PICTURES:
-        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, most=PLENTY)
+        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, max_bytes=PLENTY)
     assert store.delete_all() == 4
-    assert not list(store.entries())
+    assert not list(store.list_entries())
 
 
 def test_many_are_read_page_by_page(store: Store) -> None:
     pictures = [str(index).encode() for index in range(101)]
     for picture in pictures:
-        store.keep(entry(picture), picture, most=PLENTY)
+        store.keep(entry(picture), picture, max_bytes=PLENTY)
     ids = [one for one, _, _ in store.pictures()]
-    assert ids == sorted(map(identity, pictures))
+    assert ids == sorted(map(hash_picture, pictures))
 
 
 def test_workers_that_come_at_the_same_moment_make_one_table_and_one_row_a_picture(url: str) -> None:
@@ -98,9 +98,9 @@ def test_workers_that_come_at_the_same_moment_make_one_table_and_one_row_a_pictu
     news: list[bool] = []
 
     def work() -> None:
-        with closing(Store(url, patience=10)) as own:
+        with closing(Store(url, timeout=10)) as own:
             together.wait()
-            news.extend([own.keep(entry(picture), picture, most=PLENTY) for picture in PICTURES])
+            news.extend([own.keep(entry(picture), picture, max_bytes=PLENTY) for picture in PICTURES])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -108,33 +108,33 @@ def test_workers_that_come_at_the_same_moment_make_one_table_and_one_row_a_pictu
     for thread in threads:
         thread.join()
     assert len(news) == 16
-    with closing(Store(url, patience=10)) as store:
-        assert len(list(store.entries())) == 4
+    with closing(Store(url, timeout=10)) as store:
+        assert len(list(store.list_entries())) == 4
 
 
 def test_a_table_that_was_removed_is_made_again(store: Store, url: str) -> None:
-    store.keep(entry(PICTURES[0]), PICTURES[0], most=PLENTY)
+    store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE digits_feedback"))
     engine.dispose()
     with pytest.raises(SQLAlchemyError):
-        store.keep(entry(PICTURES[0]), PICTURES[0], most=PLENTY)
-    assert store.keep(entry(PICTURES[0]), PICTURES[0], most=PLENTY)
+        store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
+    assert store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
 
 
 def test_what_is_deleted_is_gone_from_the_file(tmp_path: Path) -> None:
-    with closing(Store(f"sqlite:///{tmp_path}/feedback.db", patience=10)) as store:
+    with closing(Store(f"sqlite:///{tmp_path}/feedback.db", timeout=10)) as store:
         secret = b"somebody's handwriting " * 100
-        store.keep(entry(secret), secret, most=PLENTY)
+        store.keep(entry(secret), secret, max_bytes=PLENTY)
         assert secret[:100] in (tmp_path / "feedback.db").read_bytes()
-        store.delete(identity(secret))
+        store.delete(hash_picture(secret))
         assert secret[:10] not in (tmp_path / "feedback.db").read_bytes()
 
 
 @pytest.mark.needs("postgresql")
 def test_a_server_that_hangs_is_given_up_and_found_again(server: Postgres) -> None:
-    with closing(Store(server.url, patience=0.5)) as store:
+    with closing(Store(server.url, timeout=0.5)) as store:
         assert store.delete("") is False  # a connection that there is
         with server.hanging(), pytest.raises(OperationalError, match="connection timeout expired"):
             store.delete("")
@@ -143,7 +143,7 @@ def test_a_server_that_hangs_is_given_up_and_found_again(server: Postgres) -> No
 
 def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(server: Postgres) -> None:
     engine = create_engine(server.url)
-    with closing(Store(server.url, patience=1)) as store:
+    with closing(Store(server.url, timeout=1)) as store:
         store.delete("")
         with engine.begin() as connection:
             connection.execute(text("LOCK TABLE digits_feedback"))
@@ -157,19 +157,19 @@ def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(server: Postgr
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("feedback.db", "no URL of a database"),
+        ("feedback.db", "not the URL of a database"),
         ("mysql://digits:secret@localhost/digits", "'mysql' is neither sqlite nor"),
-        ("sqlite://", "names no file"),
-        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://", "not name a file"),
+        ("sqlite:///:memory:", "not name a file"),
         ("sqlite:////nowhere/feedback.db", "there is no folder /nowhere"),
     ],
 )
 def test_a_url_that_will_not_do_says_why_and_is_not_repeated(url: str, told: str) -> None:
     with pytest.raises(ValueError, match=told) as error:
-        checked(url)
+        parse_url(url)
     assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgresql_is_known_by_the_names_that_it_is_given(scheme: str) -> None:
-    assert checked(f"{scheme}://digits@localhost/digits").drivername == "postgresql+psycopg"
+    assert parse_url(f"{scheme}://digits@localhost/digits").drivername == "postgresql+psycopg"

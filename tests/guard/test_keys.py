@@ -17,12 +17,12 @@ from app.guard import keys
 from app.guard.rates import MAX_WRONG_KEYS
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
-from tests.serving import PATIENCE, process, serving, until
+from tests.serving import PATIENCE, serve, start_process, wait_until
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
-KEY, LINE = keys.made("alice")
-OTHER, OTHER_LINE = keys.made("bob")
+KEY, LINE = keys.create_key("alice")
+OTHER, OTHER_LINE = keys.create_key("bob")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def locked(key_file: Path) -> Iterator[httpx.Client]:
     """A service that knows alice's and bob's keys."""
-    with serving(Settings(api_keys_file=key_file, max_body_bytes=5_000)) as client:
+    with serve(Settings(api_keys_file=key_file, max_body_bytes=5_000)) as client:
         yield client
 
 
@@ -90,7 +90,7 @@ def test_health_and_documents_need_no_key(locked: httpx.Client, path: str) -> No
 
 
 def test_documents_may_need_a_key(key_file: Path) -> None:
-    with serving(Settings(api_keys_file=key_file, public_docs=False)) as client:
+    with serve(Settings(api_keys_file=key_file, public_docs=False)) as client:
         assert client.get("/docs").status_code == 401
         assert client.get("/openapi.json").status_code == 401
         assert client.get("/health/ready").status_code == 200
@@ -109,7 +109,7 @@ def test_a_key_comes_before_the_length_of_the_body(locked: httpx.Client) -> None
 
 
 def test_the_log_names_the_keys_id_and_never_the_key(key_file: Path) -> None:
-    with process(api_keys_file=str(key_file), log_level="debug") as running:
+    with start_process(api_keys_file=str(key_file), log_level="debug") as running:
         running.client.get("/models", headers={"X-API-Key": KEY})
         running.client.get("/models", headers={"Authorization": f"Bearer {OTHER}x"})
         running.popen.send_signal(signal.SIGTERM)
@@ -120,7 +120,7 @@ def test_the_log_names_the_keys_id_and_never_the_key(key_file: Path) -> None:
 
 
 def test_keys_may_stand_in_the_environment() -> None:
-    with serving(Settings(api_keys=("a plain key", OTHER_LINE, LINE.replace(" ", ":")))) as client:
+    with serve(Settings(api_keys=("a plain key", OTHER_LINE, LINE.replace(" ", ":")))) as client:
         for key in ("a plain key", KEY, OTHER):
             assert client.get("/models", headers={"X-API-Key": key}).status_code == 200
         assert client.get("/models", headers={"X-API-Key": "a plain"}).status_code == 401
@@ -135,12 +135,12 @@ def test_the_command_makes_a_key_that_lets_in(tmp_path: Path) -> None:
     assert key
     assert line
     (tmp_path / "keys").write_text(line[0])
-    with serving(Settings(api_keys_file=tmp_path / "keys")) as client:
+    with serve(Settings(api_keys_file=tmp_path / "keys")) as client:
         assert client.get("/models", headers={"X-API-Key": key[0]}).status_code == 200
 
 
 def test_no_two_keys_are_the_same() -> None:
-    assert len({keys.made("x")[0] for _ in range(1000)}) == 1000
+    assert len({keys.create_key("x")[0] for _ in range(1000)}) == 1000
 
 
 def test_a_bad_id_is_refused() -> None:
@@ -225,7 +225,7 @@ def test_keys_that_cant_be_read_stop_the_start_with_one_line(
     file = tmp_path / "keys"
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with process(api_keys_file=str(file)) as running:
+    with start_process(api_keys_file=str(file)) as running:
         status, log = running.end()
     assert status == 2
     (line,) = log.splitlines()
@@ -233,7 +233,7 @@ def test_keys_that_cant_be_read_stop_the_start_with_one_line(
 
 
 def test_a_wrong_entry_of_the_environment_stops_the_start_with_one_line_that_does_not_show_it() -> None:
-    with process(api_keys=f"{LINE},bob:{DIGEST[:-1]}") as running:
+    with start_process(api_keys=f"{LINE},bob:{DIGEST[:-1]}") as running:
         status, log = running.end()
     assert status == 2
     (line,) = log.splitlines()
@@ -244,18 +244,18 @@ def test_a_wrong_entry_of_the_environment_stops_the_start_with_one_line_that_doe
 def test_a_new_key_lets_in_after_sighup_and_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(LINE)
-    with process(api_keys_file=str(file)) as running:
+    with start_process(api_keys_file=str(file)) as running:
 
         def status(key: str) -> int:
             return running.client.get("/models", headers={"X-API-Key": key}).status_code
 
         file.write_text(OTHER_LINE)
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: status(OTHER) == 200)
+        wait_until(lambda: status(OTHER) == 200)
         assert status(KEY) == 401
         file.write_text("nonsense")
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: status(OTHER) == 200)
+        wait_until(lambda: status(OTHER) == 200)
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
     assert "line 1 is not an id and a SHA-256" in log
@@ -278,7 +278,7 @@ def test_wrong_keys_are_limited_and_the_right_one_lets_in_all_the_same(
     key_file: Path, rate: int | None
 ) -> None:
     limit = rate or MAX_WRONG_KEYS
-    with serving(Settings(api_keys_file=key_file, rate_limit=rate)) as client:
+    with serve(Settings(api_keys_file=key_file, rate_limit=rate)) as client:
         assert statuses(client, f"{KEY}x", limit) == [401] * limit
         refused = client.get("/models", headers={"Authorization": f"Bearer {OTHER}x"})
         assert refused.status_code == 429
@@ -292,7 +292,7 @@ def test_wrong_keys_are_limited_and_the_right_one_lets_in_all_the_same(
 
 def test_wrong_keys_count_for_the_address_that_a_proxy_tells(key_file: Path) -> None:
     settings = Settings(api_keys_file=key_file, rate_limit=1, trusted_proxies=("127.0.0.1",))
-    with serving(settings) as client:
+    with serve(settings) as client:
 
         def status(address: str) -> int:
             headers = {"X-API-Key": f"{KEY}x", "X-Forwarded-For": address}

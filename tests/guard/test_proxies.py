@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.guard.proxies import MAX_HOPS, ProxyGuard
 from app.settings import Settings
 from tests.conftest import GOLDEN
-from tests.serving import process, serving
+from tests.serving import serve, start_process
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PEER = ("10.0.0.9", 4321)
@@ -119,7 +119,7 @@ def test_the_scheme_is_what_the_last_proxy_says(values: list[str], scheme: str) 
 
 
 def test_a_second_line_does_not_evade_the_rate() -> None:
-    with serving(Settings(rate_limit=3, trusted_proxies=("127.0.0.0/8",))) as client:
+    with serve(Settings(rate_limit=3, trusted_proxies=("127.0.0.0/8",))) as client:
 
         def status(*lines: str) -> int:
             return client.get("/models", headers=[("X-Forwarded-For", line) for line in lines]).status_code
@@ -131,7 +131,7 @@ def test_a_second_line_does_not_evade_the_rate() -> None:
 
 
 def test_the_log_names_the_client_behind_the_proxy() -> None:
-    with process(trusted_proxies="127.0.0.1, ::1") as running:
+    with start_process(trusted_proxies="127.0.0.1, ::1") as running:
         headers = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "[2001:db8::5]:99")]
         running.client.post("/predict", content=THREE, headers=[("Content-Type", "image/png"), *headers])
         running.popen.terminate()

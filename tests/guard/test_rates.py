@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from app.guard.rates import WINDOW, Buckets
 from app.settings import Settings
-from app.wire.scope import client_of
-from tests.serving import process, serving
+from app.wire.scope import get_client
+from tests.serving import serve, start_process
 
 
 class Clock:
@@ -70,7 +70,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
-    with serving(Settings(rate_limit=2)) as client:
+    with serve(Settings(rate_limit=2)) as client:
         first, second, third = (client.get("/models") for _ in range(3))
         assert client.get("/health/ready").status_code == 200
     assert [first.status_code, second.status_code, third.status_code] == [200, 200, 429]
@@ -87,7 +87,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
 
 
 def test_keys_are_counted_apart() -> None:
-    with serving(Settings(rate_limit=1, api_keys=("first key", "second key"))) as client:
+    with serve(Settings(rate_limit=1, api_keys=("first key", "second key"))) as client:
         assert client.get("/models", headers={"X-API-Key": "first key"}).status_code == 200
         assert client.get("/models", headers={"X-API-Key": "second key"}).status_code == 200
         assert client.get("/models", headers={"X-API-Key": "first key"}).status_code == 429
@@ -103,7 +103,7 @@ def test_keys_are_counted_apart() -> None:
     ],
 )
 def test_an_ipv6_site_is_one_client(one: str, other: str, same: object) -> None:
-    assert (client_of({"client": (one, 1)}) == client_of({"client": (other, 2)})) is same
+    assert (get_client({"client": (one, 1)}) == get_client({"client": (other, 2)})) is same
 
 
 def forwarded(client: httpx.Client, address: str) -> int:
@@ -111,13 +111,13 @@ def forwarded(client: httpx.Client, address: str) -> int:
 
 
 def test_a_forwarded_address_is_not_believed() -> None:
-    with serving(Settings(rate_limit=1)) as client:
+    with serve(Settings(rate_limit=1)) as client:
         assert forwarded(client, "192.0.2.1") == 200
         assert forwarded(client, "192.0.2.2") == 429
 
 
 def test_a_trusted_proxy_is_believed() -> None:
-    with process(rate_limit="1", trusted_proxies="127.0.0.0/8") as running:
+    with start_process(rate_limit="1", trusted_proxies="127.0.0.0/8") as running:
         assert forwarded(running.client, "192.0.2.1") == 200
         assert forwarded(running.client, "192.0.2.2") == 200
         assert forwarded(running.client, "192.0.2.2") == 429

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from notebooks.__main__ import METADATA, NOTEBOOK, cells_sha256, executed
+from notebooks.__main__ import METADATA, NOTEBOOK, execute, hash_cells
 from tests.conftest import MODELS
 from training.export.parity import TOLERANCE
 
@@ -41,7 +41,7 @@ def short(mnist_file: Path) -> NotebookNode:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DIGITS_NOTEBOOK_SHORT", "1")
         environment.setenv("DIGITS_MNIST", str(mnist_file))
-        return executed(read())
+        return execute(read())
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ class TestAShortRun:
 
 class TestWhatIsKept:
     def test_is_of_these_very_cells_in_order(self, kept: NotebookNode) -> None:
-        assert kept.metadata == {**METADATA, "cells_sha256": cells_sha256(kept)}, "make notebook"
+        assert kept.metadata == {**METADATA, "cells_sha256": hash_cells(kept)}, "make notebook"
         assert [cell.execution_count for cell in code(kept)] == list(range(1, len(code(kept)) + 1))
         assert [cell.id for cell in code(kept) if not cell.outputs] == ["setup"]
         pictures = [

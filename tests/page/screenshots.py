@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.page.browser import chromium, write, write_number
-from tests.serving import serving
+from tests.serving import serve
 
 DOCS: Final = ROOT / "docs"
 DESKTOP: Final = (1280, 744)
@@ -22,7 +22,7 @@ COLOURS: Final = 256  # nobody sees the others, and the file is half as large
 
 def main() -> None:
     """Take all of them."""
-    with serving(Settings(log_level="error")) as client, chromium() as browser:
+    with serve(Settings(log_level="error")) as client, chromium() as browser:
         address = str(client.base_url)
         page = _opened(browser, address, DESKTOP)
         write(page, 7)

@@ -14,8 +14,15 @@ from app.feedback.store import Store
 from app.settings import Settings
 from tests.page.browser import Watch, scrawl, write, write_number
 from tests.page.conftest import Open
-from tests.page.test_page import PHONE, SEVEN, no_barrier, number_mode, reads, settles
-from tests.serving import serving
+from tests.page.test_page import (
+    PHONE,
+    SEVEN,
+    check_accessible,
+    expect_reading,
+    expect_settled,
+    select_number_mode,
+)
+from tests.serving import serve
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def service(url: str) -> Iterator[httpx.Client]:
-    with serving(Settings(feedback_url=url)) as client:
+    with serve(Settings(feedback_url=url)) as client:
         yield client
 
 
@@ -35,22 +42,23 @@ def keeping(open_page: Open, service: httpx.Client) -> Page:
     return open_page(str(service.base_url))
 
 
-def kept(url: str) -> list[tuple[int | None, str, bytes]]:
+def list_stored(url: str) -> list[tuple[int | None, str, bytes]]:
     """Return the right digit, the model and the picture of all that is kept."""
-    with closing(Store(url, patience=10)) as store:
+    with closing(Store(url, timeout=10)) as store:
         pictures = {identity: picture for identity, _, picture in store.pictures()}
         return [
-            (entry.digit, entry.prediction["model"]["name"], pictures[entry.id]) for entry in store.entries()
+            (entry.digit, entry.prediction["model"]["name"], pictures[entry.id])
+            for entry in store.list_entries()
         ]
 
 
-def says(page: Page, text: str) -> None:
+def expect_question(page: Page, text: str) -> None:
     expect(page.locator("#asked")).to_have_text(text)
 
 
 def test_a_service_that_keeps_nothing_asks_nothing(page: Page) -> None:
     write(page, 7)
-    settles(page, "7, ")
+    expect_settled(page, "7, ")
     expect(page.locator("#judge")).not_to_be_visible()
     expect(page.locator("footer")).to_contain_text("which does not store them")
 
@@ -59,71 +67,71 @@ def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str
     expect(keeping.locator("footer")).to_contain_text("which stores those you give feedback on")
     expect(keeping.locator("#judge")).not_to_be_visible()
     keeping.locator("#file").set_input_files(SEVEN)
-    reads(keeping, "7")
-    says(keeping, "Was this right?")
+    expect_reading(keeping, "7")
+    expect_question(keeping, "Was this right?")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. The picture has been saved for training.")
+    expect_question(keeping, "Thank you. The picture has been saved for training.")
     expect(keeping.locator("#status")).to_have_text("Thank you. The picture has been saved for training.")
-    assert kept(url) == [(7, "cnn", SEVEN.read_bytes())]
+    assert list_stored(url) == [(7, "cnn", SEVEN.read_bytes())]
 
 
 def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
     keeping.get_by_label("Network").select_option("linear")
     write(keeping, 7)
-    settles(keeping, "7, ")
+    expect_settled(keeping, "7, ")
     keeping.get_by_role("button", name="No", exact=True).press("Enter")
-    says(keeping, "What is it?")
+    expect_question(keeping, "What is it?")
     for _ in range(3):  # no digit, 0, 1
         keeping.keyboard.press("Tab")
     keeping.keyboard.press("Enter")
-    says(keeping, "Thank you. The picture has been saved for training.")
+    expect_question(keeping, "Thank you. The picture has been saved for training.")
     assert keeping.evaluate("document.activeElement.id") == "asked"
-    assert [entry[:2] for entry in kept(url)] == [(1, "linear")]
+    assert [entry[:2] for entry in list_stored(url)] == [(1, "linear")]
 
 
 def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> None:
     scrawl(keeping)
     expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
-    settles(keeping, "does not look like a digit")
+    expect_settled(keeping, "does not look like a digit")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. The picture has been saved for training.")
+    expect_question(keeping, "Thank you. The picture has been saved for training.")
     keeping.get_by_role("button", name="Clear").click()
     write(keeping, 7)
-    settles(keeping, "7, ")
+    expect_settled(keeping, "7, ")
     keeping.get_by_role("button", name="No", exact=True).click()
     keeping.get_by_role("button", name="No digit").click()
-    says(keeping, "Thank you. The picture has been saved for training.")
-    assert [entry[0] for entry in kept(url)] == [None, None]
+    expect_question(keeping, "Thank you. The picture has been saved for training.")
+    assert [entry[0] for entry in list_stored(url)] == [None, None]
 
 
 def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
     write(keeping, 7)
-    settles(keeping, "7, ")
+    expect_settled(keeping, "7, ")
     keeping.get_by_role("button", name="Yes").click()
-    says(keeping, "Thank you. The picture has been saved for training.")
+    expect_question(keeping, "Thank you. The picture has been saved for training.")
     keeping.get_by_role("button", name="Clear").click()
     expect(keeping.locator("#judge")).not_to_be_visible()
     write(keeping, 3)
-    reads(keeping, "3")
-    says(keeping, "Was this right?")
-    number_mode(keeping)
+    expect_reading(keeping, "3")
+    expect_question(keeping, "Was this right?")
+    select_number_mode(keeping)
     keeping.get_by_role("button", name="Clear").click()
     write_number(keeping, "40")
-    reads(keeping, "40")
+    expect_reading(keeping, "40")
     expect(keeping.locator("#judge")).not_to_be_visible()
 
 
 def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
-    with serving(Settings(feedback_url="postgresql://127.0.0.1:1/digits")) as client:
+    with serve(Settings(feedback_url="postgresql://127.0.0.1:1/digits")) as client:
         page = open_page(str(client.base_url))
         write(page, 7)
-        settles(page, "7, ")
+        expect_settled(page, "7, ")
         page.get_by_role("button", name="Yes").click()
         expect(page.locator("#asked")).to_contain_text("does not answer now. Try again in")
         with page.expect_request("**/feedback?digit=7&model=cnn"):
             page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
-        reads(page, "7")
+        expect_reading(page, "7")
         assert watches[page].refusals == [503, 503]
 
 
@@ -134,14 +142,14 @@ def test_the_question_is_no_barrier(
 ) -> None:
     page = open_page(str(service.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
     write(page, 7)
-    settles(page, "7, ")
-    no_barrier(page)
+    expect_settled(page, "7, ")
+    check_accessible(page)
     page.get_by_role("button", name="No", exact=True).click()
     digits = page.locator("#judge div button")
     expect(digits).to_have_text([str(digit) for digit in range(10)])
     tops = digits.evaluate_all("buttons => buttons.map(button => button.getBoundingClientRect().top)")
     assert len(set(tops)) == 1  # all in a row
-    no_barrier(page)
+    check_accessible(page)
     digits.nth(1).click()
-    says(page, "Thank you. The picture has been saved for training.")
-    no_barrier(page)
+    expect_question(page, "Thank you. The picture has been saved for training.")
+    check_accessible(page)

@@ -24,8 +24,8 @@ from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
 from tests.page.browser import ELSEWHERE, Watch, points, scrawl, write, write_number
 from tests.page.conftest import Open
-from tests.serving import serving
-from tests.versions import two_versions
+from tests.serving import serve
+from tests.versions import make_two_versions
 
 SEVEN = GOLDEN / "7-photo.jpg"
 NUMBER = ROOT / "tests" / "data" / "numbers" / "4071.jpg"
@@ -35,22 +35,22 @@ PAUSE = 0.1  # seconds between an answer and the next question, as in service.js
 PHONE = {"width": 320, "height": 640}  # the smallest
 
 
-def reads(page: Page, text: str) -> None:
+def expect_reading(page: Page, text: str) -> None:
     expect(page.locator("#digit")).to_have_text(text)
 
 
-def settles(page: Page, text: str) -> None:
+def expect_settled(page: Page, text: str) -> None:
     """Wait until nothing more comes: then a screen reader is told."""
     expect(page.locator("#status")).to_contain_text(text)
 
 
-def number_mode(page: Page) -> None:
+def select_number_mode(page: Page) -> None:
     page.get_by_label("Whole number").check()
 
 
 def test_a_drawn_seven_is_read(page: Page, watch: Watch) -> None:
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     expect(page.locator("#words")).to_contain_text("% sure")
     expect(page.locator("#bars .name")).to_have_text([str(digit) for digit in range(10)])
     expect(page.locator("#bars .best .name")).to_have_text("7")
@@ -58,30 +58,30 @@ def test_a_drawn_seven_is_read(page: Page, watch: Watch) -> None:
         28,
         28,
     ]
-    settles(page, "7, ")
+    expect_settled(page, "7, ")
     assert not watch.refusals
 
 
 def test_every_digit_can_be_drawn(page: Page) -> None:
     for digit in range(10):
         write(page, digit)
-        reads(page, str(digit))
+        expect_reading(page, str(digit))
         page.get_by_role("button", name="Clear").click()
 
 
 def test_undo_goes_back_even_over_clear(page: Page) -> None:
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     page.get_by_role("button", name="Clear").click()
-    reads(page, "?")
+    expect_reading(page, "?")
     write(page, 1)
-    reads(page, "1")
+    expect_reading(page, "1")
     for _ in range(2):  # the stroke, the clearing
         page.get_by_role("button", name="Undo").click()
-    reads(page, "7")
+    expect_reading(page, "7")
     for _ in range(2):
         page.keyboard.press("Control+z")
-    reads(page, "?")
+    expect_reading(page, "?")
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
@@ -98,7 +98,7 @@ def test_a_finger_draws_and_does_not_scroll(open_page: Open, client: httpx.Clien
         for point in others:
             touch("touchMove", point)
         touch("touchEnd")
-    reads(page, "7")
+    expect_reading(page, "7")
     assert page.evaluate("scrollY") == 0
 
 
@@ -116,7 +116,7 @@ def test_a_pen_that_is_pressed_writes_broader(page: Page) -> None:
             screen.send(
                 "Input.dispatchMouseEvent", {"type": kind, "pointerType": "pen", "force": force, **at}
             )
-        reads(page, "1")
+        expect_reading(page, "1")
         count: int = page.locator("canvas").evaluate(
             """canvas => {
                 const copy = new OffscreenCanvas(canvas.width, canvas.height);
@@ -136,7 +136,7 @@ def test_a_picture_can_be_chosen(page: Page) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Picture").click()
     chooser.value.set_files(SEVEN)
-    reads(page, "7")
+    expect_reading(page, "7")
     expect(page.locator(".boxes text")).to_have_text("7")
 
 
@@ -153,7 +153,7 @@ def test_a_picture_can_be_dropped(page: Page) -> None:
     expect(page.get_by_text("Drop it here")).to_have_css("opacity", "0.96")
     page.dispatch_event("body", "drop", {"dataTransfer": data})
     expect(page.get_by_text("Drop it here")).to_have_css("opacity", "0")
-    reads(page, "7")
+    expect_reading(page, "7")
 
 
 def test_a_picture_can_be_pasted(open_page: Open, client: httpx.Client) -> None:
@@ -166,7 +166,7 @@ def test_a_picture_can_be_pasted(open_page: Open, client: httpx.Client) -> None:
         list((GOLDEN / "3-canvas-black-on-white.png").read_bytes()),
     )
     page.keyboard.press("Control+v")
-    reads(page, "3")
+    expect_reading(page, "3")
 
 
 def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
@@ -189,23 +189,23 @@ def test_where_browsers_lend_no_camera_a_file_is_asked_for(open_page: Open, clie
         page.get_by_role("button", name="Camera").click()
     assert chooser.value.element.get_attribute("capture") == "environment"
     chooser.value.set_files(SEVEN)
-    reads(page, "7")
+    expect_reading(page, "7")
 
 
 def test_a_number_is_read_and_boxed(page: Page) -> None:
-    number_mode(page)
+    select_number_mode(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Write a number")
     write_number(page, "4071")
-    reads(page, "4071")
+    expect_reading(page, "4071")
     expect(page.locator(".boxes text")).to_have_text(list("4071"))
     expect(page.locator("#bars .name")).to_have_text(list("4071"))
     expect(page.locator("#words")).to_contain_text("that all 4 are right")
 
 
 def test_boxes_lie_on_the_picture(page: Page) -> None:
-    number_mode(page)
+    select_number_mode(page)
     page.locator("#file").set_input_files(NUMBER)
-    reads(page, "4071")
+    expect_reading(page, "4071")
     sheet = page.locator("#sheet").bounding_box()
     first = page.locator(".boxes rect").first.bounding_box()
     assert sheet
@@ -235,14 +235,14 @@ def test_every_warning_has_its_sentence() -> None:
 
 def test_another_network_can_be_chosen(page: Page) -> None:
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     with page.expect_response("**/predict?model=linear*"):
         page.get_by_label("Network").select_option("linear")
     expect(page.locator("#code")).to_contain_text("model=linear")
 
 
 def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) -> None:
-    with serving(Settings(models_dir=two_versions(tmp_path))) as client:
+    with serve(Settings(models_dir=make_two_versions(tmp_path))) as client:
         page = open_page(str(client.base_url))
         network = page.get_by_label("Network")
         expect(network.locator("option")).to_have_text(["cnn@2 · 99.69 %", "cnn@1", "linear · 92.50 %"])
@@ -258,12 +258,12 @@ def test_a_refusal_is_the_services_own_sentence(page: Page, watch: Watch, client
     expect(page.get_by_role("alert")).to_have_text(told)
     assert watch.refusals == [415]
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     expect(page.get_by_role("alert")).not_to_be_visible()
 
 
 def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Page, Watch]) -> None:
-    with serving(Settings(max_body_bytes=2048)) as client:
+    with serve(Settings(max_body_bytes=2048)) as client:
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
         page.locator("#file").set_input_files(SEVEN)
@@ -278,24 +278,24 @@ def test_offline_is_said_and_got_over(page: Page) -> None:
     write(page, 7)
     expect(page.get_by_role("alert")).to_contain_text("Your drawing is kept")
     page.context.set_offline(False)
-    reads(page, "7")
+    expect_reading(page, "7")
     expect(page.get_by_role("alert")).not_to_be_visible()
     expect(page.locator("#health")).to_have_text("Ready")
 
 
 def test_a_service_that_comes_back_is_noticed(open_page: Open) -> None:
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         page = open_page(str(client.base_url))
         expect(page.locator("#health")).to_have_text("Ready")
     write(page, 7)
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     expect(page.locator("#health")).to_have_text("Not reachable")
-    with serving(Settings(), port=client.base_url.port or 0):
-        reads(page, "7")
+    with serve(Settings(), port=client.base_url.port or 0):
+        expect_reading(page, "7")
 
 
 def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: dict[Page, Watch]) -> None:
-    with serving(Settings(rate_limit=12)) as client:  # one every five seconds
+    with serve(Settings(rate_limit=12)) as client:  # one every five seconds
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
         while client.get("/models").status_code == 200:
@@ -303,14 +303,14 @@ def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: 
         write(page, 7)
         expect(page.get_by_role("alert")).to_have_text(re.compile(r"Retrying in [1-5] s\.$"))
         asked = len(watches[page].asked)
-        reads(page, "7")
+        expect_reading(page, "7")
         expect(page.get_by_role("alert")).not_to_be_visible()
         assert len(watches[page].asked) <= asked + 2
 
 
 def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
-    key, entry = keys.made("page")
-    with serving(Settings(api_keys=(entry,))) as client:
+    key, entry = keys.create_key("page")
+    with serve(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
         secret = page.get_by_label("This service requires a key.")
         secret.fill("dig_nothing")
@@ -320,12 +320,12 @@ def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
         secret.press("Enter")
         expect(secret).not_to_be_visible()
         write(page, 7)
-        reads(page, "7")
+        expect_reading(page, "7")
         expect(page.locator("#code")).to_contain_text('"Authorization: Bearer $DIGITS_KEY"')
         assert key not in page.content()
         page.reload()
         write(page, 7)
-        reads(page, "7")
+        expect_reading(page, "7")
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
 
 
@@ -339,7 +339,7 @@ def test_one_question_at_a_time_while_somebody_draws(page: Page, watch: Watch) -
     drawn = time.monotonic() - began
     asked = len(watch.asked)
     page.mouse.up()
-    reads(page, "8")
+    expect_reading(page, "8")
     assert watch.most_at_once == 1
     assert 1 < asked <= 2 + drawn / PAUSE
 
@@ -352,10 +352,10 @@ def test_an_answer_to_what_is_gone_is_dropped(page: Page, watch: Watch) -> None:
         page.wait_for_timeout(20)
     page.get_by_role("button", name="Clear").click()
     write(page, 3)
-    reads(page, "3")
+    expect_reading(page, "3")
     held[0].fulfill(json={"digit": 7})
     page.wait_for_timeout(300)
-    reads(page, "3")
+    expect_reading(page, "3")
     assert len(watch.asked) > 1
 
 
@@ -381,14 +381,14 @@ def test_the_keyboard_alone_draws(page: Page) -> None:
     go("ArrowDown ArrowLeft", 4)
     go("ArrowDown", 16)
     page.keyboard.press("Space")
-    reads(page, "7")
+    expect_reading(page, "7")
     page.keyboard.press("Backspace")
-    reads(page, "?")
+    expect_reading(page, "?")
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> None:
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     page.get_by_role("link", name="digits").focus()
     reached: list[str] = []
     while len(reached) < 30:
@@ -427,24 +427,24 @@ def test_no_barrier_and_nothing_too_wide(
 ) -> None:
     page = open_page(str(client.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
     expect(page.locator("#model option")).to_have_count(4)
-    no_barrier(page)
+    check_accessible(page)
     write(page, 7)
-    reads(page, "7")
-    no_barrier(page)
+    expect_reading(page, "7")
+    check_accessible(page)
     page.get_by_role("button", name="Clear").click()
     scrawl(page)
     expect(page.locator("#answer")).to_have_attribute("data-state", "doubt")
-    no_barrier(page)
-    number_mode(page)
+    check_accessible(page)
+    select_number_mode(page)
     page.locator("#file").set_input_files(NUMBER)
-    reads(page, "4071")
-    no_barrier(page)
+    expect_reading(page, "4071")
+    check_accessible(page)
     page.locator("#file").set_input_files(TEXT)
     expect(page.get_by_role("alert")).to_be_visible()
-    no_barrier(page)
+    check_accessible(page)
 
 
-def no_barrier(page: Page) -> None:
+def check_accessible(page: Page) -> None:
     found = Axe().run(page)
     assert not found.response["violations"], found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -452,16 +452,16 @@ def no_barrier(page: Page) -> None:
 
 def test_what_the_service_has_counted_is_shown_to_who_asks(page: Page) -> None:
     write(page, 7)
-    reads(page, "7")
+    expect_reading(page, "7")
     page.get_by_text("Metrics of the service").click()
     counted = page.locator("#counted")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
     expect(page.locator("#digits-read td").nth(7)).to_have_text(re.compile("^[1-9]"))
-    no_barrier(page)
+    check_accessible(page)
 
 
-def printed(page: Page, language: str, folder: Path, **environment: str) -> str:
+def run_program(page: Page, language: str, folder: Path, **environment: str) -> str:
     """Run the program that the page shows, as it stands, and return what it prints."""
     run = {
         "curl": ["bash", "-c"],
@@ -482,14 +482,14 @@ def printed(page: Page, language: str, folder: Path, **environment: str) -> str:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_program_gets_the_same_answer(page: Page, tmp_path: Path, language: str, *, number: bool) -> None:
     if number:
-        number_mode(page)
+        select_number_mode(page)
         odd = tmp_path / 'it\'s a "seven".jpg'
         odd.write_bytes(SEVEN.read_bytes())
         page.locator("#file").set_input_files(odd)
     else:
         write(page, 7)
-    settles(page, "7")
-    answer = printed(page, language, tmp_path)
+    expect_settled(page, "7")
+    answer = run_program(page, language, tmp_path)
     if language == "curl":
         assert json.loads(answer)["text" if number else "digit"] == ("7" if number else 7)
     else:
@@ -500,21 +500,21 @@ def test_the_program_gets_the_same_answer(page: Page, tmp_path: Path, language: 
 def test_the_program_takes_its_key_from_the_environment(
     open_page: Open, tmp_path: Path, language: str
 ) -> None:
-    key, entry = keys.made("page")
-    with serving(Settings(api_keys=(entry,))) as client:
+    key, entry = keys.create_key("page")
+    with serve(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
         page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use it").click()
         write(page, 7)
-        settles(page, "7")
+        expect_settled(page, "7")
         assert key not in page.locator("#code").inner_text()
-        assert "7" in printed(page, language, tmp_path, DIGITS_KEY=key)
+        assert "7" in run_program(page, language, tmp_path, DIGITS_KEY=key)
 
 
 def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
     page = open_page(str(client.base_url), permissions=["clipboard-read", "clipboard-write"])
     write(page, 7)
-    settles(page, "7")
+    expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
     expect(page.locator("#copied")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#code").inner_text()
@@ -523,7 +523,7 @@ def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
 def test_where_the_clipboard_is_closed_the_program_is_selected(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     write(page, 7)
-    settles(page, "7")
+    expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
     expect(page.locator("#copied")).to_contain_text("Selected")
     assert page.evaluate("getSelection().toString()").startswith("curl 'http://digits.test:")
@@ -531,7 +531,7 @@ def test_where_the_clipboard_is_closed_the_program_is_selected(open_page: Open, 
 
 def test_a_picture_that_a_program_reads_can_be_saved(page: Page, tmp_path: Path) -> None:
     page.locator("#file").set_input_files(SEVEN)
-    reads(page, "7")
+    expect_reading(page, "7")
     with page.expect_download() as download:
         page.get_by_role("link", name="Save the picture").click()
     assert download.value.suggested_filename == "7-photo.jpg"

@@ -20,8 +20,8 @@ from tests.clients.nginx import NGINX, proxied
 from tests.conftest import GOLDEN
 from tests.page.browser import Watch
 from tests.page.conftest import Open
-from tests.page.test_page import PHONE, no_barrier
-from tests.serving import serving
+from tests.page.test_page import PHONE, check_accessible
+from tests.serving import serve
 
 SEVEN: Final = GOLDEN / "7-photo.jpg"
 THREE: Final = GOLDEN / "3-canvas-black-on-white.png"
@@ -221,8 +221,8 @@ def test_a_path_is_filled_in_and_escaped(page: Page, watch: Watch) -> None:
 
 
 def test_a_key_is_asked_for_and_sent_and_never_shown(open_page: Open, watches: dict[Page, Watch]) -> None:
-    key, entry = keys.made("reader")
-    with serving(Settings(api_keys=(entry.replace(" ", ":"),))) as client:
+    key, entry = keys.create_key("reader")
+    with serve(Settings(api_keys=(entry.replace(" ", ":"),))) as client:
         page = open_reference(open_page, client)
         call = open_call(page, "predict")
         assert json.loads(send(call))["code"] == "unauthorized"
@@ -242,7 +242,7 @@ def test_a_service_without_keys_asks_for_none(page: Page) -> None:
 
 
 def test_a_service_that_is_gone_is_said_to_be(open_page: Open) -> None:
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         page = open_reference(open_page, client)
     call = open_call(page, "predict")
     call.get_by_role("button", name="Send").click()
@@ -298,4 +298,4 @@ def test_it_is_no_barrier(
         ".call:not(#predict, #infer, #delete_feedback)"  # like these; axe looks at every element for long
     )
     page.evaluate(f"document.querySelectorAll('{others}').forEach(call => call.remove())")
-    no_barrier(page)
+    check_accessible(page)

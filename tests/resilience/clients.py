@@ -147,7 +147,7 @@ async def offer(port: int, ask: Ask, *, each_second: float, until: Callable[[], 
     return tally
 
 
-def posting(path: str, bodies: Sequence[bytes], headers: Mapping[str, str]) -> Ask:
+def build_ask(path: str, bodies: Sequence[bytes], headers: Mapping[str, str]) -> Ask:
     """Post one body after the other."""
     turn = iter(range(1 << 62))
 
@@ -157,7 +157,7 @@ def posting(path: str, bodies: Sequence[bytes], headers: Mapping[str, str]) -> A
     return ask
 
 
-def lasting(seconds: float) -> Callable[[], bool]:
+def stop_after(seconds: float) -> Callable[[], bool]:
     """Tell when so many seconds are over, from now on."""
     end = time.perf_counter() + seconds
     return lambda: time.perf_counter() >= end
@@ -178,12 +178,12 @@ class Usage:
     descriptors: int
 
 
-def sockets(pid: int) -> int:
+def list_sockets(pid: int) -> int:
     """Return how many sockets a process has open."""
     return sum("socket:" in os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def usage(pid: int) -> Usage:
+def measure_usage(pid: int) -> Usage:
     """Read it from /proc."""
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line

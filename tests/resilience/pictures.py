@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.transport.serialization import Binary
 
-from app.api.v2.infer import JSON_LENGTH
+from app.api.v2.infer import JSON_LENGTH_HEADER
 from tests.api.v2.wire import body, picture_input
 from tests.conftest import GOLDEN
 
@@ -53,7 +53,7 @@ def _infer(case: Case) -> None:
         headers: dict[str, str] = {}
     else:
         case.body, headers = body(picture_input([PICTURE], binary=True))
-    others = {name: value for name, value in case.headers.items() if name != JSON_LENGTH}
+    others = {name: value for name, value in case.headers.items() if name != JSON_LENGTH_HEADER}
     case.headers = type(case.headers)(others | headers)  # other cases may share the old ones
 
 

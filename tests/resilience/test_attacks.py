@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.feedback.keeper import MOST
+from app.feedback.keeper import MAX_REQUESTS
 from tests.costs import measure_cost, needs_proc
 from tests.resilience.attacks import HEAD, TINY, attacking
-from tests.resilience.clients import PNG, Answer, Connection, Tally, lasting, load, posting
-from tests.serving import process
+from tests.resilience.clients import PNG, Answer, Connection, Tally, build_ask, load, stop_after
+from tests.serving import start_process
 
 Measured = Callable[[str, str], None]
 MEGABYTES = 256  # that no attack may take
@@ -26,8 +26,8 @@ async def _check_health(connection: Connection) -> Answer:
 
 async def serve_others(port: int, seconds: float) -> tuple[Tally, Tally]:
     """Return what ordinary clients and health checks meet."""
-    over = lasting(seconds)
-    predict = posting("/predict", [TINY], PNG)
+    over = stop_after(seconds)
+    predict = build_ask("/predict", [TINY], PNG)
     return await asyncio.gather(
         load(port, predict, clients=2, until=over), load(port, _check_health, clients=1, until=over)
     )
@@ -48,7 +48,7 @@ def test_ordinary_clients_are_served_beside(
     measured: Measured, attack: str, clients: int, what: str, room: int, *, full: bool
 ) -> None:
     with (
-        process(log_level="error") as running,
+        start_process(log_level="error") as running,
         measure_cost(running.popen.pid) as cost,
         attacking(attack, running.port, clients=clients),
     ):
@@ -60,7 +60,7 @@ def test_ordinary_clients_are_served_beside(
     assert ordinary.count(200) + (ordinary.count(503) if room else 0) == len(ordinary.answers)
     assert cost.megabytes <= MEGABYTES + room
     measured(
-        f"beside {what}: ordinary requests answered, their median, health's 99th percentile; memory",
+        f"beside {what}: ordinary requests answered, their median, 99th percentile of health checks; memory",
         f"{ordinary.count(200):,}, {ordinary.quantile(0.5) * 1e3:.0f} ms, "
         f"{health.quantile(0.99) * 1e3:.0f} ms; {cost.megabytes:.0f} MB",
     )
@@ -69,7 +69,7 @@ def test_ordinary_clients_are_served_beside(
 @needs_proc
 def test_idle_connections_leave_room_for_new_clients_and_use_up_no_descriptors() -> None:
     with (
-        process(log_level="error", max_connections="50") as running,
+        start_process(log_level="error", max_connections="50") as running,
         attacking("stay_idle", running.port, clients=200),
     ):
         ordinary, health = asyncio.run(serve_others(running.port, 1.0))
@@ -83,15 +83,15 @@ def test_uploads_of_feedback_that_trickle_hold_no_place(tmp_path: Path) -> None:
     begun = HEAD.replace(b"/predict", path.encode()) + b"Content-Length: 1000\r\n\r\na"
 
     async def scenario(port: int) -> Tally:
-        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2 * MOST)]
+        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2 * MAX_REQUESTS)]
         for writer in writers:
             writer.write(begun)
-        tally = await load(port, posting(path, [TINY], PNG), clients=2, until=lasting(1.0))
+        tally = await load(port, build_ask(path, [TINY], PNG), clients=2, until=stop_after(1.0))
         for writer in writers:
             writer.transport.abort()
         return tally
 
-    with process(log_level="error", feedback_url=f"sqlite:///{tmp_path}/feedback.db") as running:
+    with start_process(log_level="error", feedback_url=f"sqlite:///{tmp_path}/feedback.db") as running:
         tally = asyncio.run(scenario(running.port))
     assert {answer.status for answer in tally.answers} <= {200, 201}
     assert tally.answers

@@ -13,7 +13,7 @@ import pytest
 
 from app.guard import keys
 from tests.conftest import ROOT
-from tests.serving import process
+from tests.serving import start_process
 
 Measured = Callable[[str, str], None]
 
@@ -22,10 +22,10 @@ Measured = Callable[[str, str], None]
 def test_schemathesis_finds_no_failure(
     tmp_path: Path, measured: Measured, *, locked: bool, full: bool
 ) -> None:
-    key, entry = keys.made("schemathesis")
+    key, entry = keys.create_key("schemathesis")
     if locked:
         (tmp_path / "schemathesis.toml").write_text(f'[auth.openapi.header]\napi_key = "{key}"\n')
-    with process(log_level="error", **({"api_keys": entry} if locked else {})) as running:
+    with start_process(log_level="error", **({"api_keys": entry} if locked else {})) as running:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
@@ -47,6 +47,6 @@ def test_schemathesis_finds_no_failure(
     assert counted
     assert counted[1] == counted[2]
     measured(
-        f"schemathesis{', keys asked for' if locked else ''}: cases from the OpenAPI document, failures",
+        f"schemathesis{' with keys required' if locked else ''}: cases from the OpenAPI document, failures",
         f"{int(counted[1]):,}, 0",
     )

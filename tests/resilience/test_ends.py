@@ -12,9 +12,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN
-from tests.resilience.clients import JPEG, PNG, Answer, Connection, Tally, lasting, load, posting, sockets
+from tests.resilience.clients import (
+    JPEG,
+    PNG,
+    Answer,
+    Connection,
+    Tally,
+    build_ask,
+    list_sockets,
+    load,
+    stop_after,
+)
 from tests.server.reloads import put_model, served_versions
-from tests.serving import Process, process, until
+from tests.serving import Process, start_process, wait_until
 
 Measured = Callable[[str, str], None]
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -24,7 +34,7 @@ PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 def test_sigterm_loses_no_request(measured: Measured, *, full: bool) -> None:
     answered = 0
     for _ in range(20 if full else 2):
-        with process(log_level="error", drain_delay="0.2") as running:
+        with start_process(log_level="error", drain_delay="0.2") as running:
             ended = False
 
             async def ask(connection: Connection) -> object:
@@ -63,7 +73,7 @@ def test_models_are_swapped_without_a_failed_request(
     swaps = (20 if full else 3) if workers == 1 else (6 if full else 2)
     put_model(tmp_path, "0.0.0")
     settings = {"models_dir": str(tmp_path), "default_model": "tiny", "workers": str(workers)}
-    with process(log_level="error", **settings) as running:
+    with start_process(log_level="error", **settings) as running:
         over = False
 
         async def ask(connection: Connection) -> Answer:
@@ -89,7 +99,7 @@ def test_models_are_swapped_without_a_failed_request(
         f"{number}.0.0" for number in range(swaps + 1)
     }
     measured(
-        f"models swapped by SIGHUP under load, {swaps} times with {workers} worker{'s' * (workers > 1)}: "
+        f"models replaced by SIGHUP under load, {swaps} times with {workers} worker{'s' * (workers > 1)}: "
         "answered, failed",
         f"{len(tally.answers):,}, 0",
     )
@@ -103,31 +113,31 @@ def workers_of(running: Process) -> set[int]:
 
 def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Measured, *, full: bool) -> None:
     clients = 6
-    with process(workers="2") as running:
+    with start_process(workers="2") as running:
         log: list[str] = []
         reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()), daemon=True)
         reader.start()
-        until(lambda: sum('"ready"' in line for line in log) == 2)
+        wait_until(lambda: sum('"ready"' in line for line in log) == 2)
         before = workers_of(running)
         killed = min(before)
-        idle, held = sockets(killed), 0
+        idle, held = list_sockets(killed), 0
 
         async def scenario() -> Tally:
-            over = lasting(20 if full else 6)
+            over = stop_after(20 if full else 6)
 
             async def kill() -> None:
                 nonlocal held
                 await asyncio.sleep(1)
-                held = sockets(killed) - idle  # a connection each
+                held = list_sockets(killed) - idle  # a connection each
                 os.kill(killed, signal.SIGKILL)
 
             tally, _ = await asyncio.gather(
-                load(running.port, posting("/predict", [THREE], PNG), clients=clients, until=over), kill()
+                load(running.port, build_ask("/predict", [THREE], PNG), clients=clients, until=over), kill()
             )
             return tally
 
         tally = asyncio.run(scenario())
-        until(lambda: len(workers_of(running) - before) == 1)
+        wait_until(lambda: len(workers_of(running) - before) == 1)
         assert killed not in workers_of(running)
     assert tally.lost <= held <= clients  # the others' connections were the other worker's
     assert tally.count(200) == len(tally.answers)

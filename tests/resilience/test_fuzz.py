@@ -15,7 +15,7 @@ from app.api import multipart
 from app.digits import images, numbers
 from app.digits.contract import CLASSES, GreyPicture
 from app.digits.errors import DigitsError
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from app.wire.problems import MalformedRequest
 from tests.conftest import HOSTILE, golden_uploads, hostile_files
 from tests.resilience.structure import restructure
@@ -124,7 +124,7 @@ def decode_restructured(rng: Rng) -> None:
 
 def preprocess(rng: Rng) -> None:
     """Bring a drawn picture into canonical form."""
-    found = canonical(drawn_picture(rng)).picture
+    found = canonicalise(drawn_picture(rng)).picture
     assert found.shape == (28, 28)
     assert found.any()
 
@@ -147,7 +147,7 @@ def parse(rng: Rng) -> None:
         at = int(rng.integers(len(damaged)))
         damaged[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(4)))
     with contextlib.suppress(MalformedRequest, multipart.TooManyParts):
-        multipart.parts(bytes(damaged), "multipart/form-data; boundary=b", field="file", most=1)
+        multipart.read_parts(bytes(damaged), "multipart/form-data; boundary=b", field="file", max_parts=1)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,6 @@ def test_chance_finds_no_crash(
         except Exception as error:  # noqa: BLE001  # any other is a defect
             pytest.fail(f"{target.__name__}, case {case}: {error!r}")
         longest = max(longest, time.process_time() - started)
-    measured(f"{target.__name__}: cases by chance, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
+    measured(f"{target.__name__}: random cases, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
     if full:
         assert longest < LONGEST

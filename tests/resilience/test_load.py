@@ -22,14 +22,14 @@ from tests.resilience.clients import (
     Answer,
     Connection,
     Tally,
-    lasting,
+    build_ask,
     load,
+    measure_usage,
     offer,
-    posting,
+    stop_after,
     times,
-    usage,
 )
-from tests.serving import Process, process
+from tests.serving import Process, start_process
 from training.data.uploads import read_canonical
 from training.judge.service_reader import classify
 
@@ -41,22 +41,22 @@ PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 @pytest.fixture
 def quiet() -> Iterator[Process]:
     """A service with few places, whose log holds nothing up."""
-    with process(log_level="error", max_in_flight="8", max_batch="8") as running:
+    with start_process(log_level="error", max_in_flight="8", max_batch="8") as running:
         yield running
 
 
 def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
     seconds = 60.0 if full else 2.0
-    photos = posting("/predict", [PHOTO], JPEG)
+    photos = build_ask("/predict", [PHOTO], JPEG)
     spent: list[
         float
     ] = []  # seconds of the service's processor time, before and after the peak, and at the end
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
         spent.append(read_cpu_seconds(quiet.popen.pid))
-        peak = await load(quiet.port, photos, clients=4, until=lasting(seconds / 4))
+        peak = await load(quiet.port, photos, clients=4, until=stop_after(seconds / 4))
         spent.append(read_cpu_seconds(quiet.popen.pid))
-        over, capacity = lasting(seconds), peak.count(200) / (seconds / 4)
+        over, capacity = stop_after(seconds), peak.count(200) / (seconds / 4)
         crowd, health = await asyncio.gather(
             offer(quiet.port, photos, each_second=4 * capacity, until=over),
             offer(quiet.port, lambda one: one.ask("GET", "/health/ready"), each_second=20, until=over),
@@ -85,7 +85,7 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
 
 def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full: bool) -> None:
     count, seconds = (500, 8.0) if full else (60, 1.5)
-    ask = posting("/predict", [TINY], PNG)
+    ask = build_ask("/predict", [TINY], PNG)
 
     async def trickle(stop: Callable[[], bool]) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", quiet.port)
@@ -96,8 +96,8 @@ def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full
         writer.close()
 
     async def scenario() -> tuple[Tally, Tally]:
-        alone = await load(quiet.port, ask, clients=2, until=lasting(seconds))
-        over = lasting(seconds)
+        alone = await load(quiet.port, ask, clients=2, until=stop_after(seconds))
+        over = stop_after(seconds)
         slow = [asyncio.create_task(trickle(over)) for _ in range(count)]
         beside = await load(quiet.port, ask, clients=2, until=over)
         await asyncio.gather(*slow)
@@ -107,7 +107,7 @@ def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full
     assert beside.count(200) == len(beside.answers)
     assert beside.lost == beside.refused == 0
     measured(
-        f"median of ordinary clients alone, and beside {count} that trickle",
+        f"median of ordinary clients on their own, and beside {count} that send slowly",
         f"{alone.quantile(0.5) * 1e3:.1f} ms, {beside.quantile(0.5) * 1e3:.1f} ms",
     )
 
@@ -120,10 +120,10 @@ def test_large_photos_hold_small_requests_up_little(
     seconds = 15.0 if full else 1.5
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
-        over = lasting(seconds)
+        over = stop_after(seconds)
         flood, small, health = await asyncio.gather(
-            load(quiet.port, posting("/predict", [large], JPEG), clients=6, until=over),
-            load(quiet.port, posting("/predict", [TINY], PNG), clients=1, until=over),
+            load(quiet.port, build_ask("/predict", [large], JPEG), clients=6, until=over),
+            load(quiet.port, build_ask("/predict", [TINY], PNG), clients=1, until=over),
             load(quiet.port, lambda one: one.ask("GET", "/health/live"), clients=1, until=over),
         )
         return flood, small, health
@@ -133,7 +133,8 @@ def test_large_photos_hold_small_requests_up_little(
     assert {answer.status for answer in small.answers} <= {200, 503}
     assert health.count(200) == len(health.answers)
     measured(
-        "beside a flood of 12-megapixel photos: small requests' median and 99th percentile, health's",
+        "beside a flood of 12-megapixel photos: median and 99th percentile of small requests, and of "
+        "health checks",
         f"{small.quantile(0.5) * 1e3:.0f} and {small.quantile(0.99) * 1e3:.0f} ms, "
         f"{health.quantile(0.5) * 1e3:.0f} and {health.quantile(0.99) * 1e3:.0f} ms",
     )
@@ -172,10 +173,11 @@ def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measu
     async def all_at_once(port: int) -> None:
         await asyncio.gather(*(one(port, index) for index in range(40 if full else 10)))
 
-    with process(log_level="error", max_in_flight="1000") as running:
+    with start_process(log_level="error", max_in_flight="1000") as running:
         asyncio.run(all_at_once(running.port))
     measured(
-        "different pictures at once, each answered with its own", f"{3 * (1000 if full else 50):,} requests"
+        "different pictures at once, each answered with its own result",
+        f"{3 * (1000 if full else 50):,} requests",
     )
 
 
@@ -212,7 +214,7 @@ def test_soak(measured: Measured, *, full: bool) -> None:
             return await connection.ask("POST", "/predict", body, {"Content-Type": "application/json"})
         return await connection.ask("POST", "/predict", chance.choice(good if kind == "good" else bad), PNG)
 
-    with process(log_level="error") as running:
+    with start_process(log_level="error") as running:
         held = []
         total = 0
         for _ in range(rounds):
@@ -220,14 +222,14 @@ def test_soak(measured: Measured, *, full: bool) -> None:
             assert tally.lost == tally.refused == 0
             assert {answer.status for answer in tally.answers} <= {200, 400, 404, 413, 415, 422}
             total += len(tally.answers)
-            held.append(usage(running.popen.pid))
+            held.append(measure_usage(running.popen.pid))
     warm = held[len(held) // 4 :]
     slope = statistics.linear_regression(range(len(warm)), [one.megabytes for one in warm]).slope
     growth = slope / each * 100_000
     assert warm[-1].threads <= warm[0].threads + 1
     assert warm[-1].descriptors <= warm[0].descriptors + 8
     measured(
-        f"{total:,} mixed requests: memory's growth in 100,000, threads, descriptors",
+        f"{total:,} mixed requests: growth of memory per 100,000, threads, file descriptors",
         f"{growth:.2f} MB, {warm[0].threads} → {warm[-1].threads}, "
         f"{warm[0].descriptors} → {warm[-1].descriptors}",
     )

@@ -12,7 +12,7 @@ import httpx
 from app.digits.contract import Metadata
 from tests.conftest import GOLDEN
 from tests.serving import PATIENCE, Process
-from tests.tiny import GOOD, tiny_model
+from tests.tiny import GOOD, build_tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -23,7 +23,7 @@ def put_model(folder: Path, version: str) -> None:
     """Replace the tiny model as one should: written beside, then renamed."""
     (folder / "tiny").mkdir(exist_ok=True)
     draft = folder / "tiny" / "draft"
-    draft.write_bytes(tiny_model(metadata=GOOD | {Metadata.VERSION: version}))
+    draft.write_bytes(build_tiny_model(metadata=GOOD | {Metadata.VERSION: version}))
     draft.rename(folder / "tiny" / "model.onnx")
 
 

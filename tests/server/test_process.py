@@ -16,15 +16,15 @@ import pytest
 
 from app.digits.contract import Metadata
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, Process, half_sent, process, until
-from tests.tiny import GOOD, tiny_model
+from tests.serving import PATIENCE, Process, send_half, start_process, wait_until
+from tests.tiny import GOOD, build_tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
 
 
 def test_it_serves_and_ends_with_0_on_sigterm() -> None:
-    with process() as running:
+    with start_process() as running:
         answer = running.client.post("/predict", content=THREE, headers=PNG)
         running.popen.send_signal(signal.SIGTERM)
         status, log = running.end()
@@ -35,7 +35,7 @@ def test_it_serves_and_ends_with_0_on_sigterm() -> None:
 
 
 def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
-    with process() as running:
+    with start_process() as running:
         headers = PNG | {"X-Request-ID": "order-66"}
         running.client.post("/predict", content=THREE, headers=headers)
         running.popen.send_signal(signal.SIGTERM)
@@ -48,7 +48,7 @@ def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
 
 
 def test_text_logs_are_for_people() -> None:
-    with process(log_format="text") as running:
+    with start_process(log_format="text") as running:
         running.client.get("/models", headers={"X-Request-ID": "order-66"})
         running.client.get("/a%0aFORGED%20LINE")
         running.popen.send_signal(signal.SIGTERM)
@@ -61,7 +61,7 @@ def test_text_logs_are_for_people() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_says_once_at_which_address_it_is_ready_and_answers_there(workers: str) -> None:
-    with process(workers=workers, log_format="text") as running:
+    with start_process(workers=workers, log_format="text") as running:
         said = ""
         while "digits is ready: " not in said:
             assert running.popen.stderr
@@ -75,7 +75,7 @@ def test_it_says_once_at_which_address_it_is_ready_and_answers_there(workers: st
 
 
 def test_a_log_of_json_says_so_in_json() -> None:
-    with process() as running:
+    with start_process() as running:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
     messages = [json.loads(line)["message"] for line in log.splitlines()]
@@ -83,9 +83,9 @@ def test_a_log_of_json_says_so_in_json() -> None:
 
 
 def test_while_draining_it_is_not_ready_but_serves() -> None:
-    with process(drain_delay="2") as running:
+    with start_process(drain_delay="2") as running:
         running.popen.send_signal(signal.SIGTERM)
-        until(lambda: running.ready() == 503)
+        wait_until(lambda: running.ready() == 503)
         refusal = running.client.get("/health/ready")
         assert refusal.json()["code"] == "not_ready"
         assert "Retry-After" in refusal.headers
@@ -96,17 +96,17 @@ def test_while_draining_it_is_not_ready_but_serves() -> None:
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    with process(drain_delay="3600", graceful_timeout="3600") as running:
+    with start_process(drain_delay="3600", graceful_timeout="3600") as running:
         running.popen.send_signal(signal.SIGTERM)
-        until(lambda: running.ready() == 503)
+        wait_until(lambda: running.ready() == 503)
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
     assert status == 0
 
 
 def test_a_request_in_flight_is_answered_before_the_end() -> None:
-    with process() as running:
-        with half_sent(running, THREE) as answers:
+    with start_process() as running:
+        with send_half(running, THREE) as answers:
             running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
     assert answers[0].json()["digit"] == 3
@@ -115,7 +115,7 @@ def test_a_request_in_flight_is_answered_before_the_end() -> None:
 
 def test_work_that_outlives_its_request_does_not_hold_up_the_end() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-    with process(request_timeout="0.001", graceful_timeout="1") as running:
+    with start_process(request_timeout="0.001", graceful_timeout="1") as running:
         assert running.client.post("/predict", content=large, headers=PNG).status_code == 504
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
@@ -123,7 +123,7 @@ def test_work_that_outlives_its_request_does_not_hold_up_the_end() -> None:
 
 
 def test_several_workers_serve_and_end_with_0() -> None:
-    with process(workers="2") as running:
+    with start_process(workers="2") as running:
         assert running.client.post("/predict", content=THREE, headers=PNG).json()["digit"] == 3
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
@@ -166,7 +166,7 @@ def test_a_damaged_model_stops_the_start_with_one_line(tmp_path: Path) -> None:
 
 def test_a_model_of_another_contract_stops_the_start_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
-    older = tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"})
+    older = build_tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"})
     (tmp_path / "tiny" / "model.onnx").write_bytes(older)
     line = refused(models_dir=str(tmp_path), default_model="tiny")
     assert "exported for version 0 of the contract" in line

@@ -14,7 +14,7 @@ import pytest
 from app.server.protocol import MAX_CHUNKS, MAX_HEAD, read_framing
 from app.settings import Settings
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, serving, until
+from tests.serving import PATIENCE, serve, wait_until
 
 NINE = (GOLDEN / "9-grey.bmp").read_bytes()
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -23,13 +23,13 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 @pytest.fixture(scope="module")
 def service() -> Iterator[httpx.Client]:
     """A service that waits for a head and a body for as long as they take."""
-    with serving(Settings(models_dir=MODELS, read_timeout=3600)) as client:
+    with serve(Settings(models_dir=MODELS, read_timeout=3600)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[httpx.Client]:
-    with serving(Settings(models_dir=MODELS, read_timeout=0.4)) as client:
+    with serve(Settings(models_dir=MODELS, read_timeout=0.4)) as client:
         yield client
 
 
@@ -315,12 +315,12 @@ def test_a_few_bytes_that_are_never_followed_by_others_are_late(impatient: httpx
 
 
 def test_a_client_that_takes_no_answers_is_cut_off() -> None:
-    with serving(Settings(write_timeout=0.2)) as client, connected(client) as raw:
+    with serve(Settings(write_timeout=0.2)) as client, connected(client) as raw:
         raw.settimeout(0.1)
         ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         with suppress(TimeoutError):
             raw.sendall(ask * 100_000)  # more than the kernel holds for a connection, in both directions
-        until(lambda: is_cut_off(raw))
+        wait_until(lambda: is_cut_off(raw))
 
 
 def is_cut_off(raw: socket.socket) -> bool:
@@ -335,7 +335,7 @@ def is_cut_off(raw: socket.socket) -> bool:
 
 
 def test_a_client_that_takes_its_answers_slowly_gets_them_whole() -> None:
-    with serving(Settings(write_timeout=0.3)) as client, connected(client) as raw:
+    with serve(Settings(write_timeout=0.3)) as client, connected(client) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wanted = client.get("/openapi.json").content
         raw.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -354,7 +354,7 @@ def test_usual_hosts_are_taken(host: bytes) -> None:
 
 
 def test_more_connections_than_may_be_open_close_the_one_that_was_idle_for_longest() -> None:
-    with serving(Settings(max_connections=3, read_timeout=3600)) as client:
+    with serve(Settings(max_connections=3, read_timeout=3600)) as client:
         first, second, third = (connected(client) for _ in range(3))
         for raw in (second, first, third):  # `first` has answered later than `second`
             raw.sendall(HEAD + b"\r\n")
@@ -380,7 +380,7 @@ def read_all(raw: socket.socket) -> bytes:
 
 def test_connections_that_are_all_busy_leave_no_room_for_another() -> None:
     settings = Settings(max_connections=2, read_timeout=3600)
-    with serving(settings) as client, connected(client) as one, connected(client) as other:
+    with serve(settings) as client, connected(client) as one, connected(client) as other:
         for raw in (one, other):
             raw.sendall(ask_for_nine("Expect: 100-continue"))
             assert raw.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from app.server.connections import Connections
 from app.server.protocol import GuardedProtocol
-from app.server.sockets import A_TURN, ListeningSocket
+from app.server.sockets import ACCEPTS_PER_TURN, ListeningSocket
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def listening() -> ListeningSocket:
     """A listening socket of which nothing tells that it speaks TCP, as uvicorn's parent process makes it."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
     bound.bind(("127.0.0.1", 0))
-    shared = ListeningSocket.of(bound, shared=True)
+    shared = ListeningSocket.take_over(bound, shared=True)
     shared.listen(64)
     shared.settimeout(0)
     return shared
 
 
 def test_a_worker_takes_a_few_connections_a_turn(listening: ListeningSocket) -> None:
-    clients = [socket.create_connection(listening.getsockname()) for _ in range(2 * A_TURN + 1)]
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(2 * ACCEPTS_PER_TURN + 1)]
     taken = []
-    for turn in (A_TURN, A_TURN, 1):
+    for turn in (ACCEPTS_PER_TURN, ACCEPTS_PER_TURN, 1):
         taken += [listening.accept()[0] for _ in range(turn)]
         with pytest.raises(BlockingIOError):
             listening.accept()
@@ -57,7 +57,7 @@ def test_a_port_is_left_at_once_where_nobody_waits(
     listening: ListeningSocket, loop: asyncio.AbstractEventLoop
 ) -> None:
     address = listening.getsockname()
-    listening.leave(loop)
+    listening.close_when_idle(loop)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     listening.close()
@@ -67,8 +67,8 @@ def test_who_waits_before_a_port_is_served_before_it_is_left(
     listening: ListeningSocket, loop: asyncio.AbstractEventLoop
 ) -> None:
     address = listening.getsockname()
-    clients = [socket.create_connection(address) for _ in range(A_TURN + 2)]
-    listening.leave(loop)
+    clients = [socket.create_connection(address) for _ in range(ACCEPTS_PER_TURN + 2)]
+    listening.close_when_idle(loop)
     taken = [listening.accept()[0] for _ in clients]
     with pytest.raises(BlockingIOError):
         listening.accept()

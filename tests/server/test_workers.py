@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from app.server.supervisor import SILENCE
-from app.server.workers import FOLDER, MEMORY, Seat, shared_folder
+from app.server.supervisor import MAX_SILENCE
+from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, share_folder
 from tests.conftest import GOLDEN, ROOT
-from tests.serving import PATIENCE, Process, process, until, workers_of
+from tests.serving import PATIENCE, Process, list_workers, start_process, wait_until
 from tests.telemetry.scrapes import scrape
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -33,14 +33,20 @@ def predictions(running: Process) -> set[float]:
 
 
 def folder_of(running: Process) -> Path:
-    environment = Path(f"/proc/{min(workers_of(running))}/environ").read_bytes().split(b"\0")
+    environment = Path(f"/proc/{min(list_workers(running))}/environ").read_bytes().split(b"\0")
     (folder,) = [entry for entry in environment if entry.startswith(FOLDER.encode())]
     return Path(folder.decode().partition("=")[2])
 
 
+def replace_workers(running: Process) -> None:
+    old = list_workers(running)
+    running.popen.send_signal(signal.SIGHUP)
+    wait_until(lambda: list_workers(running).isdisjoint(old) and len(list_workers(running)) == len(old))
+
+
 def test_all_workers_are_told_of_whichever_is_asked() -> None:
-    with process(workers="2", log_level="error") as running:
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
+    with start_process(workers="2", log_level="error") as running:
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         ask(running, 20)
         assert predictions(running) == {20}
         found = scrape(running.client)
@@ -55,47 +61,45 @@ def test_all_workers_are_told_of_whichever_is_asked() -> None:
 
 
 def test_a_worker_that_is_killed_leaves_its_counts_and_takes_its_gauges_along() -> None:
-    with process(workers="2", log_level="error") as running:
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
+    with start_process(workers="2", log_level="error") as running:
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         ask(running, 10)
-        before = workers_of(running)
+        before = list_workers(running)
         spent = scrape(running.client).value("process_cpu_seconds_total")
         os.kill(min(before), signal.SIGKILL)
-        until(lambda: len(workers_of(running)) == 2 and min(before) not in workers_of(running))
-        until(lambda: scrape(running.client).value("process_start_time_seconds") > 0)
+        wait_until(lambda: len(list_workers(running)) == 2 and min(before) not in list_workers(running))
+        wait_until(lambda: scrape(running.client).value("process_start_time_seconds") > 0)
         ask(running, 10)
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         assert predictions(running) == {20}
         assert scrape(running.client).value("digits_places") == 256
         assert scrape(running.client).value("process_cpu_seconds_total") >= spent
 
 
 def test_a_worker_that_is_killed_before_it_has_answered_its_parent_is_replaced_at_once() -> None:
-    with process(workers="2", log_level="error") as running:
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
-        stuck = min(workers_of(running))
+    with start_process(workers="2", log_level="error") as running:
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
+        stuck = min(list_workers(running))
         os.kill(stuck, signal.SIGSTOP)
         time.sleep(2)  # the parent asks every second, and is not answered
         os.kill(stuck, signal.SIGKILL)
-        until(lambda: len(workers_of(running) - {stuck}) == 2, seconds=SILENCE / 2)
+        wait_until(lambda: len(list_workers(running) - {stuck}) == 2, seconds=MAX_SILENCE / 2)
 
 
 def test_restarts_leave_no_files_behind() -> None:
-    with process(workers="2", log_level="error") as running:
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
+    with start_process(workers="2", log_level="error") as running:
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         ask(running, 10)
         folder = folder_of(running)
         for _ in range(3):
-            before = workers_of(running)
-            running.popen.send_signal(signal.SIGHUP)
-            until(lambda old=before: workers_of(running).isdisjoint(old) and len(workers_of(running)) == 2)  # type: ignore[misc]
-        until(lambda: scrape(running.client).value("digits_workers") == 2)
+            replace_workers(running)
+        wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         assert predictions(running) == {10}
         assert len(list(folder.glob("*.lock"))) <= 4
 
 
 def test_one_worker_shares_nothing() -> None:
-    with process() as running:
+    with start_process() as running:
         environment = Path(f"/proc/{running.popen.pid}/environ").read_text()
         assert FOLDER not in environment
         maps = Path(f"/proc/{running.popen.pid}/maps").read_text()
@@ -103,10 +107,10 @@ def test_one_worker_shares_nothing() -> None:
 
 
 def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
-    with shared_folder():
+    with share_folder():
         folder = Path(os.environ.pop(FOLDER))
         assert folder.is_dir()
-        assert folder.is_relative_to(MEMORY) or not os.access(MEMORY, os.W_OK)
+        assert folder.is_relative_to(SHARED_MEMORY) or not os.access(SHARED_MEMORY, os.W_OK)
     assert not folder.exists()
 
 
@@ -126,22 +130,22 @@ def test_who_is_killed_frees_the_seat_and_takes_the_gauges_along(tmp_path: Path)
         assert other.stdout.readline() == "0\n"
         for kind in ("gauge_livesum", "counter"):
             (tmp_path / f"{kind}_0.db").touch()
-        second = Seat(tmp_path)
+        second = WorkerSlot(tmp_path)
         assert second.number == 1
         assert (tmp_path / "gauge_livesum_0.db").exists()
         other.kill()
-    third = Seat(tmp_path)
+    third = WorkerSlot(tmp_path)
     assert third.number == 0
     assert [file.name for file in tmp_path.glob("*.db")] == ["counter_0.db"]
-    second.leave()
-    third.leave()
+    second.release()
+    third.release()
 
 
 def test_who_leaves_frees_the_seat_and_takes_the_gauges_along(tmp_path: Path) -> None:
-    first = Seat(tmp_path)
+    first = WorkerSlot(tmp_path)
     (tmp_path / "gauge_livesum_0.db").touch()
-    first.leave()
+    first.release()
     assert not list(tmp_path.glob("*.db"))
-    again = Seat(tmp_path)
+    again = WorkerSlot(tmp_path)
     assert again.number == 0
-    again.leave()
+    again.release()

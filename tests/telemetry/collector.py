@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.serving import until
+from tests.serving import wait_until
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Collector:
 
     def named(self, name: str) -> Span:
         """Wait for the one span of that name."""
-        until(lambda: any(span.name == name for span in self.spans))
+        wait_until(lambda: any(span.name == name for span in self.spans))
         (span,) = [span for span in self.spans if span.name == name]
         return span
 

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.serving import Process, process
+from tests.serving import Process, start_process
 from tests.telemetry.pictures import BLANK, LARGE, PNG, THREE
 
 
@@ -22,7 +22,7 @@ def lines(running: Process) -> list[dict[str, Any]]:
 
 
 def test_a_prediction_leaves_its_stages_its_model_and_how_sure_it_was_but_not_the_digit() -> None:
-    with process() as running:
+    with start_process() as running:
         answer = running.client.post("/predict", content=THREE, headers=PNG | {"X-Request-ID": "order-66"})
         (line,) = lines(running)
     (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "observe.md").read_text(), re.DOTALL)
@@ -39,7 +39,7 @@ def test_a_prediction_leaves_its_stages_its_model_and_how_sure_it_was_but_not_th
 
 def test_a_long_path_is_cut_off_in_the_log_and_in_the_answer() -> None:
     path = "/" + "a" * 60_000
-    with process() as running:
+    with start_process() as running:
         answer = running.client.get(path)
         (line,) = lines(running)
     assert answer.status_code == 404
@@ -48,7 +48,7 @@ def test_a_long_path_is_cut_off_in_the_log_and_in_the_answer() -> None:
 
 
 def test_a_refusal_leaves_its_code_and_the_stages_that_it_came_through() -> None:
-    with process() as running:
+    with start_process() as running:
         running.client.post("/predict", content=BLANK, headers=PNG)
         running.client.post("/predict?model=nothing", content=THREE, headers=PNG)
         running.client.get("/wp-login.php")
@@ -63,7 +63,7 @@ def test_a_refusal_leaves_its_code_and_the_stages_that_it_came_through() -> None
 
 
 def test_a_batch_leaves_how_many_digits_it_had_and_the_least_confidence() -> None:
-    with process() as running:
+    with start_process() as running:
         answer = running.client.post(
             "/predict/batch", files=[("files", one) for one in (THREE, BLANK, LARGE)]
         )
@@ -74,7 +74,7 @@ def test_a_batch_leaves_how_many_digits_it_had_and_the_least_confidence() -> Non
 
 
 def test_who_hangs_up_is_told_from_who_is_refused() -> None:
-    with process() as running:
+    with start_process() as running:
         with socket.create_connection(("127.0.0.1", running.port)) as connection:
             head = (
                 b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"

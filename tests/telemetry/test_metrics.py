@@ -16,7 +16,7 @@ from app.digits.catalogue import Catalogue
 from app.guard import keys
 from app.settings import Settings
 from app.wire.problems import TITLES
-from tests.serving import serving, until
+from tests.serving import serve, wait_until
 from tests.slow import SlowDecoder
 from tests.telemetry.pictures import BLANK, NUMBER, PNG, THREE, TINY
 from tests.telemetry.scrapes import scrape, scrape_openmetrics
@@ -25,12 +25,12 @@ from tests.telemetry.scrapes import scrape, scrape_openmetrics
 @pytest.fixture
 def own() -> Iterator[httpx.Client]:
     """A client of a service that nobody else asks."""
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         yield client
 
 
 def star() -> bytes:
-    """Draw what is no digit."""
+    """Draw what is not a digit."""
     picture = np.full((100, 100), 255, np.uint8)
     for one, other in (
         ((50, 10), (50, 90)),
@@ -129,7 +129,7 @@ def test_places_and_threads_are_told(own: httpx.Client) -> None:
 def test_a_picture_that_is_being_read_is_in_flight(own: httpx.Client, slow_decoder: SlowDecoder) -> None:
     with slow_decoder.occupy(own, 1):
         assert scrape(own).value("digits_pictures_in_flight") == 1
-    until(lambda: scrape(own).value("digits_pictures_in_flight") == 0)
+    wait_until(lambda: scrape(own).value("digits_pictures_in_flight") == 0)
 
 
 def test_models_and_program_are_told(own: httpx.Client, catalogue: Catalogue) -> None:
@@ -168,8 +168,8 @@ def test_whatever_is_accepted_there_is_an_answer(own: httpx.Client, accept: str)
 
 
 def test_where_keys_are_asked_for_they_are_here_too() -> None:
-    key, entry = keys.made("prometheus")
-    with serving(Settings(api_keys=(entry,))) as client:
+    key, entry = keys.create_key("prometheus")
+    with serve(Settings(api_keys=(entry,))) as client:
         assert client.get("/metrics").status_code == 401
         found = client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
     assert 'digits_refusals_total{code="unauthorized"} 1.0' in found.text

@@ -20,7 +20,7 @@ import yaml
 from app.settings import Settings
 from tests.compose import compose
 from tests.conftest import ROOT
-from tests.serving import PATIENCE, serving, until
+from tests.serving import PATIENCE, serve, wait_until
 from tests.telemetry.pictures import BLANK, NUMBER, PNG, THREE, TINY
 from tests.telemetry.scrapes import Scrape, scrape
 
@@ -90,7 +90,7 @@ def fits(labels: dict[str, str], wanted: list[tuple[str, str, str]]) -> bool:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[httpx.Client]:
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         ask_for_everything(client)
         yield client
 
@@ -233,7 +233,7 @@ class Prometheus:
 def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
     prometheus = Prometheus(folder, f"{client.base_url.host}:{client.base_url.port}")
     try:
-        until(prometheus.ready)
+        wait_until(prometheus.ready)
         yield prometheus
     finally:
         prometheus.popen.terminate()

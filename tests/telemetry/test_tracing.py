@@ -17,7 +17,7 @@ from app import __version__
 from app.settings import Settings
 from app.telemetry import tracing
 from tests.conftest import ROOT
-from tests.serving import process, serving
+from tests.serving import serve, start_process
 from tests.telemetry.collector import Collector, attributes, collecting
 from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, THREE
 
@@ -37,7 +37,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 def traced(collector: Collector) -> Iterator[httpx.Client]:
     """A client of a service that exports traces."""
     assert collector.url
-    with serving(Settings()) as client:
+    with serve(Settings()) as client:
         yield client
 
 
@@ -115,7 +115,7 @@ def test_what_is_asked_every_few_seconds_is_not_traced(traced: httpx.Client, col
 
 
 def test_the_log_names_the_trace(collector: Collector) -> None:
-    with process() as running:
+    with start_process() as running:
         running.client.post("/predict", content=THREE, headers=PNG | CALLER)
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
@@ -129,7 +129,7 @@ def test_what_has_not_been_sent_is_sent_at_the_end(
 ) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "somebody-elses-digits")
-    with process(workers=workers) as running:
+    with start_process(workers=workers) as running:
         running.client.post("/predict", content=THREE, headers=PNG)
         assert not collector.spans
         running.popen.send_signal(signal.SIGTERM)
@@ -143,7 +143,7 @@ def test_what_has_not_been_sent_is_sent_at_the_end(
 def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    with process() as running:
+    with start_process() as running:
         assert running.client.post("/predict", content=THREE, headers=PNG).status_code == 200
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()

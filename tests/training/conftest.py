@@ -15,7 +15,7 @@ from tests.training.tiny_networks import known_sample, write_versions
 from training.judge.comparison import Comparison, compare
 from training.learn.runs import Run
 from training.recipe import Scenes
-from training.scenes.numbers import NO_DIGIT
+from training.scenes.numbers import NEGATIVE_LABEL
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +41,12 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
 
     folder = tmp_path_factory.mktemp("champion")
-    run = RunWithScenes(folder / "run", beside=folder)
+    run = RunWithScenes(folder / "run", scenes_folder=folder)
     rng = np.random.default_rng(3)
     noise = [cv2.GaussianBlur(rng.normal(0, 1, (28, 28)), (0, 0), 2) for _ in range(300)]
     blots = (np.stack(noise) > 0.05) * np.uint8(255)
     digits = draw_digits(300, seed=4)
-    labels = np.concatenate([digits.digits, np.full(300, NO_DIGIT, np.uint8)])
+    labels = np.concatenate([digits.digits, np.full(300, NEGATIVE_LABEL, np.uint8)])
     np.savez(run.scenes, pictures=np.concatenate([digits.pictures, blots]), labels=labels)
     recipe = dataclasses.replace(
         QUICK,

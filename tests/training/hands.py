@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from tests.data.strokes import ink
 from training.data.labelled import Labelled
 
@@ -14,7 +14,7 @@ def draw_digits(count: int, *, seed: int) -> Labelled:
     rng = np.random.default_rng(seed)
     digits = rng.integers(0, 10, count).astype(np.uint8)
     pictures = [
-        canonical(
+        canonicalise(
             ink(
                 digit,
                 (120, 120),

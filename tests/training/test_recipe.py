@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from training.errors import WorkshopError
-from training.recipe import RECIPES, Recipe, recipe_named
+from training.recipe import RECIPES, Recipe, find_recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
@@ -15,9 +15,9 @@ def test_a_recipe_survives_its_way_through_the_models_metadata(recipe: Recipe) -
 
 def test_recipes_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe_named("cnn").epochs = 1  # type: ignore[misc]
+        find_recipe("cnn").epochs = 1  # type: ignore[misc]
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(WorkshopError, match="'vgg'; there are linear, mlp-128, mlp-1000, cnn"):
-        recipe_named("vgg")
+        find_recipe("vgg")

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from app.digits.contract import DigitBatch, Metadata
 from tests.data.strokes import ink
-from tests.tiny import GOOD, tiny_model
+from tests.tiny import GOOD, build_tiny_model
 from training.data.labelled import Labelled
 from training.judge.comparison import Sample
 
@@ -27,7 +27,7 @@ TRUTH = (3, 3, 4, 3, 9, 0, 2)
 def write_network(models: Path, *, name: str = "tiny", likelihood: float | None = None) -> Path:
     """Write a network that passes for an exported one; return its folder."""
     (models / name).mkdir()
-    file = tiny_model(metadata=FACTS | {Metadata.NAME: name}, likelihood=likelihood)
+    file = build_tiny_model(metadata=FACTS | {Metadata.NAME: name}, likelihood=likelihood)
     (models / name / "model.onnx").write_bytes(file)
     return models / name
 
@@ -37,7 +37,7 @@ def write_versions(models: Path) -> None:
     write_network(models)
     (models / "tiny" / "2").mkdir()
     facts = FACTS | {Metadata.VERSION: "0.0.2", Metadata.PARAMETERS: "8000"}
-    file = confuse(tiny_model(metadata=facts, likelihood=0.25))
+    file = confuse(build_tiny_model(metadata=facts, likelihood=0.25))
     (models / "tiny" / "2" / "model.onnx").write_bytes(file)
 
 

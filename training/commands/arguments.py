@@ -10,7 +10,7 @@ from rich.console import Console
 
 from training.errors import WorkshopError
 from training.learn.runs import RUNS, Run
-from training.recipe import RECIPES, recipe_named
+from training.recipe import RECIPES, find_recipe
 
 Name = Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.", show_default=False)]
 Exported = Annotated[
@@ -26,7 +26,7 @@ RunFolder = Annotated[
 SearchFolder = Annotated[
     Path | None, typer.Option("--run", help="Folder of the search; else runs/NAME-tune.", show_default=False)
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last complete epoch.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard what an earlier call left.")]
 Examples = Annotated[int | None, typer.Option("--examples", min=1, help="Train on that many pictures only.")]
 Reader = Annotated[str, typer.Option("--model", help="Which network reads them.")]
@@ -47,7 +47,7 @@ def find_run(name: str, folder: Path | None) -> Run:
     Raises:
         WorkshopError: there is no such recipe.
     """
-    recipe_named(name)
+    find_recipe(name)
     return Run(folder or RUNS / name)
 
 

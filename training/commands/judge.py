@@ -9,10 +9,10 @@ import numpy as np
 import typer
 
 from app.digits import images
-from app.digits.catalogue import folder_of
+from app.digits.catalogue import locate_folder
 from app.digits.classifier import Classifier
 from app.digits.errors import DigitsError
-from app.digits.look import look
+from app.digits.look import canonicalise_upload
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures
@@ -38,12 +38,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
-    folder = folder_of(models, name)
+    folder = locate_folder(models, name)
     evaluation.load_classifier(folder)  # so that MNIST is not fetched in vain
     test = mnist.load_test(mnist.fetch(path))
-    sets = real_sets.load(real_sets.find(real)) if full or real else None
+    sets = real_sets.load_real_sets(real_sets.find_folder(real)) if full or real else None
     metrics = evaluation.evaluate(folder, test, real=sets)
-    for part in tables.report(metrics):
+    for part in tables.build_report(metrics):
         console.print(part)
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
 
@@ -51,9 +51,9 @@ def evaluate(
 def list_networks(models: arg.Models = MODELS, markdown: Markdown = False) -> None:
     """List all evaluated networks side by side."""
     if markdown:
-        print(model_table.markdown(models))
+        print(model_table.format_markdown(models))
     else:
-        rows = ((name.strip("`"), *cells) for name, *cells in model_table.rows(models))
+        rows = ((name.strip("`"), *cells) for name, *cells in model_table.build_rows(models))
         console.print(tables.plain(model_table.COLUMNS, rows))
 
 
@@ -87,19 +87,19 @@ def compare(
         list_networks(models, markdown)
         return
     for name in both:
-        evaluation.load_classifier(folder_of(models, name))  # so that nothing is read in vain
+        evaluation.load_classifier(locate_folder(models, name))  # so that nothing is read in vain
     compared = comparison.compare(models, *both, _choose_sample(path, real, test=test))
-    for part in comparison_report.report(compared):
+    for part in comparison_report.build_report(compared):
         console.print(part)
     if plot:
-        plots.save(plots.differences(compared), plot)
+        plots.save(plots.plot_differences(compared), plot)
 
 
 def predict(
     files: arg.Files, model: arg.Reader = "cnn", models: arg.Models = MODELS, plot: Plot = None
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
-    classifier = evaluation.load_classifier(folder_of(models, model))
+    classifier = evaluation.load_classifier(locate_folder(models, model))
     readings = []
     for file in files:
         try:
@@ -108,7 +108,7 @@ def predict(
             console.print(f"{file}: {error.detail}", style="red", markup=False, soft_wrap=True)
     console.print(tables.predictions(readings))
     if plot and readings:
-        plots.save(plots.side_by_side(readings), plot)
+        plots.save(plots.plot_side_by_side(readings), plot)
     if len(readings) < len(files):
         raise typer.Exit(1)
 
@@ -119,7 +119,7 @@ def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
     Raises:
         DigitsError: the service would refuse it.
     """
-    picture, found = look(images.identify(file.read_bytes()))
+    picture, found = canonicalise_upload(images.identify(file.read_bytes()))
     scores = classifier.classify(found.picture[np.newaxis])
     return plots.Reading(file.name, picture.grey, found.picture, scores.probabilities[0])
 
@@ -133,7 +133,7 @@ def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> compa
         sets = real_sets.RealSets(digits=(user_pictures.load_uploads(own),))
         return comparison.sample_uploads(str(own), sets)
     if real:
-        return comparison.sample_uploads(str(real), real_sets.load(real))
+        return comparison.sample_uploads(str(real), real_sets.load_real_sets(real))
     file = mnist.fetch(path)
     if test:
         return comparison.sample_mnist("MNIST test", mnist.load_test(file))

@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from app.digits import images
-from app.digits.catalogue import folder_of
-from app.digits.look import look
+from app.digits.catalogue import locate_folder
+from app.digits.look import canonicalise_upload
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture
@@ -19,9 +19,9 @@ from training.errors import WorkshopError
 from training.judge import robustness
 from training.judge.evaluation import load_classifier, read_metrics
 from training.judge.service_reader import classify
-from training.recipe import recipe_named
+from training.recipe import find_recipe
 from training.scenes import scene_pool
-from training.search.search_space import space_of
+from training.search.search_space import find_space
 from training.show import plots
 
 plot = typer.Typer(no_args_is_help=True, help="Draw the data, a run, or results into a file.")
@@ -31,25 +31,25 @@ plot = typer.Typer(no_args_is_help=True, help="Draw the data, a run, or results 
 def samples(path: arg.MnistFile = None, out: arg.Out = Path("samples.png")) -> None:
     """Draw pictures of the data set."""
     training, _ = mnist.load_training(mnist.fetch(path))
-    plots.save(plots.samples(training), out)
+    plots.save(plots.plot_samples(training), out)
 
 
 @plot.command()
 def curves(name: arg.Name, run: arg.RunFolder = None, out: arg.Out = Path("curves.png")) -> None:
     """Draw the learning curves of a run."""
     where = find_run(name, run)
-    recipe = where.origin().recipe
-    history = where.history()
+    recipe = where.read_origin().recipe
+    history = where.read_history()
     if not history:
-        msg = f"{where.folder} has no whole epoch yet."
+        msg = f"{where.folder} has no complete epoch yet."
         raise WorkshopError(msg)
-    plots.save(plots.curves(history, title=name, bent=recipe.augmentation is not None), out)
+    plots.save(plots.plot_curves(history, title=name, is_augmented=recipe.augmentation is not None), out)
 
 
 @plot.command()
 def confusion(name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("confusion.png")) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
-    plots.save(plots.confusion(read_metrics(models, name, part="test")), out)
+    plots.save(plots.plot_confusion(read_metrics(models, name, part="test")), out)
 
 
 @plot.command()
@@ -57,7 +57,7 @@ def reliability(
     name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("reliability.png")
 ) -> None:
     """Draw how often answers of each confidence were right, as `evaluate` measured it."""
-    plots.save(plots.reliability(read_metrics(models, name, part="calibration")), out)
+    plots.save(plots.plot_reliability(read_metrics(models, name, part="calibration")), out)
 
 
 @plot.command()
@@ -65,7 +65,7 @@ def corruptions(path: arg.MnistFile = None, out: arg.Out = Path("corruptions.png
     """Draw validation pictures, damaged in all the ways in which `evaluate --full` damages them."""
     _, validation = mnist.load_training(mnist.fetch(path))
     _, first = np.unique(validation.digits, return_index=True)
-    plots.save(plots.corruptions(validation.pictures[first], seed=robustness.SEED), out)
+    plots.save(plots.plot_corruptions(validation.pictures[first], seed=robustness.SEED), out)
 
 
 @plot.command()
@@ -77,8 +77,8 @@ def predictions(
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = mnist.load_training(mnist.fetch(path))
-    found = classify(load_classifier(folder_of(models, name)), validation.pictures).probabilities
-    plots.save(plots.predictions(validation, found, title=f"{name} on validation"), out)
+    found = classify(load_classifier(locate_folder(models, name)), validation.pictures).probabilities
+    plots.save(plots.plot_predictions(validation, found, title=f"{name} on validation"), out)
 
 
 @plot.command()
@@ -86,30 +86,32 @@ def scenes(path: arg.MnistFile = None, out: arg.Out = Path("scenes.png")) -> Non
     """Draw scenes of every kind, and what the network is shown of them."""
     training, _ = mnist.load_training(mnist.fetch(path))
     fonts.fetch()
-    plots.save(plots.scenes(scene_pool.draw_samples(training)), out)
+    plots.save(plots.plot_scenes(scene_pool.draw_samples(training)), out)
 
 
 @plot.command()
 def search(name: arg.Name, run: arg.SearchFolder = None, out: arg.Out = Path("search.png")) -> None:
     """Draw what `tune` tried, and what of it mattered."""
-    recipe_named(name)
+    find_recipe(name)
     found = open_search(name, run)
-    from training.search.study import importance, list_trials, rank_trials  # noqa: PLC0415  a second: Optuna
+    from training.search.study import list_trials, measure_importance, rank_trials  # noqa: PLC0415  a second: Optuna
 
-    space = space_of(found.recipe())
+    space = find_space(found.read_recipe())
     with found.open() as study:
-        trials, shares = list_trials(study), importance(study)
+        trials, shares = list_trials(study), measure_importance(study)
     if not rank_trials(trials):
         msg = f"No trial in {found.folder} has reached its last epoch yet."
         raise WorkshopError(msg)
-    plots.save(plots.search(trials, space, importance=shares, title=name), out)
+    plots.save(plots.plot_search(trials, space, importance=shares, title=name), out)
 
 
 @plot.command()
 def stages(files: arg.Files, out: arg.Out = Path("stages.png")) -> None:
     """Draw what preprocessing makes of uploads, step by step."""
-    pictures = [(file.stem, look(images.identify(file.read_bytes())).picture.grey) for file in files]
-    plots.save(plots.stages(pictures), out)
+    pictures = [
+        (file.stem, canonicalise_upload(images.identify(file.read_bytes())).picture.grey) for file in files
+    ]
+    plots.save(plots.plot_steps(pictures), out)
 
 
 @plot.command()
@@ -120,5 +122,5 @@ def uploads(
     out: arg.Out = Path("uploads.png"),
 ) -> None:
     """Draw uploads above and what the network saw of them below."""
-    classifier = load_classifier(folder_of(models, model))
-    plots.save(plots.above_and_below([read_picture(file, classifier) for file in files]), out)
+    classifier = load_classifier(locate_folder(models, model))
+    plots.save(plots.plot_above_and_below([read_picture(file, classifier) for file in files]), out)

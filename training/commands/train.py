@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from app.digits.catalogue import MARK, MODEL_FILE, folder_of
+from app.digits.catalogue import MODEL_FILE, VERSION_SEPARATOR, locate_folder
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, find_run, notify, refuse_both
 from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.judge.evaluation import load_classifier
-from training.recipe import FineTuning, recipe_named
+from training.recipe import FineTuning, find_recipe
 from training.search.overrides import FIELDS, override, parse_overrides
 from training.show import tables
 
@@ -31,7 +31,7 @@ Version = Annotated[
     int | None,
     typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.", show_default=False),
 ]
-Pictures = Annotated[
+MnistBatches = Annotated[
     Path,
     typer.Option(
         "--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.", show_default=False
@@ -40,7 +40,9 @@ Pictures = Annotated[
 NewName = Annotated[
     str | None, typer.Option("--name", help="The new network's; else PARENT-own.", show_default=False)
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="At most so many; in the first only the last layer learns.")]
+Rounds = Annotated[
+    int, typer.Option(min=1, help="At most this many; in the first only the last layer is trained.")
+]
 
 
 def fetch(path: arg.MnistFile = None) -> None:
@@ -54,7 +56,7 @@ def fetch(path: arg.MnistFile = None) -> None:
 
 def fetch_fonts() -> None:
     """Fetch the fonts that cnn's scenes are drawn with, by npm, unless they are here."""
-    console.print(f"{fonts.fetch()}: {len(fonts.ALL)} fonts")
+    console.print(f"{fonts.fetch()}: {len(fonts.ALL_FONTS)} fonts")
 
 
 class TrainCommand(TyperCommand):
@@ -90,7 +92,7 @@ def train(
     """Train a network by its recipe. Stop it at any time: --resume goes on."""
     where = find_run(name, run)
     refuse_both(resume=resume, fresh=fresh)
-    recipe = where.origin().recipe if resume else recipe_named(name)
+    recipe = where.read_origin().recipe if resume else find_recipe(name)
     recipe = override(recipe, **parse_overrides(overrides or ()))
     training, validation = mnist.load_training(mnist.fetch(path))
     from training.learn.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
@@ -115,12 +117,12 @@ def export(
     from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  seconds: TensorFlow
 
     file = export_run(where, training.pictures, models=models, version=version)
-    exported = f"{name}{MARK}{version}" if version else name
+    exported = f"{name}{VERSION_SEPARATOR}{version}" if version else name
     console.print(f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {exported}")
 
 
 def finetune(
-    source: Pictures,
+    source: MnistBatches,
     parent: Annotated[str, typer.Option("--from", help="The network to start from.")] = "cnn",
     name: NewName = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
@@ -131,23 +133,27 @@ def finetune(
     models: arg.Models = MODELS,
 ) -> None:
     """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
-    name = name or f"{parent.partition(MARK)[0]}-own"
+    name = name or f"{parent.partition(VERSION_SEPARATOR)[0]}-own"
     folder = _free_folder(models, name, force=force)
-    parent_folder = folder_of(models, parent)
+    parent_folder = locate_folder(models, parent)
     load_classifier(parent_folder)  # so that nothing is read or fetched in vain
     own = _load_pictures(source)
     file = mnist.fetch(mnist_file)
     from training.export.fine_tuned import Mnist, export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
 
     parts = Mnist(*mnist.load_training(file), mnist.load_test(file))
-    how = FineTuning(name=name, rounds=rounds)
-    console.print(tables.changes(export_fine_tuned(parent_folder, folder, own, mnist=parts, how=how)))
+    fine_tuning = FineTuning(name=name, rounds=rounds)
+    console.print(
+        tables.build_change_table(
+            export_fine_tuned(parent_folder, folder, own, mnist=parts, fine_tuning=fine_tuning)
+        )
+    )
     console.print(f"Written to {folder}. A running service loads it on SIGHUP: ?model={name}", markup=False)
 
 
 def _load_pictures(source: Path) -> Labelled:
     """Load the user's pictures, and print which are left out."""
-    own = user_pictures.load(source)
+    own = user_pictures.load_user_pictures(source)
     for picture, reason in own.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(own.pictures)} pictures to learn from, {len(own.left_out)} left out")
@@ -156,10 +162,10 @@ def _load_pictures(source: Path) -> Labelled:
 
 def _free_folder(models: Path, name: str, *, force: bool) -> Path:
     """Return the folder of a network of that name, unless there is one already."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(MARK)[0], re.IGNORECASE):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(VERSION_SEPARATOR)[0], re.IGNORECASE):
         msg = f"{name!r} can't be a network's name: use letters, digits, dots, _ and -."
         raise WorkshopError(msg)
-    folder = folder_of(models, name)
+    folder = locate_folder(models, name)
     if (folder / MODEL_FILE).exists() and not force:
         msg = f"{folder} holds a network: --force overwrites it, --name gives the new one another name."
         raise WorkshopError(msg)

@@ -10,10 +10,10 @@ from training.commands import arguments as arg
 from training.commands.arguments import console, refuse_both
 from training.data import mnist
 from training.errors import WorkshopError
-from training.learn.runs import RUNS, Origin, current_commit
-from training.recipe import recipe_named
+from training.learn.runs import RUNS, Origin, get_current_commit
+from training.recipe import find_recipe
 from training.search.overrides import format_options, override
-from training.search.search_space import space_of
+from training.search.search_space import find_space
 from training.show import tables
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
     from training.search.study import Search, TrialResult
 
-SHOWN: Final = 10  # trials in a table
+MAX_LISTED_TRIALS: Final = 10  # trials in a table
 
 Minutes = Annotated[float, typer.Option(min=0, help="Of the whole search, resumed or not.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Of a trial; else the recipe's.")]
 Seeds = Annotated[
     int | None,
-    typer.Option(min=2, help="Then train the best and the recipe's own values with so many new seeds."),
+    typer.Option(min=2, help="Then train the best and the recipe's own values with this many new seeds."),
 ]
 
 
@@ -46,11 +46,11 @@ def tune(
 ) -> None:
     """Search for better numbers, on validation pictures. Stop it at any time: --resume goes on."""
     refuse_both(resume=resume, fresh=fresh)
-    recipe = recipe_named(name)
-    space_of(recipe)
+    recipe = find_recipe(name)
+    find_space(recipe)
     search = open_search(name, run)
     if resume and not epochs:
-        epochs = search.recipe().epochs
+        epochs = search.read_recipe().epochs
     recipe = override(recipe, epochs=epochs or recipe.epochs)
     training, validation = mnist.load_training(mnist.fetch(path))
     training = training[: examples or len(training)]
@@ -59,11 +59,11 @@ def tune(
     if resume:
         search.check_resumable(recipe, data_sha256=training.sha256)
     else:
-        search.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+        search.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
     from training.search.tune import tune as try_values  # noqa: PLC0415  seconds: TensorFlow
 
     for one in try_values(search, training, validation, minutes=minutes):
-        print(tables.trial(one, pictures=len(validation)), flush=True)
+        print(tables.format_trial(one, pictures=len(validation)), flush=True)
     best = _print_best(search, pictures=len(validation))
     if check:
         _check(search, training, validation, best=best, seeds=check)
@@ -91,7 +91,7 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
     if not ranked:
         msg = "No trial reached its last epoch: --resume and more --minutes, or --fresh and fewer --epochs."
         raise WorkshopError(msg)
-    console.print(tables.trials(ranked[:SHOWN], pictures=pictures))
+    console.print(tables.build_trial_table(ranked[:MAX_LISTED_TRIALS], pictures=pictures))
     return ranked[0]
 
 
@@ -105,10 +105,10 @@ def _check(
         console.print("The recipe's own values are the best: there is nothing to check.")
         return
     own, found = check_seeds(search, training, validation, values=best.values, seeds=seeds)
-    console.print(tables.seed_scores({"the recipe's": own, "the best": found}))
+    console.print(tables.build_seed_table({"the recipe's": own, "the best": found}))
     chance = welch_p_value(own.losses, found.losses)
     console.print(
-        f"If they were equally good, seeds alone would part their losses as far with p = {chance:.1g}."
+        f"If they were equally good, seeds alone would separate their losses this far with p = {chance:.1g}."
     )
 
 

@@ -20,7 +20,7 @@ from training.files import write_atomically
 VERSION: Final = "5.3.0"  # of every package below
 
 # Hands, by the names of their packages.
-HANDS: Final = (
+HANDWRITING: Final = (
     "amatic-sc", "annie-use-your-telescope", "architects-daughter", "bad-script", "beth-ellen",
     "calligraffitti", "caveat", "caveat-brush", "cedarville-cursive", "comic-neue", "comic-relief",
     "coming-soon", "covered-by-your-grace", "crafty-girls", "dawning-of-a-new-day", "delius",
@@ -55,23 +55,23 @@ SCRIPTS: Final = {
     "thai": (0x0E01, 0x0E2E), "tifinagh": (0x2D30, 0x2D67), "vai": (0xA500, 0xA560),
 }  # fmt: skip
 SCRIPT_FONTS: Final = tuple(f"noto-sans-{script}" for script in SCRIPTS)
-ALL: Final = (*HANDS, *PRINT, *SCRIPT_FONTS)
+ALL_FONTS: Final = (*HANDWRITING, *PRINT, *SCRIPT_FONTS)
 
 
-def folder() -> Path:
+def find_folder() -> Path:
     """Return where the fonts lie: `DIGITS_FONTS`, else a folder of the user's cache."""
     named = os.environ.get("DIGITS_FONTS")
     return Path(named) if named else Path.home() / ".cache" / "digits" / "fonts"
 
 
-def file(name: str, *, subset: str = "latin") -> Path:
+def find_file(name: str, *, subset: str = "latin") -> Path:
     """Return the file of a font; only `fetch` makes sure that it is there."""
-    return folder() / f"{name}-{subset}-400-normal.woff2"
+    return find_folder() / f"{name}-{subset}-400-normal.woff2"
 
 
 def are_present() -> bool:
     """Whether all fonts have been fetched."""
-    return all(_file_to_draw_with(name).exists() for name in ALL)
+    return all(_file_to_draw_with(name).exists() for name in ALL_FONTS)
 
 
 def fetch() -> Path:
@@ -81,21 +81,21 @@ def fetch() -> Path:
         DataError: npm is missing, or could not fetch them.
     """
     if are_present():
-        return folder()
-    folder().mkdir(parents=True, exist_ok=True)
+        return find_folder()
+    find_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packed:
-        _pack([name for name in ALL if not _file_to_draw_with(name).exists()], Path(packed))
+        _pack([name for name in ALL_FONTS if not _file_to_draw_with(name).exists()], Path(packed))
         for archive in Path(packed).glob("*.tgz"):
             _unpack(archive)
-    missing = [name for name in ALL if not _file_to_draw_with(name).exists()]
+    missing = [name for name in ALL_FONTS if not _file_to_draw_with(name).exists()]
     if missing:
         msg = f"npm fetched no usable font for {', '.join(missing)}."
         raise DataError(msg)
-    return folder()
+    return find_folder()
 
 
 def _file_to_draw_with(name: str) -> Path:
-    return file(name, subset=name.removeprefix("noto-sans-") if name in SCRIPT_FONTS else "latin")
+    return find_file(name, subset=name.removeprefix("noto-sans-") if name in SCRIPT_FONTS else "latin")
 
 
 def _pack(names: list[str], into: Path) -> None:
@@ -114,9 +114,9 @@ def _pack(names: list[str], into: Path) -> None:
 
 def _unpack(archive: Path) -> None:
     """Take the files that we draw with out of a package."""
-    wanted = {_file_to_draw_with(name).name for name in ALL}
+    wanted = {_file_to_draw_with(name).name for name in ALL_FONTS}
     with tarfile.open(archive) as package:
         for member in package:
             name = Path(member.name).name
             if name in wanted and (content := package.extractfile(member)):
-                write_atomically(folder() / name, content.read())
+                write_atomically(find_folder() / name, content.read())

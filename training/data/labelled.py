@@ -43,6 +43,6 @@ def split_stratified(
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(digits))
     by_digit = order[np.argsort(digits[order], kind="stable")]
-    chosen = (np.arange(held_out) + 0.5) * len(digits) / held_out  # evenly along the sorted digits
-    held = by_digit[chosen.astype(np.intp)]
-    return np.setdiff1d(np.arange(len(digits)), held), np.sort(held)
+    positions = (np.arange(held_out) + 0.5) * len(digits) / held_out  # evenly along the sorted digits
+    held_out_rows = by_digit[positions.astype(np.intp)]
+    return np.setdiff1d(np.arange(len(digits)), held_out_rows), np.sort(held_out_rows)

@@ -27,12 +27,12 @@ from training.data.uploads import encode_png
 from training.errors import DataError
 
 LABELS: Final = "labels.csv"
-OTHERS: Final = "not_digit_"  # begins the name of a set of negative examples
-NUMBERS: Final = "numbers"  # begins the name of a set with several digits in each picture
-LINE_END: Final = "|"  # in a number's label
+NEGATIVE_PREFIX: Final = "not_digit_"  # begins the name of a set of negative examples
+NUMBER_PREFIX: Final = "numbers"  # begins the name of a set with several digits in each picture
+LINE_SEPARATOR: Final = "|"  # in a number's label
 
 # Of the sets that are known to be written one way throughout; in drawn_canvas both occur.
-POLARITIES: Final[Mapping[str, Polarity]] = {
+KNOWN_POLARITIES: Final[Mapping[str, Polarity]] = {
     "paper_photos": "dark_on_light",
     "hwd1000": "dark_on_light",
     "semeion": "light_on_dark",
@@ -63,7 +63,7 @@ class RealSet:
     @property
     def polarity(self) -> Polarity | None:
         """The polarity that all its pictures share, if that is known."""
-        return POLARITIES.get(self.name)
+        return KNOWN_POLARITIES.get(self.name)
 
 
 @dataclass(frozen=True)
@@ -71,44 +71,44 @@ class RealSets:
     """The sets in a folder."""
 
     digits: tuple[RealSet, ...] = ()
-    others: tuple[RealSet, ...] = ()
+    negatives: tuple[RealSet, ...] = ()
     numbers: tuple[RealSet, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)  # name → why
 
 
-def find(path: Path | None) -> Path | None:
+def find_folder(path: Path | None) -> Path | None:
     """Return `path`, else the folder that `DIGITS_REAL` names, else None."""
-    named = os.environ.get("DIGITS_REAL")
-    return path or (Path(named) if named else None)
+    variable = os.environ.get("DIGITS_REAL")
+    return path or (Path(variable) if variable else None)
 
 
-def load(folder: Path | None) -> RealSets:
+def load_real_sets(folder: Path | None) -> RealSets:
     """Read every set in `folder`; what can't be read is among `skipped`."""
     if folder is None:
         return RealSets(skipped={"all": "No folder of real sets is named: --real FOLDER or DIGITS_REAL."})
     if not folder.is_dir():
         return RealSets(skipped={"all": f"There is no folder {folder.name}."})
-    found, skipped = [], {}
+    sets, skipped = [], {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.suffix == ".npz":
             try:
-                found.append(_from_folder(path) if path.is_dir() else _from_arrays(path))
+                sets.append(_read_folder(path) if path.is_dir() else _read_archive(path))
             except DataError as error:
                 skipped[path.stem] = str(error)
     return RealSets(
-        digits=tuple(one for one in found if not one.name.startswith((OTHERS, NUMBERS))),
-        others=tuple(one for one in found if one.name.startswith(OTHERS)),
-        numbers=tuple(one for one in found if one.name.startswith(NUMBERS)),
+        digits=tuple(one for one in sets if not one.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))),
+        negatives=tuple(one for one in sets if one.name.startswith(NEGATIVE_PREFIX)),
+        numbers=tuple(one for one in sets if one.name.startswith(NUMBER_PREFIX)),
         skipped=skipped,
     )
 
 
-def _from_folder(folder: Path) -> RealSet:
-    found = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
-    column = "what" if folder.name.startswith(OTHERS) else "label"
+def _read_folder(folder: Path) -> RealSet:
+    rows_found = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    column = "what" if folder.name.startswith(NEGATIVE_PREFIX) else "label"
     try:
-        files = [folder / row["file"] for row in found]
-        labels = [row[column].replace(LINE_END, "\n") for row in found]
+        files = [folder / row["file"] for row in rows_found]
+        labels = [row[column].replace(LINE_SEPARATOR, "\n") for row in rows_found]
     except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
@@ -137,20 +137,20 @@ def read_upload(file: Path) -> bytes:
         return b""
 
 
-def _from_arrays(file: Path) -> RealSet:
-    arrays = _arrays(file)
+def _read_archive(file: Path) -> RealSet:
+    arrays = _read_arrays(file)
     pictures, labels = [], []
     for key in sorted(key for key in arrays if key.startswith("x")):
         x, y = arrays[key], arrays.get(f"y{key[1:]}")
         if x.dtype != np.uint8 or x.ndim != 3 or (y is not None and y.shape != x.shape[:1]):  # noqa: PLR2004
-            msg = f"{key} is {x.dtype} {x.shape}, wanted are uint8 (n, height, width) and as many labels."
+            msg = f"{key} is {x.dtype} {x.shape}, expected is uint8 (n, height, width) and as many labels."
             raise DataError(msg)
         pictures += list(np.pad(x, [(0, 0)] + [(MARGINS.get(file.stem, 0),) * 2] * 2))
         labels += [""] * len(x) if y is None else [str(label) for label in y.tolist()]
     return _make_set(file.stem, [encode_png(picture) for picture in pictures], labels)
 
 
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
@@ -164,7 +164,7 @@ def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
-    if not name.startswith((OTHERS, NUMBERS)) and (wrong := sorted(set(labels) - DIGITS)):
-        msg = f"The label {wrong[0]!r} is no digit."
+    if not name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX)) and (wrong := sorted(set(labels) - DIGITS)):
+        msg = f"The label {wrong[0]!r} is not a digit."
         raise DataError(msg)
     return RealSet(name, tuple(uploads), tuple(labels))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.digits import images
-from app.digits.look import look
-from app.digits.preprocessing import Canonical
+from app.digits.look import canonicalise_upload
+from app.digits.preprocessing import CanonicalForm
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -20,10 +20,10 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def read_canonical(upload: bytes) -> Canonical:
+def read_canonical(upload: bytes) -> CanonicalForm:
     """Turn an upload's bytes into the canonical picture, through the service's own code.
 
     Raises:
         ImageError: the service would refuse it.
     """
-    return look(images.identify(upload)).canonical
+    return canonicalise_upload(images.identify(upload)).canonical

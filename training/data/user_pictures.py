@@ -35,13 +35,13 @@ class UserPictures:
     left_out: Mapping[Path, str]
 
 
-def load(source: Path) -> UserPictures:
+def load_user_pictures(source: Path) -> UserPictures:
     """Read the pictures of a folder or a CSV, to learn from.
 
     Raises:
         DataError: there are none, too few of some digit, or a file or label can't be right.
     """
-    found = _read(_list_files(source))
+    found = _read_pictures(_list_files(source))
     _check_enough(found, source)
     return found
 
@@ -52,12 +52,12 @@ def load_uploads(source: Path) -> RealSet:
     Raises:
         DataError: there are none, or a file or label can't be right.
     """
-    found = [(file, digit) for file, digit in _list_files(source) if digit is not None]
-    if not found:
+    files = [(file, digit) for file, digit in _list_files(source) if digit is not None]
+    if not files:
         msg = f"{source} holds no picture, in folders 0 to 9."
         raise DataError(msg)
     return RealSet(
-        source.stem, tuple(read_upload(file) for file, _ in found), tuple(str(digit) for _, digit in found)
+        source.stem, tuple(read_upload(file) for file, _ in files), tuple(str(digit) for _, digit in files)
     )
 
 
@@ -72,7 +72,7 @@ def _list_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
     for folder in _list_visible(source):
         if folder.is_dir():
             yield from (
-                (file, _digit(folder.name, folder)) for file in _list_visible(folder) if file.is_file()
+                (file, _parse_digit(folder.name, folder)) for file in _list_visible(folder) if file.is_file()
             )
 
 
@@ -97,44 +97,44 @@ def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
         if not file.is_file():
             msg = f"{where}: there is no file {name}."
             raise DataError(msg)
-        yield table.parent / name, _digit(label.strip(), where)
+        yield table.parent / name, _parse_digit(label.strip(), where)
 
 
-def _digit(label: str, where: object) -> int | None:
+def _parse_digit(label: str, where: object) -> int | None:
     if label == NEGATIVE:
         return None
     if label not in DIGITS:
-        msg = f"{where}: {label!r} is no digit, 0 to 9."
+        msg = f"{where}: {label!r} is not a digit, 0 to 9."
         raise DataError(msg)
     return int(label)
 
 
-def _read(found: Sequence[tuple[Path, int | None]]) -> UserPictures:
+def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
     pictures: list[CanonicalPicture] = []
     digits: list[int] = []
     left_out: dict[Path, str] = {}
-    seen: dict[bytes, tuple[Path, int]] = {}
-    for file, digit in found:
+    first_by_content: dict[bytes, tuple[Path, int]] = {}
+    for file, digit in files:
         if digit is None:
-            left_out[file] = "It is no digit, and only digits are learned."
+            left_out[file] = "It is not a digit, and only digits are learned."
             continue
         try:
             picture = read_canonical(file.read_bytes()).picture
         except (ImageError, OSError) as error:
             left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
             continue
-        if earlier := seen.get(picture.tobytes()):
+        if earlier := first_by_content.get(picture.tobytes()):
             first, other = earlier
             if other != digit:
                 msg = f"{first} and {file} are the same picture, and called {other} and {digit}."
                 raise DataError(msg)
             left_out[file] = f"It is the same picture as {first}."
             continue
-        seen[picture.tobytes()] = file, digit
+        first_by_content[picture.tobytes()] = file, digit
         pictures.append(picture)
         digits.append(digit)
-    shaped = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
-    return UserPictures(Labelled(shaped, np.array(digits, np.uint8)), left_out)
+    stacked = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
+    return UserPictures(Labelled(stacked, np.array(digits, np.uint8)), left_out)
 
 
 def _check_enough(found: UserPictures, source: Path) -> None:
@@ -143,8 +143,8 @@ def _check_enough(found: UserPictures, source: Path) -> None:
         why = f": {len(found.left_out)} were left out" if found.left_out else ", in folders 0 to 9"
         msg = f"{source} holds no picture that can be read{why}."
         raise DataError(msg)
-    few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
-    if few:
+    too_few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
+    if too_few:
         wanted = f"at least {MIN_PICTURES} of each digit, or none"
-        msg = f"{source} holds too few pictures, {', '.join(few)}: {wanted}."
+        msg = f"{source} holds too few pictures, {', '.join(too_few)}: {wanted}."
         raise DataError(msg)

@@ -20,11 +20,11 @@ from training.errors import ExportError, WorkshopError
 from training.export.keras_to_onnx import convert_and_verify
 from training.export.lineage import Change, Figures, Lineage, measure, write_card
 from training.export.parity import KERAS_FILE, verify_same
-from training.export.quantisation import SAMPLE
+from training.export.quantisation import CALIBRATION_PICTURES
 from training.judge import evaluation
 from training.judge.service_reader import classify
 from training.learn.fine_tuning import FineTuned, Parent, fine_tune
-from training.learn.runs import current_commit
+from training.learn.runs import get_current_commit
 from training.recipe import FineTuning
 
 CARD: Final = "README.md"
@@ -63,7 +63,7 @@ def load_parent(folder: Path) -> Parent:
 
 
 def export_fine_tuned(
-    parent_folder: Path, folder: Path, own: Labelled, *, mnist: Mnist, how: FineTuning
+    parent_folder: Path, folder: Path, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning
 ) -> list[Change]:
     """Fine-tune the network of one folder on the own pictures into another folder; return what has changed.
 
@@ -73,9 +73,19 @@ def export_fine_tuned(
         WorkshopError: the parent can't be fine-tuned, nothing is gained, or the exported file differs.
     """
     parent = load_parent(parent_folder)
-    tuned = fine_tune(parent, own, rehearsed=mnist.training.pictures, validation=mnist.validation, how=how)
+    tuned = fine_tune(
+        parent,
+        user_pictures,
+        rehearsed=mnist.training.pictures,
+        validation=mnist.validation,
+        fine_tuning=fine_tuning,
+    )
     lineage = Lineage(
-        parent=parent.classifier, how=how, rounds=tuned.rounds, own=own, commit=current_commit()
+        parent=parent.classifier,
+        how=fine_tuning,
+        rounds=tuned.rounds,
+        own=user_pictures,
+        commit=get_current_commit(),
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as drafts:
@@ -85,9 +95,9 @@ def export_fine_tuned(
         changes = [
             Change(
                 "own, held out",
-                len(own),
-                measure(classify(parent.classifier, own.pictures), own.digits),
-                measure(tuned.held_out, own.digits),
+                len(user_pictures),
+                measure(classify(parent.classifier, user_pictures.pictures), user_pictures.digits),
+                measure(tuned.held_out, user_pictures.digits),
             ),
             _compare("MNIST validation", mnist.validation, parent.classifier, classifier),
             Change(
@@ -104,7 +114,7 @@ def export_fine_tuned(
 
 def _export(tuned: FineTuned, lineage: Lineage, pictures: DigitBatch, folder: Path) -> Classifier:
     """Write both models; the ranges for rounding to eight bits are those of own pictures, too."""
-    step = -(-len(lineage.own) // (SAMPLE // 2))
+    step = -(-len(lineage.own) // (CALIBRATION_PICTURES // 2))
     sample = np.concatenate([lineage.own.pictures[::step], pictures])
     tuned.model.save(folder / KERAS_FILE)
     (folder / MODEL_FILE).write_bytes(convert_and_verify(tuned.model, lineage, sample))

@@ -11,13 +11,13 @@ import tensorflow as tf
 import tf2onnx
 from onnx import ModelProto
 
-from app.digits.catalogue import MARK, MODEL_FILE, folder_of, stored
+from app.digits.catalogue import MODEL_FILE, VERSION_SEPARATOR, find_files, locate_folder
 from app.digits.contract import CONTRACT_VERSION, INPUT, SIDE, DigitBatch, Metadata
 from training.errors import ExportError
 from training.export import onnx_graph, quantisation
 from training.export.parity import KERAS_FILE, verify_equal, verify_rounding
 from training.files import write_atomically
-from training.learn.networks import outputs
+from training.learn.networks import compute_outputs
 from training.learn.runs import Provenance, Run
 
 OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
@@ -41,7 +41,7 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
         ExportError: the run has not ended, the exported file differs from the model, or it is not clear
             which version it is.
     """
-    origin = run.origin()
+    origin = run.read_origin()
     file = _choose_folder(models, origin.recipe.name, version) / MODEL_FILE
     if not run.model.exists():
         msg = (
@@ -57,10 +57,10 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
 
 
 def _choose_folder(models: Path, name: str, version: int | None) -> Path:
-    if version is None and any(one.model == name and one.number > 1 for one in stored(models)):
+    if version is None and any(one.model == name and one.number > 1 for one in find_files(models)):
         msg = f"There are several versions of {name}: say with --version which one this replaces, or is."
         raise ExportError(msg)
-    return folder_of(models, f"{name}{MARK}{version or 1}")
+    return locate_folder(models, f"{name}{VERSION_SEPARATOR}{version or 1}")
 
 
 def convert_and_verify(model: keras.Model, origin: Provenance, pictures: DigitBatch) -> bytes:
@@ -79,7 +79,7 @@ def convert(model: keras.Model, origin: Provenance) -> bytes:
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 
     def serve(image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return outputs(model, image)
+        return compute_outputs(model, image)
 
     proto: ModelProto
     proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
@@ -99,13 +99,13 @@ def quantise_verified(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
     proto = onnx.load_from_string(onnx_bytes)
     if not quantisation.is_convolutional(proto):
         return onnx_bytes
-    rounded = quantisation.quantise(proto, pictures)
+    quantised = quantisation.quantise(proto, pictures)
     metadata = {member.key: member.value for member in proto.metadata_props}
     metadata[Metadata.VERSION] += quantisation.SUFFIX
-    del rounded.metadata_props[:]
-    onnx.helper.set_model_props(rounded, metadata)
-    onnx.checker.check_model(rounded, full_check=True)
-    rounded_bytes = bytes(rounded.SerializeToString())
+    del quantised.metadata_props[:]
+    onnx.helper.set_model_props(quantised, metadata)
+    onnx.checker.check_model(quantised, full_check=True)
+    rounded_bytes = bytes(quantised.SerializeToString())
     verify_rounding(onnx_bytes, rounded_bytes, pictures)
     return rounded_bytes
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.catalogue import MARK
+from app.digits.catalogue import VERSION_SEPARATOR
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, Metadata
 from training.data.labelled import Labelled
@@ -21,7 +21,7 @@ from training.recipe import FineTuning
 
 COLUMNS: Final = (
     "pictures of", "number", "errors before", "after", "calibration error before", "after",
-    "called no digit before", "after",
+    "rejected before", "after",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ class Lineage:
         """See `runs.Provenance`."""
         parent = {"name": self.parent.name, "version": self.parent.version, "sha256": self.parent.sha256}
         return {
-            Metadata.NAME: self.how.name.partition(MARK)[0],
+            Metadata.NAME: self.how.name.partition(VERSION_SEPARATOR)[0],
             Metadata.VERSION: self.how.version,
             Metadata.RECIPE: json.dumps({**dataclasses.asdict(self.how), "taught_rounds": self.rounds}),
             Metadata.DATA_SHA256: self.own.sha256,
@@ -87,7 +87,7 @@ def list_changes(changes: Iterable[Change]) -> list[tuple[str, ...]]:
             *(
                 text
                 for field in ("errors", "calibration_error", "rejected")
-                for text in (_percent(change.before, field), _percent(change.after, field))
+                for text in (_format_percent(change.before, field), _format_percent(change.after, field))
             ),
         )
         for change in changes
@@ -123,7 +123,7 @@ def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Chang
     return "\n".join(lines) + "\n"
 
 
-def _percent(found: Figures | None, field: str) -> str:
+def _format_percent(found: Figures | None, field: str) -> str:
     share = None if found is None else getattr(found, field)
     return "" if share is None else f"{share:.2%}"
 
@@ -132,6 +132,6 @@ def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator
     return (f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))
 
 
-def _count_digits(own: Labelled) -> list[tuple[int, int]]:
-    found = np.bincount(own.digits, minlength=CLASSES)
+def _count_digits(user_pictures: Labelled) -> list[tuple[int, int]]:
+    found = np.bincount(user_pictures.digits, minlength=CLASSES)
     return [(digit, int(count)) for digit, count in enumerate(found) if count]

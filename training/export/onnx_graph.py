@@ -18,11 +18,11 @@ _SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  
 
 def fix_shapes(proto: ModelProto) -> None:
     """Reshape to known numbers: Keras asks for the batch's size anew, by eight nodes for each flattening."""
-    known = {weight.name for weight in proto.graph.initializer}
+    constant_names = {weight.name for weight in proto.graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.graph.value_info}
     for node in proto.graph.node:
-        if node.op_type != "Reshape" or node.input[1] in known:
+        if node.op_type != "Reshape" or node.input[1] in constant_names:
             continue
         shape = [dimension.dim_value or FREE for dimension in shapes[node.output[0]]]
         name = f"{FIXED_SHAPE}_{node.output[0]}"
@@ -33,15 +33,15 @@ def fix_shapes(proto: ModelProto) -> None:
 
 def feed_pictures_directly(proto: ModelProto) -> None:
     """Let a quantised network begin with the picture itself: scaling and rounding would give it back."""
-    makers = {output: node for node in proto.graph.node for output in node.output}
+    producers = {output: node for node in proto.graph.node for output in node.output}
     first = next(node for node in proto.graph.node if node.op_type == "QuantizeLinear")
-    way = [first]
-    while way[-1].input[0] != INPUT:
-        way.append(makers[way[-1].input[0]])
+    path = [first]
+    while path[-1].input[0] != INPUT:
+        path.append(producers[path[-1].input[0]])
     weights = {weight.name: weight for weight in proto.graph.initializer}
     scale, zero = (numpy_helper.to_array(weights[name]) for name in first.input[1:])
     assert np.isclose(scale, 1 / 255) and zero == 0, "the network begins with more than a scaling"  # noqa: S101, PT018
-    (shape,) = (node.input[1] for node in way if node.op_type == "Reshape")
+    (shape,) = (node.input[1] for node in path if node.op_type == "Reshape")
     first.CopyFrom(onnx.helper.make_node("Reshape", [INPUT, shape], list(first.output)))
     prune(proto)
 
@@ -85,10 +85,10 @@ def count_multiply_adds(proto: ModelProto) -> int:
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {value.name: _shape(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
     weights = {weight.name: tuple(weight.dims) for weight in proto.graph.initializer}
-    return sum(_node_cost(node, shapes, weights) for node in inferred.graph.node)
+    return sum(_count_node_multiply_adds(node, shapes, weights) for node in inferred.graph.node)
 
 
-def _node_cost(
+def _count_node_multiply_adds(
     node: NodeProto, shapes: dict[str, tuple[int, ...]], weights: dict[str, tuple[int, ...]]
 ) -> int:
     if node.op_type == "Conv":  # every output pixel is a sum over the kernel and its input channels

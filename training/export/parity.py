@@ -13,14 +13,15 @@ from app.digits.classifier import Classifier
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.errors import InvalidModel
 from training.errors import ExportError
-from training.learn.networks import outputs
+from training.learn.networks import compute_outputs
 
 KERAS_FILE: Final = "model.keras"  # beside the ONNX file; images leave it out
 PARITY_BATCHES: Final = (1, 7)  # one picture, and a batch that is no power of two
 # float32 carries 7 digits, and sums in another order differ in the last of them: by up to 2e-6 in the
 # probabilities of 500 scribbles. A wrong layer is off by hundredths.
 TOLERANCE: Final = 1e-5
-SCRIBBLES: Final = 200  # that identify a network: eight bits differ by 0.003, another seed's network by 0.05
+# that identify a network: eight bits differ by 0.003, another seed's network by 0.05
+SCRIBBLE_COUNT: Final = 200
 ROUNDED_SAMPLE: Final = 1000  # pictures on which eight bits are compared with thirty-two
 ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committed network it is 0.0003
 
@@ -38,12 +39,17 @@ def verify_equal(model: keras.Model, onnx_bytes: bytes) -> None:
         raise ExportError(msg) from error
     rng = np.random.default_rng(0)
     for size in PARITY_BATCHES:
-        batch = np.stack([_scribble(rng) for _ in range(size)])
-        wanted = [keras.ops.convert_to_numpy(output) for output in outputs(model, batch)]
-        found = [output for output in classifier.classify(batch) if output is not None]
-        worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
-        if not worst <= TOLERANCE:
-            msg = f"At batch size {size} ONNX differs from Keras by {worst:.2g}, allowed are {TOLERANCE:g}."
+        batch = np.stack([_draw_scribble(rng) for _ in range(size)])
+        expected = [keras.ops.convert_to_numpy(output) for output in compute_outputs(model, batch)]
+        actual = [output for output in classifier.classify(batch) if output is not None]
+        largest_difference = max(
+            float(np.abs(one - other).max()) for one, other in zip(actual, expected, strict=True)
+        )
+        if not largest_difference <= TOLERANCE:
+            msg = (
+                f"At batch size {size} ONNX differs from Keras by {largest_difference:.2g}, the "
+                f"tolerance is {TOLERANCE:g}."
+            )
             raise ExportError(msg)
 
 
@@ -58,7 +64,7 @@ def verify_rounding(onnx_bytes: bytes, rounded_bytes: bytes, pictures: DigitBatc
     for one, other in zip(*both, strict=True):
         apart = 0.0 if one is None else float(np.abs(one - other).mean())
         if apart > ROUNDED_TOLERANCE:
-            allowed = f"allowed are {ROUNDED_TOLERANCE:g}"
+            allowed = f"the tolerance is {ROUNDED_TOLERANCE:g}"
             msg = f"In eight bits the network differs by {apart:.2g} on average, {allowed}."
             raise ExportError(msg)
 
@@ -70,18 +76,19 @@ def verify_same(model: keras.Model, classifier: Classifier) -> None:
         ExportError: they are different networks.
     """
     rng = np.random.default_rng(0)
-    batch = np.stack([_scribble(rng) for _ in range(SCRIBBLES)])
-    wanted = keras.ops.convert_to_numpy(outputs(model, batch)[0])
-    apart = float(np.abs(classifier.classify(batch).probabilities - wanted).mean())
-    if not apart <= ROUNDED_TOLERANCE:
+    batch = np.stack([_draw_scribble(rng) for _ in range(SCRIBBLE_COUNT)])
+    expected = keras.ops.convert_to_numpy(compute_outputs(model, batch)[0])
+    difference = float(np.abs(classifier.classify(batch).probabilities - expected).mean())
+    if not difference <= ROUNDED_TOLERANCE:
         msg = (
-            f"{classifier.name}'s {KERAS_FILE} and {MODEL_FILE} are different networks, {apart:.2g} apart: "
+            f"{classifier.name}'s {KERAS_FILE} and {MODEL_FILE} are different networks, {difference:.2g} "
+            "apart: "
             f"`python -m training export {classifier.name}` writes both."
         )
         raise ExportError(msg)
 
 
-def _scribble(rng: np.random.Generator) -> CanonicalPicture:
+def _draw_scribble(rng: np.random.Generator) -> CanonicalPicture:
     """Draw a bent line as long and as bold as a digit's: no network ever sees noise."""
     picture = np.zeros((SIDE, SIDE), np.uint8)
     points = rng.integers(4, SIDE - 4, (5, 2), np.int32)

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from app.digits.contract import INPUT, DigitBatch
 from training.export import onnx_graph
 
-SAMPLE: Final = 1000  # pictures; of more the ranges grow no more than their rounding
+CALIBRATION_PICTURES: Final = 1000  # pictures; of more the ranges grow no more than their rounding
 BATCH_SIZE: Final = 50
 SUFFIX: Final = "+int8"  # of the version: build metadata, as Semantic Versioning has it
 _QUANTISED: Final = ["Conv", "Relu"]
@@ -48,16 +48,16 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
         quantize_static(
             prepared,
             file,
-            _Sample(pictures[:SAMPLE]),
+            _Sample(pictures[:CALIBRATION_PICTURES]),
             op_types_to_quantize=_QUANTISED,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        found = onnx.load(file)
-    onnx_graph.feed_pictures_directly(found)
-    return found
+        quantised_model = onnx.load(file)
+    onnx_graph.feed_pictures_directly(quantised_model)
+    return quantised_model
 
 
 class _Sample(CalibrationDataReader):  # type: ignore[misc]  # it has no types

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from app.digits.catalogue import MODEL_FILE, folder_of
+from app.digits.catalogue import MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.errors import ImageError
@@ -33,7 +33,7 @@ class Sample:
     pictures: DigitBatch  # (n, 28, 28)
     digits: NDArray[np.uint8]  # (n,)
     sets: NDArray[np.str_]  # (n,) where each comes from
-    others: DigitBatch  # (m, 28, 28)
+    negatives: DigitBatch  # (m, 28, 28)
     unreadable: int  # uploads that the service refuses, whatever the network
 
 
@@ -45,7 +45,7 @@ class Side:
     classifier: Classifier
     size: int  # bytes of its file
     scores: Scores  # of the digits
-    others: Scores  # of the negative examples
+    negatives: Scores  # of the negative examples
     microseconds: float  # for one picture, the network alone
 
     @property
@@ -82,7 +82,7 @@ def sample_uploads(name: str, sets: RealSets) -> Sample:
     Raises:
         WorkshopError: there is no digit that can be read.
     """
-    digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.others))
+    digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.negatives))
     if not digits:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
         msg = f"{name} holds no picture of a digit that can be read.{why}"
@@ -92,8 +92,8 @@ def sample_uploads(name: str, sets: RealSets) -> Sample:
         pictures=_stack([picture for _, _, picture in digits]),
         digits=np.array([int(label) for _, label, _ in digits], np.uint8),
         sets=np.array([source for source, _, _ in digits]),
-        others=_stack([picture for _, _, picture in others]),
-        unreadable=sum(map(len, (*sets.digits, *sets.others))) - len(digits) - len(others),
+        negatives=_stack([picture for _, _, picture in others]),
+        unreadable=sum(map(len, (*sets.digits, *sets.negatives))) - len(digits) - len(others),
     )
 
 
@@ -103,7 +103,7 @@ def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison
     Raises:
         WorkshopError: there is no such network.
     """
-    folders = [folder_of(models, name) for name in (first, second)]
+    folders = [locate_folder(models, name) for name in (first, second)]
     classifiers = [load_classifier(folder) for folder in folders]
     speeds = _time_single_pictures(classifiers, sample.pictures)
     sides = (
@@ -112,7 +112,7 @@ def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison
             classifier=classifier,
             size=(folder / MODEL_FILE).stat().st_size,
             scores=classify(classifier, sample.pictures),
-            others=classify(classifier, sample.others),
+            negatives=classify(classifier, sample.negatives),
             microseconds=speed,
         )
         for name, folder, classifier, speed in zip((first, second), folders, classifiers, speeds, strict=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from app.digits.catalogue import METRICS_FILE, MODEL_FILE, folder_of
+from app.digits.catalogue import METRICS_FILE, MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
 from app.digits.errors import InvalidModel
@@ -102,8 +102,10 @@ def evaluate(
     """
     classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
-    seen = np.stack([read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)])
-    scores = classify(classifier, seen)
+    canonical_pictures = np.stack(
+        [read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)]
+    )
+    scores = classify(classifier, canonical_pictures)
     metrics = {
         "model": _describe(classifier, size=(folder / MODEL_FILE).stat().st_size),
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
@@ -111,7 +113,7 @@ def evaluate(
         "calibration": reliability.report(
             scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
         ),
-        "microseconds": _time(classifier, pngs, seen),
+        "microseconds": _time(classifier, pngs, canonical_pictures),
         "measured_with": {
             "onnxruntime": version("onnxruntime"),
             "opencv": cv2.__version__,
@@ -133,7 +135,7 @@ def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
     Raises:
         WorkshopError: there is no file, it is damaged, or it lacks `part`.
     """
-    file = folder_of(models, name) / METRICS_FILE
+    file = locate_folder(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
         raise WorkshopError(msg)

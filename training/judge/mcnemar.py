@@ -51,9 +51,9 @@ class PairedCounts:
         Pictures that both read alike say nothing. If the readers are equally good, each of the others is
         a coin toss between the first and the second: twice the tail of the binomial distribution.
         """
-        apart = self.first + self.second
-        tail = sum(math.comb(apart, count) for count in range(min(self.first, self.second) + 1))
-        return min(1.0, tail / (1 << apart) * 2)
+        discordant = self.first + self.second
+        tail = sum(math.comb(discordant, count) for count in range(min(self.first, self.second) + 1))
+        return min(1.0, tail / (1 << discordant) * 2)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -71,10 +71,10 @@ class PairedCounts:
 
     def summarise(self, first: str, second: str) -> str:
         """Return a sentence that says how far apart they are, and whether it is more than chance."""
-        apart, gain, p = self.first + self.second, 100 * self.gain, self.p_value
+        discordant, gain, p = self.first + self.second, 100 * self.gain, self.p_value
         low, high = (100 * bound for bound in self.interval)
         between = f"with 95 % confidence between {low:+.2f} and {high:+.2f}"
-        if not apart:
+        if not discordant:
             return (
                 f"{first} and {second} are right and wrong on the same pictures: 0 points apart, {between}."
             )
@@ -83,10 +83,12 @@ class PairedCounts:
         verdict = (
             f"more than chance: {better} is the better one on such pictures"
             if p < 1 - LEVEL
-            else "what chance may do: nothing shows that one of them is better"
+            else "no more than chance may do: nothing shows that one of them is better"
         )
         return (
-            f"{second} reads {abs(gain):.2f} points {'fewer' if gain < 0 else 'more'} rightly than {first}, "
-            f"{between}. Of {apart} pictures that one alone reads rightly, {self.second} are {second}'s. "
+            f"{second} reads {abs(gain):.2f} points {'less' if gain < 0 else 'more'} accurately than "
+            f"{first}, "
+            f"{between}. Of {discordant} pictures that only one reads correctly, {self.second} are "
+            f"{second}'s. "
             f"McNemar's exact test: {chance}. That is {verdict}."
         )

@@ -41,7 +41,7 @@ def score_numbers(
     return {
         "numbers": count,
         "seed": seed,
-        "right": {"apart": _share(right[False]), "touching": _share(right[True])},
+        "right": {"apart": _share_of_true(right[False]), "touching": _share_of_true(right[True])},
         "digits": 1 - distance / max(1, length),
     }
 
@@ -71,5 +71,5 @@ def edit_distance(found: str, wanted: str) -> int:
     return costs[-1]
 
 
-def _share(right: Sequence[bool]) -> float | None:
+def _share_of_true(right: Sequence[bool]) -> float | None:
     return sum(right) / len(right) if right else None

@@ -30,9 +30,9 @@ def bin_answers(confidence: NDArray[Any], right: NDArray[np.bool_]) -> list[Bin]
     """
     numbers = np.ceil(np.asarray(confidence, float) * BINS).clip(1, BINS)  # (0, 1/15], (1/15, 2/15] …
     return [
-        Bin(int(held.sum()), float(np.mean(confidence[held])), float(right[held].mean()))
-        for held in (numbers == number for number in range(1, BINS + 1))
-        if held.any()
+        Bin(int(in_bin.sum()), float(np.mean(confidence[in_bin])), float(right[in_bin].mean()))
+        for in_bin in (numbers == number for number in range(1, BINS + 1))
+        if in_bin.any()
     ]
 
 

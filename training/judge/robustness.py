@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from app.digits.classifier import Classifier
-from app.digits.contract import IS_DIGIT, Likelihoods
+from app.digits.contract import MIN_DIGIT_LIKELIHOOD, Likelihoods
 from training.data.labelled import Labelled, split_stratified
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
@@ -53,7 +53,7 @@ def measure_robustness(
         real: the real sets that are at hand.
         amounts: how much of it is measured.
     """
-    digits, others = _read_sets(classifier, real.digits), _read_sets(classifier, real.others)
+    digits, others = _read_sets(classifier, real.digits), _read_sets(classifier, real.negatives)
     return {
         "corruptions": _measure_corruptions(classifier, test, count=amounts.damaged),
         "real": {
@@ -78,13 +78,13 @@ def _measure_real_numbers(classifier: Classifier, real: RealSets) -> dict[str, A
 
 def _measure_corruptions(classifier: Classifier, test: Labelled, *, count: int) -> dict[str, Any]:
     _, rows = split_stratified(test.digits, held_out=min(count, len(test)))
-    chosen = test[rows]
+    sample = test[rows]
     each = {
-        name: _measure_corruption(corrupt, classifier, chosen)
+        name: _measure_corruption(corrupt, classifier, sample)
         for name, corrupt in track(CORRUPTIONS.items(), "Damaging", transient=True)
     }
     mean = statistics.fmean(one["accuracy"] for one in each.values())
-    return {"pictures": len(chosen), "seed": SEED, "mean": mean, "each": each}
+    return {"pictures": len(sample), "seed": SEED, "mean": mean, "each": each}
 
 
 def _measure_corruption(corrupt: Corruption, classifier: Classifier, chosen: Labelled) -> dict[str, Any]:
@@ -109,19 +109,21 @@ def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
 
 
 def _measure_rejection(test: Likelihoods, digits: AnsweredSets, others: AnsweredSets) -> dict[str, Any]:
-    likelihoods = np.concatenate([test, *(_likelihoods(answers) for _, answers in digits)])
-    all_others = np.concatenate([np.empty(0, np.float32), *(_likelihoods(answers) for _, answers in others)])
+    likelihoods = np.concatenate([test, *(_get_likelihoods(answers) for _, answers in digits)])
+    all_others = np.concatenate(
+        [np.empty(0, np.float32), *(_get_likelihoods(answers) for _, answers in others)]
+    )
     return {
-        "threshold": IS_DIGIT,
+        "threshold": MIN_DIGIT_LIKELIHOOD,
         "auroc": auroc(likelihoods, all_others),
         "digits": {"MNIST test": {"pictures": len(test), "unreadable": 0, "rejected": rejected_share(test)}}
-        | {one.name: answers.refusals() for one, answers in digits},
+        | {one.name: answers.summarise_refusals() for one, answers in digits},
         "others": {
-            one.name: answers.refusals() | {"auroc": auroc(likelihoods, _likelihoods(answers))}
+            one.name: answers.summarise_refusals() | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
             for one, answers in others
         },
     }
 
 
-def _likelihoods(answers: Answers) -> Likelihoods:
+def _get_likelihoods(answers: Answers) -> Likelihoods:
     return np.empty(0, np.float32) if answers.likelihoods is None else answers.likelihoods

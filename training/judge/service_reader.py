@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
-from app.digits.preprocessing import Canonical
+from app.digits.preprocessing import CanonicalForm
 from app.digits.sheet import Polarity
 from training.data.uploads import read_canonical
 from training.judge.rejection import rejected_share
@@ -34,7 +34,7 @@ class Answers:
         right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == digits[self.readable]
         return right
 
-    def refusals(self) -> dict[str, Any]:
+    def summarise_refusals(self) -> dict[str, Any]:
         """Return the number of uploads, of unreadable ones, and the share that was called no digit.
 
         The share is of the readable ones; None if the network has no such output.
@@ -56,19 +56,19 @@ class Answers:
         return {
             "accuracy": float(self.right(digits).sum()) / max(len(digits), 1),
             "polarity_errors": None if polarity is None else wrong_way,
-            **self.refusals(),
+            **self.summarise_refusals(),
         }
 
 
 def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
     """Read and classify uploads."""
     attempts = [_try_to_read(upload) for upload in uploads]
-    found = [attempt for attempt in attempts if attempt]
-    pictures = np.array([one.picture for one in found], np.uint8).reshape(-1, SIDE, SIDE)
+    canonical_forms = [attempt for attempt in attempts if attempt]
+    pictures = np.array([one.picture for one in canonical_forms], np.uint8).reshape(-1, SIDE, SIDE)
     scores = classify(classifier, pictures)
     return Answers(
         readable=np.array([attempt is not None for attempt in attempts], bool),
-        polarities=tuple(one.polarity for one in found),
+        polarities=tuple(one.polarity for one in canonical_forms),
         probabilities=scores.probabilities,
         likelihoods=scores.digit_likelihood,
     )
@@ -85,7 +85,7 @@ def classify(classifier: Classifier, pictures: DigitBatch) -> Scores:
     )
 
 
-def _try_to_read(upload: bytes) -> Canonical | None:
+def _try_to_read(upload: bytes) -> CanonicalForm | None:
     try:
         return read_canonical(upload)
     except ImageError:

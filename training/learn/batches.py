@@ -84,8 +84,8 @@ class MixedBatches(MnistBatches):
             round(size * share) for share in (self._scenes.share_no_digits, self._scenes.share)
         )
         rows = rng.integers(len(self._pool.digits), size=in_scenes)
-        others = rng.integers(len(self._pool.no_digits), size=no_digits)
-        shown = np.concatenate([self._pool.digits.pictures[rows], self._pool.no_digits[others]])
+        negative_rows = rng.integers(len(self._pool.negatives), size=no_digits)
+        shown = np.concatenate([self._pool.digits.pictures[rows], self._pool.negatives[negative_rows]])
         plain = size - len(shown)
         pictures = np.concatenate([pictures[:plain], augment(shown, self._scenes.bending, rng=rng)])
         digits = np.concatenate(

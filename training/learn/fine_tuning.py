@@ -31,14 +31,14 @@ from training.errors import WorkshopError
 from training.judge.evaluation import score
 from training.judge.service_reader import classify
 from training.learn.calibration import apply_temperature, cool, fit_temperature, log_probabilities
-from training.learn.networks import outputs
+from training.learn.networks import compute_outputs
 from training.learn.train import JIT
 from training.recipe import FineTuning
 from training.scenes import scene_pool
 from training.scenes.augmentation import augment
 
 _LOSSES: Final = {PROBABILITIES: "categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
-SCRIBBLES: Final = 500  # negative examples; each is bent anew whenever it is shown
+SCRIBBLE_COUNT: Final = 500  # negative examples; each is bent anew whenever it is shown
 
 
 @dataclass(frozen=True)
@@ -64,33 +64,38 @@ class FineTuned:
 
 
 def fine_tune(
-    parent: Parent, own: Labelled, *, rehearsed: DigitBatch, validation: Labelled, how: FineTuning
+    parent: Parent,
+    user_pictures: Labelled,
+    *,
+    rehearsed: DigitBatch,
+    validation: Labelled,
+    fine_tuning: FineTuning,
 ) -> FineTuned:
     """Train a network on the own pictures, for as long as that helps it to read others of their kind.
 
     Args:
         parent: it is left unchanged.
-        own: at least `user_pictures.MIN_PICTURES` of each digit that occurs.
+        user_pictures: at least `user_pictures.MIN_PICTURES` of each digit that occurs.
         rehearsed: MNIST's training pictures.
         validation: MNIST's, for the temperature.
-        how: the numbers.
+        fine_tuning: the numbers.
 
     Raises:
         WorkshopError: held-out pictures are read best by the network as it is.
     """
-    course = _Course(parent, rehearsed, how)
+    course = _Course(parent, rehearsed, fine_tuning)
     with Progress(transient=True) as progress:
-        task = progress.add_task("Fine-tuning", total=how.rounds * (how.folds + 1))
-        after = _cross_validate(course, own, done=lambda: progress.advance(task))
-        rounds = int(np.argmin([_loss(scores, own.digits) for scores in after]))
+        task = progress.add_task("Fine-tuning", total=fine_tuning.rounds * (fine_tuning.folds + 1))
+        scores_by_round = _cross_validate(course, user_pictures, advance=lambda: progress.advance(task))
+        rounds = int(np.argmin([_loss(scores, user_pictures.digits) for scores in scores_by_round]))
         if not rounds:
             msg = "Held-out pictures are read best by the network as it is: nothing is gained or written."
             raise WorkshopError(msg)
-        model = _copy(parent.model)
-        for _ in islice(course.rounds(model, own), rounds):
+        model = _copy_model(parent.model)
+        for _ in islice(course.rounds(model, user_pictures), rounds):
             progress.advance(task)
-    model, scores = course.interpolate(model), after[rounds]
-    temperature = _fit_temperature(model, validation, scores, own)
+    model, scores = course.interpolate(model), scores_by_round[rounds]
+    temperature = _fit_temperature(model, validation, scores, user_pictures)
     cool(model, temperature)
     probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
     return FineTuned(model, rounds, Scores(probabilities, scores.digit_likelihood))
@@ -102,15 +107,15 @@ class _Course:
 
     parent: Parent
     rehearsed: DigitBatch
-    how: FineTuning
+    fine_tuning: FineTuning
 
     @property
     def _batch_size(self) -> int:
-        return self.how.own + self.how.rehearsed + self.how.scribbles
+        return self.fine_tuning.own + self.fine_tuning.rehearsed + self.fine_tuning.scribbles
 
     def rounds(self, model: keras.Model, own: Labelled) -> Iterator[None]:
         """Train the model round by round: the last layer first, then all of them."""
-        how = self.how
+        how = self.fine_tuning
         keras.utils.set_random_seed(how.seed)  # of dropout
         for number in range(how.rounds):
             if number == 0:
@@ -124,8 +129,10 @@ class _Course:
     def interpolate(self, model: keras.Model) -> keras.Model:
         """Return the network between the parent and the learned one, which keeps more of the parent."""
         both = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
-        between = _copy(model)
-        between.set_weights([before + self.how.share * (learned - before) for before, learned in both])
+        between = _copy_model(model)
+        between.set_weights(
+            [before + self.fine_tuning.share * (learned - before) for before, learned in both]
+        )
         return between
 
     def _compile(self, model: keras.Model, rounds: int, *, all_layers: bool) -> None:
@@ -133,7 +140,9 @@ class _Course:
         for layer in model.layers:
             normalises = isinstance(layer, keras.layers.BatchNormalization)
             layer.trainable = layer.name == PROBABILITIES or (all_layers and not normalises)
-        rate = keras.optimizers.schedules.CosineDecay(self.how.learning_rate, rounds * self.how.steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            self.fine_tuning.learning_rate, rounds * self.fine_tuning.steps
+        )
         loss = _LOSSES if self.parent.has_likelihood else _LOSSES[PROBABILITIES]
         model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=JIT)
 
@@ -141,10 +150,10 @@ class _Course:
         self, own: Labelled, *, rng: np.random.Generator
     ) -> tuple[DigitBatch, NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
         """Return the pictures of a round, batch after batch, and their targets."""
-        how, steps = self.how, self.how.steps
+        how, steps = self.fine_tuning, self.fine_tuning.steps
         learned = own[rng.integers(len(own), size=steps * how.own)]
         rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * how.rehearsed)]
-        scribbles = _scribbles()[rng.integers(SCRIBBLES, size=steps * how.scribbles)]
+        scribbles = _draw_scribbles()[rng.integers(SCRIBBLE_COUNT, size=steps * how.scribbles)]
         parts = (learned.pictures, rehearsed, scribbles)
         shown = _interleave([augment(part, how.augmentation, rng=rng) for part in parts], steps)
         probabilities, likelihoods = classify(self.parent.classifier, shown)
@@ -157,8 +166,8 @@ class _Course:
 
 
 @cache
-def _scribbles() -> DigitBatch:
-    return scene_pool.draw_scribbles(SCRIBBLES, seed=0)
+def _draw_scribbles() -> DigitBatch:
+    return scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)
 
 
 def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
@@ -168,32 +177,32 @@ def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
     return together.reshape(-1, *together.shape[2:])
 
 
-def _cross_validate(course: _Course, own: Labelled, *, done: Callable[[], None]) -> list[Scores]:
+def _cross_validate(course: _Course, own: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
     """Return scores of the own pictures, at first and after each round, by networks that never saw them."""
-    how, parent = course.how, course.parent
+    how, parent = course.fine_tuning, course.parent
     before = _predict(parent.model, own.pictures)
     times = how.rounds + 1
     probabilities = np.stack([before.probabilities] * times)
     likelihoods = None if before.digit_likelihood is None else np.stack([before.digit_likelihood] * times)
     for held in _split_folds(own.digits, how):
-        model = _copy(parent.model)
+        model = _copy_model(parent.model)
         rest = np.setdiff1d(np.arange(len(own)), held)
         for number, _ in enumerate(course.rounds(model, own[rest]), start=1):
             found = _predict(course.interpolate(model), own.pictures[held])
             probabilities[number, held] = found.probabilities
             if likelihoods is not None:
                 likelihoods[number, held] = found.digit_likelihood
-            done()
+            advance()
     if likelihoods is None:
         return [Scores(one, None) for one in probabilities]
     return [Scores(*both) for both in zip(probabilities, likelihoods, strict=True)]
 
 
-def _split_folds(digits: NDArray[np.uint8], how: FineTuning) -> list[NDArray[np.intp]]:
+def _split_folds(digits: NDArray[np.uint8], fine_tuning: FineTuning) -> list[NDArray[np.intp]]:
     """Split row numbers at random, each digit's evenly."""
-    order = np.random.default_rng(how.seed).permutation(len(digits))
+    order = np.random.default_rng(fine_tuning.seed).permutation(len(digits))
     by_digit = order[np.argsort(digits[order], kind="stable")]
-    return [np.sort(by_digit[first :: how.folds]) for first in range(how.folds)]
+    return [np.sort(by_digit[first :: fine_tuning.folds]) for first in range(fine_tuning.folds)]
 
 
 def _loss(scores: Scores, digits: NDArray[np.uint8]) -> float:
@@ -209,11 +218,11 @@ def _fit_temperature(model: keras.Model, validation: Labelled, held_out: Scores,
 
 
 def _predict(model: keras.Model, pictures: DigitBatch) -> Scores:
-    probabilities, *likelihood = (keras.ops.convert_to_numpy(one) for one in outputs(model, pictures))
+    probabilities, *likelihood = (keras.ops.convert_to_numpy(one) for one in compute_outputs(model, pictures))
     return Scores(probabilities, likelihood[0] if likelihood else None)
 
 
-def _copy(model: keras.Model) -> keras.Model:
+def _copy_model(model: keras.Model) -> keras.Model:
     """Return the same network, all of it trainable, without an optimizer."""
     copy = keras.Model.from_config(model.get_config())  # `clone_model` would copy the optimizer, too
     copy.set_weights(model.get_weights())

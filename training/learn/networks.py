@@ -68,7 +68,9 @@ def build_network(recipe: Recipe) -> keras.Model:
     return network(dropout=recipe.dropout) if recipe.dropout else network()
 
 
-def outputs(model: keras.Model, batch: keras.KerasTensor | DigitBatch) -> tuple[keras.KerasTensor, ...]:
+def compute_outputs(
+    model: keras.Model, batch: keras.KerasTensor | DigitBatch
+) -> tuple[keras.KerasTensor, ...]:
     """Return probabilities (batch, 10) and, with a second head, the likelihood (batch,) of a digit."""
     found = model(batch, training=False)
     if not isinstance(found, dict):

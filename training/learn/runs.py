@@ -30,7 +30,7 @@ class Run:
     """The folder of one run. Nothing is opened until a method is called."""
 
     folder: Path
-    beside: Path | None = None  # the folder of scenes that several runs share; else the run's own
+    scenes_folder: Path | None = None  # the folder of scenes that several runs share; else the run's own
 
     @property
     def _origin(self) -> Path:
@@ -53,7 +53,7 @@ class Run:
     @property
     def scenes(self) -> Path:
         """The scenes that it is shown, once they have been drawn."""
-        return (self.beside or self.folder) / "scenes.npz"
+        return (self.scenes_folder or self.folder) / "scenes.npz"
 
     @property
     def held_out(self) -> Path:
@@ -72,10 +72,10 @@ class Run:
             RunError: a run lies there already.
         """
         if self._origin.exists():
-            ways = (
+            hint = (
                 ", --resume goes on with it" if self.checkpoint.exists() and not self.model.exists() else ""
             )
-            msg = f"{self.folder} holds a run{ways}. --fresh discards it, --run FOLDER trains elsewhere."
+            msg = f"{self.folder} holds a run{hint}. --fresh discards it, --run FOLDER trains elsewhere."
             raise RunError(msg)
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Run:
         elif self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def origin(self) -> Origin:
+    def read_origin(self) -> Origin:
         """Return what `start` wrote down.
 
         Raises:
@@ -105,15 +105,15 @@ class Run:
             raise RunError(msg) from None
         return Origin(**{**fields, "recipe": Recipe.from_json(json.dumps(fields["recipe"]))})
 
-    def history(self) -> History:
+    def read_history(self) -> History:
         """Return the metrics of the epochs so far; empty before the first one has ended."""
         return json.loads(self._history.read_text()) if self._history.exists() else {}
 
     def validation(self) -> tuple[list[float], list[float]]:
         """Return loss and accuracy on the validation digits, by epoch."""
-        history = self.history()
-        of = f"val_{metric_prefix(history)}"
-        return history[f"{of}loss"], history[f"{of}accuracy"]
+        history = self.read_history()
+        prefix = f"val_{metric_prefix(history)}"
+        return history[f"{prefix}loss"], history[f"{prefix}accuracy"]
 
     def write_history(self, history: History) -> None:
         """Replace the history."""
@@ -121,7 +121,7 @@ class Run:
 
     def _refuse_others(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
-            msg = f"{self.folder} holds something that is no run: name another folder with --run."
+            msg = f"{self.folder} holds something that is not a run: name another folder with --run."
             raise RunError(msg)
 
 
@@ -153,7 +153,7 @@ class Origin:
         }
 
 
-def current_commit() -> str:
+def get_current_commit() -> str:
     """Return the commit that is checked out, or "unknown" outside a git checkout."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:

@@ -11,11 +11,11 @@ import numpy as np
 
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
 from training.errors import RunError
-from training.files import draft_of
+from training.files import open_draft
 from training.learn.batches import make_batches
 from training.learn.calibration import calibrate
 from training.learn.networks import build_network
-from training.learn.runs import Origin, Run, current_commit
+from training.learn.runs import Origin, Run, get_current_commit
 from training.scenes.scene_pool import load_or_draw_held_out
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def train(
     if resume:
         _check_resumable(run, recipe, training)
     else:
-        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
     model = fit(run, training, validation, callbacks=[keras.callbacks.TensorBoard(run.tensorboard)])
     return _finish(model, recipe, run, validation)
 
@@ -66,23 +66,23 @@ def fit(
     Returns:
         The model as it was trained, in the recipe's precision and not calibrated.
     """
-    recipe = run.origin().recipe
+    recipe = run.read_origin().recipe
     keras.utils.set_random_seed(recipe.seed)
     batches = make_batches(training, recipe, run)
     if run.checkpoint.exists():
         model = keras.models.load_model(run.checkpoint)
     else:
         model = _compile(recipe, steps=recipe.epochs * len(batches))
-    done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // len(batches)
-    batches.epoch = done
+    epochs_done = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // len(batches)
+    batches.epoch = epochs_done
     model.fit(
         batches,
         shuffle=False,  # the batches do; Keras would by a state that no checkpoint keeps
-        validation_data=(validation.pictures, _truth(recipe, validation.digits)),
+        validation_data=(validation.pictures, _build_truth(recipe, validation.digits)),
         validation_batch_size=1000,
-        initial_epoch=done,
+        initial_epoch=epochs_done,
         epochs=recipe.epochs,
-        callbacks=[_KeepEpochs(run, done=done), *callbacks],
+        callbacks=[_KeepEpochs(run, done=epochs_done), *callbacks],
         verbose=verbose,
     )
     return model
@@ -95,7 +95,7 @@ class _KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         super().__init__()
         self._run = run
         # a crash between the two files may have left one epoch more in the history
-        self._history = {metric: values[:done] for metric, values in run.history().items()}
+        self._history = {metric: values[:done] for metric, values in run.read_history().items()}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         for metric, value in (logs or {}).items():
@@ -104,7 +104,7 @@ class _KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         _save(self.model, self._run.checkpoint)
 
 
-def _truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
+def _build_truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
     if recipe.scenes is None:
         return digits
     return {PROBABILITIES: digits, DIGIT_LIKELIHOOD: np.ones((len(digits), 1), np.float32)}
@@ -134,7 +134,7 @@ def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.sched
 
 def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
     """Check that the run is of this recipe on these pictures, and has an epoch to go on from."""
-    origin = run.origin()
+    origin = run.read_origin()
     if origin.recipe != recipe:
         msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
         raise RunError(msg)
@@ -142,7 +142,7 @@ def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
         msg = f"{run.folder} was started on other pictures: give the same options, or --fresh."
         raise RunError(msg)
     if not run.checkpoint.exists():
-        msg = f"{run.folder} has no whole epoch to go on from: --fresh starts it again."
+        msg = f"{run.folder} has no complete epoch to go on from: --fresh starts it again."
         raise RunError(msg)
 
 
@@ -158,5 +158,5 @@ def _finish(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) 
 
 
 def _save(model: keras.Model, file: Path) -> None:
-    with draft_of(file) as draft:
+    with open_draft(file) as draft:
         model.save(draft)

@@ -16,43 +16,45 @@ _MIDDLE: Final = (SIDE - 1) / 2
 _MESH: Final = 5  # knots a side: bends half a stroke apart, none within one
 
 
-def augment(pictures: DigitBatch, how: Augmentation, *, rng: np.random.Generator) -> DigitBatch:
+def augment(pictures: DigitBatch, augmentation: Augmentation, *, rng: np.random.Generator) -> DigitBatch:
     """Return a bent copy of every picture; equal generators give equal pictures.
 
     Args:
         pictures: uint8 (n, 28, 28).
-        how: how far each is bent.
+        augmentation: how far each is bent.
         rng: where the chance comes from.
     """
     count = len(pictures)
-    strokes = rng.uniform(-how.stroke, how.stroke, count)
-    maps = _affine_maps(count, how, rng)
-    meshes = rng.normal(0, how.bend, (count, _MESH, _MESH, 2)).astype(np.float32)
+    strokes = rng.uniform(-augmentation.stroke, augmentation.stroke, count)
+    maps = _draw_affine_maps(count, augmentation, rng)
+    meshes = rng.normal(0, augmentation.bend, (count, _MESH, _MESH, 2)).astype(np.float32)
     bent = np.empty_like(pictures)
     for picture, stroke, points, mesh, out in zip(pictures, strokes, maps, meshes, bent, strict=True):
         sources = points + cv2.resize(mesh, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        cv2.remap(_with_pen(picture, stroke), sources, None, cv2.INTER_LINEAR, dst=out)
+        cv2.remap(_change_stroke(picture, stroke), sources, None, cv2.INTER_LINEAR, dst=out)
     return bent
 
 
-def _affine_maps(count: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+def _draw_affine_maps(
+    count: int, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Draw (count, 28, 28, 2): for every pixel of the result the point x, y that it shows.
 
     The picture is scaled, then sheared, then rotated about its middle, then shifted.
     """
-    angle = np.radians(rng.uniform(-how.rotation, how.rotation, count))
-    shear = rng.uniform(-how.shear, how.shear, count)
-    wide, high = 1 + rng.uniform(-how.scale, how.scale, (2, count))
+    angle = np.radians(rng.uniform(-augmentation.rotation, augmentation.rotation, count))
+    shear = rng.uniform(-augmentation.shear, augmentation.shear, count)
+    wide, high = 1 + rng.uniform(-augmentation.scale, augmentation.scale, (2, count))
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.array([[cos * wide, (cos * shear - sin) * high], [sin * wide, (sin * shear + cos) * high]])
     inverse = np.linalg.inv(linear.transpose(2, 0, 1))
-    shift = rng.uniform(-how.shift, how.shift, (count, 1, 2))
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, (count, 1, 2))
     pixels = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).reshape(-1, 2) - _MIDDLE
     points = (pixels - shift) @ inverse.transpose(0, 2, 1) + _MIDDLE
     return points.reshape(count, SIDE, SIDE, 2).astype(np.float32)
 
 
-def _with_pen(picture: CanonicalPicture, stroke: float) -> CanonicalPicture:
+def _change_stroke(picture: CanonicalPicture, stroke: float) -> CanonicalPicture:
     """Blend the picture with a bolder (`stroke` > 0) or thinner (< 0) copy of itself."""
     other = cv2.dilate(picture, _PEN) if stroke > 0 else cv2.erode(picture, _PEN)
     blended: CanonicalPicture = cv2.addWeighted(picture, 1 - abs(stroke), other, abs(stroke), 0)

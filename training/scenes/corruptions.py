@@ -23,57 +23,62 @@ from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 Corruption: TypeAlias = Callable[[DigitBatch, np.random.Generator], DigitBatch]
 
 WHITE: Final = 255
-MIDDLE: Final = (SIDE - 1) / 2  # pixels: what is turned or scaled is so about this point
+CENTRE: Final = (SIDE - 1) / 2  # pixels: what is turned or scaled is so about this point
 
 
 def shot_noise(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Count few photons, as a sensor does in the dark: 3 at full white."""
     photons = 3
-    return _grey(rng.poisson(pictures / WHITE * photons) / photons * WHITE)
+    return _to_grey(rng.poisson(pictures / WHITE * photons) / photons * WHITE)
 
 
 def gaussian_noise(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Add an amplifier's noise, 18 % of full white in standard deviation."""
-    return _grey(pictures + rng.normal(0, 0.18 * WHITE, pictures.shape))
+    return _to_grey(pictures + rng.normal(0, 0.18 * WHITE, pictures.shape))
 
 
 def impulse_noise(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Turn 17 % of the pixels black or white: dead cells, lost bits."""
     share = 0.17
-    struck = rng.random(pictures.shape) < share
-    return np.where(struck, rng.choice(np.array([0, WHITE], np.uint8), pictures.shape), pictures)
+    is_hit = rng.random(pictures.shape) < share
+    return np.where(is_hit, rng.choice(np.array([0, WHITE], np.uint8), pictures.shape), pictures)
 
 
 def gaussian_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Blur by 1.3 to 1.7 pixels: two thirds of a stroke's width, so that loops stay open."""
-    return _each(cv2.GaussianBlur(one, (0, 0), sd) for one, sd in _drawn(pictures, rng, 1.3, 1.7))
+    return _stack(cv2.GaussianBlur(one, (0, 0), sd) for one, sd in _pair_with_levels(pictures, rng, 1.3, 1.7))
 
 
 def defocus_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Spread each point over a disk 4 to 5 pixels wide, as a lens out of focus does."""
-    return _each(cv2.filter2D(one, -1, _disk(radius)) for one, radius in _drawn(pictures, rng, 2.0, 2.5))
+    return _stack(
+        cv2.filter2D(one, -1, _build_disk_kernel(radius))
+        for one, radius in _pair_with_levels(pictures, rng, 2.0, 2.5)
+    )
 
 
 def glass_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Look through frosted glass: every pixel shows a neighbour, blurred before and after."""
-    blurred = _each(cv2.GaussianBlur(one, (0, 0), 0.7) for one in pictures)
-    rows, columns = _pixels()[:, None] + rng.integers(-1, 2, (len(pictures), 2, SIDE, SIDE)).swapaxes(0, 1)
+    blurred = _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in pictures)
+    rows, columns = _pixel_indices()[:, None] + rng.integers(-1, 2, (len(pictures), 2, SIDE, SIDE)).swapaxes(
+        0, 1
+    )
     every = np.arange(len(pictures))[:, None, None]
     moved = blurred[every, rows.clip(0, SIDE - 1), columns.clip(0, SIDE - 1)]
-    return _each(cv2.GaussianBlur(one, (0, 0), 0.7) for one in moved)
+    return _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in moved)
 
 
 def motion_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Move the camera by 5 pixels, within 45 degrees of the horizontal."""
-    angles = _drawn(pictures, rng, -np.pi / 4, np.pi / 4)
-    return _each(cv2.filter2D(one, -1, _track(angle, length=5)) for one, angle in angles)
+    angles = _pair_with_levels(pictures, rng, -np.pi / 4, np.pi / 4)
+    return _stack(cv2.filter2D(one, -1, _build_motion_kernel(angle, length=5)) for one, angle in angles)
 
 
 def stripes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Reverse the outer quarters, left and right or above and below: a banner behind the digit."""
     striped = pictures.copy()
-    upright = rng.integers(0, 2, len(pictures))
-    for one, standing in zip(striped, upright, strict=True):
+    directions = rng.integers(0, 2, len(pictures))
+    for one, standing in zip(striped, directions, strict=True):
         view = one if standing else one.T
         view[:, : SIDE // 4] = WHITE - view[:, : SIDE // 4]
         view[:, -SIDE // 4 :] = WHITE - view[:, -SIDE // 4 :]
@@ -84,90 +89,90 @@ def scratches(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Scratch the ink off along two lines one pixel wide that pass within 5 pixels of the middle."""
     angle, aside = rng.uniform(0, np.pi, (len(pictures), 2)), rng.uniform(-5, 5, (len(pictures), 2))
     along = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    nearest = MIDDLE + aside[..., None] * along[..., ::-1] * (-1, 1)
+    nearest = CENTRE + aside[..., None] * along[..., ::-1] * (-1, 1)
     ends = np.stack([nearest - SIDE * along, nearest + SIDE * along], axis=2)
-    return _each(_with_lines(one, lines, tone=0) for one, lines in zip(pictures, ends, strict=True))
+    return _stack(_draw_lines(one, lines, tone=0) for one, lines in zip(pictures, ends, strict=True))
 
 
 def fog(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Lay clouds over the picture, up to twice as bright as the ink, then expose for the whole."""
     weight = 2.0
-    return _grey((pictures + weight * WHITE * _clouds(len(pictures), rng)) / (1 + weight))
+    return _to_grey((pictures + weight * WHITE * _draw_clouds(len(pictures), rng)) / (1 + weight))
 
 
 def dotted_line(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Print a dotted line across, as forms have it to write on: a dot every 4 pixels."""
-    return _each(_with_dots(one, _across(rng), every=4) for one in pictures)
+    return _stack(_draw_dots(one, _draw_across(rng), every=4) for one in pictures)
 
 
 def zigzag(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Draw a thin zigzag across: 2 pixels to either side, a turn every 8."""
-    return _each(_with_lines(one, _zigzag(_across(rng)), tone=WHITE) for one in pictures)
+    return _stack(_draw_lines(one, _build_zigzag(_draw_across(rng)), tone=WHITE) for one in pictures)
 
 
 def dashes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Let the pen skip: one diagonal in four is missing, from a random one on."""
     phase = rng.integers(0, 4, (len(pictures), 1, 1))
-    skipped = (_pixels().sum(axis=0) + phase) % 4 == 0
-    return np.where(skipped, 0, pictures).astype(np.uint8)
+    is_skipped = (_pixel_indices().sum(axis=0) + phase) % 4 == 0
+    return np.where(is_skipped, 0, pictures).astype(np.uint8)
 
 
 def brightness(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Overexpose: add 40 to 50 % of full white."""
-    return _grey(pictures + rng.uniform(0.4, 0.5, (len(pictures), 1, 1)) * WHITE)
+    return _to_grey(pictures + rng.uniform(0.4, 0.5, (len(pictures), 1, 1)) * WHITE)
 
 
 def pale_ink(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Write with a hard pencil: a fifth of the contrast, on ground of a random grey."""
     ground = rng.uniform(0, 0.8, (len(pictures), 1, 1)) * WHITE
-    return _grey(ground + 0.2 * pictures)
+    return _to_grey(ground + 0.2 * pictures)
 
 
 def shear(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Slant by a tangent of 0.3 to 0.5 to either side."""
-    slant = rng.uniform(0.3, 0.5, len(pictures)) * _sides(len(pictures), rng)
-    return _warped(pictures, [((1, tangent), (0, 1)) for tangent in slant])
+    slant = rng.uniform(0.3, 0.5, len(pictures)) * _draw_signs(len(pictures), rng)
+    return _warp(pictures, [((1, tangent), (0, 1)) for tangent in slant])
 
 
 def scale(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Shrink to 60 to 75 %: a digit of 12 to 15 pixels."""
     factors = rng.uniform(0.6, 0.75, len(pictures))
-    return _warped(pictures, [((factor, 0), (0, factor)) for factor in factors])
+    return _warp(pictures, [((factor, 0), (0, factor)) for factor in factors])
 
 
 def rotation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Turn by 18 to 26 degrees to either side: a sheet laid down carelessly."""
-    angles = np.radians(rng.uniform(18, 26, len(pictures))) * _sides(len(pictures), rng)
-    return _warped(pictures, [((np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))) for a in angles])
+    angles = np.radians(rng.uniform(18, 26, len(pictures))) * _draw_signs(len(pictures), rng)
+    return _warp(pictures, [((np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))) for a in angles])
 
 
 def translation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Move by 3 to 4 pixels both ways, to where MNIST's widest digits touch the border."""
-    shifts = rng.uniform(3, 4, (len(pictures), 2)) * _sides((len(pictures), 2), rng)
-    return _warped(pictures, [np.eye(2)] * len(pictures), shifts=shifts)
+    shifts = rng.uniform(3, 4, (len(pictures), 2)) * _draw_signs((len(pictures), 2), rng)
+    return _warp(pictures, [np.eye(2)] * len(pictures), shifts=shifts)
 
 
 def spatter(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Splash drops of dark mud over a tenth of the picture."""
-    drops = _each(cv2.GaussianBlur(one, (0, 0), 1.2) for one in rng.random(pictures.shape))
-    muddy = drops > np.quantile(drops, 0.9, axis=(1, 2), keepdims=True)
-    return np.where(muddy, WHITE // 4, pictures).astype(np.uint8)
+    drops = _stack(cv2.GaussianBlur(one, (0, 0), 1.2) for one in rng.random(pictures.shape))
+    is_muddy = drops > np.quantile(drops, 0.9, axis=(1, 2), keepdims=True)
+    return np.where(is_muddy, WHITE // 4, pictures).astype(np.uint8)
 
 
 def jpeg(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Compress as JPEG at a quality of 10 to 18 of 100."""
-    return _each(_compressed(one, round(quality)) for one, quality in _drawn(pictures, rng, 10, 18))
+    return _stack(_compress(one, round(quality)) for one, quality in _pair_with_levels(pictures, rng, 10, 18))
 
 
 def pixelation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Enlarge from 12 to 14 pixels a side without smoothing."""
-    return _each(_coarse(one, round(side)) for one, side in _drawn(pictures, rng, 12, 14))
+    return _stack(_pixelate(one, round(side)) for one, side in _pair_with_levels(pictures, rng, 12, 14))
 
 
 def outline(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Keep the strokes' edges alone, as Canny's detector finds them: hollow letters."""
-    drawn = _drawn(pictures, rng, 64, 192)  # grey levels from which on it is a stroke
-    return _each(cv2.Canny(cv2.threshold(one, level, WHITE, 0)[1], 100, 200) for one, level in drawn)
+    levels = _pair_with_levels(pictures, rng, 64, 192)  # grey levels from which on it is a stroke
+    return _stack(cv2.Canny(cv2.threshold(one, level, WHITE, 0)[1], 100, 200) for one, level in levels)
 
 
 CORRUPTIONS: Final[Mapping[str, Corruption]] = {
@@ -180,61 +185,61 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = {
 }  # fmt: skip
 
 
-def _each(pictures: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def _stack(pictures: Iterable[NDArray[Any]]) -> NDArray[Any]:
     return np.stack(list(pictures))
 
 
-def _grey(levels: NDArray[np.float64]) -> DigitBatch:
+def _to_grey(levels: NDArray[np.float64]) -> DigitBatch:
     return np.rint(levels).clip(0, WHITE).astype(np.uint8)
 
 
-def _drawn(
+def _pair_with_levels(
     pictures: DigitBatch, rng: np.random.Generator, low: float, high: float
 ) -> Iterable[tuple[CanonicalPicture, float]]:
     return zip(pictures, rng.uniform(low, high, len(pictures)).tolist(), strict=True)
 
 
-def _sides(shape: int | tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw_signs(shape: int | tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
     return rng.choice(np.array([-1, 1]), shape)
 
 
-def _pixels() -> NDArray[np.int64]:
+def _pixel_indices() -> NDArray[np.int64]:
     """Return (2, 28, 28): row and column of every pixel."""
     return np.indices((SIDE, SIDE))
 
 
-def _disk(radius: float) -> NDArray[np.float64]:
+def _build_disk_kernel(radius: float) -> NDArray[np.float64]:
     y, x = np.mgrid[-3:4, -3:4]
     disk = (radius + 0.5 - np.hypot(x, y)).clip(0, 1)  # a soft edge
     kernel: NDArray[np.float64] = disk / disk.sum()
     return kernel
 
 
-def _track(angle: float, *, length: int) -> NDArray[np.float64]:
+def _build_motion_kernel(angle: float, *, length: int) -> NDArray[np.float64]:
     """Return a kernel that averages along a line through its middle."""
     track = np.zeros((length + 3 | 1,) * 2, np.uint8)
     middle = np.full(2, len(track) // 2)
     half = np.array([np.cos(angle), np.sin(angle)]) * (length / 2)
-    _line(track, middle - half, middle + half, tone=WHITE)
+    _draw_line(track, middle - half, middle + half, tone=WHITE)
     kernel: NDArray[np.float64] = track / track.sum(dtype=float)
     return kernel
 
 
-def _line(picture: NDArray[np.uint8], start: NDArray[Any], end: NDArray[Any], *, tone: int) -> None:
+def _draw_line(picture: NDArray[np.uint8], start: NDArray[Any], end: NDArray[Any], *, tone: int) -> None:
     """Draw a line a pixel wide between two points x, y, in place."""
     ends = [tuple(round(value * 16) for value in point.tolist()) for point in (start, end)]
     cv2.line(picture, *ends, tone, 1, cv2.LINE_AA, 4)  # 4 bits of fraction: sixteenths of a pixel
 
 
-def _with_lines(picture: CanonicalPicture, lines: NDArray[np.float64], *, tone: int) -> CanonicalPicture:
+def _draw_lines(picture: CanonicalPicture, lines: NDArray[np.float64], *, tone: int) -> CanonicalPicture:
     """Draw lines, (n, 2, 2): start and end of each as x, y."""
     drawn = picture.copy()
     for start, end in lines:
-        _line(drawn, start, end, tone=tone)
+        _draw_line(drawn, start, end, tone=tone)
     return drawn
 
 
-def _with_dots(picture: CanonicalPicture, line: NDArray[np.float64], *, every: int) -> CanonicalPicture:
+def _draw_dots(picture: CanonicalPicture, line: NDArray[np.float64], *, every: int) -> CanonicalPicture:
     """Draw dots of 2x2 pixels along a line, (2, 2): start and end as x, y."""
     dotted = picture.copy()
     count = int(np.hypot(*(line[1] - line[0])) / every)
@@ -243,25 +248,25 @@ def _with_dots(picture: CanonicalPicture, line: NDArray[np.float64], *, every: i
     return dotted
 
 
-def _across(rng: np.random.Generator) -> NDArray[np.float64]:
+def _draw_across(rng: np.random.Generator) -> NDArray[np.float64]:
     """Return a line from the left border to the right one, (2, 2): its ends as x, y."""
     left, right = rng.uniform(4, SIDE - 4, 2)
     return np.array([[0, left], [SIDE - 1, right]])
 
 
-def _zigzag(line: NDArray[np.float64]) -> NDArray[np.float64]:
+def _build_zigzag(line: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the lines of a zigzag along `line`, (n, 2, 2)."""
     knots = np.linspace(line[0], line[1], 1 + SIDE // 4)
     knots[:, 1] += np.where(np.arange(len(knots)) % 2, 2, -2)
     return np.stack([knots[:-1], knots[1:]], axis=1)
 
 
-def _clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _draw_clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return smooth fields from 0 to 1, (count, 28, 28): noise on ever finer grids, each half as strong."""
     clouds = np.zeros((count, SIDE, SIDE))
     for octave in range(4):
         cells = rng.random((count, 2 << octave, 2 << octave))
-        clouds += _each(
+        clouds += _stack(
             cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) / 2**octave for one in cells
         )
     low, high = clouds.min(axis=(1, 2), keepdims=True), clouds.max(axis=(1, 2), keepdims=True)
@@ -269,29 +274,29 @@ def _clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return stretched
 
 
-def _warped(
+def _warp(
     pictures: DigitBatch, matrices: Iterable[Any], *, shifts: NDArray[np.float64] | None = None
 ) -> DigitBatch:
     """Map every picture by a (2, 2) matrix about its middle, then shift it by x, y pixels."""
     moves = np.zeros((len(pictures), 2)) if shifts is None else shifts
-    return _each(
-        cv2.warpAffine(one, _about_middle(np.array(matrix, float), move), (SIDE, SIDE))
+    return _stack(
+        cv2.warpAffine(one, _centre_matrix(np.array(matrix, float), move), (SIDE, SIDE))
         for one, matrix, move in zip(pictures, matrices, moves, strict=True)
     )
 
 
-def _about_middle(matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    middle = np.full(2, MIDDLE)
+def _centre_matrix(matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    middle = np.full(2, CENTRE)
     return np.column_stack([matrix, middle - matrix @ middle + shift])
 
 
-def _compressed(picture: CanonicalPicture, quality: int) -> CanonicalPicture:
+def _compress(picture: CanonicalPicture, quality: int) -> CanonicalPicture:
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded: CanonicalPicture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
     return decoded
 
 
-def _coarse(picture: CanonicalPicture, side: int) -> CanonicalPicture:
+def _pixelate(picture: CanonicalPicture, side: int) -> CanonicalPicture:
     small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
     large: CanonicalPicture = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     return large

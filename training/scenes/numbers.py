@@ -23,20 +23,21 @@ from training.data.labelled import Labelled
 Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where the pen was
 Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and its digits
 
-SHORTEST, LONGEST = 3, 8  # digits in a line that is scored
-TOUCHING: Final = 1 / 3  # of the numbers that are scored
+MIN_DIGITS, MAX_DIGITS = 3, 8  # digits in a line that is scored
+TOUCHING_SHARE: Final = 1 / 3  # of the numbers that are scored
 
-HEIGHT: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
-CHEQUE_DIGIT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
-EDGE: Final = 0.1  # ink from which on there is some
-DARK: Final = 0.5  # ink from which on people see it
-INKED: Final = 0.3  # ink from which on it touches
-NO_DIGIT: Final = 255  # the label of negative examples
-WRONG, RIGHT = 0.5, 0.85  # overlap with a digit's box: a candidate with less is none, with more is that digit
-MARKED: Final = 0.3  # of the gaps have a mark, where there are marks
-GAP: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
-OVERLAP: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
-SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
+HEIGHT_RANGE: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
+CHEQUE_DIGIT_HEIGHT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
+MIN_INK: Final = 0.1  # ink from which on there is some
+MIN_VISIBLE_INK: Final = 0.5  # ink from which on people see it
+MIN_TOUCHING_INK: Final = 0.3  # ink from which on it touches
+NEGATIVE_LABEL: Final = 255  # the label of negative examples
+# overlap with a digit's box: a candidate with less is none, with more is that digit
+MIN_OVERLAP, MIN_DIGIT_OVERLAP = 0.5, 0.85
+MARK_SHARE: Final = 0.3  # of the gaps have a mark, where there are marks
+GAP_RANGE: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
+OVERLAP_RANGE: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
+MAX_SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +74,19 @@ def draw(digits: Labelled, style: Style, rng: np.random.Generator) -> Scene:
     """Write a number with the ink of `digits`."""
     rows, texts = [], []
     for _ in range(style.lines):
-        chosen = rng.integers(0, len(digits), style.digits)
-        glyphs = [_glyph(picture, style, rng) for picture in digits.pictures[chosen]]
-        rows.append(_boxed(glyphs, style, rng) if style.boxes else _written(glyphs, style, rng))
-        texts.append("".join(map(str, digits.digits[chosen])))
-    page, boxes = _stacked(rows, style, rng)
-    return Scene(_on_paper(page, style, rng), "\n".join(texts), tuple(boxes), style)
+        indices = rng.integers(0, len(digits), style.digits)
+        glyphs = [_render_glyph(picture, style, rng) for picture in digits.pictures[indices]]
+        rows.append(_write_boxes(glyphs, style, rng) if style.boxes else _write_line(glyphs, style, rng))
+        texts.append("".join(map(str, digits.digits[indices])))
+    page, boxes = _stack_lines(rows, style, rng)
+    return Scene(_lay_on_paper(page, style, rng), "\n".join(texts), tuple(boxes), style)
 
 
 def draw_scenes(digits: Labelled, *, count: int, seed: int) -> Iterator[Scene]:
     """Yield numbers of 3 to 8 digits in all styles; of every three, one has digits that touch."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
-        yield draw(digits, _any_style(rng, touching=index % round(1 / TOUCHING) == 0), rng)
+        yield draw(digits, _draw_style(rng, touching=index % round(1 / TOUCHING_SHARE) == 0), rng)
 
 
 def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
@@ -100,33 +101,33 @@ def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, 
         seed: of all that is drawn by chance.
 
     Returns:
-        uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NO_DIGIT`.
+        uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NEGATIVE_LABEL`.
     """
-    found: list[tuple[CanonicalPicture, int]] = []
-    drawn = itertools.count()
-    while len(found) < count:
-        rng = np.random.default_rng((seed, next(drawn)))
-        scene = draw(digits, _any_style(rng, touching=bool(rng.integers(4))), rng)
-        written = scene.text.replace("\n", "")
+    pieces_found: list[tuple[CanonicalPicture, int]] = []
+    counter = itertools.count()
+    while len(pieces_found) < count:
+        rng = np.random.default_rng((seed, next(counter)))
+        scene = draw(digits, _draw_style(rng, touching=bool(rng.integers(4))), rng)
+        digits_written = scene.text.replace("\n", "")
         page = numbers.segment(scene.picture)
         for picture, piece in zip(page.pictures, page.pieces, strict=True):
-            overlaps = [overlap(piece.box, box) for box in scene.boxes]
+            overlaps = [measure_overlap(piece.box, box) for box in scene.boxes]
             best = int(np.argmax(overlaps))
-            if overlaps[best] < WRONG:
-                found.append((picture, NO_DIGIT))
-            elif overlaps[best] > RIGHT:
-                found.append((picture, int(written[best])))
-    pictures, labels = zip(*found[:count], strict=True)
+            if overlaps[best] < MIN_OVERLAP:
+                pieces_found.append((picture, NEGATIVE_LABEL))
+            elif overlaps[best] > MIN_DIGIT_OVERLAP:
+                pieces_found.append((picture, int(digits_written[best])))
+    pictures, labels = zip(*pieces_found[:count], strict=True)
     return np.stack(pictures), np.array(labels, np.uint8)
 
 
-def overlap(one: Box, other: Box) -> float:
+def measure_overlap(one: Box, other: Box) -> float:
     """Return what two boxes share, as a share of what they cover together.
 
     Each is grown by a tenth of its height, or a 1 that is two pixels beside its place would share nothing.
     """
-    left, top, right, bottom = _grown(one)
-    other_left, other_top, other_right, other_bottom = _grown(other)
+    left, top, right, bottom = _grow(one)
+    other_left, other_top, other_right, other_bottom = _grow(other)
     across = min(right, other_right) - max(left, other_left)
     down = min(bottom, other_bottom) - max(top, other_top)
     shared = max(0.0, across) * max(0.0, down)
@@ -134,21 +135,21 @@ def overlap(one: Box, other: Box) -> float:
     return shared / (areas - shared)
 
 
-def _grown(box: Box) -> tuple[float, float, float, float]:
+def _grow(box: Box) -> tuple[float, float, float, float]:
     rim = 0.1 * box[3]
     return box[0] - rim, box[1] - rim, box[0] + box[2] + rim, box[1] + box[3] + rim
 
 
-def _any_style(rng: np.random.Generator, *, touching: bool) -> Style:
+def _draw_style(rng: np.random.Generator, *, touching: bool) -> Style:
     def one_in(count: int) -> bool:
         return int(rng.integers(count)) == 0
 
     cheque, boxes = one_in(4), one_in(10) and not touching
     return Style(
-        digits=int(rng.integers(SHORTEST, LONGEST + 1)),
-        height=CHEQUE_DIGIT if cheque else int(rng.integers(*HEIGHT)),
+        digits=int(rng.integers(MIN_DIGITS, MAX_DIGITS + 1)),
+        height=CHEQUE_DIGIT_HEIGHT if cheque else int(rng.integers(*HEIGHT_RANGE)),
         touching=touching,
-        slant=float(rng.uniform(-SLANT / 3, SLANT)),
+        slant=float(rng.uniform(-MAX_SLANT / 3, MAX_SLANT)),
         tilt=0.0 if boxes else float(rng.normal(0, 1.5)),
         underline=one_in(5) and not boxes,
         boxes=boxes,
@@ -161,7 +162,7 @@ def _any_style(rng: np.random.Generator, *, touching: bool) -> Style:
     )
 
 
-def _glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -> Ink:
+def _render_glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -> Ink:
     """Enlarge and shear one digit's ink; its edge is as sharp as a pen's at that size."""
     x, y, width, height = cv2.boundingRect(picture)
     ink = cv2.copyMakeBorder(picture[y : y + height, x : x + width], 2, 2, 2, 2, cv2.BORDER_CONSTANT)
@@ -173,21 +174,21 @@ def _glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -
     shear = np.array([[1, -style.slant, lean / 2 + style.slant * size[1] / 2], [0, 1, 0]], np.float32)
     sheared = cv2.warpAffine(large, shear, (size[0] + round(lean) + 1, size[1]))
     level = 0.4 + 0.25 * style.thin  # where the edge of a stroke lies
-    return _tight(np.clip((sheared - level) * scale / 1.5 + 0.5, 0, 1).astype(np.float32))
+    return _crop_tightly(np.clip((sheared - level) * scale / 1.5 + 0.5, 0, 1).astype(np.float32))
 
 
-def _seen(glyph: Ink, left: int, top: int) -> Box:
+def _find_visible_box(glyph: Ink, left: int, top: int) -> Box:
     """Return the box of what is dark in a glyph that stands at `left`, `top`: not its soft edge."""
-    x, y, width, height = cv2.boundingRect((glyph > DARK).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect((glyph > MIN_VISIBLE_INK).astype(np.uint8))
     return left + x, top + y, width, height
 
 
-def _tight(ink: Ink) -> Ink:
-    x, y, width, height = cv2.boundingRect((ink > EDGE).astype(np.uint8))
+def _crop_tightly(ink: Ink) -> Ink:
+    x, y, width, height = cv2.boundingRect((ink > MIN_INK).astype(np.uint8))
     return ink[y : y + height, x : x + width]
 
 
-def _written(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
+def _write_line(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
     """Put glyphs beside each other on a baseline."""
     pairs = len(glyphs) - 1
     touching = set(rng.permutation(pairs)[: rng.integers(1, 3)]) if style.touching else set()
@@ -198,19 +199,19 @@ def _written(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> R
         top = room - len(glyph) - round(style.height * rng.uniform(0.1, 0.22))
         placed = np.zeros((room, glyph.shape[1]), np.float32)
         placed[top : top + len(glyph)] = glyph
-        apart = -rng.uniform(*OVERLAP) if index - 1 in touching else rng.uniform(*GAP)
-        if style.marks and index and index - 1 not in touching and rng.random() < MARKED:
-            row = np.hstack([row, _mark(room, style, rng)])
-            apart = GAP[1] / 2
-        row, left = _appended(row, placed, gap=round(apart * style.height))
-        boxes.append(_seen(glyph, left, top))
+        gap = -rng.uniform(*OVERLAP_RANGE) if index - 1 in touching else rng.uniform(*GAP_RANGE)
+        if style.marks and index and index - 1 not in touching and rng.random() < MARK_SHARE:
+            row = np.hstack([row, _draw_mark(room, style, rng)])
+            gap = GAP_RANGE[1] / 2
+        row, left = _append_glyph(row, placed, gap=round(gap * style.height))
+        boxes.append(_find_visible_box(glyph, left, top))
     return row, boxes
 
 
-def _appended(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
+def _append_glyph(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
     """Move `glyph` as near to `row` as `gap` allows, along the lines of pixels; also return where."""
-    free = row.shape[1] - 1 - _last(row)  # in each line of pixels, behind what is written
-    ahead = _last(glyph[:, ::-1])
+    free = row.shape[1] - 1 - _find_last_ink(row)  # in each line of pixels, behind what is written
+    ahead = _find_last_ink(glyph[:, ::-1])
     ahead = glyph.shape[1] - 1 - ahead
     near = max(2, round(0.05 * len(row)))  # lines of pixels above and below count, too
     free, ahead = (cv2.erode(side.astype(np.float32), np.ones((2 * near + 1, 1))) for side in (free, ahead))
@@ -224,14 +225,14 @@ def _appended(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
     return joined, start
 
 
-def _last(ink: Ink) -> NDArray[np.float32]:
+def _find_last_ink(ink: Ink) -> NDArray[np.float32]:
     """Return the column of the last ink in each line of pixels, (height, 1); far to the left without."""
-    dark = ink > INKED
+    dark = ink > MIN_TOUCHING_INK
     last = ink.shape[1] - 1 - dark[:, ::-1].argmax(axis=1)
     return np.where(dark.any(axis=1), last, -1e4).astype(np.float32)[:, None]
 
 
-def _mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
+def _draw_mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
     """A dash, a comma or a dot, with some room on both sides."""
     height = style.height
     width, gap = round(0.4 * height), round(0.18 * height)
@@ -248,7 +249,7 @@ def _mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
     return mark[:, : width + 2 * gap if kind == 0 else 2 * gap + 2 * pen]
 
 
-def _boxed(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
+def _write_boxes(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
     """Put each glyph in a box of a row of boxes."""
     side = max(round(1.5 * style.height), *(max(glyph.shape) + 4 for glyph in glyphs))
     pen = max(1, round(style.height / 28))
@@ -259,13 +260,13 @@ def _boxed(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row
         x, y = (round(extent * rng.uniform(0.25, 0.75)) for extent in free)
         x += index * side + pen
         row[y : y + len(glyph), x : x + glyph.shape[1]] = glyph
-        boxes.append(_seen(glyph, x, y))
+        boxes.append(_find_visible_box(glyph, x, y))
         corner = (index * side + pen // 2, pen // 2)
         cv2.rectangle(row, corner, (corner[0] + side, corner[1] + side), 1.0, pen)
     return row, boxes
 
 
-def _stacked(rows: Sequence[Row], style: Style, rng: np.random.Generator) -> Row:
+def _stack_lines(rows: Sequence[Row], style: Style, rng: np.random.Generator) -> Row:
     """Put lines below each other, with margins, underlines and the tilt of the paper."""
     width = max(row.shape[1] for row, _ in rows)
     margin = round(style.height * rng.uniform(0.3, 1.0))
@@ -279,10 +280,10 @@ def _stacked(rows: Sequence[Row], style: Style, rng: np.random.Generator) -> Row
         lines.append(line)
         boxes += [(x + margin, y + above, wide, high) for x, y, wide, high in own]
         above += len(line)
-    return _tilted(np.pad(np.vstack(lines), margin), boxes, style.tilt)
+    return _tilt(np.pad(np.vstack(lines), margin), boxes, style.tilt)
 
 
-def _tilted(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
+def _tilt(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
     """Turn a page about its middle, with room for what climbs; boxes keep their size."""
     turn = cv2.getRotationMatrix2D((page.shape[1] / 2, page.shape[0] / 2), degrees, 1)
     climb = abs(np.tan(np.radians(degrees))) * page.shape[1] / 2
@@ -296,12 +297,12 @@ def _tilted(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
     return turned, moved
 
 
-def _on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
+def _lay_on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
     """Lay ink on paper: its print, its light, the camera's blur and noise."""
     paper, pen = rng.uniform(190, 250), rng.uniform(20, 110)
     soft = cv2.GaussianBlur(ink, (0, 0), 0.3 + style.height / 120)
-    sheet = paper - (paper - pen) * style.texture * _print(ink.shape, rng)
-    scene = sheet * (1 - soft) + pen * soft
+    paper_level = paper - (paper - pen) * style.texture * _draw_print(ink.shape, rng)
+    scene = paper_level * (1 - soft) + pen * soft
     scene *= 1 - style.light * np.linspace(0, 1, ink.shape[1], dtype=np.float32)
     scene += rng.normal(0, 1, ink.shape) * style.noise
     grey = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
@@ -309,7 +310,7 @@ def _on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
     return picture
 
 
-def _print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
+def _draw_print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
     """A printed background, 0 to 1: waves of fine lines and words, as on cheques."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     waves = y + 4 * np.sin(x / rng.uniform(12, 30) + rng.uniform(0, 6))

@@ -1,7 +1,7 @@
 """Pictures as people upload them: photographs of paper, scans of forms, drawings on a canvas.
 
-A scene is a glyph put on a ground, uint8 (height, width, 3). `read_scene` turns it into the canonical picture,
-through the service's own code, so the network learns from what it will be shown, remnants and all.
+A scene is a glyph put on a ground, uint8 (height, width, 3). `read_scene` turns it into the canonical
+picture, through the service's own code, so the network learns from what it will be shown, remnants and all.
 """
 
 from __future__ import annotations
@@ -13,95 +13,97 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.colours import ColourPicture, grey
+from app.digits.colours import ColourPicture, to_grey
 from app.digits.contract import CanonicalPicture
 from app.digits.errors import NoInk
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from training.scenes import symbols
 from training.scenes.symbols import Glyph
 
 Rng: TypeAlias = np.random.Generator
 Layer: TypeAlias = NDArray[np.floating[Any]]  # (height, width) or (height, width, 3), grey levels or shares
 
-SMALLEST: Final = 9  # pixels: a digit of fewer is no longer read by people
-STROKE_SHARE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner to a thick marker
-DISTINCT: Final = 90.0  # distance of two colours in RGB, 0 to 441: pale, but people see it
+MIN_LENGTH: Final = 9  # pixels: a digit of fewer is no longer read by people
+STROKE_SHARE_RANGE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner to a thick marker
+MIN_COLOUR_DISTANCE: Final = 90.0  # distance of two colours in RGB, 0 to 441: pale, but people see it
 
 
 def read_scene(scene: ColourPicture) -> CanonicalPicture | None:
     """Return what the network would see of a scene; None if no ink is found."""
     try:
-        return canonical(grey(scene)).picture
+        return canonicalise(to_grey(scene)).picture
     except NoInk:
         return None
 
 
-def photograph(glyph: Glyph, *, rng: Rng) -> ColourPicture:
+def draw_photograph(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Take a photo of a glyph that was written on paper, or chalked on a board."""
     side = int(rng.integers(96, 300))
     size = (round(side * rng.uniform(0.6, 1.2)), side)
-    length = max(SMALLEST + 7, round(min(size) * np.exp(rng.uniform(np.log(0.12), np.log(0.9)))))
-    ink = _on_canvas(_written(glyph, length, rng=rng), size, rng=rng, cut=0.02)
-    board = _chance(rng, 0.08)
-    paper = _colour(rng, *((20, 90) if board else (150, 255)), tint=14)
-    pen = _colour(rng, *((180, 255) if board else (0, 110)), tint=45)
+    length = max(MIN_LENGTH + 7, round(min(size) * np.exp(rng.uniform(np.log(0.12), np.log(0.9)))))
+    ink = _place_on_canvas(_scale_glyph(glyph, length, rng=rng), size, rng=rng, cut=0.02)
+    board = _happens(rng, 0.08)
+    paper = _draw_colour(rng, *((20, 90) if board else (150, 255)), tint=14)
+    pen = _draw_colour(rng, *((180, 255) if board else (0, 110)), tint=45)
     opacity = rng.uniform(0.45, 1.0)
-    layers: Layer = paper * _texture(size, rng)[..., None]
-    if not board and _chance(rng, 0.4):
-        layers = _ruled(layers, length, rng=rng)
-    if _chance(rng, 0.15):
-        ink = np.maximum(ink, _neighbour(ink, length, rng=rng))
+    layers: Layer = paper * _draw_texture(size, rng)[..., None]
+    if not board and _happens(rng, 0.4):
+        layers = _draw_ruled_lines(layers, length, rng=rng)
+    if _happens(rng, 0.15):
+        ink = np.maximum(ink, _draw_neighbour(ink, length, rng=rng))
     cover = (cv2.GaussianBlur(ink, (0, 0), 0.6).astype(np.float32) / 255 * opacity)[..., None]
     picture = layers * (1 - cover) + pen * cover
-    picture = picture * _light(size, rng)[..., None]
-    if _chance(rng, 0.08):
-        picture = _desk(picture, rng)
-    return _camera(picture, length, rng=rng)
+    picture = picture * _draw_light(size, rng)[..., None]
+    if _happens(rng, 0.08):
+        picture = _draw_desk(picture, rng)
+    return _simulate_camera(picture, length, rng=rng)
 
 
-def scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
+def draw_scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Scan a cell of a form, an envelope or a cheque: remnants of lines, printed grounds, two tones."""
     length = int(rng.integers(14, 90))
     room = rng.uniform(1.05, 1.8, 2)
-    ink = _written(glyph, length, rng=rng)
+    ink = _scale_glyph(glyph, length, rng=rng)
     size = (
         round(max(ink.shape[0] * room[0], ink.shape[0] + 2)),
         round(max(ink.shape[1], length * 0.6) * room[1]) + 2,
     )
-    ink = _on_canvas(ink, size, rng=rng, cut=0.0)
+    ink = _place_on_canvas(ink, size, rng=rng, cut=0.0)
     paper, pen = rng.uniform(190, 255), rng.uniform(0, 90)
-    ground = np.full(size, paper, np.float32) - _background(size, rng)
-    if _chance(rng, 0.4):
-        ground = np.minimum(ground, _cell(size, pen, rng=rng))
+    ground = np.full(size, paper, np.float32) - _draw_print(size, rng)
+    if _happens(rng, 0.4):
+        ground = np.minimum(ground, _draw_cell(size, pen, rng=rng))
     cover = cv2.GaussianBlur(ink, (0, 0), rng.uniform(0.3, 0.9)).astype(np.float32) / 255
     picture = ground * (1 - cover) + pen * cover + rng.normal(0, rng.uniform(0, 8), size)
-    if _chance(rng, 0.3):
+    if _happens(rng, 0.3):
         picture = np.where(picture > (paper + pen) / 2, 255.0, 0.0)
         picture = np.where(rng.random(size) < rng.choice([0, 0.004]), 255 - picture, picture)
-    if _chance(rng, 0.1):
+    if _happens(rng, 0.1):
         picture = 255 - picture
-    return _coloured(picture)
+    return _to_colour(picture)
 
 
-def drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
+def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Draw a glyph on a canvas: any two colours, any pen, smooth or not, sometimes cut at the border."""
     side = int(np.exp(rng.uniform(np.log(16), np.log(300))))
-    size = (side, side if _chance(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
-    fills = _chance(rng, 0.2)
-    length = max(SMALLEST, round(min(size) * (1.0 if fills else rng.uniform(0.3, 0.95))))
-    ink = _on_canvas(_written(glyph, length, rng=rng), size, rng=rng, cut=0.08 if _chance(rng, 0.15) else 0.0)
-    if _chance(rng, 0.4):
+    size = (side, side if _happens(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
+    fills_canvas = _happens(rng, 0.2)
+    length = max(MIN_LENGTH, round(min(size) * (1.0 if fills_canvas else rng.uniform(0.3, 0.95))))
+    ink = _place_on_canvas(
+        _scale_glyph(glyph, length, rng=rng), size, rng=rng, cut=0.08 if _happens(rng, 0.15) else 0.0
+    )
+    if _happens(rng, 0.4):
         ink = np.where(ink > 127, 255, 0).astype(np.uint8)
-    ground, pen = _two_colours(rng)
+    ground, pen = _draw_two_colours(rng)
     cover = ink.astype(np.float32)[..., None] / 255
     picture = ground * (1 - cover) + pen * cover
-    if _chance(rng, 0.25):
+    if _happens(rng, 0.25):
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape)
     whole = np.clip(picture, 0, 255).astype(np.uint8)
-    return _jpeg(whole, rng) if _chance(rng, 0.2) else whole
+    return _compress(whole, rng) if _happens(rng, 0.2) else whole
 
 
-def boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
+def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Squeeze a glyph into a box of few pixels, stretched to fill it, as form readers and old data sets do."""
     height = int(rng.integers(12, 36))
     width = round(
@@ -109,66 +111,66 @@ def boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     )
     rim = int(rng.integers(0, 5))
     small = cv2.resize(glyph, (max(3, width), height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    if _chance(rng, 0.7):
+    if _happens(rng, 0.7):
         small = np.where(small > rng.uniform(40, 150), 255.0, 0.0)
-    if _chance(rng, 0.5):
+    if _happens(rng, 0.5):
         pen = round(rng.uniform(2, max(2.0, height / 6)))  # up to where loops close
         small = cv2.dilate(
             cv2.copyMakeBorder(small, pen, pen, pen, pen, cv2.BORDER_CONSTANT), np.ones((pen, pen))
         )
     ink = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_CONSTANT) + rng.normal(0, 4, 1)
-    return _coloured(255 - ink if _chance(rng, 0.5) else ink)
+    return _to_colour(255 - ink if _happens(rng, 0.5) else ink)
 
 
-def worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
+def draw_worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
     """Wear an MNIST picture down as scanners, fax lines and dirt do, at its own size or a little larger."""
     times = int(rng.integers(1, 4))
     ink = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     for wear in rng.choice(np.array(_WEAR, object), rng.integers(1, 3), replace=False):
         ink = wear(ink, rng)
     worn_ink = np.clip(ink, 0, 255)
-    return _coloured(255 - worn_ink if _chance(rng, 0.4) else worn_ink)
+    return _to_colour(255 - worn_ink if _happens(rng, 0.4) else worn_ink)
 
 
-def ground_alone(rng: Rng) -> ColourPicture:
+def draw_background(rng: Rng) -> ColourPicture:
     """Return what cameras see where nobody wrote: paper's grain, gradients, blots, things."""
     size = (int(rng.integers(28, 200)), int(rng.integers(28, 200)))
-    noise = _cloud(size, rng, rough=float(rng.choice([1, 2, 4, 8, 16, 32])))
+    noise = _draw_cloud(size, rng, rough=float(rng.choice([1, 2, 4, 8, 16, 32])))
     kind = rng.integers(3)
     if kind == 0:
         picture = 128 + noise * rng.uniform(20, 120)
     elif kind == 1:
         picture = np.where(noise > rng.normal(0.8, 0.5), 30.0, 220.0) + rng.normal(0, 6, size)
     else:
-        picture = 200 * _light(size, rng) + rng.normal(0, rng.uniform(2, 30), size)
-    return _coloured(picture)
+        picture = 200 * _draw_light(size, rng) + rng.normal(0, rng.uniform(2, 30), size)
+    return _to_colour(picture)
 
 
-def _chance(rng: Rng, share: float) -> bool:
+def _happens(rng: Rng, share: float) -> bool:
     return bool(rng.random() < share)
 
 
-def _written(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
+def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
     """Bring a glyph to its length in the scene, drawn again with some pen or in its own stroke."""
     scale = length / max(glyph.shape)
     size = (max(1, round(glyph.shape[1] * scale)), max(1, round(glyph.shape[0] * scale)))
     small = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    if _chance(rng, 0.4):
-        share = np.exp(rng.uniform(*np.log(STROKE_SHARE)))
-        pen = 1 if _chance(rng, 0.25) else max(1, round(length * share))
-        redrawn = symbols.with_pen(small, pen)
+    if _happens(rng, 0.4):
+        share = np.exp(rng.uniform(*np.log(STROKE_SHARE_RANGE)))
+        pen = 1 if _happens(rng, 0.25) else max(1, round(length * share))
+        redrawn = symbols.redraw_with_pen(small, pen)
         small = redrawn if redrawn.size else small
-    if _chance(rng, 0.12):
-        small = _broken(small, rng)
+    if _happens(rng, 0.12):
+        small = _break_strokes(small, rng)
     return small
 
 
-def _broken(ink: Glyph, rng: Rng) -> Glyph:
+def _break_strokes(ink: Glyph, rng: Rng) -> Glyph:
     """Let the pen skip: wipe thin lines through the ink, or the ink of a dry pen."""
     height, width = ink.shape
     whole = ink.copy()
-    if _chance(rng, 0.5):
-        grain = _cloud(ink.shape, rng, rough=max(1.0, max(ink.shape) / 40))
+    if _happens(rng, 0.5):
+        grain = _draw_cloud(ink.shape, rng, rough=max(1.0, max(ink.shape) / 40))
         whole[grain > rng.uniform(0.6, 1.6)] = 0
     else:
         for _ in range(rng.integers(1, 4)):
@@ -178,7 +180,7 @@ def _broken(ink: Glyph, rng: Rng) -> Glyph:
     return whole if np.count_nonzero(whole) > 0.6 * np.count_nonzero(ink) else ink
 
 
-def _on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Glyph:
+def _place_on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Glyph:
     """Place ink on a canvas of `size`, up to a share `cut` of it beyond an edge."""
     canvas = np.zeros(size, np.uint8)
     shrink = min(1.0, size[0] / ink.shape[0], size[1] / ink.shape[1])
@@ -187,8 +189,8 @@ def _on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Gl
         ink = ink[: size[0], : size[1]]
     corner = []
     for room, length in zip(size, ink.shape, strict=True):
-        beyond = round(cut * length)
-        corner.append(int(rng.integers(-beyond, max(room - length, 0) + beyond + 1)))
+        overhang = round(cut * length)
+        corner.append(int(rng.integers(-overhang, max(room - length, 0) + overhang + 1)))
     top, left = corner
     rows = slice(max(top, 0), min(top + ink.shape[0], size[0]))
     columns = slice(max(left, 0), min(left + ink.shape[1], size[1]))
@@ -198,24 +200,24 @@ def _on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Gl
     return canvas
 
 
-def _colour(rng: Rng, low: float, high: float, *, tint: float) -> Layer:
+def _draw_colour(rng: Rng, low: float, high: float, *, tint: float) -> Layer:
     return np.clip(rng.uniform(low, high) + rng.uniform(-tint, tint, 3), 0, 255).astype(np.float32)
 
 
-def _two_colours(rng: Rng) -> tuple[Layer, Layer]:
+def _draw_two_colours(rng: Rng) -> tuple[Layer, Layer]:
     """Return the colours of ground and pen: mostly black and white, else any two that people tell apart."""
     white, black = np.full(3, 255, np.float32), np.zeros(3, np.float32)
     chance = rng.random()
     if chance < 0.4:
-        return white, _colour(rng, 0, 60, tint=30) if _chance(rng, 0.4) else black
+        return white, _draw_colour(rng, 0, 60, tint=30) if _happens(rng, 0.4) else black
     if chance < 0.65:
-        return black, _colour(rng, 190, 255, tint=60) if _chance(rng, 0.4) else white
-    ground = white if _chance(rng, 0.4) else rng.uniform(0, 255, 3).astype(np.float32)
+        return black, _draw_colour(rng, 190, 255, tint=60) if _happens(rng, 0.4) else white
+    ground = white if _happens(rng, 0.4) else rng.uniform(0, 255, 3).astype(np.float32)
     pen = rng.uniform(0, 255, 3).astype(np.float32)
-    return (ground, pen) if np.linalg.norm(ground - pen) > DISTINCT else _two_colours(rng)
+    return (ground, pen) if np.linalg.norm(ground - pen) > MIN_COLOUR_DISTANCE else _draw_two_colours(rng)
 
 
-def _cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
+def _draw_cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
     """Return smooth noise of mean 0 and deviation 1, its grains about `rough` pixels."""
     coarse = [max(2, round(length / rough)) for length in size[:2]]
     noise = cv2.resize(
@@ -224,22 +226,22 @@ def _cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)
 
 
-def _texture(size: tuple[int, int], rng: Rng) -> Layer:
-    fine = _cloud(size, rng, rough=1.5) * rng.uniform(0, 0.025)
-    coarse = _cloud(size, rng, rough=float(rng.uniform(8, 40))) * rng.uniform(0, 0.03)
+def _draw_texture(size: tuple[int, int], rng: Rng) -> Layer:
+    fine = _draw_cloud(size, rng, rough=1.5) * rng.uniform(0, 0.025)
+    coarse = _draw_cloud(size, rng, rough=float(rng.uniform(8, 40))) * rng.uniform(0, 0.03)
     return 1 + fine + coarse
 
 
-def _light(size: tuple[int, int], rng: Rng) -> Layer:
+def _draw_light(size: tuple[int, int], rng: Rng) -> Layer:
     """Return the light on the paper: a slope, a vignette, the edge of a shadow; 1 where it is brightest."""
     height, width = size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
     light = 1 - rng.uniform(0, 0.3) * (along + 1) / 2
-    if _chance(rng, 0.25):
+    if _happens(rng, 0.25):
         light *= 1 - rng.uniform(0.05, 0.35) * (x**2 + y**2) / 2
-    if _chance(rng, 0.35):
+    if _happens(rng, 0.35):
         turn = rng.uniform(0, 2 * np.pi)
         edge = (
             x * np.cos(turn)
@@ -251,25 +253,25 @@ def _light(size: tuple[int, int], rng: Rng) -> Layer:
     return light
 
 
-def _ruled(paper: Layer, length: int, *, rng: Rng) -> Layer:
+def _draw_ruled_lines(paper: Layer, length: int, *, rng: Rng) -> Layer:
     """Rule the paper, across or in squares, a little askew; lines are paler than the pen."""
     height, width = paper.shape[:2]
     lines = np.zeros((height, width), np.uint8)
     gap = max(6.0, length * rng.uniform(0.35, 1.6))
     thickness = max(1, round(length * rng.uniform(0.005, 0.025)))
     lean = rng.normal(0, 0.02)
-    squared = _chance(rng, 0.5)
+    squared = _happens(rng, 0.5)
     for at in np.arange(rng.uniform(0, gap) - gap, height + gap, gap):
         cv2.line(lines, (0, round(at)), (width, round(at + lean * width)), 255, thickness, cv2.LINE_AA)
     if squared:
         for at in np.arange(rng.uniform(0, gap) - gap, width + gap, gap):
             cv2.line(lines, (round(at), 0), (round(at - lean * height), height), 255, thickness, cv2.LINE_AA)
-    tone = _colour(rng, 70, 200, tint=50)
+    tone = _draw_colour(rng, 70, 200, tint=50)
     cover = (lines.astype(np.float32) / 255 * rng.uniform(0.15, 0.6))[..., None]
     return paper * (1 - cover) + np.minimum(tone, paper) * cover
 
 
-def _neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
+def _draw_neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
     """Write something smaller or cut off beside the digit, where there is room."""
     height, width = ink.shape
     left, _, across, _ = cv2.boundingRect(ink)
@@ -278,7 +280,7 @@ def _neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
     if room < length * 0.35:
         return other
     scale = min(length * rng.uniform(0.3, 0.6), room * 0.8) / symbols.SIZE
-    small = cv2.resize(symbols.typed_digit(rng)[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(symbols.typeset_digit(rng)[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     rows, columns = small.shape
     at = 0 if left == room else width - columns
     top = int(rng.integers(0, max(1, height - rows)))
@@ -286,10 +288,10 @@ def _neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
     return other
 
 
-def _desk(picture: Layer, rng: Rng) -> Layer:
+def _draw_desk(picture: Layer, rng: Rng) -> Layer:
     """Let the desk be seen beside the paper's edge."""
     height, width = picture.shape[:2]
-    tone = _colour(rng, 10, 90, tint=25)
+    tone = _draw_colour(rng, 10, 90, tint=25)
     share = rng.uniform(0.03, 0.1)
     mask = np.zeros((height, width), np.uint8)
     lean = round(height * rng.uniform(-0.03, 0.03))
@@ -297,12 +299,12 @@ def _desk(picture: Layer, rng: Rng) -> Layer:
     cv2.fillPoly(
         mask, [np.array([(0, 0), (edge + lean, 0), (edge - lean, height), (0, height)])], 255, cv2.LINE_AA
     )
-    turned = mask if _chance(rng, 0.5) else mask[:, ::-1]
+    turned = mask if _happens(rng, 0.5) else mask[:, ::-1]
     cover = (turned.astype(np.float32) / 255)[..., None]
     return picture * (1 - cover) + tone * cover
 
 
-def _camera(picture: Layer, length: int, *, rng: Rng) -> ColourPicture:
+def _simulate_camera(picture: Layer, length: int, *, rng: Rng) -> ColourPicture:
     """Blur, add noise, compress."""
     height, width = picture.shape[:2]
     near = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
@@ -312,18 +314,18 @@ def _camera(picture: Layer, length: int, *, rng: Rng) -> ColourPicture:
         picture.astype(np.float32), warp, (width, height), borderMode=cv2.BORDER_REPLICATE
     )
     picture = cv2.GaussianBlur(picture, (0, 0), max(0.3, length * rng.uniform(0.0, 0.03)))
-    if _chance(rng, 0.5):
+    if _happens(rng, 0.5):
         picture = picture * rng.uniform(0.6, 1.0)
     noise = rng.normal(0, rng.uniform(0, 7), (height, width)).astype(np.float32)
-    return _jpeg(np.clip(picture + noise[..., None], 0, 255).astype(np.uint8), rng)
+    return _compress(np.clip(picture + noise[..., None], 0, 255).astype(np.uint8), rng)
 
 
-def _jpeg(picture: ColourPicture, rng: Rng) -> ColourPicture:
+def _compress(picture: ColourPicture, rng: Rng) -> ColourPicture:
     _, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))))
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _background(size: tuple[int, int], rng: Rng) -> Layer:
+def _draw_print(size: tuple[int, int], rng: Rng) -> Layer:
     """Return how much darker a printed ground is: waves as on cheques, grain as of envelopes, nothing."""
     kind = rng.integers(4)
     if kind == 0:
@@ -332,16 +334,16 @@ def _background(size: tuple[int, int], rng: Rng) -> Layer:
         wave = np.sin((x * np.cos(angle) + y * np.sin(angle) + 2 * np.sin(y / 7)) * 2 * np.pi / pitch)
         return (wave + 1) * rng.uniform(2, 22)
     if kind == 1:
-        return np.abs(_cloud(size, rng, rough=float(rng.uniform(1, 12)))) * rng.uniform(2, 20)
+        return np.abs(_draw_cloud(size, rng, rough=float(rng.uniform(1, 12)))) * rng.uniform(2, 20)
     return np.zeros(size, np.float32)
 
 
-def _cell(size: tuple[int, int], tone: float, *, rng: Rng) -> Layer:
+def _draw_cell(size: tuple[int, int], tone: float, *, rng: Rng) -> Layer:
     """Return a cell's printed border, of which one to four sides are in the picture."""
     height, width = size
     cell = np.full(size, 255, np.float32)
     thickness = int(rng.integers(1, 3))
-    tone = tone if _chance(rng, 0.5) else rng.uniform(tone, 180)
+    tone = tone if _happens(rng, 0.5) else rng.uniform(tone, 180)
     inset = int(rng.integers(0, max(1, min(size) // 14) + 1))
     sides = rng.random(4) < 0.5
     for row in np.array([inset, height - inset - thickness])[sides[:2]]:
@@ -351,24 +353,24 @@ def _cell(size: tuple[int, int], tone: float, *, rng: Rng) -> Layer:
     return cell
 
 
-def _coloured(picture: Layer) -> ColourPicture:
+def _to_colour(picture: Layer) -> ColourPicture:
     return cv2.cvtColor(np.clip(picture, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
 
 
-def _noise(ink: Layer, rng: Rng) -> Layer:
+def _add_noise(ink: Layer, rng: Rng) -> Layer:
     return ink + rng.normal(0, rng.uniform(5, 45), ink.shape)
 
 
-def _impulses(ink: Layer, rng: Rng) -> Layer:
+def _add_impulses(ink: Layer, rng: Rng) -> Layer:
     chance, share = rng.random(ink.shape), rng.uniform(0.005, 0.12)
     return np.where(chance < share / 2, 0, np.where(chance > 1 - share / 2, 255, ink))
 
 
-def _soft(ink: Layer, rng: Rng) -> Layer:
+def _blur(ink: Layer, rng: Rng) -> Layer:
     return cv2.GaussianBlur(ink.astype(np.float32), (0, 0), rng.uniform(0.6, 1.3) * ink.shape[0] / 28)
 
 
-def _streaked(ink: Layer, rng: Rng) -> Layer:
+def _add_streaks(ink: Layer, rng: Rng) -> Layer:
     """Draw or wipe a few straight lines across."""
     side = ink.shape[0]
     lines = np.ascontiguousarray(ink, np.float32)
@@ -381,13 +383,13 @@ def _streaked(ink: Layer, rng: Rng) -> Layer:
     return lines
 
 
-def _scrawled(ink: Layer, rng: Rng) -> Layer:
+def _strike_through(ink: Layer, rng: Rng) -> Layer:
     """Strike it through, up and down from one side to the other, or from top to bottom."""
     side, knots = ink.shape[0], int(rng.integers(3, 12))
     start, end = rng.uniform(0.1, 0.9, 2)
     swing = np.where(np.arange(knots) % 2, 1, -1) * rng.uniform(0, 0.15, knots)
     points = np.stack([np.linspace(0, 1, knots), np.linspace(start, end, knots) + swing], axis=-1) * side
-    if _chance(rng, 0.2):
+    if _happens(rng, 0.2):
         points = points[:, ::-1]
     scrawled = np.ascontiguousarray(ink, np.float32)
     path = [np.rint(points).astype(np.int32)]
@@ -402,7 +404,7 @@ def _scrawled(ink: Layer, rng: Rng) -> Layer:
     return scrawled
 
 
-def _dotted(ink: Layer, rng: Rng) -> Layer:
+def _add_dotted_line(ink: Layer, rng: Rng) -> Layer:
     """Print a dotted line across, as forms have it to write on."""
     side, count = ink.shape[0], int(rng.integers(5, 15))
     start, end = rng.uniform(0, 1, 2)
@@ -413,38 +415,38 @@ def _dotted(ink: Layer, rng: Rng) -> Layer:
     return dotted
 
 
-def _fogged(ink: Layer, rng: Rng) -> Layer:
-    fog = _cloud(ink.shape, rng, rough=ink.shape[0] / 4) * rng.uniform(10, 45) + rng.uniform(20, 110)
+def _add_fog(ink: Layer, rng: Rng) -> Layer:
+    fog = _draw_cloud(ink.shape, rng, rough=ink.shape[0] / 4) * rng.uniform(10, 45) + rng.uniform(20, 110)
     return ink * rng.uniform(0.5, 0.9) + np.maximum(fog, 0)
 
 
-def _spattered(ink: Layer, rng: Rng) -> Layer:
-    cloud = _cloud(ink.shape, rng, rough=ink.shape[0] / rng.uniform(6, 16))
+def _spatter(ink: Layer, rng: Rng) -> Layer:
+    cloud = _draw_cloud(ink.shape, rng, rough=ink.shape[0] / rng.uniform(6, 16))
     return np.where(cloud > rng.uniform(1.7, 2.6), rng.choice([0, 255]), ink)
 
 
-def _dimmed(ink: Layer, rng: Rng) -> Layer:
+def _dim(ink: Layer, rng: Rng) -> Layer:
     return ink * rng.uniform(0.25, 0.8) + rng.uniform(0, 90)
 
 
-def _banded(ink: Layer, rng: Rng) -> Layer:
+def _invert_bands(ink: Layer, rng: Rng) -> Layer:
     """Invert a band or two, across or down."""
     bands = ink.copy()
-    across = bands.T if _chance(rng, 0.3) else bands
+    across = bands.T if _happens(rng, 0.3) else bands
     for _ in range(rng.integers(1, 3)):
         start, width = round(rng.uniform(0, 0.8) * len(ink)), round(rng.uniform(0.1, 0.3) * len(ink))
         across[:, start : start + width] = 255 - across[:, start : start + width]
     return bands
 
 
-def _outlined(ink: Layer, rng: Rng) -> Layer:
+def _outline(ink: Layer, rng: Rng) -> Layer:
     """Leave the edge of the strokes alone, as a hollow pen does."""
     whole = np.clip(ink, 0, 255).astype(np.uint8)
-    pen = np.ones((3, 3) if _chance(rng, 0.7) else (2, 2), np.uint8)
+    pen = np.ones((3, 3) if _happens(rng, 0.7) else (2, 2), np.uint8)
     return cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, pen).astype(np.float32)
 
 
-def _dashed(ink: Layer, rng: Rng) -> Layer:
+def _dash(ink: Layer, rng: Rng) -> Layer:
     """Wipe stripes out at an angle, so that the strokes are dashed."""
     y, x = np.mgrid[: ink.shape[0], : ink.shape[1]]
     angle, pitch = rng.uniform(0, np.pi), rng.uniform(3, 6) * ink.shape[0] / 28
@@ -452,13 +454,13 @@ def _dashed(ink: Layer, rng: Rng) -> Layer:
     return np.where(wave < rng.uniform(0.2, 0.45), 0, ink)
 
 
-def _grainy(ink: Layer, rng: Rng) -> Layer:
+def _add_grain(ink: Layer, rng: Rng) -> Layer:
     """Count few photons: noise that grows with the tone."""
     photons = rng.uniform(2, 20)
     return rng.poisson(np.clip(ink, 0, 255) / 255 * photons + rng.uniform(0, 1)) * 255 / photons
 
 
 _WEAR: Final[tuple[Callable[[Layer, Rng], Layer], ...]] = (
-    _noise, _impulses, _soft, _streaked, _scrawled, _dotted, _fogged, _spattered, _dimmed, _banded,
-    _outlined, _dashed, _grainy,
+    _add_noise, _add_impulses, _blur, _add_streaks, _strike_through, _add_dotted_line, _add_fog, _spatter, _dim, _invert_bands,
+    _outline, _dash, _add_grain,
 )  # fmt: skip

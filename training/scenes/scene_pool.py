@@ -19,24 +19,24 @@ from rich.progress import track
 
 from app.digits.colours import ColourPicture
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from app.digits.process import set_up_process
 from training.data import fonts
 from training.data.labelled import Labelled
-from training.files import draft_of
+from training.files import open_draft
 from training.recipe import Recipe, Scenes
 from training.scenes import numbers, pages, symbols
-from training.scenes.numbers import NO_DIGIT
+from training.scenes.numbers import NEGATIVE_LABEL
 from training.scenes.symbols import Glyph
 
 HELD_OUT_SEED: Final = 1_000_001
 CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
 PIECES: Final = "pieces"  # of numbers, cut rightly and wrongly: many to a picture, so no kind of scene
-FROM_MNIST: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
-DRAWN: Final = 0.35  # of these others
-GROUND_ALONE: Final = 0.08  # of the negative examples: no glyph at all
-LOST: Final = 0.7  # likeness to the digit as it was written, below which nobody could read it
-SHIFT: Final = 4  # pixels that a remnant moves the centre of mass
+MNIST_SHARE: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
+DRAWN_SHARE: Final = 0.35  # of these others
+BACKGROUND_SHARE: Final = 0.08  # of the negative examples: no glyph at all
+MIN_LIKENESS: Final = 0.7  # likeness to the digit as it was written, below which nobody could read it
+MAX_SHIFT: Final = 4  # pixels that a remnant moves the centre of mass
 
 Rng: TypeAlias = np.random.Generator
 Kind: TypeAlias = str
@@ -55,7 +55,11 @@ class Example:
     def canonical(self) -> CanonicalPicture | None:
         """Return what the network would see; None if there is no ink or the digit is lost."""
         picture = pages.read_scene(self.scene)
-        if picture is None or self.glyph is None or likeness(picture, _canonical(self.glyph)) >= LOST:
+        if (
+            picture is None
+            or self.glyph is None
+            or measure_likeness(picture, _canonicalise(self.glyph)) >= MIN_LIKENESS
+        ):
             return picture
         return None
 
@@ -65,7 +69,7 @@ class Pool:
     """Canonical pictures of scenes: digits with their labels, and negative examples, uint8 (n, 28, 28)."""
 
     digits: Labelled
-    no_digits: DigitBatch
+    negatives: DigitBatch
 
 
 def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
@@ -81,11 +85,11 @@ def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int =
         fonts.fetch()
         pictures, labels = _draw(training, recipe, chunk)
         file.parent.mkdir(parents=True, exist_ok=True)
-        with draft_of(file) as draft:
+        with open_draft(file) as draft:
             np.savez_compressed(draft, pictures=pictures, labels=labels)
-    with np.load(file) as kept:
-        pictures, labels = kept["pictures"], kept["labels"]
-    digits = labels != NO_DIGIT
+    with np.load(file) as archive:
+        pictures, labels = archive["pictures"], archive["labels"]
+    digits = labels != NEGATIVE_LABEL
     return Pool(Labelled(pictures[digits], labels[digits]), pictures[~digits])
 
 
@@ -107,18 +111,18 @@ def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -
 def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
     """Return some scenes of every kind with what the network is shown of them."""
     rng = np.random.default_rng(seed)
-    return [(kind, list(islice(_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
+    return [(kind, list(islice(_yield_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
 
 
 def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
     """Return negative examples of strokes alone: they need no fonts, and take seconds."""
     rng = np.random.default_rng(seed)
-    glyph = (symbols.doodle, symbols.invented)
-    drawn_ones = (symbols.bent(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
-    return np.stack([_canonical(one) for one in drawn_ones])
+    glyph = (symbols.draw_doodle, symbols.draw_invented)
+    drawn_ones = (symbols.distort(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
+    return np.stack([_canonicalise(one) for one in drawn_ones])
 
 
-def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
+def _yield_shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
     while True:
         example = draw(training, rng)
         picture = example.canonical()
@@ -128,8 +132,8 @@ def _shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
 
 def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy: only such recipes are drawn
-    tasks = list(_tasks(recipe.scenes, chunk))
-    work = partial(_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
+    tasks = list(_list_tasks(recipe.scenes, chunk))
+    work = partial(_draw_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
@@ -137,13 +141,13 @@ def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, n
     return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
 
 
-def _tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:
+def _list_tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:
     """Yield the kind and number of every chunk."""
     for kind in (*KINDS, PIECES):
         yield from ((kind, number) for number in range(-(-getattr(counts, kind) // chunk)))
 
 
-def _chunk(
+def _draw_chunk(
     task: tuple[Kind, int], *, training: Labelled, seed: int, size: int
 ) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
@@ -161,53 +165,53 @@ def _chunk(
     return pictures, labels
 
 
-def likeness(one: CanonicalPicture, other: CanonicalPicture) -> float:
+def measure_likeness(one: CanonicalPicture, other: CanonicalPicture) -> float:
     """Return how alike two canonical pictures are, from 0 to 1: the cosine at the shift that suits best."""
     soft, other_soft = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (one, other))
-    roomy = cv2.copyMakeBorder(soft, *(SHIFT,) * 4, cv2.BORDER_CONSTANT)
+    roomy = cv2.copyMakeBorder(soft, *(MAX_SHIFT,) * 4, cv2.BORDER_CONSTANT)
     best = cv2.matchTemplate(roomy, other_soft, cv2.TM_CCORR).max()
     return float(best / max(float(np.linalg.norm(soft) * np.linalg.norm(other_soft)), 1.0))
 
 
-def _canonical(glyph: Glyph) -> CanonicalPicture:
-    return canonical(cv2.copyMakeBorder(255 - glyph, *(20,) * 4, cv2.BORDER_CONSTANT, value=255)).picture
+def _canonicalise(glyph: Glyph) -> CanonicalPicture:
+    return canonicalise(cv2.copyMakeBorder(255 - glyph, *(20,) * 4, cv2.BORDER_CONSTANT, value=255)).picture
 
 
-def digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
+def draw_digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
     """Return a digit's glyph and label: one of MNIST, of a font, or drawn."""
-    if rng.random() < FROM_MNIST:
+    if rng.random() < MNIST_SHARE:
         row = rng.integers(len(training))
-        glyph, label = symbols.from_mnist(training.pictures[row]), int(training.digits[row])
+        glyph, label = symbols.enlarge_mnist(training.pictures[row]), int(training.digits[row])
     else:
-        glyph, label = (symbols.drawn_digit if rng.random() < DRAWN else symbols.typed_digit)(rng)
-    return symbols.bent(glyph, rng=rng), label
+        glyph, label = (symbols.draw_digit if rng.random() < DRAWN_SHARE else symbols.typeset_digit)(rng)
+    return symbols.distort(glyph, rng=rng), label
 
 
-def _in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
-    glyph, label = digit(training, rng)
+def _draw_in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
+    glyph, label = draw_digit(training, rng)
     return Example(scene(glyph, rng=rng), label, glyph)
 
 
-def _worn(training: Labelled, rng: Rng) -> Example:
+def _draw_worn(training: Labelled, rng: Rng) -> Example:
     row = rng.integers(len(training))
     picture = training.pictures[row]
-    return Example(pages.worn(picture, rng=rng), int(training.digits[row]), picture)
+    return Example(pages.draw_worn(picture, rng=rng), int(training.digits[row]), picture)
 
 
-def _no_digit(_: Labelled, rng: Rng) -> Example:
-    if rng.random() < GROUND_ALONE:
-        return Example(pages.ground_alone(rng), NO_DIGIT)
-    glyph = symbols.no_digit(rng)
-    glyph = symbols.bent(glyph, rng=rng)
-    scene = (pages.photograph, pages.scan, pages.drawing, pages.drawing)[rng.integers(4)]
-    return Example(scene(glyph, rng=rng), NO_DIGIT)
+def _draw_negative(_: Labelled, rng: Rng) -> Example:
+    if rng.random() < BACKGROUND_SHARE:
+        return Example(pages.draw_background(rng), NEGATIVE_LABEL)
+    glyph = symbols.draw_negative(rng)
+    glyph = symbols.distort(glyph, rng=rng)
+    scene = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_drawing)[rng.integers(4)]
+    return Example(scene(glyph, rng=rng), NEGATIVE_LABEL)
 
 
 KINDS: Final[dict[Kind, Draw]] = {
-    "photographs": partial(_in, pages.photograph),
-    "scans": partial(_in, pages.scan),
-    "drawings": partial(_in, pages.drawing),
-    "worn": _worn,
-    "no_digits": _no_digit,
-    "boxed": partial(_in, pages.boxed),
+    "photographs": partial(_draw_in, pages.draw_photograph),
+    "scans": partial(_draw_in, pages.draw_scan),
+    "drawings": partial(_draw_in, pages.draw_drawing),
+    "worn": _draw_worn,
+    "no_digits": _draw_negative,
+    "boxed": partial(_draw_in, pages.draw_boxed),
 }

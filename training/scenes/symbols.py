@@ -25,15 +25,15 @@ Strokes: TypeAlias = Sequence[Points]
 
 SIZE: Final = 128  # pixels: shapes stay crisp when a scene shows them large
 _MARGIN: Final = SIZE // 4  # room for bending and for bold pens
-_HALF: Final = 127
-_NOWHERE: Final = "\uffff"  # no character: fonts draw a box for what they lack
+_MID_GREY: Final = 127
+_MISSING_CHARACTER: Final = "\uffff"  # no character: fonts draw a box for what they lack
 
 # Nobody takes these for a digit, whatever the hand; l, O, S, Z, b, g, q and their like are left out.
 LETTERS: Final = "HKMNWXhkmnwxdefuvaRPFGEAUV#*&%@+ÄÖßñ§€£{}=ÆæΞΨΩДЖФШЮЯ"
 
 # Knots of smooth curves in a box 0…1 wide and high, y downwards; a digit is one or more strokes.
 # What MNIST hardly has: the 1 with upstroke and foot, the crossed 7, the slashed 0, the open 4.
-DRAWN: Final[tuple[tuple[int, Strokes], ...]] = (
+DRAWN_DIGITS: Final[tuple[tuple[int, Strokes], ...]] = (
     (0, [[(0.5, 0), (0.1, 0.3), (0.1, 0.7), (0.5, 1), (0.9, 0.7), (0.9, 0.3), (0.5, 0)], [(0.85, 0.1), (0.15, 0.9)]]),
     (0, [[(0.5, 0), (0.0, 0.3), (0.05, 0.75), (0.5, 1), (0.95, 0.75), (1.0, 0.3), (0.5, 0)]]),
     (0, [[(0.6, 0.03), (0.1, 0.25), (0.1, 0.75), (0.5, 1), (0.9, 0.7), (0.9, 0.25), (0.35, 0.0)]]),
@@ -79,61 +79,71 @@ DRAWN: Final[tuple[tuple[int, Strokes], ...]] = (
 )  # fmt: skip
 
 
-def from_mnist(picture: CanonicalPicture) -> Glyph:
+def enlarge_mnist(picture: CanonicalPicture) -> Glyph:
     """Enlarge an MNIST digit; its grey edge becomes a crisp outline."""
-    large = cv2.resize(_tight(picture), None, fx=SIZE / 20, fy=SIZE / 20, interpolation=cv2.INTER_CUBIC)
-    return _tight(_crisp(cv2.GaussianBlur(_roomy(large), (0, 0), 2.5)))
+    large = cv2.resize(
+        _crop_tightly(picture), None, fx=SIZE / 20, fy=SIZE / 20, interpolation=cv2.INTER_CUBIC
+    )
+    return _crop_tightly(_sharpen(cv2.GaussianBlur(_pad(large), (0, 0), 2.5)))
 
 
-def from_font(character: str, name: str, *, subset: str = "latin") -> Glyph:
+def typeset(character: str, name: str, *, subset: str = "latin") -> Glyph:
     """Draw a character; an empty glyph if the font lacks it."""
-    font = _font(name, subset)
-    glyph = _tight(np.array(_typeset(character, font)))
-    if not glyph.size or np.array_equal(glyph, _tight(np.array(_typeset(_NOWHERE, font)))):
+    font = _load_font(name, subset)
+    glyph = _crop_tightly(np.array(_render_text(character, font)))
+    if not glyph.size or np.array_equal(
+        glyph, _crop_tightly(np.array(_render_text(_MISSING_CHARACTER, font)))
+    ):
         return np.zeros((0, 0), np.uint8)
     scale = SIZE / max(glyph.shape)
     return cv2.resize(glyph, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
 
 
-def drawn_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
+def draw_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
     """Draw a digit stroke by stroke, as people do whose hands MNIST hardly shows."""
-    digit, strokes = DRAWN[rng.integers(len(DRAWN))]
-    return scribbled(strokes, rng=rng, unsteady=0.03), digit
+    digit, strokes = DRAWN_DIGITS[rng.integers(len(DRAWN_DIGITS))]
+    return draw_strokes(strokes, rng=rng, unsteady=0.03), digit
 
 
-def typed_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
+def typeset_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
     """Draw a digit of a font: mostly of a hand, sometimes of print."""
     digit = int(rng.integers(10))
-    name = str(rng.choice(fonts.HANDS if rng.random() < 0.9 else fonts.PRINT))
-    return from_font(str(digit), name), digit
+    name = str(rng.choice(fonts.HANDWRITING if rng.random() < 0.9 else fonts.PRINT))
+    return typeset(str(digit), name), digit
 
 
-def no_digit(rng: np.random.Generator) -> Glyph:
+def draw_negative(rng: np.random.Generator) -> Glyph:
     """Draw something that is no digit: a letter, a character of another or of no script, a doodle, a word."""
-    kinds: tuple[Callable[[np.random.Generator], Glyph], ...] = (letter, foreign, invented, doodle, word)
+    kinds: tuple[Callable[[np.random.Generator], Glyph], ...] = (
+        draw_letter,
+        draw_foreign,
+        draw_invented,
+        draw_doodle,
+        draw_word,
+    )
     glyph = kinds[rng.choice(len(kinds), p=(0.27, 0.24, 0.22, 0.2, 0.07))](rng)
-    return glyph if glyph.size else no_digit(rng)
+    return glyph if glyph.size else draw_negative(rng)
 
 
-def letter(rng: np.random.Generator) -> Glyph:
+def draw_letter(rng: np.random.Generator) -> Glyph:
     """Draw a letter or sign that nobody takes for a digit."""
-    return from_font(str(rng.choice(list(LETTERS))), str(rng.choice(fonts.HANDS)))
+    return typeset(str(rng.choice(list(LETTERS))), str(rng.choice(fonts.HANDWRITING)))
 
 
-def word(rng: np.random.Generator) -> Glyph:
+def draw_word(rng: np.random.Generator) -> Glyph:
     """Draw a few joined letters."""
     letters = "".join(rng.choice(list("abcdefghklmnorstuvwxyz"), rng.integers(2, 6)))
-    return from_font(letters, str(rng.choice(fonts.HANDS)))
+    return typeset(letters, str(rng.choice(fonts.HANDWRITING)))
 
 
-def foreign(rng: np.random.Generator) -> Glyph:
+def draw_foreign(rng: np.random.Generator) -> Glyph:
     """Draw a character of another script."""
     script = str(rng.choice(list(fonts.SCRIPTS)))
     first, last = fonts.SCRIPTS[script]
-    return from_font(chr(rng.integers(first, last + 1)), f"noto-sans-{script}", subset=script)
+    return typeset(chr(rng.integers(first, last + 1)), f"noto-sans-{script}", subset=script)
 
 
-def invented(rng: np.random.Generator) -> Glyph:
+def draw_invented(rng: np.random.Generator) -> Glyph:
     """Draw a character of no script: four to seven plain strokes, most of them begun on one before.
 
     With fewer, much of what comes out is somebody's 1, 4 or 7.
@@ -148,21 +158,21 @@ def invented(rng: np.random.Generator) -> Glyph:
     points = np.concatenate(strokes)
     corner, extent = points.min(axis=0), np.ptp(points, axis=0)
     if extent.min() < extent.max() / 3:
-        return invented(rng)  # strokes that lie on each other make a bar
+        return draw_invented(rng)  # strokes that lie on each other make a bar
     fitted = [((np.array(stroke) - corner) / extent.max()).tolist() for stroke in strokes]
-    return scribbled(fitted, rng=rng, unsteady=0.015)
+    return draw_strokes(fitted, rng=rng, unsteady=0.015)
 
 
-def doodle(rng: np.random.Generator) -> Glyph:
+def draw_doodle(rng: np.random.Generator) -> Glyph:
     """Draw what comes to a bored hand: loops, zigzags, stars, boxes, hatching, several at once."""
-    kinds = (_wander, _star, _hatching, _polygon, _spiral)
+    kinds = (_draw_wander, _draw_star, _draw_hatching, _draw_polygon, _draw_spiral)
     strokes = [stroke for _ in range(rng.integers(1, 4)) for stroke in kinds[rng.integers(len(kinds))](rng)]
     if len(strokes) == 1 and len(strokes[0]) < 8:  # a bow or a bar: half of the digits
-        strokes = [*strokes, *_wander(rng), *_wander(rng)]
-    return scribbled(strokes, rng=rng, unsteady=0.02)
+        strokes = [*strokes, *_draw_wander(rng), *_draw_wander(rng)]
+    return draw_strokes(strokes, rng=rng, unsteady=0.02)
 
 
-def scribbled(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) -> Glyph:
+def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) -> Glyph:
     """Draw strokes with a pen, every knot a little off."""
     aspect = rng.uniform(0.45, 0.85)
     slant = rng.normal(0, 0.12)
@@ -172,17 +182,17 @@ def scribbled(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) ->
     for stroke in strokes:
         knots = np.array(stroke, float) + rng.normal(0, unsteady, (len(stroke), 2)) + offset
         knots[:, 0] = aspect * knots[:, 0] + slant * (0.5 - knots[:, 1])
-        points = (_spline(knots) * SIZE + (SIZE // 2, _MARGIN)) * 16
+        points = (_interpolate_spline(knots) * SIZE + (SIZE // 2, _MARGIN)) * 16
         fixed = np.rint(points).astype(np.int32)
         cv2.polylines(
             canvas, [fixed], isClosed=False, color=255, thickness=pen, lineType=cv2.LINE_AA, shift=4
         )
-    return _tight(canvas)
+    return _crop_tightly(canvas)
 
 
-def bent(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
+def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
     """Turn, slant, stretch and bend a glyph as hands differ."""
-    roomy = _roomy(glyph)
+    roomy = _pad(glyph)
     height, width = roomy.shape
     angle, shear = np.radians(rng.normal(0, 6)), rng.normal(0, 0.12)
     wide, high = np.exp(rng.normal(0, 0.12, 2))
@@ -193,31 +203,31 @@ def bent(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
     points = (np.stack([x, y], axis=-1) - centre) @ np.linalg.inv(linear).T + centre
     mesh = rng.normal(0, 0.022 * SIZE, (4, 4, 2)).astype(np.float32)
     points += cv2.resize(mesh, (width, height), interpolation=cv2.INTER_CUBIC)
-    return _tight(cv2.remap(roomy, points.astype(np.float32), None, cv2.INTER_LINEAR))
+    return _crop_tightly(cv2.remap(roomy, points.astype(np.float32), None, cv2.INTER_LINEAR))
 
 
-def with_pen(glyph: Glyph, pen: int) -> Glyph:
+def redraw_with_pen(glyph: Glyph, pen: int) -> Glyph:
     """Draw a glyph again along its middle line, with a round pen of so many pixels."""
-    skeleton = skeletonize(glyph > _HALF).astype(np.uint8) * 255  # type: ignore[no-untyped-call]
+    skeleton = skeletonize(glyph > _MID_GREY).astype(np.uint8) * 255  # type: ignore[no-untyped-call]
     rim = pen // 2 + 1
     roomy = cv2.copyMakeBorder(skeleton, rim, rim, rim, rim, cv2.BORDER_CONSTANT)
     tip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pen, pen))
-    return _tight(cv2.dilate(roomy, tip) if pen > 1 else roomy)
+    return _crop_tightly(cv2.dilate(roomy, tip) if pen > 1 else roomy)
 
 
 @cache
-def _font(name: str, subset: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(fonts.file(name, subset=subset), SIZE)
+def _load_font(name: str, subset: str) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(fonts.find_file(name, subset=subset), SIZE)
 
 
-def _typeset(text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+def _render_text(text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
     picture = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(picture).text((-left, -top), text, font=font, fill=255)
     return picture
 
 
-def _line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
+def _draw_line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
     """Mostly upright or level, with a knot in the middle for the next stroke to begin on."""
     angle = rng.choice((0, 0.5, 1, 1.5)) * np.pi + rng.normal(0, 0.15)
     if rng.random() < 0.35:
@@ -226,7 +236,7 @@ def _line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
     return [tuple(start + share * run) for share in (0, 0.5, 1)]
 
 
-def _bow(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
+def _draw_bow(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
     """Go along a part of an ellipse, up to the whole."""
     begin, turn = rng.uniform(0, 2 * np.pi), rng.choice((0.5, 1, 1.5, 2)) * np.pi * rng.choice((-1, 1))
     angles = begin + np.linspace(0, turn, 7)
@@ -234,22 +244,22 @@ def _bow(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
     return [tuple(point) for point in start + around - around[0]]
 
 
-def _hook(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
+def _draw_hook(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
     """Turn a corner; the corner is drawn sharp by standing still at it."""
-    first = _line(start, rng)
-    second = _line(np.array(first[-1]), rng)
+    first = _draw_line(start, rng)
+    second = _draw_line(np.array(first[-1]), rng)
     return [*first, first[-1], *second]
 
 
-_PLAIN_STROKES: Final = (_line, _line, _bow, _hook)
+_PLAIN_STROKES: Final = (_draw_line, _draw_line, _draw_bow, _draw_hook)
 
 
-def _wander(rng: np.random.Generator) -> Strokes:
+def _draw_wander(rng: np.random.Generator) -> Strokes:
     count = int(rng.integers(3, 9))
     return [np.clip(np.cumsum(rng.normal(0, 0.35, (count, 2)), axis=0) + 0.5, -0.1, 1.1).tolist()]
 
 
-def _star(rng: np.random.Generator) -> Strokes:
+def _draw_star(rng: np.random.Generator) -> Strokes:
     arms = int(rng.integers(3, 7))
     angles = np.pi * (np.arange(arms) / arms + rng.uniform(0, 1))
     tips = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * rng.uniform(0.3, 0.6)
@@ -257,7 +267,7 @@ def _star(rng: np.random.Generator) -> Strokes:
     return [[tuple(middle - tip), tuple(middle + tip)] for tip in tips]
 
 
-def _hatching(rng: np.random.Generator) -> Strokes:
+def _draw_hatching(rng: np.random.Generator) -> Strokes:
     lines = int(rng.integers(3, 8))
     across = np.linspace(0, 1, lines)
     lean = rng.uniform(-0.5, 0.5)
@@ -265,7 +275,7 @@ def _hatching(rng: np.random.Generator) -> Strokes:
     return [[(y, x) for x, y in stroke] for stroke in strokes] if rng.random() < 0.5 else strokes
 
 
-def _polygon(rng: np.random.Generator) -> Strokes:
+def _draw_polygon(rng: np.random.Generator) -> Strokes:
     corners = int(rng.integers(3, 7))
     angles = 2 * np.pi * (np.arange(corners + 1) / corners) + rng.uniform(0, 6)
     radius = rng.uniform(0.3, 0.5)
@@ -274,14 +284,14 @@ def _polygon(rng: np.random.Generator) -> Strokes:
     return [*sides, [tuple(points[0]), tuple(points[corners // 2])]]
 
 
-def _spiral(rng: np.random.Generator) -> Strokes:
+def _draw_spiral(rng: np.random.Generator) -> Strokes:
     turns = rng.uniform(2, 4)
     along = np.linspace(0, 1, 32)
     angles = 2 * np.pi * turns * along * rng.choice([-1, 1]) + rng.uniform(0, 6)
     return [np.stack([0.5 + along * np.cos(angles) / 2, 0.5 + along * np.sin(angles) / 2], axis=-1).tolist()]
 
 
-def _spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArray[np.float64]:
+def _interpolate_spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArray[np.float64]:
     """Run a Catmull-Rom spline through the knots."""
     padded = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
     along = np.linspace(0, 1, steps, endpoint=False)[:, None]
@@ -292,15 +302,15 @@ def _spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArray[np.float6
     return np.vstack([*parts, knots[-1:]])
 
 
-def _crisp(soft: Glyph) -> Glyph:
+def _sharpen(soft: Glyph) -> Glyph:
     """Harden an edge to about two pixels."""
-    return np.clip((soft.astype(np.int16) - _HALF) * 5 + _HALF, 0, 255).astype(np.uint8)
+    return np.clip((soft.astype(np.int16) - _MID_GREY) * 5 + _MID_GREY, 0, 255).astype(np.uint8)
 
 
-def _roomy(glyph: Glyph) -> Glyph:
+def _pad(glyph: Glyph) -> Glyph:
     return cv2.copyMakeBorder(glyph, _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT)
 
 
-def _tight(glyph: Glyph) -> Glyph:
+def _crop_tightly(glyph: Glyph) -> Glyph:
     left, top, width, height = cv2.boundingRect(glyph)
     return glyph[top : top + height, left : left + width]

@@ -79,7 +79,7 @@ def override(recipe: Recipe, **values: Value) -> Recipe:
         raise WorkshopError(msg)
     if "augmentation" in changes:
         share = changes["augmentation"]
-        changes["augmentation"] = Augmentation().scaled(share) if share else None
+        changes["augmentation"] = Augmentation().scale_by(share) if share else None
     return dataclasses.replace(recipe, **changes)
 
 

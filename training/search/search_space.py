@@ -50,10 +50,10 @@ SPACES: Final[Mapping[str, Space]] = {
         "augmentation": Range(low=0.25, high=1.5),
     },
 }
-DIGITS: Final = 3  # of a number that is drawn: more would only make commands longer
+SIGNIFICANT_DIGITS: Final = 3  # of a number that is drawn: more would only make commands longer
 
 
-def space_of(recipe: Recipe) -> Space:
+def find_space(recipe: Recipe) -> Space:
     """Return what may be searched of a recipe.
 
     Raises:
@@ -61,7 +61,7 @@ def space_of(recipe: Recipe) -> Space:
     """
     if recipe.name not in SPACES:
         msg = (
-            f"Nothing of {recipe.name!r} may be searched: give it a space in training/search/search_space.py."
+            f"Nothing of {recipe.name!r} can be searched: give it a space in training/search/search_space.py."
         )
         raise WorkshopError(msg)
     return SPACES[recipe.name]
@@ -74,19 +74,19 @@ def to_json(space: Space) -> str:
     )
 
 
-def recipe_values(recipe: Recipe) -> dict[str, Value]:
+def get_recipe_values(recipe: Recipe) -> dict[str, Value]:
     """Return the recipe's own values of what may be searched of it."""
-    fields = vars(recipe) | {"augmentation": _share(recipe.augmentation)}
-    return {name: fields[name] for name in space_of(recipe)}
+    fields = vars(recipe) | {"augmentation": _augmentation_share(recipe.augmentation)}
+    return {name: fields[name] for name in find_space(recipe)}
 
 
 def round_values(values: Values) -> dict[str, Value]:
     """Return the values with numbers rounded to three digits, as they are trained with and printed."""
     return {
-        name: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+        name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
         for name, value in values.items()
     }
 
 
-def _share(augmentation: Augmentation | None) -> float:
+def _augmentation_share(augmentation: Augmentation | None) -> float:
     return augmentation.rotation / Augmentation().rotation if augmentation else 0.0

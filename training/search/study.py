@@ -21,14 +21,23 @@ from training.errors import RunError
 from training.files import write_json
 from training.learn.runs import Origin, Run
 from training.recipe import Recipe
-from training.search.search_space import Range, Space, Values, recipe_values, round_values, space_of, to_json
+from training.search.search_space import (
+    Range,
+    Space,
+    Values,
+    find_space,
+    get_recipe_values,
+    round_values,
+    to_json,
+)
 
 SECONDS: Final = "seconds"  # attribute: of the search so far; of a trial: of the search when it ended
 ACCURACY: Final = "accuracy"  # attribute of a trial, on the validation pictures
-LOCK: Final = "lock.db"
-RANDOM: Final = 10  # trials before the sampler looks at what came of the earlier ones
-UNPRUNED: Final = 5  # trials that reach the last epoch before others are measured by them
-FOREST: Final = 10  # trials that reached the last epoch, below which nothing is said of importance
+LOCK_FILE: Final = "lock.db"
+RANDOM_TRIALS: Final = 10  # trials before the sampler looks at what came of the earlier ones
+UNPRUNED_TRIALS: Final = 5  # trials that reach the last epoch before others are measured by them
+# trials that reached the last epoch, below which nothing is said of importance
+MIN_IMPORTANCE_TRIALS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +78,11 @@ class Search:
     @property
     def trial(self) -> Run:
         """The run of the current trial, or of the one in which the search was stopped."""
-        return Run(self.folder / "trial", beside=self.folder)
+        return Run(self.folder / "trial", scenes_folder=self.folder)
 
     def check_run(self, whose: str, *, seed: int) -> Run:
         """Return the run that trains with the recipe's own or the best values, and another seed."""
-        return Run(self.folder / f"{whose}-{seed}", beside=self.folder)
+        return Run(self.folder / f"{whose}-{seed}", scenes_folder=self.folder)
 
     def start(self, origin: Origin) -> None:
         """Make the folder and write down what is searched.
@@ -86,7 +95,7 @@ class Search:
             raise RunError(msg)
         self._refuse_others()
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {**dataclasses.asdict(origin), "space": to_json(space_of(origin.recipe))}
+        content = {**dataclasses.asdict(origin), "space": to_json(find_space(origin.recipe))}
         write_json(self._description_file, content)
 
     def discard(self) -> None:
@@ -96,13 +105,13 @@ class Search:
             RunError: the folder holds something else, or another process has the search.
         """
         if self._description_file.exists():
-            with _exclusive(self.folder / LOCK):
+            with _exclusive(self.folder / LOCK_FILE):
                 pass  # nobody has it; released at once, since not every system removes an open file
             shutil.rmtree(self.folder)
         else:
             self._refuse_others()
 
-    def recipe(self) -> Recipe:
+    def read_recipe(self) -> Recipe:
         """Return the recipe that is varied.
 
         Raises:
@@ -121,9 +130,9 @@ class Search:
             RunError: there is no search, or one of something else.
         """
         description = self._description()
-        if self.recipe() != recipe:
+        if self.read_recipe() != recipe:
             other = "varies another recipe"
-        elif description["space"] != to_json(space_of(recipe)):
+        elif description["space"] != to_json(find_space(recipe)):
             other = "searches another space than training/search/search_space.py has now"
         elif description["data_sha256"] != data_sha256:
             other = "was started on other pictures"
@@ -139,7 +148,7 @@ class Search:
         Raises:
             RunError: there is no search, or another process holds it.
         """
-        with self.open() as study, _exclusive(self.folder / LOCK):
+        with self.open() as study, _exclusive(self.folder / LOCK_FILE):
             yield study
 
     @contextmanager
@@ -173,32 +182,34 @@ class Search:
 
     def _refuse_others(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
-            msg = f"{self.folder} holds something that is no search: name another folder with --run."
+            msg = f"{self.folder} holds something that is not a search: name another folder with --run."
             raise RunError(msg)
 
 
-def next_trial(study: optuna.Study, recipe: Recipe) -> optuna.Trial:
+def choose_next_trial(study: optuna.Study, recipe: Recipe) -> optuna.Trial:
     """Return the next trial; the first has the recipe's own values.
 
     Which values come next depends only on the trials that have ended: a search that was stopped in the
     middle of one returns to it.
     """
-    for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(lost.number, state=TrialState.FAIL)
+    for interrupted in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(interrupted.number, state=TrialState.FAIL)
     ended = len(list_trials(study))
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if not ended and not waiting:
-        study.enqueue_trial(recipe_values(recipe))
-    study.sampler = optuna.samplers.TPESampler(seed=ended, n_startup_trials=RANDOM)
+        study.enqueue_trial(get_recipe_values(recipe))
+    study.sampler = optuna.samplers.TPESampler(seed=ended, n_startup_trials=RANDOM_TRIALS)
     # under a cosine, and with bent pictures, the first third of the epochs says little of the last
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=recipe.epochs // 3)
-    return study.ask(distributions(space_of(recipe)))
+    study.pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=recipe.epochs // 3
+    )
+    return study.ask(to_distributions(find_space(recipe)))
 
 
 def list_trials(study: optuna.Study) -> list[TrialResult]:
     """Return the trials that have ended, in their order."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return [_result_of(number, trial) for number, trial in enumerate(ended)]
+    return [_read_result(number, trial) for number, trial in enumerate(ended)]
 
 
 def rank_trials(trials: Iterable[TrialResult]) -> list[TrialResult]:
@@ -206,19 +217,19 @@ def rank_trials(trials: Iterable[TrialResult]) -> list[TrialResult]:
     return sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.loss)
 
 
-def importance(study: optuna.Study) -> dict[str, float]:
+def measure_importance(study: optuna.Study) -> dict[str, float]:
     """Return each hyper-parameter's share of what moves the loss, the largest first; empty of few trials.
 
     Of the trials that reached the last epoch, by functional ANOVA over a forest of random trees (Hutter,
     Hoos, Leyton-Brown: An Efficient Approach for Assessing Hyperparameter Importance, 2014).
     """
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FOREST:
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < MIN_IMPORTANCE_TRIALS:
         return {}
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     return {name: float(share) for name, share in found.items()}
 
 
-def _result_of(number: int, trial: FrozenTrial) -> TrialResult:
+def _read_result(number: int, trial: FrozenTrial) -> TrialResult:
     return TrialResult(
         number=number,
         values=round_values(trial.params),
@@ -229,7 +240,7 @@ def _result_of(number: int, trial: FrozenTrial) -> TrialResult:
     )
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
+def to_distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return a space as Optuna takes it."""
     return {
         name: FloatDistribution(of.low, of.high, log=of.log)

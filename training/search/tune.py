@@ -22,11 +22,19 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from training.errors import RunError
-from training.learn.runs import Origin, current_commit
+from training.learn.runs import Origin, get_current_commit
 from training.learn.train import fit
 from training.search.overrides import override
 from training.search.search_space import Values, round_values
-from training.search.study import ACCURACY, SECONDS, Search, SeedScores, TrialResult, list_trials, next_trial
+from training.search.study import (
+    ACCURACY,
+    SECONDS,
+    Search,
+    SeedScores,
+    TrialResult,
+    choose_next_trial,
+    list_trials,
+)
 
 if TYPE_CHECKING:
     from training.data.labelled import Labelled
@@ -62,11 +70,11 @@ def tune(
     Raises:
         RunError: there is no search, or another process has it.
     """
-    recipe = search.recipe()
+    recipe = search.read_recipe()
     with search.lock() as study:
         budget = _Budget(study, minutes, clock)
         while not budget.is_spent():
-            trial = next_trial(study, recipe)
+            trial = choose_next_trial(study, recipe)
             callback = _TrialCallback(trial, search.trial, budget, epochs=recipe.epochs)
             _fit(override(recipe, **round_values(trial.params)), training, validation, search.trial, callback)
             state = callback.state()
@@ -92,17 +100,17 @@ def check_seeds(
     Raises:
         RunError: there is no search, or another process has it.
     """
-    recipe = search.recipe()
+    recipe = search.read_recipe()
     scores = {}
     with search.lock():
         for whose, chosen in (("own", {}), ("best", values)):
-            ends = []
+            scores_by_seed = []
             for seed in range(recipe.seed + 1, recipe.seed + 1 + seeds):
                 run = search.check_run(whose, seed=seed)
                 _fit(override(recipe, **chosen, seed=seed), training, validation, run)
                 losses, accuracies = run.validation()
-                ends.append((losses[-1], round((1 - accuracies[-1]) * len(validation))))
-            scores[whose] = SeedScores(*zip(*ends, strict=True))
+                scores_by_seed.append((losses[-1], round((1 - accuracies[-1]) * len(validation))))
+            scores[whose] = SeedScores(*zip(*scores_by_seed, strict=True))
     return scores["own"], scores["best"]
 
 
@@ -160,15 +168,15 @@ def _fit(
     recipe: Recipe, training: Labelled, validation: Labelled, run: Run, *callbacks: keras.callbacks.Callback
 ) -> None:
     """Train into the run, after its last whole epoch if it is of this recipe, else from the start."""
-    if not _is_of(run, recipe):
+    if not _belongs_to(run, recipe):
         shutil.rmtree(run.folder, ignore_errors=True)
-        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=current_commit()))
+        run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
     keras.utils.clear_session()  # hundreds of networks in one process would fill its memory
     fit(run, training, validation, callbacks=callbacks, verbose=0)
 
 
-def _is_of(run: Run, recipe: Recipe) -> bool:
+def _belongs_to(run: Run, recipe: Recipe) -> bool:
     try:
-        return run.origin().recipe == recipe
+        return run.read_origin().recipe == recipe
     except RunError:  # killed while it was removed
         return False

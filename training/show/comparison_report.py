@@ -19,15 +19,15 @@ from training.judge.evaluation import score
 from training.judge.mcnemar import PairedCounts
 from training.judge.rejection import auroc, rejected_share
 
-PERCENT: Final = ".2%"
-DECIMALS: Final = ".4f"
-WHOLE: Final = ",.0f"
+PERCENT_FORMAT: Final = ".2%"
+DECIMAL_FORMAT: Final = ".4f"
+INTEGER_FORMAT: Final = ",.0f"
 
 # Its name; how it is measured, None where it can't be; its format.
 Quantity: TypeAlias = tuple[str, Callable[[Side], float | None], str]
 
 
-def report(comparison: Comparison) -> Iterator[RenderableType]:
+def build_report(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield tables and lines: what changed, who reads what correctly, and whether it is more than chance."""
     sample, first, second = comparison.sample, comparison.first.name, comparison.second.name
     yield _tabulate_changes(comparison)
@@ -40,32 +40,40 @@ def report(comparison: Comparison) -> Iterator[RenderableType]:
     yield comparison.count().summarise(first, second)
 
 
-def _quantities(digits: NDArray[np.uint8]) -> tuple[Quantity, ...]:
+def _list_quantities(digits: NDArray[np.uint8]) -> tuple[Quantity, ...]:
     return (
-        ("accuracy", lambda side: float((side.digits == digits).mean()), PERCENT),
-        ("loss", lambda side: score(side.scores.probabilities, digits).loss, DECIMALS),
-        ("calibration error", lambda side: _calibration_error(side, digits), PERCENT),
-        ("digits called none", lambda side: _rejected(side.scores), PERCENT),
-        ("others called none", lambda side: _rejected(side.others), PERCENT),
-        ("AUROC of that", _auroc, DECIMALS),
-        ("parameters", lambda side: float(side.classifier.metadata.get(Metadata.PARAMETERS, 0)), WHOLE),
-        ("multiply-adds", lambda side: float(side.classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)), WHOLE),
-        ("bytes", lambda side: side.size, WHOLE),
+        ("accuracy", lambda side: float((side.digits == digits).mean()), PERCENT_FORMAT),
+        ("loss", lambda side: score(side.scores.probabilities, digits).loss, DECIMAL_FORMAT),
+        ("calibration error", lambda side: _compute_calibration_error(side, digits), PERCENT_FORMAT),
+        ("digits rejected", lambda side: _rejected_share(side.scores), PERCENT_FORMAT),
+        ("negatives rejected", lambda side: _rejected_share(side.negatives), PERCENT_FORMAT),
+        ("AUROC of that", _compute_auroc, DECIMAL_FORMAT),
+        (
+            "parameters",
+            lambda side: float(side.classifier.metadata.get(Metadata.PARAMETERS, 0)),
+            INTEGER_FORMAT,
+        ),
+        (
+            "multiply-adds",
+            lambda side: float(side.classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
+            INTEGER_FORMAT,
+        ),
+        ("bytes", lambda side: side.size, INTEGER_FORMAT),
         ("microseconds", lambda side: side.microseconds, ",.1f"),
     )
 
 
-def _calibration_error(side: Side, digits: NDArray[np.uint8]) -> float:
+def _compute_calibration_error(side: Side, digits: NDArray[np.uint8]) -> float:
     error: float = reliability.report(side.scores.probabilities, side.digits == digits)["expected_error"]
     return error
 
 
-def _rejected(scores: Scores) -> float | None:
+def _rejected_share(scores: Scores) -> float | None:
     return None if scores.digit_likelihood is None else rejected_share(scores.digit_likelihood)
 
 
-def _auroc(side: Side) -> float | None:
-    digits, others = side.scores.digit_likelihood, side.others.digit_likelihood
+def _compute_auroc(side: Side) -> float | None:
+    digits, others = side.scores.digit_likelihood, side.negatives.digit_likelihood
     return None if digits is None or others is None else auroc(digits, others)
 
 
@@ -74,7 +82,7 @@ def _tabulate_changes(comparison: Comparison) -> Table:
     title = f"on {len(comparison.sample.digits):,} pictures of {escape(comparison.sample.name)}"
     table = Table("", *(side.name for side in both), "change", title=title)
     table.add_row("recipe", *(side.classifier.version for side in both))
-    for label, measured, form in _quantities(comparison.sample.digits):
+    for label, measured, form in _list_quantities(comparison.sample.digits):
         first, second = (measured(side) for side in both)
         change = None if first is None or second is None else second - first
         if first is not None or second is not None:
@@ -87,16 +95,16 @@ def _format(value: float | None, form: str) -> str:
 
 
 def _tabulate_counts(
-    comparison: Comparison, what: str, columns: Sequence[str], groups: NDArray[np.uint8] | NDArray[np.str_]
+    comparison: Comparison, column: str, columns: Sequence[str], groups: NDArray[np.uint8] | NDArray[np.str_]
 ) -> Table:
-    table = Table(Column(what, no_wrap=True), *columns)
+    table = Table(Column(column, no_wrap=True), *columns)
     for group in np.unique(groups):
-        table.add_row(str(group), *_cells(comparison.count(groups == group)))
+        table.add_row(str(group), *_format_counts(comparison.count(groups == group)))
     table.add_section()
-    table.add_row("all", *_cells(comparison.count()))
+    table.add_row("all", *_format_counts(comparison.count()))
     return table
 
 
-def _cells(counts: PairedCounts) -> tuple[str, ...]:
+def _format_counts(counts: PairedCounts) -> tuple[str, ...]:
     cells = (counts.pictures, counts.both, counts.first, counts.second, counts.neither)
     return tuple(f"{count:,}" if count else "·" for count in cells)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from app.digits.catalogue import METRICS_FILE, names, stored
+from app.digits.catalogue import METRICS_FILE, find_files, name_versions
 from training.errors import WorkshopError
 
 COLUMNS: Final = (
@@ -21,35 +21,37 @@ COLUMNS: Final = (
 )
 
 
-def rows(models: Path) -> list[tuple[str, ...]]:
+def build_rows(models: Path) -> list[tuple[str, ...]]:
     """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first.
 
     Raises:
         WorkshopError: nothing has been evaluated, or a file is damaged.
     """
     try:
-        files = stored(models, METRICS_FILE)
-        called = names(stored(models) | files)
-        found = [(called[version], json.loads(file.read_text())) for version, file in files.items()]
-        found.sort(key=lambda one: one[1]["test"]["accuracy"])
+        files = find_files(models, METRICS_FILE)
+        display_names = name_versions(find_files(models) | files)
+        metrics_by_name = [
+            (display_names[version], json.loads(file.read_text())) for version, file in files.items()
+        ]
+        metrics_by_name.sort(key=lambda one: one[1]["test"]["accuracy"])
     except (ValueError, KeyError, TypeError) as error:
         msg = (
             f"A {METRICS_FILE} below {models} is damaged: `python -m training evaluate NAME` writes it again."
         )
         raise WorkshopError(msg) from error
-    if not found:
+    if not metrics_by_name:
         msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
         raise WorkshopError(msg)
-    return [_row(name, metrics) for name, metrics in found]
+    return [_format_row(name, metrics) for name, metrics in metrics_by_name]
 
 
-def markdown(models: Path) -> str:
+def format_markdown(models: Path) -> str:
     """Return the table in Markdown, as it stands in the README."""
-    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *rows(models)]
+    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *build_rows(models)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
+def _format_row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
     model, test, speed = metrics["model"], metrics["test"], metrics["microseconds"]
     return (
         f"`{name}`",

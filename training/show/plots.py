@@ -57,7 +57,7 @@ def save(figure: Figure, file: Path) -> None:
         raise WorkshopError(msg) from error
 
 
-def samples(labelled: Labelled, *, each: int = 12) -> Figure:
+def plot_samples(labelled: Labelled, *, each: int = 12) -> Figure:
     """Draw the first `each` pictures of every digit, a row a digit."""
     figure = Figure((each * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
     figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
@@ -65,24 +65,27 @@ def samples(labelled: Labelled, *, each: int = 12) -> Figure:
     for digit, row in enumerate(axes):
         pictures = labelled.pictures[labelled.digits == digit][:each]
         for axis, picture in zip(row, pictures, strict=True):
-            _picture(axis, picture)
+            _plot_picture(axis, picture)
     return figure
 
 
-def curves(history: History, *, title: str, bent: bool) -> Figure:
+def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
     """Draw error and loss by epoch, on the training pictures and on the validation pictures.
 
     Args:
         history: of the run.
         title: of the figure.
-        bent: whether the training pictures were bent, so that they are harder than the others.
+        is_augmented: whether the training pictures were bent, so that they are harder than the others.
     """
-    shown = "training, bent and with dropout" if bent else "training"
+    training_label = "training, bent and with dropout" if is_augmented else "training"
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    of = metric_prefix(history)
-    for part, prefix, colour in ((shown, of, PALE), ("validation", f"val_{of}", INK)):
+    head_prefix = metric_prefix(history)
+    for part, prefix, colour in (
+        (training_label, head_prefix, PALE),
+        ("validation", f"val_{head_prefix}", INK),
+    ):
         epochs = range(1, len(history["loss"]) + 1)
         percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
         error.plot(epochs, percents, color=colour, label=part)
@@ -93,14 +96,14 @@ def curves(history: History, *, title: str, bent: bool) -> Figure:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # a short run spans no decade
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(which="both", alpha=0.25)
-        _no_frame(axis)
+        _remove_frame(axis)
     error.yaxis.set_major_formatter("{x:.3g} %")
     loss.yaxis.set_major_formatter("{x:.3g}")
     loss.legend(frameon=False)
     return figure
 
 
-def search(
+def plot_search(
     tried: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
 ) -> Figure:
     """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
@@ -117,13 +120,15 @@ def search(
     stopped = sum(not one.complete for one in tried)
     figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
     axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
-    _shares(axes.pop("importance"), importance)
+    _plot_importance(axes.pop("importance"), importance)
     minutes = [one.seconds / 60 for one in tried]
     for name, axis in axes.items():
-        _trials(axis, minutes if name == "minutes" else _places(axis, tried, name, space[name]), tried)
+        _plot_trials(
+            axis, minutes if name == "minutes" else _place_values(axis, tried, name, space[name]), tried
+        )
         axis.sharey(axes["minutes"])
         axis.set(xlabel=name.replace("_", " "))
-        _no_frame(axis)
+        _remove_frame(axis)
     whole = [one for one in tried if one.complete]
     lowest = np.minimum.accumulate([one.loss for one in whole])
     axes["minutes"].step([one.seconds / 60 for one in whole], lowest, where="post", color=INK, lw=1)
@@ -135,13 +140,13 @@ def search(
     return figure
 
 
-def reliability(metrics: Mapping[str, Any]) -> Figure:
+def plot_reliability(metrics: Mapping[str, Any]) -> Figure:
     """Draw accuracy over confidence, and below it how many answers were that sure, on a log scale."""
     parts = [("MNIST test", metrics["calibration"], INK)]
     if (real := metrics.get("real", {}).get("calibration")) is not None:
         parts.append(("real uploads", real, WRONG))
     figure = Figure((5, 5.6), layout="constrained")
-    figure.suptitle(f"{metrics['model']['name']}: does its confidence keep its word?")
+    figure.suptitle(f"{metrics['model']['name']}: is its confidence calibrated?")
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     share.plot((0, 1), (0, 1), color=PALE)
     for number, (name, calibration, colour) in enumerate(parts):
@@ -157,11 +162,11 @@ def reliability(metrics: Mapping[str, Any]) -> Figure:
     count.set(xlabel="confidence", ylabel="pictures", yscale="log", ylim=(0.5, None))
     for axis in (share, count):
         axis.grid(alpha=0.25)
-        _no_frame(axis)
+        _remove_frame(axis)
     return figure
 
 
-def corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
+def plot_corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
     """Draw every corruption of the pictures, (n, 28, 28), a row each."""
     rows = {"as it is": pictures} | {
         name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
@@ -169,12 +174,12 @@ def corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
     figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
     for axes, (name, row) in zip(figure.subplots(len(rows), len(pictures)), rows.items(), strict=True):
         for axis, picture in zip(axes, row, strict=True):
-            _picture(axis, picture)
+            _plot_picture(axis, picture)
         axes[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
     return figure
 
 
-def confusion(metrics: Mapping[str, Any]) -> Figure:
+def plot_confusion(metrics: Mapping[str, Any]) -> Figure:
     """Draw how often each digit was taken for which; the colours show the errors alone."""
     counts = np.array(metrics["test"]["confusion"])
     errors = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
@@ -191,32 +196,34 @@ def confusion(metrics: Mapping[str, Any]) -> Figure:
             strong = true != predicted and count > errors.max() / 2
             colour = "white" if strong else "#90a4ae" if true == predicted else "black"
             axis.text(predicted, true, str(count), ha="center", va="center", size=8, color=colour)
-    _no_frame(axis)
+    _remove_frame(axis)
     axis.tick_params(length=0)
     return figure
 
 
-def predictions(labelled: Labelled, found: Probabilities, *, title: str, columns: int = 12) -> Figure:
+def plot_predictions(
+    labelled: Labelled, probabilities: Probabilities, *, title: str, columns: int = 12
+) -> Figure:
     """Draw pictures with what was read: the surest errors first, in red; then the least sure of the right."""
-    predicted = found.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     wrong = predicted != labelled.digits
-    sure = found.max(axis=1)
+    sure = probabilities.max(axis=1)
     order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: columns * 6]
     figure = Figure((columns * 0.85, 6 * 1.05 + 0.6), layout="constrained")
     figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures")
     for axis, row in zip(figure.subplots(6, columns).flat, order, strict=True):
-        _picture(axis, labelled.pictures[row])
+        _plot_picture(axis, labelled.pictures[row])
         said, true = predicted[row], labelled.digits[row]
         text = f"{said}, is {true}\n{sure[row]:.0%}" if wrong[row] else f"{said}\n{sure[row]:.0%}"
         axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
     return figure
 
 
-COLUMNS: Final = 12  # of `differences`
-MOST: Final = 2 * COLUMNS  # pictures of each kind
+COLUMNS: Final = 12  # of `plot_differences`
+MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures of each kind
 
 
-def differences(compared: Comparison) -> Figure:
+def plot_differences(compared: Comparison) -> Figure:
     """Draw pictures that two networks read differently, with what the first says → what the second says.
 
     Those that the second alone reads rightly, those that the first alone does, and those that neither does;
@@ -232,7 +239,7 @@ def differences(compared: Comparison) -> Figure:
     }
     sure = np.array([side.scores.probabilities.max(axis=1) for side in sides])
     order = np.argsort(np.where(right, 0, -sure).min(axis=0), kind="stable")
-    chosen = [order[held[order]][:MOST] for _, held in kinds.values()]
+    chosen = [order[held[order]][:MAX_DIFFERENCES] for _, held in kinds.values()]
     heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
     figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
     figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.sample.name}")
@@ -248,7 +255,7 @@ def differences(compared: Comparison) -> Figure:
         for axis in axes[len(rows) :]:
             axis.set_axis_off()
         for axis, row in zip(axes, rows, strict=False):
-            _picture(axis, compared.sample.pictures[row])
+            _plot_picture(axis, compared.sample.pictures[row])
             said = " → ".join(str(side.digits[row]) for side in sides) + f", is {digits[row]}" * (
                 colour == INK
             )
@@ -256,52 +263,60 @@ def differences(compared: Comparison) -> Figure:
     return figure
 
 
-def side_by_side(readings: Sequence[Reading]) -> Figure:
+def plot_side_by_side(readings: Sequence[Reading]) -> Figure:
     """Draw a row for each upload: the upload, the canonical picture, the ten probabilities."""
     figure = Figure((9, 2.6 * len(readings)), layout="constrained")
     for row, one in zip(figure.subplots(len(readings), 3, squeeze=False), readings, strict=True):
-        _picture(row[0], one.upload)
+        _plot_picture(row[0], one.upload)
         row[0].set_title(one.title, size=9)
-        _picture(row[1], one.canonical)
+        _plot_picture(row[1], one.canonical)
         row[1].set_title("what the network sees", size=9)
-        _bars(row[2], one.probabilities)
+        _plot_bars(row[2], one.probabilities)
     return figure
 
 
-def above_and_below(readings: Sequence[Reading]) -> Figure:
+def plot_above_and_below(readings: Sequence[Reading]) -> Figure:
     """Draw the uploads above, the canonical pictures below, and what was read under each."""
     figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
     for upload, canonical, one in zip(
         *figure.subplots(2, len(readings), squeeze=False), readings, strict=True
     ):
-        _picture(upload, one.upload)
-        _picture(canonical, one.canonical)
+        _plot_picture(upload, one.upload)
+        _plot_picture(canonical, one.canonical)
         digit = int(one.probabilities.argmax())
         canonical.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
     return figure
 
 
-SHOWN: Final = ("on_paper", "even_light", "unruled", "close_up", "ink_on_black", "main_ink", "centre")
+PLOTTED_STEPS: Final = (
+    "extend_paper",
+    "even_light",
+    "remove_ruled_lines",
+    "zoom_to_ink",
+    "extract_ink",
+    "isolate_digit",
+    "centre",
+)
 
 
-def stages(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
+def plot_steps(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
     """Draw a row for each upload: how it comes, and what it is after the steps that change most."""
-    figure = Figure((1.25 * (len(SHOWN) + 1), 1.25 * len(files) + 0.3), layout="constrained")
-    rows = figure.subplots(len(files), len(SHOWN) + 1, squeeze=False)
+    figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(files) + 0.3), layout="constrained")
+    rows = figure.subplots(len(files), len(PLOTTED_STEPS) + 1, squeeze=False)
     for axes, (title, grey) in zip(rows, files, strict=True):
-        _picture(axes[0], grey)
+        _plot_picture(axes[0], grey)
         axes[0].set_ylabel(title, size=7)
-        sheets = dict(preprocessing.stages(grey))
-        for axis, step in zip(axes[1:], SHOWN, strict=True):
+        sheets = dict(preprocessing.trace_steps(grey))
+        for axis, step in zip(axes[1:], PLOTTED_STEPS, strict=True):
             sheet = sheets[step]
-            mask = sheet.mask if step == "ink_on_black" else None
-            _picture(axis, sheet.pixels if mask is None else mask * 255)
-    for axis, title in zip(rows[0], ("upload", *SHOWN), strict=True):
+            mask = sheet.mask if step == "extract_ink" else None
+            _plot_picture(axis, sheet.pixels if mask is None else mask * 255)
+    for axis, title in zip(rows[0], ("upload", *PLOTTED_STEPS), strict=True):
         axis.set_title(title, size=8)
     return figure
 
 
-def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPicture]]]]) -> Figure:
+def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPicture]]]]) -> Figure:
     """Draw a row of scenes for each kind, and below it what the network is shown of them."""
     columns = max(len(row) for _, row in drawn)
     figure = Figure((0.95 * columns, 2.0 * len(drawn)), layout="constrained")
@@ -311,11 +326,11 @@ def scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPictu
         for above, below, (scene, canonical) in zip(*grid[2 * number : 2 * number + 2], row, strict=True):
             above.imshow(scene)
             above.set(xticks=[], yticks=[])
-            _picture(below, canonical)
+            _plot_picture(below, canonical)
     return figure
 
 
-def _trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
+def _plot_trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
     """Draw the loss of every trial; those that were stopped stand no higher than the worst that was not."""
     highest = max(one.loss for one in tried if one.complete)
     heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
@@ -329,7 +344,7 @@ def _trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -
         axis.scatter(*where, color=colour, marker=marker, label=label)
 
 
-def _places(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
+def _place_values(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
     """Return where along the axis the trials' values of a hyper-parameter stand, and scale it for them."""
     values = [one.values[name] for one in tried]
     if isinstance(of, Range):
@@ -341,7 +356,7 @@ def _places(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Cho
     return [of.index(value) for value in values]
 
 
-def _shares(axis: Axes, importance: Mapping[str, float]) -> None:
+def _plot_importance(axis: Axes, importance: Mapping[str, float]) -> None:
     if not importance:
         axis.set_axis_off()
         axis.set_title("too few trials to tell what moves the loss", size=9)
@@ -351,23 +366,23 @@ def _shares(axis: Axes, importance: Mapping[str, float]) -> None:
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter("{x:.0f} %")
     axis.set_title("what moves the loss", size=9)
-    _no_frame(axis)
+    _remove_frame(axis)
 
 
-def _picture(axis: Axes, picture: GreyPicture) -> None:
+def _plot_picture(axis: Axes, picture: GreyPicture) -> None:
     axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
 
 
-def _bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
+def _plot_bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
     best = int(probabilities.argmax())
     colours = [INK if digit == best else PALE for digit in range(CLASSES)]
     axis.barh(range(CLASSES), probabilities, color=colours)
     axis.set(xlim=(0, 1), yticks=range(CLASSES))
     axis.invert_yaxis()
     axis.set_title(f"{best}, {probabilities[best]:.1%} sure", size=9)
-    _no_frame(axis)
+    _remove_frame(axis)
 
 
-def _no_frame(axis: Axes) -> None:
+def _remove_frame(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 Metrics = Mapping[str, Any]
 
 
-def report(metrics: Metrics) -> Iterator[RenderableType]:
+def build_report(metrics: Metrics) -> Iterator[RenderableType]:
     """Yield the tables and lines of a report, those on MNIST's test set last but for one line."""
     if "corruptions" in metrics:
-        yield _corruptions(metrics["corruptions"])
-        yield from _real(metrics["real"])
-        yield from _rejection(metrics["rejection"])
-        yield _numbers(metrics["numbers"])
-    yield _scores(metrics)
-    yield _confusion(metrics["test"]["confusion"])
+        yield _build_corruption_table(metrics["corruptions"])
+        yield from _build_real_tables(metrics["real"])
+        yield from _build_rejection_table(metrics["rejection"])
+        yield _format_numbers(metrics["numbers"])
+    yield _build_score_table(metrics)
+    yield _build_confusion_table(metrics["test"]["confusion"])
     test, calibration = metrics["test"], metrics["calibration"]
     sure = f"calibration error {calibration['expected_error']:.2%}"
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
@@ -44,7 +44,7 @@ def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def changes(found: Iterable[Change]) -> Table:
+def build_change_table(found: Iterable[Change]) -> Table:
     """Return the table of what fine-tuning changed."""
     return plain(COLUMNS, list_changes(found))
 
@@ -62,14 +62,14 @@ def _prediction(reading: Reading) -> Iterator[str]:
     yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
 
 
-def trial(one: TrialResult, *, pictures: int) -> str:
+def format_trial(one: TrialResult, *, pictures: int) -> str:
     """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
     epochs = f"{len(one.losses)} epochs" if one.complete else f"stopped after {len(one.losses)}"
     result = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
     return f"trial {one.number}: {result}: {format_options(one.values)}"
 
 
-def trials(found: Sequence[TrialResult], *, pictures: int) -> Table:
+def build_trial_table(found: Sequence[TrialResult], *, pictures: int) -> Table:
     """Return the table of some trials, as narrow as a terminal of 80 columns."""
     names = [name.replace("_", "\n") for name in found[0].values]
     table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -79,24 +79,24 @@ def trials(found: Sequence[TrialResult], *, pictures: int) -> Table:
     return table
 
 
-def seed_scores(rows: Mapping[str, SeedScores]) -> Table:
+def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
     """Return the table of some values' results with several seeds."""
     columns = ("values", "loss of each seed", "mean", "errors", "mean")
-    return plain(columns, (_seed_row(whose, scores) for whose, scores in rows.items()))
+    return plain(columns, (_format_seed_row(whose, scores) for whose, scores in rows.items()))
 
 
-def _seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
+def _format_seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
     losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
-    return whose, losses, _spread(scores.losses, ".4f"), errors, _spread(scores.errors, ".1f")
+    return whose, losses, _format_spread(scores.losses, ".4f"), errors, _format_spread(scores.errors, ".1f")
 
 
-def _numbers(numbers: Metrics) -> str:
+def _format_numbers(numbers: Metrics) -> str:
     right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
     real = "".join(f"; {name} {one['right']} of {one['pictures']}" for name, one in numbers["real"].items())
     return f"numbers fully right of {numbers['numbers']}: {right}; digits {numbers['digits']:.2%}{real}"
 
 
-def _scores(metrics: Metrics) -> Table:
+def _build_score_table(metrics: Metrics) -> Table:
     test = metrics["test"]
     columns = ("precision", "recall", "f1")
     table = Table("digit", "pictures", *columns)
@@ -108,35 +108,35 @@ def _scores(metrics: Metrics) -> Table:
     return table
 
 
-def _confusion(confusion: list[list[int]]) -> Table:
+def _build_confusion_table(confusion: list[list[int]]) -> Table:
     table = Table("true", *map(str, range(CLASSES)), title="confusion: predicted")
     for digit, counts in enumerate(confusion):
         table.add_row(str(digit), *(str(count or "·") for count in counts))
     return table
 
 
-def _corruptions(damaged: Metrics) -> Table:
+def _build_corruption_table(damaged: Metrics) -> Table:
     title = f"{damaged['pictures']:,} test pictures, damaged"
     table = Table("corruption", *_ANSWER_COLUMNS, title=title)
     for name, row in damaged["each"].items():
-        table.add_row(name.replace("_", " "), *_answer_cells(row))
+        table.add_row(name.replace("_", " "), *_format_answers(row))
     table.add_section()
     table.add_row("mean", f"{damaged['mean']:.2%}")
     return table
 
 
-def _real(real: Metrics) -> Iterator[RenderableType]:
+def _build_real_tables(real: Metrics) -> Iterator[RenderableType]:
     if real["sets"]:
         table = Table("set", "pictures", *_ANSWER_COLUMNS, title="real uploads")
         for name, row in real["sets"].items():
-            table.add_row(name, f"{row['pictures']:,}", *_answer_cells(row))
+            table.add_row(name, f"{row['pictures']:,}", *_format_answers(row))
         yield table
         yield f"calibration error over all of them {real['calibration']['expected_error']:.2%}"
     for name, reason in real["skipped"].items():
         yield f"[yellow]skipped {name}:[/] {reason}"
 
 
-def _rejection(rejection: Metrics | None) -> Iterator[RenderableType]:
+def _build_rejection_table(rejection: Metrics | None) -> Iterator[RenderableType]:
     if rejection is None:
         yield "The network does not tell how likely a picture is a digit: nothing is rejected."
         return
@@ -144,29 +144,29 @@ def _rejection(rejection: Metrics | None) -> Iterator[RenderableType]:
     table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
     for part in ("digits", "others"):
         for name, row in rejection[part].items():
-            numbers = f"{row['pictures']:,}", str(row["unreadable"]), _share(row["rejected"])
-            table.add_row(name, *numbers, _decimals(row.get("auroc")))
+            numbers = f"{row['pictures']:,}", str(row["unreadable"]), _format_share(row["rejected"])
+            table.add_row(name, *numbers, _format_decimals(row.get("auroc")))
         table.add_section()
-    table.add_row("all", "", "", "", _decimals(rejection["auroc"]))
+    table.add_row("all", "", "", "", _format_decimals(rejection["auroc"]))
     yield table
 
 
 _ANSWER_COLUMNS = ("accuracy", "polarity errors", "unreadable", "rejected")
 
 
-def _answer_cells(row: Metrics) -> tuple[str, ...]:
+def _format_answers(row: Metrics) -> tuple[str, ...]:
     errors = row["polarity_errors"]
     polarity = "?" if errors is None else str(errors or "·")
-    return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _share(row["rejected"])
+    return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _format_share(row["rejected"])
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def _format_spread(values: Sequence[float], form: str) -> str:
     return f"{fmean(values):{form}} ± {stdev(values):{form}}"
 
 
-def _share(share: float | None) -> str:
+def _format_share(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _decimals(value: float | None) -> str:
+def _format_decimals(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"

@@ -10,80 +10,84 @@ from typing import Final
 
 from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
-WINDOWS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}  # coding → zlib's `wbits`; the liked first
-WORTHWHILE: Final = 1024  # bytes: less travels in one packet anyway
+# coding → zlib's `wbits`; the liked first
+WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}
+MIN_COMPRESSED_BYTES: Final = 1024  # bytes: less travels in one packet anyway
 LEVEL: Final = 1  # of 9: probabilities of 64 pictures would be 3 % shorter with 6, in 2.6 times the time
-STEP: Final = 65_536  # bytes: unpacked in a few milliseconds, however they were packed
+STEP_BYTES: Final = 65_536  # bytes: unpacked in a few milliseconds, however they were packed
 # Seconds of processor time. 32 MiB of base64 take 0.2; but a stream may describe a new Huffman code every
 # 12 bytes and hold nothing, which takes 2 s for 32 MiB.
-PATIENCE: Final = 0.5
+MAX_UNPACK_SECONDS: Final = 0.5
 _CODING: Final = re.compile(r"\s*(?P<name>[^\s;]+)\s*(?:;\s*q=(?P<weight>[01](?:\.\d{0,3})?)\s*)?")
 
 
-def decompressed(body: bytes, coding: str, *, most: int) -> bytes:
-    """Return what `body` holds, of which no more than `most` bytes are ever unpacked.
+def decompress(body: bytes, coding: str, *, max_bytes: int) -> bytes:
+    """Return what `body` holds, of which no more than `max_bytes` bytes are ever unpacked.
 
     Args:
         body: as it was sent.
         coding: the Content-Encoding; empty if there is none.
-        most: bytes.
+        max_bytes: bytes.
 
     Raises:
         UnsupportedMediaType: the coding is another one.
-        MalformedRequest: the body is not coded like that, breaks off, or goes on behind its end.
+        MalformedRequest: the body is not coded like that, breaks off, or goes on after its end.
         BodyTooLarge: it holds more.
     """
     coding = coding.strip().lower()
     if coding in {"", "identity"}:
         return body
-    if coding not in WINDOWS:
-        msg = f"The Content-Encoding {coding[:64]!r} is not read here. Send gzip, deflate or none."
+    if coding not in WINDOW_BITS:
+        msg = f"The Content-Encoding {coding[:64]!r} is not supported here. Send gzip, deflate or none."
         raise UnsupportedMediaType(msg)
     try:
-        return _unpack(body, coding, most=most)
+        return _unpack(body, coding, max_bytes=max_bytes)
     except zlib.error as error:
         msg = f"The body is not in {coding}, as its Content-Encoding says: {error}."
         raise MalformedRequest(msg) from None
 
 
-def _unpack(body: bytes, coding: str, *, most: int) -> bytes:
+def _unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
     """Unpack in steps, so that none of them can take long."""
-    unpacking = zlib.decompressobj(WINDOWS[coding])
+    decompressor = zlib.decompressobj(WINDOW_BITS[coding])
     pieces: list[bytes] = []
-    size, end, begun = 0, 0, time.thread_time()
-    while end < len(body) and not unpacking.eof:
-        pieces.append(unpacking.decompress(body[end : end + STEP], most + 1 - size))
+    size, offset, started = 0, 0, time.thread_time()
+    while offset < len(body) and not decompressor.eof:
+        pieces.append(decompressor.decompress(body[offset : offset + STEP_BYTES], max_bytes + 1 - size))
         size += len(pieces[-1])
-        end += STEP
-        _check_effort(coding, size, most=most, seconds=time.thread_time() - begun)
-    if not unpacking.eof or unpacking.unused_data or end < len(body):
-        how = "goes on behind its end" if unpacking.eof else "breaks off"
+        offset += STEP_BYTES
+        _check_effort(coding, size, max_bytes=max_bytes, seconds=time.thread_time() - started)
+    if not decompressor.eof or decompressor.unused_data or offset < len(body):
+        how = "goes on after its end" if decompressor.eof else "breaks off"
         msg = f"The body's {coding} {how}. Send the whole of it, in one piece."
         raise MalformedRequest(msg)
     return b"".join(pieces)
 
 
-def _check_effort(coding: str, size: int, *, most: int, seconds: float) -> None:
-    if size > most:
-        msg = f"The body holds more than {most} bytes once it is unpacked. Send fewer or smaller pictures."
-        raise BodyTooLarge(msg, limit=most)
-    if seconds > PATIENCE:
+def _check_effort(coding: str, size: int, *, max_bytes: int, seconds: float) -> None:
+    if size > max_bytes:
         msg = (
-            f"The body's {coding} was given up after {PATIENCE:g} s of unpacking, which gave {size} bytes. "
+            f"The body holds more than {max_bytes} bytes once it is unpacked. Send fewer or smaller pictures."
+        )
+        raise BodyTooLarge(msg, limit=max_bytes)
+    if seconds > MAX_UNPACK_SECONDS:
+        msg = (
+            f"The body's {coding} was given up after {MAX_UNPACK_SECONDS:g} s of unpacking, which gave "
+            f"{size} bytes. "
             "Compress it with a common encoder, or send it uncompressed."
         )
         raise MalformedRequest(msg)
 
 
-def accepted(header: str) -> str | None:
+def choose_encoding(header: str) -> str | None:
     """Return the coding that an Accept-Encoding header lets an answer have, if any is worth it."""
     weights: dict[str, float] = {}
     for part in header.lower().split(","):
         if coding := _CODING.fullmatch(part):
             weights[coding["name"]] = float(coding["weight"] or 1)
-    return next((name for name in WINDOWS if weights.get(name, weights.get("*", 0)) > 0), None)
+    return next((name for name in WINDOW_BITS if weights.get(name, weights.get("*", 0)) > 0), None)
 
 
-def compressed(body: bytes, coding: str) -> bytes:
+def compress(body: bytes, coding: str) -> bytes:
     """Return `body` in that coding."""
-    return zlib.compress(body, LEVEL, WINDOWS[coding])
+    return zlib.compress(body, LEVEL, WINDOW_BITS[coding])

@@ -8,9 +8,16 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from app.api.models import ModelPath
-from app.api.openapi import BATCH, PICTURE, PREDICTION, V2_TAG, inlined, refusals
+from app.api.openapi import (
+    BATCH_PROBLEMS,
+    PICTURE_PROBLEMS,
+    PREDICTION_PROBLEMS,
+    V2_TAG,
+    describe_problems,
+    inline_schema,
+)
 from app.api.reader import Reader
-from app.api.uploads import INLINE_BODY
+from app.api.uploads import MAX_INLINE_BODY
 from app.api.v2 import encodings, outputs, tensors
 from app.api.v2.schemas import InferRequest, InferResponse
 from app.api.v2.server import VersionPath, find_model
@@ -18,46 +25,46 @@ from app.api.v2.tensors import Inference, Pictures
 from app.api.work import run_in_thread
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
-from app.digits.contract import IS_DIGIT, DigitBatch
+from app.digits.contract import MIN_DIGIT_LIKELIHOOD, DigitBatch
 from app.digits.errors import DigitsError
 
-JSON_LENGTH: Final = "Inference-Header-Content-Length"
+JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 router = APIRouter(prefix="/v2/models/{name}", tags=[V2_TAG])
 
 _BODY: Final[dict[str, Any]] = {
     "parameters": [
         {
-            "name": JSON_LENGTH,
+            "name": JSON_LENGTH_HEADER,
             "in": "header",
-            "schema": {"type": "string", "pattern": f"^{tensors.NUMBER.pattern}$"},
-            "description": "How many bytes of the body are JSON, where binary data follow.",
+            "schema": {"type": "string", "pattern": f"^{tensors.INTEGER.pattern}$"},
+            "description": "How many bytes of the body are JSON, if binary data follow.",
         }
     ],
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": inlined(InferRequest)},
+            "application/json": {"schema": inline_schema(InferRequest)},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     },
 }
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "JSON; behind it, where they are wanted, binary data",
+        "description": "JSON, followed by binary data if they are requested",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
-    **refusals(*PREDICTION, *PICTURE, *BATCH, v2=True),
+    **describe_problems(*PREDICTION_PROBLEMS, *PICTURE_PROBLEMS, *BATCH_PROBLEMS, v2=True),
 }
 
 
-@router.post("/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_ANSWERS)
+@router.post("/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_RESPONSES)
 async def infer(request: Request, name: ModelPath) -> Response:
     """Read the digits in canonical pictures (`image`) or in encoded ones (`picture`)."""
     return await _infer(request, find_model(request, name))
 
 
 @router.post(
-    "/versions/{version}/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_ANSWERS
+    "/versions/{version}/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_RESPONSES
 )
 async def infer_version(request: Request, name: ModelPath, version: VersionPath) -> Response:
     """Do so with this version of the model, or not at all."""
@@ -67,25 +74,25 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 async def _infer(request: Request, model: Model) -> Response:
     reader = Reader(request, model)
     reader.begin()
-    inference, unpacked = await _read_body(request, reader)
-    wanted = outputs.wanted(inference.request, model.classifier)
-    with reader.state.room.hold(unpacked), reader.hold_places(len(inference.pictures)):
+    inference, unpacked_bytes = await _read_body(request, reader)
+    output_requests = outputs.select_outputs(inference.request, model.classifier)
+    with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
         scores = reader.infer(await _canonicalise(inference.pictures, reader))
-    _count(scores, reader)
-    tensor_infos, binary = tensors.encode(outputs.select(scores, wanted))
+    _count_predictions(scores, reader)
+    tensor_infos, binary = tensors.encode_outputs(outputs.select(scores, output_requests))
     name, number = model.version
     answer = InferResponse(
         model_name=name, model_version=str(number), id=inference.request.id, outputs=tensor_infos
     )
-    return _answer(answer, binary, request, timing=reader.stages.header())
+    return _build_answer(answer, binary, request, timing=reader.stages.format_header())
 
 
-def _count(scores: Scores, reader: Reader) -> None:
+def _count_predictions(scores: Scores, reader: Reader) -> None:
     metrics, model = reader.state.metrics, reader.model.name
     reader.count_digits([(int(row.argmax()), float(row.max())) for row in scores.probabilities])
     metrics.observe_batch(model, len(scores.probabilities))
     if scores.digit_likelihood is not None:
-        metrics.count_strangers(model, int((scores.digit_likelihood < IS_DIGIT).sum()))
+        metrics.count_negatives(model, int((scores.digit_likelihood < MIN_DIGIT_LIKELIHOOD).sum()))
 
 
 async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
@@ -98,13 +105,15 @@ async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
     coding = headers.get("content-encoding", "")
 
     def work() -> tuple[Inference, int]:
-        with reader.stages.timed("decode"):
-            whole = encodings.decompressed(body, coding, most=settings.max_batch_body_bytes)
-            json_length = headers.get(JSON_LENGTH)
-            inference = tensors.decode(whole, json_length=json_length, most=settings.max_batch)
+        with reader.stages.time_stage("decode"):
+            whole = encodings.decompress(body, coding, max_bytes=settings.max_batch_body_bytes)
+            json_length = headers.get(JSON_LENGTH_HEADER)
+            inference = tensors.decode_request(
+                whole, json_length=json_length, max_pictures=settings.max_batch
+            )
         return inference, 0 if whole is body else len(whole)
 
-    if coding or len(body) > INLINE_BODY:
+    if coding or len(body) > MAX_INLINE_BODY:
         return await run_in_thread(work, request, stages=reader.stages)
     return work()
 
@@ -120,20 +129,20 @@ async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> Digi
     canonical = []
     for index, reading in enumerate(await reader.read(pictures)):
         if isinstance(reading, DigitsError):
-            detail = f"{tensors.PICTURE.name}[{index}]: {reading.detail}"
+            detail = f"{tensors.PICTURE_INPUT.name}[{index}]: {reading.detail}"
             raise type(reading)(detail, limit=reading.limit)
         canonical.append(reading.canonical)
     return np.array(canonical)
 
 
-def _answer(answer: InferResponse, binary: bytes, request: Request, *, timing: str) -> Response:
+def _build_answer(answer: InferResponse, binary: bytes, request: Request, *, timing: str) -> Response:
     json = answer.model_dump_json(exclude_none=True).encode()
     body, kind, headers = json, "application/json", {"Server-Timing": timing}
     if binary:
         body, kind = json + binary, "application/octet-stream"
-        headers[JSON_LENGTH] = str(len(json))
-    coding = encodings.accepted(request.headers.get("accept-encoding", ""))
-    if coding and len(body) >= encodings.WORTHWHILE:
-        body = encodings.compressed(body, coding)
+        headers[JSON_LENGTH_HEADER] = str(len(json))
+    coding = encodings.choose_encoding(request.headers.get("accept-encoding", ""))
+    if coding and len(body) >= encodings.MIN_COMPRESSED_BYTES:
+        body = encodings.compress(body, coding)
         headers["Content-Encoding"] = coding
     return Response(body, media_type=kind, headers=headers)

@@ -27,7 +27,7 @@ OUTPUTS: Final[Mapping[str, TensorInfo]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OutputRequest:
     """An output that a request wants, and how."""
 
     name: str
@@ -35,37 +35,41 @@ class Wanted:
     classes: int | None  # how many, where classes are wanted instead of the values
 
 
-def names(classifier: Classifier) -> list[str]:
+def list_outputs(classifier: Classifier) -> list[str]:
     """Return the names of the outputs that a model has."""
     return [name for name in OUTPUTS if name == DIGIT or name in classifier.outputs]
 
 
-def wanted(request: InferRequest, classifier: Classifier) -> list[Wanted]:
+def select_outputs(request: InferRequest, classifier: Classifier) -> list[OutputRequest]:
     """Return what a request wants, in its order: all outputs, if it names none.
 
     Raises:
         MalformedRequest: an output does not exist, is wanted twice, or is not what has classes.
     """
-    there = names(classifier)
+    available = list_outputs(classifier)
     binary = request.parameters.binary_data_output
     if not request.outputs:
-        return [Wanted(name, binary, None) for name in there]
-    found: dict[str, Wanted] = {}
+        return [OutputRequest(name, binary, None) for name in available]
+    selected: dict[str, OutputRequest] = {}
     for output in request.outputs:
-        asked, name = output.parameters, output.name
-        if name not in there or name in found:
-            why = "is asked for twice" if name in found else f"does not exist; there are {', '.join(there)}"
+        parameters, name = output.parameters, output.name
+        if name not in available or name in selected:
+            why = (
+                "is asked for twice"
+                if name in selected
+                else f"does not exist; there are {', '.join(available)}"
+            )
             msg = f"The output {name[:64]!r} of {classifier.name!r} {why}."
             raise MalformedRequest(msg)
-        if asked.classification and name != PROBABILITIES:
+        if parameters.classification and name != PROBABILITIES:
             msg = f"The output {name!r} has no classes. Ask for 'classification' of {PROBABILITIES!r}."
             raise MalformedRequest(msg)
-        as_binary = binary if asked.binary_data is None else asked.binary_data
-        found[name] = Wanted(name, as_binary, asked.classification)
-    return list(found.values())
+        as_binary = binary if parameters.binary_data is None else parameters.binary_data
+        selected[name] = OutputRequest(name, as_binary, parameters.classification)
+    return list(selected.values())
 
 
-def select(scores: Scores, wanted: Sequence[Wanted]) -> list[Output]:
+def select(scores: Scores, wanted: Sequence[OutputRequest]) -> list[Output]:
     """Return the wanted outputs."""
     values: dict[str, Values] = {
         PROBABILITIES: scores.probabilities,
@@ -74,14 +78,14 @@ def select(scores: Scores, wanted: Sequence[Wanted]) -> list[Output]:
     if scores.digit_likelihood is not None:
         values[DIGIT_LIKELIHOOD] = scores.digit_likelihood
     return [
-        Output(one.name, "BYTES", _classes(scores.probabilities, one.classes), one.binary)
+        Output(one.name, "BYTES", _format_classes(scores.probabilities, one.classes), one.binary)
         if one.classes
         else Output(one.name, OUTPUTS[one.name].datatype, values[one.name], one.binary)
         for one in wanted
     ]
 
 
-def _classes(probabilities: Probabilities, count: int) -> NDArray[np.str_]:  # (batch, count)
+def _format_classes(probabilities: Probabilities, count: int) -> NDArray[np.str_]:  # (batch, count)
     """Return the most likely digits as Triton writes them, `probability:digit`; ten at most."""
     order = (-probabilities).argsort(axis=1, kind="stable")[:, :count]
     return np.array(

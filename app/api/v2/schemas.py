@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, FailFast, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api.schemas import Payload, Whole, Wire
+from app.api.schemas import RequestSchema, Schema, WholeNumber
 
 MAX_ID: Final = 1024  # characters: it is sent back, and clients count or use UUIDs
 
 
-class ServerMetadata(Wire):
+class ServerMetadata(Schema):
     """What serves here."""
 
     name: str
@@ -22,26 +22,26 @@ class ServerMetadata(Wire):
     """Of the protocol, as Triton names them."""
 
 
-class Live(Wire):
+class Live(Schema):
     """The event loop turns."""
 
     live: bool
 
 
-class Ready(Wire):
+class Ready(Schema):
     """The models are loaded and warm."""
 
     ready: bool
 
 
-class ModelReady(Wire):
+class ModelReady(Schema):
     """The model is loaded and warm."""
 
     name: str
     ready: bool
 
 
-class TensorInfo(Wire):
+class TensorInfo(Schema):
     """Name, datatype and shape of a tensor; -1 is a dimension of any size."""
 
     name: str
@@ -49,7 +49,7 @@ class TensorInfo(Wire):
     shape: list[int]
 
 
-class ModelMetadata(Wire):
+class ModelMetadata(Schema):
     """A model: what it takes and what it gives."""
 
     name: str
@@ -65,19 +65,19 @@ class ModelMetadata(Wire):
     outputs: list[TensorInfo]
 
 
-class InputParameters(Payload):
+class InputParameters(RequestSchema):
     """Of an input tensor; others are ignored."""
 
-    binary_data_size: Annotated[int, Field(ge=0), Whole] | None = None
-    """How many bytes behind the JSON are this tensor's data, which the JSON then lacks."""
+    binary_data_size: Annotated[int, Field(ge=0), WholeNumber] | None = None
+    """How many bytes after the JSON are this tensor's data, which the JSON then omits."""
 
 
-class InputTensor(Payload):
+class InputTensor(RequestSchema):
     """The pictures: `image` or `picture`."""
 
     name: Literal["image", "picture"]
 
-    shape: Annotated[list[Annotated[int, Whole]], FailFast()]
+    shape: Annotated[list[Annotated[int, WholeNumber]], FailFast()]
     """[n, 28, 28] of `image`, [n] of `picture`."""
 
     datatype: str
@@ -89,51 +89,51 @@ class InputTensor(Payload):
     """Of `image` the pixels, ink 255 on 0, flat or nested; of `picture` each file's bytes in base64."""
 
 
-class OutputParameters(Payload):
+class OutputParameters(RequestSchema):
     """Of a requested output; others are ignored."""
 
     binary_data: bool | None = None
     """Whether its data follow the JSON; else as `binary_data_output` says."""
 
-    classification: Annotated[int, Field(ge=1), Whole] | None = None
+    classification: Annotated[int, Field(ge=1), WholeNumber] | None = None
     """Of `probabilities`: the so many most likely digits as texts, `probability:digit`."""
 
 
-class RequestedOutput(Payload):
+class RequestedOutput(RequestSchema):
     """An output that is wanted."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
-class RequestParameters(Payload):
+class RequestParameters(RequestSchema):
     """Of the whole request; others are ignored."""
 
     binary_data_output: bool = False
     """Whether the outputs' data follow the JSON."""
 
 
-class InferRequest(Payload):
+class InferRequest(RequestSchema):
     """Pictures to be read."""
 
     id: Annotated[str, Field(max_length=MAX_ID)] | None = None
-    """Comes back in the answer."""
+    """Returned in the answer."""
 
     parameters: RequestParameters = RequestParameters()
 
     inputs: Annotated[list[InputTensor], FailFast()] = Field(json_schema_extra={"minItems": 1, "maxItems": 1})
     outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
-    """Which, and in which order; none: all that the model has."""
+    """Which outputs, and in which order; all of them if none are listed."""
 
 
-class BinarySize(Wire):
+class BinarySize(Schema):
     """Where an output's data are."""
 
     binary_data_size: int
-    """How many bytes behind the JSON they take."""
+    """How many bytes after the JSON they take."""
 
 
-class OutputTensor(Wire):
+class OutputTensor(Schema):
     """What was read."""
 
     name: str
@@ -143,7 +143,7 @@ class OutputTensor(Wire):
     data: list[int] | list[float] | list[str] | SkipJsonSchema[None] = None
 
 
-class InferResponse(Wire):
+class InferResponse(Schema):
     """What was read in the pictures."""
 
     model_name: str
@@ -152,20 +152,20 @@ class InferResponse(Wire):
     outputs: list[OutputTensor]
 
 
-class IndexRequest(Payload):
+class IndexRequest(RequestSchema):
     """Which models are listed."""
 
     ready: bool = False
     """Only those that are loaded."""
 
 
-class LoadParameters(Payload):
+class LoadParameters(RequestSchema):
     """None is taken: models are loaded from the service's folder, as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class LoadRequest(Payload):
+class LoadRequest(RequestSchema):
     """May be left out."""
 
     parameters: LoadParameters = LoadParameters()
@@ -178,13 +178,13 @@ class UnloadParameters(LoadParameters):
     """No model depends on another."""
 
 
-class UnloadRequest(Payload):
+class UnloadRequest(RequestSchema):
     """May be left out."""
 
     parameters: UnloadParameters = UnloadParameters()
 
 
-class IndexEntry(Wire):
+class IndexEntry(Schema):
     """A model's version in the service's folder."""
 
     name: str

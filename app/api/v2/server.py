@@ -9,63 +9,63 @@ from fastapi import APIRouter, Path, Request
 from app import __version__
 from app.api import health
 from app.api.models import ModelPath
-from app.api.openapi import V2_TAG, refusals
+from app.api.openapi import V2_TAG, describe_problems
 from app.api.v2 import repository
-from app.api.v2.outputs import OUTPUTS, names
+from app.api.v2.outputs import OUTPUTS, list_outputs
 from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
-from app.api.v2.tensors import IMAGE, PICTURE
-from app.digits.catalogue import MARK, Model
+from app.api.v2.tensors import IMAGE_INPUT, PICTURE_INPUT
+from app.digits.catalogue import VERSION_SEPARATOR, Model
 from app.digits.errors import UnknownModel
-from app.state import state_of
+from app.state import get_state
 from app.wire.problems import NotReady
 
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
 VersionPath = Annotated[str, Path(description="The number of the model's version.", examples=["1"])]
 router = APIRouter(prefix="/v2", tags=[V2_TAG])
-_OF_A_MODEL: Final = refusals(UnknownModel, v2=True)
+_MODEL_RESPONSES: Final = describe_problems(UnknownModel, v2=True)
 
 
-@router.get("", responses=refusals(v2=True))
+@router.get("", responses=describe_problems(v2=True))
 async def server_metadata(request: Request) -> ServerMetadata:
     """Say what serves here, and which extensions of the protocol it has."""
     extensions = ["binary_tensor_data", "classification"]
-    if repository.is_open(state_of(request).settings):
+    if repository.is_enabled(get_state(request).settings):
         extensions.append("model_repository")
     return ServerMetadata(name="digits", version=__version__, extensions=extensions)
 
 
-@router.get("/health/live", responses=refusals(v2=True))
+@router.get("/health/live", responses=describe_problems(v2=True))
 async def server_live() -> Live:
     """Answer 200 while the event loop turns."""
     return Live(live=True)
 
 
-@router.get("/health/ready", responses=refusals(NotReady, v2=True))
+@router.get("/health/ready", responses=describe_problems(NotReady, v2=True))
 async def server_ready(request: Request) -> Ready:
     """Answer 200 once the models are loaded and warm, 503 while draining."""
     await health.ready(request)
     return Ready(ready=True)
 
 
-@router.get("/models/{name}", responses=_OF_A_MODEL)
+@router.get("/models/{name}", responses=_MODEL_RESPONSES)
 async def model_metadata(request: Request, name: ModelPath) -> ModelMetadata:
     """Describe a model's tensors, and list its versions."""
-    return _metadata(request, find_model(request, name))
+    return _describe_model(request, find_model(request, name))
 
 
-@router.get("/models/{name}/versions/{version}", responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}", responses=_MODEL_RESPONSES)
 async def version_metadata(request: Request, name: ModelPath, version: VersionPath) -> ModelMetadata:
     """Describe this version's tensors."""
-    return _metadata(request, find_model(request, name, version))
+    return _describe_model(request, find_model(request, name, version))
 
 
-@router.get("/models/{name}/ready", responses=_OF_A_MODEL)
+@router.get("/models/{name}/ready", responses=_MODEL_RESPONSES)
 async def model_ready(request: Request, name: ModelPath) -> ModelReady:
     """Answer 200 if the model is loaded."""
     return ModelReady(name=find_model(request, name).version.model, ready=True)
 
 
-@router.get("/models/{name}/versions/{version}/ready", responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}/ready", responses=_MODEL_RESPONSES)
 async def version_ready(request: Request, name: ModelPath, version: VersionPath) -> ModelReady:
     """Answer 200 if this version of the model is loaded."""
     return ModelReady(name=find_model(request, name, version).version.model, ready=True)
@@ -77,17 +77,17 @@ def find_model(request: Request, name: str, version: str | None = None) -> Model
     Raises:
         UnknownModel: there is none.
     """
-    catalogue = state_of(request).catalogue
-    return catalogue.get(name if version is None else f"{name}{MARK}{version}")
+    catalogue = get_state(request).catalogue
+    return catalogue.get(name if version is None else f"{name}{VERSION_SEPARATOR}{version}")
 
 
-def _metadata(request: Request, model: Model) -> ModelMetadata:
+def _describe_model(request: Request, model: Model) -> ModelMetadata:
     name = model.version.model
-    loaded = (each.version for each in state_of(request).catalogue)
+    loaded = (each.version for each in get_state(request).catalogue)
     return ModelMetadata(
         name=name,
         versions=[str(version.number) for version in loaded if version.model == name],
         platform=PLATFORM,
-        inputs=[IMAGE, PICTURE],
-        outputs=[OUTPUTS[name] for name in names(model.classifier)],
+        inputs=[IMAGE_INPUT, PICTURE_INPUT],
+        outputs=[OUTPUTS[name] for name in list_outputs(model.classifier)],
     )

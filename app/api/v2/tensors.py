@@ -17,11 +17,11 @@ from app.api.v2.schemas import BinarySize, InferRequest, InputTensor, OutputTens
 from app.digits.contract import INPUT, SIDE, DigitBatch
 from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest
 
-IMAGE: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
-PICTURE: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
-INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE, PICTURE)}
-NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
-LENGTH: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
+IMAGE_INPUT: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
+PICTURE_INPUT: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
+INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE_INPUT, PICTURE_INPUT)}
+INTEGER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
+LENGTH_BYTES: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
 
 Pictures: TypeAlias = Sequence[bytes]  # encoded, as uploads are
 Values: TypeAlias = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.str_]
@@ -45,47 +45,53 @@ class Output:
     binary: bool
 
 
-def decode(body: bytes, *, json_length: str | None, most: int) -> Inference:
+def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -> Inference:
     """Read the body of an inference request.
 
     Args:
         body: JSON, and binary data behind it.
         json_length: the Inference-Header-Content-Length, if there is one; else all of it is JSON.
-        most: pictures in a batch.
+        max_pictures: pictures in a batch.
 
     Raises:
         MalformedRequest: it is not what the protocol wants; the text says where.
-        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `most`.
+        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
     """
-    json, binary = _parted(body, json_length)
+    json, binary = _split_body(body, json_length)
     try:
         request = json_body.parse(
-            json, InferRequest, max_values=most + json_body.MAX_VALUES, max_numbers=most * SIDE * SIDE
+            json,
+            InferRequest,
+            max_values=max_pictures + json_body.MAX_VALUES,
+            max_numbers=max_pictures * SIDE * SIDE,
         )
     except json_body.TooManyValues:
-        msg = f"The JSON has more values than {most} pictures have. Send them in several requests."
-        raise BatchTooLarge(msg, limit=most) from None
-    data = payloads(request.inputs, binary)
+        msg = f"The JSON has more values than {max_pictures} pictures have. Send them in several requests."
+        raise BatchTooLarge(msg, limit=max_pictures) from None
+    data = split_payloads(request.inputs, binary)
     if len(data) != 1:
-        msg = f"There are {len(data)} inputs. Send one: {_wanted(IMAGE)}, or {_wanted(PICTURE)}."
+        msg = (
+            f"There are {len(data)} inputs. Send one: {_describe_input(IMAGE_INPUT)}, or "
+            f"{_describe_input(PICTURE_INPUT)}."
+        )
         raise MalformedRequest(msg)
-    return Inference(request, _pictures(request.inputs[0], data[0], most=most))
+    return Inference(request, _read_pictures(request.inputs[0], data[0], max_pictures=max_pictures))
 
 
-def payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[Any]]:
+def split_payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[Any]]:
     """Return each input's data: its share of the binary ones, or its JSON's.
 
     Raises:
         MalformedRequest: an input has none, or both, or the shares do not add up.
     """
-    found: list[bytes | list[Any]] = []
+    payloads: list[bytes | list[Any]] = []
     start = 0
     for tensor in inputs:
         size = tensor.parameters.binary_data_size
         if size is None and tensor.data is not None:
-            found.append(tensor.data)
+            payloads.append(tensor.data)
         elif size is not None and tensor.data is None:
-            found.append(binary[start : start + size])
+            payloads.append(binary[start : start + size])
             start += size
         else:
             has = "neither 'data' nor" if size is None else "both 'data' and"
@@ -97,12 +103,12 @@ def payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[
             "Inference-Header-Content-Length is the JSON's length alone."
         )
         raise MalformedRequest(msg)
-    return found
+    return payloads
 
 
-def encode(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
+def encode_outputs(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
     """Return what the JSON says of the outputs, and the binary data that follow it."""
-    binary = [_binary(output) if output.binary else b"" for output in outputs]
+    binary = [_to_binary(output) if output.binary else b"" for output in outputs]
     tensors = [
         OutputTensor(
             name=output.name,
@@ -116,10 +122,10 @@ def encode(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
     return tensors, b"".join(binary)
 
 
-def _parted(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
+def _split_body(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     if json_length is None:
         return body, b""
-    length = int(json_length) if NUMBER.fullmatch(json_length) else -1
+    length = int(json_length) if INTEGER.fullmatch(json_length) else -1
     if not 0 <= length <= len(body):
         msg = (
             f"The Inference-Header-Content-Length is {json_length[:64]!r}, the body has {len(body)} bytes. "
@@ -129,34 +135,36 @@ def _parted(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     return body[:length], body[length:]
 
 
-def _pictures(tensor: InputTensor, data: bytes | list[Any], *, most: int) -> DigitBatch | Pictures:
-    wanted = INPUTS[tensor.name]
-    if tensor.datatype != wanted.datatype or tensor.shape[1:] != wanted.shape[1:] or not tensor.shape:
+def _read_pictures(
+    tensor: InputTensor, data: bytes | list[Any], *, max_pictures: int
+) -> DigitBatch | Pictures:
+    expected = INPUTS[tensor.name]
+    if tensor.datatype != expected.datatype or tensor.shape[1:] != expected.shape[1:] or not tensor.shape:
         sent = f"{tensor.datatype[:64]} {reprlib.repr(tensor.shape)}"
-        msg = f"Input {tensor.name!r} is {sent}. Send {_wanted(wanted)}."
+        msg = f"Input {tensor.name!r} is {sent}. Send {_describe_input(expected)}."
         raise MalformedRequest(msg)
     count = tensor.shape[0]
     if count < 1:
         shape = reprlib.repr(tensor.shape)
         msg = f"Input {tensor.name!r} has the shape {shape}: no pictures. Send at least one."
         raise EmptyBatch(msg)
-    if count > most:
+    if count > max_pictures:
         msg = (
-            f"There are {reprlib.repr(count)} pictures in the request, at most {most} are taken. "
+            f"There are {reprlib.repr(count)} pictures in the request, at most {max_pictures} are taken. "
             "Send several requests."
         )
-        raise BatchTooLarge(msg, limit=most)
-    return _images(data, count) if wanted is IMAGE else _uploads(data, count)
+        raise BatchTooLarge(msg, limit=max_pictures)
+    return _read_images(data, count) if expected is IMAGE_INPUT else _read_uploads(data, count)
 
 
-def _images(data: bytes | list[Any], count: int) -> DigitBatch:
-    pixels = data if isinstance(data, bytes) else _bytes_of(data)
+def _read_images(data: bytes | list[Any], count: int) -> DigitBatch:
+    pixels = data if isinstance(data, bytes) else _to_bytes(data)
     if len(pixels) != count * SIDE * SIDE:
-        raise _miscounted(IMAGE, len(pixels), [count, SIDE, SIDE])
+        raise _build_wrong_count(IMAGE_INPUT, len(pixels), [count, SIDE, SIDE])
     return np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE)
 
 
-def _bytes_of(data: list[Any]) -> bytes:
+def _to_bytes(data: list[Any]) -> bytes:
     """Return the pixels of a list, flat or nested; how it is nested tells nothing that the shape does not."""
     while data and set(map(type, data)) == {list}:
         data = list(chain.from_iterable(data))
@@ -170,58 +178,62 @@ def _bytes_of(data: list[Any]) -> bytes:
         for index, value in enumerate(data)
         if type(value) is not int or not 0 <= value <= 255  # noqa: PLR2004
     )
-    shown = wrong[:64] if isinstance(wrong, str) else reprlib.repr(wrong)
-    msg = f"Value {index} of input {IMAGE.name!r} is {shown}. Send whole numbers from 0 to 255."
+    quoted = wrong[:64] if isinstance(wrong, str) else reprlib.repr(wrong)
+    msg = f"Value {index} of input {IMAGE_INPUT.name!r} is {quoted}. Send whole numbers from 0 to 255."
     raise MalformedRequest(msg)
 
 
-def _uploads(data: bytes | list[Any], count: int) -> Pictures:
+def _read_uploads(data: bytes | list[Any], count: int) -> Pictures:
     if isinstance(data, bytes):
-        return list(_elements(data, count))
+        return list(_split_elements(data, count))
     if len(data) != count:
-        raise _miscounted(PICTURE, len(data), [count])
-    return [_upload(text, f"{PICTURE.name}[{index}]") for index, text in enumerate(data)]
+        raise _build_wrong_count(PICTURE_INPUT, len(data), [count])
+    return [_decode_upload(text, f"{PICTURE_INPUT.name}[{index}]") for index, text in enumerate(data)]
 
 
-def _upload(text: object, where: str) -> bytes:
+def _decode_upload(text: object, where: str) -> bytes:
     if not isinstance(text, str):
-        msg = f"{where} is no text. Send each picture's bytes in base64, or all of them as binary data."
+        msg = f"{where} is not a string. Send each picture's bytes in base64, or all of them as binary data."
         raise MalformedRequest(msg)
     return base64_text.decode(text, where)
 
 
-def _elements(data: bytes, count: int) -> Iterator[bytes]:
+def _split_elements(data: bytes, count: int) -> Iterator[bytes]:
     """Tell elements of BYTES apart, each behind its length."""
     start = 0
     for index in range(count):
-        begin = start + LENGTH
+        begin = start + LENGTH_BYTES
         start = begin + int.from_bytes(data[start:begin], "little")
         if start > len(data):
             msg = (
-                f"{PICTURE.name}[{index}] of {count} reaches beyond the {len(data)} bytes of the input. "
-                f"Send each element's length, {LENGTH} bytes, little-endian, before its bytes."
+                f"{PICTURE_INPUT.name}[{index}] of {count} reaches beyond the {len(data)} bytes of the "
+                "input. "
+                f"Send each element's length, {LENGTH_BYTES} bytes, little-endian, before its bytes."
             )
             raise MalformedRequest(msg)
         yield data[begin:start]
     if start < len(data):
-        msg = f"{len(data) - start} bytes follow the {count} elements of {PICTURE.name!r}. Send no others."
+        msg = (
+            f"{len(data) - start} bytes follow the {count} elements of {PICTURE_INPUT.name!r}. Send no "
+            "others."
+        )
         raise MalformedRequest(msg)
 
 
-def _binary(output: Output) -> bytes:
+def _to_binary(output: Output) -> bytes:
     if output.datatype != "BYTES":
         return output.values.astype(output.values.dtype.newbyteorder("<"), copy=False).tobytes()
     texts = [str(text).encode() for text in output.values.ravel()]
-    return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)
+    return b"".join(len(text).to_bytes(LENGTH_BYTES, "little") + text for text in texts)
 
 
-def _wanted(info: TensorInfo) -> str:
+def _describe_input(info: TensorInfo) -> str:
     shape = str(["n", *info.shape[1:]]).replace("'", "")
     return f"{info.name!r} as {info.datatype} {shape}"
 
 
-def _miscounted(info: TensorInfo, sent: int, shape: list[int]) -> MalformedRequest:
-    wanted = np.prod(shape)
+def _build_wrong_count(info: TensorInfo, count: int, shape: list[int]) -> MalformedRequest:
+    expected = np.prod(shape)
     return MalformedRequest(
-        f"Input {info.name!r} has {sent} values, its shape {shape} holds {wanted}. Send as many."
+        f"Input {info.name!r} has {count} values, its shape {shape} holds {expected}. Send as many."
     )

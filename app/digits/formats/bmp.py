@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from app.digits.errors import UnreadableImage
-from app.digits.formats.header import DAMAGED, Header
+from app.digits.formats.header import DAMAGED_FILE, Header
 
 SIGNATURE: Final = b"BM"
 _FILE_HEADER: Final = 14  # bytes
@@ -31,14 +31,14 @@ def read_header(data: bytes) -> Header:
     """
     width, height, bits, compression, colours = _read_fields(data[_FILE_HEADER:])
     if bits <= _PALETTE_BITS and colours > _MAX_COLOURS:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     run_length = _RUN_LENGTHS.get(compression)
     pixel = _RUN_LENGTH_PIXEL if run_length else _PIXEL
     return Header(
         format="BMP",
-        kind=f"BMP ({run_length or f'{bits}-bit'})",
+        description=f"BMP ({run_length or f'{bits}-bit'})",
         size=(width, height),
-        essence=data,
+        stripped_file=data,
         cost=(width * height * pixel + height * _ROW + len(data) * _FILE_BYTE) / 1e6,
         is_run_length=run_length is not None,
     )
@@ -48,7 +48,7 @@ def _read_fields(header: bytes) -> tuple[int, int, int, int, int]:
     """Return width, height, bits a pixel, compression, and colours of the palette."""
     length = int.from_bytes(header[:4], "little")
     if len(header) < length or length < _CORE or _CORE < length < _INFO:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     if length == _CORE:
         width, height, _, bits = struct.unpack_from("<4H", header, 4)
         return width, height, bits, 0, 0

@@ -19,14 +19,14 @@ _MAX_XMP: Final = 1 << 20  # bytes that are searched; XMP has a few kilobytes
 
 def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
     """Return the orientation that EXIF gives, else XMP's; 1 (upright) where both are silent or damaged."""
-    orientation = _of_exif(exif) if exif else None
+    orientation = _read_exif_orientation(exif) if exif else None
     if orientation is None and xmp:
-        found = _XMP.search(xmp, 0, _MAX_XMP)
-        orientation = int(found[1]) if found else None
+        match = _XMP.search(xmp, 0, _MAX_XMP)
+        orientation = int(match[1]) if match else None
     return UPRIGHT if orientation is None else orientation
 
 
-def _of_exif(exif: bytes) -> int | None:
+def _read_exif_orientation(exif: bytes) -> int | None:
     """Read the tag from the first directory alone; its values are never followed anywhere."""
     prefix = _PREFIX.match(exif)
     start = prefix.end() if prefix else 0
@@ -37,10 +37,10 @@ def _of_exif(exif: bytes) -> int | None:
         (offset,) = struct.unpack_from(f"{order}L", exif, start + 4)
         (entries,) = struct.unpack_from(f"{order}H", exif, start + offset)
         for index in range(min(entries, MAX_ENTRIES)):
-            place = start + offset + 2 + index * _ENTRY
-            tag, field_type, count = struct.unpack_from(f"{order}HHL", exif, place)
+            position = start + offset + 2 + index * _ENTRY
+            tag, field_type, count = struct.unpack_from(f"{order}HHL", exif, position)
             if tag == _ORIENTATION and field_type in _FIELD_TYPES and count == 1:
-                (value,) = struct.unpack_from(order + _FIELD_TYPES[field_type], exif, place + 8)
+                (value,) = struct.unpack_from(order + _FIELD_TYPES[field_type], exif, position + 8)
                 return int(value)
     except struct.error:
         return None

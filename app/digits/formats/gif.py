@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from app.digits.errors import UnreadableImage
-from app.digits.formats.header import DAMAGED, Header, check_parts
+from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _SCREEN: Final = 13  # bytes: signature, width, height, flags, background, aspect ratio
@@ -28,7 +28,7 @@ def read_header(data: bytes) -> Header:
         UnreadableImage: it breaks off before the frame, or has too many blocks.
     """
     if len(data) < _SCREEN:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     start = _SCREEN + _palette_size(flags)
     controls, frame = _find_frame(data, start)
@@ -38,32 +38,32 @@ def read_header(data: bytes) -> Header:
     cost = frame_width * frame_height * _PIXEL + width * height * _CANVAS_PIXEL + size * _FILE_BYTE
     return Header(
         format="GIF",
-        kind="GIF",
+        description="GIF",
         size=(width, height),
-        essence=b"".join((data[:start], *controls, data[frame:])),
+        stripped_file=b"".join((data[:start], *controls, data[frame:])),
         cost=cost / 1e6,
     )
 
 
-def _find_frame(data: bytes, place: int) -> tuple[list[bytes], int]:
+def _find_frame(data: bytes, offset: int) -> tuple[list[bytes], int]:
     """Return the control extensions before the first frame, and where that begins."""
     controls: list[bytes] = []
     count = 0
-    while (kind := data[place : place + 1]) not in {b"", _TRAILER}:
+    while (kind := data[offset : offset + 1]) not in {b"", _TRAILER}:
         check_parts(count := count + 1)
-        if kind == _IMAGE and place + 1 + _FRAME.size <= len(data):
-            return controls, place
+        if kind == _IMAGE and offset + 1 + _FRAME.size <= len(data):
+            return controls, offset
         if kind != _EXTENSION:  # as other decoders do, what is between blocks is passed over
-            place += 1
+            offset += 1
             continue
-        start, place = place, place + 2
-        while place < len(data) and data[place]:
+        start, offset = offset, offset + 2
+        while offset < len(data) and data[offset]:
             check_parts(count := count + 1)
-            place += 1 + data[place]
-        place += 1
+            offset += 1 + data[offset]
+        offset += 1
         if data[start + 1 : start + 2] == bytes([_CONTROL]):
-            controls.append(data[start:place])
-    raise UnreadableImage(DAMAGED)
+            controls.append(data[start:offset])
+    raise UnreadableImage(DAMAGED_FILE)
 
 
 def _palette_size(flags: int) -> int:

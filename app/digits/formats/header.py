@@ -9,7 +9,7 @@ from app.digits.errors import UnreadableImage
 
 Format: TypeAlias = Literal["BMP", "GIF", "JPEG", "PNG", "WEBP"]
 
-DAMAGED: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
+DAMAGED_FILE: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
 MAX_PARTS: Final = 25_000  # chunks, markers or blocks of a file: 10 MB of PNG in chunks of 400 bytes
 
 
@@ -17,15 +17,15 @@ MAX_PARTS: Final = 25_000  # chunks, markers or blocks of a file: 10 MB of PNG i
 class Header:
     """What a file says about its picture.
 
-    `essence` is the file without what no pixel depends on: metadata, previews, all frames but the first.
-    Pillow gets nothing else. So texts are not unpacked, no library parses EXIF, and an animation costs no
-    more than its first frame.
+    `stripped_file` is the file without what no pixel depends on: metadata, previews, all frames but the
+    first. Pillow gets nothing else. So texts are not unpacked, no library parses EXIF, and an animation costs
+    no more than its first frame.
     """
 
     format: Format
-    kind: str  # for people: "progressive JPEG with 10 scans"
+    description: str  # for people: "progressive JPEG with 10 scans"
     size: tuple[int, int]  # width and height, as they are stored
-    essence: bytes
+    stripped_file: bytes
     cost: float  # milliseconds of a processor core that decoding takes at most
     orientation: int = 1  # as EXIF counts, 1 to 8; 1 is upright
     is_complete: bool = True  # whether a JPEG's end marker is there

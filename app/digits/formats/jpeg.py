@@ -9,7 +9,7 @@ from typing import Final
 
 from app.digits.errors import UnreadableImage
 from app.digits.formats.exif import read_orientation
-from app.digits.formats.header import DAMAGED, Header, check_parts
+from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 END: Final = b"\xff\xd9"
@@ -25,7 +25,7 @@ _PROGRESSIVE: Final = 0xC2
 _FRAMES: Final = frozenset({0xC0, 0xC1, _PROGRESSIVE})
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, hierarchical, arithmetic
 # Of the applications' segments JFIF's (0) and Adobe's (14) say what the colours mean.
-_NEEDLESS: Final = (frozenset(range(0xE0, 0xF0)) - {0xE0, 0xEE}) | {0xFE}
+_DROPPED_SEGMENTS: Final = (frozenset(range(0xE0, 0xF0)) - {0xE0, 0xEE}) | {0xFE}
 _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _MAX_FACTOR: Final = 4  # of a component's sampling
@@ -60,7 +60,7 @@ def read_header(data: bytes) -> Header:
     """
     parts = _sort_segments(data)
     if not parts.scans or len(parts.frame) < 6:  # noqa: PLR2004  bytes in front of the components
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     bits, height, width, _ = struct.unpack_from(">BHHB", parts.frame)
     if len(parts.scans) > _MAX_SCANS:
         msg = f"The JPEG has more than {_MAX_SCANS} scans, as no camera makes. Save it again and resend it."
@@ -73,9 +73,9 @@ def read_header(data: bytes) -> Header:
         coded = coded.removesuffix(b"\xff")  # half of the end marker
     return Header(
         format="JPEG",
-        kind=_describe(parts),
+        description=_describe(parts),
         size=(width, height),
-        essence=b"".join((b"\xff\xd8", *parts.essential, coded)),
+        stripped_file=b"".join((b"\xff\xd8", *parts.essential, coded)),
         cost=_estimate_cost(parts, width, height, len(coded)),
         orientation=read_orientation(b"".join(parts.exif), parts.xmp),
         is_complete=parts.end is not None,
@@ -83,15 +83,15 @@ def read_header(data: bytes) -> Header:
 
 
 def _sort_segments(data: bytes) -> _Parts:
-    parts, place, count = _Parts(), 2, 0
-    while marked := _MARKER.search(data, place):
+    parts, offset, count = _Parts(), 2, 0
+    while match := _MARKER.search(data, offset):
         check_parts(count := count + 1)
-        start, marker = marked.start(), data[marked.end() - 1]
+        start, marker = match.start(), data[match.end() - 1]
         if marker == _END:
             parts.end = start + 2
             break
-        place = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-        _sort_segment(parts, marker, data[start:place], start)
+        offset = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        _sort_segment(parts, marker, data[start:offset], start)
     return parts
 
 
@@ -110,7 +110,7 @@ def _sort_segment(parts: _Parts, marker: int, segment: bytes, start: int) -> Non
         parts.exif.append(body[len(_EXIF) :])
     elif marker == _EXIF_OR_XMP and body.startswith(_XMP):
         parts.xmp = body[len(_XMP) :]
-    if not parts.scan and marker not in _NEEDLESS:
+    if not parts.scan and marker not in _DROPPED_SEGMENTS:
         parts.essential.append(segment)
 
 
@@ -126,20 +126,20 @@ def _estimate_cost(parts: _Parts, width: int, height: int, size: int) -> float:
         return (total * _BLOCK + size * _BYTE) / 1e6
     # a component that the frame does not have is an error, but found late
     dearest = max(blocks.values())
-    scanned = sum(blocks.get(name, dearest) for scan in parts.scans for name in _components(scan))
+    scanned = sum(blocks.get(name, dearest) for scan in parts.scans for name in _list_components(scan))
     return (total * _BUFFERED_BLOCK + scanned * _SCANNED_BLOCK + size * _SCANNED_BYTE) / 1e6
 
 
-def _components(scan: bytes) -> bytes:
+def _list_components(scan: bytes) -> bytes:
     """Return the names of the components that a scan refines, at most four."""
     return scan[1 : 1 + 2 * min(scan[0], 4) : 2] if scan else b""
 
 
 def _count_blocks(frame: bytes, width: int, height: int) -> dict[int, int]:
     """Return for each component's name of how many blocks it consists; subsampled ones have fewer."""
-    factors = {frame[at]: divmod(frame[at + 1], 16) for at in range(6, len(frame) - 2, 3)}
+    factors = {frame[offset]: divmod(frame[offset + 1], 16) for offset in range(6, len(frame) - 2, 3)}
     if not factors or not all(1 <= factor <= _MAX_FACTOR for pair in factors.values() for factor in pair):
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     across = -(-width // (8 * max(factor for factor, _ in factors.values())))
     down = -(-height // (8 * max(factor for _, factor in factors.values())))
     return {name: across * horizontal * down * vertical for name, (horizontal, vertical) in factors.items()}

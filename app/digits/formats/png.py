@@ -12,7 +12,7 @@ from typing import Final
 
 from app.digits.errors import UnreadableImage
 from app.digits.formats.exif import UPRIGHT, read_orientation
-from app.digits.formats.header import DAMAGED, Header, check_parts
+from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _NAME: Final = re.compile(rb"[A-Za-z]{4}")
@@ -59,10 +59,10 @@ def read_header(data: bytes) -> Header:
     """
     parts = _sort_chunks(data)
     if len(parts.header) < _HEADER.size or not parts.pixels:
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     width, height, depth, colour, *methods, interlaced = _HEADER.unpack_from(parts.header)
     if colour not in _CHANNELS or (colour == _PALETTE and b"PLTE" not in parts.names):
-        raise UnreadableImage(DAMAGED)
+        raise UnreadableImage(DAMAGED_FILE)
     pixels = b"".join(parts.pixels)
     is_plain = (
         (depth, colour, *methods, interlaced) == (8, _GREY, 0, 0, 0)
@@ -76,9 +76,9 @@ def read_header(data: bytes) -> Header:
     row = (width * depth * _CHANNELS[colour] + 7) // 8
     return Header(
         format="PNG",
-        kind=f"{'interlaced ' * bool(interlaced)}PNG ({depth}-bit {_KINDS[colour]})",
+        description=f"{'interlaced ' * bool(interlaced)}PNG ({depth}-bit {_KINDS[colour]})",
         size=(width, height),
-        essence=_compose(parts.header, pixels)
+        stripped_file=_compose(parts.header, pixels)
         if is_plain
         else b"".join((SIGNATURE, *parts.essential, *chunk)),
         cost=(

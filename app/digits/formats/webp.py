@@ -9,7 +9,7 @@ from typing import Final
 
 from app.digits.errors import UnreadableImage
 from app.digits.formats.exif import read_orientation
-from app.digits.formats.header import DAMAGED, Header, check_parts
+from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
 
 _CONTAINER: Final = b"RIFF"  # which is also one of sound and video
 _FORM: Final = b"WEBP"
@@ -28,7 +28,7 @@ _LOSSY_BYTE: Final = 55.0
 _LOSSLESS_BYTE: Final = 12.0
 
 
-def begins_like(data: bytes) -> bool:
+def has_signature(data: bytes) -> bool:
     """Tell whether a file, of which only the beginning may be there, is a WebP."""
     return data.startswith(_CONTAINER) and _FORM.startswith(data[8:_HEAD])
 
@@ -43,16 +43,14 @@ def read_header(data: bytes) -> Header:
     for name, body in _walk(data):
         chunks.setdefault(name, body)
     if _FRAMES.isdisjoint(chunks):
-        raise UnreadableImage(DAMAGED)
-    essence = b"".join(
-        _pack(name, _without_flags(name, chunks[name])) for name in chunks if name in _ESSENTIAL
-    )
+        raise UnreadableImage(DAMAGED_FILE)
+    essence = b"".join(_pack(name, _clear_flags(name, chunks[name])) for name in chunks if name in _ESSENTIAL)
     width, height = _read_size(*next(iter(chunks.items())))
     return Header(
         format="WEBP",
-        kind="WebP",
+        description="WebP",
         size=(width, height),
-        essence=_pack(_CONTAINER, _FORM + essence),
+        stripped_file=_pack(_CONTAINER, _FORM + essence),
         cost=(width * height * _PIXEL + len(essence) * _price_bytes(chunks)) / 1e6,
         orientation=read_orientation(chunks.get(b"EXIF"), chunks.get(b"XMP ")),
     )
@@ -66,22 +64,22 @@ def _price_bytes(chunks: Mapping[bytes, bytes]) -> float:
 
 def _walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield name and body of each chunk that is there as a whole."""
-    end, place = min(len(data), 8 + int.from_bytes(data[4:8], "little")), _HEAD
+    end, offset = min(len(data), 8 + int.from_bytes(data[4:8], "little")), _HEAD
     for count in itertools.count():
         check_parts(count)
-        name, length = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
-        start, place = place + 8, place + 8 + length
-        if place > end:
+        name, length = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        start, offset = offset + 8, offset + 8 + length
+        if offset > end:
             return
-        yield name, data[start:place]
-        place += length % 2
+        yield name, data[start:offset]
+        offset += length % 2
 
 
 def _pack(name: bytes, body: bytes) -> bytes:
     return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
 
-def _without_flags(name: bytes, body: bytes) -> bytes:
+def _clear_flags(name: bytes, body: bytes) -> bytes:
     return bytes([body[0] & _KEPT_FLAGS]) + body[1:] if name == b"VP8X" and body else body
 
 
@@ -95,4 +93,4 @@ def _read_size(name: bytes, body: bytes) -> tuple[int, int]:
     if name == b"VP8 " and len(body) >= 10:  # noqa: PLR2004
         width, height = struct.unpack_from("<HH", body, 6)
         return width & _SIDE, height & _SIDE
-    raise UnreadableImage(DAMAGED)
+    raise UnreadableImage(DAMAGED_FILE)

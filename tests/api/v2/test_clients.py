@@ -12,8 +12,8 @@ import pytest
 from app.guard import keys
 from tests.conftest import GOLDEN
 from tests.needs import CLIENTS
-from tests.serving import process
-from tests.versions import two_versions
+from tests.serving import start_process
+from tests.versions import make_two_versions
 
 SCRIPT = Path(__file__).with_name("clients.py")
 PICTURES = [GOLDEN / name for name in ("3-canvas-black-on-white.png", "7-photo.jpg", "9-lossy.webp")]
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.needs("clients")
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    key, entry = keys.made("clients")
-    folder = two_versions(tmp_path_factory.mktemp("models"))
-    with process(api_keys=entry, models_dir=str(folder)) as running:
+    key, entry = keys.create_key("clients")
+    folder = make_two_versions(tmp_path_factory.mktemp("models"))
+    with start_process(api_keys=entry, models_dir=str(folder)) as running:
         command = [CLIENTS, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
         done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

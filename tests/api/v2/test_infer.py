@@ -17,7 +17,7 @@ from app.digits.catalogue import Catalogue
 from app.settings import Settings
 from tests.api.v2.wire import body, error, image_input, infer, outputs, picture_input
 from tests.conftest import GOLDEN, HOSTILE, golden_uploads, hostile_files
-from tests.serving import serving
+from tests.serving import serve
 from training.data.uploads import read_canonical
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -165,9 +165,9 @@ PICTURE = {"name": "picture", "datatype": "BYTES", "shape": [1]}
         (PICTURE | {"datatype": "UINT8", "data": ["AAAA"]}, "Send 'picture' as BYTES [n]"),
         (PICTURE | {"shape": [1, 1], "data": ["AAAA"]}, "'picture' is BYTES [1, 1]"),
         (PICTURE | {"data": ["AAAA", "AAAA"]}, "'picture' has 2 values, its shape [1] holds 1"),
-        (PICTURE | {"data": [7]}, "picture[0] is no text"),
-        (PICTURE | {"data": [["AAAA"]]}, "picture[0] is no text"),
-        (PICTURE | {"data": ["?"]}, "'picture[0]' is no base64"),
+        (PICTURE | {"data": [7]}, "picture[0] is not a string"),
+        (PICTURE | {"data": [["AAAA"]]}, "picture[0] is not a string"),
+        (PICTURE | {"data": ["?"]}, "'picture[0]' is not base64"),
     ],
 )  # fmt: skip
 def test_400_for_a_tensor_that_is_not_as_wanted(
@@ -196,7 +196,7 @@ def test_400_for_both_inputs_or_none(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"inputs": 7}'])
 def test_400_for_what_is_no_request(client: httpx.Client, content: bytes) -> None:
-    error(client.post("/v2/models/cnn/infer", content=content), 400, "The JSON is not as it should be")
+    error(client.post("/v2/models/cnn/infer", content=content), 400, "The JSON can't be accepted")
 
 
 def test_an_error_does_not_repeat_what_was_sent(client: httpx.Client) -> None:
@@ -268,7 +268,7 @@ def test_a_compressed_request_is_read(client: httpx.Client, coding: str, pack: A
 
 def test_what_is_unpacked_counts_against_the_limit() -> None:
     gzipped = {"Content-Encoding": "gzip"}
-    with serving(Settings(max_batch_body_bytes=100_000)) as client:
+    with serve(Settings(max_batch_body_bytes=100_000)) as client:
         bomb = gzip.compress(bytes(10_000_000))
         told = "more than 100000 bytes once it is unpacked"
         error(client.post("/v2/models/cnn/infer", content=bomb, headers=gzipped), 413, told)

@@ -16,8 +16,8 @@ from app.digits.contract import Metadata
 from app.settings import Settings
 from tests.api.v2.wire import error, image_input, infer
 from tests.conftest import MODELS
-from tests.serving import process, serving, until
-from tests.tiny import GOOD, tiny_model
+from tests.serving import serve, start_process, wait_until
+from tests.tiny import GOOD, build_tiny_model
 
 KEY = {"X-API-Key": "a key of some length"}
 BLANK = image_input(np.zeros((1, 28, 28), np.uint8), binary=True)
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def keyed(folder: Path) -> Iterator[httpx.Client]:
     """A service with a key, whose default is `linear`, and a client that shows the key."""
-    with serving(
+    with serve(
         Settings(models_dir=folder, default_model="linear", api_keys=("a key of some length",))
     ) as client:
         client.headers.update(KEY)
@@ -44,7 +44,7 @@ def keyed(folder: Path) -> Iterator[httpx.Client]:
 def put(folder: Path, version: str, name: str = "tiny") -> None:
     (folder / name).mkdir(exist_ok=True)
     draft = folder / name / "draft"
-    draft.write_bytes(tiny_model(metadata=GOOD | {Metadata.NAME: name, Metadata.VERSION: version}))
+    draft.write_bytes(build_tiny_model(metadata=GOOD | {Metadata.NAME: name, Metadata.VERSION: version}))
     draft.rename(folder / name / "model.onnx")
 
 
@@ -108,7 +108,7 @@ def test_the_default_is_not_unloaded(keyed: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", ["..", "%2e%2e", "nothing", "%00", "*", "tin?"])
 def test_what_is_not_in_the_folder_is_not_loaded(keyed: httpx.Client, folder: Path, name: str) -> None:
-    (folder.parent / "model.onnx").write_bytes(tiny_model())
+    (folder.parent / "model.onnx").write_bytes(build_tiny_model())
     answer = change(keyed, name, "load")
     error(answer, 404, "")
 
@@ -152,7 +152,7 @@ def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) ->
         "api_keys": "a key of some length",
         "workers": "2",
     }
-    with process(**settings) as running:
+    with start_process(**settings) as running:
         running.client.headers.update(KEY)
         assert index(running.client)["tiny"] == ("READY", "1")
         for what in ("load", "unload"):
@@ -160,18 +160,20 @@ def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) ->
 
 
 def test_sighup_loads_what_was_unloaded(folder: Path) -> None:
-    with process(models_dir=str(folder), default_model="linear", api_keys="a key of some length") as running:
+    with start_process(
+        models_dir=str(folder), default_model="linear", api_keys="a key of some length"
+    ) as running:
         running.client.headers.update(KEY)
         assert change(running.client, "tiny", "unload").status_code == 200
         running.popen.send_signal(signal.SIGHUP)
-        until(lambda: index(running.client)["tiny"] == ("READY", "1"))
+        wait_until(lambda: index(running.client)["tiny"] == ("READY", "1"))
 
 
 @pytest.mark.parametrize("path", ["index", "models/tiny/load", "models/tiny/unload"])
 def test_a_compressed_body_is_refused_by_name(keyed: httpx.Client, path: str) -> None:
     headers = {"Content-Encoding": "gzip"}
     answer = keyed.post(f"{REPOSITORY}/{path}", content=gzip.compress(b"{}"), headers=headers)
-    error(answer, 415, "The Content-Encoding 'gzip' is not read here")
+    error(answer, 415, "The Content-Encoding 'gzip' is not supported here")
 
 
 @pytest.mark.parametrize("value", [1, "true", None, []])

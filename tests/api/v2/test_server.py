@@ -18,7 +18,7 @@ from app.server.protocol import MAX_HEAD
 from app.settings import Settings
 from tests.api.v2.wire import error, image_input, infer, picture_input
 from tests.conftest import GOLDEN
-from tests.serving import process, serving, until
+from tests.serving import serve, start_process, wait_until
 from tests.slow import SlowDecoder
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
@@ -41,7 +41,7 @@ def test_it_tells_which_server_it_is(client: httpx.Client) -> None:
     ],
 )
 def test_the_repository_is_an_extension_where_it_can_be_changed(settings: Settings, can: object) -> None:
-    with serving(settings) as client:
+    with serve(settings) as client:
         extensions = client.get("/v2", headers={"X-API-Key": "k"}).json()["extensions"]
     assert ("model_repository" in extensions) is can
 
@@ -52,10 +52,10 @@ def test_it_is_live_and_ready(client: httpx.Client) -> None:
 
 
 def test_a_draining_worker_is_live_but_not_ready() -> None:
-    with process(drain_delay="60") as running:
+    with start_process(drain_delay="60") as running:
         running.popen.send_signal(signal.SIGTERM)
-        until(lambda: running.client.get("/v2/health/ready").status_code == 503)
-        error(running.client.get("/v2/health/ready"), 503, "draining")
+        wait_until(lambda: running.client.get("/v2/health/ready").status_code == 503)
+        error(running.client.get("/v2/health/ready"), 503, "shutting down")
         assert running.client.get("/v2/health/live").json() == {"live": True}
         assert infer(running.client, picture_input([NINE], binary=True)).status_code == 200
 
@@ -112,7 +112,7 @@ def test_405_names_the_method(client: httpx.Client) -> None:
 
 
 def test_401_without_a_key_where_keys_are_asked_for_but_health_is_open() -> None:
-    with serving(Settings(api_keys=("k",))) as client:
+    with serve(Settings(api_keys=("k",))) as client:
         error(client.get("/v2"), 401, "no key")
         assert client.post(INFER, content=b"{}").headers["WWW-Authenticate"].startswith("Bearer")
         assert client.get("/v2/health/live").status_code == client.get("/v2/health/ready").status_code == 200
@@ -125,19 +125,19 @@ def test_408_for_a_body_that_comes_too_slowly() -> None:
         time.sleep(3)  # ten times what is allowed: even a machine that stands still for a while is in time
         yield b"}"
 
-    with serving(Settings(read_timeout=0.3)) as client:
+    with serve(Settings(read_timeout=0.3)) as client:
         error(client.post(INFER, content=trickle()), 408, "0.3 s")
 
 
 def test_413_by_the_declared_and_by_the_counted_length() -> None:
-    with serving(Settings(max_body_bytes=1024, max_batch_body_bytes=2048)) as client:
+    with serve(Settings(max_body_bytes=1024, max_batch_body_bytes=2048)) as client:
         error(client.post(INFER, content=bytes(3000)), 413, "at most 2048 are allowed")
         error(client.post(INFER, content=iter([bytes(2000)] * 2)), 413, "at most 2048 are allowed")
         error(client.post(INFER, content=bytes(2000)), 400, "JSON")
 
 
 def test_429_when_asked_too_often() -> None:
-    with serving(Settings(rate_limit=1)) as client:
+    with serve(Settings(rate_limit=1)) as client:
         client.get("/v2")
         answer = client.get("/v2")
         error(answer, 429, "More than 1 requests a minute")
@@ -164,7 +164,7 @@ def test_500_tells_nothing_of_the_inside() -> None:
         msg = "secret of the inside"
         raise RuntimeError(msg)
 
-    with serving(Settings(), app) as client:
+    with serve(Settings(), app) as client:
         answer = client.get("/v2/broken", headers={"X-Request-ID": "my-own-id"})
     assert "secret" not in error(answer, 500, "a defect")
     assert answer.headers["X-Request-ID"] == "my-own-id"
@@ -172,18 +172,18 @@ def test_500_tells_nothing_of_the_inside() -> None:
 
 def test_503_when_fewer_places_are_free_than_pictures_have_come(slow_decoder: SlowDecoder) -> None:
     pair = np.zeros((2, 28, 28), np.uint8)
-    with serving(Settings(max_in_flight=2, max_batch=2)) as client:
+    with serve(Settings(max_in_flight=2, max_batch=2)) as client:
         with slow_decoder.occupy(client, 1):
             assert infer(client, image_input(pair[:1], binary=True)).status_code == 200
             answer = infer(client, image_input(pair, binary=True))
             error(answer, 503, "1 of 2 places are taken, 2 are needed")
             assert answer.headers["Retry-After"] == "1"
-        until(lambda: infer(client, image_input(pair, binary=True)).status_code == 200)
+        wait_until(lambda: infer(client, image_input(pair, binary=True)).status_code == 200)
 
 
 def test_503_before_the_body_is_read_when_no_place_is_free(slow_decoder: SlowDecoder) -> None:
     with (
-        serving(Settings(max_in_flight=2, max_batch=2)) as client,
+        serve(Settings(max_in_flight=2, max_batch=2)) as client,
         slow_decoder.occupy(client, 2),
         socket.create_connection((client.base_url.host, client.base_url.port)) as raw,
     ):
@@ -193,7 +193,7 @@ def test_503_before_the_body_is_read_when_no_place_is_free(slow_decoder: SlowDec
 
 def test_504_when_it_takes_too_long() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
-    with serving(Settings(request_timeout=0.0001)) as client:
+    with serve(Settings(request_timeout=0.0001)) as client:
         error(infer(client, picture_input([large], binary=True)), 504, "within 0.0001 s")
 
 
@@ -201,7 +201,7 @@ def test_a_page_of_another_origin_may_send_and_read_binary_tensors() -> None:
     name = "Inference-Header-Content-Length"
     origin = {"Origin": "https://good.example"}
     preflight = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": name}
-    with serving(Settings(cors_origins=("https://good.example",))) as client:
+    with serve(Settings(cors_origins=("https://good.example",))) as client:
         allowed = client.options(INFER, headers=preflight)
         refused = client.options(INFER, headers=preflight | {"Origin": "https://evil.example"})
         answer = client.get("/v2", headers=origin)
@@ -214,7 +214,7 @@ def test_a_page_of_another_origin_may_send_and_read_binary_tensors() -> None:
 def test_the_document_tells_the_protocols_errors_and_refers_to_nothing_outside_of_it(
     keys: tuple[str, ...],
 ) -> None:
-    with serving(Settings(api_keys=keys)) as client:
+    with serve(Settings(api_keys=keys)) as client:
         document = client.get("/openapi.json").json()
     assert "#/$defs" not in json.dumps(document)
     for path, operations in document["paths"].items():

@@ -39,7 +39,7 @@ OUTPUTS = st.lists(
 
 def decoded(content: bytes, headers: dict[str, str]) -> Any:  # noqa: ANN401  either kind of pictures
     length = headers.get("Inference-Header-Content-Length")
-    return tensors.decode(content, json_length=length, most=MOST).pictures
+    return tensors.decode_request(content, json_length=length, max_pictures=MOST).pictures
 
 
 @given(values=IMAGES, binary=st.booleans())
@@ -65,13 +65,13 @@ def test_inputs_in_json_and_in_binary_may_be_mixed(kinds: list[bool], pictures: 
         wire.picture_input(pictures[index % len(pictures) :], binary=kind) for index, kind in enumerate(kinds)
     ]
     request = InferRequest.model_validate_json(json.dumps({"inputs": [tensor for tensor, _ in inputs]}))
-    shares = tensors.payloads(request.inputs, b"".join(data for _, data in inputs))
+    shares = tensors.split_payloads(request.inputs, b"".join(data for _, data in inputs))
     assert shares == [data or tensor.get("data", b"") for tensor, data in inputs]
 
 
 @given(outputs=OUTPUTS)
 def test_outputs_come_back(outputs: list[Output]) -> None:
-    described, binary = tensors.encode(outputs)
+    described, binary = tensors.encode_outputs(outputs)
     for output, tensor in zip(outputs, described, strict=True):
         if tensor.parameters:
             size = tensor.parameters.binary_data_size
@@ -88,7 +88,7 @@ def test_outputs_come_back(outputs: list[Output]) -> None:
 @given(content=st.binary(max_size=300), length=st.none() | st.text("0123456789-. ", max_size=4))
 def test_arbitrary_bytes_are_refused(content: bytes, length: str | None) -> None:
     with pytest.raises(RequestProblem):
-        tensors.decode(content, json_length=length, most=MOST)
+        tensors.decode_request(content, json_length=length, max_pictures=MOST)
 
 
 ANY_JSON = st.recursive(
@@ -116,22 +116,24 @@ def test_binary_pictures_that_break_off_are_refused_with_their_index(end: int) -
     content, _ = wire.body((tensor, cut))
     text = str(len(content) - len(cut))
     with pytest.raises(RequestProblem, match=r"picture\[[012]\] of 3 reaches beyond the \d+ bytes"):
-        tensors.decode(content, json_length=text, most=MOST)
+        tensors.decode_request(content, json_length=text, max_pictures=MOST)
 
 
 def test_the_batch_is_bounded_before_numbers_become_objects() -> None:
     flood = b'{"inputs": [' + b"0," * (MOST * 784 + 2000)
     with pytest.raises(BatchTooLarge, match="more values than 4 pictures have"):
-        tensors.decode(flood, json_length=None, most=MOST)
+        tensors.decode_request(flood, json_length=None, max_pictures=MOST)
 
 
 def test_many_numbers_are_short() -> None:
     tensor, _ = wire.image_input(np.zeros((MOST, 28, 28), np.uint8), binary=False)
     content, _ = wire.body((tensor, b""))
     indented = json.dumps(json.loads(content), indent=16).encode()
-    assert len(tensors.decode(indented, json_length=None, most=MOST).pictures) == MOST
+    assert len(tensors.decode_request(indented, json_length=None, max_pictures=MOST).pictures) == MOST
     with pytest.raises(MalformedRequest, match="more than 128 bytes each on average"):
-        tensors.decode(indented.replace(b"\n", b"\n" + b" " * 100), json_length=None, most=MOST)
+        tensors.decode_request(
+            indented.replace(b"\n", b"\n" + b" " * 100), json_length=None, max_pictures=MOST
+        )
 
 
 @pytest.mark.parametrize("binary", [True, False])

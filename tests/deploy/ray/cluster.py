@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.conftest import ROOT
-from tests.serving import free_port, until
+from tests.serving import free_port, wait_until
 
 BIN: Final = ROOT / ".venv-ray" / "bin"
 # Serve keeps nothing in the object store; Ray wants 80 MB of it all the same
@@ -52,7 +52,7 @@ class Program:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._popen.wait()
-        until(lambda: not any(_title(pid) for pid in pids))
+        wait_until(lambda: not any(_title(pid) for pid in pids))
 
 
 def _below(pid: int) -> Iterator[int]:
@@ -110,7 +110,7 @@ class Cluster:
         port = self._address.rpartition(":")[2]
         client = f"--ray-client-server-port={free_port()}"
         with self._node("head", "--head", f"--port={port}", client, "--num-cpus=0", NO_DASHBOARD) as program:
-            until(
+            wait_until(
                 lambda: "Ray runtime started" in program.log.read_text() or not program.runs(), seconds=START
             )
             assert program.runs(), program.log.read_text()

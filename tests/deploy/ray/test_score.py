@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
 from tests.deploy.ray.bucket import Bucket
 from tests.needs import RAY
-from tests.serving import answering, until
+from tests.serving import run_handler, wait_until
 
 PARQUET = Path(__file__).with_name("parquet.py")
 NINE = GOLDEN / "9-one-bit.png"
@@ -210,7 +210,7 @@ def test_a_bucket_is_read_and_written(cluster: Mapping[str, str], tmp_path: Path
         f"in/{file.name[0]} & more/{file.name}": file.read_bytes() for file in golden_uploads()[:9]
     }
     Bucket.objects |= {"in/empty.png": b"", "in/notes.txt": b"", "other/4.png": NINE.read_bytes()}
-    with answering(Bucket) as address:
+    with run_handler(Bucket) as address:
         options = f"?endpoint_override={address.removeprefix('http://')}&scheme=http&region=us-east-1"
         places = [f"s3://bucket/{name}{options}" for name in ("in", "out")]
         status, told = score(*places, "--shard", 6, **cluster)
@@ -239,7 +239,7 @@ def finished(
     asked = (source, out, "--shard", 100, "--cores", 1)
 
     with started(*asked, **cluster) as running:
-        until(lambda: len(files(out)) >= 2, seconds=PATIENCE)
+        wait_until(lambda: len(files(out)) >= 2, seconds=PATIENCE)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
@@ -247,10 +247,10 @@ def finished(
     ended = files(out)
 
     with started(*asked, RAY_TMPDIR=str(temporary / "own")) as running:
-        until(lambda: len(files(out)) > len(ended), seconds=PATIENCE)
+        wait_until(lambda: len(files(out)) > len(ended), seconds=PATIENCE)
         kill(each for each in descendants(running.pid) if command(each).startswith(b"ray::score"))
         without = len(files(out))
-        until(lambda: len(files(out)) >= without + 2, seconds=PATIENCE)  # Ray has started another
+        wait_until(lambda: len(files(out)) >= without + 2, seconds=PATIENCE)  # Ray has started another
         kill([running.pid, *descendants(running.pid)])
     killed = files(out)
     assert len(ended) < len(killed) < 15
@@ -276,7 +276,7 @@ def test_another_way_to_score_is_not_gone_on_with(finished: tuple[Path, Path]) -
     for changed in (["--shard", "5"], ["--shard", "100", "--model", "linear"]):
         status, told = score(source, out, *changed)
         assert status == 2
-        assert told.startswith(f"{out} was begun with another {changed[-2][2:]}: ")
+        assert told.startswith(f"{out} was started with another {changed[-2][2:]}: ")
 
 
 def test_a_source_that_has_changed_is_not_gone_on_with(

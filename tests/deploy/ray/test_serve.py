@@ -24,12 +24,12 @@ import httpx
 import pytest
 import yaml
 
-from app.environment import PREFIX
+from app.environment import ENV_PREFIX
 from app.settings import Settings
 from tests.api.costly_pictures import png
 from tests.conftest import GOLDEN, HOSTILE, ROOT, golden_uploads
 from tests.deploy.ray.cluster import START, Cluster, Program
-from tests.serving import PATIENCE, free_port, serving, until
+from tests.serving import PATIENCE, free_port, serve, wait_until
 
 CONFIG: Final = ROOT / "deploy" / "ray" / "serve.yaml"
 REPLICA: Final = "ray::ServeReplica:digits:"
@@ -68,7 +68,7 @@ class Deployed:
                 started.update(re.findall(r"^process_start_time_seconds (.*)$", told.text, re.MULTILINE))
             return len(started) >= len(self.replicas()) == REPLICAS
 
-        until(all_have_answered, seconds=START)
+        wait_until(all_have_answered, seconds=START)
 
 
 def configured(port: int) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def deployed() -> Iterator[Deployed]:
         stack.enter_context(deploying(cluster, config, folder))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE))
         deployed = Deployed(cluster, {"head": head, **nodes}, config, client)
-        until(
+        wait_until(
             lambda: answered(client, "/health/ready") == answered(client, f"{BESIDE}/health/ready") == 200,
             seconds=START,
         )
@@ -133,8 +133,8 @@ def answered(client: httpx.Client, path: str) -> int | None:
 def alone(deployed: Deployed) -> Iterator[httpx.Client]:
     """The service in one process, with the same settings."""
     variables = deployed.config["applications"][0]["runtime_env"]["env_vars"]
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}
-    with serving(Settings.model_validate(given)) as client:
+    given = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in variables.items()}
+    with serve(Settings.model_validate(given)) as client:
         yield client
 
 
@@ -163,7 +163,7 @@ def uploads(
 ) -> list[httpx.Response]:
     """Have so many requests under way until `answered` of them are, then send the rest of the others."""
     sent = [Upload(client, path, body) for _ in range(count)]
-    until(lambda: sum(one.is_answered() for one in sent) >= answered)
+    wait_until(lambda: sum(one.is_answered() for one in sent) >= answered)
     return [one.answer() for one in sent]
 
 
@@ -223,7 +223,7 @@ def test_proxies_before_rays_are_believed_if_they_are_trusted(deployed: Deployed
     through = {"X-Forwarded-For": "203.0.113.5, 10.0.0.1"}
     deployed.client.get(f"{BESIDE}/models", headers=through)
     nodes = ("one", "two")  # whose log comes after the answer
-    until(lambda: any('"client":"203.0.113.5"' in deployed.cluster.logged(node) for node in nodes))
+    wait_until(lambda: any('"client":"203.0.113.5"' in deployed.cluster.logged(node) for node in nodes))
 
 
 def test_ray_asks_replicas_whether_they_are_ready(deployed: Deployed) -> None:
@@ -232,7 +232,7 @@ def test_ray_asks_replicas_whether_they_are_ready(deployed: Deployed) -> None:
         return float(re.findall(r'digits_requests_total{.*route="/health/ready",status="200"} (.*)', told)[0])
 
     before = asked()
-    until(lambda: asked() > before + 3)
+    wait_until(lambda: asked() > before + 3)
 
 
 def test_a_replica_decodes_on_as_many_threads_as_it_has_cores(deployed: Deployed) -> None:
@@ -254,7 +254,7 @@ def test_a_busy_service_refuses_by_itself(deployed: Deployed) -> None:
         refused.extend(one for one in answers if one.status_code == 503)
         return bool(refused)
 
-    until(send_more_than_there_are_places_for)
+    wait_until(send_more_than_there_are_places_for)
     assert {(one.headers["Retry-After"], one.json()["code"]) for one in refused} == {("1", "overloaded")}
 
 
@@ -280,9 +280,9 @@ def test_an_update_ends_no_replica_before_its_requests(deployed: Deployed, tmp_p
     assert model() == "cnn"
     old = Upload(deployed.client, f"{BESIDE}/predict", NINE)
     with deployed.cluster.running("update", "serve", "run", "--non-blocking", file):
-        until(lambda: model() == "mlp-128", seconds=START)
+        wait_until(lambda: model() == "mlp-128", seconds=START)
     assert old.answer().json()["model"]["name"] == "cnn"
-    until(lambda: '"stopped"' in deployed.cluster.logged("one") + deployed.cluster.logged("two"))
+    wait_until(lambda: '"stopped"' in deployed.cluster.logged("one") + deployed.cluster.logged("two"))
 
 
 def test_a_killed_replica_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
@@ -307,9 +307,9 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     sent = [Upload(deployed.client, "/predict", NINE) for _ in range(4 * REPLICAS)]
     words = [pictures, "--csv", table, "--url", deployed.client.base_url]
     with subprocess.Popen([sys.executable, "-m", "app.client", *map(str, words)], cwd=ROOT) as reading:
-        until(lambda: table.exists() and table.read_text().count("\n") > PICTURES / 10)
+        wait_until(lambda: table.exists() and table.read_text().count("\n") > PICTURES / 10)
         yield
-        until(lambda: any(one.is_answered() for one in sent))
+        wait_until(lambda: any(one.is_answered() for one in sent))
     assert reading.returncode == 0
     rows = list(csv.DictReader(table.read_text("utf-8-sig").splitlines()))
     assert [row["digit"] for row in rows] == ["9"] * PICTURES
@@ -317,4 +317,4 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     lost = [one for one in answers if one.status_code != 200]
     # what docs/ray.md says of it, and `python -m app.client` goes by
     assert {(one.status_code, one.headers["Content-Type"]) for one in lost} == {(500, TEXT)}
-    until(lambda: deployed.client.post("/predict", content=NINE, headers=BYTES).status_code == 200)
+    wait_until(lambda: deployed.client.post("/predict", content=NINE, headers=BYTES).status_code == 200)

@@ -27,13 +27,13 @@ def the_one(sets: tuple[RealSet, ...]) -> RealSet:
 
 
 def test_no_folder_is_skipped_with_the_remedy() -> None:
-    found = real_sets.load(None)
-    assert found.digits == found.others == found.numbers == ()
+    found = real_sets.load_real_sets(None)
+    assert found.digits == found.negatives == found.numbers == ()
     assert "--real FOLDER or DIGITS_REAL" in found.skipped["all"]
 
 
 def test_a_missing_folder_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    assert real_sets.load(tmp_path / "nowhere").skipped == {"all": "There is no folder nowhere."}
+    assert real_sets.load_real_sets(tmp_path / "nowhere").skipped == {"all": "There is no folder nowhere."}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_missing_folder_is_skipped_with_the_reason(tmp_path: Path) -> None:
     [
         ("name,label\nseven.jpg,7\n", "labels.csv needs the columns file and label"),
         ("file,label\nseven.jpg\n", "filled in every row"),
-        ("file,label\nseven.jpg,seven\n", "The label 'seven' is no digit."),
+        ("file,label\nseven.jpg,seven\n", "The label 'seven' is not a digit."),
         ("file,label\n", "It holds no picture."),
         ("", "It holds no picture."),
     ],
@@ -49,14 +49,14 @@ def test_a_missing_folder_is_skipped_with_the_reason(tmp_path: Path) -> None:
 def test_a_folder_with_bad_labels_is_skipped_with_the_reason(
     tmp_path: Path, labels: str, reason: str
 ) -> None:
-    found = real_sets.load(folder_of(tmp_path, "photos", labels))
+    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", labels))
     assert found.digits == ()
     assert reason in found.skipped["photos"]
 
 
 def test_a_folder_without_labels_is_skipped_and_the_next_one_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    found = real_sets.load(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\n"))
+    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\n"))
     assert found.skipped == {"empty": "labels.csv can't be read (FileNotFoundError)."}
     assert len(found.digits) == 1
 
@@ -64,7 +64,7 @@ def test_a_folder_without_labels_is_skipped_and_the_next_one_read(tmp_path: Path
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off", b"\x93NUMPY\x01\x00"])
 def test_damaged_arrays_are_skipped_with_the_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scans.npz").write_bytes(content)
-    assert "can't be read as arrays" in real_sets.load(tmp_path).skipped["scans"]
+    assert "can't be read as arrays" in real_sets.load_real_sets(tmp_path).skipped["scans"]
 
 
 @pytest.mark.parametrize(
@@ -75,35 +75,40 @@ def test_arrays_of_another_form_are_skipped_with_the_reason(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:
     np.savez(tmp_path / "not_digit_scans.npz", allow_pickle=False, **arrays)
-    assert "wanted are uint8 (n, height, width)" in real_sets.load(tmp_path).skipped["not_digit_scans"]
+    assert (
+        "expected is uint8 (n, height, width)"
+        in real_sets.load_real_sets(tmp_path).skipped["not_digit_scans"]
+    )
 
 
 def test_digits_without_labels_are_skipped(tmp_path: Path) -> None:
     np.savez(tmp_path / "scans.npz", x=ONES)
-    assert real_sets.load(tmp_path).skipped == {"scans": "The label '' is no digit."}
+    assert real_sets.load_real_sets(tmp_path).skipped == {"scans": "The label '' is not a digit."}
 
 
 def test_a_missing_file_is_an_upload_that_cant_be_read(tmp_path: Path) -> None:
-    found = real_sets.load(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\ngone.jpg,1\n"))
+    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\ngone.jpg,1\n"))
     assert the_one(found.digits).uploads == (PHOTO, b"")
 
 
 def test_files_and_their_digits_are_read(tmp_path: Path) -> None:
-    photos = the_one(real_sets.load(folder_of(tmp_path, "paper_photos", "file,label\nseven.jpg,7\n")).digits)
+    photos = the_one(
+        real_sets.load_real_sets(folder_of(tmp_path, "paper_photos", "file,label\nseven.jpg,7\n")).digits
+    )
     assert photos.digits.tolist() == [7]
     assert photos.polarity == "dark_on_light"
 
 
 def test_what_may_be_taken_for_a_digit_is_left_out(tmp_path: Path) -> None:
     labels = "file,what,confusable_with_digit\nseven.jpg,rho,0\nseven.jpg,tau,1\n"
-    letters = the_one(real_sets.load(folder_of(tmp_path, "not_digit_greek", labels)).others)
+    letters = the_one(real_sets.load_real_sets(folder_of(tmp_path, "not_digit_greek", labels)).negatives)
     assert letters.labels == ("rho",)
     assert letters.polarity is None
 
 
 def test_the_lines_of_a_number_are_parted(tmp_path: Path) -> None:
     numbers = the_one(
-        real_sets.load(folder_of(tmp_path, "numbers", "file,label\nseven.jpg,012|34\n")).numbers
+        real_sets.load_real_sets(folder_of(tmp_path, "numbers", "file,label\nseven.jpg,012|34\n")).numbers
     )
     assert numbers.labels == ("012\n34",)
 
@@ -112,9 +117,9 @@ def test_all_arrays_of_an_archive_are_read_with_a_margin_where_ink_touches_the_b
     digits = np.array([1, 2, 3], np.uint8)
     np.savez(tmp_path / "semeion.npz", x=ONES, y=digits, x_train=ONES[:1], y_train=digits[:1])
     np.savez(tmp_path / "not_digit_signs.npz", x=ONES)
-    found = real_sets.load(tmp_path)
+    found = real_sets.load_real_sets(tmp_path)
     assert the_one(found.digits).digits.tolist() == [1, 2, 3, 1]
-    assert len(the_one(found.others)) == 3
+    assert len(the_one(found.negatives)) == 3
     (tmp_path / "one.png").write_bytes(the_one(found.digits).uploads[0])
     with Image.open(tmp_path / "one.png") as image:
         assert image.size == (24, 24)
@@ -123,7 +128,7 @@ def test_all_arrays_of_an_archive_are_read_with_a_margin_where_ink_touches_the_b
 
 def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIGITS_REAL", raising=False)
-    assert real_sets.find(None) is None
+    assert real_sets.find_folder(None) is None
     monkeypatch.setenv("DIGITS_REAL", "there")
-    assert real_sets.find(None) == Path("there")
-    assert real_sets.find(Path("here")) == Path("here")
+    assert real_sets.find_folder(None) == Path("there")
+    assert real_sets.find_folder(Path("here")) == Path("here")

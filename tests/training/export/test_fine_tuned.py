@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.digits.catalogue import Catalogue
-from app.digits.contract import IS_DIGIT, DigitBatch, Likelihoods, Metadata
+from app.digits.contract import MIN_DIGIT_LIKELIHOOD, DigitBatch, Likelihoods, Metadata
 from tests.conftest import MODELS
 from tests.training.hands import draw_digits
 from tests.training.runs import TRAINS
@@ -24,7 +24,7 @@ from training.judge.rejection import auroc
 from training.judge.service_reader import classify
 from training.learn.networks import NETWORKS
 from training.learn.runs import Origin
-from training.recipe import FineTuning, recipe_named
+from training.recipe import FineTuning, find_recipe
 from training.scenes import scene_pool
 
 pytestmark = TRAINS
@@ -52,7 +52,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def changes(models: Path) -> dict[str, Change]:
-    made = export_fine_tuned(models / "cnn", models / "mirrored", OWN, mnist=MNIST, how=QUICK)
+    made = export_fine_tuned(models / "cnn", models / "mirrored", OWN, mnist=MNIST, fine_tuning=QUICK)
     return {change.data: change for change in made}
 
 
@@ -114,7 +114,7 @@ def test_scribbles_stay_no_digits_and_own_pictures_become_digits(
     assert told_before
     assert told_after
     assert told_after > told_before - 0.02
-    assert (after[1] < IS_DIGIT).mean() > 0.5
+    assert (after[1] < MIN_DIGIT_LIKELIHOOD).mean() > 0.5
     own = changes["own, held out"].after
     assert own
     assert own.rejected == pytest.approx(0, abs=0.05)
@@ -165,7 +165,7 @@ def test_the_folder_is_as_export_and_evaluate_leave_it_and_can_be_a_parent_itsel
 def test_where_nothing_is_gained_nothing_is_written(models: Path, tmp_path: Path) -> None:
     still = dataclasses.replace(QUICK, learning_rate=0.0, steps=1, rounds=1)
     with pytest.raises(WorkshopError, match=r"read best by the network as it is"):
-        export_fine_tuned(models / "cnn", tmp_path / "same", OWN, mnist=MNIST, how=still)
+        export_fine_tuned(models / "cnn", tmp_path / "same", OWN, mnist=MNIST, fine_tuning=still)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,13 +176,13 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     model = NETWORKS["mlp_128"]()
     model.save(folder / "model.keras")
-    origin = Origin(recipe=recipe_named("mlp-128"), data_sha256="0", commit="0")
+    origin = Origin(recipe=find_recipe("mlp-128"), data_sha256="0", commit="0")
     (folder / "model.onnx").write_bytes(convert_and_verify(model, origin, MNIST.training.pictures))
     return folder
 
 
 def test_a_network_with_one_head_is_adapted_too(untrained: Path, tmp_path: Path) -> None:
-    own, *_ = export_fine_tuned(untrained, tmp_path / "mirrored", OWN, mnist=MNIST, how=QUICK)
+    own, *_ = export_fine_tuned(untrained, tmp_path / "mirrored", OWN, mnist=MNIST, fine_tuning=QUICK)
     assert own.before
     assert own.after
     assert own.after.errors < own.before.errors - 0.2
@@ -201,6 +201,6 @@ def test_an_interruption_leaves_nothing_and_an_earlier_network_as_it_was(
     (tmp_path / "mine" / "model.onnx").write_bytes(b"earlier")
     late = dataclasses.replace(MNIST, test=Interrupted(MNIST.test.pictures, MNIST.test.digits))
     with pytest.raises(KeyboardInterrupt):
-        export_fine_tuned(untrained, tmp_path / "mine", OWN, mnist=late, how=QUICK)
+        export_fine_tuned(untrained, tmp_path / "mine", OWN, mnist=late, fine_tuning=QUICK)
     assert (tmp_path / "mine" / "model.onnx").read_bytes() == b"earlier"
     assert [one.name for one in tmp_path.rglob("*")] == ["mine", "model.onnx"]

@@ -9,7 +9,7 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
-from app.digits.contract import CONTRACT_VERSION, IS_DIGIT, Metadata
+from app.digits.contract import CONTRACT_VERSION, MIN_DIGIT_LIKELIHOOD, Metadata
 from tests.training.runs import QUICK, TRAINING, TRAINS, VALIDATION
 from training.errors import ExportError
 from training.export import keras_to_onnx, parity
@@ -32,7 +32,7 @@ def test_an_exported_run_is_served_with_its_origin_in_its_metadata(trained: Run,
         Metadata.VERSION: "1.0.0",
         Metadata.RECIPE: QUICK.to_json(),
         Metadata.DATA_SHA256: TRAINING.sha256,
-        Metadata.COMMIT: trained.origin().commit,
+        Metadata.COMMIT: trained.read_origin().commit,
         Metadata.PARAMETERS: "101770",
         Metadata.MULTIPLY_ADDS: str(784 * 128 + 128 * 10),
     }
@@ -52,7 +52,7 @@ def test_a_run_is_exported_beside_earlier_versions_and_says_which_it_is(trained:
 
 def test_an_unfinished_run_is_not_exported(tmp_path: Path, trained: Run) -> None:
     run = Run(tmp_path / "half")
-    run.start(trained.origin())
+    run.start(trained.read_origin())
     with pytest.raises(ExportError, match=r"has not ended.*--resume"):
         keras_to_onnx.export(run, TRAINING.pictures, models=tmp_path)
 
@@ -85,11 +85,12 @@ def test_a_network_with_two_heads_learns_both(champion: Run, tmp_path: Path) -> 
     right = (told.probabilities.argmax(axis=1) == VALIDATION.digits).mean()
     assert right > 0.8
     losses, accuracies = champion.validation()  # of the first head alone
-    assert losses[-1] < champion.history()["val_loss"][-1]
+    assert losses[-1] < champion.read_history()["val_loss"][-1]
     assert accuracies[-1] == pytest.approx(right, abs=0.03)  # eight bits, and another temperature
     blots = np.load(champion.scenes)["pictures"][-300:]
     others = classifier.classify(blots)
     assert told.digit_likelihood is not None
     assert others.digit_likelihood is not None
     assert told.digit_likelihood.mean() > others.digit_likelihood.mean() + 0.4
-    assert (told.digit_likelihood >= IS_DIGIT).mean() > 0.9  # the threshold keeps 99 % of the held-out ones
+    # the threshold keeps 99 % of the held-out ones
+    assert (told.digit_likelihood >= MIN_DIGIT_LIKELIHOOD).mean() > 0.9

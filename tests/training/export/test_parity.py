@@ -8,7 +8,7 @@ from training.errors import ExportError
 from training.export import keras_to_onnx, parity
 from training.learn.networks import NETWORKS
 from training.learn.runs import Origin, Run
-from training.recipe import recipe_named
+from training.recipe import find_recipe
 
 pytestmark = TRAINS
 
@@ -16,7 +16,7 @@ pytestmark = TRAINS
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_the_contract_and_equals_keras_in_onnx(name: str) -> None:
     model = NETWORKS[name]()
-    origin = Origin(recipe=recipe_named("cnn"), data_sha256="0", commit="0")
+    origin = Origin(recipe=find_recipe("cnn"), data_sha256="0", commit="0")
     parity.verify_equal(model, keras_to_onnx.convert(model, origin))
 
 
@@ -31,7 +31,7 @@ def test_a_network_without_softmax_is_refused_as_the_service_would() -> None:
 
 
 def test_a_file_that_differs_from_keras_is_refused(trained: Run) -> None:
-    origin = trained.origin()
+    origin = trained.read_origin()
     other = keras_to_onnx.convert(NETWORKS["mlp_128"](), origin)
     with pytest.raises(ExportError, match=r"At batch size 1 ONNX differs from Keras by"):
         parity.verify_equal(keras.models.load_model(trained.model), other)

@@ -33,10 +33,10 @@ def test_a_network_is_nowhere_different_from_itself(tiny_versions: Path, compare
 def test_uploads_are_seen_as_the_service_sees_them() -> None:
     digits = RealSet("photos", (PHOTO, BLANK), ("7", "1"))
     letters = RealSet("not_digit_letters", (PHOTO, BLANK, PHOTO), ("a", "b", "c"))
-    sample = comparison.sample_uploads("mine", RealSets(digits=(digits,), others=(letters,)))
+    sample = comparison.sample_uploads("mine", RealSets(digits=(digits,), negatives=(letters,)))
     np.testing.assert_array_equal(sample.pictures, [read_canonical(PHOTO).picture])
     assert (sample.digits.tolist(), sample.sets.tolist()) == ([7], ["photos"])
-    assert (len(sample.others), sample.unreadable) == (2, 2)
+    assert (len(sample.negatives), sample.unreadable) == (2, 2)
 
 
 def test_mnist_goes_the_same_way(classifier: Classifier) -> None:

@@ -12,7 +12,7 @@ from training.data.real_sets import RealSets
 from training.errors import WorkshopError
 from training.judge import evaluation
 from training.judge.robustness import Amounts
-from training.recipe import recipe_named
+from training.recipe import find_recipe
 
 FEW = Amounts(damaged=10, numbers=6)
 SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
@@ -58,7 +58,7 @@ def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path)
 
 
 def test_below_its_recipes_target_a_model_fails() -> None:
-    recipe = recipe_named("cnn")
+    recipe = find_recipe("cnn")
     evaluation.check_target({"test": {"accuracy": recipe.target}}, recipe)
     with pytest.raises(
         WorkshopError, match=r"cnn reaches 99.50% on the test set, its recipe promises 99.60%"

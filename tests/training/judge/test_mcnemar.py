@@ -72,21 +72,21 @@ def test_agreement_on_few_pictures_is_no_certainty() -> None:
     [
         (
             of(1, 9),
-            """new reads 8.00 points more rightly than old, with 95 % confidence between +1.36 and +14.32.
-            Of 10 pictures that one alone reads rightly, 9 are new's. McNemar's exact test: p = 0.0215.
+            """new reads 8.00 points more accurately than old, with 95 % confidence between +1.36 and +14.32.
+            Of 10 pictures that only one reads correctly, 9 are new's. McNemar's exact test: p = 0.0215.
             That is more than chance: new is the better one on such pictures.""",
         ),
         (
             of(20, 0),
-            """new reads 20.00 points fewer rightly than old, with 95 % confidence between -27.78 and -11.44.
-            Of 20 pictures that one alone reads rightly, 0 are new's. McNemar's exact test: p < 0.0001.
+            """new reads 20.00 points less accurately than old, with 95 % confidence between
+            -27.78 and -11.44. Of 20 pictures that only one reads correctly, 0 are new's. McNemar's exact test: p < 0.0001.
             That is more than chance: old is the better one on such pictures.""",
         ),
         (
             of(2, 3),
-            """new reads 1.00 points more rightly than old, with 95 % confidence between -4.10 and +6.06.
-            Of 5 pictures that one alone reads rightly, 3 are new's. McNemar's exact test: p = 1.0000.
-            That is what chance may do: nothing shows that one of them is better.""",
+            """new reads 1.00 points more accurately than old, with 95 % confidence between -4.10 and +6.06.
+            Of 5 pictures that only one reads correctly, 3 are new's. McNemar's exact test: p = 1.0000.
+            That is no more than chance may do: nothing shows that one of them is better.""",
         ),
         (
             of(0, 0),

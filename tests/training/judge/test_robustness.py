@@ -10,7 +10,7 @@ from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES
 from tests.conftest import GOLDEN
 from tests.data.strokes import ink
-from tests.tiny import tiny_model
+from tests.tiny import build_tiny_model
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
@@ -25,8 +25,8 @@ TEST = Labelled(
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
 LETTERS = RealSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
-SILENT = Classifier.load(tiny_model())
-DOUBTFUL = Classifier.load(tiny_model(likelihood=0.25))
+SILENT = Classifier.load(build_tiny_model())
+DOUBTFUL = Classifier.load(build_tiny_model(likelihood=0.25))
 robustness = partial(module.measure_robustness, amounts=Amounts(damaged=10, numbers=6))
 SURE = np.full(len(TEST), 0.75, np.float32)
 
@@ -38,7 +38,7 @@ def test_without_real_sets_the_reason_stands_in_the_report() -> None:
 
 
 def test_damaged_files_of_real_sets_are_counted() -> None:
-    real = RealSets(digits=(PHOTOS,), others=(LETTERS,))
+    real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
     found = robustness(DOUBTFUL, TEST, likelihoods=SURE, real=real)
     photos, letters = found["real"]["sets"]["paper_photos"], found["rejection"]["others"]["not_digit_letters"]
     assert (photos["pictures"], photos["unreadable"], photos["polarity_errors"]) == (2, 1, 0)
@@ -47,7 +47,7 @@ def test_damaged_files_of_real_sets_are_counted() -> None:
 
 
 def test_likelihoods_of_test_and_real_digits_are_set_against_the_others() -> None:
-    real = RealSets(digits=(PHOTOS,), others=(LETTERS,))
+    real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
     found = robustness(DOUBTFUL, TEST, likelihoods=SURE, real=real)["rejection"]
     assert found["auroc"] == pytest.approx(20.5 / 21)  # one digit of 21 is as likely as the letter
     assert found["threshold"] == 0.5

@@ -4,20 +4,20 @@ import numpy as np
 
 from app.digits.classifier import Classifier
 from tests.conftest import GOLDEN, HOSTILE
-from tests.tiny import tiny_model
+from tests.tiny import build_tiny_model
 from training.judge.service_reader import classify, read_uploads
 
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 BLANK = (HOSTILE / "white.png").read_bytes()
-SILENT = Classifier.load(tiny_model())
-DOUBTFUL = Classifier.load(tiny_model(likelihood=0.25))
+SILENT = Classifier.load(build_tiny_model())
+DOUBTFUL = Classifier.load(build_tiny_model(likelihood=0.25))
 SEVEN = np.array([7], np.uint8)
 
 
 def test_what_cant_be_read_is_counted_and_not_raised() -> None:
     answers = read_uploads(DOUBTFUL, [b"", BLANK, PHOTO, PHOTO[:500]])
     assert answers.readable.tolist() == [False, False, True, False]
-    assert answers.refusals() == {"pictures": 4, "unreadable": 3, "rejected": 1.0}
+    assert answers.summarise_refusals() == {"pictures": 4, "unreadable": 3, "rejected": 1.0}
     assert answers.probabilities.shape == (1, 10)
 
 
@@ -39,7 +39,7 @@ def test_what_cant_be_read_is_a_wrong_answer() -> None:
 
 
 def test_a_network_that_does_not_tell_rejects_nothing() -> None:
-    assert read_uploads(SILENT, [PHOTO]).refusals()["rejected"] is None
+    assert read_uploads(SILENT, [PHOTO]).summarise_refusals()["rejected"] is None
 
 
 def test_ink_taken_for_ground_is_a_polarity_error() -> None:

@@ -27,7 +27,7 @@ def test_every_epoch_has_every_picture_once_in_another_order() -> None:
 
 
 def test_only_the_first_epochs_are_plain(champion: Run) -> None:
-    recipe = champion.origin().recipe
+    recipe = champion.read_origin().recipe
     assert recipe.scenes
     batches = MixedBatches(TRAINING, recipe, recipe.scenes, champion)
     shown, truth, weights = batches[0]

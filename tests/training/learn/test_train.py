@@ -19,13 +19,13 @@ pytestmark = TRAINS
 
 
 def test_a_run_learns_and_keeps_model_history_and_origin(trained: Run) -> None:
-    history = trained.history()
+    history = trained.read_history()
     assert {metric: len(values) for metric, values in history.items()} == {
         "accuracy": 3, "loss": 3, "val_accuracy": 3, "val_loss": 3,
     }  # fmt: skip
     assert history["val_accuracy"][-1] > 0.9
-    assert trained.origin().recipe == QUICK
-    assert trained.origin().data_sha256 == TRAINING.sha256
+    assert trained.read_origin().recipe == QUICK
+    assert trained.read_origin().data_sha256 == TRAINING.sha256
     assert trained.model.exists()
     assert list(trained.tensorboard.rglob("events*"))
 
@@ -41,12 +41,12 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(trained: Run, tmp_path: P
     with pytest.raises(OSError, match=r"No space left"):
         train(QUICK, TRAINING, VALIDATION, run=FullDisk(run.folder))
     assert not run.model.exists()
-    assert len(run.history()["loss"]) == 1
+    assert len(run.read_history()["loss"]) == 1
     with pytest.raises(RunError, match=r"--resume goes on with it. --fresh discards it"):
         train(QUICK, TRAINING, VALIDATION, run=run)
     train(QUICK, TRAINING, VALIDATION, run=run, resume=True)
-    for metric, values in trained.history().items():
-        np.testing.assert_allclose(run.history()[metric], values, rtol=1e-3)
+    for metric, values in trained.read_history().items():
+        np.testing.assert_allclose(run.read_history()[metric], values, rtol=1e-3)
     unbroken, resumed = (keras.models.load_model(one.model).get_weights() for one in (trained, run))
     for one, other in zip(unbroken, resumed, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
@@ -56,7 +56,7 @@ def test_a_constant_learning_rate_learns_too_and_a_run_can_be_discarded(tmp_path
     run = Run(tmp_path / "constant")
     recipe = dataclasses.replace(QUICK, schedule="constant", epochs=1, augmentation=None)
     train(recipe, TRAINING, VALIDATION, run=run)
-    assert run.history()["val_accuracy"][-1] > 0.8
+    assert run.read_history()["val_accuracy"][-1] > 0.8
     run.discard()
     assert not run.folder.exists()
     run.discard()
@@ -64,17 +64,17 @@ def test_a_constant_learning_rate_learns_too_and_a_run_can_be_discarded(tmp_path
 
 def test_a_folder_that_is_no_run_is_neither_used_nor_discarded(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RunError, match=r"holds something that is no run"):
+    with pytest.raises(RunError, match=r"holds something that is not a run"):
         Run(tmp_path).discard()
-    with pytest.raises(RunError, match=r"holds something that is no run"):
+    with pytest.raises(RunError, match=r"holds something that is not a run"):
         train(QUICK, TRAINING, VALIDATION, run=Run(tmp_path))
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_a_run_without_a_whole_epoch_cant_be_resumed(trained: Run, tmp_path: Path) -> None:
     run = Run(tmp_path / "early")
-    run.start(dataclasses.replace(trained.origin()))
-    with pytest.raises(RunError, match=r"no whole epoch to go on from: --fresh"):
+    run.start(dataclasses.replace(trained.read_origin()))
+    with pytest.raises(RunError, match=r"no complete epoch to go on from: --fresh"):
         train(QUICK, TRAINING, VALIDATION, run=run, resume=True)
 
 

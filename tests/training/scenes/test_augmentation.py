@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from tests.data.strokes import ink
 from training.recipe import Augmentation
 from training.scenes.augmentation import augment
 
 STILL = Augmentation(rotation=0, shear=0, scale=0, shift=0, bend=0, stroke=0)
-FIVES = np.stack([canonical(ink(5, (100, 100), box=(30, 15, 40, 70), pen=8)).picture] * 40)
+FIVES = np.stack([canonicalise(ink(5, (100, 100), box=(30, 15, 40, 70), pen=8)).picture] * 40)
 
 
 def bent(seed: int = 0, **how: float) -> np.ndarray:

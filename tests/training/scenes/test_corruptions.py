@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from app.digits.contract import DigitBatch
-from app.digits.preprocessing import canonical
+from app.digits.preprocessing import canonicalise
 from tests.data.strokes import ink
 from training.scenes.corruptions import CORRUPTIONS
 
 DIGITS = np.stack(
-    [canonical(ink(row % 10, (100, 100), box=(30, 15, 40, 70), pen=8)).picture for row in range(20)]
+    [canonicalise(ink(row % 10, (100, 100), box=(30, 15, 40, 70), pen=8)).picture for row in range(20)]
 )
 
 

@@ -8,7 +8,7 @@ from app.digits.classifier import Classifier
 from app.digits.preprocessing import is_canonical
 from tests.training.hands import draw_upright
 from training.scenes import numbers
-from training.scenes.numbers import NO_DIGIT, Style, draw, draw_scenes, overlap
+from training.scenes.numbers import NEGATIVE_LABEL, Style, draw, draw_scenes, measure_overlap
 
 DRAWN = draw_upright(20)
 
@@ -67,18 +67,18 @@ def test_pieces_of_numbers_are_canonical_and_the_same_every_time() -> None:
     np.testing.assert_array_equal(one, other)
     assert one.shape == (60, 28, 28)
     assert all(is_canonical(picture) for picture in one)
-    assert set(labels.tolist()) <= {*DRAWN.digits.tolist(), NO_DIGIT}
-    assert 0 < (labels == NO_DIGIT).sum() < 60
+    assert set(labels.tolist()) <= {*DRAWN.digits.tolist(), NEGATIVE_LABEL}
+    assert 0 < (labels == NEGATIVE_LABEL).sum() < 60
 
 
 def test_a_piece_that_was_cut_rightly_is_read_as_its_label(classifier: Classifier) -> None:
     pictures, labels = numbers.cut_pieces(DRAWN, count=60, seed=5)
-    digits = labels != NO_DIGIT
+    digits = labels != NEGATIVE_LABEL
     read = classifier.classify(pictures[digits]).probabilities.argmax(axis=1)
     assert (read == labels[digits]).mean() > 0.9
 
 
 def test_boxes_overlap_by_what_they_share() -> None:
-    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert overlap((0, 0, 10, 10), (6, 0, 10, 10)) == pytest.approx(1 / 3)
-    assert overlap((0, 0, 10, 10), (20, 20, 10, 10)) == 0
+    assert measure_overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert measure_overlap((0, 0, 10, 10), (6, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert measure_overlap((0, 0, 10, 10), (20, 20, 10, 10)) == 0

@@ -7,7 +7,7 @@ from PIL import Image
 from app.digits.classifier import Classifier
 from training.scenes import pages, scene_pool, symbols
 
-SCENES = (pages.photograph, pages.scan, pages.drawing, pages.boxed)
+SCENES = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_boxed)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -17,7 +17,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 @pytest.mark.usefixtures("font_folder")  # a neighbour may be typed
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_equal_generators_give_equal_scenes(scene: scene_pool.Draw) -> None:
-    glyph, _ = symbols.drawn_digit(rng())
+    glyph, _ = symbols.draw_digit(rng())
     first, second = scene(glyph, rng=rng(5)), scene(glyph, rng=rng(5))  # type: ignore[call-arg, arg-type]
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8  # type: ignore[attr-defined]
@@ -27,7 +27,7 @@ def test_equal_generators_give_equal_scenes(scene: scene_pool.Draw) -> None:
 def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> None:
     right = []
     for seed in range(120):
-        glyph, digit = symbols.drawn_digit(rng(seed))
+        glyph, digit = symbols.draw_digit(rng(seed))
         picture = pages.read_scene(SCENES[seed % 4](glyph, rng=rng(seed)))
         right.append(
             picture is not None and classifier.classify(picture[np.newaxis]).probabilities.argmax() == digit
@@ -36,7 +36,7 @@ def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> N
 
 
 def test_worn_pictures_are_of_any_polarity_and_size() -> None:
-    picture = np.asarray(Image.fromarray(symbols.drawn_digit(rng())[0]).resize((20, 20)))
+    picture = np.asarray(Image.fromarray(symbols.draw_digit(rng())[0]).resize((20, 20)))
     picture = np.pad(picture, 4)
-    sizes = {pages.worn(picture, rng=rng(seed)).shape for seed in range(30)}
+    sizes = {pages.draw_worn(picture, rng=rng(seed)).shape for seed in range(30)}
     assert {shape[0] for shape in sizes} == {28, 56, 84}

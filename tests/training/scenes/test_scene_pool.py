@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from training.data.labelled import Labelled
-from training.recipe import Recipe, Scenes, recipe_named
+from training.recipe import Recipe, Scenes, find_recipe
 from training.scenes import scene_pool, symbols
-from training.scenes.numbers import NO_DIGIT
+from training.scenes.numbers import NEGATIVE_LABEL
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -37,21 +37,21 @@ def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
     again = scene_pool.load_or_draw(training, recipe, file=file, chunk=3)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(first.digits.pictures, again.digits.pictures)
-    alone, labels = scene_pool._chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
+    alone, labels = scene_pool._draw_chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
     assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
     assert labels[0] == 1
-    assert len(first.digits.digits) + len(first.no_digits) == 3 * (len(scene_pool.KINDS) + 1)
+    assert len(first.digits.digits) + len(first.negatives) == 3 * (len(scene_pool.KINDS) + 1)
 
 
 def test_a_scene_in_which_the_digit_is_lost_is_shown_to_no_network() -> None:
-    glyph = symbols.drawn_digit(rng(3))[0]
+    glyph = symbols.draw_digit(rng(3))[0]
     scene = np.full((200, 200, 3), 255, np.uint8)
     scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
     assert scene_pool.Example(scene, 1, glyph).canonical() is not None
     scene[:, :] = 255
     scene[90:110, 20:180] = 0  # a bar is all there is
     assert scene_pool.Example(scene, 1, glyph).canonical() is None
-    assert scene_pool.Example(scene, NO_DIGIT).canonical() is not None
+    assert scene_pool.Example(scene, NEGATIVE_LABEL).canonical() is not None
 
 
 @pytest.mark.usefixtures("font_folder")
@@ -62,4 +62,4 @@ def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe]) ->
 
 
 def test_the_champions_recipe_has_scenes() -> None:
-    assert recipe_named("cnn").scenes is not None
+    assert find_recipe("cnn").scenes is not None

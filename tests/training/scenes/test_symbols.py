@@ -14,17 +14,17 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def test_a_drawn_digit_is_cut_out_tightly() -> None:
     for seed in range(20):
-        glyph, digit = symbols.drawn_digit(rng(seed))
+        glyph, digit = symbols.draw_digit(rng(seed))
         assert 0 <= digit <= 9
         assert cv2.boundingRect(glyph) == (0, 0, *glyph.shape[::-1])
 
 
 def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier) -> None:
     picture = pages.read_scene(
-        cv2.cvtColor(cv2.copyMakeBorder(symbols.drawn_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB)
+        cv2.cvtColor(cv2.copyMakeBorder(symbols.draw_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB)
     )
     assert picture is not None
-    glyph = symbols.from_mnist(picture)
+    glyph = symbols.enlarge_mnist(picture)
     large = pages.read_scene(cv2.cvtColor(cv2.copyMakeBorder(glyph, *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
     assert large is not None
     told = classifier.classify(np.stack([picture, large])).probabilities.argmax(axis=1)
@@ -34,13 +34,13 @@ def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier)
 def test_a_pen_makes_strokes_of_its_width() -> None:
     bar = np.full((120, 15), 255, np.uint8)
     for pen in (1, 3, 9):
-        widths = np.count_nonzero(symbols.with_pen(bar, pen), axis=1)
+        widths = np.count_nonzero(symbols.redraw_with_pen(bar, pen), axis=1)
         assert abs(np.median(widths) - pen) <= 1
 
 
 @pytest.mark.usefixtures("font_folder")
 def test_a_character_that_a_font_lacks_is_an_empty_glyph() -> None:
-    assert symbols.from_font("5", "caveat").size
-    assert not symbols.from_font("\u0905", "caveat").size  # a Devanagari letter
+    assert symbols.typeset("5", "caveat").size
+    assert not symbols.typeset("\u0905", "caveat").size  # a Devanagari letter
     for seed in range(40):
-        assert symbols.no_digit(rng(seed)).size
+        assert symbols.draw_negative(rng(seed)).size

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from training.errors import WorkshopError
-from training.recipe import Augmentation, recipe_named
+from training.recipe import Augmentation, find_recipe
 from training.search.overrides import FIELDS, format_options, override, parse_overrides
-from training.search.search_space import SPACES, round_values, space_of
+from training.search.search_space import SPACES, find_space, round_values
 
-RECIPE = recipe_named("mlp-128")
+RECIPE = find_recipe("mlp-128")
 
 
 def test_everything_that_is_searched_can_be_set() -> None:
@@ -60,6 +60,6 @@ def test_a_value_of_another_type_is_refused_with_what_is_expected(assignment: st
 
 def test_a_value_that_a_network_has_no_place_for_is_refused() -> None:
     with pytest.raises(WorkshopError, match="linear has no hidden layer of its own to drop units of"):
-        override(recipe_named("linear"), dropout=0.5)
-    with pytest.raises(WorkshopError, match="Nothing of 'mine' may be searched: give it a space"):
-        space_of(dataclasses.replace(RECIPE, name="mine"))
+        override(find_recipe("linear"), dropout=0.5)
+    with pytest.raises(WorkshopError, match="Nothing of 'mine' can be searched: give it a space"):
+        find_space(dataclasses.replace(RECIPE, name="mine"))

@@ -4,13 +4,13 @@ import pytest
 
 from training.recipe import RECIPES, Recipe
 from training.search.overrides import override
-from training.search.search_space import Range, recipe_values, space_of
+from training.search.search_space import Range, find_space, get_recipe_values
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_a_recipes_own_values_lie_in_its_space_and_make_it_again(recipe: Recipe) -> None:
-    values = recipe_values(recipe)
-    for name, of in space_of(recipe).items():
+    values = get_recipe_values(recipe)
+    for name, of in find_space(recipe).items():
         value = values[name]
         if isinstance(of, Range):
             assert isinstance(value, float)

@@ -11,11 +11,17 @@ import pytest
 from tests.training.trials import add_trial
 from training.errors import RunError
 from training.learn.runs import Origin
-from training.recipe import recipe_named
-from training.search.search_space import SPACES, recipe_values
-from training.search.study import FOREST, Search, importance, list_trials, next_trial
+from training.recipe import find_recipe
+from training.search.search_space import SPACES, get_recipe_values
+from training.search.study import (
+    MIN_IMPORTANCE_TRIALS,
+    Search,
+    choose_next_trial,
+    list_trials,
+    measure_importance,
+)
 
-RECIPE = recipe_named("mlp-128")
+RECIPE = find_recipe("mlp-128")
 ORIGIN = Origin(recipe=RECIPE, data_sha256="pictures", commit="commit")
 
 
@@ -37,7 +43,7 @@ def test_a_search_is_never_overwritten_unasked_and_can_be_discarded(search: Sear
 def test_a_folder_that_is_no_search_is_neither_used_nor_discarded(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for method in (Search(tmp_path).discard, lambda: Search(tmp_path).start(ORIGIN)):
-        with pytest.raises(RunError, match=r"holds something that is no search"):
+        with pytest.raises(RunError, match=r"holds something that is not a search"):
             method()
     assert (tmp_path / "thesis.txt").exists()
 
@@ -71,7 +77,7 @@ def test_one_process_at_a_time_goes_on_with_a_search_and_others_may_look(search:
         with search.open() as study:
             assert list_trials(study) == []
     with search.lock() as study:
-        assert next_trial(study, RECIPE).params == recipe_values(RECIPE)
+        assert choose_next_trial(study, RECIPE).params == get_recipe_values(RECIPE)
 
 
 def test_a_search_that_stopped_in_a_trial_asks_for_the_same_again(search: Search) -> None:
@@ -79,10 +85,10 @@ def test_a_search_that_stopped_in_a_trial_asks_for_the_same_again(search: Search
         asked = []
         for _ in range(2):  # stopped, and gone on with
             with search.lock() as study:
-                trial = next_trial(study, RECIPE)
+                trial = choose_next_trial(study, RECIPE)
                 asked.append(trial.params)
         assert asked[0] == asked[1]
-        assert (asked[0] == recipe_values(RECIPE)) == (number == 0)
+        assert (asked[0] == get_recipe_values(RECIPE)) == (number == 0)
         with search.lock() as study:
             add_trial(study, asked[0], losses=[0.1])
     with search.open() as study:
@@ -91,15 +97,15 @@ def test_a_search_that_stopped_in_a_trial_asks_for_the_same_again(search: Search
 
 def test_importance_is_told_of_what_moves_the_loss_once_there_are_enough_trials(search: Search) -> None:
     with search.lock() as study:
-        for number in range(FOREST):
-            assert importance(study) == {}
+        for number in range(MIN_IMPORTANCE_TRIALS):
+            assert measure_importance(study) == {}
             rate = 0.001 * (1 + number)
             add_trial(
                 study,
-                {**recipe_values(RECIPE), "learning_rate": rate, "dropout": 0.1 * (number % 3)},
+                {**get_recipe_values(RECIPE), "learning_rate": rate, "dropout": 0.1 * (number % 3)},
                 losses=[rate],
             )
-        found = importance(study)
+        found = measure_importance(study)
     assert found.keys() == SPACES["mlp-128"].keys()
     assert next(iter(found)) == "learning_rate"
     assert found["learning_rate"] > 0.8

@@ -12,14 +12,14 @@ from tests.training.runs import TRAINING, TRAINS, VALIDATION
 from tests.training.trials import add_trial
 from training.learn.runs import Origin, Run
 from training.learn.train import train
-from training.recipe import Recipe, recipe_named
+from training.recipe import Recipe, find_recipe
 from training.search.overrides import override
-from training.search.search_space import recipe_values
-from training.search.study import SECONDS, UNPRUNED, Search, TrialResult, list_trials, rank_trials
+from training.search.search_space import get_recipe_values
+from training.search.study import SECONDS, UNPRUNED_TRIALS, Search, TrialResult, list_trials, rank_trials
 from training.search.tune import check_seeds, tune, welch_p_value
 
 pytestmark = TRAINS
-SHORT = dataclasses.replace(recipe_named("mlp-128"), epochs=2)
+SHORT = dataclasses.replace(find_recipe("mlp-128"), epochs=2)
 
 
 class Clock:
@@ -56,13 +56,13 @@ def test_the_first_trial_is_the_recipe_and_every_trial_is_what_training_gives(
     unbroken: Search, tmp_path: Path
 ) -> None:
     first, second = trials(unbroken)
-    assert first.values == recipe_values(SHORT)
+    assert first.values == get_recipe_values(SHORT)
     assert second.values != first.values
     run = Run(tmp_path / "again")
     train(override(SHORT, **second.values), TRAINING, VALIDATION, run=run)
-    np.testing.assert_allclose(run.history()["val_loss"], second.losses, rtol=1e-3)
+    np.testing.assert_allclose(run.read_history()["val_loss"], second.losses, rtol=1e-3)
     assert second.errors(len(VALIDATION)) == pytest.approx(
-        200 * (1 - run.history()["val_accuracy"][-1]), abs=1
+        200 * (1 - run.read_history()["val_accuracy"][-1]), abs=1
     )
 
 
@@ -71,7 +71,7 @@ def test_time_ends_a_search_after_an_epoch_and_more_time_goes_on_as_if_it_had_no
 ) -> None:
     search = started(tmp_path / "broken")
     assert list(tune(search, TRAINING, VALIDATION, minutes=2 / 60, clock=Clock())) == []
-    assert len(search.trial.history()["loss"]) == 1  # one look when it began, one after this epoch
+    assert len(search.trial.read_history()["loss"]) == 1  # one look when it began, one after this epoch
     assert len(list(tune(search, TRAINING, VALIDATION, minutes=7 / 60, clock=Clock()))) == 2
     with search.open() as study:
         assert study.user_attrs[SECONDS] == 8  # 2 before, 6 now: of both together
@@ -85,8 +85,8 @@ def test_a_hopeless_trial_is_stopped_after_a_third_of_its_epochs(tmp_path: Path)
     longer = dataclasses.replace(SHORT, epochs=4)
     search = started(tmp_path / "hopeless", longer)
     with search.lock() as study:
-        for _ in range(UNPRUNED):
-            add_trial(study, recipe_values(longer), losses=[1e-6] * 4)
+        for _ in range(UNPRUNED_TRIALS):
+            add_trial(study, get_recipe_values(longer), losses=[1e-6] * 4)
     (found,) = tune(search, TRAINING, VALIDATION, minutes=3 / 60, clock=Clock())
     assert not found.complete
     assert len(found.losses) == 2

@@ -10,7 +10,7 @@ from training.show import comparison_report
 
 def print_report(compared: Comparison) -> list[str]:
     console = Console(record=True, width=150, file=io.StringIO())
-    console.print(*comparison_report.report(compared))
+    console.print(*comparison_report.build_report(compared))
     return console.export_text().splitlines()
 
 
@@ -30,7 +30,7 @@ def test_the_report_says_what_changed(compared: Comparison) -> None:
     assert cells(lines, "accuracy") == ["accuracy", "42.86%", "42.86%", "+0.00%"]
     assert cells(lines, "parameters") == ["parameters", "7,850", "8,000", "+150"]
     assert cells(lines, "multiply-adds") == ["multiply-adds", "7,840", "7,840", "+0"]
-    assert cells(lines, "digits called none") == ["digits called none", "", "100.00%", ""]
+    assert cells(lines, "digits rejected") == ["digits rejected", "", "100.00%", ""]
     assert cells(lines, "AUROC of that") == ["AUROC of that", "", "0.5000", ""]
     assert all(float(cell) > 0 for cell in cells(lines, "microseconds")[1:3])
 

@@ -18,10 +18,10 @@ def test_each_version_has_metrics_and_a_row_of_its_own(tmp_path: Path) -> None:
     folder = write_network(tmp_path, name="one")
     shutil.copytree(folder, folder / "2")
     evaluation.evaluate(folder / "2", DRAWINGS)
-    assert [row[0] for row in model_table.rows(tmp_path)] == ["`one@2`"]
+    assert [row[0] for row in model_table.build_rows(tmp_path)] == ["`one@2`"]
     evaluation.evaluate(folder, DRAWINGS)
     evaluation.evaluate(tmp_path / "two", DRAWINGS)
-    assert sorted(row[0] for row in model_table.rows(tmp_path)) == ["`one@1`", "`one@2`", "`two`"]
+    assert sorted(row[0] for row in model_table.build_rows(tmp_path)) == ["`one@1`", "`one@2`", "`two`"]
     assert Catalogue.load(tmp_path, default="one").get().metrics
 
 
@@ -32,18 +32,18 @@ def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
     metrics = json.loads(file.read_text())
     metrics["test"]["accuracy"] = 0.999
     file.write_text(json.dumps(metrics))
-    assert [row[0] for row in model_table.rows(tmp_path)] == ["`two`", "`one`"]
-    assert model_table.rows(tmp_path)[1][4] == "99.90%"
-    assert model_table.markdown(tmp_path).count("\n") == 3
+    assert [row[0] for row in model_table.build_rows(tmp_path)] == ["`two`", "`one`"]
+    assert model_table.build_rows(tmp_path)[1][4] == "99.90%"
+    assert model_table.format_markdown(tmp_path).count("\n") == 3
 
 
 def test_nothing_to_compare_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training evaluate NAME"):
-        model_table.rows(tmp_path)
+        model_table.build_rows(tmp_path)
 
 
 def test_damaged_metrics_are_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text("{")
     with pytest.raises(WorkshopError, match=r"is damaged: .*evaluate NAME"):
-        model_table.rows(tmp_path)
+        model_table.build_rows(tmp_path)

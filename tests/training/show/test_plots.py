@@ -30,7 +30,7 @@ NOTHING = reliability.report(np.empty((0, 10)), np.empty(0, bool))
     ],
 )
 def test_reliability_is_drawn_of_what_was_measured(real: dict[str, Any], names: list[str]) -> None:
-    figure = plots.reliability({"model": {"name": "tiny"}, "calibration": MEASURED, **real})
+    figure = plots.plot_reliability({"model": {"name": "tiny"}, "calibration": MEASURED, **real})
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text().split(",")[0] for text in legend.get_texts()] == names
@@ -55,7 +55,7 @@ def test_a_search_is_drawn_by_time_by_each_of_its_values_and_by_importance(
         tried(2, 0.3, 0.1),
         tried(3, math.nan, complete=False),
     ]
-    figure = plots.search(found, space, importance=importance, title="tiny")
+    figure = plots.plot_search(found, space, importance=importance, title="tiny")
     axes = {axis.get_label(): axis for axis in figure.axes}
     assert axes.keys() == {"minutes", "learning_rate", "schedule", "importance"}
     stopped, whole, own = (np.asarray(one.get_offsets()).tolist() for one in axes["schedule"].collections)
@@ -73,7 +73,7 @@ def test_a_search_is_drawn_by_time_by_each_of_its_values_and_by_importance(
 
 
 def test_every_corruption_has_its_row() -> None:
-    figure = plots.corruptions(np.full((2, 28, 28), 200, np.uint8), seed=1)
+    figure = plots.plot_corruptions(np.full((2, 28, 28), 200, np.uint8), seed=1)
     assert len(figure.axes) == 2 * (len(CORRUPTIONS) + 1)
 
 
@@ -82,13 +82,13 @@ def test_curves_tell_of_the_digits_whatever_other_heads_there_are(head: str) -> 
     history = {"loss": [9.0, 8.0], "val_loss": [9.0, 8.0]}
     history |= {f"{head}loss": [0.4, 0.2], f"{head}accuracy": [0.9, 0.95]}
     history |= {f"val_{head}loss": [0.3, 0.1], f"val_{head}accuracy": [0.92, 0.97]}
-    error, loss = plots.curves(history, title="tiny", bent=False).axes
+    error, loss = plots.plot_curves(history, title="tiny", is_augmented=False).axes
     for axis, drawn in ((error, [[10, 5], [8, 3]]), (loss, [[0.4, 0.2], [0.3, 0.1]])):
         assert np.allclose([np.asarray(line.get_ydata()) for line in axis.lines], drawn)
 
 
 def test_each_kind_of_difference_is_drawn_and_agreement_is_not(compared: Comparison) -> None:
-    parts = plots.differences(compared).subfigs
+    parts = plots.plot_differences(compared).subfigs
     titles = [part.get_suptitle() for part in parts]
     assert titles == ["tiny alone is right: 2", "tiny@1 alone is right: 2", "both are wrong, and differ: 1"]
     drawn = [
@@ -99,12 +99,12 @@ def test_each_kind_of_difference_is_drawn_and_agreement_is_not(compared: Compari
 
 
 def test_of_many_differences_the_surest_are_drawn(tiny_versions: Path) -> None:
-    many = plots.MOST + 5
+    many = plots.MAX_DIFFERENCES + 5
     batch = bright_pixels(*[4] * many)
     batch[7, 0, 2] = 128  # a 3 that is nearly a 2, so that the first network is less sure of it
     sets = np.array(["one"] * many)
     sample = Sample("many", batch, np.full(many, 4, np.uint8), sets, bright_pixels(), unreadable=0)
-    first, *_ = plots.differences(compare(tiny_versions, "tiny@1", "tiny", sample)).subfigs
-    assert first.get_suptitle() == f"tiny alone is right: {many}, {plots.MOST} of them"
-    assert len(first.axes) == plots.MOST
+    first, *_ = plots.plot_differences(compare(tiny_versions, "tiny@1", "tiny", sample)).subfigs
+    assert first.get_suptitle() == f"tiny alone is right: {many}, {plots.MAX_DIFFERENCES} of them"
+    assert len(first.axes) == plots.MAX_DIFFERENCES
     assert len({axis.get_title() for axis in first.axes}) == 1

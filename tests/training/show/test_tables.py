@@ -23,9 +23,9 @@ def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likeli
     folder = write_network(tmp_path, likelihood=likelihood)
     photos = RealSet("photos", (uploads.encode_png(DRAWINGS.pictures[3]),), ("3",))
     letters = RealSet("not_digit_letters", (uploads.encode_png(DRAWINGS.pictures[4]),), ("delta",))
-    real = RealSets(digits=(photos,), others=(letters,), skipped={"scans": "It holds no picture."})
+    real = RealSets(digits=(photos,), negatives=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.report(evaluation.evaluate(folder, SMALL, real=real, amounts=FEW)))
+    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real=real, amounts=FEW)))
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
