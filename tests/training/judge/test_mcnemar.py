@@ -80,7 +80,8 @@ def test_agreement_on_few_pictures_is_no_certainty() -> None:
             of(20, 0),
             """new reads 20.00 points less accurately than old, with 95 % confidence between
             -27.78 and -11.44. Of 20 pictures that only one reads correctly, 0 are new's.
-            McNemar's exact test: p < 0.0001. That is more than chance: old is the better one on such pictures.""",
+            McNemar's exact test: p < 0.0001. That is more than chance: old is the better one
+            on such pictures.""",
         ),
         (
             of(2, 3),
