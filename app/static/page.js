@@ -232,7 +232,7 @@ for (const input of [byId("file"), byId("capture")]) {
 byId("choose").addEventListener("click", () => byId("file").click());
 
 byId("photo").addEventListener("click", async () => {
-  if (!camera.available()) {
+  if (!camera.isAvailable()) {
     byId("capture").click(); // opens the camera on a phone, and a file dialog elsewhere
     return;
   }
