@@ -6,7 +6,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.openapi import describe_problems
 from app.state import get_state
 
 router = APIRouter(tags=["operation"])
@@ -15,10 +14,7 @@ router = APIRouter(tags=["operation"])
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={
-        200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}},
-        **describe_problems(),
-    },
+    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
     """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""

@@ -25,7 +25,7 @@ _OUTPUTS = {
 }
 
 
-@router.get("/models", responses=describe_problems())
+@router.get("/models")
 async def list_models(request: Request) -> ModelList:
     """List the models, each version by itself, the default first."""
     state = get_state(request)

@@ -49,6 +49,13 @@ class JsonPictures(RequestSchema):
     """Each picture's bytes in base64, or as a `data:` URL in base64."""
 
 
+class JsonFeedback(JsonPicture):
+    """The body of /feedback as JSON."""
+
+    digit: Annotated[Digit, WholeNumber] | None
+    """The correct digit; null if the picture shows none."""
+
+
 class ModelRef(Schema):
     """Which model answered."""
 
@@ -143,16 +150,6 @@ class NumberPrediction(Schema):
     picture than the service examines, so digits may be missing."""
 
 
-class JsonFeedback(RequestSchema):
-    """The body of /feedback as JSON."""
-
-    image: str = Field(json_schema_extra={"contentEncoding": "base64"})
-    """The picture's bytes in base64, or as a `data:` URL in base64."""
-
-    digit: Annotated[Digit, WholeNumber] | None
-    """The right digit; null if the picture shows none."""
-
-
 class Feedback(Schema):
     """A picture that is kept."""
 
@@ -160,7 +157,7 @@ class Feedback(Schema):
     """The SHA-256 of its bytes."""
 
     digit: Digit | None
-    """The right digit; null if the picture shows none."""
+    """The correct digit; null if the picture shows none."""
 
     prediction: Prediction
     """What the service itself reads in the picture."""

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v2", tags=[V2_TAG])
 _MODEL_RESPONSES: Final = describe_problems(UnknownModel, v2=True)
 
 
-@router.get("", responses=describe_problems(v2=True))
+@router.get("")
 async def server_metadata(request: Request) -> ServerMetadata:
     """Say what serves here, and which extensions of the protocol it has."""
     extensions = ["binary_tensor_data", "classification"]
@@ -34,7 +34,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name="digits", version=__version__, extensions=extensions)
 
 
-@router.get("/health/live", responses=describe_problems(v2=True))
+@router.get("/health/live")
 async def server_live() -> Live:
     """Answer 200 while the event loop turns."""
     return Live(live=True)
