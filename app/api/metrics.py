@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus asks."""
+"""`GET /metrics`: for Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["operation"])
     responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""
+    """Return the metrics of all workers as text for Prometheus or, if that is accepted, OpenMetrics."""
     numbers = get_state(request).metrics
     numbers.update_gauges()
     text, media_type = await to_thread.run_sync(numbers.render, request.headers.get("accept", ""))

@@ -21,12 +21,7 @@ class TooManyParts(MalformedRequest, code=MalformedRequest.code, status=Malforme
 
 
 def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> dict[str, list[bytes]]:
-    """Return the contents of the parts by their names, in the order sent.
-
-    Args:
-        body: of the request.
-        content_type: the request's header.
-        limits: how many parts of each name are allowed; parts with other names are ignored.
+    """Return the contents of the parts by their names, in the order sent; `limits` has the names to read.
 
     Raises:
         MalformedRequest: the body is not multipart/form-data, or breaks off.

@@ -178,12 +178,9 @@ def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[st
 
 
 def complete_document(document: dict[str, Any], *, public: Collection[str], requires_key: bool) -> None:
-    """Add to an OpenAPI document what no route says by itself.
+    """Add to FastAPI's document what no route says by itself.
 
-    Args:
-        document: as FastAPI makes it.
-        public: paths that need no key and have no rate limit.
-        requires_key: whether the other paths need a key; if not, clients may still send one.
+    The `public` paths need no key and have no rate limit; the others need a key if `requires_key`.
     """
     examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     components = document["components"]
@@ -208,7 +205,6 @@ def complete_document(document: dict[str, Any], *, public: Collection[str], requ
         responses = operation["responses"] | describe_problems(*kinds, v2=is_v2_path(path))
         operation["responses"] = dict(sorted(responses.items()))
         _add_headers(operation, is_public=path in public)
-        _describe_success(operation, components["schemas"])
         _add_examples(operation, examples.get(operation["operationId"], {}))
 
 
@@ -228,14 +224,6 @@ def _add_headers(operation: dict[str, Any], *, is_public: bool) -> None:
             names.append("Server-Timing")
         references = {name: build_reference(name, "headers") for name in names}
         response["headers"] = response.get("headers", {}) | references
-
-
-def _describe_success(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Describe a successful answer by its schema's description; FastAPI's says only that it is successful."""
-    answer = operation["responses"].get("200", {})
-    for content in answer.get("content", {}).values():
-        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-        answer["description"] = schemas.get(name, answer)["description"]
 
 
 def _add_examples(operation: dict[str, Any], recorded: dict[str, Any]) -> None:

@@ -45,8 +45,7 @@ async def read_feedback(request: Request) -> tuple[bytes, int | None]:
     The digit is in the query, in the form or in the JSON; it may be in several of them if they agree.
 
     Raises:
-        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload, TooSlow, ClientDisconnect: see
-            `read_picture`.
+        MalformedRequest: there is no digit, or there are several; other errors are those of `read_picture`.
     """
     picture, labels = await _read_picture(request, JsonFeedback, fields=("file", "digit"))
     return picture, _choose_digit({*labels, *request.query_params.getlist("digit")})
@@ -56,9 +55,8 @@ async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[byte
     """Return the pictures of a batch in the order sent, with the error in place of one that is malformed.
 
     Raises:
-        UnsupportedMediaType, MalformedRequest, BodyTooLarge, SlowUpload, TooSlow, ClientDisconnect: see
+        EmptyBatch, BatchTooLarge: there is no picture, or more than `max_pictures`; other errors are those of
             `read_picture`.
-        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
     """
     kind = _get_media_type(request)
     if kind == MULTIPART:

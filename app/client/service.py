@@ -43,14 +43,7 @@ class Service:
     def __init__(
         self, client: httpx.AsyncClient, *, model: str | None, number: bool, patience: float
     ) -> None:
-        """Use a client that has the address and the key.
-
-        Args:
-            client: sends the requests.
-            model: its name; None for the service's default.
-            number: whether to read whole numbers.
-            patience: seconds for which a request is repeated while the service fails.
-        """
+        """Send requests with `client`, and repeat them for `patience` seconds while the service fails."""
         self._client = client
         self._path = "predict/number" if number else "predict"
         self._model = model

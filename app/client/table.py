@@ -30,11 +30,7 @@ class Table:
     """A table; within its context, rows can be added, and each is written at once."""
 
     def __init__(self, file: Path | None, columns: Sequence[str]) -> None:
-        """Read the rows that the file has already, and change nothing yet.
-
-        Args:
-            file: which may exist; None for standard output.
-            columns: their names.
+        """Read the rows that the file has already, and change nothing yet; None is standard output.
 
         Raises:
             ForeignTable: the file was written by something else, or with other options.

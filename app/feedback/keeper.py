@@ -72,13 +72,10 @@ class Keeper:
     async def keep(
         self, picture: bytes, *, digit: int | None, prediction: Mapping[str, Any], sha256: str
     ) -> tuple[str, bool]:
-        """Store a picture; return its id and whether it is new.
+        """Store an upload, its correct digit, and the prediction of the model with this SHA-256.
 
-        Args:
-            picture: the upload as it was sent.
-            digit: the correct one; None if the picture shows none.
-            prediction: as it is answered.
-            sha256: of the model that predicted.
+        Returns:
+            The picture's id, and whether it is new.
 
         Raises:
             FeedbackFull: there is no room for a new picture.

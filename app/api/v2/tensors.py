@@ -48,10 +48,7 @@ class Output:
 def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -> Inference:
     """Decode the body of an inference request.
 
-    Args:
-        body: JSON, and possibly binary data behind it.
-        json_length: the header Inference-Header-Content-Length; without it, all of the body is JSON.
-        max_pictures: pictures in a batch.
+    `json_length` is the header Inference-Header-Content-Length; without it, all of the body is JSON.
 
     Raises:
         MalformedRequest: the body does not conform to the protocol; the text says where.
