@@ -205,6 +205,7 @@ def complete_document(document: dict[str, Any], *, public: Collection[str], requ
         responses = operation["responses"] | describe_problems(*kinds, v2=is_v2_path(path))
         operation["responses"] = dict(sorted(responses.items()))
         _add_headers(operation, is_public=path in public)
+        _describe_success(operation, components["schemas"])
         _add_examples(operation, examples.get(operation["operationId"], {}))
 
 
@@ -224,6 +225,14 @@ def _add_headers(operation: dict[str, Any], *, is_public: bool) -> None:
             names.append("Server-Timing")
         references = {name: build_reference(name, "headers") for name in names}
         response["headers"] = response.get("headers", {}) | references
+
+
+def _describe_success(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Replace FastAPI's "Successful Response" by the description of the answer's schema."""
+    answer = operation["responses"].get("200", {})
+    for content in answer.get("content", {}).values():
+        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        answer["description"] = schemas.get(name, answer)["description"]
 
 
 def _add_examples(operation: dict[str, Any], recorded: dict[str, Any]) -> None:

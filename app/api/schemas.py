@@ -139,7 +139,7 @@ class NumberPrediction(Schema):
     model: ModelRef
 
     image: ImageInfo
-    """`box` holds all digits; the whole picture where there is none."""
+    """`box` holds all digits, or the whole picture if there are none."""
 
     warnings: list[NumberCaution]
     """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10

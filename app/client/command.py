@@ -90,7 +90,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     columns = NUMBER_COLUMNS if arguments.number else DIGIT_COLUMNS
     folder = scan_folder(arguments.folder)
     table = Table(None if arguments.csv == "-" else Path(arguments.csv), columns)
-    remaining = [picture for picture in folder.pictures if format_path(picture) not in table.done]
+    remaining = [picture for picture in folder.pictures if format_path(picture) not in table.finished]
     report = Report(len(remaining))
     for line in _describe_run(arguments, folder, table):
         report.say(line)
@@ -115,9 +115,9 @@ async def _run(arguments: argparse.Namespace) -> int:
 
 def _describe_run(arguments: argparse.Namespace, folder: Folder, table: Table) -> Iterator[str]:
     yield f"{len(folder.pictures)} pictures in {arguments.folder}"
-    done = sum(format_path(picture) in table.done for picture in folder.pictures)
-    if done:
-        yield f"{done} of them are in {arguments.csv} already, {table.failed} of its rows with a problem"
+    finished = sum(format_path(picture) in table.finished for picture in folder.pictures)
+    if finished:
+        yield f"{finished} of them are in {arguments.csv} already, {table.failed} of its rows with a problem"
     if folder.other_files:
         kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(folder.other_files.items()))
         yield f"Other files, which are not {', '.join(sorted(SUFFIXES))}: {kinds}"

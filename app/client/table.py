@@ -41,7 +41,7 @@ class Table:
         self._old_content = self._file.read_bytes() if self._file and _exists(self._file) else b""
         rows = self._parse_rows()
         self._kept_rows = [row for row in rows if row[columns.index(PROBLEM_COLUMN)] in FINAL_CODES]
-        self.done = frozenset(row[columns.index(FILE_COLUMN)] for row in self._kept_rows)
+        self.finished = frozenset(row[columns.index(FILE_COLUMN)] for row in self._kept_rows)
         self.failed = sum(row[columns.index(PROBLEM_COLUMN)] != "" for row in self._kept_rows)
 
     def __enter__(self) -> Self:

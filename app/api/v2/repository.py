@@ -32,7 +32,7 @@ async def _read_body(request: Request, body: type[Body]) -> Body:
 
 
 def is_enabled(settings: Settings) -> bool:
-    """Tell whether models can be loaded and unloaded, as the service is set up."""
+    """Return whether these settings allow loading and unloading models."""
     return bool(settings.api_keys or settings.api_keys_file) and settings.workers == 1
 
 
