@@ -89,6 +89,7 @@ def create_app(
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
         openapi_url=DOCUMENT,
+        responses=openapi.ANY_ERROR,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),

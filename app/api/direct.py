@@ -1,7 +1,7 @@
-"""The short way to the predictions, past the framework's routing.
+"""Predictions without the framework's routing.
 
-FastAPI matches routes, solves dependencies and checks once more what they return, which takes as long as
-reading a small picture (docs/performance.md). Its routes for these paths are there for the OpenAPI document.
+FastAPI matches routes, solves dependencies and validates answers, which takes as long as reading a small
+picture (docs/performance.md). Its routes for these paths only describe them in the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, TypeAdapter[Any]]]] = {
 
 
 class DirectDispatch:
-    """Call the endpoint of a prediction itself, and leave all else to the framework."""
+    """Call the endpoints of predictions directly, and leave other requests to the framework."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,11 +56,7 @@ class DirectDispatch:
 
 
 def _read_query(request: Request) -> dict[str, Any]:
-    """Return the parameters that the query has for an endpoint, validated as FastAPI would.
-
-    Raises:
-        RequestValidationError: one is not what its annotation says.
-    """
+    """Return the parameters of the endpoint that are in the query, validated as FastAPI would."""
     if not request.scope["query_string"]:
         return {}
     query, values = request.query_params, {}
@@ -69,6 +65,6 @@ def _read_query(request: Request) -> dict[str, Any]:
             try:
                 values[name] = parameter.validate_python(query[name])
             except ValidationError as error:
-                wrong = [{**each, "loc": ("query", name)} for each in error.errors()]
-                raise RequestValidationError(wrong) from None
+                faults = [{**fault, "loc": ("query", name)} for fault in error.errors()]
+                raise RequestValidationError(faults) from None
     return values

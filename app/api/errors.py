@@ -1,4 +1,4 @@
-"""What endpoints and the router raise, as the problem document that it is answered with."""
+"""Errors that endpoints and the router raise, as the problem documents that answer them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from starlette.responses import Response
 from app.digits.errors import DigitsError
 from app.wire.problems import (
     CLIENT_CLOSED_REQUEST,
+    Forbidden,
     InternalError,
     MalformedRequest,
     NotFound,
     ProblemResponse,
 )
 from app.wire.request_id import REQUEST_ID_HEADER, request_id
+from app.wire.scope import get_key_id
 
 EXPECTED: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """Return the response to an error; one that is not in `EXPECTED` is a defect of ours."""
+    """Return the response to an error; an error that is not in `EXPECTED` is a defect of the service."""
     match error:
         case DigitsError():
             return ProblemResponse(error)
@@ -38,13 +40,22 @@ async def answer_error(request: Request, error: Exception) -> Response:
             return ProblemResponse(NotFound(request.url.path))
         case HTTPException():
             return ProblemResponse(MalformedRequest(str(error.detail)))
-    # answered outside of `AccessLog`, which would have added the header
+    # this answer is sent outside of `AccessLog`, which adds the header to all others
     headers = {REQUEST_ID_HEADER: request_id.get() or ""}
-    return ProblemResponse(
-        InternalError("The service has a defect here; report it with this request_id."), headers
-    )
+    defect = InternalError("The service has a defect here; report it with this request_id.")
+    return ProblemResponse(defect, headers)
+
+
+def require_key(request: Request, action: str) -> None:
+    """Refuse a request without a key, as all are where no keys are configured.
+
+    Raises:
+        Forbidden: the request has no key; the text names the action.
+    """
+    if get_key_id(request.scope) is None:
+        msg = f"Only clients with a key can {action}, and this service has no keys: set DIGITS_API_KEYS_FILE."
+        raise Forbidden(msg)
 
 
 def _describe(error: Mapping[str, Any]) -> str:
-    """Say which parameter is wrong, and what pydantic has against it."""
     return f"{' '.join(map(str, error['loc']))} is {reprlib.repr(error['input'])}: {error['msg']}"

@@ -1,4 +1,4 @@
-"""`POST /feedback`: a picture and its right digit, kept to train with; off unless a database is named."""
+"""`POST /feedback`: store a picture and its correct digit; off unless a database is configured."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api import uploads
-from app.api.openapi import FEEDBACK_BODY, PICTURE_PROBLEMS, PREDICTION_PROBLEMS, describe_problems
+from app.api import openapi, uploads
+from app.api.errors import require_key
 from app.api.predict import ModelName
 from app.api.reader import Reader
 from app.api.schemas import Feedback
@@ -18,7 +18,7 @@ from app.api.work import unwrap
 from app.feedback.labels import LABELS
 from app.state import get_state
 from app.wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
-from app.wire.scope import get_client, get_key_id
+from app.wire.scope import get_client
 
 if TYPE_CHECKING:
     from app.feedback.keeper import Keeper
@@ -28,33 +28,32 @@ router = APIRouter(tags=["feedback"])
 Digit = Annotated[
     str | SkipJsonSchema[None],
     Query(
-        description="The right digit, for a picture that is sent as bytes.",
+        description="The correct digit of a picture that is sent as bytes.",
         json_schema_extra={"enum": list(LABELS)},
     ),
 ]
-_ID: Final = re.compile("[0-9a-f]{64}")  # what is none is no database's business
+_KEEPER_PROBLEMS: Final = (Forbidden, FeedbackFull, FeedbackUnavailable)
+_ID: Final = re.compile("[0-9a-f]{64}")  # anything else is not looked up in the database
 Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes.", examples=[64 * "0"])]
 
 
 @router.post(
     "/feedback",
     status_code=HTTPStatus.CREATED,
-    openapi_extra=FEEDBACK_BODY,
+    openapi_extra=openapi.FEEDBACK_BODY,
     response_model=Feedback,
     responses={
         HTTPStatus.OK: {"model": Feedback},
-        HTTPStatus.CREATED: {"description": "The same, for a picture that was not known yet."},
-        **describe_problems(
-            *PREDICTION_PROBLEMS, *PICTURE_PROBLEMS, Forbidden, FeedbackFull, FeedbackUnavailable
-        ),
+        HTTPStatus.CREATED: {"description": "The picture is new."},
+        **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *_KEEPER_PROBLEMS),
     },
 )
 async def give_feedback(
     request: Request,
-    digit: Digit = None,  # noqa: ARG001  for the document: `read_feedback` looks for it itself
+    digit: Digit = None,  # noqa: ARG001  for the OpenAPI document; `read_feedback` reads it
     model: ModelName = None,
 ) -> Response:
-    """Keep a picture and its right digit; of a picture that is known, the digit is replaced."""
+    """Store a picture and its correct digit; of a known picture, the digit is replaced."""
     state = get_state(request)
     keeper = _require_keeper(request)
     selected_model = state.catalogue.get(model)
@@ -63,7 +62,7 @@ async def give_feedback(
     reader = Reader(request, selected_model)
     picture, correct_digit = await uploads.read_feedback(request)
     with keeper.admit(client):
-        # places are held while the picture is read, and not while it is kept
+        # places are held while the picture is read, and not while it is stored
         prediction = unwrap(*await reader.predict([picture]))
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
         identity, is_new = await keeper.keep(
@@ -84,17 +83,12 @@ async def give_feedback(
     "/feedback/{id}",
     status_code=HTTPStatus.NO_CONTENT,
     response_description="It is deleted.",
-    responses=describe_problems(Forbidden, UnknownFeedback, FeedbackUnavailable),
+    responses=openapi.describe_problems(Forbidden, UnknownFeedback, FeedbackUnavailable),
 )
 async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
-    """Delete a picture and all that is kept with it. For who has a key."""
+    """Delete a picture and all that is stored with it. Needs a key."""
     keeper = _require_keeper(request)
-    if get_key_id(request.scope) is None:
-        msg = (
-            "Only clients with a key can delete pictures, and this service has no keys: set "
-            "DIGITS_API_KEYS_FILE."
-        )
-        raise Forbidden(msg)
+    require_key(request, "delete pictures")
     if not _ID.fullmatch(id) or not await keeper.delete(id):
         msg = f"No picture {id!r} is kept. The id is the SHA-256 of the picture's bytes."
         raise UnknownFeedback(msg)
@@ -104,6 +98,6 @@ async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: 
 def _require_keeper(request: Request) -> Keeper:
     keeper = get_state(request).feedback
     if keeper is None:
-        msg = "This service does not keep pictures: DIGITS_FEEDBACK_URL would name a database for them."
+        msg = "This service does not keep pictures: no database is configured (DIGITS_FEEDBACK_URL)."
         raise Forbidden(msg)
     return keeper

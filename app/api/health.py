@@ -1,4 +1,4 @@
-"""`GET /health/…`: what orchestrators and load balancers ask."""
+"""`GET /health/…`: for orchestrators and load balancers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from app.wire.problems import NotReady
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", responses=describe_problems())
+@router.get("/live")
 async def live() -> Health:
-    """Answer 200 while the event loop turns. A failure means: restart."""
+    """Answer 200 while the event loop runs. A failure means: restart the worker."""
     return Health(status="live")
 
 
 @router.get("/ready", responses=describe_problems(NotReady))
 async def ready(request: Request) -> Health:
-    """Answer 200 once the models are loaded and warm, 503 while draining. A failure means: send no more.
+    """Answer 200 once the models are loaded and warm, 503 while draining. A failure means: send no requests.
 
-    Load never makes it fail: a busy worker that is taken out leaves the others busier still.
+    Load never makes it fail: without a busy worker, the others would be busier still.
     """
     if get_state(request).readiness.draining:
-        msg = "The worker is shutting down: it ends when its requests are done. Ask another."
+        msg = "The worker is shutting down: it ends once its requests are answered. Use another."
         raise NotReady(msg)
     return Health(status="ready")

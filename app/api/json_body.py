@@ -1,4 +1,4 @@
-"""JSON bodies, parsed at a cost that is bounded before it begins."""
+"""JSON bodies, whose cost is bounded before they are parsed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,24 @@ from app.api.schemas import RequestSchema
 from app.wire.problems import MalformedRequest
 
 MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
-# Bytes that a number takes at most on average, indentation included. An integer may have 4,300 digits, and
-# takes 20 µs then, in which no other thread runs.
+# bytes of a number on average, with indentation: one of 4,300 digits blocks all threads for 20 µs
 MAX_NUMBER_BYTES: Final = 128
-MAX_PATH: Final = 100  # characters of an error's path: it may hold a member's name, which is the client's
-BLOCK: Final = 2**18  # bytes: counted at once, so that what is compared stays in the cache
+MAX_PATH: Final = 100  # characters of an error's path, which may hold a name that the client chose
+BLOCK: Final = 2**18  # bytes that are counted at a time, so that they stay in the cache
 INVALID_JSON: Final = "The JSON can't be accepted"
 Body = TypeVar("Body", bound=RequestSchema)
 
 
 class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
-    """The JSON lists more values than any sensible request; none of them has become an object."""
+    """The JSON has more values than any sensible request; none of them has been parsed."""
 
 
 def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_numbers: int = 0) -> Body:
-    """Parse and validate a JSON text.
-
-    Args:
-        json: the text, in UTF-8.
-        body: what it should say.
-        max_values: how many values it may have, of any length.
-        max_numbers: how many more, if they are as short as numbers.
+    """Parse and validate JSON with at most `max_values` values, and `max_numbers` more if they are short.
 
     Raises:
-        TooManyValues: it has more.
-        MalformedRequest: it is not JSON, or not what `body` wants.
+        TooManyValues: there are more values.
+        MalformedRequest: it is not JSON, or does not match the model.
     """
     if len(json) > max_values:
         _check_values(json, max_values, max_numbers)
@@ -51,9 +44,9 @@ def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_nu
 
 
 def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
-    """Count before anything is parsed: each value becomes an object before the first one is validated.
+    """Count before anything is parsed, because every value becomes an object before the first is validated.
 
-    Every value follows a comma or begins a list or an object. Those within texts are counted, too: to tell
+    Every value follows a comma or begins a list or an object. Commas within strings count as well: telling
     them apart would take as long as parsing.
     """
     codes, max_count = np.frombuffer(json, np.uint8), max_values + max_numbers
@@ -63,9 +56,8 @@ def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
         raise TooManyValues(msg)
     if values > max_values and len(json) > values * MAX_NUMBER_BYTES:
         msg = (
-            f"{INVALID_JSON}: its {values} values have more than {MAX_NUMBER_BYTES} bytes each on "
-            "average, which is allowed of "
-            f"up to {max_values} values."
+            f"{INVALID_JSON}: its {values} values have more than {MAX_NUMBER_BYTES} bytes each on average; "
+            f"only up to {max_values} values may be that long."
         )
         raise MalformedRequest(msg)
     if _count(codes, "[") + _count(codes, "{") > max_count:

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus asks."""
+"""`GET /metrics`: for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.openapi import describe_problems
 from app.state import get_state
 
 router = APIRouter(tags=["operation"])
@@ -15,13 +14,10 @@ router = APIRouter(tags=["operation"])
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={
-        200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}},
-        **describe_problems(),
-    },
+    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    """Tell all workers' numbers, as text for Prometheus or, if that is accepted, OpenMetrics."""
+    """Return the metrics of all workers as text for Prometheus or, if that is accepted, OpenMetrics."""
     numbers = get_state(request).metrics
     numbers.update_gauges()
     text, media_type = await to_thread.run_sync(numbers.render, request.headers.get("accept", ""))

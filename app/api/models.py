@@ -1,4 +1,4 @@
-"""`GET /models`: what can be asked for, and how good it is."""
+"""`GET /models`: which models there are, and how good they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from app.digits.catalogue import Model
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 from app.digits.errors import UnknownModel
 from app.digits.images import MIN_SIDE
-from app.settings import Settings
 from app.state import State, get_state
 
 router = APIRouter(tags=["models"])
@@ -25,7 +24,7 @@ _OUTPUTS = {
 }
 
 
-@router.get("/models", responses=describe_problems())
+@router.get("/models")
 async def list_models(request: Request) -> ModelList:
     """List the models, each version by itself, the default first."""
     state = get_state(request)
@@ -43,7 +42,7 @@ async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
 
 
 def _describe_model(model: Model, state: State) -> ModelInfo:
-    classifier = model.classifier
+    classifier, settings = model.classifier, state.settings
     return ModelInfo(
         name=model.name,
         version=classifier.version,
@@ -52,15 +51,11 @@ def _describe_model(model: Model, state: State) -> ModelInfo:
         input=_INPUT,
         output=[_OUTPUTS[name] for name in classifier.outputs],
         metrics=None if model.metrics is None else dict(model.metrics),
-        limits=_describe_limits(state.settings),
-    )
-
-
-def _describe_limits(settings: Settings) -> Limits:
-    return Limits(
-        max_body_bytes=settings.max_body_bytes,
-        max_batch_body_bytes=settings.max_batch_body_bytes,
-        max_pixels=settings.max_pixels,
-        min_side=MIN_SIDE,
-        max_batch=settings.max_batch,
+        limits=Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_batch_body_bytes=settings.max_batch_body_bytes,
+            max_pixels=settings.max_pixels,
+            min_side=MIN_SIDE,
+            max_batch=settings.max_batch,
+        ),
     )

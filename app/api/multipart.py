@@ -1,42 +1,40 @@
-"""multipart/form-data, in memory: the guard limits the body, so that nothing need be spooled to a disk.
+"""multipart/form-data, parsed in memory: the guard limits the body, so nothing need be spooled to a disk.
 
-Starlette's own parser makes a temporary file of every part, writes to it in a thread, and takes three times
-as long to tell the parts apart.
+Starlette's own parser creates a temporary file for every part, writes to it in a thread, and takes three
+times as long to split the parts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from typing import Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from app.wire.problems import MalformedRequest
 
-# parts that are not asked for: browsers' forms have a few, which are ignored
-MAX_UNEXPECTED_PARTS: Final = 16
+MAX_UNEXPECTED_PARTS: Final = 16  # ignored parts: forms of browsers have a few
 
 
-class TooManyParts(Exception):
-    """The form has more parts of the field than are wanted; the rest has not been parsed."""
+class TooManyParts(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
+    """The form has a field more often than allowed; the rest of it has not been parsed."""
 
 
-def read_parts(body: bytes, content_type: str, *, field: str, max_parts: int) -> list[bytes]:
-    """Return the contents of the parts named `field`, in the order sent.
+def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> dict[str, list[bytes]]:
+    """Return the contents of the parts by their names, in the order sent; `limits` has the names to read.
 
     Raises:
-        MalformedRequest: the body is no multipart/form-data, or breaks off.
-        TooManyParts: there are more than `max_parts`.
+        MalformedRequest: the body is not multipart/form-data, or breaks off.
+        TooManyParts: there are more parts of a name than allowed.
     """
     _, options = parse_options_header(content_type)
     if not options.get("boundary"):
-        msg = (
-            "The Content-Type multipart/form-data names no boundary. Let your HTTP library write the header."
-        )
+        msg = "The Content-Type multipart/form-data has no boundary. Let your HTTP library write the header."
         raise MalformedRequest(msg)
     try:
         # strict: a header in a thousand continued lines would be joined and decoded again for each
         parser = PushMultipartParser(options["boundary"], strict=True)
-        contents = _collect_parts(parser, body, field=field, max_parts=max_parts)
+        parts = _collect_parts(parser, body, limits)
     except MultipartError as error:
         error.__traceback__ = None  # the parser keeps the error, whose frames would keep parser and body
         msg = f"The body is not multipart/form-data: {error}."
@@ -46,27 +44,33 @@ def read_parts(body: bytes, content_type: str, *, field: str, max_parts: int) ->
     except MultipartError:
         msg = "The multipart/form-data is cut off: its closing boundary is missing. Send all of it."
         raise MalformedRequest(msg) from None
-    return contents
+    return parts
 
 
-def _collect_parts(parser: PushMultipartParser, body: bytes, *, field: str, max_parts: int) -> list[bytes]:
-    pieces_by_part: list[list[bytes]] = []  # of each part wanted its pieces: nearly always one
+def _collect_parts(
+    parser: PushMultipartParser, body: bytes, limits: Mapping[str, int]
+) -> dict[str, list[bytes]]:
+    parts: dict[str, list[list[bytes]]] = {name: [] for name in limits}  # each part in pieces, mostly one
+    pieces: list[bytes] | None = None  # of the current part, None if it is ignored
     unexpected = 0
-    is_expected = False
     for event in parser.parse(body):
         if isinstance(event, MultipartSegment):
-            is_expected = event.name == field
-            unexpected += not is_expected
-            if unexpected > MAX_UNEXPECTED_PARTS:
-                msg = (
-                    f"The form has more than {MAX_UNEXPECTED_PARTS} parts that are not named {field!r}. "
-                    "Leave them out."
-                )
-                raise MalformedRequest(msg)
-            if is_expected and len(pieces_by_part) == max_parts:
-                raise TooManyParts
-            if is_expected:
-                pieces_by_part.append([])
-        elif is_expected and event is not None:
-            pieces_by_part[-1].append(event)
-    return [b"".join(pieces) for pieces in pieces_by_part]
+            pieces = None
+            if event.name in limits:
+                parts[event.name].append(pieces := [])
+            unexpected += pieces is None
+            _check_count(parts, limits, unexpected)
+        elif pieces is not None and event is not None:
+            pieces.append(event)
+    return {name: list(map(b"".join, same_name)) for name, same_name in parts.items()}
+
+
+def _check_count(parts: Mapping[str, Sized], limits: Mapping[str, int], unexpected: int) -> None:
+    if unexpected > MAX_UNEXPECTED_PARTS:
+        names = " or ".join(map(repr, limits))
+        msg = f"The form has more than {MAX_UNEXPECTED_PARTS} parts that are not named {names}. Omit them."
+        raise MalformedRequest(msg)
+    for name, limit in limits.items():
+        if len(parts[name]) > limit:
+            msg = f"There are more than {limit} parts named {name!r}. /predict/batch takes several pictures."
+            raise TooManyParts(msg)

@@ -1,14 +1,14 @@
 """What FastAPI can't see by itself: bodies that are read by hand, problems, headers, keys, examples.
 
-A route names the problems that it may answer with by `describe_problems`. `complete_document` then adds to
-the whole document what is the same everywhere, and the examples: one for each operation and one for each
-code, which `make examples` has recorded from a running service.
+A route names the problems that it may answer with by `describe_problems`. `complete_document` then adds what
+all routes have in common, and the examples that `make examples` has recorded from a running service: one for
+each operation and one for each code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from app.wire import problems
 from app.wire.paths import is_v2_path
 from app.wire.request_id import REQUEST_ID_HEADER
 
-DEFAULT: Final = "default"  # the status of what no other names
+DEFAULT: Final = "default"  # stands for every status that is not listed
+ANY_ERROR: Final[dict[int | str, dict[str, Any]]] = {DEFAULT: {}}  # without it FastAPI would list 422
 EXAMPLES: Final = Path(__file__).with_name("examples.json")
-PREDICTION_PROBLEMS: Final = (
+_UPLOAD_PROBLEMS: Final = (
     problems.MalformedRequest,
     errors.UnknownModel,
     problems.SlowUpload,
@@ -32,15 +33,16 @@ PREDICTION_PROBLEMS: Final = (
     problems.TooSlow,
 )
 PICTURE_PROBLEMS: Final = (
+    *_UPLOAD_PROBLEMS,
     errors.UnsupportedFormat,
     errors.UnreadableImage,
     errors.ImageTooLarge,
     errors.ImageTooSmall,
     errors.NoInk,
 )
-BATCH_PROBLEMS: Final = (problems.EmptyBatch, problems.BatchTooLarge)
+BATCH_PROBLEMS: Final = (*_UPLOAD_PROBLEMS, problems.EmptyBatch, problems.BatchTooLarge)
 GUARD_PROBLEMS: Final = (problems.Unauthorized, problems.RateLimited)  # of all paths but the public ones
-GENERAL_PROBLEMS: Final = (problems.HeadTooLarge, problems.InternalError)
+GENERAL_PROBLEMS: Final = (problems.HeadTooLarge, problems.InternalError)  # of all paths
 
 V2_TAG: Final = "open inference protocol"
 TAGS: Final = [
@@ -48,7 +50,7 @@ TAGS: Final = [
     {"name": V2_TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
     {
         "name": "feedback",
-        "description": "Which digit is right, kept to train with. Off unless a database is configured.",
+        "description": "Correct digits, kept for training. Off unless a database is configured.",
     },
     {"name": "models", "description": "Which models there are, and how good they are."},
     {"name": "operation", "description": "Metrics for Prometheus."},
@@ -56,175 +58,153 @@ TAGS: Final = [
 ]
 LICENSE: Final = {"name": "MIT", "identifier": "MIT"}
 
-_BINARY: Final = {"type": "string", "format": "binary"}
 _RATE_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
-_HEADERS: Final[dict[str, dict[str, Any]]] = {
-    REQUEST_ID_HEADER: {
-        "description": "The request's own `X-Request-ID` if it has 1 to 128 printable characters, else a new "
-        "one. The log has it, too.",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-    },
-    "Server-Timing": {
-        "description": "Milliseconds that decoding, preprocessing and the network took; a batch's pictures "
-        "added up.",
-        "required": True,
-        "schema": {
-            "type": "string",
-            "pattern": r"^decode;dur=[0-9.]+, preprocess;dur=[0-9.]+, infer;dur=[0-9.]+$",
-        },
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before trying again.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {
-        "description": "How to send a key (RFC 6750).",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^Bearer "},
-    },
-    "RateLimit": {
-        "description": "Requests that are left, and the seconds until there is one more. Where "
-        "`DIGITS_RATE_LIMIT` is set.",
-        "schema": {"type": "string", "pattern": '^"default";r=[0-9]+;t=[0-9]+$'},
-    },
-    "RateLimit-Policy": {
-        "description": "Requests in how many seconds. Where `DIGITS_RATE_LIMIT` is set.",
-        "schema": {"type": "string", "pattern": '^"default";q=[0-9]+;w=60$'},
-    },
+
+
+def _describe_header(description: str, *, required: bool = True, **schema: str | int) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": {"type": "string"} | schema}
+
+
+_HEADERS: Final = {
+    REQUEST_ID_HEADER: _describe_header(
+        "The request's own `X-Request-ID` if it has 1 to 128 printable characters, else a new one. It is in "
+        "the log, too.",
+        minLength=1,
+        maxLength=128,
+    ),
+    "Server-Timing": _describe_header(
+        "Milliseconds that decoding, preprocessing and the network took; a batch's pictures added up.",
+        pattern=r"^decode;dur=[0-9.]+, preprocess;dur=[0-9.]+, infer;dur=[0-9.]+$",
+    ),
+    "Retry-After": _describe_header("Seconds to wait before trying again.", type="integer", minimum=1),
+    "WWW-Authenticate": _describe_header("How to send a key (RFC 6750).", pattern="^Bearer "),
+    "RateLimit": _describe_header(
+        "Requests that are left, and the seconds until there is one more. Where `DIGITS_RATE_LIMIT` is set.",
+        required=False,
+        pattern='^"default";r=[0-9]+;t=[0-9]+$',
+    ),
+    "RateLimit-Policy": _describe_header(
+        "Requests in how many seconds. Where `DIGITS_RATE_LIMIT` is set.",
+        required=False,
+        pattern='^"default";q=[0-9]+;w=60$',
+    ),
 }
 _WITH_STATUS: Final = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
+
+
+BINARY: Final = {"type": "string", "format": "binary"}
 
 
 def _build_form_schema(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(fields), "properties": fields}
 
 
-_BODIES: Final = {
-    "PictureForm": _build_form_schema(file=_BINARY),
-    "PicturesForm": _build_form_schema(files={"type": "array", "items": _BINARY, "minItems": 1}),
-    "FeedbackForm": _build_form_schema(file=_BINARY, digit={"type": "string", "enum": list(LABELS)}),
-    "JsonPicture": JsonPicture.model_json_schema(),
-    "JsonPictures": JsonPictures.model_json_schema(),
-    "JsonFeedback": JsonFeedback.model_json_schema(),
-    "ProtocolError": ProtocolError.model_json_schema(),
-}
-
-
-def _build_reference(kind: str, name: str) -> dict[str, str]:
+def build_reference(name: str, kind: str = "schemas") -> dict[str, str]:
+    """Return a reference to a component of the document."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-PICTURE_BODY: Final[dict[str, dict[str, Any]]] = {
-    "requestBody": {
-        "description": "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, "
-        "WebP, BMP or GIF, recognised by its content.",
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _build_reference("schemas", "PictureForm")},
-            "image/*": {"schema": _BINARY},
-            "application/octet-stream": {"schema": _BINARY},
-            "application/json": {"schema": _build_reference("schemas", "JsonPicture")},
-        },
-    }
-}
-FEEDBACK_BODY: Final = {
-    "requestBody": {
-        "description": "The picture and its right digit: as a form, as bytes with `?digit=7`, or as JSON.",
-        "required": True,
-        "content": {
-            **PICTURE_BODY["requestBody"]["content"],
-            "multipart/form-data": {"schema": _build_reference("schemas", "FeedbackForm")},
-            "application/json": {"schema": _build_reference("schemas", "JsonFeedback")},
-        },
-    }
-}
-BATCH_BODY: Final = {
-    "requestBody": {
-        "description": "The pictures in one of two ways: a form, or base64 in JSON.",
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _build_reference("schemas", "PicturesForm")},
-            "application/json": {"schema": _build_reference("schemas", "JsonPictures")},
-        },
-    }
+_SCHEMAS: Final = {
+    "PictureForm": _build_form_schema(file=BINARY),
+    "PicturesForm": _build_form_schema(files={"type": "array", "items": BINARY, "minItems": 1}),
+    "FeedbackForm": _build_form_schema(file=BINARY, digit={"type": "string", "enum": list(LABELS)}),
+    **{
+        model.__name__: model.model_json_schema()
+        for model in (JsonPicture, JsonPictures, JsonFeedback, ProtocolError)
+    },
 }
 
 
-def inline_schema(model: type[Schema]) -> dict[str, Any]:
-    """Return a model's JSON schema in one piece: what it refers to would be looked for in the document."""
-    schema = model.model_json_schema()
-    parts = schema.pop("$defs", {})
+def describe_body(description: str, schemas: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """Return what a route's operation says of its body, by the schema of each media type."""
+    content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+    return {"requestBody": {"description": description, "required": required, "content": content}}
 
-    def expand(node: Any) -> Any:  # noqa: ANN401  JSON
-        if isinstance(node, dict):
-            node = {**parts[node["$ref"].rpartition("/")[2]], **node} if "$ref" in node else node
-            return {key: expand(value) for key, value in node.items() if key != "$ref"}
-        return [expand(item) for item in node] if isinstance(node, list) else node
 
-    expanded: dict[str, Any] = expand(schema)
-    return expanded
+_PICTURE_SCHEMAS: Final = {
+    "multipart/form-data": build_reference("PictureForm"),
+    "image/*": BINARY,
+    "application/octet-stream": BINARY,
+    "application/json": build_reference("JsonPicture"),
+}
+PICTURE_BODY: Final = describe_body(
+    "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, WebP, BMP or GIF, "
+    "recognised by its content.",
+    _PICTURE_SCHEMAS,
+)
+FEEDBACK_BODY: Final = describe_body(
+    "The picture and its correct digit: as a form, as bytes with `?digit=7`, or as JSON.",
+    {
+        **_PICTURE_SCHEMAS,
+        "multipart/form-data": build_reference("FeedbackForm"),
+        "application/json": build_reference("JsonFeedback"),
+    },
+)
+BATCH_BODY: Final = describe_body(
+    "The pictures in one of two ways: a form, or base64 in JSON.",
+    {
+        "multipart/form-data": build_reference("PicturesForm"),
+        "application/json": build_reference("JsonPictures"),
+    },
+)
+
+
+def describe_model(model: type[Schema]) -> dict[str, Any]:
+    """Return a model's JSON schema; `complete_document` moves the definitions in it to the components."""
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def describe_problems(*kinds: type[errors.DigitsError], v2: bool = False) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these problems, by status."""
-    codes: dict[str, list[str]] = {}
+    codes: dict[str, dict[str, None]] = {}
     for kind in kinds:
-        codes.setdefault(str(kind.status_hint), []).append(kind.code)
-    codes[DEFAULT] = [kind.code for kind in GENERAL_PROBLEMS]
-    return {
-        status: _describe_problem(status, list(dict.fromkeys(named)), v2=v2)
-        for status, named in sorted(codes.items())
-    }
+        status = DEFAULT if kind in GENERAL_PROBLEMS else str(kind.status_hint)
+        codes.setdefault(status, {})[kind.code] = None
+    return {status: _describe_problem(status, named, v2=v2) for status, named in sorted(codes.items())}
 
 
-def _describe_problem(status: str, codes: list[str], *, v2: bool) -> dict[str, Any]:
+def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[str, Any]:
     kind, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
     content = {
-        "schema": _build_reference("schemas", schema),
-        "examples": {code: _build_reference("examples", f"{schema}.{code}") for code in codes},
+        "schema": build_reference(schema),
+        "examples": {code: build_reference(f"{schema}.{code}", "examples") for code in codes},
     }
     listed = ", ".join(f"`{code}`" for code in codes)
     return {
         "description": f"Any other error: {listed}" if status == DEFAULT else listed,
-        "headers": {name: _build_reference("headers", name) for name in _WITH_STATUS.get(status, ())},
+        "headers": {name: build_reference(name, "headers") for name in _WITH_STATUS.get(status, ())},
         "content": {kind: content},
     }
 
 
 def complete_document(document: dict[str, Any], *, public: Collection[str], requires_key: bool) -> None:
-    """Add to an OpenAPI document what no route says by itself.
+    """Add to FastAPI's document what no route says by itself.
 
-    Args:
-        document: as FastAPI makes it.
-        public: paths that need no key and that no rate limits.
-        requires_key: whether the others need a key here; if not, a client may send one all the same.
+    The `public` paths need no key and have no rate limit; the others need a key if `requires_key`.
     """
     examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     components = document["components"]
-    components["schemas"] |= _BODIES
+    components["schemas"] |= _SCHEMAS
     components["headers"] = _HEADERS
-    components["examples"] = _refusal_examples(examples)
+    components["examples"] = {
+        f"{schema}.{code}": {"summary": problems.TITLES[code], "value": value}
+        for schema in ("Problem", "ProtocolError")
+        for code, value in examples[schema].items()
+    }
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
     document["security"] = [*([] if requires_key else [{}]), {"bearer": []}, {"header": []}]
     for path, operation in iterate_operations(document):
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            components["schemas"] |= content["schema"].pop("$defs", {})
         if path in public:
             operation["security"] = []
-        else:
-            guarded = describe_problems(*GUARD_PROBLEMS, v2=is_v2_path(path))
-            operation["responses"] = dict(sorted((guarded | operation["responses"]).items()))
-        for status, response in operation["responses"].items():
-            # keys are asked for first
-            is_rate_limited = path not in public and status not in {"401", DEFAULT}
-            names = [REQUEST_ID_HEADER, *(_RATE_HEADERS if is_rate_limited else ())]
-            if status == "200" and operation.get("tags") == ["predict"]:
-                names.append("Server-Timing")
-            added = {name: _build_reference("headers", name) for name in names}
-            response["headers"] = response.get("headers", {}) | added
+        kinds = GENERAL_PROBLEMS if path in public else (*GENERAL_PROBLEMS, *GUARD_PROBLEMS)
+        responses = operation["responses"] | describe_problems(*kinds, v2=is_v2_path(path))
+        operation["responses"] = dict(sorted(responses.items()))
+        _add_headers(operation, is_public=path in public)
         _describe_success(operation, components["schemas"])
         _add_examples(operation, examples.get(operation["operationId"], {}))
 
@@ -236,25 +216,27 @@ def iterate_operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str
             yield path, operation
 
 
+def _add_headers(operation: dict[str, Any], *, is_public: bool) -> None:
+    for status, response in operation["responses"].items():
+        # a request without a valid key is refused before its rate is counted
+        is_rate_limited = not is_public and status not in {"401", DEFAULT}
+        names = [REQUEST_ID_HEADER, *(_RATE_HEADERS if is_rate_limited else ())]
+        if status == "200" and operation.get("tags") == ["predict"]:
+            names.append("Server-Timing")
+        references = {name: build_reference(name, "headers") for name in names}
+        response["headers"] = response.get("headers", {}) | references
+
+
 def _describe_success(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Say of a good answer what its schema says, instead of that it is one."""
+    """Replace FastAPI's "Successful Response" by the description of the answer's schema."""
     answer = operation["responses"].get("200", {})
     for content in answer.get("content", {}).values():
         name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
         answer["description"] = schemas.get(name, answer)["description"]
 
 
-def _refusal_examples(recorded: dict[str, Any]) -> dict[str, Any]:
-    """Return an example of each code, as `_describe_problem` refers to it."""
-    return {
-        f"{schema}.{code}": {"summary": problems.TITLES[code], "value": value}
-        for schema in ("Problem", "ProtocolError")
-        for code, value in recorded[schema].items()
-    }
-
-
 def _add_examples(operation: dict[str, Any], recorded: dict[str, Any]) -> None:
-    """Put an operation's request and its good answers where they belong; what isn't recorded is left out."""
+    """Add the recorded request and successful answers of an operation where they are JSON."""
     for name, part in {"request": operation.get("requestBody", {}), **operation["responses"]}.items():
         if name in recorded and "application/json" in part.get("content", {}):
             part["content"]["application/json"]["example"] = recorded[name]

@@ -7,15 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api import uploads
-from app.api.openapi import (
-    BATCH_BODY,
-    BATCH_PROBLEMS,
-    PICTURE_BODY,
-    PICTURE_PROBLEMS,
-    PREDICTION_PROBLEMS,
-    describe_problems,
-)
+from app.api import openapi, uploads
 from app.api.reader import Reader
 from app.api.schemas import BatchPrediction, BatchResult, Prediction, Problem
 from app.api.work import unwrap
@@ -34,41 +26,41 @@ View = Annotated[bool, Query(description="Add the 28x28 picture that the network
 
 @router.post(
     "/predict",
-    openapi_extra=PICTURE_BODY,
+    openapi_extra=openapi.PICTURE_BODY,
     response_model=Prediction,
-    responses=describe_problems(*PREDICTION_PROBLEMS, *PICTURE_PROBLEMS),
+    responses=openapi.describe_problems(*openapi.PICTURE_PROBLEMS),
 )
 async def predict(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in one picture."""
     reader = Reader(request, get_state(request).catalogue.get(model))
     picture = await uploads.read_picture(request)
     prediction = unwrap(*await reader.predict([picture], view=view))
-    reader.count([prediction])
+    reader.count_predictions([prediction])
     return reader.respond(prediction)
 
 
 @router.post(
     "/predict/batch",
-    openapi_extra=BATCH_BODY,
+    openapi_extra=openapi.BATCH_BODY,
     response_model=BatchPrediction,
-    responses=describe_problems(*PREDICTION_PROBLEMS, *BATCH_PROBLEMS),
+    responses=openapi.describe_problems(*openapi.BATCH_PROBLEMS),
 )
 async def predict_batch(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in each of several pictures; one that can't be read does not stop the others."""
     state = get_state(request)
     reader = Reader(request, state.catalogue.get(model))
-    pictures = await uploads.read_pictures(request, most=state.settings.max_batch)
+    pictures = await uploads.read_pictures(request, max_pictures=state.settings.max_batch)
     outcomes = await reader.predict(pictures, view=view)
     state.metrics.observe_batch(reader.model.name, len(outcomes))
-    reader.count([outcome for outcome in outcomes if isinstance(outcome, Prediction)])
+    reader.count_predictions([outcome for outcome in outcomes if isinstance(outcome, Prediction)])
     for outcome in outcomes:
         if isinstance(outcome, DigitsError):
             state.metrics.count_refusal(outcome.code)
-    results = [_result(index, outcome) for index, outcome in enumerate(outcomes)]
+    results = [_build_result(index, outcome) for index, outcome in enumerate(outcomes)]
     return reader.respond(BatchPrediction(results=results))
 
 
-def _result(index: int, outcome: Prediction | DigitsError) -> BatchResult:
+def _build_result(index: int, outcome: Prediction | DigitsError) -> BatchResult:
     if isinstance(outcome, Prediction):
         return BatchResult(index=index, prediction=outcome, problem=None)
     return BatchResult(index=index, prediction=None, problem=Problem(**problems.describe(outcome)))

@@ -1,22 +1,22 @@
-"""Uploads → pictures → digits: the one way of every route, on which one picture is a batch of one.
+"""Uploads → pictures → digits, for every route; a single picture is a batch of one.
 
-A request is served on the event loop while its pictures take about a millisecond, less than handing them to a
-thread is worth. Others are read in a thread, where a large picture is looked at from afar first.
+Pictures that take about a millisecond are read on the event loop, since a thread would cost more than it
+saves. Others are read in a thread, where a large picture is first decoded as a small copy.
 """
 
 from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,9 +37,8 @@ from app.telemetry.stages import Stages
 from app.wire.problems import BatchTooLarge
 from app.wire.scope import WORK, get_client
 
-# What the event loop reads. These bound what reading the files and decoding them takes; whether the rest is
-# as quick is asked of the decoded pictures. The longest side counts, too: a thin strip takes ten times as
-# long.
+# What the event loop reads: these limits bound the time to decode the files, and `is_quick` then decides by
+# the decoded pictures. The longest side has a limit of its own: a thin strip takes ten times as long.
 INLINE_PICTURES: Final = 8
 INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
 INLINE_COST: Final = 0.5  # milliseconds to decode
@@ -51,7 +50,7 @@ BATCH_COST: Final = 800.0  # milliseconds of a core for all pictures of a reques
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is left of an upload once its digit is in canonical form: its pixels are gone."""
+    """An upload whose digit is in canonical form; the pixels of the picture are no longer held."""
 
     canonical: CanonicalPicture
     image: ImageInfo
@@ -74,7 +73,7 @@ class Reader:
         """Refuse the request, before its body is read, if there is no place for it now.
 
         Raises:
-            Overloaded: there is none.
+            Overloaded: all places are taken.
         """
         self.model = model
         self.state = get_state(request)
@@ -84,7 +83,7 @@ class Reader:
         self.state.places.check(1, self._client)
 
     def begin(self) -> None:
-        """Let log, metrics and traces know of the request's stages from now on."""
+        """Make the stages known to the log, metrics and traces."""
         self._request.scope[WORK] = self.stages
 
     def hold_places(self, count: int) -> AbstractContextManager[None]:
@@ -95,22 +94,20 @@ class Reader:
     async def predict(
         self, uploads: Sequence[bytes | DigitsError], *, view: bool = False
     ) -> list[Prediction | DigitsError]:
-        """Read the digit in each upload; one that can't be read is returned as its error."""
+        """Read the digit in each upload; where that fails, return the error instead."""
         with self.hold_places(len(uploads)):
             readings = await self.read(uploads)
-            read = [reading for reading in readings if isinstance(reading, Reading)]
-            predictions = iter(self._predict(read, view=view))
-        return [next(predictions) if isinstance(one, Reading) else one for one in readings]
+            predictions = iter(
+                self._predict([each for each in readings if isinstance(each, Reading)], view=view)
+            )
+        return [next(predictions) if isinstance(reading, Reading) else reading for reading in readings]
 
     async def read(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
         """Bring the digit of each upload into canonical form; where that fails, return the error instead."""
         pictures = self._decode_small(uploads)
-        if pictures is None:
-            work = partial(self._read_files, uploads)
-        elif is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
-            return self._read_pictures(pictures)
-        else:
-            work = partial(self._read_pictures, pictures)
+        if pictures and is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
+            return [attempt(self._preprocess, picture) for picture in pictures]
+        work = partial(self._read_in_thread, uploads)
         return await run_in_thread(work, self._request, stages=self.stages, pictures=len(uploads))
 
     async def read_number(self, upload: bytes) -> NumberReading:
@@ -123,22 +120,27 @@ class Reader:
         with self.stages.time_stage("infer", pictures=len(batch)):
             return self.model.classifier.classify(batch)
 
-    def count(self, predictions: Sequence[Prediction]) -> None:
-        """Count what was read, for log and metrics."""
+    def count(
+        self, digits: Sequence[tuple[int, float]], *, negatives: int = 0, cautions: Iterable[str] = ()
+    ) -> None:
+        """Count digits, each given with its confidence, negatives and cautions, for the log and metrics."""
         metrics = self.state.metrics
-        self.count_digits([(prediction.digit, prediction.confidence) for prediction in predictions])
-        for prediction in predictions:
-            metrics.count_cautions(prediction.warnings)
-        metrics.count_negatives(self.model.name, sum(not prediction.is_digit for prediction in predictions))
-
-    def count_digits(self, digits: Sequence[tuple[int, float]]) -> None:
-        """Count digits, each given with its confidence, for log and metrics."""
         self.stages.note_digits(digits)
-        self.state.metrics.count_digits(self.model.name, digits)
+        metrics.count_digits(self.model.name, digits)
+        metrics.count_negatives(self.model.name, negatives)
+        metrics.count_cautions(cautions)
+
+    def count_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Count what was read in several pictures, for the log and metrics."""
+        self.count(
+            [(prediction.digit, prediction.confidence) for prediction in predictions],
+            negatives=sum(not prediction.is_digit for prediction in predictions),
+            cautions=chain.from_iterable(prediction.warnings for prediction in predictions),
+        )
 
     def respond(self, result: Schema) -> Response:
         """Return the response with a result, and with the time that its stages took."""
-        # by pydantic itself: FastAPI would check the members again that have just been set
+        # serialised by pydantic itself: FastAPI would validate again what has just been built
         body = result.model_dump_json(exclude_unset=True)  # a problem without a limit has no `limit`
         return Response(
             body, media_type="application/json", headers={"Server-Timing": self.stages.format_header()}
@@ -148,30 +150,27 @@ class Reader:
         """Return which model answers."""
         return ModelRef(name=self.model.name, version=self.model.classifier.version)
 
-    def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError] | None:
-        """Decode pictures that are few and small; return None where they are not."""
+    def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError]:
+        """Decode pictures if they are few and small; return none of them otherwise."""
         size = sum(len(upload) for upload in uploads if isinstance(upload, bytes))
         if len(uploads) > INLINE_PICTURES or size > INLINE_FILE_BYTES:
-            return None
+            return []
         identified = [attempt(self._identify, upload) for upload in uploads]
         if not _are_small([upload for upload in identified if isinstance(upload, Upload)]):
-            return None
+            return []
         return [attempt(self._decode, upload) for upload in identified]
 
-    def _read_files(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
-        """Decode and preprocess pictures of any size, as many as BATCH_COST allows."""
+    def _read_in_thread(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
+        """Read pictures of any size, as many as BATCH_COST allows."""
         started = time.thread_time()
 
         def read(data: bytes) -> Reading:
             upload = self._identify(data)
             if len(uploads) > 1:
                 _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
-            return _describe(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
+            return _build_reading(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
 
         return [attempt(read, upload) for upload in uploads]
-
-    def _read_pictures(self, pictures: Sequence[Picture | DigitsError]) -> list[Reading | DigitsError]:
-        return [attempt(self._preprocess, picture) for picture in pictures]
 
     def _identify(self, data: bytes) -> Upload:
         with self.stages.time_stage("decode"):
@@ -183,33 +182,41 @@ class Reader:
 
     def _preprocess(self, picture: Picture) -> Reading:
         with self.stages.time_stage("preprocess"):
-            return _describe(picture, canonicalise(picture.grey))
+            return _build_reading(picture, canonicalise(picture.grey))
 
     def _read_number(self, data: bytes) -> NumberReading:
-        """Go the whole way; to choose what reads best, behind the network, counts as preprocessing."""
         picture = self._decode(self._identify(data))
         with self.stages.time_stage("preprocess"):
             page = numbers.segment(picture.grey)
         scores = self.infer(page.pictures)
-        with self.stages.time_stage("preprocess"):
+        with self.stages.time_stage("preprocess"):  # after the network, but of the same kind of work
             number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
         return NumberReading(picture, page, number)
 
     def _predict(self, readings: Sequence[Reading], *, view: bool) -> list[Prediction]:
         if not readings:
             return []
-        scores = self.infer(np.array([reading.canonical for reading in readings]))
+        scores, model = (
+            self.infer(np.array([reading.canonical for reading in readings])),
+            self.describe_model(),
+        )
         likelihoods = scores.digit_likelihood
-        model = self.describe_model()
+        likelihood_list = [None] * len(readings) if likelihoods is None else likelihoods.tolist()
         return [
-            _predict(
-                reading,
-                probabilities,
-                likelihood=None if likelihoods is None else float(likelihoods[row]),
+            Prediction(
+                digit=int(probabilities.argmax()),
+                confidence=float(probabilities.max()),
+                probabilities=probabilities.tolist(),
+                is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
+                digit_likelihood=likelihood,
                 model=model,
-                view=view,
+                image=reading.image,
+                warnings=list(reading.cautions),
+                view=_encode_data_url(reading.canonical) if view else None,
             )
-            for row, (reading, probabilities) in enumerate(zip(readings, scores.probabilities, strict=True))
+            for reading, probabilities, likelihood in zip(
+                readings, scores.probabilities, likelihood_list, strict=True
+            )
         ]
 
 
@@ -231,36 +238,10 @@ def _check_cost(upload: Upload, *, spent: float) -> None:
         raise BatchTooLarge(msg, limit=round(BATCH_COST))
 
 
-def _describe(picture: Picture, form: CanonicalForm) -> Reading:
-    info = ImageInfo(
-        width=picture.width,
-        height=picture.height,
-        polarity=form.polarity,
-        box=picture.map_to_original(form.box),
-    )
+def _build_reading(picture: Picture, form: CanonicalForm) -> Reading:
+    box = picture.map_to_original(form.box)
+    info = ImageInfo(width=picture.width, height=picture.height, polarity=form.polarity, box=box)
     return Reading(form.picture, info, form.cautions)
-
-
-def _predict(
-    reading: Reading,
-    probabilities: NDArray[np.float32],  # (10,)
-    *,
-    likelihood: float | None,
-    model: ModelRef,
-    view: bool,
-) -> Prediction:
-    digit = int(probabilities.argmax())
-    return Prediction(
-        digit=digit,
-        confidence=float(probabilities[digit]),
-        probabilities=probabilities.tolist(),
-        is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
-        digit_likelihood=likelihood,
-        model=model,
-        image=reading.image,
-        warnings=list(reading.cautions),
-        view=_encode_data_url(reading.canonical) if view else None,
-    )
 
 
 def _encode_data_url(picture: CanonicalPicture) -> str:

@@ -1,4 +1,4 @@
-"""What goes over the wire, as documented in /docs."""
+"""Requests and answers as JSON, as documented in /docs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from app.digits.sheet import Caution, Polarity
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
 Digit = Annotated[int, Field(ge=0, le=9)]
+Box = tuple[Coordinate, Coordinate, int, int]
 
 
 def _accept_whole_float(value: object) -> object:
-    """Take 1.0 for 1: JSON Schema counts numbers without a fraction as integers."""
+    """Accept 1.0 as 1: in JSON Schema, numbers without a fraction are integers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -23,13 +24,13 @@ WholeNumber: Final = BeforeValidator(_accept_whole_float)
 
 
 class Schema(BaseModel):
-    """Base of everything below: a field's docstring is its description in the OpenAPI document."""
+    """Base of all models: a field's docstring is its description in the OpenAPI document."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
 class RequestSchema(Schema):
-    """Base of what clients send: `true` and "7" are no numbers here; unknown members are ignored."""
+    """Base of what clients send: `true` and "7" are not numbers; unknown members are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -49,6 +50,13 @@ class JsonPictures(RequestSchema):
     """Each picture's bytes in base64, or as a `data:` URL in base64."""
 
 
+class JsonFeedback(JsonPicture):
+    """The body of /feedback as JSON."""
+
+    digit: Annotated[Digit, WholeNumber] | None
+    """The correct digit; null if the picture shows none."""
+
+
 class ModelRef(Schema):
     """Which model answered."""
 
@@ -60,21 +68,18 @@ class ModelRef(Schema):
 
 
 class ImageInfo(Schema):
-    """What was found in the upright picture."""
+    """The picture after EXIF rotation, and where its ink is."""
 
     width: int
-    """Pixels, after EXIF rotation."""
-
     height: int
-
     polarity: Polarity
 
-    box: tuple[Coordinate, Coordinate, int, int]
+    box: Box
     """x, y, width and height of the digit's ink, in the upright picture's pixels."""
 
 
 class Prediction(Schema):
-    """What a picture's digit is, and how sure that is."""
+    """The digit in a picture, and how certain it is."""
 
     digit: Digit
 
@@ -85,13 +90,12 @@ class Prediction(Schema):
     """Of the digits 0 to 9, in this order."""
 
     is_digit: bool
-    """False where the picture holds something else; `digit` is then the best guess all the same."""
+    """False if the picture shows something else; `digit` is then only the best guess."""
 
     digit_likelihood: Probability | None
     """How likely it is that the picture shows a digit; null if the model does not estimate it."""
 
     model: ModelRef
-
     image: ImageInfo
 
     warnings: list[Caution]
@@ -110,15 +114,15 @@ class NumberDigit(Schema):
     confidence: Probability
     """The largest of the ten digits' probabilities."""
 
-    box: tuple[Coordinate, Coordinate, int, int]
+    box: Box
     """x, y, width and height of its ink, in the upright picture's pixels."""
 
     line: Coordinate
-    """Which of `lines` it stands in, from 0."""
+    """Index of its line in `lines`."""
 
 
 class NumberPrediction(Schema):
-    """What number a picture shows, and how sure that is."""
+    """The number in a picture, and how certain it is."""
 
     text: str
     """The lines, separated by line feeds; empty if there is ink but none of it reads as a digit."""
@@ -127,7 +131,7 @@ class NumberPrediction(Schema):
     """The digits of each line, left to right; lines from top to bottom."""
 
     confidence: Probability
-    """How likely every digit is right: the product of the digits' confidences; 0 if there are none."""
+    """How likely it is that every digit is correct: the product of their confidences; 0 if there are none."""
 
     digits: list[NumberDigit]
     """In reading order."""
@@ -135,7 +139,7 @@ class NumberPrediction(Schema):
     model: ModelRef
 
     image: ImageInfo
-    """`box` holds all digits; the whole picture where there is none."""
+    """`box` holds all digits, or the whole picture if there are none."""
 
     warnings: list[NumberCaution]
     """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10
@@ -143,27 +147,17 @@ class NumberPrediction(Schema):
     picture than the service examines, so digits may be missing."""
 
 
-class JsonFeedback(RequestSchema):
-    """The body of /feedback as JSON."""
-
-    image: str = Field(json_schema_extra={"contentEncoding": "base64"})
-    """The picture's bytes in base64, or as a `data:` URL in base64."""
-
-    digit: Annotated[Digit, WholeNumber] | None
-    """The right digit; null if the picture shows none."""
-
-
 class Feedback(Schema):
-    """A picture that is kept."""
+    """A stored picture."""
 
     id: str
     """The SHA-256 of its bytes."""
 
     digit: Digit | None
-    """The right digit; null if the picture shows none."""
+    """The correct digit; null if the picture shows none."""
 
     prediction: Prediction
-    """What the service itself reads in the picture."""
+    """The service's own prediction."""
 
 
 class Problem(Schema):
@@ -176,7 +170,7 @@ class Problem(Schema):
     """What was wrong, the limit, and the remedy."""
 
     code: str
-    """Stable; for programs."""
+    """For programs; it does not change."""
 
     request_id: str
     """As in the `X-Request-ID` header; quote it when asking for help."""
@@ -217,7 +211,7 @@ class ArrayInfo(Schema):
 
 
 class Limits(Schema):
-    """What the service takes."""
+    """What the service accepts."""
 
     max_body_bytes: int
     max_batch_body_bytes: int
@@ -227,7 +221,7 @@ class Limits(Schema):
 
 
 class ModelInfo(Schema):
-    """A model that can be asked for."""
+    """A model that is served."""
 
     name: str
     """As the parameter `model` takes it: NAME@N if NAME has several versions."""
@@ -239,24 +233,23 @@ class ModelInfo(Schema):
     """Of the ONNX file."""
 
     default: bool
-    """Whether it answers when a request names no model."""
+    """Whether it answers requests that name no model."""
 
     input: ArrayInfo
     output: list[ArrayInfo]
-
     metrics: dict[str, Any] | None
-    """What `python -m training evaluate` measured through this service's own path."""
+    """Measured by `python -m training evaluate`, through the service's own code."""
 
     limits: Limits
 
 
 class ModelList(Schema):
-    """All models, each version by itself, the default first."""
+    """All models, one entry for each version, the default first."""
 
     models: list[ModelInfo]
 
     feedback: bool
-    """Whether /feedback keeps pictures here."""
+    """Whether /feedback stores pictures."""
 
 
 class Health(Schema):

@@ -1,4 +1,4 @@
-"""Work off the event loop, in a limited time; and errors as values: one of several pictures may have one."""
+"""Work in a thread within the time limit; and errors as values, for one of several pictures may fail."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Result = TypeVar("Result")
 async def run_in_thread(
     work: Callable[[], Result], request: Request, *, stages: Stages | None = None, pictures: int = 1
 ) -> Result:
-    """Work off the event loop, until the time limit is reached or the client has hung up.
+    """Work in a thread, until the time limit is reached or the client hangs up.
 
-    Then work that waits for a thread is dropped, and other work ends before its next stage. A stage that runs
-    can't be stopped; until its end it keeps the request's places.
+    Work that still waits for a thread is then dropped; other work ends before its next stage. A running stage
+    can't be stopped, and keeps the request's places until it ends.
 
     Raises:
-        TooSlow: the time is over.
-        ClientDisconnect: nobody waits for the answer.
+        TooSlow: the time limit was reached.
+        ClientDisconnect: the client has hung up.
     """
     state = get_state(request)
     seconds = state.settings.request_timeout
@@ -44,7 +44,7 @@ async def run_in_thread(
             return error.with_traceback(None)
 
     task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state.threads))
-    disconnect = asyncio.ensure_future(request.receive())  # the body has been read: all that comes is the end
+    disconnect = asyncio.ensure_future(request.receive())  # the body has been read: what comes is its end
     try:
         await asyncio.wait([task, disconnect], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -63,12 +63,12 @@ async def run_in_thread(
     raise TooSlow(msg)
 
 
-def attempt(step: Callable[[Input], Result], given: Input | DigitsError) -> Result | DigitsError:
-    """Take a step, unless an earlier one has failed; return what came of it, or the error (see `unwrap`)."""
-    if isinstance(given, DigitsError):
-        return given
+def attempt(step: Callable[[Input], Result], value: Input | DigitsError) -> Result | DigitsError:
+    """Return the result of a step, its error (see `unwrap`), or that of an earlier step."""
+    if isinstance(value, DigitsError):
+        return value
     try:
-        return step(given)
+        return step(value)
     except DigitsError as error:
         return error.with_traceback(None)
 

@@ -1,4 +1,4 @@
-"""Do it, or say what is missing."""
+"""Run the command, or say what is not installed."""
 
 import sys
 
@@ -10,5 +10,5 @@ if __name__ == "__main__":
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in {"httpx", "rich"}:
             raise
-        sys.exit(f"{MISSING} ({error.name} is not there)")
+        sys.exit(f"{MISSING} ({error.name} is not installed)")
     sys.exit(main())

@@ -8,31 +8,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-SUFFIXES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"}
-)  # of what the service reads; it goes by the content, but other files are nobody's business
-# what spreadsheets take for the beginning of a formula, in full width, too
+# of the formats that the service reads; it goes by the content, but other files should not leave the machine
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"})
+# what spreadsheets take for the beginning of a formula, also in full width
 FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(slots=True)
 class Folder:
-    """What a folder holds."""
+    """The contents of a folder."""
 
     pictures: list[str] = field(default_factory=list)  # paths from the folder, sorted
-    other_files: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by their suffix
-    unreadable: list[str] = field(default_factory=list)  # why folders in it could not be looked into
+    other_files: Counter[str] = field(default_factory=Counter)  # how many, by their suffix
+    unreadable: list[str] = field(default_factory=list)  # subfolders, and why each could not be read
 
 
 def scan_folder(root: Path) -> Folder:
-    """Look for pictures in a folder and in those below it; hidden files and linked folders are left out."""
+    """Find the pictures in a folder and its subfolders, except hidden files and linked folders."""
     folder = Folder()
     for parent, subfolders, files in os.walk(
         root, onerror=lambda error: folder.unreadable.append(str(error))
     ):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
-            file = os.path.join(parent, name)  # noqa: PTH118  names that are no UTF-8 stay as they are
+            file = os.path.join(parent, name)  # noqa: PTH118  names that are not UTF-8 stay as they are
             if name.startswith(".") or not os.path.isfile(file):  # noqa: PTH113
                 continue
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
@@ -45,10 +44,10 @@ def scan_folder(root: Path) -> Folder:
 
 
 def format_path(picture: str) -> str:
-    r"""Return a picture's path as it stands in the table: another for each picture, and harmless.
+    r"""Return a picture's path as the table shows it: unique, and harmless.
 
-    With slashes on every system; bytes that are no UTF-8 as `\xff`, and a backslash as two. What a
-    spreadsheet would take for a formula begins with `./`, and is the path of the same file.
+    It has slashes on every system; bytes that are not UTF-8 are written as `\xff`, a backslash as two. A path
+    that a spreadsheet would take for a formula begins with `./`.
     """
     name = picture.replace(os.sep, "/").replace("\\", "\\\\")
     name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""What people see meanwhile, on standard error: a bar on a terminal, lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-INTERVAL: Final = 10.0  # seconds between two lines that tell how far it is
+INTERVAL: Final = 10.0  # seconds between two lines of progress
 
 
 class Report:
-    """How far it is, as a context."""
+    """Progress, counted and shown within its context."""
 
     def __init__(self, total: int) -> None:
         self.read = 0
@@ -38,14 +38,14 @@ class Report:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: object, ___: TracebackType | None) -> None:
-        """Take it away, and say what has become of the pictures."""
+        """Remove the bar, and summarise the run."""
         self._bar.stop()
-        left = self._total - self.read - self.failed
-        counts = {"read": self.read, "could not be read": self.failed, "left": left}
+        remaining = self._total - self.read - self.failed
+        counts = {"read": self.read, "could not be read": self.failed, "left": remaining}
         self.say(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "read"))
 
     def add(self, file: str, problem: str, detail: str) -> None:
-        """Count a picture, and tell at once of one that could not be read."""
+        """Count a picture, and report it if it could not be read."""
         if problem:
             self.failed += 1
             self.say(f"{file}: {problem}: {detail}")
@@ -57,6 +57,6 @@ class Report:
             self.say(f"{self.read + self.failed} of {self._total}")
 
     def say(self, text: str) -> None:
-        """Write a line; what could move a terminal's cursor, in a file's name say, is spelt out."""
+        """Write a line; control characters, which a file's name may have, are escaped."""
         line = text if text.isprintable() else repr(text)[1:-1]
         self._console.print(line, markup=False, highlight=False, emoji=False)

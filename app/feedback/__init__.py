@@ -1,4 +1,4 @@
-"""Pictures that people have told the right digit of, kept in a database; off unless one is named.
+"""Pictures and their correct digits, stored in a database.
 
-Imported only where `DIGITS_FEEDBACK_URL` is set: it needs SQLAlchemy, which the service does not.
+Imported only if `DIGITS_FEEDBACK_URL` is set: it needs SQLAlchemy, which the rest of the service does not.
 """

@@ -1,4 +1,4 @@
-"""`python -m app feedback …`: what has been kept is listed, exported to train with, and deleted."""
+"""`python -m app feedback …`: list stored pictures, export them for training, delete them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.digits import images
-from app.feedback.labels import NO_DIGIT
+from app.feedback.labels import format_label
 from app.feedback.store import Store
 
-STATEMENT_TIMEOUT: Final = 600.0  # seconds for a statement: a gigabyte is deleted by one
-SUFFIXES: Final = {"JPEG": ".jpg"}  # where it is not the format's name
+STATEMENT_TIMEOUT: Final = 600.0  # seconds: a single statement may delete a gigabyte
 
 
 def run(arguments: argparse.Namespace, url: str) -> int:
-    """Do what the command line says with the database there; return 1 where that fails."""
+    """Run a command with the database at this URL; return 0, or 1 if it fails."""
     store = Store(url, timeout=STATEMENT_TIMEOUT)
     try:
         COMMANDS[arguments.what](store, arguments)
@@ -37,33 +36,28 @@ def print_entries(store: Store, _: argparse.Namespace) -> None:
     print(f"{'id':64}  {'time':19}  right  read  sure  model")
     for entry in store.list_entries():
         prediction, model = entry.prediction, entry.prediction["model"]
-        answer = str(prediction["digit"]) if prediction["is_digit"] else NO_DIGIT
-        columns = (
-            entry.id,
-            f"{entry.time:%Y-%m-%d %H:%M:%S}",
-            f"{_format_digit(entry.digit):5}",
-            f"{answer:4}",
-            f"{prediction['confidence']:.2f}",
-            f"{model['name']} {model['version']}",
-        )
-        print(*columns, sep="  ")
+        answer = format_label(prediction["digit"] if prediction["is_digit"] else None)
+        correct, time = format_label(entry.digit), f"{entry.time:%Y-%m-%d %H:%M:%S}"
+        model_name = f"{model['name']} {model['version']}"
+        print(f"{entry.id}  {time}  {correct:5}  {answer:4}  {prediction['confidence']:.2f}  {model_name}")
 
 
 def export_pictures(store: Store, arguments: argparse.Namespace) -> None:
-    """Write each picture into the folder of its right digit, named by its id.
+    """Write each picture into a subfolder named after its correct digit.
 
     Raises:
-        OSError: a file can't be written, or there are some already: a digit may have been changed since.
+        OSError: a file can't be written, or the folder is not empty.
     """
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        msg = f"{folder} is not empty: name a new folder, so that no picture is in it with two digits"
+        msg = f"{folder} is not empty: name a new folder, so that no picture is in it under two digits"
         raise FileExistsError(msg)
     count = 0
-    for count, (identity, digit, picture) in enumerate(store.pictures(), 1):  # noqa: B007  told at the end
-        kind = images.identify(picture, max_pixels=sys.maxsize).header.format
-        file = folder / _format_digit(digit) / f"{identity}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
+    for count, (identity, digit, picture) in enumerate(store.pictures(), 1):  # noqa: B007  printed at the end
+        image_format = images.identify(picture, max_pixels=sys.maxsize).header.format
+        suffix = "jpg" if image_format == "JPEG" else image_format.lower()
+        file = folder / format_label(digit) / f"{identity}.{suffix}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
     print(f"{count} written into {folder}")
@@ -78,10 +72,6 @@ def delete_pictures(store: Store, arguments: argparse.Namespace) -> None:
     else:
         count = store.delete_until(datetime.now(UTC) - timedelta(days=arguments.older_than))
     print(f"{count} deleted")
-
-
-def _format_digit(digit: int | None) -> str:
-    return NO_DIGIT if digit is None else str(digit)
 
 
 COMMANDS: Final[Mapping[str, Callable[[Store, argparse.Namespace], None]]] = {

@@ -1,7 +1,7 @@
-"""The database as requests see it: it may be slow or gone, and nothing else of the service notices.
+"""The database as requests see it: it may be slow or gone, and the rest of the service is not affected.
 
-All that is asked of it is asked in a thread of its own, and given up. Once it has failed it is left alone for
-a while, in which requests are refused before their body is read.
+It is used in a thread of its own, within a time limit. Once it has failed it is left alone for a while, and
+requests are refused before their body is read.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from app.feedback.store import Entry, Store, StoreFull, hash_picture
 from app.wire.problems import FeedbackFull, FeedbackUnavailable
 from app.wire.request_id import request_id
 
-# requests at a time; each may hold an upload in memory while the database is waited for
-MAX_REQUESTS: Final = 8
+MAX_REQUESTS: Final = 8  # at a time; each may hold an upload in memory while it waits for the database
 STATEMENT_TIMEOUT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
-# seconds that a request waits: to connect, for a statement, and for those before it
-REQUEST_TIMEOUT: Final = 6.0
-RETRY_DELAY: Final = 5  # seconds in which nobody asks a database that has failed
+REQUEST_TIMEOUT: Final = (
+    6.0  # seconds that a request waits: to connect, and for its own and earlier statements
+)
+RETRY_DELAY: Final = 5  # seconds for which a database that has failed is left alone
 log = logging.getLogger("app.feedback")
 Result = TypeVar("Result")
 
 
 class Keeper:
-    """Keeps pictures, as many bytes as there may be."""
+    """Stores pictures within a limit of bytes."""
 
     def __init__(self, url: str, *, max_bytes: int) -> None:
-        """Know where the database is; whether it is there is seen when it is first asked.
+        """Prepare to use a database, which is not contacted yet.
 
         Raises:
             ValueError, ModuleNotFoundError: see `app.feedback.store.parse_url`.
@@ -49,18 +49,18 @@ class Keeper:
         self._unavailable_until = 0.0
 
     def check(self, client: str) -> None:
-        """Refuse a client's request before its body is read if it could not be let in now.
+        """Refuse a client's request, before its body is read, if it could not be admitted now.
 
         Raises:
             FeedbackUnavailable: the database has just failed.
-            Overloaded: enough requests wait for it.
+            Overloaded: too many requests wait for the database.
         """
         self._check_available()
         self._places.check(1, client)
 
     @contextmanager
     def admit(self, client: str) -> Iterator[None]:
-        """Let a client's request in, once its body has arrived.
+        """Admit a client's request once its body has arrived.
 
         Raises:
             FeedbackUnavailable, Overloaded: as `check`.
@@ -72,16 +72,13 @@ class Keeper:
     async def keep(
         self, picture: bytes, *, digit: int | None, prediction: Mapping[str, Any], sha256: str
     ) -> tuple[str, bool]:
-        """Keep a picture; return its id and whether it is new.
+        """Store an upload, its correct digit, and the prediction of the model with this SHA-256.
 
-        Args:
-            picture: the upload as it was sent.
-            digit: the right one; None where the picture holds none.
-            prediction: as it was answered.
-            sha256: of the model that answered.
+        Returns:
+            The picture's id, and whether it is new.
 
         Raises:
-            FeedbackFull: there is no room for a new one.
+            FeedbackFull: there is no room for a new picture.
             FeedbackUnavailable: the database does not answer.
         """
         current_request_id, now = request_id.get() or "", datetime.now(UTC)
@@ -101,14 +98,13 @@ class Keeper:
             return await self._run_in_thread(store_picture)
         except StoreFull:
             msg = (
-                f"The service keeps at most {self._max_bytes} bytes of pictures, and the limit is "
-                "reached. Its operator can "
-                "export and delete some, or raise DIGITS_FEEDBACK_MAX_BYTES."
+                f"The service keeps at most {self._max_bytes} bytes of pictures, and the limit is reached. "
+                "Its operator can export and delete some, or raise DIGITS_FEEDBACK_MAX_BYTES."
             )
             raise FeedbackFull(msg, limit=self._max_bytes) from None
 
     async def delete(self, identity: str) -> bool:
-        """Delete a picture; return whether it was there.
+        """Delete a picture; return whether it was stored.
 
         Raises:
             FeedbackUnavailable: the database does not answer.
@@ -116,7 +112,7 @@ class Keeper:
         return await self._run_in_thread(lambda: self._store.delete(identity))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the database's connections."""
         with suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
@@ -128,23 +124,22 @@ class Keeper:
                 return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, work)
         except (SQLAlchemyError, TimeoutError) as error:
             reason = str(error).partition("\n")[0] or f"no answer within {REQUEST_TIMEOUT:g} s"
-            log.warning("the database of the feedback has failed", extra={"reason": reason})
+            log.warning("the feedback database has failed", extra={"reason": reason})
             self._mark_unavailable()
             raise FeedbackUnavailable(wait=RETRY_DELAY) from None
 
     def _attempt(self, work: Callable[[], Result]) -> Result:
-        """Do it, unless what was done before it has failed."""
-        self._check_available()
+        self._check_available()  # work before this one may have failed
         try:
             return work()
         except SQLAlchemyError:
-            self._mark_unavailable()  # here, too: this thread begins with the next request at once
+            self._mark_unavailable()  # here as well: this thread goes on with the next request at once
             raise
 
     def _mark_unavailable(self) -> None:
         self._unavailable_until = time.monotonic() + RETRY_DELAY
 
     def _check_available(self) -> None:
-        seconds_left = self._unavailable_until - time.monotonic()
-        if seconds_left > 0:
-            raise FeedbackUnavailable(wait=math.ceil(seconds_left))
+        remaining = self._unavailable_until - time.monotonic()
+        if remaining > 0:
+            raise FeedbackUnavailable(wait=math.ceil(remaining))

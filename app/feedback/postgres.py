@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are given up: of its settings none helps where a server says nothing."""
+"""Connections to PostgreSQL with a time limit: none of its settings helps if the server is silent."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
-CONNECT_TIMEOUT: Final = 2  # seconds; the least that libpq knows
-MARGIN: Final = 0.5  # seconds for the server to say itself that a statement has taken too long
+CONNECT_TIMEOUT: Final = 2  # seconds; the shortest that libpq supports
+MARGIN: Final = 0.5  # seconds for the server itself to report that a statement has taken too long
 Answer = TypeVar("Answer")
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that is closed where a statement takes too long."""
+    """A connection that closes itself if a statement takes too long."""
 
-    statement_timeout: float | None = None  # seconds, once it is made
+    statement_timeout: float | None = None  # seconds; set once it is connected
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
         """Wait for a statement; psycopg calls it for each."""
         try:
             return super().wait(gen, interval, timeout or self.statement_timeout)
-        except psycopg.OperationalError:  # that, or something that is rare enough to connect again
+        except psycopg.OperationalError:  # too slow, or something rare enough to connect again
             self.close()
             raise
 
 
 def create_connector(timeout: float) -> Callable[..., TimedConnection]:
-    """Return what connects, as SQLAlchemy's event `do_connect` has it."""
+    """Return a listener for SQLAlchemy's event `do_connect`."""
 
     def connect(_: object, __: object, arguments: list[Any], options: dict[str, Any]) -> TimedConnection:
         # prepared statements would be lost behind a proxy that shares connections, as PgBouncer does

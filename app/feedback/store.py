@@ -1,7 +1,7 @@
 """The database: one table, in SQLite or PostgreSQL.
 
-A row's id is the SHA-256 of its picture, so no picture is there twice. What was answered is kept as the JSON
-that was answered, so that the table need not change when answers do.
+A row's id is the SHA-256 of its picture, so no picture is there twice. The prediction is stored as JSON, so
+that the table need not change when answers do.
 """
 
 from __future__ import annotations
@@ -15,70 +15,42 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import (
-    JSON,
-    URL,
-    Column,
-    ColumnElement,
-    Connection,
-    DateTime,
-    Engine,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Row,
-    SmallInteger,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    make_url,
-    select,
-    true,
-    update,
-)
+import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 POSTGRESQL: Final = "postgresql+psycopg"
 SQLITE: Final = "sqlite"
-POSTGRESQL_ALIASES: Final = frozenset({"postgres", "postgresql"})  # as many hosts of databases write it
-# bytes that a picture counts as at least: about what the rest of its row takes
-MIN_COUNTED_BYTES: Final = 1024
+POSTGRESQL_ALIASES: Final = frozenset({"postgres", "postgresql"})  # as many database providers write it
+MIN_COUNTED_BYTES: Final = 1024  # bytes that a picture counts as at least: what the rest of its row takes
 PAGE_ROWS: Final = 50  # pictures that are read at a time
-# pictures whose deletion is journalled in memory: 200 MB at most with default limits
+# pictures that are deleted at a time with the journal in memory: 200 MB at most with default limits
 MAX_JOURNALLED: Final = 20
-DISK_FULL_CODES: Final = frozenset(
-    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
-)  # the disk's, or the user's quota's
+DISK_FULL_CODES: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # or a quota is used up
 
-_TABLE: Final = Table(
+_TABLE: Final = sa.Table(
     "digits_feedback",
-    MetaData(),
-    Column("id", String(64), primary_key=True),  # hexadecimal
-    Column("digit", SmallInteger),  # the right one; null: there is none
-    Column("time", DateTime(timezone=True), nullable=False, index=True),
-    Column("request_id", String(128), nullable=False),
-    Column("prediction", JSON, nullable=False),
-    Column("model_sha256", String(64), nullable=False),
-    Column("size", Integer, nullable=False, index=True),  # what counts; added up from the index alone
-    Column("picture", LargeBinary, nullable=False),
+    sa.MetaData(),
+    sa.Column("id", sa.String(64), primary_key=True),  # hexadecimal
+    sa.Column("digit", sa.SmallInteger),  # the correct one; null if there is none
+    sa.Column("time", sa.DateTime(timezone=True), nullable=False, index=True),
+    sa.Column("request_id", sa.String(128), nullable=False),
+    sa.Column("prediction", sa.JSON, nullable=False),
+    sa.Column("model_sha256", sa.String(64), nullable=False),
+    sa.Column("size", sa.Integer, nullable=False, index=True),  # counted bytes, summed from the index alone
+    sa.Column("picture", sa.LargeBinary, nullable=False),
 )
 
 
 class StoreFull(Exception):
-    """There are as many bytes of pictures as there may be."""
+    """The stored pictures have as many bytes as allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What is known of a picture: what was answered, and what is right."""
+    """A picture's correct digit, and what the service predicted."""
 
     id: str
     digit: int | None
@@ -89,20 +61,20 @@ class Entry:
 
 
 def hash_picture(picture: bytes) -> str:
-    """Return the id that a picture has."""
+    """Return the id of a picture."""
     return hashlib.sha256(picture).hexdigest()
 
 
-def parse_url(url: str) -> URL:
-    """Return what a database's URL says.
+def parse_url(url: str) -> sa.URL:
+    """Parse and check the URL of a database.
 
     Raises:
-        ValueError: it is none, or of a database that can't be used; the text never repeats it.
-        ModuleNotFoundError: what speaks to such a database is not installed.
+        ValueError: it is not a URL, or its database can't be used; the text never repeats the URL.
+        ModuleNotFoundError: the driver is not installed.
     """
     try:
-        parsed = make_url(url)
-    except ArgumentError:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError:
         msg = "it is not the URL of a database"
         raise ValueError(msg) from None
     if parsed.drivername in POSTGRESQL_ALIASES:
@@ -126,21 +98,21 @@ def _check_file(file: str | None) -> None:
         raise ValueError(msg)
 
 
-def _create_engine(url: URL, timeout: float) -> Engine:
+def _create_engine(url: sa.URL, timeout: float) -> sa.Engine:
     if url.drivername == SQLITE:
         # a connection for each transaction, so that a file that was removed is not written to
-        engine = create_engine(
+        engine = sa.create_engine(
             url, poolclass=NullPool, connect_args={"timeout": timeout}, hide_parameters=True
         )
-        event.listen(engine, "connect", _enable_secure_delete)
+        sa.event.listen(engine, "connect", _enable_secure_delete)
         return engine
     from app.feedback import postgres  # noqa: PLC0415  SQLite needs no psycopg
 
-    engine = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
-    event.listen(engine, "do_connect", postgres.create_connector(timeout))
-    # the server's own end to what nobody waits for; in each transaction, as a proxy may share connections
+    engine = sa.create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
+    sa.event.listen(engine, "do_connect", postgres.create_connector(timeout))
+    # the server, too, gives up a slow statement; set in each transaction, since a proxy may share connections
     limit = f"SET LOCAL statement_timeout = {round(1000 * timeout)}"
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(limit))
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(limit))
     return engine
 
 
@@ -154,11 +126,7 @@ class Store:
     """The entries. Used by one thread at a time; every method may raise SQLAlchemy's `SQLAlchemyError`."""
 
     def __init__(self, url: str, *, timeout: float) -> None:
-        """Know where the database is; it is not asked yet.
-
-        Args:
-            url: of the database.
-            timeout: seconds that a statement may take.
+        """Prepare to connect to a database; a statement may take `timeout` seconds.
 
         Raises:
             ValueError, ModuleNotFoundError: see `parse_url`.
@@ -167,91 +135,90 @@ class Store:
         self._has_table = False
 
     def keep(self, entry: Entry, picture: bytes, *, max_bytes: int) -> bool:
-        """Keep a picture; return whether it is new, else the entry takes the place of the one that was there.
+        """Store a new picture, or replace the entry of a known one; return whether it is new.
 
         Raises:
-            Full: it is new, and with it there would be more than `max_bytes` bytes. Workers that add at the
-                same moment may each go beyond that by a picture.
+            StoreFull: with a new picture there would be more than `max_bytes` bytes. Workers that add
+                pictures at the same moment may exceed the limit by one each.
         """
         try:
             return self._update_or_insert(entry, picture, max_bytes)
-        except IntegrityError:  # another worker has just added the same one
+        except exc.IntegrityError:  # another worker has just added the same picture
             return self._update_or_insert(entry, picture, max_bytes)
 
     def _update_or_insert(self, entry: Entry, picture: bytes, max_bytes: int) -> bool:
         values = asdict(entry)
         with self._begin() as connection:
-            # first of all, so that SQLite locks the file at once and not between two statements
-            changed = connection.execute(update(_TABLE).where(_TABLE.c.id == entry.id).values(values))
+            # the update comes first, so that SQLite locks the file at once and not between two statements
+            changed = connection.execute(sa.update(_TABLE).where(_TABLE.c.id == entry.id).values(values))
             if changed.rowcount:
                 return False
             size = max(len(picture), MIN_COUNTED_BYTES)
-            if (connection.scalar(select(func.sum(_TABLE.c.size))) or 0) + size > max_bytes:
+            if (connection.scalar(sa.select(sa.func.sum(_TABLE.c.size))) or 0) + size > max_bytes:
                 raise StoreFull
-            connection.execute(insert(_TABLE).values(values | {"size": size, "picture": picture}))
+            connection.execute(sa.insert(_TABLE).values(values | {"size": size, "picture": picture}))
         return True
 
     def delete(self, identity: str) -> bool:
-        """Delete a picture; return whether it was there."""
+        """Delete a picture; return whether it was stored."""
         return bool(self._delete(_TABLE.c.id == identity))
 
     def delete_until(self, time: datetime) -> int:
-        """Delete what was kept then or before; return how many pictures that were."""
+        """Delete the pictures that were stored then or before; return how many."""
         return self._delete(_TABLE.c.time <= time)
 
     def delete_all(self) -> int:
-        """Delete everything; return how many pictures that were."""
-        return self._delete(true())
+        """Delete all pictures; return how many."""
+        return self._delete(sa.true())
 
     def list_entries(self) -> Iterator[Entry]:
         """Yield all entries, by their ids."""
-        columns = [_TABLE.c[one.name] for one in fields(Entry)]
-        for row in self._iterate_rows(*columns):
+        for row in self._iterate_rows(*(_TABLE.c[field.name] for field in fields(Entry))):
             yield Entry(**row._asdict() | {"time": _to_utc(row.time)})
 
     def pictures(self) -> Iterator[tuple[str, int | None, bytes]]:
-        """Yield the id, the right digit and the bytes of all pictures, by their ids."""
+        """Yield the id, the correct digit and the bytes of all pictures, by their ids."""
         for row in self._iterate_rows(_TABLE.c.id, _TABLE.c.digit, _TABLE.c.picture):
             yield row.id, row.digit, row.picture
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         self._engine.dispose()
 
-    def _delete(self, which: ColumnElement[bool]) -> int:
+    def _delete(self, condition: sa.ColumnElement[bool]) -> int:
         try:
             with self._begin() as connection:
-                return connection.execute(delete(_TABLE).where(which)).rowcount
-        except OperationalError as error:
+                return connection.execute(sa.delete(_TABLE).where(condition)).rowcount
+        except exc.OperationalError as error:
             if getattr(error.orig, "sqlite_errorcode", None) not in DISK_FULL_CODES:
                 raise
-            return self._delete_on_full_disk(which)
+            return self._delete_on_full_disk(condition)
 
-    def _delete_on_full_disk(self, which: ColumnElement[bool]) -> int:
-        """Delete where the disk has no room for SQLite's journal, which is kept in memory instead.
+    def _delete_on_full_disk(self, condition: sa.ColumnElement[bool]) -> int:
+        """Delete when the disk has no room for SQLite's journal, which is then kept in memory.
 
-        A few pictures at a time, since the journal holds all their bytes. Should the machine fail meanwhile,
-        the file may be damaged. Once it is empty, its room is given back to the disk.
+        A few pictures at a time, since the journal holds all their bytes. If the machine fails meanwhile, the
+        file may be damaged. Once the table is empty, the file shrinks.
         """
-        batch = select(_TABLE.c.id).where(which).limit(MAX_JOURNALLED)
+        batch = sa.select(_TABLE.c.id).where(condition).limit(MAX_JOURNALLED)
         total = 0
         with self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = MEMORY")
-            while count := connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(batch))).rowcount:
+            while count := connection.execute(sa.delete(_TABLE).where(_TABLE.c.id.in_(batch))).rowcount:
                 connection.commit()
                 total += count
-            left = connection.scalar(select(_TABLE.c.id).limit(1))
+            is_empty = connection.scalar(sa.select(_TABLE.c.id).limit(1)) is None
             connection.commit()
-            if left is None:
+            if is_empty:
                 connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
                 connection.exec_driver_sql("VACUUM")
         return total
 
-    def _iterate_rows(self, *columns: Column[Any]) -> Iterator[Row[Any]]:
-        """Yield rows some at a time, so that neither memory nor a transaction has to hold them all."""
+    def _iterate_rows(self, *columns: sa.Column[Any]) -> Iterator[sa.Row[Any]]:
+        """Yield rows page by page, so that neither memory nor a transaction has to hold them all."""
         last = ""
         while True:
-            page = select(*columns).where(_TABLE.c.id > last).order_by(_TABLE.c.id).limit(PAGE_ROWS)
+            page = sa.select(*columns).where(_TABLE.c.id > last).order_by(_TABLE.c.id).limit(PAGE_ROWS)
             with self._begin() as connection:
                 rows = connection.execute(page).all()
             yield from rows
@@ -260,27 +227,27 @@ class Store:
             last = rows[-1].id
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        """Begin a transaction, with the table there."""
+    def _begin(self) -> Iterator[sa.Connection]:
+        """Begin a transaction, with the table created if it is missing."""
         try:
             if not self._has_table:
                 self._create_table()
                 self._has_table = True
             with self._engine.begin() as connection:
                 yield connection
-        except DBAPIError:
+        except exc.DBAPIError:
             self._has_table = False  # somebody may have removed it
             raise
 
     def _create_table(self) -> None:
         try:
             self._create_missing_table()
-        except (IntegrityError, ProgrammingError):  # PostgreSQL's, where another worker makes it just now
+        except (exc.IntegrityError, exc.ProgrammingError):  # PostgreSQL, when another worker creates it now
             self._create_missing_table()
 
     def _create_missing_table(self) -> None:
         with self._engine.begin() as connection:
-            if inspect(connection).has_table(_TABLE.name):  # whoever uses it need not be allowed to make it
+            if sa.inspect(connection).has_table(_TABLE.name):  # its user may lack the right to create it
                 return
             connection.execute(CreateTable(_TABLE, if_not_exists=True))
             for index in sorted(_TABLE.indexes, key=lambda index: str(index.name)):

@@ -21,12 +21,12 @@ const SEEN = {
 const byId = (id) => document.getElementById(id);
 const panel = byId("answer");
 const image = byId("seen").querySelector("img");
-let settling;
+let announcement;
 
 /** Show the state before there is an answer. */
 export function showNothing(mode) {
-  const wanted = mode === "number" ? "number" : "digit";
-  show({ state: "empty", text: "?", words: `Your ${wanted} appears here while you draw.`, mode });
+  const subject = mode === "number" ? "number" : "digit";
+  show({ state: "empty", text: "?", words: `Your ${subject} appears here while you draw.`, mode });
   showBars(mode === "number" ? [] : Array.from({ length: 10 }, (_, digit) => ({ digit, share: 0 })));
 }
 
@@ -64,8 +64,8 @@ export function announce(text) {
 
 /** Announce a text once nothing has changed for a while. */
 function announceLater(text) {
-  clearTimeout(settling);
-  settling = setTimeout(announce, SETTLED, text);
+  clearTimeout(announcement);
+  announcement = setTimeout(announce, SETTLED, text);
 }
 
 function formatPercent(share) {
@@ -73,7 +73,7 @@ function formatPercent(share) {
 }
 
 function show({ state, text, words, warnings = [], mode }) {
-  clearTimeout(settling);
+  clearTimeout(announcement);
   const digit = byId("digit");
   if (digit.textContent !== text && state !== "empty" && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
     digit.animate({ transform: ["scale(0.86)", "none"], opacity: [0.4, 1] }, { duration: 220, easing: "ease-out" });

@@ -114,10 +114,10 @@ function describeAnswers({ responses }, schemas) {
 
 function describeContent([type, { schema, example, examples = {} }], schemas) {
   const named = Object.entries(examples).map(([name, part]) => [name, schemas.resolve(part)]);
-  const shown = example === undefined ? named : [["Example", { value: example }]];
+  const listed = example === undefined ? named : [["Example", { value: example }]];
   return [
     createElement("p", { class: "kind" }, createElement("code", {}, type)),
-    shown
+    listed
       .filter(([, { value }]) => value !== undefined)
       .map(([name, { value, summary }]) => [
         createElement("p", { class: "kind" }, summary ?? name),
@@ -139,11 +139,11 @@ function describeHeaders({ headers = {} }, schemas) {
 
 /** Open the call that the URL's fragment names. */
 function openLinkedCall() {
-  const named = findCalls().find(({ id }) => id === decodeURIComponent(location.hash.slice(1)));
-  if (!named) return;
-  named.open = true;
-  named.scrollIntoView();
-  named.querySelector("summary").focus({ preventScroll: true });
+  const call = findCalls().find(({ id }) => id === decodeURIComponent(location.hash.slice(1)));
+  if (!call) return;
+  call.open = true;
+  call.scrollIntoView();
+  call.querySelector("summary").focus({ preventScroll: true });
 }
 
 function filterCalls() {
@@ -155,8 +155,8 @@ function filterCalls() {
   for (const section of document.querySelectorAll("main > section:not(#intro)")) {
     section.hidden = !section.querySelector("details.call:not([hidden])");
   }
-  const left = findCalls().filter((call) => !call.hidden).length;
-  byId("found").textContent = left === 1 ? "1 call" : `${left} calls`;
+  const count = findCalls().filter((call) => !call.hidden).length;
+  byId("found").textContent = count === 1 ? "1 call" : `${count} calls`;
 }
 
 byId("filter").addEventListener("input", filterCalls);

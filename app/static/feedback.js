@@ -4,11 +4,11 @@ import { announce } from "./answer.js";
 import { sendRequest } from "./service.js";
 
 const byId = (id) => document.getElementById(id);
-let newest; // the picture and model that the question is about
+let question; // the picture and model that it is about
 
 /** Ask whether a model's `Prediction` for a picture is right. */
 export function askForFeedback({ digit, is_digit: isDigit }, picture, model) {
-  newest = { picture, model };
+  question = { picture, model };
   show("Was this right?", button("Yes", isDigit ? digit : "none"), button("No"));
 }
 
@@ -21,18 +21,18 @@ function askForDigit() {
 }
 
 async function send(digit) {
-  const mine = newest;
+  const answered = question;
   show("Sending …");
   byId("asked").focus();
-  let shown = ["Thank you. The picture has been saved for training."];
+  let texts = ["Thank you. The picture has been saved for training."];
   try {
-    await sendRequest(`/feedback?${new URLSearchParams({ digit, model: mine.model })}`, { picture: mine.picture });
+    await sendRequest(`/feedback?${new URLSearchParams({ digit, model: answered.model })}`, { picture: answered.picture });
   } catch (error) {
-    shown = [error.message, button("Try again", digit)];
+    texts = [error.message, button("Try again", digit)];
   }
-  if (mine !== newest) return;
-  show(...shown);
-  announce(shown[0]);
+  if (answered !== question) return;
+  show(...texts);
+  announce(texts[0]);
 }
 
 function show(text, ...answers) {

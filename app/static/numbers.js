@@ -26,17 +26,17 @@ async function refresh() {
 
 /** Parse Prometheus' text format; return name, labels and value of each series. */
 function parseMetrics(text) {
-  const found = text.split("\n").map((line) => SERIES.exec(line)).filter(Boolean);
-  return found.map(([, name, labels = "", value]) => ({
+  const lines = text.split("\n").map((line) => SERIES.exec(line)).filter(Boolean);
+  return lines.map(([, name, labels = "", value]) => ({
     name,
-    labels: Object.fromEntries(Array.from(labels.matchAll(LABEL), ([, key, named]) => [key, named])),
+    labels: Object.fromEntries(Array.from(labels.matchAll(LABEL), ([, key, text]) => [key, text])),
     value: Number(value),
   }));
 }
 
 function show(series) {
-  const sum = (name, fits = () => true) =>
-    series.filter((one) => one.name === name && fits(one.labels)).reduce((total, { value }) => total + value, 0);
+  const sum = (name, matches = () => true) =>
+    series.filter((sample) => sample.name === name && matches(sample.labels)).reduce((total, { value }) => total + value, 0);
   byId("counted").replaceChildren(
     createPair("Requests answered", format(sum("digits_requests_total"))),
     createPair("Refused", format(sum("digits_refusals_total"))),
@@ -56,8 +56,8 @@ function findQuantile(series, share) {
   const buckets = series.filter(
     ({ name, labels }) => name === "digits_request_duration_seconds_bucket" && labels.route === "/predict",
   );
-  const all = Math.max(0, ...buckets.map(({ value }) => value));
-  const bound = buckets.find(({ value }) => value > 0 && value >= share * all)?.labels.le;
+  const total = Math.max(0, ...buckets.map(({ value }) => value));
+  const bound = buckets.find(({ value }) => value > 0 && value >= share * total)?.labels.le;
   if (!bound) return "–";
   return bound === "+Inf" ? "more" : `${format(1000 * Number(bound))} ms`;
 }

@@ -17,31 +17,31 @@ const byId = (id) => document.getElementById(id);
 const getMode = () => document.querySelector("input[name=mode]:checked").value;
 const getHealth = () => byId("health").dataset.state;
 const getLanguage = () => document.querySelector("input[name=language]:checked").value;
-let newest; // identifies the latest call of showProgram
+let latestCall; // identifies the latest call of showProgram
 let photographing = false;
 let limits = null; // of the service, once they are known
 let healthTimer; // the timer of the next health check
 let delay = 1000; // milliseconds until the next health check while the service does not answer
 
 const sheet = new Sheet(byId("sheet"), { changed: onChange, say: announce });
-const requester = new Requester({ question: sendSheet, answered: onAnswer, failed: onFailure });
+const requester = new Requester({ send: sendSheet, onAnswer, onFailure });
 
 function onChange({ fresh }) {
   byId("undo").disabled = !sheet.undoable;
   byId("clear").disabled = sheet.empty;
-  if (fresh) requester.forget();
+  if (fresh) requester.drop();
   if (fresh) sheet.mark([]);
   if (sheet.empty) {
     showNothing(getMode());
     if (getHealth() !== "lost") showProblem("");
     showProgram();
   } else if (getHealth() !== "lost") {
-    requester.ask();
+    requester.request();
   }
 }
 
 async function sendSheet(signal) {
-  const asked = getMode();
+  const mode = getMode();
   const blob = await sheet.blob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
@@ -49,33 +49,33 @@ async function sendSheet(signal) {
     );
   }
   const model = byId("model").value;
-  const answer = await sendRequest(requestPath(asked, { view: true }), { picture: blob, signal });
-  return { asked, blob, model, ...answer };
+  const answer = await sendRequest(requestPath(mode, { view: true }), { picture: blob, signal });
+  return { mode, blob, model, ...answer };
 }
 
 const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
 
 /** Return the path and query of the request for what is on the sheet. */
-function requestPath(asked, { view }) {
+function requestPath(mode, { view }) {
   const query = new URLSearchParams();
   if (byId("model").selectedIndex > 0) query.set("model", byId("model").value);
-  if (view && asked === "digit") query.set("view", "true");
-  return `/predict${asked === "number" ? "/number" : ""}${query.size ? `?${query}` : ""}`;
+  if (view && mode === "digit") query.set("view", "true");
+  return `/predict${mode === "number" ? "/number" : ""}${query.size ? `?${query}` : ""}`;
 }
 
-function onAnswer({ asked, blob, model, body, stages, taken }) {
+function onAnswer({ mode, blob, model, body, stages, duration }) {
   showProblem("");
-  if (asked === "number") showNumber(body);
+  if (mode === "number") showNumber(body);
   else showDigit(body);
-  if (asked === "digit") askForFeedback(body, blob, model);
-  sheet.mark(listBoxes(asked, body), body.image);
-  showTiming(stages, taken);
+  if (mode === "digit") askForFeedback(body, blob, model);
+  sheet.mark(listBoxes(mode, body), body.image);
+  showTiming(stages, duration);
   showProgram();
 }
 
 /** Return the boxes to show: of every digit of a number, or of the digit in a picture, but not in a drawing. */
-function listBoxes(asked, { digits, digit, image }) {
-  if (asked === "number") return digits.map((each) => ({ box: each.box, text: each.digit }));
+function listBoxes(mode, { digits, digit, image }) {
+  if (mode === "number") return digits.map((each) => ({ box: each.box, text: each.digit }));
   return sheet.picture ? [{ box: image.box, text: digit }] : [];
 }
 
@@ -114,7 +114,7 @@ function markLost() {
 }
 
 async function checkHealth() {
-  const missed = getHealth() === "lost";
+  const wasLost = getHealth() === "lost";
   try {
     await sendRequest("/health/ready");
   } catch (error) {
@@ -125,13 +125,13 @@ async function checkHealth() {
   delay = 1000;
   showHealth("ready", "Ready");
   checkLater(INTERVAL);
-  return missed ? loadModels() : undefined;
+  return wasLost ? loadModels() : undefined;
 }
 
-function showTiming(stages, taken) {
-  const spent = Array.from(stages.matchAll(/dur=([\d.]+)/g), ([, duration]) => Number(duration));
-  const service = spent.reduce((sum, each) => sum + each, 0);
-  byId("timing").textContent = `Read in ${service.toFixed(1)} ms, answered in ${taken.toFixed(0)} ms`;
+function showTiming(stages, duration) {
+  const durations = Array.from(stages.matchAll(/dur=([\d.]+)/g), ([, milliseconds]) => Number(milliseconds));
+  const serviceTime = durations.reduce((sum, each) => sum + each, 0);
+  byId("timing").textContent = `Read in ${serviceTime.toFixed(1)} ms, answered in ${duration.toFixed(0)} ms`;
 }
 
 /** Load the list of models, and send what is on the sheet again. */
@@ -153,7 +153,7 @@ async function loadModels() {
   byId("key").hidden = true;
   showProblem("");
   showProgram();
-  if (!sheet.empty) requester.ask();
+  if (!sheet.empty) requester.request();
   return undefined;
 }
 
@@ -171,10 +171,10 @@ function showModels(models) {
 }
 
 function askForKey() {
-  const tried = apiKey.get() !== "";
+  const isRejected = apiKey.get() !== "";
   apiKey.set("");
   byId("key").hidden = false;
-  showProblem(tried ? "The service does not know this key." : "The service requires a key.");
+  showProblem(isRejected ? "The service does not know this key." : "The service requires a key.");
   byId("secret").focus();
 }
 
@@ -188,13 +188,13 @@ byId("key").addEventListener("submit", (event) => {
 // The program
 
 async function showProgram() {
-  const mine = (newest = {});
+  const call = (latestCall = {});
   const blob = sheet.empty ? null : await sheet.blob();
   const name = sheet.picture?.name ?? "digit.png";
   const url = new URL(requestPath(getMode(), { view: false }), location.href).href;
   const member = getMode() === "number" ? "text" : "digit";
   const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, locked: apiKey.get() !== "" });
-  if (mine !== newest) return;
+  if (call !== latestCall) return;
   byId("code").textContent = text;
   byId("copied").textContent = "";
   byId("save").hidden = !(blob && fromFile);
@@ -232,7 +232,7 @@ for (const input of [byId("file"), byId("capture")]) {
 byId("choose").addEventListener("click", () => byId("file").click());
 
 byId("photo").addEventListener("click", async () => {
-  if (!camera.available()) {
+  if (!camera.isAvailable()) {
     byId("capture").click(); // opens the camera on a phone, and a file dialog elsewhere
     return;
   }

@@ -65,12 +65,12 @@ export class Schemas {
   }
 }
 
-const formatRange = (least, most, unit = "") => {
-  const units = unit && ` ${unit}${(most ?? least) === 1 ? "" : "s"}`;
-  if (least === undefined && most === undefined) return null;
-  if (least === most) return `${most}${units}`;
-  if (most === undefined) return `at least ${least}${units}`;
-  return least === undefined ? `at most ${most}${units}` : `${least} to ${most}${units}`;
+const formatRange = (min, max, unit = "") => {
+  const units = unit && ` ${unit}${(max ?? min) === 1 ? "" : "s"}`;
+  if (min === undefined && max === undefined) return null;
+  if (min === max) return `${max}${units}`;
+  if (max === undefined) return `at least ${min}${units}`;
+  return min === undefined ? `at most ${max}${units}` : `${min} to ${max}${units}`;
 };
 
 const quote = (value) => `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;

@@ -28,7 +28,7 @@ export const apiKey = {
 export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
   const headers = apiKey.get() ? { Authorization: `Bearer ${apiKey.get()}` } : {};
   if (picture) headers["Content-Type"] = "application/octet-stream";
-  const ends = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
+  const signals = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
   try {
     const started = performance.now();
     const response = await fetch(path, {
@@ -36,68 +36,68 @@ export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
       body: picture,
       headers,
       cache: "no-store",
-      signal: AbortSignal.any(ends),
+      signal: AbortSignal.any(signals),
     });
     if (!response.ok) throw new Problem(response, await response.json().catch(() => ({})));
     const body = await response[as]();
-    return { body, stages: response.headers.get("Server-Timing") ?? "", taken: performance.now() - started };
+    return { body, stages: response.headers.get("Server-Timing") ?? "", duration: performance.now() - started };
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
     throw new Unreachable("The service does not answer.");
   }
 }
 
-/** Sends at most one request at a time, and then the newest; answers to forgotten requests are dropped. */
+/** Sends at most one request at a time, and then the newest; answers to dropped requests are ignored. */
 export class Requester {
-  #question;
-  #answered;
-  #failed;
-  #wanted = false;
-  #running = false;
-  #asked = new AbortController();
+  #send;
+  #onAnswer;
+  #onFailure;
+  #isPending = false;
+  #isRunning = false;
+  #controller = new AbortController();
 
-  /** `question(signal)` returns the answer. After an error with `wait` seconds, the request is repeated. */
-  constructor({ question, answered, failed }) {
-    this.#question = question;
-    this.#answered = answered;
-    this.#failed = failed;
+  /** `send(signal)` returns the answer. After an error with `wait` seconds, the request is repeated. */
+  constructor({ send, onAnswer, onFailure }) {
+    this.#send = send;
+    this.#onAnswer = onAnswer;
+    this.#onFailure = onFailure;
   }
 
   /** Send a request as soon as possible. */
-  async ask() {
-    this.#wanted = true;
-    if (this.#running) return;
-    this.#running = true;
+  async request() {
+    this.#isPending = true;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     try {
-      while (this.#wanted) {
-        this.#wanted = false;
-        const pause = await this.#askOnce();
+      while (this.#isPending) {
+        this.#isPending = false;
+        const pause = await this.#sendOnce();
         await new Promise((resume) => setTimeout(resume, pause));
       }
     } finally {
-      this.#running = false;
+      this.#isRunning = false;
     }
   }
 
   /** Drop the current request and its answer. */
-  forget() {
-    this.#wanted = false;
-    this.#asked.abort();
+  drop() {
+    this.#isPending = false;
+    this.#controller.abort();
   }
 
-  async #askOnce() {
-    const { signal } = (this.#asked = new AbortController());
+  async #sendOnce() {
+    const { signal } = (this.#controller = new AbortController());
     let answer;
     try {
-      answer = await this.#question(signal);
+      answer = await this.#send(signal);
     } catch (error) {
       if (signal.aborted) return PAUSE;
-      this.#failed(error);
+      this.#onFailure(error);
       if (!error.wait) return PAUSE;
-      this.#wanted = true;
+      this.#isPending = true;
       return error.wait * 1000;
     }
-    if (!signal.aborted) this.#answered(answer);
+    if (!signal.aborted) this.#onAnswer(answer);
     return PAUSE;
   }
 }

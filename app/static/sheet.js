@@ -227,25 +227,25 @@ export class Sheet {
 
 /** Decode a picture, turn it upright, and shrink it to what a screen can show. */
 async function decode(blob) {
-  const whole = await createImageBitmap(blob);
-  const scale = MAX_SIDE / Math.max(whole.width, whole.height);
-  if (scale >= 1) return whole;
-  const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.ceil(side * scale));
-  return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => whole.close());
+  const bitmap = await createImageBitmap(blob);
+  const scale = MAX_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.ceil(side * scale));
+  return createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => bitmap.close());
 }
 
-const clamp = (value, most) => Math.min(most, Math.max(0, value));
+const clamp = (value, max) => Math.min(max, Math.max(0, value));
 
 /** Draw a picture as large as it fits, on white. */
 function drawFitted(context, bitmap) {
   const { width, height } = context.canvas;
   const scale = Math.min(width / bitmap.width, height / bitmap.height);
   const [w, h] = [bitmap.width * scale, bitmap.height * scale];
-  const place = [(width - w) / 2, (height - h) / 2, w, h];
+  const rectangle = [(width - w) / 2, (height - h) / 2, w, h];
   context.fillStyle = "#fff";
-  context.fillRect(...place);
+  context.fillRect(...rectangle);
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, ...place);
+  context.drawImage(bitmap, ...rectangle);
 }
 
 /** Show the name of a picture that this browser can't display. */
@@ -302,7 +302,7 @@ function createBox([x, y, width, height], text, unit) {
 }
 
 function createSvg(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  return made;
+  const element = document.createElementNS(SVG, name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  return element;
 }

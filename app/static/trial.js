@@ -24,7 +24,7 @@ export function createTrial(call, schemas) {
     "form",
     { "aria-label": `Try ${method.toUpperCase()} ${call.path}` },
     createElement("h4", {}, "Try it"),
-    parameters.map(({ shown }) => shown),
+    parameters.map(({ element }) => element),
     createChooser(bodies),
     createElement("div", { class: "tools" }, button, status),
     answer,
@@ -33,7 +33,7 @@ export function createTrial(call, schemas) {
     event.preventDefault();
     button.disabled = true;
     status.textContent = "Sending …";
-    const body = bodies.find(({ shown }) => !shown.hidden)?.read();
+    const body = bodies.find(({ element }) => !element.hidden)?.read();
     const request = composeRequest(call, parameters, body);
     answer.replaceChildren(showCommand(request));
     status.textContent = await send(request, answer);
@@ -61,7 +61,7 @@ function createParameter({ name, in: place, required, schema, examples }, schema
   const resolved = schemas.resolve(schema);
   const value = required ? (resolved.examples?.[0] ?? Object.values(examples ?? {})[0]?.value ?? "") : "";
   const input = createInput(resolved, { value, required });
-  return { name, place, shown: createField(name, input), read: () => input.value.trim() };
+  return { name, place, element: createField(name, input), read: () => input.value.trim() };
 }
 
 /** Return the fields and pictures of the document's example of a body. */
@@ -79,10 +79,10 @@ function createPictureFile(base64, name) {
 /** Return a file input; while no file is chosen, the pictures of the example are sent. */
 function createFileInput(label, { pictures, several }) {
   const input = createElement("input", { type: "file", multiple: several, required: !pictures.length });
-  const usual = several ? pictures : pictures.slice(0, 1);
-  const examples = createElement("small", { hidden: !usual.length }, "Or the example: ", usual.map(createSaveLink));
-  input.addEventListener("change", () => (examples.hidden = !usual.length || input.files.length > 0));
-  return { shown: createField(label, input, examples), read: () => (input.files.length ? [...input.files] : usual) };
+  const defaults = several ? pictures : pictures.slice(0, 1);
+  const examples = createElement("small", { hidden: !defaults.length }, "Or the example: ", defaults.map(createSaveLink));
+  input.addEventListener("change", () => (examples.hidden = !defaults.length || input.files.length > 0));
+  return { element: createField(label, input, examples), read: () => (input.files.length ? [...input.files] : defaults) };
 }
 
 /** Return a picture that a click saves, because the command below reads it from a file. */
@@ -99,10 +99,10 @@ const BODIES = {
     const entries = Object.entries(properties).map(([name, part]) => {
       const schema = schemas.resolve(part);
       const several = schema.type === "array";
-      const holds = several ? schemas.resolve(schema.items) : schema;
-      if (holds.format === "binary") return { name, ...createFileInput(name, { pictures, several }) };
+      const item = several ? schemas.resolve(schema.items) : schema;
+      if (item.format === "binary") return { name, ...createFileInput(name, { pictures, several }) };
       const input = createInput(schema, { value: values[name] ?? "", required: required.includes(name) });
-      return { name, shown: createField(name, input), read: () => [input.value].filter(Boolean) };
+      return { name, element: createField(name, input), read: () => [input.value].filter(Boolean) };
     });
     const read = () => {
       const parts = entries.flatMap(({ name, read }) => read().map((value) => [name, value]));
@@ -111,14 +111,14 @@ const BODIES = {
       const curl = parts.flatMap(([name, value]) => ["-F", `${name}=${value.name ? `@${value.name}` : value}`]);
       return { body, headers: {}, curl };
     };
-    return { type, shown: createElement("div", {}, entries.map(({ shown }) => shown)), read };
+    return { type, element: createElement("div", {}, entries.map(({ element }) => element)), read };
   },
 
   bytes({ type, pictures }) {
-    const { shown, read } = createFileInput("body", { pictures, several: false });
+    const { element, read } = createFileInput("body", { pictures, several: false });
     return {
       type,
-      shown,
+      element,
       read() {
         const [file] = read();
         const headers = { "Content-Type": type.includes("*") ? file.type || "application/octet-stream" : type };
@@ -132,41 +132,41 @@ const BODIES = {
     const input = createElement("textarea", { rows: Math.min(12, text.split("\n").length + 1), spellcheck: "false" });
     input.value = text;
     const read = () => ({ body: input.value, headers: { "Content-Type": type }, curl: ["-d", input.value] });
-    return { type, shown: createField("body", input), read };
+    return { type, element: createField("body", input), read };
   },
 };
 
 /** Return the bodies, of which one is shown at a time, and the buttons that select it. */
 function createChooser(bodies) {
   const name = `type-${(fields += 1)}`;
-  const choices = bodies.map(({ type, shown }, index) => {
-    shown.hidden = index > 0;
+  const choices = bodies.map(({ type, element }, index) => {
+    element.hidden = index > 0;
     const input = createElement("input", { type: "radio", name, checked: index === 0 });
     input.addEventListener("change", () => {
-      for (const each of bodies) setVisible(each.shown, each.shown === shown);
+      for (const each of bodies) setVisible(each.element, each.element === element);
     });
     return createElement("label", {}, input, createElement("span", {}, type));
   });
-  for (const { shown } of bodies) setVisible(shown, !shown.hidden);
-  if (bodies.length < 2) return bodies.map(({ shown }) => shown);
+  for (const { element } of bodies) setVisible(element, !element.hidden);
+  if (bodies.length < 2) return bodies.map(({ element }) => element);
   const legend = createElement("legend", { class: "unseen" }, "Type of the body");
-  return [createElement("fieldset", { class: "modes" }, legend, choices), bodies.map(({ shown }) => shown)];
+  return [createElement("fieldset", { class: "modes" }, legend, choices), bodies.map(({ element }) => element)];
 }
 
 /** Show or hide a body; hidden fields need not be filled in. */
-function setVisible(shown, wanted) {
-  shown.hidden = !wanted;
-  for (const input of shown.querySelectorAll("input, select, textarea")) input.disabled = !wanted;
+function setVisible(element, wanted) {
+  element.hidden = !wanted;
+  for (const input of element.querySelectorAll("input, select, textarea")) input.disabled = !wanted;
 }
 
 // The request and its answer
 
 function composeRequest({ method, path }, parameters, body) {
-  const given = (place) => parameters.map((each) => [each, each.read()]).filter(([{ place: at }, value]) => at === place && value);
-  const filled = given("path").reduce((text, [{ name }, value]) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
-  const url = new URL(filled.slice(1), document.baseURI); // relative to this page, which may have a prefix
-  for (const [{ name }, value] of given("query")) url.searchParams.set(name, value);
-  const headers = { ...body?.headers, ...Object.fromEntries(given("header").map(([{ name }, value]) => [name, value])) };
+  const readParameters = (place) => parameters.map((each) => [each, each.read()]).filter(([{ place: at }, value]) => at === place && value);
+  const pathname = readParameters("path").reduce((text, [{ name }, value]) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
+  const url = new URL(pathname.slice(1), document.baseURI); // relative to this page, which may have a prefix
+  for (const [{ name }, value] of readParameters("query")) url.searchParams.set(name, value);
+  const headers = { ...body?.headers, ...Object.fromEntries(readParameters("header").map(([{ name }, value]) => [name, value])) };
   return { method: method.toUpperCase(), url, headers, body };
 }
 
@@ -180,17 +180,17 @@ function showCommand({ method, url, headers, body }) {
   return createElement("div", {}, createElement("h5", {}, "Request"), createCodeBlock("Request", lines.join(" \\\n  ")));
 }
 
-/** Send a request, add its answer to `shown`, and return a short summary. */
-async function send({ method, url, headers, body }, shown) {
+/** Send a request, add its answer to `element`, and return a short summary. */
+async function send({ method, url, headers, body }, element) {
   const authorization = apiKey.get() ? { Authorization: `Bearer ${apiKey.get()}` } : {};
   const started = performance.now();
   try {
     const all = { ...headers, ...authorization };
     const response = await fetch(url, { method, headers: all, body: body?.body, cache: "no-store" });
     const text = await response.text();
-    const taken = Math.round(performance.now() - started);
-    shown.append(showAnswer(response, text));
-    return `${response.status} ${response.statusText} in ${taken} ms`;
+    const duration = Math.round(performance.now() - started);
+    element.append(showAnswer(response, text));
+    return `${response.status} ${response.statusText} in ${duration} ms`;
   } catch {
     return "The service does not answer.";
   }

@@ -97,7 +97,7 @@ def test_any_text_is_refused_or_decoded_to_the_last_letter(text: str) -> None:
         ("data:image/png,AAAA", "does not say ;base64"),
         ("data:base64,AAAA", "does not say ;base64"),
         ("data:image/png;base64", "no comma"),
-        ("data:;base64,%4", "ends within a percent escape"),
+        ("data:;base64,%4", "a '%' that is not followed by two hexadecimal digits"),
         ("data:;base64,%zz", "a '%' that is not followed by two hexadecimal digits"),
         ("data:;base64,%%41", "a '%' that is not followed by two hexadecimal digits"),
         ("data:;base64,%2541A", "the character '%'"),

@@ -94,7 +94,7 @@ def refused(*words: object, **environment: str) -> str:
 
 
 def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, out: Path) -> None:
-    assert "gone is no folder" in refused(tmp_path / "gone", "--csv", out)
+    assert "gone is not a folder" in refused(tmp_path / "gone", "--csv", out)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "7"])
@@ -197,7 +197,7 @@ def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
     )
     assert done.returncode == 2
     # where coverage is measured, it can't keep its own file either, and says so last
-    assert f"The table {out} can't be kept: File too large." in done.stderr.splitlines()
+    assert f"The table {out} can't be written: File too large." in done.stderr.splitlines()
     assert out.stat().st_size == 2_000  # in the middle of a row
     assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
     assert len(by_file(out)) == 40
@@ -476,7 +476,7 @@ def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
     assert "Traceback" not in told
     if number == signal.SIGINT:
         assert asking.returncode == 130
-        assert told.splitlines()[-1] == "Interrupted. Run the same command again to go on."
+        assert told.splitlines()[-1] == "Interrupted. Run the same command again to continue."
         assert 20 <= len(table(out)) < 150
     assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
     assert len(by_file(out)) == 150
@@ -581,7 +581,7 @@ def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
     asked.stdout.close()
     told = asked.stderr.read() if asked.stderr else ""
     assert asked.wait() == 2
-    assert told.splitlines()[-1] == "The table - can't be kept: Broken pipe."
+    assert told.splitlines()[-1] == "The table - can't be written: Broken pipe."
     if asked.stderr:
         asked.stderr.close()
 

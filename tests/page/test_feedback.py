@@ -127,7 +127,7 @@ def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict
         write(page, 7)
         expect_settled(page, "7, ")
         page.get_by_role("button", name="Yes").click()
-        expect(page.locator("#asked")).to_contain_text("does not answer now. Try again in")
+        expect(page.locator("#asked")).to_contain_text("does not answer at the moment. Try again in")
         with page.expect_request("**/feedback?digit=7&model=cnn"):
             page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()

@@ -10,29 +10,24 @@ from typing import Final
 
 from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
-# coding → zlib's `wbits`; the liked first
+# coding → zlib's `wbits`, the preferred coding first
 WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}
 MIN_COMPRESSED_BYTES: Final = 1024  # bytes: less travels in one packet anyway
-LEVEL: Final = 1  # of 9: probabilities of 64 pictures would be 3 % shorter with 6, in 2.6 times the time
+LEVEL: Final = 1  # of 9: level 6 makes the answer for 64 pictures 3 % shorter, in 2.6 times the time
 STEP_BYTES: Final = 65_536  # bytes: unpacked in a few milliseconds, however they were packed
-# Seconds of processor time. 32 MiB of base64 take 0.2; but a stream may describe a new Huffman code every
-# 12 bytes and hold nothing, which takes 2 s for 32 MiB.
+# Seconds of processor time. 32 MiB of base64 take 0.2; but a stream that describes a new Huffman code every
+# 12 bytes and holds nothing else takes 2 s for 32 MiB.
 MAX_UNPACK_SECONDS: Final = 0.5
 _CODING: Final = re.compile(r"\s*(?P<name>[^\s;]+)\s*(?:;\s*q=(?P<weight>[01](?:\.\d{0,3})?)\s*)?")
 
 
 def decompress(body: bytes, coding: str, *, max_bytes: int) -> bytes:
-    """Return what `body` holds, of which no more than `max_bytes` bytes are ever unpacked.
-
-    Args:
-        body: as it was sent.
-        coding: the Content-Encoding; empty if there is none.
-        max_bytes: bytes.
+    """Unpack a body with this Content-Encoding, or none if that is empty; never more than `max_bytes` bytes.
 
     Raises:
-        UnsupportedMediaType: the coding is another one.
-        MalformedRequest: the body is not coded like that, breaks off, or goes on after its end.
-        BodyTooLarge: it holds more.
+        UnsupportedMediaType: the coding is not supported.
+        MalformedRequest: the body is not in this coding, breaks off, or goes on after its end.
+        BodyTooLarge: the body holds more than `max_bytes` bytes.
     """
     coding = coding.strip().lower()
     if coding in {"", "identity"}:
@@ -58,29 +53,26 @@ def _unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
         offset += STEP_BYTES
         _check_effort(coding, size, max_bytes=max_bytes, seconds=time.thread_time() - started)
     if not decompressor.eof or decompressor.unused_data or offset < len(body):
-        how = "goes on after its end" if decompressor.eof else "breaks off"
-        msg = f"The body's {coding} {how}. Send the whole of it, in one piece."
+        fault = "goes on after its end" if decompressor.eof else "breaks off"
+        msg = f"The body's {coding} {fault}. Send the whole of it, in one piece."
         raise MalformedRequest(msg)
     return b"".join(pieces)
 
 
 def _check_effort(coding: str, size: int, *, max_bytes: int, seconds: float) -> None:
     if size > max_bytes:
-        msg = (
-            f"The body holds more than {max_bytes} bytes once it is unpacked. Send fewer or smaller pictures."
-        )
+        msg = f"The body has more than {max_bytes} bytes once it is unpacked. Send fewer or smaller pictures."
         raise BodyTooLarge(msg, limit=max_bytes)
     if seconds > MAX_UNPACK_SECONDS:
         msg = (
             f"The body's {coding} was given up after {MAX_UNPACK_SECONDS:g} s of unpacking, which gave "
-            f"{size} bytes. "
-            "Compress it with a common encoder, or send it uncompressed."
+            f"{size} bytes. Compress it with a common encoder, or send it uncompressed."
         )
         raise MalformedRequest(msg)
 
 
 def choose_encoding(header: str) -> str | None:
-    """Return the coding that an Accept-Encoding header lets an answer have, if any is worth it."""
+    """Return the preferred coding of those that an Accept-Encoding header allows, None if it allows none."""
     weights: dict[str, float] = {}
     for part in header.lower().split(","):
         if coding := _CODING.fullmatch(part):

@@ -7,15 +7,8 @@ from typing import Any, Final
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
+from app.api import openapi
 from app.api.models import ModelPath
-from app.api.openapi import (
-    BATCH_PROBLEMS,
-    PICTURE_PROBLEMS,
-    PREDICTION_PROBLEMS,
-    V2_TAG,
-    describe_problems,
-    inline_schema,
-)
 from app.api.reader import Reader
 from app.api.uploads import MAX_INLINE_BODY
 from app.api.v2 import encodings, outputs, tensors
@@ -29,9 +22,9 @@ from app.digits.contract import MIN_DIGIT_LIKELIHOOD, DigitBatch
 from app.digits.errors import DigitsError
 
 JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
-router = APIRouter(prefix="/v2/models/{name}", tags=[V2_TAG])
+router = APIRouter(prefix="/v2/models/{name}", tags=[openapi.V2_TAG])
 
-_BODY: Final[dict[str, Any]] = {
+_REQUEST: Final = {
     "parameters": [
         {
             "name": JSON_LENGTH_HEADER,
@@ -40,34 +33,34 @@ _BODY: Final[dict[str, Any]] = {
             "description": "How many bytes of the body are JSON, if binary data follow.",
         }
     ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": inline_schema(InferRequest)},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    **openapi.describe_body(
+        "The request as JSON, followed by binary data if there are any.",
+        {
+            "application/json": openapi.describe_model(InferRequest),
+            "application/octet-stream": openapi.BINARY,
         },
-    },
+    ),
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "JSON, followed by binary data if they are requested",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": openapi.BINARY}},
     },
-    **describe_problems(*PREDICTION_PROBLEMS, *PICTURE_PROBLEMS, *BATCH_PROBLEMS, v2=True),
+    **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *openapi.BATCH_PROBLEMS, v2=True),
 }
 
 
-@router.post("/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_RESPONSES)
+@router.post("/infer", openapi_extra=_REQUEST, response_model=InferResponse, responses=_RESPONSES)
 async def infer(request: Request, name: ModelPath) -> Response:
     """Read the digits in canonical pictures (`image`) or in encoded ones (`picture`)."""
     return await _infer(request, find_model(request, name))
 
 
 @router.post(
-    "/versions/{version}/infer", openapi_extra=_BODY, response_model=InferResponse, responses=_RESPONSES
+    "/versions/{version}/infer", openapi_extra=_REQUEST, response_model=InferResponse, responses=_RESPONSES
 )
 async def infer_version(request: Request, name: ModelPath, version: VersionPath) -> Response:
-    """Do so with this version of the model, or not at all."""
+    """Read the digits with this version of the model."""
     return await _infer(request, find_model(request, name, version))
 
 
@@ -75,11 +68,14 @@ async def _infer(request: Request, model: Model) -> Response:
     reader = Reader(request, model)
     reader.begin()
     inference, unpacked_bytes = await _read_body(request, reader)
-    output_requests = outputs.select_outputs(inference.request, model.classifier)
+    requested = outputs.select_outputs(inference.request, model.classifier)
     with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
         scores = reader.infer(await _canonicalise(inference.pictures, reader))
     _count_predictions(scores, reader)
-    tensor_infos, binary = tensors.encode_outputs(outputs.select(scores, output_requests))
+    binary_output = inference.request.parameters.binary_data_output
+    tensor_infos, binary = tensors.encode_outputs(
+        outputs.build_outputs(scores, requested, binary=binary_output)
+    )
     name, number = model.version
     answer = InferResponse(
         model_name=name, model_version=str(number), id=inference.request.id, outputs=tensor_infos
@@ -88,38 +84,37 @@ async def _infer(request: Request, model: Model) -> Response:
 
 
 def _count_predictions(scores: Scores, reader: Reader) -> None:
-    metrics, model = reader.state.metrics, reader.model.name
-    reader.count_digits([(int(row.argmax()), float(row.max())) for row in scores.probabilities])
-    metrics.observe_batch(model, len(scores.probabilities))
-    if scores.digit_likelihood is not None:
-        metrics.count_negatives(model, int((scores.digit_likelihood < MIN_DIGIT_LIKELIHOOD).sum()))
+    likelihoods = scores.digit_likelihood
+    negatives = 0 if likelihoods is None else int((likelihoods < MIN_DIGIT_LIKELIHOOD).sum())
+    digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
+    reader.count(digits, negatives=negatives)
+    reader.state.metrics.observe_batch(reader.model.name, len(digits))
 
 
 async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
-    """Unpack and parse the body, off the event loop where that may take long.
+    """Unpack and decode the body, off the event loop if that may take long.
 
     Returns:
-        What it says, and how many bytes were unpacked.
+        The inference, and how many bytes were unpacked.
     """
     body, headers, settings = await request.body(), request.headers, reader.state.settings
     coding = headers.get("content-encoding", "")
 
-    def work() -> tuple[Inference, int]:
+    def decode() -> tuple[Inference, int]:
         with reader.stages.time_stage("decode"):
-            whole = encodings.decompress(body, coding, max_bytes=settings.max_batch_body_bytes)
-            json_length = headers.get(JSON_LENGTH_HEADER)
+            unpacked = encodings.decompress(body, coding, max_bytes=settings.max_batch_body_bytes)
             inference = tensors.decode_request(
-                whole, json_length=json_length, max_pictures=settings.max_batch
+                unpacked, json_length=headers.get(JSON_LENGTH_HEADER), max_pictures=settings.max_batch
             )
-        return inference, 0 if whole is body else len(whole)
+        return inference, 0 if unpacked is body else len(unpacked)
 
     if coding or len(body) > MAX_INLINE_BODY:
-        return await run_in_thread(work, request, stages=reader.stages)
-    return work()
+        return await run_in_thread(decode, request, stages=reader.stages)
+    return decode()
 
 
 async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> DigitBatch:
-    """Return the pictures as the network sees them.
+    """Return pictures in canonical form.
 
     Raises:
         DigitsError: of the first picture that can't be read.
@@ -137,9 +132,9 @@ async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> Digi
 
 def _build_answer(answer: InferResponse, binary: bytes, request: Request, *, timing: str) -> Response:
     json = answer.model_dump_json(exclude_none=True).encode()
-    body, kind, headers = json, "application/json", {"Server-Timing": timing}
+    body, kind, headers = json + binary, "application/json", {"Server-Timing": timing}
     if binary:
-        body, kind = json + binary, "application/octet-stream"
+        kind = "application/octet-stream"
         headers[JSON_LENGTH_HEADER] = str(len(json))
     coding = encodings.choose_encoding(request.headers.get("accept-encoding", ""))
     if coding and len(body) >= encodings.MIN_COMPRESSED_BYTES:

@@ -13,7 +13,7 @@ MAX_ID: Final = 1024  # characters: it is sent back, and clients count or use UU
 
 
 class ServerMetadata(Schema):
-    """What serves here."""
+    """The server."""
 
     name: str
     version: str
@@ -23,7 +23,7 @@ class ServerMetadata(Schema):
 
 
 class Live(Schema):
-    """The event loop turns."""
+    """The event loop runs."""
 
     live: bool
 
@@ -42,7 +42,7 @@ class ModelReady(Schema):
 
 
 class TensorInfo(Schema):
-    """Name, datatype and shape of a tensor; -1 is a dimension of any size."""
+    """A tensor; -1 is a dimension of any size."""
 
     name: str
     datatype: str
@@ -50,26 +50,26 @@ class TensorInfo(Schema):
 
 
 class ModelMetadata(Schema):
-    """A model: what it takes and what it gives."""
+    """A model's inputs and outputs."""
 
     name: str
 
     versions: list[str]
-    """The numbers of those that are loaded."""
+    """The numbers of the loaded versions."""
 
     platform: str
 
     inputs: list[TensorInfo]
-    """A request has one of them."""
+    """A request has exactly one of them."""
 
     outputs: list[TensorInfo]
 
 
 class InputParameters(RequestSchema):
-    """Of an input tensor; others are ignored."""
+    """Parameters of an input tensor; others are ignored."""
 
     binary_data_size: Annotated[int, Field(ge=0), WholeNumber] | None = None
-    """How many bytes after the JSON are this tensor's data, which the JSON then omits."""
+    """How many bytes of this tensor's data follow the JSON, which then omits them."""
 
 
 class InputTensor(RequestSchema):
@@ -90,24 +90,24 @@ class InputTensor(RequestSchema):
 
 
 class OutputParameters(RequestSchema):
-    """Of a requested output; others are ignored."""
+    """Parameters of a requested output; others are ignored."""
 
     binary_data: bool | None = None
-    """Whether its data follow the JSON; else as `binary_data_output` says."""
+    """Whether its data follow the JSON; by default as `binary_data_output` says."""
 
     classification: Annotated[int, Field(ge=1), WholeNumber] | None = None
-    """Of `probabilities`: the so many most likely digits as texts, `probability:digit`."""
+    """For `probabilities`: return this many of the most likely digits as texts, `probability:digit`."""
 
 
 class RequestedOutput(RequestSchema):
-    """An output that is wanted."""
+    """A requested output."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
 class RequestParameters(RequestSchema):
-    """Of the whole request; others are ignored."""
+    """Parameters of the whole request; others are ignored."""
 
     binary_data_output: bool = False
     """Whether the outputs' data follow the JSON."""
@@ -123,18 +123,18 @@ class InferRequest(RequestSchema):
 
     inputs: Annotated[list[InputTensor], FailFast()] = Field(json_schema_extra={"minItems": 1, "maxItems": 1})
     outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
-    """Which outputs, and in which order; all of them if none are listed."""
+    """The outputs in this order; all of them if none is listed."""
 
 
 class BinarySize(Schema):
-    """Where an output's data are."""
+    """The size of an output's binary data."""
 
     binary_data_size: int
-    """How many bytes after the JSON they take."""
+    """How many bytes after the JSON are this output's."""
 
 
 class OutputTensor(Schema):
-    """What was read."""
+    """An output."""
 
     name: str
     datatype: str
@@ -144,7 +144,7 @@ class OutputTensor(Schema):
 
 
 class InferResponse(Schema):
-    """What was read in the pictures."""
+    """The outputs for the pictures."""
 
     model_name: str
     model_version: str
@@ -153,14 +153,14 @@ class InferResponse(Schema):
 
 
 class IndexRequest(RequestSchema):
-    """Which models are listed."""
+    """Which models to list."""
 
     ready: bool = False
-    """Only those that are loaded."""
+    """Whether to list only the loaded ones."""
 
 
 class LoadParameters(RequestSchema):
-    """None is taken: models are loaded from the service's folder, as they are."""
+    """There are none: models are loaded from the service's folder as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -172,10 +172,10 @@ class LoadRequest(RequestSchema):
 
 
 class UnloadParameters(LoadParameters):
-    """None changes anything."""
+    """Parameters that change nothing."""
 
     unload_dependents: bool = False
-    """No model depends on another."""
+    """Ignored, because no model depends on another."""
 
 
 class UnloadRequest(RequestSchema):
@@ -190,7 +190,7 @@ class IndexEntry(Schema):
     name: str
 
     version: str | SkipJsonSchema[None] = None
-    """Its number; missing where all versions have been unloaded."""
+    """Its number; missing if all versions have been unloaded."""
 
     state: Literal["READY", "UNAVAILABLE"]
     reason: str

@@ -1,4 +1,4 @@
-"""`GET /v2…`: what serves here, which models, and whether they are ready."""
+"""`GET /v2…`: the metadata and readiness of the server and of its models."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ router = APIRouter(prefix="/v2", tags=[V2_TAG])
 _MODEL_RESPONSES: Final = describe_problems(UnknownModel, v2=True)
 
 
-@router.get("", responses=describe_problems(v2=True))
+@router.get("")
 async def server_metadata(request: Request) -> ServerMetadata:
-    """Say what serves here, and which extensions of the protocol it has."""
+    """Describe the server, and list the extensions of the protocol that it supports."""
     extensions = ["binary_tensor_data", "classification"]
     if repository.is_enabled(get_state(request).settings):
         extensions.append("model_repository")
     return ServerMetadata(name="digits", version=__version__, extensions=extensions)
 
 
-@router.get("/health/live", responses=describe_problems(v2=True))
+@router.get("/health/live")
 async def server_live() -> Live:
-    """Answer 200 while the event loop turns."""
+    """Answer 200 while the event loop runs."""
     return Live(live=True)
 
 
@@ -72,10 +72,10 @@ async def version_ready(request: Request, name: ModelPath, version: VersionPath)
 
 
 def find_model(request: Request, name: str, version: str | None = None) -> Model:
-    """Return the version of that number, or the highest if none is given.
+    """Return a version of a model, the highest if none is given.
 
     Raises:
-        UnknownModel: there is none.
+        UnknownModel: there is no such model or version.
     """
     catalogue = get_state(request).catalogue
     return catalogue.get(name if version is None else f"{name}{VERSION_SEPARATOR}{version}")
@@ -83,10 +83,10 @@ def find_model(request: Request, name: str, version: str | None = None) -> Model
 
 def _describe_model(request: Request, model: Model) -> ModelMetadata:
     name = model.version.model
-    loaded = (each.version for each in get_state(request).catalogue)
+    versions = [other.version for other in get_state(request).catalogue]
     return ModelMetadata(
         name=name,
-        versions=[str(version.number) for version in loaded if version.model == name],
+        versions=[str(version.number) for version in versions if version.model == name],
         platform=PLATFORM,
         inputs=[IMAGE_INPUT, PICTURE_INPUT],
         outputs=[OUTPUTS[name] for name in list_outputs(model.classifier)],

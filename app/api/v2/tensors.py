@@ -1,4 +1,4 @@
-"""Tensors on the wire, as JSON or, behind the JSON, in binary: bytes in, arrays out, and back. Pure."""
+"""Tensors as JSON or as binary data that follow the JSON: bytes to arrays, and back. Does no I/O."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest
 IMAGE_INPUT: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
 PICTURE_INPUT: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])
 INPUTS: Final[Mapping[str, TensorInfo]] = {info.name: info for info in (IMAGE_INPUT, PICTURE_INPUT)}
-INTEGER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no number of 5,000 digits
-LENGTH_BYTES: Final = 4  # bytes: how long the length of an element of BYTES is, which stands before it
+INTEGER: Final = re.compile(r"[0-9]{1,18}")  # Python refuses to parse a number of 5,000 digits
+LENGTH_BYTES: Final = 4  # bytes of the length that precedes each element of a BYTES tensor
 
 Pictures: TypeAlias = Sequence[bytes]  # encoded, as uploads are
 Values: TypeAlias = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.str_]
@@ -29,7 +29,7 @@ Values: TypeAlias = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """A request: what its JSON says, and its pictures, canonical ones or encoded ones."""
+    """A request: its JSON, and its pictures, either canonical or encoded."""
 
     request: InferRequest
     pictures: DigitBatch | Pictures
@@ -37,7 +37,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output tensor: its values, or its texts."""
+    """An output tensor, and whether it is sent as binary data."""
 
     name: str
     datatype: str
@@ -46,15 +46,12 @@ class Output:
 
 
 def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -> Inference:
-    """Read the body of an inference request.
+    """Decode the body of an inference request.
 
-    Args:
-        body: JSON, and binary data behind it.
-        json_length: the Inference-Header-Content-Length, if there is one; else all of it is JSON.
-        max_pictures: pictures in a batch.
+    `json_length` is the header Inference-Header-Content-Length; without it, all of the body is JSON.
 
     Raises:
-        MalformedRequest: it is not what the protocol wants; the text says where.
+        MalformedRequest: the body does not conform to the protocol; the text says where.
         EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
     """
     json, binary = _split_body(body, json_length)
@@ -68,46 +65,19 @@ def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -
     except json_body.TooManyValues:
         msg = f"The JSON has more values than {max_pictures} pictures have. Send them in several requests."
         raise BatchTooLarge(msg, limit=max_pictures) from None
-    data = split_payloads(request.inputs, binary)
-    if len(data) != 1:
-        msg = (
-            f"There are {len(data)} inputs. Send one: {_describe_input(IMAGE_INPUT)}, or "
-            f"{_describe_input(PICTURE_INPUT)}."
-        )
+    if len(request.inputs) != 1:
+        expected = f"{_describe_input(IMAGE_INPUT)}, or {_describe_input(PICTURE_INPUT)}"
+        msg = f"There are {len(request.inputs)} inputs. Send one: {expected}."
         raise MalformedRequest(msg)
-    return Inference(request, _read_pictures(request.inputs[0], data[0], max_pictures=max_pictures))
-
-
-def split_payloads(inputs: Sequence[InputTensor], binary: bytes) -> list[bytes | list[Any]]:
-    """Return each input's data: its share of the binary ones, or its JSON's.
-
-    Raises:
-        MalformedRequest: an input has none, or both, or the shares do not add up.
-    """
-    payloads: list[bytes | list[Any]] = []
-    start = 0
-    for tensor in inputs:
-        size = tensor.parameters.binary_data_size
-        if size is None and tensor.data is not None:
-            payloads.append(tensor.data)
-        elif size is not None and tensor.data is None:
-            payloads.append(binary[start : start + size])
-            start += size
-        else:
-            has = "neither 'data' nor" if size is None else "both 'data' and"
-            msg = f"Input {tensor.name!r} has {has} 'binary_data_size'. Send one of them."
-            raise MalformedRequest(msg)
-    if start != len(binary):
-        msg = (
-            f"The inputs' 'binary_data_size' add up to {start} bytes, {len(binary)} follow the JSON. "
-            "Inference-Header-Content-Length is the JSON's length alone."
-        )
-        raise MalformedRequest(msg)
-    return payloads
+    tensor = request.inputs[0]
+    data = _choose_data(tensor, binary)
+    _check_shape(tensor, max_pictures)
+    read = _read_images if tensor.name == INPUT else _read_uploads
+    return Inference(request, read(data, tensor.shape[0]))
 
 
 def encode_outputs(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
-    """Return what the JSON says of the outputs, and the binary data that follow it."""
+    """Return the description of the outputs for the JSON, and the binary data that follow it."""
     binary = [_to_binary(output) if output.binary else b"" for output in outputs]
     tensors = [
         OutputTensor(
@@ -135,17 +105,30 @@ def _split_body(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     return body[:length], body[length:]
 
 
-def _read_pictures(
-    tensor: InputTensor, data: bytes | list[Any], *, max_pictures: int
-) -> DigitBatch | Pictures:
-    expected = INPUTS[tensor.name]
+def _choose_data(tensor: InputTensor, binary: bytes) -> bytes | list[Any]:
+    """Return the data of a request's only input, from the JSON or from behind it."""
+    size = tensor.parameters.binary_data_size
+    if (size is None) == (tensor.data is None):
+        has = "neither 'data' nor" if size is None else "both 'data' and"
+        msg = f"Input {tensor.name!r} has {has} 'binary_data_size'. Send one of them."
+        raise MalformedRequest(msg)
+    if (size or 0) != len(binary):
+        msg = (
+            f"The input's 'binary_data_size' is {size or 0}, but {len(binary)} bytes follow the JSON. "
+            "Inference-Header-Content-Length is the JSON's length alone."
+        )
+        raise MalformedRequest(msg)
+    return binary if tensor.data is None else tensor.data
+
+
+def _check_shape(tensor: InputTensor, max_pictures: int) -> None:
+    expected, shape = INPUTS[tensor.name], reprlib.repr(tensor.shape)
     if tensor.datatype != expected.datatype or tensor.shape[1:] != expected.shape[1:] or not tensor.shape:
-        sent = f"{tensor.datatype[:64]} {reprlib.repr(tensor.shape)}"
+        sent = f"{tensor.datatype[:64]} {shape}"
         msg = f"Input {tensor.name!r} is {sent}. Send {_describe_input(expected)}."
         raise MalformedRequest(msg)
     count = tensor.shape[0]
     if count < 1:
-        shape = reprlib.repr(tensor.shape)
         msg = f"Input {tensor.name!r} has the shape {shape}: no pictures. Send at least one."
         raise EmptyBatch(msg)
     if count > max_pictures:
@@ -154,18 +137,16 @@ def _read_pictures(
             "Send several requests."
         )
         raise BatchTooLarge(msg, limit=max_pictures)
-    return _read_images(data, count) if expected is IMAGE_INPUT else _read_uploads(data, count)
 
 
 def _read_images(data: bytes | list[Any], count: int) -> DigitBatch:
     pixels = data if isinstance(data, bytes) else _to_bytes(data)
-    if len(pixels) != count * SIDE * SIDE:
-        raise _build_wrong_count(IMAGE_INPUT, len(pixels), [count, SIDE, SIDE])
+    _check_count(IMAGE_INPUT, len(pixels), [count, SIDE, SIDE])
     return np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE)
 
 
 def _to_bytes(data: list[Any]) -> bytes:
-    """Return the pixels of a list, flat or nested; how it is nested tells nothing that the shape does not."""
+    """Return the pixels of a list, flat or nested in any way: the shape says all that nesting could."""
     while data and set(map(type, data)) == {list}:
         data = list(chain.from_iterable(data))
     if set(map(type, data)) <= {int}:  # `bool` is another type
@@ -173,12 +154,9 @@ def _to_bytes(data: list[Any]) -> bytes:
             return bytes(data)
         except ValueError:
             pass
-    index, wrong = next(
-        (index, value)
-        for index, value in enumerate(data)
-        if type(value) is not int or not 0 <= value <= 255  # noqa: PLR2004
-    )
-    quoted = wrong[:64] if isinstance(wrong, str) else reprlib.repr(wrong)
+    is_pixel = [type(value) is int and 0 <= value <= 255 for value in data]  # noqa: PLR2004
+    index = is_pixel.index(False)
+    quoted = data[index][:64] if isinstance(data[index], str) else reprlib.repr(data[index])
     msg = f"Value {index} of input {IMAGE_INPUT.name!r} is {quoted}. Send whole numbers from 0 to 255."
     raise MalformedRequest(msg)
 
@@ -186,8 +164,7 @@ def _to_bytes(data: list[Any]) -> bytes:
 def _read_uploads(data: bytes | list[Any], count: int) -> Pictures:
     if isinstance(data, bytes):
         return list(_split_elements(data, count))
-    if len(data) != count:
-        raise _build_wrong_count(PICTURE_INPUT, len(data), [count])
+    _check_count(PICTURE_INPUT, len(data), [count])
     return [_decode_upload(text, f"{PICTURE_INPUT.name}[{index}]") for index, text in enumerate(data)]
 
 
@@ -199,24 +176,20 @@ def _decode_upload(text: object, where: str) -> bytes:
 
 
 def _split_elements(data: bytes, count: int) -> Iterator[bytes]:
-    """Tell elements of BYTES apart, each behind its length."""
-    start = 0
+    end = 0
     for index in range(count):
-        begin = start + LENGTH_BYTES
-        start = begin + int.from_bytes(data[start:begin], "little")
-        if start > len(data):
+        start = end + LENGTH_BYTES
+        end = start + int.from_bytes(data[end:start], "little")
+        if end > len(data):
             msg = (
                 f"{PICTURE_INPUT.name}[{index}] of {count} reaches beyond the {len(data)} bytes of the "
-                "input. "
-                f"Send each element's length, {LENGTH_BYTES} bytes, little-endian, before its bytes."
+                f"input. Send each element's length, {LENGTH_BYTES} bytes, little-endian, before its bytes."
             )
             raise MalformedRequest(msg)
-        yield data[begin:start]
-    if start < len(data):
-        msg = (
-            f"{len(data) - start} bytes follow the {count} elements of {PICTURE_INPUT.name!r}. Send no "
-            "others."
-        )
+        yield data[start:end]
+    if end < len(data):
+        extra = len(data) - end
+        msg = f"{extra} bytes follow the {count} elements of {PICTURE_INPUT.name!r}. Leave them out."
         raise MalformedRequest(msg)
 
 
@@ -232,8 +205,8 @@ def _describe_input(info: TensorInfo) -> str:
     return f"{info.name!r} as {info.datatype} {shape}"
 
 
-def _build_wrong_count(info: TensorInfo, count: int, shape: list[int]) -> MalformedRequest:
+def _check_count(info: TensorInfo, count: int, shape: list[int]) -> None:
     expected = np.prod(shape)
-    return MalformedRequest(
-        f"Input {info.name!r} has {count} values, its shape {shape} holds {expected}. Send as many."
-    )
+    if count != expected:
+        msg = f"Input {info.name!r} has {count} values, its shape {shape} holds {expected}. Send as many."
+        raise MalformedRequest(msg)

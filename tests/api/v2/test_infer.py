@@ -157,7 +157,7 @@ PICTURE = {"name": "picture", "datatype": "BYTES", "shape": [1]}
         (IMAGE | {"data": [10**400] * 784}, "Value 0 of input 'image' is 1000"),
         (IMAGE | {"data": "0" * 784}, "inputs.0.data"),
         (IMAGE, "'image' has neither 'data' nor 'binary_data_size'"),
-        (IMAGE | {"parameters": {"binary_data_size": 784}}, "add up to 784 bytes, 0 follow the JSON"),
+        (IMAGE | {"parameters": {"binary_data_size": 784}}, "is 784, but 0 bytes follow the JSON"),
         (IMAGE | {"parameters": {"binary_data_size": -1}}, "inputs.0.parameters.binary_data_size"),
         (IMAGE | {"parameters": {"binary_data_size": "0"}}, "inputs.0.parameters.binary_data_size"),
         (IMAGE | {"data": [0] * 784, "parameters": {"binary_data_size": 0}}, "has both 'data' and"),
@@ -233,7 +233,7 @@ def test_400_for_a_length_of_the_json_that_is_none(client: httpx.Client, length:
 def test_400_for_binary_data_that_are_not_as_long_as_declared(client: httpx.Client, more: int) -> None:
     tensor, data = image_input(BLANK, binary=True)
     other = data[:-1] if more < 0 else data + b"\0"
-    told = f"add up to {len(data)} bytes, {len(other)} follow the JSON"
+    told = f"'binary_data_size' is {len(data)}, but {len(other)} bytes follow the JSON"
     error(infer(client, (tensor, other)), 400, told)
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.api.v2 import tensors
-from app.api.v2.schemas import InferRequest
 from app.api.v2.tensors import Output
 from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, RequestProblem
 from tests.api.v2 import wire
@@ -57,16 +56,6 @@ def test_images_may_be_flat_in_json(values: Any) -> None:  # noqa: ANN401
 @given(pictures=PICTURES, binary=st.booleans())
 def test_pictures_come_back(pictures: list[bytes], *, binary: bool) -> None:
     assert decoded(*wire.body(wire.picture_input(pictures, binary=binary))) == pictures
-
-
-@given(kinds=st.lists(st.booleans(), max_size=6), pictures=PICTURES)
-def test_inputs_in_json_and_in_binary_may_be_mixed(kinds: list[bool], pictures: list[bytes]) -> None:
-    inputs = [
-        wire.picture_input(pictures[index % len(pictures) :], binary=kind) for index, kind in enumerate(kinds)
-    ]
-    request = InferRequest.model_validate_json(json.dumps({"inputs": [tensor for tensor, _ in inputs]}))
-    shares = tensors.split_payloads(request.inputs, b"".join(data for _, data in inputs))
-    assert shares == [data or tensor.get("data", b"") for tensor, data in inputs]
 
 
 @given(outputs=OUTPUTS)
