@@ -1,4 +1,4 @@
-"""The pictures of a shard as bytes, a few at a time: those that follow are read while these are scored."""
+"""The encoded pictures of a shard, a few at a time: the next ones are read while these are scored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias
 
 import pyarrow as pa
+from fsspec.implementations.dirfs import DirFileSystem
 
-from deploy.ray.places import DAMAGE, Location, RunAborted, describe_error
-from deploy.ray.sources import File, Rows, Shard, Source
+from deploy.ray.folders import describe_error
+from deploy.ray.sources import READ_ERRORS, File, Rows, Shard, Source
 
-READERS: Final = (
-    24  # threads, and files in memory: a bucket takes its time, and its client has 25 connections
-)
-ROWS: Final = 32  # of a Parquet file that are in memory: 320 MiB where all have DIGITS_MAX_BODY_BYTES
+READERS: Final = 24  # threads, and files in memory: a bucket is slow, and its client has 25 connections
+BATCH_ROWS: Final = 32  # rows of a Parquet file in memory: 320 MiB if all have DIGITS_MAX_BODY_BYTES
 
 
 class Failure(NamedTuple):
@@ -27,71 +26,53 @@ class Failure(NamedTuple):
 
 
 Content: TypeAlias = bytes | Failure
-Picture: TypeAlias = tuple[str, Content]  # its name, and its bytes or the reason why there are none
+Picture: TypeAlias = tuple[str, Content]  # its path in the results, and its encoded bytes
 
 
-def read(source: Source, shard: Shard, *, limit: int) -> Iterator[Picture]:
-    """Yield a shard's pictures.
-
-    Args:
-        source: where the shard comes from.
-        shard: which pictures.
-        limit: most bytes of a picture.
-    """
+def read_pictures(source: Source, shard: Shard, *, max_bytes: int) -> Iterator[Picture]:
+    """Yield every picture of a shard; those that can't be read or have more bytes are failures."""
     if shard.rows is None:
-        return _read_files(source.place, shard.files, limit)
-    return _read_rows(source, shard.files[0].name, shard.rows, limit)
+        return _read_files(source.folder, shard.files, max_bytes)
+    return _read_rows(source, shard.files[0].name, shard.rows, max_bytes)
 
 
-def _read_files(place: Location, files: Sequence[File], limit: int) -> Iterator[Picture]:
+def _read_files(folder: DirFileSystem, files: Sequence[File], max_bytes: int) -> Iterator[Picture]:
     pending: deque[Future[Picture]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
         for file in files:
-            pending.append(pool.submit(_read_file, place, file.name, limit))
+            pending.append(pool.submit(_read_file, folder, file.name, max_bytes))
             if len(pending) == READERS:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _read_file(place: Location, name: str, limit: int) -> Picture:
+def _read_file(folder: DirFileSystem, name: str, max_bytes: int) -> Picture:
     try:
-        if name.endswith("/"):
-            return escape_undecodable(name), Failure("unreadable_file", "The folder can't be listed.")
-        with place.open(name) as file:
-            return escape_undecodable(name), _check_size(file.read(limit + 1), limit)
+        with folder.open(name) as file:
+            return name, _check_size(file.read(max_bytes + 1), max_bytes)
     except OSError as error:
-        return escape_undecodable(name), Failure(
-            "unreadable_file", f"The file can't be read: {describe_error(error)}."
-        )
+        return name, Failure("unreadable_file", f"The file can't be read: {describe_error(error)}.")
 
 
-def _check_size(data: bytes | None, limit: int) -> Content:
-    if data and len(data) > limit:
-        return Failure("body_too_large", f"The picture has more than the {limit} bytes that are allowed.")
-    return data or b""  # the core says what is wrong with no bytes
-
-
-def _read_rows(source: Source, file: str, rows: Rows, limit: int) -> Iterator[Picture]:
-    """Read rows of a Parquet file; where that fails, the rest have the reason."""
-    names = (f"{escape_undecodable(file)}#{number}" for number in range(rows.first, rows.first + rows.count))
+def _read_rows(source: Source, file: str, rows: Rows, max_bytes: int) -> Iterator[Picture]:
+    """Yield rows of a Parquet file; where it is damaged, all that are left are failures."""
+    names = iter([f"{file}#{rows.first + number}" for number in range(rows.total)] or [file])
+    columns = [source.picture_column, *filter(None, [source.id_column])]
     try:
         with source.open_parquet(file) as table:
-            columns = source.check_columns(table.schema_arrow)
-            for batch in table.iter_batches(ROWS, rows.groups, columns, use_threads=False):
-                cells, *ids = (_read_column(batch, column) for column in columns)
-                for cell, own, name in zip(cells, ids[0] if ids else repeat(None), names, strict=False):
-                    yield name if own is None else str(own), _check_size(cell, limit)
-    except (*DAMAGE, RunAborted) as error:
-        problem = Failure("unreadable_file", f"The Parquet file can't be read: {describe_error(error)}.")
-        yield from ((name, problem) for name in (names if rows.count else [escape_undecodable(file)]))
+            for batch in table.iter_batches(BATCH_ROWS, rows.groups, columns, use_threads=False):
+                flat = pa.Table.from_batches([batch]).flatten()
+                cells = flat[source.picture_column].cast(pa.binary()).to_pylist()
+                ids = flat[source.id_column].to_pylist() if source.id_column else repeat(None)
+                for cell, row_id, name in zip(cells, ids, names, strict=False):
+                    yield name if row_id is None else str(row_id), _check_size(cell, max_bytes)
+    except READ_ERRORS as error:
+        failure = Failure("unreadable_file", f"The Parquet file can't be read: {describe_error(error)}.")
+        yield from ((name, failure) for name in names)
 
 
-def _read_column(batch: pa.RecordBatch, column: str) -> list[bytes | None]:
-    cells: list[bytes | None] = pa.Table.from_batches([batch]).flatten().column(column).to_pylist()
-    return cells
-
-
-def escape_undecodable(name: str) -> str:
-    r"""Return a file's name as UTF-8 can have it, with other bytes as `\xff`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _check_size(data: bytes | None, max_bytes: int) -> Content:
+    if data and len(data) > max_bytes:
+        return Failure("body_too_large", f"The picture is larger than the {max_bytes} bytes allowed.")
+    return data or b""  # decoding says what is wrong with it
