@@ -1,68 +1,55 @@
-"""What Ray costs: the service behind Ray's proxies, and one plain process of it beside.
+"""What Ray costs: `python -m benchmarks.ray_serve --rounds 5 --seconds 4` prints the table of docs/ray.md.
 
-    python -m benchmarks.ray_serve --rounds 5 --seconds 4
-
-Each of Ray's two proxies stands before one replica and before two, on a cluster on this machine. A round asks
-the plain process and both in turn. Prints the table of docs/ray.md, medians all; needs wrk and .venv-ray.
+Measures one plain process of the service in alternation with the service behind each of Ray's two proxies,
+with one replica and with two, on a cluster on this machine. Needs wrk and .venv-ray.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import httpx
 import yaml
 
 from benchmarks import pictures
-from benchmarks.load import Figures, Target, measure_load
-from benchmarks.load import median as medians
-from benchmarks.serving import Service, serve
+from benchmarks.figures import alternate, print_table
+from benchmarks.load import Figures, Target, measure_load, median
+from benchmarks.processes import read_cpu_seconds
+from benchmarks.serving import Service, free_port, serve
 from tests.deploy.ray.cluster import START, Cluster, Program
-from tests.serving import free_port, wait_until
+from tests.serving import wait_until
 
-MANY: Final = 16  # connections: enough for two replicas
+CONNECTIONS: Final = 16  # enough for two replicas
 REPLICAS: Final = (1, 2)
 PROXIES: Final = {"Ray's own": "0", "HAProxy": "1"}  # and RAY_SERVE_ENABLE_HA_PROXY
-PROXY: Final = r"ray::(HA)?Proxy|\S*/haproxy "
+PROXY: Final = r"ray::(HA)?Proxy|\S*/haproxy "  # titles of processes
 REPLICA: Final = "ray::ServeReplica"
-TICKS: Final = os.sysconf("SC_CLK_TCK")
+PLAIN: Final = "one plain process"
+HEADER: Final = ("", "requests a second", "p50", "p99", "p50 of one alone", "proxy", "service")
+
+CpuMeter = Callable[[], tuple[float, float]]  # → seconds of processor time of proxies, and of what serves
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one target did in one round."""
 
-    one: Figures  # over one connection
+    alone: Figures  # over one connection
     many: Figures
-    proxy_ms: float  # of processor time a request, over many connections
-    serving_ms: float  # that of the replicas, or of the plain process
-
-
-@dataclass(frozen=True, slots=True)
-class Ray:
-    """A cluster that serves."""
-
-    nodes: tuple[Program, ...]
-    url: str
-
-    def cpu_seconds(self, title: str) -> float:
-        """Return the processor time that processes of this title have used."""
-        pids = [pid for node in self.nodes for pid in node.processes(title)]
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in pids]
-        return sum(int(ticks) for own in fields for ticks in own[11:13]) / TICKS
+    proxy_ms: float  # processor time of a request, over many connections
+    service_ms: float
 
 
 @contextmanager
-def run_cluster(*, haproxy: str) -> Iterator[Ray]:
-    """Run a cluster with an application for each number of replicas, at /1 and /2."""
+def run_cluster(*, haproxy: str) -> Iterator[tuple[str, CpuMeter]]:
+    """Run a cluster with an application for each number of replicas, at /1 and /2; yield its address."""
     port = free_port()
     applications = [
         {
@@ -79,6 +66,7 @@ def run_cluster(*, haproxy: str) -> Iterator[Ray]:
         "logging_config": {"enable_access_log": False},
         "applications": applications,
     }
+    url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         file = Path(folder) / "serve.yaml"
         file.write_text(yaml.safe_dump(config))
@@ -88,10 +76,9 @@ def run_cluster(*, haproxy: str) -> Iterator[Ray]:
             cluster.worker("worker", cpus=sum(REPLICAS)) as worker,
             cluster.running("serve", "serve", "run", file),
         ):
-            ray = Ray((head, worker), f"http://127.0.0.1:{port}")
             wait_until(lambda: len(worker.processes(REPLICA)) == sum(REPLICAS), seconds=START)
-            wait_until(lambda: all(_is_ready(f"{ray.url}/{count}") for count in REPLICAS), seconds=START)
-            yield ray
+            wait_until(lambda: all(_is_ready(f"{url}/{count}") for count in REPLICAS), seconds=START)
+            yield url, lambda: (_measure_cpu([head, worker], PROXY), _measure_cpu([head, worker], REPLICA))
 
 
 def _is_ready(url: str) -> bool:
@@ -101,61 +88,55 @@ def _is_ready(url: str) -> bool:
         return False
 
 
+def _measure_cpu(nodes: Sequence[Program], title: str) -> float:
+    return read_cpu_seconds(*(pid for node in nodes for pid in node.processes(title)))
+
+
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser("python -m benchmarks.ray_serve")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     arguments = parser.parse_args()
-    print("| | requests a second | p50 | p99 | p50 of one alone | proxy | service |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    results: dict[str, list[Round]] = {}
     plain: list[Round] = []
     for proxy, haproxy in PROXIES.items():
-        with serve() as service, run_cluster(haproxy=haproxy) as ray:
-            rounds: dict[int, list[Round]] = {count: [] for count in REPLICAS}
-            for number in range(arguments.rounds + 1):
-                seconds = arguments.seconds if number else 1
-                pressed = [
-                    _measure_round(
-                        f"http://127.0.0.1:{service.port}", _meter_process(service), seconds=seconds
-                    )
-                ]
-                pressed += [
-                    _measure_round(f"{ray.url}/{count}", ray.cpu_seconds, seconds=seconds)
-                    for count in REPLICAS
-                ]
-                if number:
-                    plain.append(pressed[0])
-                    for count, one in zip(REPLICAS, pressed[1:], strict=True):
-                        rounds[count].append(one)
-        for count, found in rounds.items():
-            print(_format_row(f"{proxy}, {count} replica{'s' * (count > 1)}", found))
-    print(_format_row("one plain process", plain))
+        with serve() as service, run_cluster(haproxy=haproxy) as (url, cpu_meter):
+            measures = {PLAIN: _measure(service.target("/predict", pictures.SMALL), _meter(service))}
+            for count in REPLICAS:
+                target = Target(f"{url}/{count}/predict", pictures.SMALL)
+                measures[f"{proxy}, {count} replica{'s' * (count > 1)}"] = _measure(target, cpu_meter)
+            found = alternate(measures, rounds=arguments.rounds, seconds=arguments.seconds)
+        plain += found.pop(PLAIN)
+        results |= found
+    print_table(
+        HEADER, [(name, *_format_cells(rounds)) for name, rounds in (results | {PLAIN: plain}).items()]
+    )
 
 
-def _meter_process(service: Service) -> Callable[[str], float]:
-    return lambda title: service.cpu_seconds() if title == REPLICA else 0.0
+def _meter(service: Service) -> CpuMeter:
+    return lambda: (0.0, service.cpu_seconds())
 
 
-def _measure_round(url: str, cpu_seconds: Callable[[str], float], *, seconds: int) -> Round:
-    target = Target(f"{url}/predict", pictures.SMALL)
-    one = measure_load(target, connections=1, seconds=seconds)
-    before = [cpu_seconds(title) for title in (PROXY, REPLICA)]
-    many = measure_load(target, connections=MANY, seconds=seconds)
-    spent = [cpu_seconds(title) - was for title, was in zip((PROXY, REPLICA), before, strict=True)]
-    return Round(one, many, *(1e3 * each / (many.rate * seconds) for each in spent))
+def _measure(target: Target, cpu_meter: CpuMeter) -> Callable[[float], Round]:
+    def measure(seconds: float) -> Round:
+        alone = measure_load(target, connections=1, seconds=seconds)
+        before = cpu_meter()
+        many = measure_load(target, connections=CONNECTIONS, seconds=seconds)
+        proxy, service = (now - then for now, then in zip(cpu_meter(), before, strict=True))
+        requests = many.rate * seconds
+        return Round(alone, many, proxy_ms=1e3 * proxy / requests, service_ms=1e3 * service / requests)
+
+    return measure
 
 
-def _format_row(name: str, rounds: Sequence[Round]) -> str:
-    one, many = medians([each.one for each in rounds]), medians([each.many for each in rounds])
-    spent = (median(each.proxy_ms for each in rounds), median(each.serving_ms for each in rounds))
-    latencies = (many.p50_us, many.p99_us, one.p50_us)
-    cells = [
-        f"{many.rate:,.0f}",
-        *(f"{us / 1e3:.1f} ms" for us in latencies),
-        *(f"{ms:.2f} ms" for ms in spent),
-    ]
-    return f"| {name} | {' | '.join(cells)} |"
+def _format_cells(rounds: Sequence[Round]) -> Iterator[str]:
+    alone, many = median(each.alone for each in rounds), median(each.many for each in rounds)
+    yield f"{many.rate:,.0f}"
+    for microseconds in (many.p50_us, many.p99_us, alone.p50_us):
+        yield f"{microseconds / 1e3:.1f} ms"
+    yield f"{statistics.median(each.proxy_ms for each in rounds):.2f} ms"
+    yield f"{statistics.median(each.service_ms for each in rounds):.2f} ms"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peers, newest versions of November 2026, and how each is installed, started and asked."""
+"""The peers, in the newest versions of November 2026: how each is installed and started, and its requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.serving import ROOT
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = ROOT / ".venv-peers"
 WORK: Final = ENVIRONMENTS / "work"  # the network, and what peers write
-COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # of all
+COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # what every peer needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +25,19 @@ class Peer:
 
     name: str
     packages: tuple[str, ...]
-    command: tuple[str, ...]  # {port} and {work} are filled in; a program of its environment comes first
+    command: tuple[str, ...]  # a program of its environment; {port}, {work} and {here} are filled in
     path: str
-    body: Callable[[bytes], tuple[bytes, str]]  # of a picture, with its content type
+    body: Callable[[bytes], tuple[bytes, str]]  # from a picture, with its Content-Type
     environment: Mapping[str, str] = field(default_factory=dict)
-    prepare: tuple[str, ...] = ()  # a command to run once before
+    prepare: tuple[str, ...] = ()  # a command to run first
 
     @property
     def folder(self) -> Path:
         """Its environment."""
         return ENVIRONMENTS / self.name.lower().replace(" ", "-")
 
-    def line(self, command: Sequence[str], *, port: int = 0) -> list[str]:
-        """Return a command of its environment, filled in."""
+    def fill_in(self, command: Sequence[str], *, port: int = 0) -> list[str]:
+        """Return a command of its environment with its paths and the port."""
         filled = [part.format(port=port, work=WORK / self.folder.name, here=HERE) for part in command]
         return [str(self.folder / "bin" / filled[0]), *filled[1:]]
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from reading import classified, decoded
+from reading import classify, decode
 
 BATCH = 16
 DELAY = 1  # ms that a batch waits to be filled
@@ -21,7 +21,7 @@ def handle(data, context):
     if not data:
         return None
     pictures = [bytes(one.get("body") or one.get("data")) for one in data]
-    return classified(np.stack([decoded(picture) for picture in pictures]))
+    return classify(np.stack([decode(picture) for picture in pictures]))
 
 
 def main():

@@ -26,11 +26,6 @@ def open_folder(location: str) -> DirFileSystem:
     return DirFileSystem(path, LocalFileSystem() if is_local else ArrowFSWrapper(files))
 
 
-def contains(folder: DirFileSystem, other: DirFileSystem) -> bool:
-    """Tell whether the other folder is this one, or lies in it."""
-    return folder.fs.protocol == other.fs.protocol and f"{other.path}/".startswith(f"{folder.path}/")
-
-
 def write_file(folder: DirFileSystem, name: str, data: bytes) -> None:
     """Write a file in one step: nobody ever sees a part of it."""
     draft = f"_{name}.draft"

@@ -26,7 +26,7 @@ from app.digits.catalogue import Catalogue, find_files
 from app.digits.errors import ModelError
 from app.server.cores import count_cores
 from app.settings import SettingsError, load_settings
-from deploy.ray.folders import RunAborted, contains, describe_error, open_folder, write_file
+from deploy.ray.folders import RunAborted, describe_error, open_folder, write_file
 from deploy.ray.scorer import Codes, Job, score
 from deploy.ray.sources import PARQUET, Shard, Source
 
@@ -82,22 +82,32 @@ def _parse_count(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings()
-    source = Source.find(options.source, picture_column=options.bytes, id_column=options.id)
+    source = Source.find(
+        options.source,
+        picture_column=options.bytes,
+        id_column=options.id,
+        max_bytes=settings.max_body_bytes,
+    )
     out = open_folder(options.out)
-    if not source.file_name and contains(source.folder, out):
+    if not source.file_name and f"{out.path}/".startswith(f"{source.folder.path}/"):
         msg = f"{options.out} is in {options.source}: results would be taken for pictures."
         raise RunAborted(msg)
     model = Catalogue.load(settings.models_dir, default=options.model or settings.default_model).get()
-    limits = {"max_pixels": settings.max_pixels, "max_bytes": settings.max_body_bytes}
     plan = {
         **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
-        **limits,
         "source": f"{source.folder.path}/{source.file_name}",  # without the keys that a bucket's URI may hold
         "model": f"{model.name} {model.classifier.version} {model.classifier.sha256}",
+        "max_pixels": settings.max_pixels,
+        "max_body_bytes": settings.max_body_bytes,
     }
     _begin(options.out, out, plan)
-    onnx = find_files(settings.models_dir)[model.version].read_bytes()
-    job = Job(source=source, out=out, onnx=onnx, probabilities=options.probabilities, **limits)
+    job = Job(
+        source=source,
+        out=out,
+        onnx=find_files(settings.models_dir)[model.version].read_bytes(),
+        max_pixels=settings.max_pixels,
+        probabilities=options.probabilities,
+    )
     codes = _score(job, _name_shards(out, source.divide(shard_size=options.shard)), cores=options.cores)
     del codes[None]
     for code, count in codes.most_common():
@@ -106,11 +116,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _begin(location: str, out: DirFileSystem, plan: Mapping[str, Any]) -> None:
-    """Write down what the results are made with.
-
-    Raises:
-        RunAborted: an earlier run made its results with something else, or the folder holds other files.
-    """
+    """Record what the results are made with; refuse to mix them with other results, or with other files."""
     out.makedirs("", exist_ok=True)
     text = json.dumps(plan, indent=2)
     earlier = text
@@ -127,11 +133,7 @@ def _begin(location: str, out: DirFileSystem, plan: Mapping[str, Any]) -> None:
 
 
 def _name_shards(out: DirFileSystem, shards: Iterable[Shard]) -> Iterator[tuple[str, Shard]]:
-    """Yield each shard with the name of its file of results.
-
-    Raises:
-        RunAborted: there are results of other pictures.
-    """
+    """Yield each shard with the name of its file of results, unless the source has changed."""
     names = [name for name in out.ls("", detail=False) if name.endswith(PARQUET)]
     earlier = {name.partition("-")[0]: name for name in names}
     for number, shard in enumerate(shards):

@@ -23,8 +23,7 @@ from app.digits.look import canonicalise_upload
 from app.digits.preprocessing import CanonicalForm
 from app.digits.process import set_up_process
 from deploy.ray.folders import describe_error, write_file
-from deploy.ray.reading import Content, Failure, read_pictures
-from deploy.ray.sources import READ_ERRORS, Shard, Source
+from deploy.ray.sources import PARQUET_ERRORS, Content, Failure, Shard, Source
 
 BATCH: Final = 256  # canonical pictures that the network classifies at a time
 COLUMNS: Final = pa.schema(
@@ -51,7 +50,6 @@ class Job:
     out: DirFileSystem
     onnx: bytes
     max_pixels: int  # of a picture
-    max_bytes: int
     probabilities: bool  # whether the results have a column of them
 
 
@@ -73,14 +71,14 @@ def _read_codes(out: DirFileSystem, name: str) -> Codes | None:
     try:
         with out.open(name) as file:
             return Counter(pq.read_table(file, columns=["error_code"])["error_code"].to_pylist())
-    except READ_ERRORS:  # it doesn't exist, or was cut off when the machine lost its power
+    except PARQUET_ERRORS:  # it doesn't exist, or was cut off when the machine lost its power
         return None
 
 
 def _score_batches(job: Job, shard: Shard) -> Iterator[list[dict[str, Any]]]:
     """Yield rows of results, some at a time."""
     classifier = _load_classifier(job.onnx)
-    pictures = read_pictures(job.source, shard, max_bytes=job.max_bytes)
+    pictures = job.source.read(shard)
     forms = ((_escape(name), _canonicalise(content, job.max_pixels)) for name, content in pictures)
     while batch := list(islice(forms, BATCH)):
         predictions = _classify([form for _, form in batch if isinstance(form, CanonicalForm)], classifier)
