@@ -35,21 +35,17 @@ CALLS: Final = 3000
 MODELS: Final = Path(__file__).parent.parent / "models"
 SCOPE: Final = {
     "type": "http",
-    "asgi": {"version": "3.0"},
-    "http_version": "1.1",
     "method": "POST",
     "path": "/predict",
     "raw_path": b"/predict",
     "query_string": b"",
     "root_path": "",
-    "scheme": "http",
     "headers": [
         (b"host", b"localhost"),
         (b"content-type", b"image/png"),
         (b"content-length", b"%d" % len(SMALL)),
     ],
     "client": ("127.0.0.1", 1),
-    "server": ("127.0.0.1", 8000),
 }
 _TIMING: Final = re.compile(rb"(\w+);dur=([\d.]+)")
 

@@ -33,6 +33,7 @@ from benchmarks.offered import measure_offered
 from benchmarks.peers.table import COMMON, HERE, PEERS, WORK, Peer
 from benchmarks.serving import ROOT, free_port, serve, start, wait_until_served
 
+OUT: Final = Path("bench-peers.json")
 LOADS: Final = (100, 200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000, 2200, 2400, 2600)
 SATURATED: Final = 0.97  # of the offered load: when less is served, no more is offered
 OURS: Final = "digits"
@@ -45,7 +46,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of everything that is compared (3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
     parser.add_argument("--only", nargs="*", default=[peer.name for peer in PEERS], help="names of peers")
-    parser.add_argument("--out", type=Path, default=Path("bench-peers.json"))
     arguments = parser.parse_args()
     set_up_process()  # the peers inherit the environment
     if not (WORK / "peer.keras").exists():
@@ -60,7 +60,7 @@ def main() -> None:
             with start_peer(peer) as target:
                 results[peer.name] = compare(ours, target, rounds=arguments.rounds, seconds=arguments.seconds)
             print(f"{peer.name}:", json.dumps(results[peer.name]), flush=True)
-    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+    OUT.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def install(peer: Peer) -> None:
@@ -87,11 +87,9 @@ def start_peer(peer: Peer) -> Iterator[Target]:
         "PEER_KERAS": str(WORK / "peer.keras"),
         **{name: value.format(port=port) for name, value in peer.environment.items()},
     }
-    if peer.prepare:
-        subprocess.run(peer.fill_in(peer.prepare), env=os.environ | environment, check=True)
-    command, log = peer.fill_in(peer.command, port=port), WORK / f"{peer.folder.name}.log"
+    log = WORK / f"{peer.folder.name}.log"
     target = Target(f"http://127.0.0.1:{port}{peer.path}", *peer.body(pictures.SMALL))
-    with start(command, environment=environment, log=log, folder=WORK) as process:
+    with start(peer.fill_in_command(port), environment=environment, log=log, folder=WORK) as process:
         if not wait_until_served(lambda: send_picture(target, target.body), process):
             sys.exit(f"{target.url} is not served, see {log}")
         check_answers(peer, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,17 +29,17 @@ class Peer:
     path: str
     body: Callable[[bytes], tuple[bytes, str]]  # from a picture, with its Content-Type
     environment: Mapping[str, str] = field(default_factory=dict)
-    prepare: tuple[str, ...] = ()  # a command to run first
 
     @property
     def folder(self) -> Path:
         """Its environment."""
         return ENVIRONMENTS / self.name.lower().replace(" ", "-")
 
-    def fill_in(self, command: Sequence[str], *, port: int = 0) -> list[str]:
-        """Return a command of its environment with its paths and the port."""
-        filled = [part.format(port=port, work=WORK / self.folder.name, here=HERE) for part in command]
-        return [str(self.folder / "bin" / filled[0]), *filled[1:]]
+    def fill_in_command(self, port: int) -> list[str]:
+        """Return the command with its paths and the port."""
+        work = WORK / self.folder.name
+        program, *rest = (part.format(port=port, work=work, here=HERE) for part in self.command)
+        return [str(self.folder / "bin" / program), *rest]
 
 
 def build_raw_body(picture: bytes) -> tuple[bytes, str]:
@@ -105,8 +105,7 @@ PEERS: Final = (
     Peer(
         name="MLflow",
         packages=("mlflow==3.17.2",),
-        prepare=("python", "{here}/with_mlflow.py", "{work}"),
-        command=("mlflow", "models", "serve", "-m", "{work}", "--port", "{port}", "--env-manager", "local"),
+        command=("python", "{here}/with_mlflow.py", "{work}", "{port}"),
         path="/invocations",
         body=partial(build_json_body, lambda text: {"inputs": [text]}),
     ),

@@ -1,4 +1,4 @@
-"""FastAPI with the network as Keras keeps it, asked by `predict`: what most tutorials end with."""
+"""FastAPI with Keras' own file and `predict`, as in most tutorials."""
 
 import os
 

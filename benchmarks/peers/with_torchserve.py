@@ -17,10 +17,10 @@ DELAY = 1  # ms that a batch waits to be filled
 
 
 def handle(data, context):
-    """Answer a batch; with nothing the worker is only being started."""
+    """Answer a batch, which is empty when the worker starts."""
     if not data:
         return None
-    pictures = [bytes(one.get("body") or one.get("data")) for one in data]
+    pictures = [bytes(row.get("body") or row.get("data")) for row in data]
     return classify(np.stack([decode(picture) for picture in pictures]))
 
 
