@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from training.data.mnist import fetch, load_test, load_training
 from training.data.uploads import read_canonical
 from training.export import fine_tuned
 from training.export.fine_tuned import Mnist
-from training.export.lineage import Figures, measure
+from training.export.lineage import measure
 from training.judge.evaluation import load_classifier
 from training.judge.service_reader import classify
 from training.recipe import FineTuning
@@ -38,16 +38,6 @@ COLUMNS: Final = (
 
 Rows = NDArray[np.intp]
 Split = Callable[[NDArray[np.uint8], int], tuple[Rows, Rows]]  # digits, seed → rows to learn, rows held out
-
-
-class Outcome(NamedTuple):
-    """The figures of one seed."""
-
-    held_out: int
-    before: Figures
-    after: Figures
-    mnist_before: float
-    mnist_after: float
 
 
 def main() -> None:
@@ -65,7 +55,7 @@ def main() -> None:
         pictures = np.stack([read_canonical(upload).picture for upload in sets[name].uploads])
         labelled = Labelled(pictures, sets[name].digits)
         outcomes = [_measure_seed(labelled, split, seed, mnist) for seed in SEEDS]
-        rows.append((title, *_format_cells(outcomes)))
+        rows.append((title, *_format_cells(np.array(outcomes))))
     print_table(COLUMNS, rows)
 
 
@@ -79,8 +69,8 @@ def split_at_random(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
 def split_by_writer(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
     """Draw from the pictures of some writers of semeion, and hold out those of all others.
 
-    The set does not name the writers, but its rows are alike in this order: ten digits of each of 20 writers,
-    the same again written fast, then 20 more writers, then 40.
+    The set doesn't name its writers. Similarities between its rows suggest this order: each digit by 20
+    writers, each digit by the same ones, written fast, then by 20 more writers, and then by 40.
     """
     begins = np.flatnonzero(np.diff(digits, prepend=digits[-1]))
     writers = np.searchsorted(begins[[20, 40]], np.arange(len(digits)), side="right")
@@ -100,7 +90,8 @@ def _draw_rows(digits: NDArray[np.uint8], rows: Rows, seed: int) -> Rows:
     return np.concatenate([order[digits[order] == digit][:EACH] for digit in np.unique(digits)])
 
 
-def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> Outcome:
+def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> list[float]:
+    """Return the figures of one seed, in the order of `COLUMNS`."""
     drawn, held_out = split(pictures.digits, seed)
     with tempfile.TemporaryDirectory() as models:
         folder = Path(models) / "own"
@@ -108,21 +99,22 @@ def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> 
             PARENT, folder, pictures[drawn], mnist=mnist, fine_tuning=FineTuning(name="own")
         )
         networks = [load_classifier(each) for each in (PARENT, folder)]
-    rest = pictures[held_out]
+    rest, on_mnist = pictures[held_out], changes[-1]
     before, after = (measure(classify(network, rest.pictures), rest.digits) for network in networks)
-    on_mnist = changes[-1]
     assert on_mnist.before and on_mnist.after  # noqa: PT018, S101  for mypy: the committed network is evaluated
-    return Outcome(len(held_out), before, after, on_mnist.before.errors, on_mnist.after.errors)
+    fields = ("errors", "calibration_error", "rejected")
+    pairs = [getattr(figures, field) for field in fields for figures in (before, after)]
+    return [len(held_out), *pairs, on_mnist.before.errors, on_mnist.after.errors]
 
 
-def _format_cells(outcomes: list[Outcome]) -> Iterator[str]:
-    yield f"{np.mean([outcome.held_out for outcome in outcomes]):,.0f}"
-    for field in ("errors", "calibration_error", "rejected"):
-        for when in ("before", "after"):
-            shares = 100 * np.array([getattr(getattr(outcome, when), field) for outcome in outcomes])
-            yield f"{shares.mean():.2f} ± {shares.std(ddof=1):.2f} %"
-    yield f"{outcomes[0].mnist_before:.2%}"
-    yield f"{max(outcome.mnist_after for outcome in outcomes):.2%}"
+def _format_cells(outcomes: NDArray[np.float64]) -> Iterator[str]:
+    """Return the cells of a row from outcomes, one for each seed."""
+    held_out, *columns, mnist_before, mnist_after = outcomes.T
+    yield f"{held_out.mean():,.0f}"
+    for column in columns:
+        yield f"{100 * column.mean():.2f} ± {100 * column.std(ddof=1):.2f} %"
+    yield f"{mnist_before[0]:.2%}"
+    yield f"{mnist_after.max():.2%}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -40,19 +39,6 @@ BATCH: Final = 256  # pictures that the network classifies at a time, as in the 
 INTERVAL: Final = 0.5  # seconds between two samples of the memory
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one run took."""
-
-    cores: int
-    pictures: int
-    wrong: int  # other digits than were drawn; errors, too
-    seconds: float  # in all
-    per_second: float  # after the start
-    result_bytes: float  # a picture
-    peak_mib: int  # memory of all processes
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser("python -m benchmarks.score")
@@ -67,7 +53,7 @@ def main() -> None:
             flush=True,
         )
         for file, cores in ((everything, 1), (everything, 2), (quarter, 2)):
-            print(json.dumps(asdict(measure_run(file, cores=cores, shard=arguments.shard))), flush=True)
+            print(json.dumps(measure_run(file, cores=cores, shard=arguments.shard)), flush=True)
 
 
 def draw_file(folder: Path, count: int, *, shard: int) -> Path:
@@ -114,7 +100,7 @@ def measure_plain_loop(file: Path) -> float:
     return count / (time.perf_counter() - started)
 
 
-def measure_run(file: Path, *, cores: int, shard: int) -> Run:
+def measure_run(file: Path, *, cores: int, shard: int) -> dict[str, float]:
     """Score a file with so many cores."""
     with tempfile.TemporaryDirectory(dir=file.parent) as out:
         command = [sys.executable, "-m", "deploy.ray.score", str(file), out, "--id", "path"]
@@ -129,15 +115,15 @@ def measure_run(file: Path, *, cores: int, shard: int) -> Run:
         times = [each.stat().st_mtime for each in files]
         counts = [pq.read_metadata(each).num_rows for each in files]
         rows = pq.read_table(out, columns=["path", "digit"]).to_pylist()
-        return Run(
-            cores=cores,
-            pictures=len(rows),
-            wrong=sum(int(row["path"][-5]) != row["digit"] for row in rows),
-            seconds=round(seconds, 1),
-            per_second=round(sum(counts[cores:]) / (times[-1] - times[cores - 1])),
-            result_bytes=round(sum(each.stat().st_size for each in files) / len(rows), 1),
-            peak_mib=peak_mib,
-        )
+        return {
+            "cores": cores,
+            "pictures": len(rows),
+            "wrong": sum(int(row["path"][-5]) != row["digit"] for row in rows),  # than drawn; errors, too
+            "seconds": round(seconds, 1),
+            "per_second": round(sum(counts[cores:]) / (times[-1] - times[cores - 1])),  # after the start
+            "result_bytes": round(sum(each.stat().st_size for each in files) / len(rows), 1),  # a picture
+            "peak_mib": peak_mib,  # memory of all processes
+        }
 
 
 def measure_memory(pid: int) -> int:

@@ -98,7 +98,7 @@ def check_python(environment: Environment, version: "tuple[int, ...]" = sys.vers
         ]
         missing = f"Install one, and add for example PYTHON={names[0]} to the make command."
         msg = (
-            f"{capitalise(environment.purpose)} needs CPython 3.{OLDEST} to 3.{environment.newest} "
+            f"{environment.purpose.capitalize()} needs CPython 3.{OLDEST} to 3.{environment.newest} "
             f"({environment.limit} has no wheel for a newer one), and {sys.executable} is "
             f"{platform.python_implementation()} {'.'.join(map(str, version))}{threaded}. "
             f"{[*installed, missing][0]}"
@@ -114,7 +114,7 @@ def check_platform(environment: Environment) -> None:
     is_known = f"{platform.system()} {platform.machine()}" in environment.platforms
     if not is_known or sys.maxsize < 2**32 or not is_recent():
         msg = (
-            f"{capitalise(environment.purpose)} needs {' or '.join(environment.platforms.values())}, or "
+            f"{environment.purpose.capitalize()} needs {' or '.join(environment.platforms.values())}, or "
             f"newer, and this is {platform.platform()}. Use such a machine, or a container on one."
         )
         raise InstallError(msg)
@@ -131,11 +131,6 @@ def is_recent() -> bool:
     except (OSError, ValueError):  # the C library is musl
         return False
     return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= GLIBC
-
-
-def capitalise(text: str) -> str:
-    """Return the text as the beginning of a sentence."""
-    return text[0].upper() + text[1:]
 
 
 def install(environment: Environment, lock: Path, folder: Path) -> None:
