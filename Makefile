@@ -1,13 +1,13 @@
-# `make serve` and `make test` are all that a newcomer needs; `make help` lists the rest.
+# `make serve` and `make test` are all you need to begin; `make help` lists the rest.
 PYTHON ?= python3
 SERVICE := .venv
 DEV := .venv-dev
 CLIENTS := .venv-clients
 RAY := .venv-ray
 NAME ?= cnn
-FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is judged beyond MNIST, too: minutes
+FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is also evaluated beyond MNIST: minutes
 IMAGE ?= digits
-PARALLEL ?= --numprocesses logical --dist loadscope# tests of a module share its servers
+PARALLEL ?= --numprocesses logical --dist loadscope# tests of a module share servers
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
@@ -16,13 +16,13 @@ ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} exec $(SERVICE)/bin/python -m app
 
-test: $(DEV)/ready  ## run the tests that need Python alone; ARGS=--cov measures coverage, too, in twice the time
+test: $(DEV)/ready  ## run the tests that need Python alone; ARGS=--cov also measures coverage, in twice the time
 	$(DEV)/bin/python -m pytest $(PARALLEL) --no-extras $(ARGS)
 
-test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## run those, too, that need a browser, containers, databases, Ray …
+test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## also run the tests that need a browser, containers, databases, Ray …
 	$(DEV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
-resilience: $(DEV)/ready  ## load, faults and chance in full: 40 minutes; prints the table of docs/reliability.md
+resilience: $(DEV)/ready  ## run load, faults and fuzzing in full: 40 minutes; prints the table of docs/reliability.md
 	DIGITS_RESILIENCE=full $(DEV)/bin/python -m pytest tests/resilience $(ARGS)
 
 check: $(DEV)/ready  ## ruff, mypy --strict, import contracts
@@ -31,7 +31,7 @@ check: $(DEV)/ready  ## ruff, mypy --strict, import contracts
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
-format: $(DEV)/ready  ## let ruff format and fix what it can
+format: $(DEV)/ready  ## format the code with ruff, and fix what it can fix
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
 
@@ -43,10 +43,10 @@ train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=
 evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
-notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and keep what it shows: three minutes
+notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and store its outputs: three minutes
 	$(DEV)/bin/python -m notebooks
 
-docs: $(DEV)/ready  ## build the documentation with openapi.json as a site, into site/; a dead link is an error
+docs: $(DEV)/ready  ## build the documentation and openapi.json as a site, in site/; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
 
 bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk; writes bench.json
@@ -55,7 +55,7 @@ bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk;
 bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
 	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
 
-openapi: $(DEV)/ready  ## write openapi.json, which a running service serves at /openapi.json
+openapi: $(DEV)/ready  ## write openapi.json, as a running service serves it at /openapi.json
 	$(DEV)/bin/python -m docs.hook > openapi.json
 
 examples: $(DEV)/ready  ## record the examples of openapi.json from a running service
@@ -73,7 +73,7 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 
-image:  ## build the container image, and write sbom.json: what is in it
+image:  ## build the container image, and write sbom.json, the list of its contents
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
 	$(ENGINE) run --rm --network none $(IMAGE) cat /opt/digits/sbom.json > sbom.json
 
@@ -81,7 +81,7 @@ clean:  ## remove environments and caches; runs stay
 	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help:  ## list the verbs
+help:  ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 $(SERVICE)/ready: requirements/service.txt

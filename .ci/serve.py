@@ -1,7 +1,7 @@
-"""Serve with what a command starts, ask for a digit, end it.
+"""Start the service by a command, send it a picture, and stop it.
 
 python .ci/serve.py make serve
-python .ci/serve.py               does what `make serve` does, where there is no make
+python .ci/serve.py               does the work of `make serve` on systems without make
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def main() -> None:
             if READY in line:
                 break
         else:
-            sys.exit("it ended before it was ready")
+            sys.exit("The service ended before it was ready")
         print(predict())
         service.terminate()
 
 
 def predict() -> str:
-    """Return what the service says of a picture of a seven."""
+    """Return the service's answer to a picture of a seven."""
     headers = {"Content-Type": "image/jpeg"}
     request = urllib.request.Request("http://localhost:8000/predict", PICTURE.read_bytes(), headers)
     with urllib.request.urlopen(request) as response:
         answer: str = response.read().decode()
     if json.loads(answer)["digit"] != 7:  # noqa: PLR2004  what the picture shows
-        sys.exit(f"it should have read a seven: {answer}")
+        sys.exit(f"The service should have read a seven: {answer}")
     return answer
 
 

@@ -1,40 +1,40 @@
 """Measures the service: `make bench`, or `python -m benchmarks [--rounds N] [--seconds S] [--check]`.
 
-Prints medians and ratios, and writes them as JSON. The service runs on one core, and what asks it on another;
-what is compared is asked in turn, round by round. Machines differ, and so do a shared one's minutes: quote
-ratios. Logs, guards and limits are on, as they come.
+Prints medians and ratios, and writes them as JSON. The service runs on one core, the load generator on
+another, and candidates are measured in alternation. Machines differ, so quote ratios. Logs, guards and limits
+have their default settings.
 
-With --check it fails where a ratio is below its floor, so that a change which makes the service slower is
-noticed on any machine, fast or slow.
+With --check it fails if a ratio is below its floor: that shows a slower service on any machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import numpy as np
 
 from app.digits import images
 from app.digits.catalogue import Catalogue
 from app.digits.look import canonicalise_upload
 from benchmarks import budget, pictures
-from benchmarks.load import CONNECTIONS, Target, build_form, measure_alternating, measure_load, median, ratio
-from benchmarks.serving import CLIENT, SERVER, serve
+from benchmarks.figures import alternate, median_ratio
+from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measure_load, median, ratio
+from benchmarks.processes import CLIENT, SERVER, pin_this_process
+from benchmarks.serving import Service, serve
 
+OUT: Final = Path("bench.json")
 BATCH: Final = 64
-IN_FLIGHT: Final = 2  # batches: as many pictures as a worker takes on
-SOAK: Final = 5.0  # seconds at full load, of each kind of picture
+IN_FLIGHT: Final = 2  # batches: as many pictures as a worker accepts
+SOAK: Final = 5.0  # seconds at full load, with each kind of picture
 SIZES: Final = {"photograph 640x480": (640, 480), "1280x960": (1280, 960), "12 megapixels": (4032, 3024)}
 FLOORS: Final = {  # ratios, a tenth or more below those of short rounds: 0.38 to 0.50 for the first
     ("small", "16 connections", "raw over nothing"): 0.34,
@@ -46,133 +46,122 @@ _TIMING: Final = re.compile(r"dur=([\d.]+)")
 
 
 def main() -> None:
-    """Measure all, print, and write the file."""
+    """Measure everything, print it, and write the file."""
     parser = argparse.ArgumentParser("python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared (5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
-    parser.add_argument("--check", action="store_true", help="fail where a ratio is below its floor")
+    parser.add_argument("--check", action="store_true", help="fail if a ratio is below its floor")
     arguments = parser.parse_args()
     options = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-    results: dict[str, Any] = {
-        "machine": {
-            "processor": _read_processor(),
-            "python": platform.python_version(),
-            "onnxruntime": version("onnxruntime"),
-        }
+    measures: dict[str, Callable[[], Any]] = {
+        "small": lambda: measure_small(**options),
+        "budget": budget.measure,
+        "batch": lambda: measure_batch(**options),
+        "pictures": lambda: measure_kinds(rounds=arguments.rounds),
+        "start": lambda: measure_start(rounds=arguments.rounds),
+        "memory": measure_memory,
+        "workers": lambda: measure_workers(**options),
     }
-    for name, measure in (
-        ("small", lambda: measure_small(**options)),
-        ("budget", budget.measure),
-        ("batch", lambda: measure_batch(**options)),
-        ("pictures", lambda: measure_kinds(rounds=arguments.rounds)),
-        ("start", lambda: measure_start(rounds=arguments.rounds)),
-        ("memory", measure_memory),
-        ("workers", lambda: measure_workers(**options)),
-    ):
+    results: dict[str, Any] = {}
+    for name, measure in measures.items():
         results[name] = measure()
         print(f"{name}:", json.dumps(results[name], indent=2), flush=True)
-    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
-    too_slow = {path: floor for path, floor in FLOORS.items() if _look_up(results, path) < floor}
+    OUT.write_text(json.dumps(results, indent=2) + "\n")
+    too_slow = list(find_low_ratios(results))
     if arguments.check and too_slow:
-        lines = [
-            f"{' / '.join(path)}: {_look_up(results, path)}, at least {floor}"
-            for path, floor in too_slow.items()
-        ]
-        sys.exit("\n".join(["slower than it was:", *lines]))
+        sys.exit("\n".join(["slower than before:", *too_slow]))
 
 
-def _look_up(value: Any, path: Sequence[str]) -> float:  # noqa: ANN401
-    for part in path:
-        value = value[part]
-    return float(value)
+def find_low_ratios(results: dict[str, Any]) -> Iterator[str]:
+    """Describe the ratios that are below their floors."""
+    for path, floor in FLOORS.items():
+        value: Any = results
+        for key in path:
+            value = value[key]
+        if value < floor:
+            yield f"{' / '.join(path)}: {value}, at least {floor}"
 
 
 def measure_small(*, rounds: int, seconds: float) -> dict[str, Any]:
-    """Ask for one small picture, raw and as a form, and for nothing in the same two ways."""
-    body, content_type = build_form(pictures.SMALL)
+    """Send one small picture, raw and as a form, to the service and to routes that do nothing."""
+    form, content_type = build_form(pictures.SMALL)
     results: dict[str, Any] = {}
     with (
         serve("-m", "benchmarks.nothing") as service,
-        serve("-m", "uvicorn", "benchmarks.bare:app", "--no-access-log") as bare,
+        serve("-m", "uvicorn", "benchmarks.nothing:bare", "--no-access-log") as bare,
     ):
-        paths = {"": "/predict", " nothing": "/predict/nothing"}
-        targets = {"bare": Target(f"http://127.0.0.1:{bare.port}/", pictures.SMALL)}
-        for suffix, path in paths.items():
-            url = f"http://127.0.0.1:{service.port}{path}"
-            targets[f"raw{suffix}"] = Target(url, pictures.SMALL)
-            targets[f"form{suffix}"] = Target(url, body, content_type)
+        targets = {"bare": bare.target("/", pictures.SMALL)}
+        for suffix, path in {"": "/predict", " nothing": "/predict/nothing"}.items():
+            targets[f"raw{suffix}"] = service.target(path, pictures.SMALL)
+            targets[f"form{suffix}"] = service.target(path, form, content_type)
         for connections in CONNECTIONS:
             figures = measure_alternating(targets, connections=connections, rounds=rounds, seconds=seconds)
             results[f"{connections} connections"] = {
                 name: median(each).round() for name, each in figures.items()
             } | {
-                "raw over nothing": round(ratio(figures["raw"], figures["raw nothing"]), 3),
-                "form over nothing": round(ratio(figures["form"], figures["form nothing"]), 3),
+                f"{kind} over nothing": round(ratio(figures[kind], figures[f"{kind} nothing"]), 3)
+                for kind in ("raw", "form")
             }
     return results
 
 
-def measure_batch(*, rounds: int, seconds: float) -> dict[str, Any]:
+def measure_batch(*, rounds: int, seconds: float) -> dict[str, float]:
     """Send 64 small pictures at a time; compare with a loop that does the same work without HTTP."""
     body, content_type = build_form(pictures.SMALL, field="files", count=BATCH)
-    rates, ratios = [], []
     with serve() as service:
-        target = Target(f"http://127.0.0.1:{service.port}/predict/batch", body, content_type)
-        measure_load(target, connections=IN_FLIGHT, seconds=1.0)
-        for _ in range(rounds):
-            limit = _measure_plain_loop(seconds)
-            rates.append(BATCH * measure_load(target, connections=IN_FLIGHT, seconds=seconds).rate)
-            ratios.append(rates[-1] / limit)
+        target = service.target("/predict/batch", body, content_type)
+        rates = alternate(
+            {
+                "loop": _measure_plain_loop,
+                "service": lambda seconds: (
+                    BATCH * measure_load(target, connections=IN_FLIGHT, seconds=seconds).rate
+                ),
+            },
+            rounds=rounds,
+            seconds=seconds,
+        )
     return {
-        "pictures a second": round(statistics.median(rates)),
-        "over the loop": round(statistics.median(ratios), 3),
+        "pictures a second": round(statistics.median(rates["service"])),
+        "over the loop": round(median_ratio(rates["service"], rates["loop"]), 3),
     }
 
 
 def _measure_plain_loop(seconds: float) -> float:
     """Return how many pictures a second a plain loop reads, on the service's core."""
     classifier = Catalogue.load(Path("models"), default="cnn").get().classifier
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, SERVER)
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        looks = [canonicalise_upload(images.identify(pictures.SMALL)) for _ in range(BATCH)]
-        classifier.classify(np.array([one.canonical.picture for one in looks]))
-        count += BATCH
-    os.sched_setaffinity(0, before)
-    return count / (time.perf_counter() - started)
+    with pin_this_process(SERVER):
+        count, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            forms = [canonicalise_upload(images.identify(pictures.SMALL)).canonical for _ in range(BATCH)]
+            classifier.classify(np.array([form.picture for form in forms]))
+            count += BATCH
+    return count / elapsed
 
 
 def measure_kinds(*, rounds: int) -> dict[str, Any]:
-    """Ask for pictures of every kind, one after the other: the service's own time, and what HTTP adds."""
+    """Send pictures of every kind, one after the other."""
     uploads = {"28x28": pictures.SMALL, "canvas 280x280": pictures.CANVAS}
     uploads |= {"canvas 280x280 with transparency": pictures.CLEAR_CANVAS}
     uploads |= {name: pictures.draw_photograph(*size) for name, size in SIZES.items()}
-    results = {}
+    times = 40 * rounds
     with serve() as service:
-        for path, each in (
-            ("/predict", uploads),
-            ("/predict/number", {"line": pictures.draw_line("40718293")}),
-        ):
-            for name, data in each.items():
-                results[name] = _measure_latency(service.client, path, data, times=40 * rounds)
+        results = {
+            name: _measure_latency(service.client, "/predict", data, times=times)
+            for name, data in uploads.items()
+        }
+        line = pictures.draw_line("40718293")
+        results["line"] = _measure_latency(service.client, "/predict/number", line, times=times)
     return results
 
 
-def _measure_latency(client: Any, path: str, data: bytes, *, times: int) -> dict[str, float]:  # noqa: ANN401
-    service_times, total_times = [], []
+def _measure_latency(client: httpx.Client, path: str, data: bytes, *, times: int) -> dict[str, float]:
+    """Return the size of a picture, and the time of its work as `Server-Timing` reports it."""
+    durations = []
     for _ in range(times):
-        started = time.perf_counter()
         answer = client.post(path, content=data, headers={"Content-Type": "application/octet-stream"})
-        total_times.append((time.perf_counter() - started) * 1e3)
         answer.raise_for_status()
-        service_times.append(sum(map(float, _TIMING.findall(answer.headers["server-timing"]))))
-    return {
-        "kilobytes": round(len(data) / 1e3, 1),
-        "own_ms": round(statistics.median(service_times), 2),
-        "answered_ms": round(statistics.median(total_times), 2),
-    }
+        durations.append(sum(map(float, _TIMING.findall(answer.headers["server-timing"]))))
+    return {"kilobytes": round(len(data) / 1e3, 1), "ms": round(statistics.median(durations), 2)}
 
 
 def measure_start(*, rounds: int) -> dict[str, float]:
@@ -180,54 +169,42 @@ def measure_start(*, rounds: int) -> dict[str, float]:
     durations = []
     for _ in range(rounds):
         with serve() as service:
-            durations.append(service.seconds)
+            durations.append(service.start_seconds)
     return {"seconds": round(statistics.median(durations), 2)}
 
 
 def measure_memory() -> dict[str, float]:
-    """Return a worker's resident megabytes when it has started, and after a soak."""
-    bodies = [
-        pictures.SMALL,
-        pictures.CANVAS,
-        pictures.draw_photograph(1280, 960),
-        pictures.draw_photograph(4032, 3024),
-    ]
+    """Return a worker's resident megabytes after its start, and after a soak."""
+    photographs = [pictures.draw_photograph(*SIZES[name]) for name in ("1280x960", "12 megapixels")]
     with serve() as service:
-        (at_first,) = service.resident_mb()
-        url = f"http://127.0.0.1:{service.port}/predict"
-        for body in bodies:
-            target = Target(url, body, "application/octet-stream")
+        started = service.resident_mb()
+        for body in (pictures.SMALL, pictures.CANVAS, *photographs):
+            target = service.target("/predict", body, "application/octet-stream")
             measure_load(target, connections=16, seconds=SOAK)
-        (after,) = service.resident_mb()
-    return {"started_mb": round(at_first), "after_soak_mb": round(after)}
+        return {"started_mb": round(started), "after_soak_mb": round(service.resident_mb())}
 
 
 def measure_workers(*, rounds: int, seconds: float) -> dict[str, float]:
-    """Compare two workers on two cores with one on one.
+    """Compare two workers on two cores with one on one core.
 
-    What asks takes its share of the two cores. So the requests that a second of the workers' processor time
-    serves are compared, and counted twice for two workers.
+    The load generator takes its share of the two cores. So the requests per second of the workers' processor
+    time are compared, counted twice for two workers.
     """
-    with (
-        serve() as one,
-        serve(settings={"DIGITS_WORKERS": "2"}, cores=SERVER | CLIENT) as two,
-    ):
-        ratios = []
-        for number in range(rounds + 1):
-            rates = []
-            for service in (one, two):
-                target = Target(f"http://127.0.0.1:{service.port}/predict", pictures.SMALL)
-                before = service.cpu_seconds()
-                figures = measure_load(target, connections=16, seconds=seconds)
-                rates.append(figures.rate * seconds / (service.cpu_seconds() - before))
-            if number:
-                ratios.append(2 * rates[1] / rates[0])
-    return {"two over one": round(statistics.median(ratios), 2)}
 
+    def measure(service: Service) -> Callable[[float], float]:
+        target = service.target("/predict", pictures.SMALL)
 
-def _read_processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+        def measure_rate(seconds: float) -> float:
+            before = service.cpu_seconds()
+            rate = measure_load(target, connections=16, seconds=seconds).rate
+            return rate * seconds / (service.cpu_seconds() - before)
+
+        return measure_rate
+
+    settings = {"DIGITS_WORKERS": "2"}
+    with serve() as one, serve(settings=settings, cores=SERVER | CLIENT) as two:
+        rates = alternate({"one": measure(one), "two": measure(two)}, rounds=rounds, seconds=seconds)
+    return {"two over one": round(2 * median_ratio(rates["two"], rates["one"]), 2)}
 
 
 if __name__ == "__main__":

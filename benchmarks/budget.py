@@ -1,7 +1,7 @@
-"""Where the time of one small request goes, and the least that each part can take.
+"""Where the time of one small request goes, and how little each part could take.
 
-Each part is timed where it happens, among all others. Alone, again and again, it finds all that it needs in
-the processor's caches and takes half as long: that is its floor.
+Each part is timed within whole requests. On its own, again and again, it finds everything in the processor's
+caches and takes half as long: that is its floor.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import logging.config
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+import timeit
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message
 
+from app.api.direct import DirectDispatch
 from app.digits import images
 from app.digits.catalogue import Catalogue
 from app.digits.look import canonicalise_upload
@@ -31,20 +33,32 @@ from benchmarks.pictures import SMALL
 
 CALLS: Final = 3000
 MODELS: Final = Path(__file__).parent.parent / "models"
+SCOPE: Final = {
+    "type": "http",
+    "method": "POST",
+    "path": "/predict",
+    "raw_path": b"/predict",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [
+        (b"host", b"localhost"),
+        (b"content-type", b"image/png"),
+        (b"content-length", b"%d" % len(SMALL)),
+    ],
+    "client": ("127.0.0.1", 1),
+}
 _TIMING: Final = re.compile(rb"(\w+);dur=([\d.]+)")
 
 
 def measure() -> dict[str, dict[str, float | None]]:
-    """Return for each part its microseconds in a request, and alone."""
+    """Return the microseconds of each part, in a request and on its own."""
     settings = Settings(models_dir=MODELS)
     config = logs.build_log_config(settings)
-    config["handlers"]["stderr"]["stream"] = Path("/dev/null").open("w")  # noqa: SIM115  # until the end
+    config["handlers"]["stderr"]["stream"] = Path("/dev/null").open("w")  # noqa: SIM115  until the end
     logging.config.dictConfig(config)
     spent = asyncio.run(_measure_parts(create_app(settings)))
     floors = _measure_floors()
-    return {
-        part: {"spent_us": microseconds, "floor_us": floors.get(part)} for part, microseconds in spent.items()
-    }
+    return {part: {"spent_us": spent[part], "floor_us": floors.get(part)} for part in spent}
 
 
 async def _measure_parts(app: FastAPI) -> dict[str, float]:
@@ -53,28 +67,17 @@ async def _measure_parts(app: FastAPI) -> dict[str, float]:
         logger.setLevel(logging.WARNING)
         quiet, _ = await _measure_median(app, state)
         logger.setLevel(logging.INFO)
-        whole, stages = await _measure_median(app, state)
-        *_, endpoint = _iterate_layers(app)
-        direct, _ = await _measure_median(endpoint, state)
-        return {
-            "guards": quiet - direct,
-            "body and answer": direct - sum(stages.values()),
-            **stages,
-            "log": whole - quiet,
-        }
+        logged, stages = await _measure_median(app, state)
+        direct, _ = await _measure_median(DirectDispatch(app), state)
+    return {
+        "guards": quiet - direct,
+        "body and answer": direct - sum(stages.values()),
+        **stages,
+        "log": logged - quiet,
+    }
 
 
-def _iterate_layers(app: FastAPI) -> Iterator[ASGIApp]:
-    """Yield the layers of middleware, down to the one that calls the endpoints itself."""
-    layer: Any = app.middleware_stack
-    while layer is not None:
-        yield layer
-        if type(layer).__name__ == "DirectDispatch":
-            return
-        layer = getattr(layer, "app", None) or getattr(layer, "_app", None)
-
-
-async def _measure_median(app: ASGIApp, state: Any) -> tuple[float, dict[str, float]]:  # noqa: ANN401  # the lifespan's
+async def _measure_median(app: ASGIApp, state: Any) -> tuple[float, dict[str, float]]:  # noqa: ANN401
     """Return the median microseconds of a call, and of each of its stages."""
     durations: list[float] = []
     stages: dict[str, list[float]] = {}
@@ -89,41 +92,20 @@ async def _measure_median(app: ASGIApp, state: Any) -> tuple[float, dict[str, fl
 
 
 async def _send_request(app: ASGIApp, state: Any, sent: list[Message]) -> None:  # noqa: ANN401
-    messages: list[Message] = [{"type": "http.request", "body": SMALL, "more_body": False}]
-
     async def receive() -> Message:
-        return messages.pop()
+        return {"type": "http.request", "body": SMALL, "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope: Scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/predict",
-        "raw_path": b"/predict",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "headers": [
-            (b"host", b"localhost"),
-            (b"content-type", b"image/png"),
-            (b"content-length", b"%d" % len(SMALL)),
-        ],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 8000),
-        "state": dict(state),
-    }
-    await app(scope, receive, send)
+    await app({**SCOPE, "state": dict(state)}, receive, send)
 
 
 def _measure_floors() -> dict[str, float]:
-    """Return the median microseconds of what can be done alone."""
+    """Return the median microseconds of the parts that can run on their own."""
     classifier = Catalogue.load(MODELS, default="cnn").get().classifier
-    picture, found = canonicalise_upload(images.identify(SMALL))
-    batch = found.picture[np.newaxis]
+    picture, form = canonicalise_upload(images.identify(SMALL))
+    batch = form.picture[np.newaxis]
     return {
         "decode": _time_alone(lambda: images.decode(images.identify(SMALL))),
         "preprocess": _time_alone(lambda: canonicalise(picture.grey)),
@@ -132,9 +114,4 @@ def _measure_floors() -> dict[str, float]:
 
 
 def _time_alone(work: Callable[[], object]) -> float:
-    durations = []
-    for _ in range(CALLS):
-        started = time.perf_counter()
-        work()
-        durations.append((time.perf_counter() - started) * 1e6)
-    return statistics.median(durations)
+    return 1e6 * statistics.median(timeit.repeat(work, repeat=CALLS, number=1))

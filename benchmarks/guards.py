@@ -1,32 +1,26 @@
-"""What all guards together cost a small request: the service with every one on, and with none.
+"""What all guards together cost a small request: `python -m benchmarks.guards`.
 
-    python -m benchmarks.guards
-
-Both serve the same small picture to the same clients, in alternation; the figures are medians of `ROUNDS`
-rounds. Machines differ, so quote the ratio.
+Compares the service with every guard and with none, in alternation. Machines differ, so quote the ratio.
 """
 
 from __future__ import annotations
 
-import asyncio
-import statistics
-import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 from app.guard import keys
 from app.main import create_app
+from benchmarks.load import measure_alternating, median, ratio
 from benchmarks.pictures import SMALL
 from benchmarks.serving import Service, serve
-from tests.resilience.clients import PNG, Ask, build_ask, load, stop_after
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 ROUNDS: Final = 21
-SECONDS: Final = 1.0  # of each round
-CLIENTS: Final = 4
+CONNECTIONS: Final = 4
+ORIGIN: Final = "https://example.org"
 
 
 def create_unguarded() -> FastAPI:
@@ -39,35 +33,24 @@ def create_unguarded() -> FastAPI:
 
 
 def main() -> None:
-    """Print how many requests a second both serve, and their ratio."""
+    """Print how many requests a second both serve, and what the guards cost."""
     key, entry = keys.create_key("bench")
-    everything = {
-        "DIGITS_API_KEYS": entry,
-        "DIGITS_RATE_LIMIT": "1000000",
-        "DIGITS_CORS_ORIGINS": "https://example.org",
-    }
-    ask = build_ask("/predict", [SMALL], PNG | {"X-API-Key": key, "Origin": "https://example.org"})
+    settings = {"DIGITS_API_KEYS": entry, "DIGITS_RATE_LIMIT": "1000000", "DIGITS_CORS_ORIGINS": ORIGIN}
     with (
-        _serve_quietly("app.main:create_app", everything) as guarded,
-        _serve_quietly("benchmarks.guards:unguarded") as bare,
+        _serve_quietly("app.main:create_app", settings) as guarded,
+        _serve_quietly("benchmarks.guards:create_unguarded", {}) as bare,
     ):
-        rounds = [(_measure_rate(guarded, ask), _measure_rate(bare, ask)) for _ in range(ROUNDS)]
-    guarded_rate, bare_rate = (statistics.median(rates) for rates in zip(*rounds, strict=True))
-    cost = 1 - statistics.median(one / other for one, other in rounds)
-    print(f"with all guards {guarded_rate:.0f}/s, with none {bare_rate:.0f}/s: they cost {cost:.1%}")
+        headers = {"X-API-Key": key, "Origin": ORIGIN}
+        services = {"guarded": guarded, "bare": bare}
+        targets = {name: each.target("/predict", SMALL, **headers) for name, each in services.items()}
+        figures = measure_alternating(targets, connections=CONNECTIONS, rounds=ROUNDS, seconds=1.0)
+    rates = {name: f"{median(rounds).rate:.0f}/s" for name, rounds in figures.items()}
+    cost = 1 - ratio(figures["guarded"], figures["bare"])
+    print(f"with all guards {rates['guarded']}, with none {rates['bare']}: they cost {cost:.1%}")
 
 
-def _measure_rate(service: Service, ask: Ask) -> float:
-    tally = asyncio.run(load(service.port, ask, clients=CLIENTS, until=stop_after(SECONDS)))
-    if tally.count(200) != len(tally.answers) or tally.lost:
-        sys.exit("not every request was served")
-    return len(tally.answers) / SECONDS
-
-
-def _serve_quietly(
-    factory: str, settings: Mapping[str, str] | None = None
-) -> AbstractContextManager[Service]:
-    """Serve an application in a process of its own."""
+def _serve_quietly(factory: str, settings: Mapping[str, str]) -> AbstractContextManager[Service]:
+    """Serve an application in a process of its own, without the server's own log."""
     quiet = ("--log-level", "error", "--no-access-log")
     return serve("-m", "uvicorn", "--factory", factory, *quiet, settings=settings)
 

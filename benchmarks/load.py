@@ -1,4 +1,4 @@
-"""Load from `wrk`, in alternating rounds: on a machine that others use, only ratios within a round hold."""
+"""Load by `wrk`: so many connections, each of which asks again as soon as it is answered."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from benchmarks.serving import CLIENT, pin_to_cores
+from benchmarks.figures import alternate, median_ratio
+from benchmarks.processes import CLIENT, pin_command
 
 SCRIPT: Final = Path(__file__).parent / "post.lua"
 PNG: Final = "image/png"
@@ -22,83 +23,75 @@ CONNECTIONS: Final = (1, 16, 64)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is asked."""
+    """A request to send again and again."""
 
     url: str
     body: bytes
     content_type: str = PNG
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one round, or the medians of several."""
+class Figures(NamedTuple):
+    """The figures of one round, or the medians of several."""
 
     rate: float  # requests a second
     p50_us: float
     p99_us: float
 
     def round(self) -> dict[str, int]:
-        """Return them as they are told."""
-        return {"rate": round(self.rate), "p50_us": round(self.p50_us), "p99_us": round(self.p99_us)}
+        """Return them as they are printed."""
+        return {name: round(value) for name, value in self._asdict().items()}
 
 
 def build_form(picture: bytes, *, field: str = "file", count: int = 1) -> tuple[bytes, str]:
-    """Return pictures as a multipart body, and its Content-Type."""
+    """Return a multipart body with the same picture `count` times, and its Content-Type."""
     head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="digit.png"\r\n'
     part = head.encode() + b"Content-Type: image/png\r\n\r\n" + picture + b"\r\n"
     return part * count + b"--x--\r\n", "multipart/form-data; boundary=x"
 
 
 def measure_load(target: Target, *, connections: int, seconds: float) -> Figures:
-    """Ask over so many connections, each again as soon as it is answered.
+    """Send a request over and over, from the clients' core.
 
     Raises:
-        SystemExit: `wrk` is not installed, or not every request was served.
+        SystemExit: `wrk` is not installed, or a request was not served.
     """
+    headers = {"Content-Type": target.content_type, **target.headers}
     with tempfile.NamedTemporaryFile() as body:
         body.write(target.body)
         body.flush()
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
-            "-s",
-            str(SCRIPT),
-            target.url,
-        ]
-        environment = os.environ | {"BODY": body.name, "CONTENT_TYPE": target.content_type}
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT)]
+        command += [f"-H{name}: {value}" for name, value in headers.items()]
+        environment = os.environ | {"BODY": body.name}
         try:
             done = subprocess.run(
-                pin_to_cores(CLIENT, command), env=environment, capture_output=True, check=True
+                pin_command(CLIENT, [*command, target.url]), env=environment, capture_output=True, check=True
             )
-        except FileNotFoundError:
-            sys.exit("wrk is not installed: Debian's package has the same name")
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"wrk, which Debian's package of that name has, failed: {error.stderr.decode()}")
     figures = json.loads(done.stdout.splitlines()[-1])
     if figures.pop("failed"):
-        sys.exit(f"not every request to {target.url} was served")
+        sys.exit(f"{target.url} did not serve every request")
     return Figures(**figures)
 
 
 def measure_alternating(
     targets: Mapping[str, Target], *, connections: int, rounds: int, seconds: float
 ) -> dict[str, list[Figures]]:
-    """Press all targets in turn, `rounds` times, after a round that does not count."""
-    figures_by_target: dict[str, list[Figures]] = {name: [] for name in targets}
-    for number in range(rounds + 1):
-        for name, target in targets.items():
-            figures = measure_load(target, connections=connections, seconds=seconds if number else 1.0)
-            if number:
-                figures_by_target[name].append(figures)
-    return figures_by_target
+    """Measure the load that each target takes, in alternation."""
+
+    def measure(target: Target) -> Callable[[float], Figures]:
+        return lambda seconds: measure_load(target, connections=connections, seconds=seconds)
+
+    measures = {name: measure(target) for name, target in targets.items()}
+    return alternate(measures, rounds=rounds, seconds=seconds)
 
 
-def median(rounds: Sequence[Figures]) -> Figures:
+def median(rounds: Iterable[Figures]) -> Figures:
     """Return the medians of several rounds."""
-    middle: Callable[[str], float] = lambda name: statistics.median(getattr(one, name) for one in rounds)  # noqa: E731
-    return Figures(middle("rate"), middle("p50_us"), middle("p99_us"))
+    return Figures(*map(statistics.median, zip(*rounds, strict=True)))
 
 
-def ratio(over: Sequence[Figures], under: Sequence[Figures]) -> float:
-    """Return the median of the rates' ratios, round by round."""
-    return statistics.median(one.rate / other.rate for one, other in zip(over, under, strict=True))
+def ratio(over: Iterable[Figures], under: Iterable[Figures]) -> float:
+    """Return the median of the ratios of two rates, round by round."""
+    return median_ratio((each.rate for each in over), (each.rate for each in under))

@@ -1,6 +1,7 @@
-"""Routes that do nothing, to be compared with: what HTTP, the framework and the guards take by themselves.
+"""Routes that do nothing, to compare with: the cost of HTTP, the framework and the guards by themselves.
 
-python -m benchmarks.nothing      serves /predict and /nothing with the service's own settings
+python -m benchmarks.nothing      serves /predict and /predict/nothing with the service's own settings
+uvicorn benchmarks.nothing:bare   serves an ASGI function without any framework
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from fastapi import FastAPI, Request
+from starlette.types import Receive, Scope, Send
 
 from app.api import uploads
 from app.api.schemas import ImageInfo, ModelRef, Prediction
@@ -29,7 +31,7 @@ CONSTANT_ANSWER: Final = Prediction(
 
 
 async def answer_constant(request: Request) -> Prediction:
-    """Read the body, parse the form, and answer always the same."""
+    """Read the body, parse the form, and always give the same answer."""
     await uploads.read_picture(request)
     return CONSTANT_ANSWER
 
@@ -39,6 +41,15 @@ def create_app() -> FastAPI:
     app = create_service()
     app.add_api_route("/predict/nothing", answer_constant, methods=["POST"])
     return app
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the body, and always give the same answer."""
+    while scope["type"] == "http" and (await receive()).get("more_body"):
+        pass
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is sent: one small picture, drawings, and photographs as phones take them."""
+"""The pictures to send: a small one, drawings, and photographs as phones take them."""
 
 from __future__ import annotations
 

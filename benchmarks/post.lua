@@ -1,8 +1,7 @@
--- What `wrk` sends: BODY, a file, as CONTENT_TYPE. Prints its summary as one line of JSON.
+-- What `wrk` sends: the file BODY. Prints its summary as one line of JSON.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
-wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
 file:close()
 
 function done(summary, latency)

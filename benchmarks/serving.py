@@ -9,20 +9,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from benchmarks.load import Target
+from benchmarks.processes import SERVER, list_family, pin_command, read_cpu_seconds
+
 ROOT: Final = Path(__file__).parent.parent
-_CORES: Final = sorted(os.sched_getaffinity(0))
-SERVER: Final = {_CORES[0]}  # the core of what is measured
-CLIENT: Final = {_CORES[-1]}  # and of what asks it
-START: Final = 60.0  # seconds, at most
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
+START_TIMEOUT: Final = 120.0  # seconds
+END_TIMEOUT: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +30,21 @@ class Service:
     """A service that is ready."""
 
     client: httpx.Client
-    port: int
     pid: int
-    seconds: float  # from its start until it was ready
+    start_seconds: float  # from its start until it was ready
 
-    def workers(self) -> list[int]:
-        """Return the ids of the processes that serve: its children, else itself."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        found = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return found or [self.pid]
+    def target(self, path: str, body: bytes, content_type: str = "image/png", **headers: str) -> Target:
+        """Return a request to one of its routes."""
+        return Target(str(self.client.base_url.join(path)), body, content_type, headers)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that all workers have used."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in self.workers()]
-        return sum(int(ticks) for own in fields for ticks in own[11:13]) / _TICKS
+        """Return the processor time that it has used, with all its workers."""
+        return read_cpu_seconds(*list_family(self.pid))
 
-    def resident_mb(self) -> list[float]:
-        """Return each worker's resident memory in megabytes (10^6 bytes)."""
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.workers()]
-        return [count * os.sysconf("SC_PAGE_SIZE") / 1e6 for count in pages]
+    def resident_mb(self) -> float:
+        """Return the resident memory of its process in megabytes (10^6 bytes)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager
@@ -56,42 +52,62 @@ def serve(
     *command: str, settings: Mapping[str, str] | None = None, cores: set[int] = SERVER
 ) -> Iterator[Service]:
     """Run the service, or what `python command` serves, until the block ends."""
-    port = free_port()
-    environment = {**os.environ, "DIGITS_PORT": str(port), "UVICORN_PORT": str(port), **(settings or {})}
+    port = str(free_port())
+    environment = {"DIGITS_PORT": port, "UVICORN_PORT": port, **(settings or {})}
+    full_command = [sys.executable, *(command or ("-m", "app"))]
     started = time.perf_counter()
-    with tempfile.TemporaryFile() as log:  # a file, as a service's log is one
-        full_command = pin_to_cores(cores, [sys.executable, *(command or ("-m", "app"))])
-        process = subprocess.Popen(full_command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-                if not _is_ready(client, process):
-                    log.seek(0)
-                    sys.exit(f"{' '.join(full_command)} does not serve:\n{log.read().decode()}")
-                yield Service(client, port, process.pid, time.perf_counter() - started)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        start(full_command, environment=environment, cores=cores, log=Path(log.name)) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        if not wait_until_served(lambda: client.get("/health/ready"), process):
+            sys.exit(f"{' '.join(full_command)} does not serve:\n{Path(log.name).read_text()}")
+        yield Service(client, process.pid, time.perf_counter() - started)
+
+
+@contextmanager
+def start(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    cores: set[int] = SERVER,
+    folder: Path = ROOT,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command until the block ends; then end it and all that it has started."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            pin_command(cores, command),
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_TIMEOUT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_served(ask: Callable[[], httpx.Response], process: subprocess.Popen[bytes]) -> bool:
+    """Ask until the answer is a success; return False if the process ends, or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            if ask().is_success:
+                return True
+        time.sleep(0.01)
+    return False
 
 
 def free_port() -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def pin_to_cores(cores: set[int], command: Sequence[str]) -> list[str]:
-    """Return the command so that it runs on these cores alone."""
-    return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
-
-
-def _is_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + START
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            client.get("/health/ready").raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.01)
-        else:
-            return True
-    return False
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -1,11 +1,11 @@
-"""Write what the image is made of, as a CycloneDX document.
+"""Write a software bill of materials of the image, as a CycloneDX document.
 
-The Dockerfile runs it, so that it needs nothing but the standard library:
+The Dockerfile runs it, so it needs the standard library alone:
 
     python sbom.py REPORT SERVICE > sbom.json
 
-REPORT is what `pip install --report` wrote: it has the hash of each file that was installed, which the
-environment does not keep. SERVICE is the folder that holds `app` and `models`.
+REPORT comes from `pip install --report`: it has the hash of each installed file, which the environment does
+not keep. SERVICE is the folder of `app` and `models`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-SPECIFICATION: Final = "1.6"  # of CycloneDX
 DEBIAN: Final = Path("/var/lib/dpkg/status")
 _VERSION: Final = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 _CLASSIFIER: Final = "License :: OSI Approved :: "
@@ -36,28 +35,19 @@ def describe(report: Path, service: Path) -> dict[str, Any]:
         _describe_python(),
         *_describe_packages(json.loads(report.read_text(encoding="utf-8"))),
         *(_describe_model(file.parent) for file in sorted(service.glob("models/*/model.onnx"))),
-        *_describe_debian(DEBIAN),
+        *_describe_debian(),
     ]
+    (version,) = _VERSION.findall((service / "app" / "__init__.py").read_text(encoding="utf-8"))
+    digits = {"type": "container", "bom-ref": "digits", "name": "digits", "version": version}
     content = json.dumps(components).encode()
     return {
         "bomFormat": "CycloneDX",
-        "specVersion": SPECIFICATION,
+        "specVersion": "1.6",
         # the same components give the same document, whenever it is built
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, _sha256(content))}",
         "version": 1,
-        "metadata": {"component": _describe_service(service)},
+        "metadata": {"component": {**digits, "licenses": [{"license": {"id": "MIT"}}]}},
         "components": components,
-    }
-
-
-def _describe_service(service: Path) -> Component:
-    (version,) = _VERSION.findall((service / "app" / "__init__.py").read_text(encoding="utf-8"))
-    return {
-        "type": "container",
-        "bom-ref": "digits",
-        "name": "digits",
-        "version": version,
-        "licenses": [{"license": {"id": "MIT"}}],
     }
 
 
@@ -74,25 +64,25 @@ def _describe_python() -> Component:
 
 
 def _describe_packages(report: dict[str, Any]) -> Iterator[Component]:
-    """Describe what the report says was installed; a package that is not there any more is an error."""
-    installed = {_normalise(each.name): each for each in distributions()}
-    for entry in sorted(report["install"], key=lambda entry: _normalise(entry["metadata"]["name"])):
-        package = installed[_normalise(entry["metadata"]["name"])]
-        purl = f"pkg:pypi/{_normalise(package.name)}@{quote(package.version)}"
-        hashes = entry["download_info"]["archive_info"]["hashes"]
+    """Describe what the report says was installed; fail if a package has been removed since."""
+    entries = {_normalise(entry["metadata"]["name"]): entry for entry in report["install"]}
+    for name, entry in sorted(entries.items()):
+        package = distribution(name)
+        purl = f"pkg:pypi/{name}@{quote(package.version)}"
+        sha256 = entry["download_info"]["archive_info"]["hashes"]["sha256"]
         yield {
             "type": "library",
             "bom-ref": purl,
             "name": package.name,
             "version": package.version,
             "purl": purl,
-            "hashes": [{"alg": "SHA-256", "content": hashes["sha256"]}],
+            "hashes": [{"alg": "SHA-256", "content": sha256}],
             "licenses": _find_licences(package),
         }
 
 
 def _find_licences(package: Distribution) -> list[dict[str, Any]]:
-    """Return what a package says of its licence, in the newest of the three ways in which it does."""
+    """Return a package's licences, from the newest of the three fields that may hold them."""
     metadata = package.metadata
     if expressions := metadata.get_all("License-Expression"):
         return [{"expression": expressions[0]}]
@@ -116,22 +106,18 @@ def _describe_model(folder: Path) -> Component:
     return component
 
 
-def _describe_debian(status: Path) -> Iterator[Component]:
-    """Describe the packages that dpkg has installed, which are the base image's."""
-    if not status.exists():  # on a base that is not Debian's
+def _describe_debian() -> Iterator[Component]:
+    """Describe the packages of the base image, which dpkg has installed."""
+    if not DEBIAN.exists():
         return
     release = platform.freedesktop_os_release()
-    for block in status.read_text(encoding="utf-8").split("\n\n"):
+    for block in DEBIAN.read_text(encoding="utf-8").split("\n\n"):
         fields = dict(re.findall(r"^(\S+): (.*)$", block, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
-            yield _describe_debian_package(fields, f"{release['ID']}-{release['VERSION_ID']}")
-
-
-def _describe_debian_package(fields: dict[str, str], distribution: str) -> Component:
-    name, version, architecture = fields["Package"], fields["Version"], fields["Architecture"]
-    place = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
-    purl = f"{place}?arch={architecture}&distro={distribution}"
-    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
+            name, version = fields["Package"], fields["Version"]
+            query = f"arch={fields['Architecture']}&distro={release['ID']}-{release['VERSION_ID']}"
+            purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}?{query}"
+            yield {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def _normalise(name: str) -> str:

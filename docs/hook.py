@@ -1,7 +1,7 @@
-"""Adds to the site what its pages link to outside docs/, such as ../SECURITY.md, and openapi.json.
+"""Adds openapi.json to the site, and the files outside docs/ that its pages link to, such as ../SECURITY.md.
 
-MkDocs calls it: `hooks` in mkdocs.yml. In the repository such links lead to its files. On the site these
-files lie at the same places below its root, Markdown as pages, and the links are put right.
+MkDocs calls it: `hooks` in mkdocs.yml. The files get the same paths below the site's root as they have in the
+repository, Markdown becomes pages, and links are rewritten.
 
     python -m docs.hook     prints openapi.json
 """
@@ -24,13 +24,13 @@ from mkdocs.structure.pages import Page
 from app.main import create_app
 from app.settings import Settings
 
-_TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link that names no other host, without its anchor
+_TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link to a file, without its anchor
 DOCS: Final = "docs/"
-README: Final = "README.md"  # whose place the site's first page has
+README: Final = "README.md"  # the site's first page takes its place
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add openapi.json, the files that pages link to, and those that these link to."""
+    """Add openapi.json and the files that pages link to, directly or not."""
     files.append(File.generated(config, "openapi.json", content=asyncio.run(openapi_document())))
     root = Path(config.config_file_path).parent
     waiting = [page for page in files if page.is_documentation_page()]
@@ -57,13 +57,13 @@ async def openapi_document() -> str:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Let links lead to where the files are on the site."""
+    """Rewrite links to the files' places on the site."""
     root = Path(config.config_file_path).parent
 
     def rewrite_link(target: re.Match[str]) -> str:
         path = _to_repository_path(page.file, target[0])
         if not (root / path).is_file():
-            return target[0]  # MkDocs says so
+            return target[0]  # MkDocs reports it
         return posixpath.relpath(_to_site_path(path), posixpath.dirname(page.file.src_uri))
 
     return _TARGET.sub(rewrite_link, markdown)

@@ -1,4 +1,4 @@
-"""`python -m notebooks`: run digits.ipynb from top to bottom and keep what it showed."""
+"""`python -m notebooks`: run digits.ipynb from top to bottom and store its outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 
 NOTEBOOK: Final = Path(__file__).parent / "digits.ipynb"
 PATIENCE: Final = 1800  # seconds for one cell; the longest trains for a minute or two
-# Nothing of the machine is kept, and no version that would differ with the next one.
+# Nothing about the machine or its versions, which would differ on the next one.
 METADATA: Final[dict[str, Any]] = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -20,7 +20,7 @@ METADATA: Final[dict[str, Any]] = {
 
 
 def execute(notebook: NotebookNode) -> NotebookNode:
-    """Run all cells in a kernel of their own and return the notebook with their outputs.
+    """Run all cells in a new kernel and return the notebook with their outputs.
 
     Raises:
         CellExecutionError: a cell raised an error.
@@ -29,7 +29,7 @@ def execute(notebook: NotebookNode) -> NotebookNode:
         notebook,
         timeout=PATIENCE,
         kernel_name="python3",
-        # what TensorFlow's C++ tells of the machine stays on the terminal, and the kernel is told to be quiet
+        # TensorFlow's C++ messages about the machine stay out of the outputs
         extra_arguments=["--IPKernelApp.capture_fd_output=False", "--log-level=ERROR"],
         resources={"metadata": {"path": NOTEBOOK.parent}},
         coalesce_streams=True,
@@ -41,7 +41,7 @@ def execute(notebook: NotebookNode) -> NotebookNode:
 
 
 def hash_cells(notebook: NotebookNode) -> str:
-    """Return the hash of all code: by it outputs are known to be of these cells, and of no earlier ones."""
+    """Return the hash of all code, which shows whether the outputs belong to these cells."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\0".join(code).encode()).hexdigest()
 

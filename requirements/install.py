@@ -22,16 +22,11 @@ HERE = Path(__file__).parent
 OLDEST = 11  # minor version of Python 3: what the code is written for
 GLIBC = (2, 28)  # manylinux_2_28 is the newest tag among the locked wheels
 MACOS = 14  # onnxruntime's wheels are built for it
-OPTIONS = (
-    "--no-deps",
-    "--require-hashes",
-    "--only-binary=:all:",
-)  # a lock is complete: nothing is resolved or built
-# seconds between two lines of progress, where there is no terminal that could rewrite one
-PROGRESS_INTERVAL = 10
-LOG_LINES = 15  # lines of pip's log that are shown when it fails: its errors take fewer
+OPTIONS = ("--no-deps", "--require-hashes", "--only-binary=:all:")  # nothing is resolved or built
+PROGRESS_INTERVAL = 10  # seconds between two lines of progress, if they don't go to a terminal
+LOG_LINES = 15  # last lines of pip's log to show when it fails: an error takes fewer
 X86_LINUX = {"Linux x86_64": "Linux x86-64 (glibc 2.28)"}
-PLATFORMS = {  # as `platform` names them, and as people do
+PLATFORMS = {  # names of Python's `platform`, and names for people
     **X86_LINUX,
     "Linux aarch64": "Linux Arm64 (glibc 2.28)",
     "Darwin arm64": "macOS 14 on Apple silicon",
@@ -40,7 +35,7 @@ PLATFORMS = {  # as `platform` names them, and as people do
 
 
 class Environment(NamedTuple):
-    """What a lock is for, where all its packages have wheels, and what it costs: measured on two cores."""
+    """What a lock is for, where all its packages have wheels, and its cost, measured on two cores."""
 
     purpose: str
     newest: int  # minor version of Python 3
@@ -49,8 +44,8 @@ class Environment(NamedTuple):
     disk: str
     duration: str
     platforms: "dict[str, str]" = PLATFORMS
-    # If not, Python compiles a module when it is first imported: `dev` takes two thirds of the time. A
-    # service may run as a user who can't write there.
+    # Otherwise Python compiles a module at its first import: `dev` then installs in two thirds of the time.
+    # A service may run as a user who can't write there.
     is_compiled: bool = False
 
 
@@ -74,10 +69,10 @@ class InstallError(Exception):
 
 
 def main() -> int:
-    """Make the environment that the command line names; return 1 if that fails."""
+    """Make the environment that the command line names; return the exit status."""
     parser = argparse.ArgumentParser(description="Make an environment of locked packages.")
     parser.add_argument("name", choices=ENVIRONMENTS, help="which of the locks beside this file")
-    parser.add_argument("folder", type=Path, help="where to make it; what lies there is replaced")
+    parser.add_argument("folder", type=Path, help="where to make it; an existing folder is replaced")
     options = parser.parse_args()
     environment = ENVIRONMENTS[options.name]
     try:
@@ -88,20 +83,25 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # as a shell says it of SIGINT
+        return 130  # the exit status of shells for SIGINT
     return 0
 
 
 def check_python(environment: Environment, version: "tuple[int, ...]" = sys.version_info[:3]) -> None:
-    """Raise `InstallError` if the locked packages have no wheels for this Python, were it of that version."""
-    description = f"{platform.python_implementation()} {'.'.join(map(str, version))}"
-    threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    """Raise `InstallError` if the locked packages have no wheels for a version of this Python."""
+    threaded = ", free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
     supported = (3, OLDEST) <= version[:2] <= (3, environment.newest)
     if not supported or threaded or sys.implementation.name != "cpython":
+        names = [f"python3.{minor}" for minor in range(environment.newest, OLDEST - 1, -1)]
+        installed = [
+            f"{name} will do: add PYTHON={name} to the make command." for name in names if shutil.which(name)
+        ]
+        missing = f"Install one, and add for example PYTHON={names[0]} to the make command."
         msg = (
-            f"{capitalise(environment.purpose)} needs CPython 3.{OLDEST} to 3.{environment.newest} "
+            f"{environment.purpose.capitalize()} needs CPython 3.{OLDEST} to 3.{environment.newest} "
             f"({environment.limit} has no wheel for a newer one), and {sys.executable} is "
-            f"{description}{', free-threaded' if threaded else ''}. {suggest_python(environment)}"
+            f"{platform.python_implementation()} {'.'.join(map(str, version))}{threaded}. "
+            f"{[*installed, missing][0]}"
         )
         raise InstallError(msg)
     if not importlib.util.find_spec("ensurepip"):
@@ -109,48 +109,28 @@ def check_python(environment: Environment, version: "tuple[int, ...]" = sys.vers
         raise InstallError(msg)
 
 
-def suggest_python(environment: Environment) -> str:
-    """Say which Python to use instead: the newest that is there."""
-    names = [f"python3.{minor}" for minor in range(environment.newest, OLDEST - 1, -1)]
-    installed = [name for name in names if shutil.which(name)]
-    if installed:
-        return f"{installed[0]} will do: add PYTHON={installed[0]} to the make command."
-    return f"Install one, and add for example PYTHON={names[0]} to the make command."
-
-
 def check_platform(environment: Environment) -> None:
     """Raise `InstallError` if the locked packages have no wheels for this machine."""
     is_known = f"{platform.system()} {platform.machine()}" in environment.platforms
     if not is_known or sys.maxsize < 2**32 or not is_recent():
         msg = (
-            f"{capitalise(environment.purpose)} needs {' or '.join(environment.platforms.values())}, or "
-            "newer, "
-            f"and this is {platform.platform()}. Use such a machine, or a container on one."
+            f"{environment.purpose.capitalize()} needs {' or '.join(environment.platforms.values())}, or "
+            f"newer, and this is {platform.platform()}. Use such a machine, or a container on one."
         )
         raise InstallError(msg)
 
 
 def is_recent() -> bool:
-    """Tell whether the system is as new as the wheels ask for."""
-    if platform.system() == "Linux":
-        name, _, version = confstr("CS_GNU_LIBC_VERSION").partition(" ")
-        return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= GLIBC
+    """Tell whether the wheels support a system of this age."""
     if platform.system() == "Darwin":
         return int(platform.mac_ver()[0].split(".")[0]) >= MACOS
-    return True
-
-
-def confstr(name: str) -> str:
-    """Return what the C library says of itself: nothing if it is musl."""
+    if platform.system() != "Linux":
+        return True
     try:
-        return os.confstr(name) or ""
-    except (OSError, ValueError):
-        return ""
-
-
-def capitalise(text: str) -> str:
-    """Return the text as the beginning of a sentence."""
-    return text[0].upper() + text[1:]
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (OSError, ValueError):  # the C library is musl
+        return False
+    return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= GLIBC
 
 
 def install(environment: Environment, lock: Path, folder: Path) -> None:
@@ -158,7 +138,7 @@ def install(environment: Environment, lock: Path, folder: Path) -> None:
     total = len(set(re.findall(r"^[\w.-]+(?===)", lock.read_text(), re.MULTILINE)))
     cost = f"{total} packages, {environment.download} to fetch, {environment.disk} on disk"
     print(f"Installing {environment.purpose} into {folder}: {cost}, about {environment.duration}", flush=True)
-    began = time.monotonic()
+    started = time.monotonic()
     run(sys.executable, "-m", "venv", "--clear", str(folder))
     pip = [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
     options = [*OPTIONS, "--disable-pip-version-check", "--progress-bar=off", "--no-input"]
@@ -166,11 +146,11 @@ def install(environment: Environment, lock: Path, folder: Path) -> None:
         options.append("--no-compile")
     run_pip([*pip, "install", *options, "-r", str(lock)], folder, total=total)
     run(*pip, "check")
-    print(f"Installed {environment.purpose} in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"Installed {environment.purpose} in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def run(*command: str) -> None:
-    """Run a command that has nothing to say unless it fails."""
+    """Run a command, and show its output only if it fails."""
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if process.returncode:
         msg = f"{' '.join(command)} failed:\n{process.stdout.decode(errors='replace').rstrip()}"
@@ -178,18 +158,17 @@ def run(*command: str) -> None:
 
 
 def run_pip(command: "list[str]", folder: Path, *, total: int) -> None:
-    """Run pip and show how far it is; its own log goes into the folder."""
+    """Run pip, write its log into the folder, and show its progress."""
     log = folder / "install.log"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("w") as file:
-        pip = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        )
-    show = Display()
+        pip = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    display = Display()
     while pip.poll() is None:
-        show.update(describe_progress(log.read_text(errors="replace"), folder, total=total))
+        display.update(describe_progress(log.read_text(errors="replace"), folder, total=total))
         with suppress(subprocess.TimeoutExpired):
             pip.wait(timeout=1)
-    show.end()
+    display.clear()
     if pip.returncode:
         last = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         raise InstallError("\n".join([*last, f"pip failed; {log} has its full output"]))
@@ -201,28 +180,28 @@ def describe_progress(log: str, folder: Path, *, total: int) -> str:
         packages = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
         unpacked = sum(1 for _ in Path(packages).glob("*.dist-info"))
         return f"unpacked {min(unpacked, total)} of {total}"  # pip itself is one more
-    found = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d)", log, re.MULTILINE)
-    return f"fetching {len(found)} of {total}: {found[-1]}" if found else "starting pip"
+    fetched = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d)", log, re.MULTILINE)
+    return f"fetching {len(fetched)} of {total}: {fetched[-1]}" if fetched else "starting pip"
 
 
 class Display:
     """A line of progress: rewritten on a terminal, a new one every ten seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._shown = time.monotonic()
+        self._is_terminal = sys.stdout.isatty()
+        self._printed = time.monotonic()
 
     def update(self, text: str) -> None:
-        """Show how far it is, if it is time to."""
-        if self._terminal:
+        """Show the progress, if it is time to."""
+        if self._is_terminal:
             print(f"\r  {text:<70.70}", end="", flush=True)
-        elif time.monotonic() - self._shown >= PROGRESS_INTERVAL:
+        elif time.monotonic() - self._printed >= PROGRESS_INTERVAL:
             print(f"  {text}", flush=True)
-            self._shown = time.monotonic()
+            self._printed = time.monotonic()
 
-    def end(self) -> None:
-        """Leave an empty line for what comes next."""
-        if self._terminal:
+    def clear(self) -> None:
+        """Leave an empty line for the next output."""
+        if self._is_terminal:
             print(f"\r{'':<72}\r", end="", flush=True)
 
 

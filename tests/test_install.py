@@ -106,8 +106,8 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_the_locked_version_is_installed_though_a_newer_one_has_been_published(project: Project) -> None:
-    done = project.install()
-    assert done.returncode == 0, done.stdout
+    result = project.install()
+    assert result.returncode == 0, result.stdout
     assert project.ask("import base, user; print(base.VERSION)") == "1.0\n"
 
 
@@ -119,68 +119,68 @@ def test_it_says_what_it_installs_how_large_it_is_and_how_long_it_takes(project:
     assert last.startswith("Installed the service in ")
 
 
-def test_what_lay_there_is_not_reused(project: Project) -> None:
+def test_an_existing_environment_is_not_reused(project: Project) -> None:
     project.install()
-    left = next(project.environment.rglob("base.py"))
-    left.write_text("VERSION = 'changed by hand'")
+    installed = next(project.environment.rglob("base.py"))
+    installed.write_text("VERSION = 'changed by hand'")
     project.install()
     assert project.ask("import base; print(base.VERSION)") == "1.0\n"
 
 
 def test_a_lock_that_lacks_a_package_fails(project: Project) -> None:
     project.lock.write_text(project.lock.read_text().splitlines()[0])
-    done = project.install()
-    assert done.returncode == 1
-    assert "user 1.0 requires base, which is not installed" in done.stdout
-    assert "Traceback" not in done.stdout
+    result = project.install()
+    assert result.returncode == 1
+    assert "user 1.0 requires base, which is not installed" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
-def test_a_package_that_is_not_the_locked_one_fails(project: Project) -> None:
+def test_a_package_with_another_hash_fails(project: Project) -> None:
     publish(project.registry, "base", "1.0", "Provides-Extra: extra", "Summary: of somebody else")
-    done = project.install()
-    assert done.returncode == 1
-    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stdout
-    assert f"{project.environment / 'install.log'} has its full output" in done.stdout
-    assert "Traceback" not in done.stdout
+    result = project.install()
+    assert result.returncode == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in result.stdout
+    assert f"{project.environment / 'install.log'} has its full output" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
-def test_a_source_that_would_have_to_be_built_is_not_taken(project: Project) -> None:
+def test_nothing_is_built_from_source(project: Project) -> None:
     (project.registry / "base-1.0-py3-none-any.whl").rename(project.registry / "base-1.0.tar.gz")
-    done = project.install()
-    assert done.returncode == 1
-    assert "No matching distribution found for base==1.0" in done.stdout
+    result = project.install()
+    assert result.returncode == 1
+    assert "No matching distribution found for base==1.0" in result.stdout
 
 
-def with_pip(version: str, folder: Path) -> Path:
+def make_pip(version: str, folder: Path) -> Path:
     """Make an environment with a pip of this version; return its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     wanted = ["--upgrade", "pip"] if version == "newest" else [f"pip=={version}"]
-    done = run(python, "-m", "pip", "install", "--quiet", *wanted)
-    assert done.returncode == 0, done.stdout
+    result = run(python, "-m", "pip", "install", "--quiet", *wanted)
+    assert result.returncode == 0, result.stdout
     return python
 
 
 @pytest.mark.needs("registry")
 @pytest.mark.parametrize("version", PIPS)
-def test_old_and_new_pips_install_what_is_locked(project: Project, tmp_path: Path, version: str) -> None:
-    python = with_pip(version, tmp_path / "pip")
+def test_old_and_new_pips_install_the_locked_versions(project: Project, tmp_path: Path, version: str) -> None:
+    python = make_pip(version, tmp_path / "pip")
     install = (python, "-m", "pip", "install", "-r", project.lock)
     if version != "newest":
         assert "base" in run(*install, *RESOLVED, **project.settings).stdout.partition("ERROR")[2]
-    done = run(*install, *INSTALL["OPTIONS"], **project.settings)
-    assert done.returncode == 0, done.stdout
+    result = run(*install, *INSTALL["OPTIONS"], **project.settings)
+    assert result.returncode == 0, result.stdout
     assert run(python, "-c", "import base, user; print(base.VERSION)").stdout == "1.0\n"
 
 
 @pytest.mark.needs("registry")
 @pytest.mark.parametrize(("name", "version"), [("dev", "23.0.1"), ("service", "newest")])
-def test_old_and_new_pips_find_all_that_is_locked(tmp_path: Path, name: str, version: str) -> None:
-    python = with_pip(version, tmp_path / "pip")
+def test_old_and_new_pips_find_all_locked_packages(tmp_path: Path, name: str, version: str) -> None:
+    python = make_pip(version, tmp_path / "pip")
     lock = SCRIPT.with_name(f"{name}.txt")
-    done = run(python, "-m", "pip", "install", "--dry-run", *INSTALL["OPTIONS"], "-r", lock)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Would install " in done.stdout
+    result = run(python, "-m", "pip", "install", "--dry-run", *INSTALL["OPTIONS"], "-r", lock)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert "Would install " in result.stdout
 
 
 def find_wheels(target: Path, name: str, python: str, platform: str) -> subprocess.CompletedProcess[str]:
@@ -197,25 +197,25 @@ def find_wheels(target: Path, name: str, python: str, platform: str) -> subproce
 
 @pytest.mark.needs("registry")
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_pythons_and_platforms_that_are_promised_have_wheels(tmp_path: Path, name: str) -> None:
+def test_supported_pythons_and_platforms_have_wheels(tmp_path: Path, name: str) -> None:
     environment = ENVIRONMENTS[name]
     pythons = [f"3.{INSTALL['OLDEST']}.0", f"3.{environment.newest}"]
     for python in pythons:
         for platform in environment.platforms:
-            done = find_wheels(tmp_path, name, python, platform)
-            assert done.returncode == 0, f"{python} on {platform}: {done.stdout}"
+            result = find_wheels(tmp_path, name, python, platform)
+            assert result.returncode == 0, f"{python} on {platform}: {result.stdout}"
 
 
 @pytest.mark.needs("registry")
 @pytest.mark.parametrize("name", ["service", "dev"])
 def test_the_next_python_has_no_wheels_yet(tmp_path: Path, name: str) -> None:
-    done = find_wheels(tmp_path, name, f"3.{ENVIRONMENTS[name].newest + 1}", "Linux x86_64")
-    assert "no wheels" in done.stdout or "no usable wheels" in done.stdout
+    result = find_wheels(tmp_path, name, f"3.{ENVIRONMENTS[name].newest + 1}", "Linux x86_64")
+    assert "no wheels" in result.stdout or "no usable wheels" in result.stdout
 
 
 @pytest.mark.parametrize("minor", [10, 15])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_python_that_wont_do_is_told_so_in_one_line(name: str, minor: int) -> None:
+def test_an_unsupported_python_is_refused_in_one_line(name: str, minor: int) -> None:
     environment = ENVIRONMENTS[name]
     with pytest.raises(INSTALL["InstallError"]) as refusal:
         INSTALL["check_python"](environment, (3, minor, 7))
@@ -231,7 +231,7 @@ def test_the_workshop_needs_an_older_python_than_the_service() -> None:
         INSTALL["check_python"](ENVIRONMENTS["dev"], (3, 14, 0))
 
 
-def test_a_platform_that_wont_do_is_told_so_in_one_line() -> None:
+def test_an_unsupported_platform_is_refused_in_one_line() -> None:
     with pytest.raises(INSTALL["InstallError"]) as refusal:
         INSTALL["check_platform"](ENVIRONMENTS["service"]._replace(platforms={"Plan 9": "Plan 9 on Arm"}))
     (line,) = str(refusal.value).splitlines()
@@ -242,7 +242,7 @@ def test_the_installer_can_be_read_by_a_python_that_is_too_old() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
 
-def test_this_machine_will_do() -> None:
+def test_this_machine_is_supported() -> None:
     INSTALL["check_python"](ENVIRONMENTS["dev"])
     INSTALL["check_platform"](ENVIRONMENTS["dev"])
 
@@ -250,10 +250,10 @@ def test_this_machine_will_do() -> None:
 def test_the_readme_says_what_each_verb_installs() -> None:
     rows = find_table("README.md", "verb", "installs", "Python", "download", "disk", "installed in")
     assert len(rows) == 4
-    for (_, cell, *told), name in zip(rows, ("service", "dev", "clients", "ray"), strict=True):
+    for (_, contents, *cells), name in zip(rows, ("service", "dev", "clients", "ray"), strict=True):
         environment = ENVIRONMENTS[name]
-        assert environment.purpose.removeprefix("the ") in cell
-        assert told == [
+        assert environment.purpose.removeprefix("the ") in contents
+        assert cells == [
             f"3.{INSTALL['OLDEST']} to 3.{environment.newest}",
             environment.download,
             environment.disk,

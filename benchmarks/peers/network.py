@@ -27,7 +27,7 @@ RECIPE: Final = Recipe(
 
 
 def build() -> keras.Model:
-    """Return the untrained network: pairs of convolutions, as most people who write one would do."""
+    """Return the untrained network: pairs of convolutions, as most people would write one."""
     image = keras.Input((SIDE, SIDE), dtype="uint8", name=INPUT)
     x = layers.Reshape((SIDE, SIDE, 1))(layers.Rescaling(1 / 255)(image))
     for filters in (40, 80):
@@ -49,7 +49,7 @@ def main() -> None:
     model.fit(training.pictures, training.digits, batch_size=RECIPE.batch_size, verbose=2)
     _, accuracy = model.evaluate(validation.pictures, validation.digits, batch_size=500, verbose=0)
     if accuracy < RECIPE.target:
-        sys.exit(f"{accuracy:.1%} on validation: too few to serve")
+        sys.exit(f"{accuracy:.1%} on validation, at least {RECIPE.target:.1%}")
     exported = convert(model, Origin(recipe=RECIPE, data_sha256=training.sha256, commit=get_current_commit()))
     verify_equal(model, exported)
     (folder / "peer").mkdir(parents=True, exist_ok=True)

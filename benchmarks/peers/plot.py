@@ -11,32 +11,29 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 OURS: Final = {"digits": "black", "digits, the peers' network": "dimgrey"}
-MIN_RATE: Final = 100  # requests a second, the fewest that are offered
-END: Final = 1000.0  # ms: what waits for longer is off the plot
+MAX_LATENCY: Final = 1000.0  # ms
 
 
 def main() -> None:
-    """Read the figures and write the picture."""
+    """Read the figures and draw the picture."""
     source, target = map(Path, sys.argv[1:])
-    found: dict[str, Any] = json.loads(source.read_text())
+    results: dict[str, Any] = json.loads(source.read_text())
     mpl.use("Agg")
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    for name, measured in found.items():
-        points = [one for one in measured["load"] if (one["p99_ms"] or END) < END]
+    for name, result in results.items():
+        points = [load for load in result["load"] if (load["p99_ms"] or MAX_LATENCY) < MAX_LATENCY]
         axes.plot(
-            [one["offered"] for one in points],
-            [one["p99_ms"] for one in points],
-            label=name if points else f"{name}: fewer than {MIN_RATE}",
-            color=OURS.get(name),  # the others as they come
+            [load["offered"] for load in points],
+            [load["p99_ms"] for load in points],
+            label=name if points else f"{name}: fewer than 100",  # requests a second, the lowest offered load
+            color=OURS.get(name),
             linewidth=2.5 if name in OURS else 1.2,
             marker="o",
             markersize=3,
         )
-    axes.set_yscale("log")
-    axes.set_ylim(1, END)
-    axes.set_xlim(0)
-    axes.set_xlabel("requests offered a second")
+    axes.set(yscale="log", ylim=(1, MAX_LATENCY), xlabel="requests offered a second")
     axes.set_ylabel("milliseconds within which 99 % were answered")
+    axes.set_xlim(left=0)
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -1,7 +1,7 @@
-"""What every peer runs for one picture: the same network, decoded by Pillow, and nothing else.
+"""What every peer runs for one picture: Pillow decodes it, and the same network classifies it.
 
-Needs onnxruntime, NumPy and Pillow alone, so that it can be imported in every peer's own environment.
-PEER_MODEL tells the network's file.
+Needs onnxruntime, NumPy and Pillow alone, so that every peer's environment can import it. PEER_MODEL is the
+network's file.
 """
 
 import io
@@ -12,7 +12,7 @@ import onnxruntime
 from PIL import Image
 
 _options = onnxruntime.SessionOptions()
-_options.intra_op_num_threads = 1  # one core is what each gets
+_options.intra_op_num_threads = 1  # each peer gets one core
 _session = onnxruntime.InferenceSession(
     os.environ["PEER_MODEL"], _options, providers=["CPUExecutionProvider"]
 )

@@ -1,10 +1,10 @@
-"""The peers, newest versions of November 2026, and how each is installed, started and asked."""
+"""The peers, in the newest versions of November 2026: how each is installed and started, and its requests."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchmarks.serving import ROOT
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = ROOT / ".venv-peers"
 WORK: Final = ENVIRONMENTS / "work"  # the network, and what peers write
-COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # of all
+COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # what every peer needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +25,21 @@ class Peer:
 
     name: str
     packages: tuple[str, ...]
-    command: tuple[str, ...]  # {port} and {work} are filled in; a program of its environment comes first
+    command: tuple[str, ...]  # a program of its environment; {port}, {work} and {here} are filled in
     path: str
-    body: Callable[[bytes], tuple[bytes, str]]  # of a picture, with its content type
+    body: Callable[[bytes], tuple[bytes, str]]  # from a picture, with its Content-Type
     environment: Mapping[str, str] = field(default_factory=dict)
-    prepare: tuple[str, ...] = ()  # a command to run once before
 
     @property
     def folder(self) -> Path:
         """Its environment."""
         return ENVIRONMENTS / self.name.lower().replace(" ", "-")
 
-    def line(self, command: Sequence[str], *, port: int = 0) -> list[str]:
-        """Return a command of its environment, filled in."""
-        filled = [part.format(port=port, work=WORK / self.folder.name, here=HERE) for part in command]
-        return [str(self.folder / "bin" / filled[0]), *filled[1:]]
+    def fill_in_command(self, port: int) -> list[str]:
+        """Return the command with its paths and the port."""
+        work = WORK / self.folder.name
+        program, *rest = (part.format(port=port, work=work, here=HERE) for part in self.command)
+        return [str(self.folder / "bin" / program), *rest]
 
 
 def build_raw_body(picture: bytes) -> tuple[bytes, str]:
@@ -105,8 +105,7 @@ PEERS: Final = (
     Peer(
         name="MLflow",
         packages=("mlflow==3.17.2",),
-        prepare=("python", "{here}/with_mlflow.py", "{work}"),
-        command=("mlflow", "models", "serve", "-m", "{work}", "--port", "{port}", "--env-manager", "local"),
+        command=("python", "{here}/with_mlflow.py", "{work}", "{port}"),
         path="/invocations",
         body=partial(build_json_body, lambda text: {"inputs": [text]}),
     ),

@@ -1,11 +1,11 @@
-"""FastAPI with the network as Keras keeps it, asked by `predict`: what most tutorials end with."""
+"""FastAPI with Keras' own file and `predict`, as in most tutorials."""
 
 import os
 
 import keras
 import uvicorn
 from fastapi import FastAPI, Request
-from reading import decoded
+from reading import decode
 
 app = FastAPI()
 model = keras.models.load_model(os.environ["PEER_KERAS"])
@@ -13,7 +13,7 @@ model = keras.models.load_model(os.environ["PEER_KERAS"])
 
 @app.post("/raw")
 async def raw(request: Request):
-    (probabilities,) = model.predict(decoded(await request.body())[None], verbose=0)
+    (probabilities,) = model.predict(decode(await request.body())[None], verbose=0)
     return {"digit": int(probabilities.argmax()), "probabilities": probabilities.tolist()}
 
 

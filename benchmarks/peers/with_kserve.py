@@ -1,4 +1,4 @@
-"""KServe's Python server: a model of one's own, version 1 of its protocol."""
+"""KServe's Python server: a custom model, version 1 of its protocol."""
 
 import base64
 import os
@@ -13,7 +13,7 @@ class Reader(kserve.Model):
         self.ready = True
 
     def predict(self, payload, headers=None):
-        return {"predictions": [read(base64.b64decode(one["b64"])) for one in payload["instances"]]}
+        return {"predictions": [read(base64.b64decode(instance["b64"])) for instance in payload["instances"]]}
 
 
 if __name__ == "__main__":

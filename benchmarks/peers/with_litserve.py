@@ -1,4 +1,4 @@
-"""LitServe: an API of its own process, one worker."""
+"""LitServe: an API with one worker process."""
 
 import os
 

@@ -10,18 +10,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from reading import classified, decoded
+from reading import classify, decode
 
 BATCH = 16
 DELAY = 1  # ms that a batch waits to be filled
 
 
 def handle(data, context):
-    """Answer a batch; with nothing the worker is only being started."""
+    """Answer a batch, which is empty when the worker starts."""
     if not data:
         return None
-    pictures = [bytes(one.get("body") or one.get("data")) for one in data]
-    return classified(np.stack([decoded(picture) for picture in pictures]))
+    pictures = [bytes(row.get("body") or row.get("data")) for row in data]
+    return classify(np.stack([decode(picture) for picture in pictures]))
 
 
 def main():

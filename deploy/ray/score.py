@@ -1,240 +1,215 @@
-"""`python -m deploy.ray.score SOURCE OUT`: reads millions of pictures, on a machine or a cluster.
+"""`python -m deploy.ray.score SOURCE OUT`: scores millions of pictures, on a machine or a cluster.
 
-The source is divided into shards of a fixed number of pictures, always in the same way. Each becomes one
-Parquet file, in one step, so that what has been done is what is there: however a run ended, the same command
-goes on with it, and every picture has exactly one row.
+The source is always divided into the same shards, and each becomes one Parquet file, written in one step by a
+Ray task. So however a run ends, the same command continues it, and every picture has exactly one row. Only
+lists of names go through Ray's object store; pictures and rows stay within a task.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from app.digits.catalogue import MODEL_FILE, locate_folder
-from app.digits.classifier import Classifier
-from app.digits.errors import InvalidModel, UnknownModel
-from app.settings import Settings, SettingsError, load_settings
-from deploy.ray.places import Location, RunAborted, describe_error
-from deploy.ray.scorer import MODEL, Job, Note
-from deploy.ray.sources import PARQUET, Source, divide
+import pyarrow as pa
+import ray
+from fsspec.implementations.dirfs import DirFileSystem
+from ray.exceptions import RayError
 
-RUN: Final = "_run.json"  # in the place of the results: what they were made with, and what must stay the same
+from app.digits.catalogue import Catalogue, find_files
+from app.digits.errors import ModelError
+from app.server.cores import count_cores
+from app.settings import SettingsError, load_settings
+from deploy.ray.folders import RunAborted, describe_error, open_folder, write_file
+from deploy.ray.scorer import Codes, Job, score
+from deploy.ray.sources import PARQUET, Shard, Source
+
+RUN: Final = "_run.json"  # beside the results: what they are made with, which must not change
 INTERVAL: Final = 10.0  # seconds between two lines of progress
-LARGEST_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, is sent to each core
+MAX_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, is sent to a core
+OBJECT_STORE: Final = 64 * 1024 * 1024  # bytes for each core, and once more: lists of names wait there
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
-EPILOG: Final = """Places are paths or URIs (s3://, gs://, abfs://, file://). It starts a Ray of its own, or
-uses the cluster that RAY_ADDRESS names. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
-DIGITS_MAX_BODY_BYTES, DIGITS_MODELS_DIR and DIGITS_DEFAULT_MODEL. Exits with 0 if all pictures have been
-read, with 1 if some could not be, with 2 if it could not run, with 130 after Ctrl-C. Run the same
-command again to go on."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many pictures have been scored."""
-
-    started: float = field(default_factory=time.monotonic)
-    shards: int = 0
-    pictures: int = 0
-    already: int = 0  # of them by the runs that this one goes on with
-    errors: Counter[str] = field(default_factory=Counter)
-
-    def add(self, note: Note, *, already: bool) -> None:
-        """Count a shard."""
-        self.shards += 1
-        self.pictures += note.pictures
-        self.already += note.pictures if already else 0
-        self.errors.update(note.errors)
-
-    def __str__(self) -> str:
-        rate = (self.pictures - self.already) / (time.monotonic() - self.started)
-        before = f"{self.already:,} of them before, " if self.already else ""
-        return (
-            f"{self.pictures:,} pictures, {before}{self.errors.total():,} with an error, {rate:,.0f} a second"
-        )
+EPILOG: Final = """SOURCE and OUT are paths or URIs (s3://, gs://, abfs://, file://). The command starts Ray,
+or uses the cluster at RAY_ADDRESS. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
+DIGITS_MAX_BODY_BYTES, DIGITS_MODELS_DIR and DIGITS_DEFAULT_MODEL. The exit status is 0 if all pictures were
+read, 1 if some could not be read, 2 if the run could not start or continue, and 130 after Ctrl-C. To
+continue a run, repeat the command."""
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command line; return the exit status."""
     options = _parse_arguments()
     try:
         return _run(options)
-    except (RunAborted, SettingsError) as error:
+    except (RunAborted, SettingsError, ModelError, OSError, pa.ArrowException) as error:
         print(error, file=sys.stderr)
-    except OSError as error:
-        print(f"{options.out} can't be written: {describe_error(error)}.", file=sys.stderr)
+        return COULD_NOT_RUN
     except KeyboardInterrupt:
-        print("Interrupted. Run the same command again to go on.", file=sys.stderr)
+        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
         return INTERRUPTED
-    return COULD_NOT_RUN
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m deploy.ray.score",
-        description="Read pictures of digits by the million, and write Parquet files.",
+        description="Score pictures of digits by the million, and write Parquet files.",
         epilog=EPILOG,
     )
-    parser.add_argument("source", metavar="SOURCE", help="a folder of pictures or Parquet files, or one file")
-    parser.add_argument(
-        "out", metavar="OUT", help="a folder for the results: a new one, or that of a run to go on with"
-    )
-    parser.add_argument("--model", metavar="NAME", help="the network (default: DIGITS_DEFAULT_MODEL)")
-    parser.add_argument(
-        "--bytes",
-        default="bytes",
-        metavar="COLUMN",
-        help="of a Parquet file's pictures; image.bytes is a struct's field (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--id", metavar="COLUMN", help="with the names of a Parquet file's pictures (default: FILE#ROW)"
-    )
-    parser.add_argument(
-        "--shard",
-        type=_parse_count,
-        default=10_000,
-        metavar="N",
-        help="pictures in a file of results; unfinished files are lost when a run ends (default: "
-        "%(default)s)",
-    )
-    parser.add_argument(
-        "--cores",
-        type=_parse_count,
-        metavar="N",
-        help="to score with (default: all of this machine or the cluster)",
-    )
-    parser.add_argument("--probabilities", action="store_true", help="add a column of all ten")
+    add, count = parser.add_argument, _parse_count
+    add("source", metavar="SOURCE", help="a folder of pictures or Parquet files, or one file")
+    add("out", metavar="OUT", help="the folder for the results: a new one, or that of a run to continue")
+    add("--model", metavar="NAME", help="the network (default: DIGITS_DEFAULT_MODEL)")
+    add("--bytes", metavar="COLUMN", default="bytes", help="Parquet column of pictures, a.b in a struct")
+    add("--id", metavar="COLUMN", help="Parquet column of the pictures' names (default: FILE#ROW)")
+    add("--shard", metavar="N", default=10_000, type=count, help="pictures in a file of results (10,000)")
+    add("--cores", metavar="N", type=count, help="(default: all of the machine or the cluster)")
+    add("--probabilities", action="store_true", help="add a column with all ten probabilities")
     return parser.parse_args()
 
 
 def _parse_count(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= LARGEST_SHARD):
-        msg = f"{text!r} is none of 1 to {LARGEST_SHARD}"
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_SHARD):
+        msg = f"{text!r} is not a number from 1 to {MAX_SHARD}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings()
-    source = Source.find(options.source, pictures=options.bytes, ids=options.id)
-    out = Location.find(options.out)
-    if source.file_name is None and source.place.contains(out):
+    source = Source.find(
+        options.source,
+        picture_column=options.bytes,
+        id_column=options.id,
+        max_bytes=settings.max_body_bytes,
+    )
+    out = open_folder(options.out)
+    if not source.file_name and f"{out.path}/".startswith(f"{source.folder.path}/"):
         msg = f"{options.out} is in {options.source}: results would be taken for pictures."
         raise RunAborted(msg)
-    _begin(options, settings, source.place.path_of(source.file_name or ""), out)
+    model = Catalogue.load(settings.models_dir, default=options.model or settings.default_model).get()
+    plan = {
+        **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
+        "source": f"{source.folder.path}/{source.file_name}",  # without the keys that a bucket's URI may hold
+        "model": f"{model.name} {model.classifier.version} {model.classifier.sha256}",
+        "max_pixels": settings.max_pixels,
+        "max_body_bytes": settings.max_body_bytes,
+    }
+    _begin(options.out, out, plan)
     job = Job(
         source=source,
         out=out,
+        onnx=find_files(settings.models_dir)[model.version].read_bytes(),
         max_pixels=settings.max_pixels,
-        max_bytes=settings.max_body_bytes,
         probabilities=options.probabilities,
     )
-    tally = _score(job, options)
-    _check_leftovers(out, tally)
-    counts = [f"{code}: {count:,}" for code, count in tally.errors.most_common()]
-    print(tally, *counts, sep="\n", file=sys.stderr)
-    return SOME_FAILED if tally.errors else ALL_READ
+    codes = _score(job, _name_shards(out, source.divide(shard_size=options.shard)), cores=options.cores)
+    del codes[None]
+    for code, count in codes.most_common():
+        print(f"{code}: {count:,}", file=sys.stderr)
+    return SOME_FAILED if codes else ALL_READ
 
 
-def _score(job: Job, options: argparse.Namespace) -> Tally:
-    """Score all shards, and print now and then how far it is."""
-    from deploy.ray.cluster import run  # noqa: PLC0415  importing Ray takes seconds, which a refusal need not
-
-    tally, printed = Tally(), time.monotonic()
-    shards = divide(job.source, pictures=options.shard)
-    with closing(run(job, shards, cores=options.cores)) as outcomes:
-        for note, already in outcomes:
-            tally.add(note, already=already)
-            if time.monotonic() > printed + INTERVAL:
-                printed = time.monotonic()
-                print(tally, file=sys.stderr, flush=True)
-    return tally
-
-
-def _begin(options: argparse.Namespace, settings: Settings, source: str, out: Location) -> None:
-    """Write down what the results are made with, or compare it with what an earlier run wrote.
-
-    Raises:
-        Refused: the place holds other things, or results that were made with something else.
-        OSError: it is not writable.
-    """
-    onnx, classifier = _load_model(options.model or settings.default_model, settings)
-    plan = {
-        "source": source,  # without the keys that a bucket's URI may hold
-        "model": f"{classifier.name} {classifier.version} {classifier.sha256}",
-        "max_pixels": settings.max_pixels,
-        "max_body_bytes": settings.max_body_bytes,
-        **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
-    }
-    out.files.makedirs(out.path, exist_ok=True)
-    before = _read_plan(options.out, out) or plan
-    for name, value in plan.items():
-        if before.get(name) != value:
-            msg = (
-                f"{options.out} was started with another {name}: {before.get(name)}, not {value}. "
-                "Give the same, or another folder."
-            )
-            raise RunAborted(msg)
-    out.write(MODEL, onnx)
-    out.write(RUN, json.dumps(plan, indent=2).encode())
+def _begin(location: str, out: DirFileSystem, plan: Mapping[str, Any]) -> None:
+    """Record what the results are made with; refuse to mix them with other results, or with other files."""
+    out.makedirs("", exist_ok=True)
+    text = json.dumps(plan, indent=2)
+    earlier = text
+    if out.exists(RUN):
+        earlier = out.cat_file(RUN).decode()
+    elif any(not name.startswith("_") for name in out.ls("", detail=False)):
+        msg = f"{location} holds other files than results. Choose a new folder."
+        raise RunAborted(msg)
+    if changes := set(earlier.splitlines()) - set(text.splitlines()):
+        settings = ", ".join(sorted(line.strip(" ,") for line in changes))
+        msg = f"{location} was started with {settings}. Use the same, or choose another folder."
+        raise RunAborted(msg)
+    write_file(out, RUN, text.encode())
 
 
-def _load_model(name: str, settings: Settings) -> tuple[bytes, Classifier]:
-    try:
-        file = locate_folder(settings.models_dir, name) / MODEL_FILE
-        onnx = file.read_bytes()
-        return onnx, Classifier.load(onnx)
-    except OSError as error:
-        msg = f"There is no model {name!r}: {file} can't be read ({error.strerror})."
-        raise RunAborted(msg) from None
-    except UnknownModel as error:
-        raise RunAborted(error.detail) from None
-    except InvalidModel as error:
-        msg = f"{file} can't be used: {error.detail}."
-        raise RunAborted(msg) from None
-
-
-def _read_plan(where: str, out: Location) -> Mapping[str, Any] | None:
-    """Return what the results of an earlier run were made with, None where there are none.
-
-    Raises:
-        Refused: there is something else.
-    """
-    names = out.names()
-    if RUN not in names:
-        if any(not name.startswith("_") for name in names):
-            msg = f"{where} holds other things than results. Give a new folder."
-            raise RunAborted(msg)
-        return None
-    with out.open(RUN) as file:
-        try:
-            plan: Mapping[str, Any] = json.load(file)
-        except ValueError:
-            msg = f"{where}/{RUN} is damaged. Give a new folder."
-            raise RunAborted(msg) from None
-    return plan
-
-
-def _check_leftovers(out: Location, tally: Tally) -> None:
-    """See that there are results of these pictures alone.
-
-    Raises:
-        Refused: there are more.
-    """
-    more = sum(name.endswith(PARQUET) for name in out.names()) - tally.shards
-    if more:
+def _name_shards(out: DirFileSystem, shards: Iterable[Shard]) -> Iterator[tuple[str, Shard]]:
+    """Yield each shard with the name of its file of results, unless the source has changed."""
+    names = [name for name in out.ls("", detail=False) if name.endswith(PARQUET)]
+    earlier = {name.partition("-")[0]: name for name in names}
+    for number, shard in enumerate(shards):
+        name = f"{number:08}-{shard.fingerprint}{PARQUET}"
+        if earlier.setdefault(f"{number:08}", name) != name:
+            break
+        del earlier[f"{number:08}"]
+        yield name, shard
+    if earlier:
         msg = (
-            f"{more} files of results are of pictures that the source holds no more: it has changed since. "
-            "Put it back, or give another folder for the results."
+            f"{min(earlier.values())} is made from other pictures: the source has changed since. "
+            "Restore it, or choose another folder for the results."
         )
         raise RunAborted(msg)
+
+
+def _score(job: Job, shards: Iterable[tuple[str, Shard]], *, cores: int | None) -> Codes:
+    """Score all shards, and print the progress now and then."""
+    codes: Codes = Counter()
+    started = printed = time.monotonic()
+    earlier = 0
+    for shard_codes, is_earlier in _run_tasks(job, shards, cores=cores):
+        codes.update(shard_codes)
+        earlier += shard_codes.total() if is_earlier else 0
+        if time.monotonic() > printed + INTERVAL:
+            printed = time.monotonic()
+            print(_format_progress(codes, earlier, printed - started), file=sys.stderr, flush=True)
+    print(_format_progress(codes, earlier, time.monotonic() - started), file=sys.stderr)
+    return codes
+
+
+def _format_progress(codes: Codes, earlier: int, seconds: float) -> str:
+    total = codes.total()
+    before = f", {earlier:,} of them before" if earlier else ""
+    failed = total - codes[None]
+    return (
+        f"{total:,} pictures{before}, {failed:,} with an error, {(total - earlier) / seconds:,.0f} a second"
+    )
+
+
+def _run_tasks(
+    job: Job, shards: Iterable[tuple[str, Shard]], *, cores: int | None
+) -> Iterator[tuple[Codes, bool]]:
+    """Yield what `score` returns for each shard; Ray repeats a task whose process or machine is lost."""
+    _connect(cores)
+    task = ray.remote(num_cpus=1, max_retries=-1)(score)
+    limit = cores or int(ray.cluster_resources()["CPU"])
+    job_reference = ray.put(job)
+    pending: list[ray.ObjectRef[tuple[Codes, bool]]] = []
+    try:
+        for name, shard in shards:
+            if len(pending) == limit:
+                (done,), pending = ray.wait(pending)
+                yield ray.get(done)
+            pending.append(task.remote(job_reference, name, shard))
+        while pending:
+            (done,), pending = ray.wait(pending)
+            yield ray.get(done)
+    except RayError as error:
+        cause = getattr(error, "cause", error)  # Ray wraps what a task raises
+        msg = f"Ray can't continue: {describe_error(cause)}. Run the same command again to continue."
+        raise RunAborted(msg) from None
+
+
+def _connect(cores: int | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address = os.environ.get("RAY_ADDRESS")
+    cores = cores or count_cores()
+    local = {"num_cpus": cores, "object_store_memory": (cores + 1) * OBJECT_STORE, "include_dashboard": False}
+    options = {} if address else local
+    try:
+        ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **options)
+    except (ConnectionError, ValueError) as error:
+        msg = f"RAY_ADDRESS={address}: {describe_error(error)}."
+        raise RunAborted(msg) from None
 
 
 if __name__ == "__main__":

@@ -21,25 +21,25 @@ from app.wire.problems import RETRY_AFTER
 from app.wire.request_id import REQUEST_ID_HEADER
 
 READY: Final = "/health/ready"
-# More than DIGITS_MAX_IN_FLIGHT (128), so that the service itself says it is busy, by a problem, and counts a
-# batch's pictures. Ray counts requests, and refuses in plain text.
+# More than DIGITS_MAX_IN_FLIGHT (128), so that the service refuses before Ray: it counts pictures and answers
+# with a problem document; Ray counts requests and answers in plain text.
 MAX_ONGOING: Final = 160
-MAX_QUEUED: Final = 64  # at each proxy, while no replica takes any: when one has died, until another is there
-GRACE: Final = 30  # seconds for requests in flight when a replica ends, as DIGITS_GRACEFUL_TIMEOUT
+MAX_QUEUED: Final = 64  # requests at each proxy, while no replica accepts any, as when one is being replaced
+GRACE: Final = 30  # seconds for requests in flight when a replica ends, like DIGITS_GRACEFUL_TIMEOUT
 _ID: Final = REQUEST_ID_HEADER.lower().encode()
 
 
 class Replica:
-    """The application as Ray asks it, which knows of neither its lifespan's state nor its request ids."""
+    """The application for Ray, which doesn't pass on the lifespan's state and adds request ids of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or begin and end the lifespan."""
+        """Serve one request, or run the lifespan."""
         if scope["type"] == "lifespan":
-            self._state = scope["state"]  # which the application fills
+            self._state = scope["state"]  # the application fills it
             await self._app(scope, receive, send)
         else:
             scope["state"] = self._state.copy()
@@ -47,7 +47,7 @@ class Replica:
             await self._app(scope, receive, _strip_id(send))
 
     async def get_status(self, path: str) -> int:
-        """Return what a GET of the path is answered with."""
+        """Return the status that answers a GET of a path."""
         answers: list[Message] = []
 
         async def receive() -> Message:
@@ -62,7 +62,7 @@ class Replica:
 
 
 def _strip_id(send: Send) -> Send:
-    """Leave out the request's id: Ray adds it, too, having given the application the same one."""
+    """Remove the request's id from the answer: Ray adds it again."""
 
     async def send_without_id(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -73,14 +73,14 @@ def _strip_id(send: Send) -> Send:
 
 
 def build() -> Replica:
-    """Return the application of a replica; Ray calls it there."""
+    """Return the application; Ray calls this in each replica."""
     settings = load_settings()
     logging.config.dictConfig(logs.build_log_config(settings))
     return Replica(create_app(settings, threads=_count_cores()))
 
 
 def _count_cores() -> int:
-    """Return how many cores the replica has been given; it sees all of its node's."""
+    """Return how many cores are reserved for the replica, which sees all cores of its node."""
     cpus: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     return math.ceil(cpus)
 
@@ -90,18 +90,18 @@ def _count_cores() -> int:
     max_queued_requests=MAX_QUEUED,
     backpressure_config={"status_code": 503, "retry_after_s": int(RETRY_AFTER)},
     graceful_shutdown_timeout_s=GRACE,
-    max_surge_percent=25,  # an update starts new replicas before it ends old ones, which needs room for them
+    max_surge_percent=25,  # an update starts new replicas before it ends old ones, and needs cores for them
     logging_config={"enable_access_log": False},  # the service writes its own
     ray_actor_options={"num_cpus": 1},  # a replica is one event loop, and runs the network on one thread
 )
 @serve.ingress(build)
 class Digits:
-    """One process that serves."""
+    """A replica: one process that serves."""
 
-    app: Replica  # what `build` has returned there
+    app: Replica  # set by Ray to what `build` returns
 
     async def check_health(self) -> None:
-        """Be asked by Ray what load balancers ask the service; who fails three times is replaced.
+        """Check readiness, as load balancers do; Ray replaces a replica that fails three times.
 
         Raises:
             RuntimeError: it is not ready.
@@ -112,4 +112,4 @@ class Digits:
             raise RuntimeError(msg)
 
 
-app = Digits.bind()  # type: ignore[attr-defined]  # the decorators, of no types, have made it a deployment
+app = Digits.bind()  # type: ignore[attr-defined]  # the untyped decorators make it a deployment

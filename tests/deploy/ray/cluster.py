@@ -20,7 +20,7 @@ BIN: Final = ROOT / ".venv-ray" / "bin"
 FRUGAL: Final = ("--object-store-memory=80000000", "--include-log-monitor=false")
 NO_DASHBOARD: Final = "--include-dashboard=false"
 START: Final = 300.0  # seconds, at most, until a node or a replica is there on a machine that is busy
-SEEN_TO: Final = {  # a node that has died is noticed in two seconds instead of a quarter of a minute
+HEALTH_CHECKS: Final = {  # a dead node is detected in two seconds instead of fifteen
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
@@ -28,7 +28,7 @@ SEEN_TO: Final = {  # a node that has died is noticed in two seconds instead of 
 
 
 class Program:
-    """A program of Ray's that runs, and whatever it has started."""
+    """A running program of Ray's, with everything it has started."""
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], *, log: Path) -> None:
         self.log = log
@@ -37,12 +37,12 @@ class Program:
                 command, cwd=ROOT, env=environment, stdout=file, stderr=file, process_group=0
             )
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._popen.poll() is None
 
     def processes(self, title: str = "") -> list[int]:
-        """Return the ids of those it has started whose title begins with what matches."""
-        return [pid for pid in _below(self._popen.pid) if re.match(title, _title(pid))]
+        """Return the ids of the processes it has started whose titles match at the beginning."""
+        return [pid for pid in _list_descendants(self._popen.pid) if re.match(title, _title(pid))]
 
     def kill(self) -> None:
         """Kill it and all that it has started, and wait until they have gone."""
@@ -55,16 +55,16 @@ class Program:
         wait_until(lambda: not any(_title(pid) for pid in pids))
 
 
-def _below(pid: int) -> Iterator[int]:
+def _list_descendants(pid: int) -> Iterator[int]:
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # it has ended
             for child in map(int, thread.read_text().split()):
                 yield child
-                yield from _below(child)
+                yield from _list_descendants(child)
 
 
 def _title(pid: int) -> str:
-    """Return what the process calls itself, nothing if it has ended."""
+    """Return the title of a process, empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
@@ -85,7 +85,7 @@ class Cluster:
         self._address = f"127.0.0.1:{free_port()}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")},
-            **SEEN_TO,
+            **HEALTH_CHECKS,
             "PYTHONPATH": str(ROOT),
             "RAY_ADDRESS": self._address,
             "RAY_AUTH_MODE": "token",
@@ -111,9 +111,10 @@ class Cluster:
         client = f"--ray-client-server-port={free_port()}"
         with self._node("head", "--head", f"--port={port}", client, "--num-cpus=0", NO_DASHBOARD) as program:
             wait_until(
-                lambda: "Ray runtime started" in program.log.read_text() or not program.runs(), seconds=START
+                lambda: "Ray runtime started" in program.log.read_text() or not program.is_running(),
+                seconds=START,
             )
-            assert program.runs(), program.log.read_text()
+            assert program.is_running(), program.log.read_text()
             yield program
 
     @contextmanager
@@ -126,7 +127,7 @@ class Cluster:
         folder, agent = f"--temp-dir={self._folder / name}", f"--dashboard-agent-listen-port={free_port()}"
         return self.running(name, "ray", "start", "--block", *options, folder, agent, *FRUGAL)
 
-    def logged(self, node: str) -> str:
-        """Return what a node's workers have written."""
+    def read_logs(self, node: str) -> str:
+        """Return the logs of a node's workers."""
         logs = (self._folder / node).glob("session_latest/logs/worker*.err")
         return "".join(log.read_text() for log in logs)

@@ -35,7 +35,7 @@ CONFIG: Final = ROOT / "deploy" / "ray" / "serve.yaml"
 REPLICA: Final = "ray::ServeReplica:digits:"
 SEVEN: Final = (GOLDEN / "7-photo.jpg").read_bytes()
 NINE: Final = (GOLDEN / "9-one-bit.png").read_bytes()
-TEXT: Final = "text/plain; charset=utf-8"  # what Ray itself answers with
+TEXT: Final = "text/plain; charset=utf-8"  # of Ray's own answers
 BYTES: Final = {"Content-Type": "application/octet-stream"}
 IN_FLIGHT: Final = 8  # fewer than in the file, so that fewer clients fill the service
 LARGEST: Final = 200_000  # bytes of a body: so few that clients have sent them when they are refused
@@ -59,20 +59,20 @@ class Deployed:
         return [pid for node in self.nodes.values() for pid in node.processes(REPLICA)]
 
     def complete(self) -> None:
-        """Wait until as many replicas answer as should: one that has just started is not asked yet."""
-        started: set[str] = set()  # each replica has a time of its own
+        """Wait until all replicas have answered: a new one does not get requests at once."""
+        started: set[str] = set()  # each replica has its own
 
         def all_have_answered() -> bool:
-            told = self.client.get("/metrics")
-            if told.status_code == 200:
-                started.update(re.findall(r"^process_start_time_seconds (.*)$", told.text, re.MULTILINE))
+            metrics = self.client.get("/metrics")
+            if metrics.status_code == 200:
+                started.update(re.findall(r"^process_start_time_seconds (.*)$", metrics.text, re.MULTILINE))
             return len(started) >= len(self.replicas()) == REPLICAS
 
         wait_until(all_have_answered, seconds=START)
 
 
-def configured(port: int) -> dict[str, Any]:
-    """Return the file's content, narrowed to what this machine bears, and with an application beside."""
+def configure(port: int) -> dict[str, Any]:
+    """Return the file's content with lower limits for this machine, and with a second application."""
     config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     config["proxy_location"] = "HeadOnly"  # the nodes share an address
     config["http_options"] |= {"host": "127.0.0.1", "port": port, "request_timeout_s": START}
@@ -96,18 +96,20 @@ def configured(port: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Deployed]:
     port = free_port()
-    config = configured(port)
+    config = configure(port)
     with ExitStack() as stack:
         # pytest's folders have paths too long for the sockets in them
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))
         cluster = Cluster(folder)
         head = stack.enter_context(cluster.head())
         nodes = {name: stack.enter_context(cluster.worker(name, cpus=4)) for name in ("one", "two")}
-        stack.enter_context(deploying(cluster, config, folder))
+        stack.enter_context(deploy(cluster, config, folder))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE))
         deployed = Deployed(cluster, {"head": head, **nodes}, config, client)
         wait_until(
-            lambda: answered(client, "/health/ready") == answered(client, f"{BESIDE}/health/ready") == 200,
+            lambda: (
+                get_status(client, "/health/ready") == get_status(client, f"{BESIDE}/health/ready") == 200
+            ),
             seconds=START,
         )
         deployed.complete()
@@ -115,14 +117,14 @@ def deployed() -> Iterator[Deployed]:
 
 
 @contextmanager
-def deploying(cluster: Cluster, config: dict[str, Any], folder: Path) -> Iterator[Program]:
+def deploy(cluster: Cluster, config: dict[str, Any], folder: Path) -> Iterator[Program]:
     file = folder / "serve.yaml"
     file.write_text(yaml.safe_dump(config))
     with cluster.running("serve", "serve", "run", file) as program:
         yield program
 
 
-def answered(client: httpx.Client, path: str) -> int | None:
+def get_status(client: httpx.Client, path: str) -> int | None:
     try:
         return client.get(path).status_code
     except httpx.TransportError:
@@ -133,13 +135,13 @@ def answered(client: httpx.Client, path: str) -> int | None:
 def alone(deployed: Deployed) -> Iterator[httpx.Client]:
     """The service in one process, with the same settings."""
     variables = deployed.config["applications"][0]["runtime_env"]["env_vars"]
-    given = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in variables.items()}
-    with serve(Settings.model_validate(given)) as client:
+    settings = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in variables.items()}
+    with serve(Settings.model_validate(settings)) as client:
         yield client
 
 
 class Upload:
-    """A request of whose body a byte has been sent."""
+    """A request of which only the first byte of the body has been sent."""
 
     def __init__(self, client: httpx.Client, path: str, body: bytes) -> None:
         self._connection = HTTPConnection("127.0.0.1", client.base_url.port, timeout=PATIENCE)
@@ -150,21 +152,21 @@ class Upload:
         return bool(select.select([self._connection.sock], [], [], 0)[0])
 
     def answer(self) -> httpx.Response:
-        """Return the answer, having sent the rest if there is none yet."""
+        """Send the rest of the body, unless there is an answer already, and return the answer."""
         if not self.is_answered():
             self._connection.send(self._rest)
         with closing(self._connection):
-            found = self._connection.getresponse()
-            return httpx.Response(found.status, headers=found.getheaders(), content=found.read())
+            response = self._connection.getresponse()
+            return httpx.Response(response.status, headers=response.getheaders(), content=response.read())
 
 
 def uploads(
     client: httpx.Client, path: str, body: bytes, *, count: int, answered: int
 ) -> list[httpx.Response]:
-    """Have so many requests under way until `answered` of them are, then send the rest of the others."""
+    """Begin so many requests, wait until `answered` of them have an answer, and complete the others."""
     sent = [Upload(client, path, body) for _ in range(count)]
-    wait_until(lambda: sum(one.is_answered() for one in sent) >= answered)
-    return [one.answer() for one in sent]
+    wait_until(lambda: sum(each.is_answered() for each in sent) >= answered)
+    return [each.answer() for each in sent]
 
 
 FORM: Final = {"file": SEVEN}
@@ -196,50 +198,52 @@ DIFFERENT: Final = {"date", "server", "server-timing"}
 
 def answer(client: httpx.Client, method: str, path: str, sent: dict[str, Any]) -> tuple[int, Any, bytes]:
     headers = {**sent.get("headers", {}), "X-Request-ID": "the same"}
-    found = client.request(method, path, **{**sent, "headers": headers})
-    kept = sorted((name, value) for name, value in found.headers.multi_items() if name not in DIFFERENT)
-    return found.status_code, kept, found.content
+    response = client.request(method, path, **{**sent, "headers": headers})
+    same = sorted((name, value) for name, value in response.headers.multi_items() if name not in DIFFERENT)
+    return response.status_code, same, response.content
 
 
-def test_it_answers_as_a_single_process_does(deployed: Deployed, alone: httpx.Client) -> None:
+def test_answers_are_those_of_a_single_process(deployed: Deployed, alone: httpx.Client) -> None:
     for method, path, sent in CALLS:
-        wanted = answer(alone, method, path, sent)
-        assert answer(deployed.client, method, path, sent) == wanted, (method, path)
+        expected = answer(alone, method, path, sent)
+        assert answer(deployed.client, method, path, sent) == expected, (method, path)
 
 
-def test_it_answers_at_another_prefix_too(deployed: Deployed, alone: httpx.Client) -> None:
+def test_answers_at_another_prefix_are_the_same(deployed: Deployed, alone: httpx.Client) -> None:
     for method, path, sent in CALLS:
         if path != "/openapi.json":  # which names the prefix
-            wanted = answer(alone, method, path, sent)
-            assert answer(deployed.client, method, BESIDE + path, sent)[::2] == wanted[::2], (method, path)
+            expected = answer(alone, method, path, sent)
+            assert answer(deployed.client, method, BESIDE + path, sent)[::2] == expected[::2], (method, path)
 
 
 def test_every_answer_has_one_id_which_its_problem_names(deployed: Deployed) -> None:
-    found = deployed.client.get("/nowhere")
-    assert found.headers.get_list("X-Request-ID") == [found.json()["request_id"]]
+    response = deployed.client.get("/nowhere")
+    assert response.headers.get_list("X-Request-ID") == [response.json()["request_id"]]
 
 
-def test_proxies_before_rays_are_believed_if_they_are_trusted(deployed: Deployed) -> None:
+def test_trusted_proxies_in_front_of_rays_name_the_client(deployed: Deployed) -> None:
     through = {"X-Forwarded-For": "203.0.113.5, 10.0.0.1"}
     deployed.client.get(f"{BESIDE}/models", headers=through)
     nodes = ("one", "two")  # whose log comes after the answer
-    wait_until(lambda: any('"client":"203.0.113.5"' in deployed.cluster.logged(node) for node in nodes))
+    wait_until(lambda: any('"client":"203.0.113.5"' in deployed.cluster.read_logs(node) for node in nodes))
 
 
-def test_ray_asks_replicas_whether_they_are_ready(deployed: Deployed) -> None:
-    def asked() -> float:
-        told = deployed.client.get(f"{BESIDE}/metrics").text
-        return float(re.findall(r'digits_requests_total{.*route="/health/ready",status="200"} (.*)', told)[0])
+def test_ray_checks_whether_replicas_are_ready(deployed: Deployed) -> None:
+    def count_checks() -> float:
+        metrics = deployed.client.get(f"{BESIDE}/metrics").text
+        return float(
+            re.findall(r'digits_requests_total{.*route="/health/ready",status="200"} (.*)', metrics)[0]
+        )
 
-    before = asked()
-    wait_until(lambda: asked() > before + 3)
+    before = count_checks()
+    wait_until(lambda: count_checks() > before + 3)
 
 
 def test_a_replica_decodes_on_as_many_threads_as_it_has_cores(deployed: Deployed) -> None:
     assert "\ndigits_threads 1.0\n" in deployed.client.get("/metrics").text
 
 
-def test_a_busy_service_refuses_by_itself(deployed: Deployed) -> None:
+def test_a_busy_service_refuses_before_ray(deployed: Deployed) -> None:
     # a batch takes all places of a replica, for some tenths of a second: each picture has 40 blank megapixels
     batch = [("files", ("blank.png", png(8, 0), "image/png"))] * IN_FLIGHT
     refused: list[httpx.Response] = []
@@ -250,20 +254,20 @@ def test_a_busy_service_refuses_by_itself(deployed: Deployed) -> None:
     def send_more_than_there_are_places_for() -> bool:
         with ThreadPoolExecutor(4 * REPLICAS) as clients:
             answers = list(clients.map(ask, range(4 * REPLICAS)))
-        assert {one.status_code for one in answers} <= {200, 503, 504}
-        refused.extend(one for one in answers if one.status_code == 503)
+        assert {each.status_code for each in answers} <= {200, 503, 504}
+        refused.extend(each for each in answers if each.status_code == 503)
         return bool(refused)
 
     wait_until(send_more_than_there_are_places_for)
-    assert {(one.headers["Retry-After"], one.json()["code"]) for one in refused} == {("1", "overloaded")}
+    assert {(each.headers["Retry-After"], each.json()["code"]) for each in refused} == {("1", "overloaded")}
 
 
-def test_ray_refuses_what_no_replica_takes_and_its_queue_does_not_hold(deployed: Deployed) -> None:
+def test_ray_refuses_requests_that_fit_neither_a_replica_nor_its_queue(deployed: Deployed) -> None:
     room, more = ONGOING + QUEUED, 40
     answers = uploads(deployed.client, f"{BESIDE}/predict", NINE, count=room + more, answered=more // 2)
-    refused = [one for one in answers if one.status_code != 200]
-    assert {(one.status_code, one.headers["Retry-After"]) for one in refused} == {(503, "1")}
-    assert {one.headers["Content-Type"] for one in refused} == {TEXT}
+    refused = [each for each in answers if each.status_code != 200]
+    assert {(each.status_code, each.headers["Retry-After"]) for each in refused} == {(503, "1")}
+    assert {each.headers["Content-Type"] for each in refused} == {TEXT}
     assert len(answers) - len(refused) >= ONGOING
 
 
@@ -274,15 +278,15 @@ def test_an_update_ends_no_replica_before_its_requests(deployed: Deployed, tmp_p
     file.write_text(yaml.safe_dump(config))
 
     def model() -> str:
-        found = deployed.client.post(f"{BESIDE}/predict", content=NINE, headers=BYTES)
-        return str(found.json()["model"]["name"])
+        response = deployed.client.post(f"{BESIDE}/predict", content=NINE, headers=BYTES)
+        return str(response.json()["model"]["name"])
 
     assert model() == "cnn"
     old = Upload(deployed.client, f"{BESIDE}/predict", NINE)
     with deployed.cluster.running("update", "serve", "run", "--non-blocking", file):
         wait_until(lambda: model() == "mlp-128", seconds=START)
     assert old.answer().json()["model"]["name"] == "cnn"
-    wait_until(lambda: '"stopped"' in deployed.cluster.logged("one") + deployed.cluster.logged("two"))
+    wait_until(lambda: '"stopped"' in deployed.cluster.read_logs("one") + deployed.cluster.read_logs("two"))
 
 
 def test_a_killed_replica_loses_no_picture(deployed: Deployed, tmp_path: Path) -> None:
@@ -309,12 +313,12 @@ def pictures_are_read(deployed: Deployed, folder: Path) -> Iterator[None]:
     with subprocess.Popen([sys.executable, "-m", "app.client", *map(str, words)], cwd=ROOT) as reading:
         wait_until(lambda: table.exists() and table.read_text().count("\n") > PICTURES / 10)
         yield
-        wait_until(lambda: any(one.is_answered() for one in sent))
+        wait_until(lambda: any(each.is_answered() for each in sent))
     assert reading.returncode == 0
     rows = list(csv.DictReader(table.read_text("utf-8-sig").splitlines()))
     assert [row["digit"] for row in rows] == ["9"] * PICTURES
-    answers = [one.answer() for one in sent]
-    lost = [one for one in answers if one.status_code != 200]
-    # what docs/ray.md says of it, and `python -m app.client` goes by
-    assert {(one.status_code, one.headers["Content-Type"]) for one in lost} == {(500, TEXT)}
+    answers = [each.answer() for each in sent]
+    lost = [each for each in answers if each.status_code != 200]
+    # as docs/ray.md says, and as `python -m app.client` expects
+    assert {(each.status_code, each.headers["Content-Type"]) for each in lost} == {(500, TEXT)}
     wait_until(lambda: deployed.client.post("/predict", content=NINE, headers=BYTES).status_code == 200)
