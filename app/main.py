@@ -14,6 +14,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__
 from app.api import feedback, health, models, number, openapi, page, predict
@@ -79,7 +80,7 @@ def create_app(
         readiness=Readiness(),
         room=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
-        traces=tracing.find_provider(),
+        traces=tracing.find_provider(os.environ),
     )
     app = FastAPI(
         title="Digits",
@@ -103,9 +104,21 @@ def create_app(
     return app
 
 
+class HttpOnly:
+    """Take everything but HTTP requests, which is the lifespan, past the middleware and to the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        app = self._app if scope["type"] == "http" else scope["app"].router
+        await app(scope, receive, send)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What there is of a worker before its models are loaded."""
+    """What a worker has before its models are loaded."""
 
     settings: Settings
     keyring: Keyring
@@ -124,8 +137,10 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
     cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
     buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
     rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
-    keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
+    wrong, public_docs = WrongKeyLimiter(buckets), settings.public_docs
+    keys = [Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)]
     return [
+        Middleware(HttpOnly),
         *proxies,
         Middleware(AccessLog, traced=parts.traces is not None),
         *spans,
@@ -133,7 +148,7 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
         *cors,
         Middleware(UnreadGuard, readiness=parts.readiness),
         Middleware(RouteGuard),
-        *keys,
+        *(keys if parts.keyring.keys else []),
         *rates,
         Middleware(BodyGuard, settings=settings, room=parts.room),
         Middleware(HeadGuard),
@@ -164,16 +179,11 @@ def _configure_cors(origins: Sequence[str]) -> Middleware:
     )
 
 
-def _configure_keys(parts: _Parts, wrong: WrongKeyLimiter) -> Middleware:
-    public_docs = parts.settings.public_docs
-    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
-
-
 @asynccontextmanager
 async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
+    document = app.openapi()  # `RouteGuard` asks for it; built within the first request, it would delay that
     openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()

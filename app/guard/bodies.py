@@ -36,9 +36,6 @@ class UnreadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         is_complete = False
 
         async def receive_and_note() -> Message:
@@ -71,9 +68,6 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         settings = self._settings
         limit = settings.max_batch_body_bytes if is_batch_path(scope["path"]) else settings.max_body_bytes
         declared = int(get_header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
@@ -98,21 +92,6 @@ class BodyGuard:
 
 class _IncomingBody:
     """A request's body on its way in."""
-
-    __slots__ = (
-        "_arrived_bytes",
-        "_clock",
-        "_deadline",
-        "_is_complete",
-        "_limit",
-        "_next_progress",
-        "_progressed_at",
-        "_receive",
-        "_room",
-        "_seconds",
-        "_timeout",
-        "held_bytes",
-    )
 
     def __init__(self, receive: Receive, room: BodyBudget, *, limit: int, seconds: float) -> None:
         self._receive = receive

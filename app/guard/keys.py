@@ -160,7 +160,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in self._public:
+        if scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
         presented_key = _get_presented_key(scope)

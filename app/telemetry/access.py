@@ -10,7 +10,6 @@ from typing import Any, Final
 from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.telemetry.logs import log_info
 from app.telemetry.metrics import UNKNOWN_ROUTE, metrics_of
 from app.telemetry.stages import get_stages
 from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
@@ -35,9 +34,6 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         started = time.perf_counter()
         identity = _choose_id(scope)
         request_id.set(identity)
@@ -79,7 +75,7 @@ class AccessLog:
         members["key"] = get_key_id(scope)
         if self._traced and (span := get_current_span().get_span_context()).is_valid:
             members["trace_id"] = format_trace_id(span.trace_id)
-        log_info(log, "request", members)
+        log.info("request", extra=members)
 
 
 def _count_request(scope: Scope, status: int, seconds: float) -> None:

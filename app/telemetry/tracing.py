@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -35,8 +34,8 @@ PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # 
 UNTRACED_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
-def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
-    """Return what makes spans, None if nobody wants any or nothing could export them.
+def find_provider(environment: Mapping[str, str]) -> TracerProvider | None:
+    """Return what makes spans, or None if the environment asks for none or nothing could export them.
 
     The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
     """
@@ -105,7 +104,7 @@ class RequestSpan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         span = get_current_span()
-        if scope["type"] != "http" or not span.is_recording():
+        if not span.is_recording():
             await self._app(scope, receive, send)
             return
         span.set_attribute("digits.request_id", request_id.get() or "")
