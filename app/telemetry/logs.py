@@ -1,4 +1,4 @@
-"""Log records as one JSON object a line, each with the id of the request that it came from."""
+"""Log records as JSON or text, one a line, with the id of the request that they belong to."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _format_value(value: object) -> str:
-    """Return the value so that a client can't write lines of its own into the log."""
+    """Quote a value if necessary, so that a client can't forge lines of the log."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 
