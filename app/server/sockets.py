@@ -118,7 +118,7 @@ def bind(settings: Settings) -> list[socket.socket]:
 def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
-        return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
+        return list(socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags))
     except OSError as error:
         msg = f"DIGITS_HOST={settings.host}: not an address of this machine ({error.strerror})"
         raise SettingsError(msg) from None

@@ -31,7 +31,6 @@ from app.digits.sheet import Caution
 from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
-PREFIX: Final = "digits_"
 METRICS: Final = "metrics"  # in the lifespan's state
 HASH_DIGITS: Final = 12  # digits of a model's hash: enough to distinguish files
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
@@ -63,41 +62,42 @@ class Metrics:
     ) -> None:
         """Start from 0.
 
-        Args:
-            catalogue: the models.
-            places: for pictures in flight.
-            threads: for large pictures.
-            feedback: whether pictures are stored; if not, there is no metric of feedback.
-            of_all_workers: the registry that adds up several workers, including this one.
+        `feedback` says whether pictures are stored; `of_all_workers` is the registry that adds up several
+        workers, including this one.
         """
         self._registry = CollectorRegistry() if of_all_workers is None else of_all_workers
         self._registry.register(_InfoCollector(catalogue))
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
         # the registry of all workers already shows what each of them keeps
-        metric = _Factory(None if of_all_workers else self._registry)
-        self._requests = metric.counter("requests", "Requests answered", "method", "route", "status")
+        factory = _Factory(None if of_all_workers else self._registry)
+        self._requests = factory.create_counter(
+            "digits_requests", "Requests answered", "method", "route", "status"
+        )
         text = "From a request's head to the last byte of its answer"
-        self._durations = metric.histogram("request_duration_seconds", text, "route", DURATION_BUCKETS)
+        self._durations = factory.create_histogram(
+            "digits_request_duration_seconds", text, "route", DURATION_BUCKETS
+        )
         text = "A request's work on its pictures, those of a batch together"
-        self._stages = metric.histogram("stage_duration_seconds", text, "stage", STAGE_BUCKETS)
-        self._predictions = metric.counter("predictions", "Digits read", "model", "digit")
-        self._confidences = metric.histogram("confidence", "Of each digit read", "model", CONFIDENCE_BUCKETS)
-        self._negatives = metric.counter("not_a_digit", "Pictures that seem to show no digit", "model")
-        self._warnings = metric.counter("warnings", "Warnings about pictures", "code")
+        self._stages = factory.create_histogram("digits_stage_duration_seconds", text, "stage", STAGE_BUCKETS)
+        self._predictions = factory.create_counter("digits_predictions", "Digits read", "model", "digit")
+        self._confidences = factory.create_histogram(
+            "digits_confidence", "Of each digit read", "model", CONFIDENCE_BUCKETS
+        )
+        self._negatives = factory.create_counter(
+            "digits_not_a_digit", "Pictures that seem to show no digit", "model"
+        )
+        self._warnings = factory.create_counter("digits_warnings", "Warnings about pictures", "code")
         text = "Requests, and pictures of batches, that were refused"
-        self._refusals = metric.counter("refusals", text, "code")
-        self._batches = metric.histogram(
-            "batch_pictures", "How many pictures a batch has", "model", BATCH_BUCKETS
+        self._refusals = factory.create_counter("digits_refusals", text, "code")
+        self._batches = factory.create_histogram(
+            "digits_batch_pictures", "How many pictures a batch has", "model", BATCH_BUCKETS
         )
         self._feedback = None
         if feedback:
             text = "Pictures for which somebody has given the right digit"
-            self._feedback = metric.counter("feedback", text, "model", "outcome")
-        self._gauges = [
-            (metric.gauge(f"{PREFIX}{name}", text), measure)
-            for name, text, measure in _list_gauges(places, threads)
-        ]
-        self._process = _ProcessMetrics(metric)
+            self._feedback = factory.create_counter("digits_feedback", text, "model", "outcome")
+        self._gauges = _create_gauges(factory, places, threads)
+        self._process = _ProcessMetrics(factory)
         self._initialise_series(catalogue)
         self.update_gauges()
 
@@ -193,27 +193,31 @@ class _Factory:
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
 
-    def counter(self, name: str, text: str, *labels: str, prefix: str = PREFIX) -> _Children[Counter]:
-        return _Children(Counter(f"{prefix}{name}", text, labels, registry=self._registry))
+    def create_counter(self, name: str, text: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(name, text, labels, registry=self._registry))
 
-    def histogram(self, name: str, text: str, label: str, buckets: Sequence[float]) -> _Children[Histogram]:
-        return _Children(
-            Histogram(f"{PREFIX}{name}", text, [label], buckets=buckets, registry=self._registry)
-        )
+    def create_histogram(
+        self, name: str, text: str, label: str, buckets: Sequence[float]
+    ) -> _Children[Histogram]:
+        return _Children(Histogram(name, text, [label], buckets=buckets, registry=self._registry))
 
-    def gauge(self, name: str, text: str, aggregation: Aggregation = "livesum") -> Gauge:
+    def create_gauge(self, name: str, text: str, aggregation: Aggregation = "livesum") -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode=aggregation)
 
 
-def _list_gauges(places: Places, threads: CapacityLimiter) -> list[tuple[str, str, Callable[[], float]]]:
-    return [
-        ("workers", "Processes that serve", lambda: 1),
-        ("pictures_in_flight", "Pictures accepted", lambda: places.taken),
-        ("places", "Most pictures accepted at a time", lambda: places.count),
-        ("threads", "Threads for large pictures", lambda: threads.total_tokens),
-        ("threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
-        ("threads_waiting", "Requests that wait for one", lambda: threads.statistics().tasks_waiting),
+def _create_gauges(
+    factory: _Factory, places: Places, threads: CapacityLimiter
+) -> list[tuple[Gauge, Callable[[], float]]]:
+    """Create the gauges, each with what measures its value."""
+    gauges: list[tuple[str, str, Callable[[], float]]] = [
+        ("digits_workers", "Processes that serve", lambda: 1),
+        ("digits_pictures_in_flight", "Pictures accepted", lambda: places.taken),
+        ("digits_places", "Most pictures accepted at a time", lambda: places.count),
+        ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
+        ("digits_threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
+        ("digits_threads_waiting", "Requests that wait for one", lambda: threads.statistics().tasks_waiting),
     ]
+    return [(factory.create_gauge(name, text), measure) for name, text, measure in gauges]
 
 
 class _InfoCollector(Collector):
@@ -246,17 +250,17 @@ class _ProcessMetrics:
     Read by prometheus_client's own collector, which in its multiprocess mode would show one worker alone.
     """
 
-    def __init__(self, metric: _Factory) -> None:
+    def __init__(self, factory: _Factory) -> None:
         self._collector = ProcessCollector(registry=None)  # which has nothing to say where there is no /proc
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, tuple[Counter, float]] = {}  # and their last values
         for family in self._collector.collect():
             name, text = family.name, family.documentation
             if family.type == "counter":
-                self._counters[name] = metric.counter(name, text, prefix="")[()], 0.0
+                self._counters[name] = factory.create_counter(name, text)[()], 0.0
             else:
                 start = name == "process_start_time_seconds"
-                self._gauges[name] = metric.gauge(name, text, "livemin" if start else "livesum")
+                self._gauges[name] = factory.create_gauge(name, text, "livemin" if start else "livesum")
 
     def update(self) -> None:
         for family in self._collector.collect():
