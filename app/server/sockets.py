@@ -1,4 +1,4 @@
-"""The sockets that workers listen on: shared fairly among them, and left without losing anybody."""
+"""Listening sockets: shared fairly by the workers, and closed without losing a client."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from weakref import WeakSet
 from app.settings import Settings, SettingsError
 
 ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers takes
-# of Linux' struct tcp_info; eight bytes and four numbers stand before it
+# of Linux' struct tcp_info, after eight bytes and four numbers
 QUEUE_LENGTH: Final = struct.Struct("24xI")
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket for asyncio, with two things that it leaves open.
+    """A listening socket that corrects two habits of asyncio.
 
-    asyncio takes all connections that wait. The first of several workers to wake up would then serve every
-    client that is quick, each for as long as it keeps its connection, and the others none.
+    asyncio accepts all waiting connections at once. The first of several workers to wake up would then serve
+    every client for as long as the connection lasts, and the other workers none.
 
-    And asyncio closes its port while clients may still wait before it, who then lose their request.
+    asyncio also closes the port while clients may still be waiting in its queue, and their requests are lost.
     """
 
     instances: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
@@ -46,7 +46,7 @@ class ListeningSocket(socket.socket):
         """Take a connection.
 
         Raises:
-            BlockingIOError: there is none, or enough have been taken: time for other work.
+            BlockingIOError: none is waiting, or enough have been accepted for this turn.
         """
         if self._shared and self._accepted == ACCEPTS_PER_TURN and not self._closing_loop:
             self._accepted = 0
@@ -62,21 +62,21 @@ class ListeningSocket(socket.socket):
         return connection
 
     def close_when_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the port, which `loop` listens on, as soon as nobody waits before it."""
-        self._closing_loop = loop  # if somebody does, it is about to ask for him
+        """Close the port, on which `loop` listens, as soon as no connection is waiting."""
+        self._closing_loop = loop  # if one is waiting, the loop is about to accept it
         with socket.socket(self.family) as unused:
             if self._count_waiting():
                 return
-            if self._shared:  # others keep the port open, and this loop would hear of it for ever
+            if self._shared:  # other workers keep the port open, and this loop would be woken for ever
                 loop.remove_reader(self.fileno())
-            # no other thread of ours has come in between; the loop goes on to know this number
+            # the number stays valid for the loop, and no other thread can take it in between
             os.dup2(unused.fileno(), self.fileno())
 
     def _count_waiting(self) -> int:
-        """Return how many connections have been made that nobody has accepted."""
+        """Return how many connections are waiting to be accepted."""
         if not hasattr(socket, "TCP_INFO"):
             return len(select.select([self], [], [], 0)[0])
-        # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
+        # for a listening socket, the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
         info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_LENGTH.size)
         return int(QUEUE_LENGTH.unpack(info)[0])
 
@@ -90,11 +90,10 @@ def _receive(handle: Any, family: int, kind: int, proto: int, shared: bool) -> L
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """Bind all addresses that the host's name stands for: localhost has two.
+    """Bind all addresses of the host's name: localhost has two.
 
     Raises:
-        SettingsError: the name stands for no address, or none can be bound: another service listens there, or
-            the address is another machine's.
+        SettingsError: the name has no address, or none of them can be bound.
     """
     sockets: list[socket.socket] = []
     reason = ""
@@ -119,7 +118,7 @@ def bind(settings: Settings) -> list[socket.socket]:
 def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
-        return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
+        return list(socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags))
     except OSError as error:
         msg = f"DIGITS_HOST={settings.host}: not an address of this machine ({error.strerror})"
         raise SettingsError(msg) from None

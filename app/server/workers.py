@@ -1,10 +1,11 @@
-"""What several workers need to be counted as one: a folder for their numbers, and a seat for each.
+"""The metrics of several workers, added up: a folder for their files, and a slot for each worker.
 
-Each keeps its numbers in files of that folder, in prometheus_client's multiprocess mode, and writes down
-every second what changes without a request. Whichever is asked adds up all files.
+Each worker keeps its metrics in files of that folder, in prometheus_client's multiprocess mode, and updates
+its gauges every second. The worker that is scraped adds up all files.
 
-prometheus_client names a worker's files by its process id, so that every worker ever started would leave some
-behind. By seats there are never more than twice as many as workers, and one that replaces another counts on.
+prometheus_client names the files after the process id, so that every worker ever started would leave some
+behind. With slots there are at most twice as many files as workers, and a replacement goes on counting where
+its predecessor stopped.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.settings import SettingsError
 from app.telemetry.metrics import Metrics
 
-UPDATE_INTERVAL: Final = 1.0  # seconds between two looks at what changes without a request
+UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name; workers inherit it
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
 
 
 @contextmanager
 def share_folder() -> Iterator[None]:
-    """Give the workers that are started in the block a fresh folder; it is removed afterwards.
+    """Create a folder for the workers that are started in the block, and remove it afterwards.
 
     Raises:
-        SettingsError: there is nowhere to make one.
+        SettingsError: no folder can be created.
     """
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     try:
@@ -52,7 +53,7 @@ class WorkerSlot:
     """A number that no other living worker has; the kernel frees it when the process is gone."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lowest one that is free, and forget the gauges of those who have left."""
+        """Take the lowest free number, and remove the gauges of workers that are gone."""
         self._folder = folder
         free = ((number, lock) for number in itertools.count() if (lock := _lock(folder, number)))
         self.number, self._lock = next(free)
@@ -63,31 +64,16 @@ class WorkerSlot:
                 lock.close()
         _remove_gauges(folder, self.number)  # a predecessor may have been killed
 
-    def release(self) -> None:
-        """Forget this worker's gauges and free its seat; what it has counted stays."""
-        _remove_gauges(self._folder, self.number)
-        self._lock.close()
-
-
-class Share:
-    """A worker's share in the numbers of all."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._seat: WorkerSlot | None = None
-
-    def open(self) -> CollectorRegistry:
-        """Take a seat, in whose files metrics are kept from now on; return the registry of all workers."""
-        self._seat = WorkerSlot(self._folder)
-        number = self._seat.number
-        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+    def open_registry(self) -> CollectorRegistry:
+        """Keep metrics in the files of this slot from now on; return the registry of all workers."""
+        values.ValueClass = values.MultiProcessValue(lambda: self.number)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         return registry
 
     @asynccontextmanager
     async def publish(self, metrics: Metrics) -> AsyncIterator[None]:
-        """Write a worker's gauges down again and again while the block runs; then leave the seat."""
+        """Update a worker's gauges every second while the block runs; then free the slot."""
         updates = asyncio.create_task(_update(metrics))
         try:
             yield
@@ -95,8 +81,12 @@ class Share:
             updates.cancel()
             with suppress(asyncio.CancelledError):
                 await updates
-            if self._seat is not None:
-                self._seat.release()
+            self.release()
+
+    def release(self) -> None:
+        """Remove this worker's gauges and free its slot; its counters stay."""
+        _remove_gauges(self._folder, self.number)
+        self._lock.close()
 
 
 async def _update(metrics: Metrics) -> None:
@@ -111,7 +101,7 @@ def _remove_gauges(folder: Path, number: int) -> None:
 
 
 def _lock(folder: Path, number: int) -> IO[bytes] | None:
-    """Take a seat, until the file is closed; return None if somebody sits there."""
+    """Lock a slot until the file is closed; return None if another worker holds it."""
     import fcntl  # noqa: PLC0415  Windows has none, and one worker needs none
 
     lock = (folder / f"{number}.lock").open("wb")

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problem details, the same from every layer.
+"""Errors as RFC 9457 problem documents, the same from every layer.
 
 `TITLES` is the table of `code`s; the status comes with the error. The core's errors (`app.digits.errors`)
-hint their own, what HTTP adds to them is below:
+hint at theirs; these are the errors of HTTP:
 
     DigitsError
     └── RequestProblem
@@ -66,14 +66,14 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # of the core's errors, too
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # the core's errors included
 }
 
 
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
-    headers: Mapping[str, str] = {}  # beside those of its status; a mapping that nobody writes to
+    headers: Mapping[str, str] = {}  # in addition to those of its status; never modified
 
     def __init_subclass__(cls, *, code: str, status: int) -> None:
         cls.code = code
@@ -96,7 +96,7 @@ class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
 
 
 class Unauthorized(RequestProblem, code="unauthorized", status=401):
-    """The request shows no key, or none that the service knows."""
+    """The request has no key, or an unknown one."""
 
     def __init__(self, *, has_key: bool) -> None:
         instructions = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
@@ -110,7 +110,7 @@ class Unauthorized(RequestProblem, code="unauthorized", status=401):
 
 
 class Forbidden(RequestProblem, code="forbidden", status=403):
-    """No key opens this, as the service is set up."""
+    """The service is not configured to allow this."""
 
 
 class RateLimited(RequestProblem, code="rate_limited", status=429):
@@ -124,11 +124,11 @@ class RateLimited(RequestProblem, code="rate_limited", status=429):
 
 
 class InternalError(RequestProblem, code="internal_error", status=500):
-    """A defect of ours; the log has the traceback, the client the id to ask with."""
+    """A bug; the log has the traceback under the id that the client receives."""
 
 
 class MalformedRequest(RequestProblem, code="malformed_request", status=400):
-    """Multipart, JSON, base64 or a parameter is not what it should be."""
+    """Multipart, JSON, base64 or a parameter is invalid."""
 
 
 class SlowUpload(RequestProblem, code="slow_upload", status=408):
@@ -136,7 +136,7 @@ class SlowUpload(RequestProblem, code="slow_upload", status=408):
 
 
 class LengthRequired(RequestProblem, code="length_required", status=411):
-    """A picture was to come, with neither a length nor in chunks: its end could not be told."""
+    """A picture without a length that doesn't come in chunks: its end is unknown."""
 
 
 class BodyTooLarge(RequestProblem, code="body_too_large", status=413):
@@ -160,27 +160,27 @@ class EmptyBatch(RequestProblem, code="empty_batch", status=422):
 
 
 class Overloaded(RequestProblem, code="overloaded", status=503):
-    """As many pictures as the worker takes on are in flight."""
+    """The worker can't accept more work now."""
 
 
 class NotReady(RequestProblem, code="not_ready", status=503):
-    """The worker is draining: it serves what reaches it, and asks for no more."""
+    """The worker is draining: it serves what reaches it, and wants no more."""
 
 
 class TooSlow(RequestProblem, code="timeout", status=504):
-    """The prediction did not come in time."""
+    """The prediction took too long."""
 
 
 class UnknownFeedback(RequestProblem, code="unknown_feedback", status=404):
-    """No picture of that id is kept."""
+    """No picture with that id is stored."""
 
 
 class FeedbackFull(RequestProblem, code="feedback_full", status=507):
-    """As many bytes of pictures are kept as may be."""
+    """The database has reached its size limit."""
 
 
 class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=503):
-    """The database that keeps pictures does not answer."""
+    """The feedback database does not answer."""
 
     def __init__(self, *, wait: int) -> None:
         super().__init__("The feedback database does not answer at the moment. Try again in a few seconds.")
@@ -188,7 +188,7 @@ class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=50
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Return a text that clients may have had a part in, cut off where it is too long."""
+    """Cut off a text that may come from a client."""
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
@@ -206,9 +206,9 @@ def describe(error: DigitsError) -> dict[str, Any]:
 
 
 class ProblemResponse(Response):
-    """The response to an error, which any layer can send: a problem document.
+    """A problem document, which any layer can send.
 
-    At /v2 it is what the Open Inference Protocol has instead.
+    At /v2 it has the form of the Open Inference Protocol instead.
     """
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
@@ -220,14 +220,14 @@ class ProblemResponse(Response):
         self._detail = shorten(error.detail, MAX_DETAIL)
 
     def adapt_to(self, path: str) -> None:
-        """Take the form that clients of `path` understand."""
+        """Take the form that clients of `path` expect."""
         if is_v2_path(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and leave its code for log and metrics."""
+        """Send it, and set its code for the log and the metrics."""
         scope[OUTCOME] = self._code
         self.adapt_to(scope["path"])
         await super().__call__(scope, receive, send)
