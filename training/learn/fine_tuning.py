@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -42,6 +41,15 @@ SCRIBBLE_COUNT: Final = 500  # negative examples; each is bent anew whenever it 
 
 
 @dataclass(frozen=True)
+class Mnist:
+    """The three parts of MNIST, and what each is for."""
+
+    training: Labelled  # to rehearse
+    validation: Labelled  # for the temperature
+    test: Labelled  # for the final figure
+
+
+@dataclass(frozen=True)
 class Parent:
     """The network to start from: as Keras keeps it, and as the service runs it."""
 
@@ -63,31 +71,19 @@ class FineTuned:
     held_out: Scores  # of each own picture, by a network that did not learn from it
 
 
-def fine_tune(
-    parent: Parent,
-    user_pictures: Labelled,
-    *,
-    rehearsed: DigitBatch,
-    validation: Labelled,
-    fine_tuning: FineTuning,
-) -> FineTuned:
-    """Train a network on the own pictures, for as long as that helps it to read others of their kind.
-
-    Args:
-        parent: it is left unchanged.
-        user_pictures: at least `user_pictures.MIN_PICTURES` of each digit that occurs.
-        rehearsed: MNIST's training pictures.
-        validation: MNIST's, for the temperature.
-        fine_tuning: the numbers.
+def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning) -> FineTuned:
+    """Train a copy on the user's pictures, for as long as it learns to read others of their kind.
 
     Raises:
         WorkshopError: held-out pictures are read best by the network as it is.
     """
-    course = _Course(parent, rehearsed, fine_tuning)
+    course = _Course(parent, mnist.training.pictures, fine_tuning)
     with Progress(transient=True) as progress:
         task = progress.add_task("Fine-tuning", total=fine_tuning.rounds * (fine_tuning.folds + 1))
         scores_by_round = _cross_validate(course, user_pictures, advance=lambda: progress.advance(task))
-        rounds = int(np.argmin([_loss(scores, user_pictures.digits) for scores in scores_by_round]))
+        rounds = int(
+            np.argmin([score(scores.probabilities, user_pictures.digits).loss for scores in scores_by_round])
+        )
         if not rounds:
             msg = "Held-out pictures are read best by the network as it is: nothing is gained or written."
             raise WorkshopError(msg)
@@ -95,7 +91,7 @@ def fine_tune(
         for _ in islice(course.rounds(model, user_pictures), rounds):
             progress.advance(task)
     model, scores = course.interpolate(model), scores_by_round[rounds]
-    temperature = _fit_temperature(model, validation, scores, user_pictures)
+    temperature = _fit_temperature(model, mnist.validation, scores, user_pictures)
     cool(model, temperature)
     probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
     return FineTuned(model, rounds, Scores(probabilities, scores.digit_likelihood))
@@ -127,7 +123,7 @@ class _Course:
             yield
 
     def interpolate(self, model: keras.Model) -> keras.Model:
-        """Return the network between the parent and the learned one, which keeps more of the parent."""
+        """Return the network that lies a share of the way from the parent to the learned one."""
         both = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
         between = _copy_model(model)
         between.set_weights(
@@ -153,7 +149,9 @@ class _Course:
         how, steps = self.fine_tuning, self.fine_tuning.steps
         learned = own[rng.integers(len(own), size=steps * how.own)]
         rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * how.rehearsed)]
-        scribbles = _draw_scribbles()[rng.integers(SCRIBBLE_COUNT, size=steps * how.scribbles)]
+        scribbles = scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)[
+            rng.integers(SCRIBBLE_COUNT, size=steps * how.scribbles)
+        ]
         parts = (learned.pictures, rehearsed, scribbles)
         shown = _interleave([augment(part, how.augmentation, rng=rng) for part in parts], steps)
         probabilities, likelihoods = classify(self.parent.classifier, shown)
@@ -163,11 +161,6 @@ class _Course:
             return shown, probabilities
         likelihoods[is_own] = 1
         return shown, {PROBABILITIES: probabilities, DIGIT_LIKELIHOOD: likelihoods[:, np.newaxis]}
-
-
-@cache
-def _draw_scribbles() -> DigitBatch:
-    return scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)
 
 
 def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
@@ -205,12 +198,7 @@ def _split_folds(digits: NDArray[np.uint8], fine_tuning: FineTuning) -> list[NDA
     return [np.sort(by_digit[first :: fine_tuning.folds]) for first in range(fine_tuning.folds)]
 
 
-def _loss(scores: Scores, digits: NDArray[np.uint8]) -> float:
-    return score(scores.probabilities, digits).loss
-
-
 def _fit_temperature(model: keras.Model, validation: Labelled, held_out: Scores, own: Labelled) -> float:
-    """Find what makes confidence honest, on MNIST and on held-out own pictures."""
     probabilities = np.concatenate(
         [_predict(model, validation.pictures).probabilities, held_out.probabilities]
     )

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -114,6 +114,7 @@ def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[t
     return [(kind, list(islice(_yield_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
 
 
+@cache
 def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
     """Return negative examples of strokes alone: they need no fonts, and take seconds."""
     rng = np.random.default_rng(seed)

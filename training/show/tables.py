@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits.contract import CLASSES
-from training.export.lineage import COLUMNS, Change, list_changes
 from training.search.overrides import format_options
 
 if TYPE_CHECKING:
@@ -42,11 +41,6 @@ def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def build_change_table(found: Iterable[Change]) -> Table:
-    """Return the table of what fine-tuning changed."""
-    return plain(COLUMNS, list_changes(found))
 
 
 def predictions(readings: Iterable[Reading]) -> Table:
