@@ -106,11 +106,7 @@ def predict(
 
 
 def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
-    """Read a file as the service would.
-
-    Raises:
-        DigitsError: the service would refuse it.
-    """
+    """Read a file as the service would."""
     picture, found = canonicalise_upload(images.identify(file.read_bytes()))
     scores = classifier.classify(found.picture[np.newaxis])
     return plots.Reading(file.name, picture.grey, found.picture, scores.probabilities[0])

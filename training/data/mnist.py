@@ -66,22 +66,14 @@ def fetch(path: Path | None = None, *, url: str = URL, sha256: str = FILE_SHA256
 
 
 def load_training(path: Path) -> tuple[Labelled, Labelled]:
-    """Read the 60,000 training pictures, split into 55,000 to train on and 5,000 to choose by.
-
-    Raises:
-        DataError: the file is missing, damaged or not MNIST.
-    """
+    """Read the 60,000 training pictures, split into 55,000 to train on and 5,000 to choose by."""
     everything = _load(path, part="train")
     train, validation = split_stratified(everything.digits, held_out=VALIDATION)
     return everything[train], everything[validation]
 
 
 def load_test(path: Path) -> Labelled:
-    """Read the 10,000 test pictures. For `evaluate` alone: nothing may be chosen by them.
-
-    Raises:
-        DataError: the file is missing, damaged or not MNIST.
-    """
+    """Read the 10,000 test pictures. For `evaluate` alone: nothing may be chosen by them."""
     return _load(path, part="test")
 
 

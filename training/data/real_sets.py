@@ -116,11 +116,7 @@ def _read_folder(folder: Path) -> RealSet:
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
-    """Return the read_table of a CSV by its columns' names; None stands where a row is too short.
-
-    Raises:
-        DataError: it can't be read.
-    """
+    """Return the rows of a CSV by its columns' names; None stands where a row is too short."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return list(csv.DictReader(lines))

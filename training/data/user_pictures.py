@@ -47,11 +47,7 @@ def load_user_pictures(source: Path) -> UserPictures:
 
 
 def load_uploads(source: Path) -> RealSet:
-    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too.
-
-    Raises:
-        DataError: there are none, or a file or label can't be right.
-    """
+    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too."""
     files = [(file, digit) for file, digit in _list_files(source) if digit is not None]
     if not files:
         msg = f"{source} holds no picture, in folders 0 to 9."

@@ -26,11 +26,7 @@ ROUNDED_TOLERANCE: Final = 0.01  # of their outputs, on average; of the committe
 
 
 def verify_equal(model: keras.Model, onnx_bytes: bytes) -> None:
-    """Load the file as the service does, and compare it with Keras on scribbles.
-
-    Raises:
-        ExportError: the service would refuse the file, or its outputs differ.
-    """
+    """Raise ExportError unless the service can load the file and reads scribbles as Keras does."""
     try:
         classifier = Classifier.load(onnx_bytes)
     except InvalidModel as error:
@@ -51,11 +47,7 @@ def verify_equal(model: keras.Model, onnx_bytes: bytes) -> None:
 
 
 def verify_rounding(onnx_bytes: bytes, rounded_bytes: bytes, pictures: DigitBatch) -> None:
-    """Compare a file with the same network in eight bits.
-
-    Raises:
-        ExportError: it reads `pictures` differently.
-    """
+    """Raise ExportError if a network in eight bits reads `pictures` differently from the one in 32."""
     sample = pictures[-ROUNDED_SAMPLE:]
     both = (Classifier.load(file).classify(sample) for file in (onnx_bytes, rounded_bytes))
     for one, other in zip(*both, strict=True):
@@ -67,11 +59,7 @@ def verify_rounding(onnx_bytes: bytes, rounded_bytes: bytes, pictures: DigitBatc
 
 
 def verify_same(model: keras.Model, classifier: Classifier) -> None:
-    """Compare Keras with a file that was exported earlier, in eight bits or not, on scribbles.
-
-    Raises:
-        ExportError: they are different networks.
-    """
+    """Raise ExportError unless Keras and a file that was exported earlier are the same network."""
     batch = _draw_scribbles(SCRIBBLE_COUNT, np.random.default_rng(0))
     expected = keras.ops.convert_to_numpy(compute_outputs(model, batch)[0])
     difference = float(np.abs(classifier.classify(batch).probabilities - expected).mean())

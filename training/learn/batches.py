@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
+from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
+from training.data.labelled import Labelled
+from training.learn.runs import Run
+from training.recipe import Recipe, Scenes
 from training.scenes import scene_pool
 from training.scenes.augmentation import augment
+from training.scenes.scene_pool import Pool
 
-if TYPE_CHECKING:
-    from app.digits.contract import DigitBatch
-    from training.data.labelled import Labelled
-    from training.learn.runs import Run
-    from training.recipe import Recipe, Scenes
-    from training.scenes.scene_pool import Pool
-
-    ByOutput = dict[str, NDArray[Any]]  # output → what it should say, or how much that counts
+ByOutput: TypeAlias = dict[str, NDArray[Any]]  # output → what it should say, or how much that counts
 
 
 class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types

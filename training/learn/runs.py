@@ -91,11 +91,7 @@ class DescribedFolder:
             self._refuse_others()
 
     def read_description(self) -> dict[str, Any]:
-        """Return what `describe` wrote.
-
-        Raises:
-            RunError: there is nothing.
-        """
+        """Return what `describe` wrote."""
         try:
             description: dict[str, Any] = json.loads(self._description_file.read_text())
         except FileNotFoundError:
@@ -155,19 +151,11 @@ class Run(DescribedFolder):
         return self.checkpoint.exists() and not self.model.exists()
 
     def start(self, origin: Origin) -> None:
-        """Make the folder and write down what is trained.
-
-        Raises:
-            RunError: the folder holds something already.
-        """
+        """Make the folder and write down what is trained."""
         self.describe(dataclasses.asdict(origin))
 
     def read_origin(self) -> Origin:
-        """Return what `start` wrote down.
-
-        Raises:
-            RunError: there is no run.
-        """
+        """Return what `start` wrote down."""
         fields = self.read_description()
         return Origin(**{**fields, "recipe": Recipe.from_json(json.dumps(fields["recipe"]))})
 

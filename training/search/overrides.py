@@ -27,11 +27,7 @@ FIELDS: Final[Mapping[str, TypeAdapter[Any]]] = {
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Value]:
-    """Return the values of some NAME=VALUE, by name.
-
-    Raises:
-        WorkshopError: a recipe has no such name, or the value is not of its type.
-    """
+    """Return the values of some NAME=VALUE, by name."""
     return dict(map(_parse, assignments))
 
 
@@ -48,11 +44,7 @@ def _parse(assignment: str) -> tuple[str, Value]:
 
 
 def override(recipe: Recipe, **values: Value) -> Recipe:
-    """Return the recipe with other values; `augmentation` is a share of its widths.
-
-    Raises:
-        WorkshopError: its network has no use for one of them.
-    """
+    """Return the recipe with other values; `augmentation` is a share of its widths."""
     changes: dict[str, Any] = dict(values)
     if changes.get("dropout") and "dropout" not in SPACES.get(recipe.name, {}):
         msg = f"{recipe.name} has no hidden layer of its own to drop units of: leave dropout out."

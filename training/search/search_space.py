@@ -53,11 +53,7 @@ SPACES: Final[Mapping[str, Space]] = {
 
 
 def find_space(recipe: Recipe) -> Space:
-    """Return what may be searched of a recipe.
-
-    Raises:
-        WorkshopError: it has no space.
-    """
+    """Return what may be searched of a recipe."""
     if recipe.name not in SPACES:
         msg = f"{recipe.name!r} has no search space: add one in training/search/search_space.py."
         raise WorkshopError(msg)

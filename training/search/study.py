@@ -84,11 +84,7 @@ class Search(DescribedFolder):
         return Run(self.folder / f"{whose}-{seed}", scenes_folder=self.folder)
 
     def start(self, origin: Origin) -> None:
-        """Make the folder and write down what is searched.
-
-        Raises:
-            RunError: the folder holds something already.
-        """
+        """Make the folder and write down what is searched."""
         self.describe({**dataclasses.asdict(origin), "space": to_json(find_space(origin.recipe))})
 
     def discard(self) -> None:

@@ -75,13 +75,15 @@ def build_trial_table(found: Sequence[TrialResult], *, pictures: int) -> Table:
 
 def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
     """Return the table of some values' results with several seeds."""
-    columns = ("values", "loss of each seed", "mean", "errors", "mean")
-    return plain(columns, (_format_seed_row(whose, scores) for whose, scores in rows.items()))
-
-
-def _format_seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
-    losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
-    return whose, losses, _format_spread(scores.losses, ".4f"), errors, _format_spread(scores.errors, ".1f")
+    table = plain(("values", "loss of each seed", "mean", "errors", "mean"), ())
+    for whose, scores in rows.items():
+        losses, errors = (
+            " ".join(f"{loss:.4f}" for loss in scores.losses),
+            " ".join(map(str, scores.errors)),
+        )
+        spreads = _format_spread(scores.losses, ".4f"), _format_spread(scores.errors, ".1f")
+        table.add_row(whose, losses, spreads[0], errors, spreads[1])
+    return table
 
 
 def _format_numbers(numbers: Metrics) -> str:
@@ -138,10 +140,10 @@ def _build_rejection_table(rejection: Metrics | None) -> Iterator[RenderableType
     table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
     for part in ("digits", "others"):
         for name, row in rejection[part].items():
-            numbers = f"{row['pictures']:,}", str(row["unreadable"]), _format_share(row["rejected"])
-            table.add_row(name, *numbers, _format_decimals(row.get("auroc")))
+            numbers = f"{row['pictures']:,}", str(row["unreadable"]), format_known(row["rejected"], ".1%")
+            table.add_row(name, *numbers, format_known(row.get("auroc"), ".4f"))
         table.add_section()
-    table.add_row("all", "", "", "", _format_decimals(rejection["auroc"]))
+    table.add_row("all", "", "", "", format_known(rejection["auroc"], ".4f"))
     yield table
 
 
@@ -151,16 +153,18 @@ _ANSWER_COLUMNS = ("accuracy", "polarity errors", "unreadable", "rejected")
 def _format_answers(row: Metrics) -> tuple[str, ...]:
     errors = row["polarity_errors"]
     polarity = "?" if errors is None else str(errors or "·")
-    return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _format_share(row["rejected"])
+    return (
+        f"{row['accuracy']:.2%}",
+        polarity,
+        str(row["unreadable"] or "·"),
+        format_known(row["rejected"], ".1%"),
+    )
 
 
 def _format_spread(values: Sequence[float], form: str) -> str:
     return f"{fmean(values):{form}} ± {stdev(values):{form}}"
 
 
-def _format_share(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
-
-
-def _format_decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def format_known(value: float | None, form: str) -> str:
+    """Return the value in a format, or nothing where it is not known."""
+    return "" if value is None else format(value, form)
