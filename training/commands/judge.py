@@ -107,9 +107,9 @@ def predict(
 
 def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
     """Read a file as the service would."""
-    picture, found = canonicalise_upload(images.identify(file.read_bytes()))
-    scores = classifier.classify(found.picture[np.newaxis])
-    return plots.Reading(file.name, picture.grey, found.picture, scores.probabilities[0])
+    picture, canonical = canonicalise_upload(images.identify(file.read_bytes()))
+    scores = classifier.classify(canonical.picture[np.newaxis])
+    return plots.Reading(file.name, picture.grey, canonical.picture, scores.probabilities[0])
 
 
 def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:

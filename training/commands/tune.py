@@ -95,15 +95,14 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
 def _check(
     search: Search, training: Labelled, validation: Labelled, *, best: TrialResult, seeds: int
 ) -> None:
-    """Train the best and the recipe's own values with new seeds, and print how they compare."""
     from training.search.tune import check_seeds, welch_p_value  # noqa: PLC0415  seconds: TensorFlow
 
     if not best.number:
         console.print("The recipe's own values are the best: there is nothing to check.")
         return
-    own, found = check_seeds(search, training, validation, values=best.values, seeds=seeds)
-    console.print(tables.build_seed_table({"the recipe's": own, "the best": found}))
-    chance = welch_p_value(own.losses, found.losses)
+    own, searched = check_seeds(search, training, validation, values=best.values, seeds=seeds)
+    console.print(tables.build_seed_table({"the recipe's": own, "the best": searched}))
+    chance = welch_p_value(own.losses, searched.losses)
     console.print(
         f"If they were equally good, seeds alone would separate their losses this far with p = {chance:.1g}."
     )

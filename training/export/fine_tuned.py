@@ -63,7 +63,7 @@ def export_fine_tuned(
     tuned = fine_tune(parent, user_pictures, mnist=mnist, fine_tuning=fine_tuning)
     lineage = Lineage(
         parent=parent.classifier,
-        how=fine_tuning,
+        fine_tuning=fine_tuning,
         rounds=tuned.rounds,
         own=user_pictures,
         commit=get_current_commit(),

@@ -30,7 +30,7 @@ class Lineage:
     """The parent, the pictures and the recipe of a fine-tuned network; the ONNX file's metadata keep it."""
 
     parent: Classifier
-    how: FineTuning
+    fine_tuning: FineTuning
     rounds: int  # that it learned for
     own: Labelled
     commit: str
@@ -40,9 +40,11 @@ class Lineage:
         """Name, version, recipe, data, commit and parent, by the keys of the ONNX file's metadata."""
         parent = {"name": self.parent.name, "version": self.parent.version, "sha256": self.parent.sha256}
         return {
-            Metadata.NAME: self.how.name.partition(VERSION_SEPARATOR)[0],
-            Metadata.VERSION: self.how.version,
-            Metadata.RECIPE: json.dumps({**dataclasses.asdict(self.how), "taught_rounds": self.rounds}),
+            Metadata.NAME: self.fine_tuning.name.partition(VERSION_SEPARATOR)[0],
+            Metadata.VERSION: self.fine_tuning.version,
+            Metadata.RECIPE: json.dumps(
+                {**dataclasses.asdict(self.fine_tuning), "taught_rounds": self.rounds}
+            ),
             Metadata.DATA_SHA256: self.own.sha256,
             Metadata.COMMIT: self.commit,
             Metadata.PARENT: json.dumps(parent),
@@ -85,17 +87,18 @@ def list_changes(changes: Iterable[Change]) -> list[tuple[str, ...]]:
 
 def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Change]) -> str:
     """Return the model card in Markdown."""
-    parent, how, own = lineage.parent, lineage.how, lineage.own
+    parent, tuning, own = lineage.parent, lineage.fine_tuning, lineage.own
     counts = np.bincount(own.digits)
-    batch = f"{how.own} own pictures, {how.rehearsed} of MNIST, {how.scribbles} scribbles"
+    batch = f"{tuning.own} own pictures, {tuning.rehearsed} of MNIST, {tuning.scribbles} scribbles"
     facts = {
         "parent": f"`{parent.name}` {parent.version}, SHA-256 {parent.sha256}",
         "learned": ", ".join(f"{count} of {digit}" for digit, count in enumerate(counts) if count),
         "their SHA-256": f"{own.sha256}, of the canonical pictures and their digits",
-        "recipe": f"{lineage.rounds} of {how.rounds} rounds of {how.steps} batches: {batch}; Adam, learning "
-        f"rate {how.learning_rate:g}, falling along a cosine; {how.share:g} of the way; seed {how.seed}",
+        "recipe": f"{lineage.rounds} of {tuning.rounds} rounds of {tuning.steps} batches: {batch}; Adam, "
+        f"learning rate {tuning.learning_rate:g}, falling along a cosine; {tuning.share:g} of the way; "
+        f"seed {tuning.seed}",
         "calibrated": "temperature on MNIST's validation pictures and held-out own ones",
-        "again": f"`python -m training finetune --from {parent.name} --name {how.name} --data FOLDER`",
+        "again": f"`python -m training finetune --from {parent.name} --name {tuning.name} --data FOLDER`",
     }
     return f"""# `{classifier.name}` {classifier.version}
 
@@ -106,7 +109,7 @@ Input, outputs, size and limits are the parent's.
 
 {format_markdown(COLUMNS, list_changes(changes))}
 
-Own pictures were held out in turn, and read by {how.folds} networks that learned from the others.
+Own pictures were held out in turn, and read by {tuning.folds} networks that learned from the others.
 This one learned from all of them.
 """
 

@@ -161,10 +161,10 @@ def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
         raise WorkshopError(msg)
 
 
-def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
+def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:
     """Compare probabilities (n, 10) with the true digits (n,)."""
-    predicted, every = found.argmax(axis=1), np.arange(CLASSES)
-    right = found[np.arange(len(digits)), digits]
+    predicted, every = probabilities.argmax(axis=1), np.arange(CLASSES)
+    right = probabilities[np.arange(len(digits)), digits]
     precision, recall, f1, support = precision_recall_fscore_support(
         digits, predicted, labels=every, zero_division=0.0
     )

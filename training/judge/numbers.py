@@ -28,9 +28,9 @@ def score_numbers(
     right: dict[bool, list[bool]] = {False: [], True: []}
     distance = length = 0
     for scene in draw_scenes(digits, count=count, seed=seed):
-        found = read_number(encode_png(scene.picture), classifier)
-        right[scene.style.touching].append(found == scene.text)
-        distance += min(edit_distance(found, scene.text), len(scene.text))
+        text = read_number(encode_png(scene.picture), classifier)
+        right[scene.style.touching].append(text == scene.text)
+        distance += min(edit_distance(text, scene.text), len(scene.text))
         length += len(scene.text)
     return {
         "numbers": count,

@@ -37,8 +37,12 @@ class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def __getitem__(self, batch: int) -> tuple[DigitBatch, np.ndarray]:
         size = self._recipe.batch_size
         rows = self._training[self._shuffle()[batch * size : (batch + 1) * size]]
-        how = self._recipe.augmentation
-        pictures = rows.pictures if how is None else augment(rows.pictures, how, rng=self._generator(batch))
+        augmentation = self._recipe.augmentation
+        pictures = (
+            rows.pictures
+            if augmentation is None
+            else augment(rows.pictures, augmentation, rng=self._generator(batch))
+        )
         return pictures, rows.digits
 
     def on_epoch_end(self) -> None:

@@ -60,8 +60,8 @@ def fit_temperature(logits: NDArray[Any], digits: NDArray[Any]) -> float:
         return float(-logs[np.arange(len(digits)), digits].mean())
 
     bounds = math.log(COLDEST), math.log(HOTTEST)
-    found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
-    return math.exp(found.x)
+    minimum = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
+    return math.exp(minimum.x)
 
 
 def apply_temperature(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float64]:

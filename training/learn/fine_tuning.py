@@ -109,16 +109,18 @@ class _Course:
     def _batch_size(self) -> int:
         return self.fine_tuning.own + self.fine_tuning.rehearsed + self.fine_tuning.scribbles
 
-    def rounds(self, model: keras.Model, own: Labelled) -> Iterator[None]:
+    def rounds(self, model: keras.Model, user_pictures: Labelled) -> Iterator[None]:
         """Train the model round by round: the last layer first, then all of them."""
-        how = self.fine_tuning
-        keras.utils.set_random_seed(how.seed)  # of dropout
-        for number in range(how.rounds):
+        fine_tuning = self.fine_tuning
+        keras.utils.set_random_seed(fine_tuning.seed)  # of dropout
+        for number in range(fine_tuning.rounds):
             if number == 0:
-                self._compile(model, how.head_rounds, all_layers=False)
-            elif number == how.head_rounds:
-                self._compile(model, how.rounds - how.head_rounds, all_layers=True)
-            shown, truth = self._draw_round(own, rng=np.random.default_rng((how.seed, number)))
+                self._compile(model, fine_tuning.head_rounds, all_layers=False)
+            elif number == fine_tuning.head_rounds:
+                self._compile(model, fine_tuning.rounds - fine_tuning.head_rounds, all_layers=True)
+            shown, truth = self._draw_round(
+                user_pictures, rng=np.random.default_rng((fine_tuning.seed, number))
+            )
             model.fit(shown, truth, batch_size=self._batch_size, shuffle=False, verbose=0)
             yield
 
@@ -143,19 +145,18 @@ class _Course:
         model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=JIT)
 
     def _draw_round(
-        self, own: Labelled, *, rng: np.random.Generator
+        self, user_pictures: Labelled, *, rng: np.random.Generator
     ) -> tuple[DigitBatch, NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
-        """Return the pictures of a round, batch after batch, and their targets."""
-        how, steps = self.fine_tuning, self.fine_tuning.steps
-        learned = own[rng.integers(len(own), size=steps * how.own)]
-        rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * how.rehearsed)]
+        fine_tuning, steps = self.fine_tuning, self.fine_tuning.steps
+        learned = user_pictures[rng.integers(len(user_pictures), size=steps * fine_tuning.own)]
+        rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * fine_tuning.rehearsed)]
         scribbles = scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)[
-            rng.integers(SCRIBBLE_COUNT, size=steps * how.scribbles)
+            rng.integers(SCRIBBLE_COUNT, size=steps * fine_tuning.scribbles)
         ]
         parts = (learned.pictures, rehearsed, scribbles)
-        shown = _interleave([augment(part, how.augmentation, rng=rng) for part in parts], steps)
+        shown = _interleave([augment(part, fine_tuning.augmentation, rng=rng) for part in parts], steps)
         probabilities, likelihoods = classify(self.parent.classifier, shown)
-        is_own = np.arange(len(shown)) % self._batch_size < how.own
+        is_own = np.arange(len(shown)) % self._batch_size < fine_tuning.own
         probabilities[is_own] = np.eye(CLASSES)[learned.digits]
         if likelihoods is None:
             return shown, probabilities
@@ -164,27 +165,26 @@ class _Course:
 
 
 def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
-    """Spread each part evenly over the batches, and concatenate the batches."""
     shares = [part.reshape(steps, len(part) // steps, *part.shape[1:]) for part in parts]
     together = np.concatenate(shares, axis=1)
     return together.reshape(-1, *together.shape[2:])
 
 
-def _cross_validate(course: _Course, own: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
+def _cross_validate(course: _Course, user_pictures: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
     """Return scores of the own pictures, at first and after each round, by networks that never saw them."""
-    how, parent = course.fine_tuning, course.parent
-    before = _predict(parent.model, own.pictures)
-    times = how.rounds + 1
+    fine_tuning, parent = course.fine_tuning, course.parent
+    before = _predict(parent.model, user_pictures.pictures)
+    times = fine_tuning.rounds + 1
     probabilities = np.stack([before.probabilities] * times)
     likelihoods = None if before.digit_likelihood is None else np.stack([before.digit_likelihood] * times)
-    for held in _split_folds(own.digits, how):
+    for held in _split_folds(user_pictures.digits, fine_tuning):
         model = _copy_model(parent.model)
-        rest = np.setdiff1d(np.arange(len(own)), held)
-        for number, _ in enumerate(course.rounds(model, own[rest]), start=1):
-            found = _predict(course.interpolate(model), own.pictures[held])
-            probabilities[number, held] = found.probabilities
+        rest = np.setdiff1d(np.arange(len(user_pictures)), held)
+        for number, _ in enumerate(course.rounds(model, user_pictures[rest]), start=1):
+            scores = _predict(course.interpolate(model), user_pictures.pictures[held])
+            probabilities[number, held] = scores.probabilities
             if likelihoods is not None:
-                likelihoods[number, held] = found.digit_likelihood
+                likelihoods[number, held] = scores.digit_likelihood
             advance()
     if likelihoods is None:
         return [Scores(one, None) for one in probabilities]
@@ -192,17 +192,20 @@ def _cross_validate(course: _Course, own: Labelled, *, advance: Callable[[], Non
 
 
 def _split_folds(digits: NDArray[np.uint8], fine_tuning: FineTuning) -> list[NDArray[np.intp]]:
-    """Split row numbers at random, each digit's evenly."""
     order = np.random.default_rng(fine_tuning.seed).permutation(len(digits))
     by_digit = order[np.argsort(digits[order], kind="stable")]
     return [np.sort(by_digit[first :: fine_tuning.folds]) for first in range(fine_tuning.folds)]
 
 
-def _fit_temperature(model: keras.Model, validation: Labelled, held_out: Scores, own: Labelled) -> float:
+def _fit_temperature(
+    model: keras.Model, validation: Labelled, held_out: Scores, user_pictures: Labelled
+) -> float:
     probabilities = np.concatenate(
         [_predict(model, validation.pictures).probabilities, held_out.probabilities]
     )
-    return fit_temperature(log_probabilities(probabilities), np.concatenate([validation.digits, own.digits]))
+    return fit_temperature(
+        log_probabilities(probabilities), np.concatenate([validation.digits, user_pictures.digits])
+    )
 
 
 def _predict(model: keras.Model, pictures: DigitBatch) -> Scores:

@@ -237,13 +237,11 @@ def _draw_dots(picture: CanonicalPicture, line: NDArray[np.float64], *, every: i
 
 
 def _draw_across(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a line from the left border to the right one, (2, 2): its ends as x, y."""
     left, right = rng.uniform(4, SIDE - 4, 2)
     return np.array([[0, left], [SIDE - 1, right]])
 
 
 def _build_zigzag(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lines of a zigzag along `line`, (n, 2, 2)."""
     knots = np.linspace(line[0], line[1], 1 + SIDE // 4)
     knots[:, 1] += np.where(np.arange(len(knots)) % 2, 2, -2)
     return np.stack([knots[:-1], knots[1:]], axis=1)

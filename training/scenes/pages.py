@@ -97,8 +97,8 @@ def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     picture = ground * (1 - cover) + pen * cover
     if _happens(rng, 0.25):
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape)
-    whole = np.clip(picture, 0, 255).astype(np.uint8)
-    return _compress(whole, rng) if _happens(rng, 0.2) else whole
+    drawing = np.clip(picture, 0, 255).astype(np.uint8)
+    return _compress(drawing, rng) if _happens(rng, 0.2) else drawing
 
 
 def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
@@ -163,16 +163,16 @@ def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
 def _break_strokes(ink: Glyph, rng: Rng) -> Glyph:
     """Let the pen skip: wipe thin lines through the ink, or the ink of a dry pen."""
     height, width = ink.shape
-    whole = ink.copy()
+    broken = ink.copy()
     if _happens(rng, 0.5):
         grain = _draw_cloud(ink.shape, rng, rough=max(1.0, max(ink.shape) / 40))
-        whole[grain > rng.uniform(0.6, 1.6)] = 0
+        broken[grain > rng.uniform(0.6, 1.6)] = 0
     else:
         for _ in range(rng.integers(1, 4)):
             (x, y), lean = rng.uniform((0, 0), (width, height)), rng.uniform(-1, 1)
             ends = (round(x - width), round(y - width * lean)), (round(x + width), round(y + width * lean))
-            cv2.line(whole, *ends, 0, max(1, round(max(ink.shape) * rng.uniform(0.01, 0.05))))
-    return whole if np.count_nonzero(whole) > 0.6 * np.count_nonzero(ink) else ink
+            cv2.line(broken, *ends, 0, max(1, round(max(ink.shape) * rng.uniform(0.01, 0.05))))
+    return broken if np.count_nonzero(broken) > 0.6 * np.count_nonzero(ink) else ink
 
 
 def _place_on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Glyph:
@@ -414,9 +414,9 @@ def _invert_bands(ink: Layer, rng: Rng) -> Layer:
 
 
 def _outline(ink: Layer, rng: Rng) -> Layer:
-    whole = np.clip(ink, 0, 255).astype(np.uint8)
+    strokes = np.clip(ink, 0, 255).astype(np.uint8)
     pen = np.ones((3, 3) if _happens(rng, 0.7) else (2, 2), np.uint8)
-    return cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, pen).astype(np.float32)
+    return cv2.morphologyEx(strokes, cv2.MORPH_GRADIENT, pen).astype(np.float32)
 
 
 def _dash(ink: Layer, rng: Rng) -> Layer:

@@ -131,8 +131,10 @@ def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, n
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
-        done = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
-    return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
+        chunks = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
+    return np.concatenate([pictures for pictures, _ in chunks]), np.concatenate(
+        [labels for _, labels in chunks]
+    )
 
 
 def _list_tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:

@@ -98,8 +98,6 @@ def welch_p_value(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 class _Budget:
-    """The time that a search has had, written beside its trials."""
-
     def __init__(self, study: optuna.Study, minutes: float, clock: Callable[[], float]) -> None:
         self._study = study
         self._seconds = minutes * MINUTE

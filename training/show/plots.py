@@ -87,7 +87,7 @@ def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
 
 
 def plot_search(
-    tried: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
+    trials: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
 ) -> Figure:
     """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
 
@@ -96,22 +96,22 @@ def plot_search(
     below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
     panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
     figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
-    stopped = sum(not one.complete for one in tried)
-    figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
+    stopped = sum(not trial.complete for trial in trials)
+    figure.suptitle(f"{title}: {len(trials)} trials, {stopped} of them stopped early")
     axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
     _plot_importance(axes.pop("importance"), importance)
-    minutes = [one.seconds / 60 for one in tried]
+    minutes = [trial.seconds / 60 for trial in trials]
     for name, axis in axes.items():
         _plot_trials(
-            axis, minutes if name == "minutes" else _place_values(axis, tried, name, space[name]), tried
+            axis, minutes if name == "minutes" else _place_values(axis, trials, name, space[name]), trials
         )
         axis.sharey(axes["minutes"])
         axis.set(xlabel=name.replace("_", " "))
         _remove_frame(axis)
-    complete = [one for one in tried if one.complete]
-    lowest = np.minimum.accumulate([one.loss for one in complete])
+    complete = [trial for trial in trials if trial.complete]
+    lowest = np.minimum.accumulate([trial.loss for trial in complete])
     by_time = axes["minutes"]
-    by_time.step([one.seconds / 60 for one in complete], lowest, where="post", color=INK, lw=1)
+    by_time.step([trial.seconds / 60 for trial in complete], lowest, where="post", color=INK, lw=1)
     by_time.set(ylabel="loss on validation", xlim=(0, None))
     _scale_logarithmically(by_time)
     by_time.legend(frameon=False, fontsize=8)
@@ -288,22 +288,22 @@ def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, Canonic
     return figure
 
 
-def _plot_trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
+def _plot_trials(axis: Axes, places: Sequence[float], trials: Sequence[TrialResult]) -> None:
     # trials that were stopped stand no higher than the worst of the others
-    highest = max(one.loss for one in tried if one.complete)
-    heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
+    highest = max(trial.loss for trial in trials if trial.complete)
+    heights = np.fmin([trial.loss for trial in trials], highest)  # of NaN and a number, the number
     kinds = (
-        ("stopped early", [not one.complete for one in tried], PALE, "x"),
-        ("to the last epoch", [one.complete for one in tried], INK, "o"),
-        ("the recipe's own values", [one.number == 0 for one in tried], WRONG, "D"),
+        ("stopped early", [not trial.complete for trial in trials], PALE, "x"),
+        ("to the last epoch", [trial.complete for trial in trials], INK, "o"),
+        ("the recipe's own values", [trial.number == 0 for trial in trials], WRONG, "D"),
     )
     for label, belong, colour, marker in kinds:
         where = np.array(places)[belong], heights[belong]
         axis.scatter(*where, color=colour, marker=marker, label=label)
 
 
-def _place_values(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
-    values = [one.values[name] for one in tried]
+def _place_values(axis: Axes, trials: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
+    values = [trial.values[name] for trial in trials]
     if isinstance(of, Range):
         axis.set(xscale="log" if of.log else "linear")
         axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # all of the range is in view

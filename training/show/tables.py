@@ -49,27 +49,27 @@ def predictions(readings: Iterable[Reading]) -> Table:
 
 
 def _prediction(reading: Reading) -> Iterator[str]:
-    found = reading.probabilities
+    probabilities = reading.probabilities
     yield escape(reading.title)
-    yield f"[bold]{found.argmax()}"
-    yield f"{found.max():.1%}"
-    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
+    yield f"[bold]{probabilities.argmax()}"
+    yield f"{probabilities.max():.1%}"
+    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in probabilities.tolist())
 
 
-def format_trial(one: TrialResult, *, pictures: int) -> str:
+def format_trial(trial: TrialResult, *, pictures: int) -> str:
     """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
-    epochs = f"{len(one.losses)} epochs" if one.complete else f"stopped after {len(one.losses)}"
-    result = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
-    return f"trial {one.number}: {result}: {format_options(one.values)}"
+    epochs = f"{len(trial.losses)} epochs" if trial.complete else f"stopped after {len(trial.losses)}"
+    result = f"loss {trial.loss:.4f}, {trial.errors(pictures)} errors, {epochs}"
+    return f"trial {trial.number}: {result}: {format_options(trial.values)}"
 
 
-def build_trial_table(found: Sequence[TrialResult], *, pictures: int) -> Table:
+def build_trial_table(trials: Sequence[TrialResult], *, pictures: int) -> Table:
     """Return the table of some trials, as narrow as a terminal of 80 columns."""
-    names = [name.replace("_", "\n") for name in found[0].values]
+    names = [name.replace("_", "\n") for name in trials[0].values]
     table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for one in found:
-        values = map(str, one.values.values())
-        table.add_row(str(one.number), f"{one.loss:.4f}", str(one.errors(pictures)), *values)
+    for trial in trials:
+        values = map(str, trial.values.values())
+        table.add_row(str(trial.number), f"{trial.loss:.4f}", str(trial.errors(pictures)), *values)
     return table
 
 
@@ -77,12 +77,10 @@ def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
     """Return the table of some values' results with several seeds."""
     table = plain(("values", "loss of each seed", "mean", "errors", "mean"), ())
     for whose, scores in rows.items():
-        losses, errors = (
-            " ".join(f"{loss:.4f}" for loss in scores.losses),
-            " ".join(map(str, scores.errors)),
-        )
-        spreads = _format_spread(scores.losses, ".4f"), _format_spread(scores.errors, ".1f")
-        table.add_row(whose, losses, spreads[0], errors, spreads[1])
+        losses = " ".join(f"{loss:.4f}" for loss in scores.losses)
+        errors = " ".join(map(str, scores.errors))
+        mean_loss, mean_errors = _format_spread(scores.losses, ".4f"), _format_spread(scores.errors, ".1f")
+        table.add_row(whose, losses, mean_loss, errors, mean_errors)
     return table
 
 
