@@ -140,7 +140,7 @@ def test_a_package_that_is_not_the_locked_one_fails(project: Project) -> None:
     done = project.install()
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stdout
-    assert f"{project.environment / 'install.log'} has all that it said" in done.stdout
+    assert f"{project.environment / 'install.log'} has its full output" in done.stdout
     assert "Traceback" not in done.stdout
 
 

@@ -114,17 +114,17 @@ def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
     assert not folder.exists()
 
 
-TAKE_A_SEAT = """
+TAKE_A_SLOT = """
 import pathlib, sys, time
-from app.server.workers import Seat
-seat = Seat(pathlib.Path(sys.argv[1]))
-print(seat.number, flush=True)
+from app.server.workers import WorkerSlot
+slot = WorkerSlot(pathlib.Path(sys.argv[1]))
+print(slot.number, flush=True)
 time.sleep(600)
 """
 
 
-def test_who_is_killed_frees_the_seat_and_takes_the_gauges_along(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", TAKE_A_SEAT, str(tmp_path)]
+def test_who_is_killed_frees_the_slot_and_takes_the_gauges_along(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TAKE_A_SLOT, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         assert other.stdout.readline() == "0\n"
@@ -141,7 +141,7 @@ def test_who_is_killed_frees_the_seat_and_takes_the_gauges_along(tmp_path: Path)
     third.release()
 
 
-def test_who_leaves_frees_the_seat_and_takes_the_gauges_along(tmp_path: Path) -> None:
+def test_who_leaves_frees_the_slot_and_takes_the_gauges_along(tmp_path: Path) -> None:
     first = WorkerSlot(tmp_path)
     (tmp_path / "gauge_livesum_0.db").touch()
     first.release()
