@@ -22,10 +22,10 @@ from training.data.labelled import Labelled
 from training.data.mnist import fetch, load_test, load_training
 from training.data.uploads import read_canonical
 from training.export import fine_tuned
-from training.export.fine_tuned import Mnist
 from training.export.lineage import measure
 from training.judge.evaluation import load_classifier
 from training.judge.service_reader import classify
+from training.learn.fine_tuning import Mnist
 from training.recipe import FineTuning
 
 EACH: Final = 20  # pictures of each digit

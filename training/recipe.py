@@ -165,11 +165,7 @@ RECIPES: Final = {recipe.name: recipe for recipe in (LINEAR, MLP_128, MLP_1000, 
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe of that name.
-
-    Raises:
-        WorkshopError: there is none.
-    """
+    """Return the recipe of that name."""
     if name not in RECIPES:
         msg = f"There is no network {name!r}; there are {', '.join(RECIPES)}."
         raise WorkshopError(msg)

@@ -12,19 +12,15 @@ from training.errors import WorkshopError
 from training.learn.runs import RUNS, Run
 from training.recipe import RECIPES, find_recipe
 
-Name = Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.", show_default=False)]
-Exported = Annotated[
-    str, typer.Argument(help="An exported network: NAME, its highest version; NAME@N.", show_default=False)
-]
+Name = Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")]
+Exported = Annotated[str, typer.Argument(help="An exported network: NAME, its highest version; NAME@N.")]
 MNIST_HELP: Final = "mnist.npz; else DIGITS_MNIST, else Keras' download."
-MnistFile = Annotated[Path | None, typer.Option("--data", help=MNIST_HELP, show_default=False)]
+MnistFile = Annotated[Path | None, typer.Option("--data", help=MNIST_HELP)]
 MODELS: Final = Path("models")
 Models = Annotated[Path, typer.Option("--models", help="Folder of the exported models.")]
-RunFolder = Annotated[
-    Path | None, typer.Option("--run", help="Folder of the run; else runs/NAME.", show_default=False)
-]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Folder of the run; else runs/NAME.")]
 SearchFolder = Annotated[
-    Path | None, typer.Option("--run", help="Folder of the search; else runs/NAME-tune.", show_default=False)
+    Path | None, typer.Option("--run", help="Folder of the search; else runs/NAME-tune.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last complete epoch.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard what an earlier call left.")]
@@ -42,21 +38,13 @@ def notify(text: str) -> None:
 
 
 def find_run(name: str, folder: Path | None) -> Run:
-    """Return the run of a recipe in `folder`, else in its usual place.
-
-    Raises:
-        WorkshopError: there is no such recipe.
-    """
+    """Return the run of a recipe in `folder`, else in its usual place."""
     find_recipe(name)
     return Run(folder or RUNS / name)
 
 
 def refuse_both(*, resume: bool, fresh: bool) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        WorkshopError: both are given.
-    """
+    """Refuse options that contradict each other."""
     if resume and fresh:
         msg = "--resume goes on with a run and --fresh discards it: give one of them."
         raise WorkshopError(msg)

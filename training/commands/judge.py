@@ -33,8 +33,7 @@ def evaluate(
         bool, typer.Option("--full", help="Also damage test pictures, and read real uploads.")
     ] = False,
     real: Annotated[
-        Path | None,
-        typer.Option("--real", help="Folder of real sets for --full; else DIGITS_REAL.", show_default=False),
+        Path | None, typer.Option("--real", help="Folder of real sets for --full; else DIGITS_REAL.")
     ] = None,
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
@@ -60,19 +59,12 @@ def list_networks(models: arg.Models = MODELS, markdown: Markdown = False) -> No
 def compare(
     both: Annotated[
         tuple[str, str] | None,
-        typer.Argument(
-            metavar="ONE OTHER", help="Two exported networks: NAME or NAME@N.", show_default=False
-        ),
+        typer.Argument(metavar="ONE OTHER", help="Two exported networks: NAME or NAME@N."),
     ] = None,
     path: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", help="Your pictures, as finetune reads them; or mnist.npz.", show_default=False
-        ),
+        Path | None, typer.Option("--data", help="Your pictures, as finetune reads them; or mnist.npz.")
     ] = None,
-    real: Annotated[
-        Path | None, typer.Option("--real", help="Folder of real sets.", show_default=False)
-    ] = None,
+    real: Annotated[Path | None, typer.Option("--real", help="Folder of real sets.")] = None,
     test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
     plot: Plot = None,
     models: arg.Models = MODELS,
@@ -114,14 +106,10 @@ def predict(
 
 
 def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
-    """Read a file as the service would.
-
-    Raises:
-        DigitsError: the service would refuse it.
-    """
-    picture, found = canonicalise_upload(images.identify(file.read_bytes()))
-    scores = classifier.classify(found.picture[np.newaxis])
-    return plots.Reading(file.name, picture.grey, found.picture, scores.probabilities[0])
+    """Read a file as the service would."""
+    picture, canonical = canonicalise_upload(images.identify(file.read_bytes()))
+    scores = classifier.classify(canonical.picture[np.newaxis])
+    return plots.Reading(file.name, picture.grey, canonical.picture, scores.probabilities[0])
 
 
 def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:

@@ -77,8 +77,8 @@ def predictions(
 ) -> None:
     """Draw validation pictures with what was read, the errors first and marked."""
     _, validation = mnist.load_training(mnist.fetch(path))
-    found = classify(load_classifier(locate_folder(models, name)), validation.pictures).probabilities
-    plots.save(plots.plot_predictions(validation, found, title=f"{name} on validation"), out)
+    scores = classify(load_classifier(locate_folder(models, name)), validation.pictures).probabilities
+    plots.save(plots.plot_predictions(validation, scores, title=f"{name} on validation"), out)
 
 
 @plot.command()
@@ -93,14 +93,14 @@ def scenes(path: arg.MnistFile = None, out: arg.Out = Path("scenes.png")) -> Non
 def search(name: arg.Name, run: arg.SearchFolder = None, out: arg.Out = Path("search.png")) -> None:
     """Draw what `tune` tried, and what of it mattered."""
     find_recipe(name)
-    found = open_search(name, run)
+    folder = open_search(name, run)
     from training.search.study import list_trials, measure_importance, rank_trials  # noqa: PLC0415  a second: Optuna
 
-    space = find_space(found.read_recipe())
-    with found.open() as study:
+    space = find_space(folder.read_recipe())
+    with folder.open() as study:
         trials, shares = list_trials(study), measure_importance(study)
     if not rank_trials(trials):
-        msg = f"No trial in {found.folder} has reached its last epoch yet."
+        msg = f"No trial in {folder.folder} has reached its last epoch yet."
         raise WorkshopError(msg)
     plots.save(plots.plot_search(trials, space, importance=shares, title=name), out)
 

@@ -16,6 +16,7 @@ from training.commands.arguments import MODELS, console, find_run, notify, refus
 from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
+from training.export.lineage import COLUMNS, list_changes
 from training.judge.evaluation import load_classifier
 from training.recipe import FineTuning, find_recipe
 from training.search.overrides import FIELDS, override, parse_overrides
@@ -27,19 +28,11 @@ Overrides = Annotated[
         "--set", metavar="NAME=VALUE", help=f"Instead of the recipe's value: {', '.join(FIELDS)}. Repeatable."
     ),
 ]
-Version = Annotated[
-    int | None,
-    typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.", show_default=False),
+Version = Annotated[int | None, typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.")]
+Pictures = Annotated[
+    Path, typer.Option("--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.")
 ]
-MnistBatches = Annotated[
-    Path,
-    typer.Option(
-        "--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.", show_default=False
-    ),
-]
-NewName = Annotated[
-    str | None, typer.Option("--name", help="The new network's; else PARENT-own.", show_default=False)
-]
+NewName = Annotated[str | None, typer.Option("--name", help="The new network's; else PARENT-own.")]
 Rounds = Annotated[
     int, typer.Option(min=1, help="At most this many; in the first only the last layer is trained.")
 ]
@@ -122,13 +115,11 @@ def export(
 
 
 def finetune(
-    source: MnistBatches,
+    source: Pictures,
     parent: Annotated[str, typer.Option("--from", help="The network to start from.")] = "cnn",
     name: NewName = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
-    mnist_file: Annotated[
-        Path | None, typer.Option("--mnist", help=arg.MNIST_HELP, show_default=False)
-    ] = None,
+    mnist_file: Annotated[Path | None, typer.Option("--mnist", help=arg.MNIST_HELP)] = None,
     rounds: Rounds = FineTuning.rounds,
     models: arg.Models = MODELS,
 ) -> None:
@@ -139,20 +130,17 @@ def finetune(
     load_classifier(parent_folder)  # so that nothing is read or fetched in vain
     own = _load_pictures(source)
     file = mnist.fetch(mnist_file)
-    from training.export.fine_tuned import Mnist, export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
+    from training.export.fine_tuned import export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
+    from training.learn.fine_tuning import Mnist  # noqa: PLC0415  seconds: TensorFlow
 
     parts = Mnist(*mnist.load_training(file), mnist.load_test(file))
     fine_tuning = FineTuning(name=name, rounds=rounds)
-    console.print(
-        tables.build_change_table(
-            export_fine_tuned(parent_folder, folder, own, mnist=parts, fine_tuning=fine_tuning)
-        )
-    )
+    changes = export_fine_tuned(parent_folder, folder, own, mnist=parts, fine_tuning=fine_tuning)
+    console.print(tables.plain(COLUMNS, list_changes(changes)))
     console.print(f"Written to {folder}. A running service loads it on SIGHUP: ?model={name}", markup=False)
 
 
 def _load_pictures(source: Path) -> Labelled:
-    """Load the user's pictures, and print which are left out."""
     own = user_pictures.load_user_pictures(source)
     for picture, reason in own.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
@@ -161,7 +149,6 @@ def _load_pictures(source: Path) -> Labelled:
 
 
 def _free_folder(models: Path, name: str, *, force: bool) -> Path:
-    """Return the folder of a network of that name, unless there is one already."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(VERSION_SEPARATOR)[0], re.IGNORECASE):
         msg = f"{name!r} can't be a network's name: use letters, digits, dots, _ and -."
         raise WorkshopError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -9,18 +10,15 @@ import typer
 from training.commands import arguments as arg
 from training.commands.arguments import console, refuse_both
 from training.data import mnist
+from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.learn.runs import RUNS, Origin, get_current_commit
-from training.recipe import find_recipe
+from training.recipe import Recipe, find_recipe
 from training.search.overrides import format_options, override
 from training.search.search_space import find_space
 from training.show import tables
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from training.data.labelled import Labelled
-    from training.recipe import Recipe
     from training.search.study import Search, TrialResult
 
 MAX_LISTED_TRIALS: Final = 10  # trials in a table
@@ -62,8 +60,8 @@ def tune(
         search.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
     from training.search.tune import tune as try_values  # noqa: PLC0415  seconds: TensorFlow
 
-    for one in try_values(search, training, validation, minutes=minutes):
-        print(tables.format_trial(one, pictures=len(validation)), flush=True)
+    for trial in try_values(search, training, validation, minutes=minutes):
+        print(tables.format_trial(trial, pictures=len(validation)), flush=True)
     best = _print_best(search, pictures=len(validation))
     if check:
         _check(search, training, validation, best=best, seeds=check)
@@ -78,7 +76,6 @@ def open_search(name: str, folder: Path | None) -> Search:
 
 
 def _print_best(search: Search, *, pictures: int) -> TrialResult:
-    """Print the best trials and return the first of them."""
     from training.search.study import list_trials, rank_trials  # noqa: PLC0415  a second: Optuna
 
     with search.open() as study:
@@ -98,15 +95,14 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
 def _check(
     search: Search, training: Labelled, validation: Labelled, *, best: TrialResult, seeds: int
 ) -> None:
-    """Train the best and the recipe's own values with new seeds, and print how they compare."""
     from training.search.tune import check_seeds, welch_p_value  # noqa: PLC0415  seconds: TensorFlow
 
     if not best.number:
         console.print("The recipe's own values are the best: there is nothing to check.")
         return
-    own, found = check_seeds(search, training, validation, values=best.values, seeds=seeds)
-    console.print(tables.build_seed_table({"the recipe's": own, "the best": found}))
-    chance = welch_p_value(own.losses, found.losses)
+    own, searched = check_seeds(search, training, validation, values=best.values, seeds=seeds)
+    console.print(tables.build_seed_table({"the recipe's": own, "the best": searched}))
+    chance = welch_p_value(own.losses, searched.losses)
     console.print(
         f"If they were equally good, seeds alone would separate their losses this far with p = {chance:.1g}."
     )

@@ -71,7 +71,7 @@ def find_file(name: str, *, subset: str = "latin") -> Path:
 
 def are_present() -> bool:
     """Whether all fonts have been fetched."""
-    return all(_file_to_draw_with(name).exists() for name in ALL_FONTS)
+    return not _list_missing()
 
 
 def fetch() -> Path:
@@ -84,14 +84,17 @@ def fetch() -> Path:
         return find_folder()
     find_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packed:
-        _pack([name for name in ALL_FONTS if not _file_to_draw_with(name).exists()], Path(packed))
+        _pack(_list_missing(), Path(packed))
         for archive in Path(packed).glob("*.tgz"):
             _unpack(archive)
-    missing = [name for name in ALL_FONTS if not _file_to_draw_with(name).exists()]
-    if missing:
+    if missing := _list_missing():
         msg = f"npm fetched no usable font for {', '.join(missing)}."
         raise DataError(msg)
     return find_folder()
+
+
+def _list_missing() -> list[str]:
+    return [name for name in ALL_FONTS if not _file_to_draw_with(name).exists()]
 
 
 def _file_to_draw_with(name: str) -> Path:
@@ -104,16 +107,15 @@ def _pack(names: list[str], into: Path) -> None:
         msg = "Fetching the fonts needs npm (https://nodejs.org); it is not on the PATH."
         raise DataError(msg)
     packages = [f"@fontsource/{name}@{VERSION}" for name in names]
-    done = subprocess.run(  # noqa: S603  constant words
+    npm_pack = subprocess.run(  # noqa: S603  constant words
         [npm, "pack", "--silent", *packages], cwd=into, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        msg = f"npm could not fetch the fonts: {done.stderr.strip() or 'no reason given'}"
+    if npm_pack.returncode:
+        msg = f"npm could not fetch the fonts: {npm_pack.stderr.strip() or 'no reason given'}"
         raise DataError(msg)
 
 
 def _unpack(archive: Path) -> None:
-    """Take the files that we draw with out of a package."""
     wanted = {_file_to_draw_with(name).name for name in ALL_FONTS}
     with tarfile.open(archive) as package:
         for member in package:

@@ -38,7 +38,7 @@ KNOWN_POLARITIES: Final[Mapping[str, Polarity]] = {
     "semeion": "light_on_dark",
     "optdigits_orig": "light_on_dark",
 }
-# Pixels of ground that are put round sets whose digits were cut out so closely that they touch the border.
+# Pixels of background put round sets whose digits were cut out so closely that they touch the border.
 MARGINS: Final[Mapping[str, int]] = {"semeion": 4, "optdigits_orig": 4}
 
 DIGITS: Final = frozenset(map(str, range(CLASSES)))  # as labels write them
@@ -96,19 +96,19 @@ def load_real_sets(folder: Path | None) -> RealSets:
             except DataError as error:
                 skipped[path.stem] = str(error)
     return RealSets(
-        digits=tuple(one for one in sets if not one.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))),
-        negatives=tuple(one for one in sets if one.name.startswith(NEGATIVE_PREFIX)),
-        numbers=tuple(one for one in sets if one.name.startswith(NUMBER_PREFIX)),
+        digits=tuple(real for real in sets if not real.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))),
+        negatives=tuple(real for real in sets if real.name.startswith(NEGATIVE_PREFIX)),
+        numbers=tuple(real for real in sets if real.name.startswith(NUMBER_PREFIX)),
         skipped=skipped,
     )
 
 
 def _read_folder(folder: Path) -> RealSet:
-    rows_found = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
+    rows = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(NEGATIVE_PREFIX) else "label"
     try:
-        files = [folder / row["file"] for row in rows_found]
-        labels = [row[column].replace(LINE_SEPARATOR, "\n") for row in rows_found]
+        files = [folder / row["file"] for row in rows]
+        labels = [row[column].replace(LINE_SEPARATOR, "\n") for row in rows]
     except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
@@ -116,11 +116,7 @@ def _read_folder(folder: Path) -> RealSet:
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
-    """Return the read_table of a CSV by its columns' names; None stands where a row is too short.
-
-    Raises:
-        DataError: it can't be read.
-    """
+    """Return the rows of a CSV by its columns' names; None stands where a row is too short."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return list(csv.DictReader(lines))

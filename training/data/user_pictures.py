@@ -41,24 +41,19 @@ def load_user_pictures(source: Path) -> UserPictures:
     Raises:
         DataError: there are none, too few of some digit, or a file or label can't be right.
     """
-    found = _read_pictures(_list_files(source))
-    _check_enough(found, source)
-    return found
+    user_pictures = _read_pictures(_list_files(source))
+    _check_enough(user_pictures, source)
+    return user_pictures
 
 
 def load_uploads(source: Path) -> RealSet:
-    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too.
-
-    Raises:
-        DataError: there are none, or a file or label can't be right.
-    """
+    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too."""
     files = [(file, digit) for file, digit in _list_files(source) if digit is not None]
     if not files:
         msg = f"{source} holds no picture, in folders 0 to 9."
         raise DataError(msg)
-    return RealSet(
-        source.stem, tuple(read_upload(file) for file, _ in files), tuple(str(digit) for _, digit in files)
-    )
+    paths, digits = zip(*files, strict=True)
+    return RealSet(source.stem, tuple(map(read_upload, paths)), tuple(map(str, digits)))
 
 
 def _list_files(source: Path) -> list[tuple[Path, int | None]]:
@@ -70,10 +65,8 @@ def _list_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
         msg = f"There is no folder and no CSV {source}."
         raise DataError(msg)
     for folder in _list_visible(source):
-        if folder.is_dir():
-            yield from (
-                (file, _parse_digit(folder.name, folder)) for file in _list_visible(folder) if file.is_file()
-            )
+        files = _list_visible(folder) if folder.is_dir() else ()
+        yield from ((file, _parse_digit(folder.name, folder)) for file in files if file.is_file())
 
 
 def _list_visible(folder: Path) -> Iterator[Path]:
@@ -82,9 +75,7 @@ def _list_visible(folder: Path) -> Iterator[Path]:
 
 def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
     root = table.parent.resolve()
-    for number, row in enumerate(
-        read_table(table), start=2
-    ):  # as editors count: the first line names the columns
+    for number, row in enumerate(read_table(table), start=2):  # as editors count: the first line is a header
         where = f"{table}, row {number}"
         name, label = row.get("file"), row.get("label")
         if not name or not label:
@@ -124,9 +115,9 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
             left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
             continue
         if earlier := first_by_content.get(picture.tobytes()):
-            first, other = earlier
-            if other != digit:
-                msg = f"{first} and {file} are the same picture, and called {other} and {digit}."
+            first, first_digit = earlier
+            if first_digit != digit:
+                msg = f"{first} and {file} are the same picture, and called {first_digit} and {digit}."
                 raise DataError(msg)
             left_out[file] = f"It is the same picture as {first}."
             continue
@@ -137,14 +128,18 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
     return UserPictures(Labelled(stacked, np.array(digits, np.uint8)), left_out)
 
 
-def _check_enough(found: UserPictures, source: Path) -> None:
-    counts = {digit: int((found.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
+def _check_enough(user_pictures: UserPictures, source: Path) -> None:
+    counts = {digit: int((user_pictures.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
     if not any(counts.values()):
-        why = f": {len(found.left_out)} were left out" if found.left_out else ", in folders 0 to 9"
+        why = (
+            f": {len(user_pictures.left_out)} were left out"
+            if user_pictures.left_out
+            else ", in folders 0 to 9"
+        )
         msg = f"{source} holds no picture that can be read{why}."
         raise DataError(msg)
     too_few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
     if too_few:
-        wanted = f"at least {MIN_PICTURES} of each digit, or none"
-        msg = f"{source} holds too few pictures, {', '.join(too_few)}: {wanted}."
+        needed = f"at least {MIN_PICTURES} of each digit, or none"
+        msg = f"{source} holds too few pictures, {', '.join(too_few)}: {needed}."
         raise DataError(msg)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,20 +22,11 @@ from training.export.parity import KERAS_FILE, verify_same
 from training.export.quantisation import CALIBRATION_PICTURES
 from training.judge import evaluation
 from training.judge.service_reader import classify
-from training.learn.fine_tuning import FineTuned, Parent, fine_tune
+from training.learn.fine_tuning import FineTuned, Mnist, Parent, fine_tune
 from training.learn.runs import get_current_commit
 from training.recipe import FineTuning
 
 CARD: Final = "README.md"
-
-
-@dataclass(frozen=True)
-class Mnist:
-    """All of MNIST, by what each part is for."""
-
-    training: Labelled  # to rehearse
-    validation: Labelled  # for the temperature
-    test: Labelled  # for the final figure
 
 
 def load_parent(folder: Path) -> Parent:
@@ -65,45 +55,40 @@ def load_parent(folder: Path) -> Parent:
 def export_fine_tuned(
     parent_folder: Path, folder: Path, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning
 ) -> list[Change]:
-    """Fine-tune the network of one folder on the own pictures into another folder; return what has changed.
+    """Fine-tune the network of one folder on the user's pictures into another; return what has changed.
 
     Everything is written to a temporary folder and moved at the end, so that an interruption leaves nothing.
-
-    Raises:
-        WorkshopError: the parent can't be fine-tuned, nothing is gained, or the exported file differs.
     """
     parent = load_parent(parent_folder)
-    tuned = fine_tune(
-        parent,
-        user_pictures,
-        rehearsed=mnist.training.pictures,
-        validation=mnist.validation,
-        fine_tuning=fine_tuning,
-    )
+    tuned = fine_tune(parent, user_pictures, mnist=mnist, fine_tuning=fine_tuning)
     lineage = Lineage(
         parent=parent.classifier,
-        how=fine_tuning,
+        fine_tuning=fine_tuning,
         rounds=tuned.rounds,
         own=user_pictures,
         commit=get_current_commit(),
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as drafts:
-        draft = Path(drafts) / "model"
-        draft.mkdir()
+        draft = Path(drafts)
         classifier = _export(tuned, lineage, mnist.training.pictures, draft)
         changes = [
             Change(
                 "own, held out",
                 len(user_pictures),
-                measure(classify(parent.classifier, user_pictures.pictures), user_pictures.digits),
+                _measure(parent.classifier, user_pictures),
                 measure(tuned.held_out, user_pictures.digits),
             ),
-            _compare("MNIST validation", mnist.validation, parent.classifier, classifier),
+            Change(
+                "MNIST validation",
+                len(mnist.validation),
+                _measure(parent.classifier, mnist.validation),
+                _measure(classifier, mnist.validation),
+            ),
             Change(
                 "MNIST test",
                 len(mnist.test),
-                _figures_of(_read_metrics(parent_folder, parent.classifier)),
+                _read_figures(parent_folder, parent.classifier),
                 _figures_of(evaluation.evaluate(draft, mnist.test)),
             ),
         ]
@@ -121,23 +106,20 @@ def _export(tuned: FineTuned, lineage: Lineage, pictures: DigitBatch, folder: Pa
     return evaluation.load_classifier(folder)
 
 
-def _compare(data: str, pictures: Labelled, before: Classifier, after: Classifier) -> Change:
-    both = (measure(classify(one, pictures.pictures), pictures.digits) for one in (before, after))
-    return Change(data, len(pictures), *both)
+def _measure(classifier: Classifier, labelled: Labelled) -> Figures:
+    return measure(classify(classifier, labelled.pictures), labelled.digits)
 
 
-def _read_metrics(folder: Path, classifier: Classifier) -> Mapping[str, Any] | None:
+def _read_figures(folder: Path, classifier: Classifier) -> Figures | None:
     """Return what `evaluate` measured of this very network, if it did."""
     try:
-        metrics: Mapping[str, Any] = json.loads((folder / METRICS_FILE).read_text())
-        return metrics if metrics["model"]["sha256"] == classifier.sha256 else None
+        metrics = json.loads((folder / METRICS_FILE).read_text())
+        return _figures_of(metrics) if metrics["model"]["sha256"] == classifier.sha256 else None
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _figures_of(metrics: Mapping[str, Any] | None) -> Figures | None:
-    if metrics is None:
-        return None
+def _figures_of(metrics: Mapping[str, Any]) -> Figures:
     return Figures(1 - metrics["test"]["accuracy"], metrics["calibration"]["expected_error"], None)
 
 

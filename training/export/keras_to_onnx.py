@@ -15,10 +15,11 @@ from app.digits.catalogue import MODEL_FILE, VERSION_SEPARATOR, find_files, loca
 from app.digits.contract import CONTRACT_VERSION, INPUT, SIDE, DigitBatch, Metadata
 from training.errors import ExportError
 from training.export import onnx_graph, quantisation
+from training.export.lineage import Lineage
 from training.export.parity import KERAS_FILE, verify_equal, verify_rounding
 from training.files import write_atomically
 from training.learn.networks import compute_outputs
-from training.learn.runs import Provenance, Run
+from training.learn.runs import Origin, Run
 
 OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
 
@@ -31,23 +32,20 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
     written beside it: fine-tuning starts from there.
 
     Args:
-        run: that has ended.
-        pictures: uint8 (pictures, 28, 28), of the training split: for the rounding to eight bits.
+        run: one that has ended.
+        pictures: uint8 (n, 28, 28), of the training split: for the rounding to eight bits.
         models: the folder.
-        version: of NAME, which is written to its own folder; not needed as long as 1 is the only one.
+        version: of NAME; not needed as long as 1 is the only one.
 
     Raises:
-        RunError: there is no run.
-        ExportError: the run has not ended, the exported file differs from the model, or it is not clear
-            which version it is.
+        WorkshopError: the run has not ended, the exported file differs from the model, or it is unclear
+            which version it replaces.
     """
     origin = run.read_origin()
     file = _choose_folder(models, origin.recipe.name, version) / MODEL_FILE
     if not run.model.exists():
-        msg = (
-            f"{run.folder} has not ended: "
-            f"`python -m training train {origin.recipe.name} --run {run.folder} --resume` goes on."
-        )
+        command = f"python -m training train {origin.recipe.name} --run {run.folder} --resume"
+        msg = f"{run.folder} has not ended: `{command}` goes on."
         raise ExportError(msg)
     onnx_bytes = convert_and_verify(keras.models.load_model(run.model), origin, pictures)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,18 +61,14 @@ def _choose_folder(models: Path, name: str, version: int | None) -> Path:
     return locate_folder(models, f"{name}{VERSION_SEPARATOR}{version or 1}")
 
 
-def convert_and_verify(model: keras.Model, origin: Provenance, pictures: DigitBatch) -> bytes:
-    """Return the model as an ONNX file that has been compared with Keras, its convolutions in eight bits.
-
-    Raises:
-        ExportError: it differs from the model.
-    """
+def convert_and_verify(model: keras.Model, origin: Origin | Lineage, pictures: DigitBatch) -> bytes:
+    """Return the model as a verified ONNX file, its convolutions in eight bits."""
     onnx_bytes = convert(model, origin)
     verify_equal(model, onnx_bytes)
     return quantise_verified(onnx_bytes, pictures)
 
 
-def convert(model: keras.Model, origin: Provenance) -> bytes:
+def convert(model: keras.Model, origin: Origin | Lineage) -> bytes:
     """Return the model as the bytes of an ONNX file, names, batch dimension and metadata set."""
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 
@@ -85,17 +79,19 @@ def convert(model: keras.Model, origin: Provenance) -> bytes:
     proto, _ = tf2onnx.convert.from_function(tf.function(serve), signature, opset=OPSET)
     onnx_graph.name_arrays(proto)
     onnx_graph.fix_shapes(proto)
-    onnx.helper.set_model_props(proto, _metadata(model, proto, origin))
+    metadata = {
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        **origin.metadata,
+        Metadata.PARAMETERS: str(model.count_params()),
+        Metadata.MULTIPLY_ADDS: str(onnx_graph.count_multiply_adds(proto)),
+    }
+    onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
 
 
 def quantise_verified(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
-    """Return the network with its convolutions in eight bits, as its version then says; others as they are.
-
-    Raises:
-        ExportError: it reads `pictures` differently from before.
-    """
+    """Return the network with its convolutions in eight bits, as its version then says; others unchanged."""
     proto = onnx.load_from_string(onnx_bytes)
     if not quantisation.is_convolutional(proto):
         return onnx_bytes
@@ -108,12 +104,3 @@ def quantise_verified(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
     rounded_bytes = bytes(quantised.SerializeToString())
     verify_rounding(onnx_bytes, rounded_bytes, pictures)
     return rounded_bytes
-
-
-def _metadata(model: keras.Model, proto: ModelProto, origin: Provenance) -> dict[str, str]:
-    return {
-        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
-        **origin.metadata,
-        Metadata.PARAMETERS: str(model.count_params()),
-        Metadata.MULTIPLY_ADDS: str(onnx_graph.count_multiply_adds(proto)),
-    }

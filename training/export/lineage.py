@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.digits.catalogue import VERSION_SEPARATOR
 from app.digits.classifier import Classifier, Scores
-from app.digits.contract import CLASSES, Metadata
+from app.digits.contract import Metadata
 from training.data.labelled import Labelled
 from training.judge import reliability
 from training.judge.rejection import rejected_share
@@ -30,19 +30,21 @@ class Lineage:
     """The parent, the pictures and the recipe of a fine-tuned network; the ONNX file's metadata keep it."""
 
     parent: Classifier
-    how: FineTuning
+    fine_tuning: FineTuning
     rounds: int  # that it learned for
     own: Labelled
     commit: str
 
     @property
     def metadata(self) -> dict[str, str]:
-        """See `runs.Provenance`."""
+        """Name, version, recipe, data, commit and parent, by the keys of the ONNX file's metadata."""
         parent = {"name": self.parent.name, "version": self.parent.version, "sha256": self.parent.sha256}
         return {
-            Metadata.NAME: self.how.name.partition(VERSION_SEPARATOR)[0],
-            Metadata.VERSION: self.how.version,
-            Metadata.RECIPE: json.dumps({**dataclasses.asdict(self.how), "taught_rounds": self.rounds}),
+            Metadata.NAME: self.fine_tuning.name.partition(VERSION_SEPARATOR)[0],
+            Metadata.VERSION: self.fine_tuning.version,
+            Metadata.RECIPE: json.dumps(
+                {**dataclasses.asdict(self.fine_tuning), "taught_rounds": self.rounds}
+            ),
             Metadata.DATA_SHA256: self.own.sha256,
             Metadata.COMMIT: self.commit,
             Metadata.PARENT: json.dumps(parent),
@@ -80,58 +82,45 @@ def measure(scores: Scores, digits: NDArray[np.uint8]) -> Figures:
 
 def list_changes(changes: Iterable[Change]) -> list[tuple[str, ...]]:
     """Return the changes as rows of text, in the order of `COLUMNS`."""
-    return [
-        (
-            change.data,
-            f"{change.pictures:,}",
-            *(
-                text
-                for field in ("errors", "calibration_error", "rejected")
-                for text in (_format_percent(change.before, field), _format_percent(change.after, field))
-            ),
-        )
-        for change in changes
-    ]
+    return [(change.data, f"{change.pictures:,}", *_format_figures(change)) for change in changes]
 
 
 def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Change]) -> str:
     """Return the model card in Markdown."""
-    parent, how, own = lineage.parent, lineage.how, lineage.own
-    batch = f"{how.own} own pictures, {how.rehearsed} of MNIST, {how.scribbles} scribbles"
+    parent, tuning, own = lineage.parent, lineage.fine_tuning, lineage.own
+    counts = np.bincount(own.digits)
+    batch = f"{tuning.own} own pictures, {tuning.rehearsed} of MNIST, {tuning.scribbles} scribbles"
     facts = {
         "parent": f"`{parent.name}` {parent.version}, SHA-256 {parent.sha256}",
-        "learned": ", ".join(f"{count} of {digit}" for digit, count in _count_digits(own)),
+        "learned": ", ".join(f"{count} of {digit}" for digit, count in enumerate(counts) if count),
         "their SHA-256": f"{own.sha256}, of the canonical pictures and their digits",
-        "recipe": f"{lineage.rounds} of {how.rounds} rounds of {how.steps} batches: {batch}; Adam, learning "
-        f"rate {how.learning_rate:g}, falling along a cosine; {how.share:g} of the way; seed {how.seed}",
+        "recipe": f"{lineage.rounds} of {tuning.rounds} rounds of {tuning.steps} batches: {batch}; Adam, "
+        f"learning rate {tuning.learning_rate:g}, falling along a cosine; {tuning.share:g} of the way; "
+        f"seed {tuning.seed}",
         "calibrated": "temperature on MNIST's validation pictures and held-out own ones",
-        "again": f"`python -m training finetune --from {parent.name} --name {how.name} --data FOLDER`",
+        "again": f"`python -m training finetune --from {parent.name} --name {tuning.name} --data FOLDER`",
     }
-    lines = (
-        f"# `{classifier.name}` {classifier.version}",
-        "",
-        f"`{parent.name}` {parent.version}, fine-tuned with {len(own)} pictures of the user's own.",
-        "Input, outputs, size and limits are the parent's.",
-        "",
-        *_markdown(("", ""), facts.items()),
-        "",
-        *_markdown(COLUMNS, list_changes(changes)),
-        "",
-        f"Own pictures were held out in turn, and read by {how.folds} networks that learned from the others.",
-        "This one learned from all of them.",
-    )
-    return "\n".join(lines) + "\n"
+    return f"""# `{classifier.name}` {classifier.version}
+
+`{parent.name}` {parent.version}, fine-tuned with {len(own)} pictures of the user's own.
+Input, outputs, size and limits are the parent's.
+
+{format_markdown(("", ""), facts.items())}
+
+{format_markdown(COLUMNS, list_changes(changes))}
+
+Own pictures were held out in turn, and read by {tuning.folds} networks that learned from the others.
+This one learned from all of them.
+"""
 
 
-def _format_percent(found: Figures | None, field: str) -> str:
-    share = None if found is None else getattr(found, field)
-    return "" if share is None else f"{share:.2%}"
+def _format_figures(change: Change) -> Iterator[str]:
+    for field in ("errors", "calibration_error", "rejected"):
+        for figures in (change.before, change.after):
+            share = getattr(figures, field, None)
+            yield "" if share is None else f"{share:.2%}"
 
 
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    return (f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))
-
-
-def _count_digits(user_pictures: Labelled) -> list[tuple[int, int]]:
-    found = np.bincount(user_pictures.digits, minlength=CLASSES)
-    return [(digit, int(count)) for digit, count in enumerate(found) if count]
+def format_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))

@@ -7,11 +7,10 @@ from typing import Final
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 
-FIXED_SHAPE: Final = "fixed_shape"
 FREE: Final = -1  # a dimension that follows from the others
 _SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `outputs`
 
@@ -25,7 +24,7 @@ def fix_shapes(proto: ModelProto) -> None:
         if node.op_type != "Reshape" or node.input[1] in constant_names:
             continue
         shape = [dimension.dim_value or FREE for dimension in shapes[node.output[0]]]
-        name = f"{FIXED_SHAPE}_{node.output[0]}"
+        name = f"fixed_shape_{node.output[0]}"
         proto.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
         node.input[1] = name
     prune(proto)
@@ -83,7 +82,10 @@ def _rename(proto: ModelProto, old: str, new: str) -> None:
 def count_multiply_adds(proto: ModelProto) -> int:
     """Count the multiply-adds that one picture costs: convolutions and matrix products."""
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    shapes = {value.name: _shape(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
+    shapes = {
+        value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+    }
     weights = {weight.name: tuple(weight.dims) for weight in proto.graph.initializer}
     return sum(_count_node_multiply_adds(node, shapes, weights) for node in inferred.graph.node)
 
@@ -96,7 +98,3 @@ def _count_node_multiply_adds(
     if node.op_type in {"MatMul", "Gemm"}:
         return math.prod(weights[node.input[1]])
     return 0
-
-
-def _shape(value: ValueInfoProto) -> tuple[int, ...]:
-    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)

@@ -9,13 +9,10 @@ same on all processors.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -34,11 +31,9 @@ def is_convolutional(proto: ModelProto) -> bool:
 
 
 def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
-    """Return the network with its convolutions in eight bits.
+    """Return a float32 network with its convolutions in eight bits.
 
-    Args:
-        proto: of float32, its input uint8 as the contract has it.
-        pictures: uint8 (pictures, 28, 28), that show how far each layer's values reach.
+    The `pictures`, uint8 (n, 28, 28), show how far each layer's values reach.
     """
     prepared = ModelProto()
     prepared.CopyFrom(proto)
@@ -62,11 +57,8 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
 
 class _Sample(CalibrationDataReader):  # type: ignore[misc]  # it has no types
     def __init__(self, pictures: DigitBatch) -> None:
-        self._batches: Iterator[DigitBatch] = iter(
-            pictures[start : start + BATCH_SIZE] for start in range(0, len(pictures), BATCH_SIZE)
-        )
+        starts = range(0, len(pictures), BATCH_SIZE)
+        self._batches = ({INPUT: pictures[start : start + BATCH_SIZE]} for start in starts)
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """Return the next batch, None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+    def get_next(self) -> dict[str, DigitBatch] | None:
+        return next(self._batches, None)

@@ -77,11 +77,7 @@ def sample_mnist(name: str, labelled: Labelled) -> Sample:
 
 
 def sample_uploads(name: str, sets: RealSets) -> Sample:
-    """Return sets of uploads, as the service sees them.
-
-    Raises:
-        WorkshopError: there is no digit that can be read.
-    """
+    """Return sets of uploads, as the service sees them."""
     digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.negatives))
     if not digits:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
@@ -98,11 +94,7 @@ def sample_uploads(name: str, sets: RealSets) -> Sample:
 
 
 def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison:
-    """Have two networks, NAME or NAME@N in `models`, read the same pictures.
-
-    Raises:
-        WorkshopError: there is no such network.
-    """
+    """Have two networks, NAME or NAME@N in `models`, read the same pictures."""
     folders = [locate_folder(models, name) for name in (first, second)]
     classifiers = [load_classifier(folder) for folder in folders]
     speeds = _time_single_pictures(classifiers, sample.pictures)

@@ -10,7 +10,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
-from app.digits.contract import CLASSES, DigitBatch, Metadata, Probabilities
+from app.digits.contract import CLASSES, Metadata, Probabilities
 from app.digits.errors import InvalidModel
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
@@ -69,11 +69,7 @@ class Score:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load `folder`/model.onnx as the service does.
-
-    Raises:
-        WorkshopError: there is none, or the service would refuse it.
-    """
+    """Load `folder`/model.onnx as the service does; WorkshopError if the service would refuse it."""
     file = folder / MODEL_FILE
     if not file.exists():
         name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
@@ -89,16 +85,9 @@ def load_classifier(folder: Path) -> Classifier:
 def evaluate(
     folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = FULL
 ) -> dict[str, Any]:
-    """Score `folder`/model.onnx on `test`; write the metrics to `folder`/metrics.json and return them.
+    """Score `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
 
-    Args:
-        folder: of the model.
-        test: MNIST's test pictures.
-        real: sets of real uploads, perhaps empty; if given, robustness is measured as well.
-        amounts: how much of that is measured.
-
-    Raises:
-        WorkshopError: there is no model.
+    With `real`, sets of real uploads that may be empty, robustness is measured as well.
     """
     classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
@@ -107,13 +96,27 @@ def evaluate(
     )
     scores = classify(classifier, canonical_pictures)
     metrics = {
-        "model": _describe(classifier, size=(folder / MODEL_FILE).stat().st_size),
+        "model": {
+            "name": classifier.name,
+            "version": classifier.version,
+            "sha256": classifier.sha256,
+            "bytes": (folder / MODEL_FILE).stat().st_size,
+            "parameters": int(classifier.metadata.get(Metadata.PARAMETERS, 0)),
+            "multiply_adds": int(classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
+        },
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
         "test": score(scores.probabilities, test.digits).to_dict(),
         "calibration": reliability.report(
             scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
         ),
-        "microseconds": _time(classifier, pngs, canonical_pictures),
+        "microseconds": {
+            "network": _median_microseconds(
+                lambda row: classifier.classify(canonical_pictures[row : row + 1]), len(test)
+            ),
+            "from_png": _median_microseconds(
+                lambda row: classifier.classify(read_canonical(pngs[row]).picture[None]), len(test)
+            ),
+        },
         "measured_with": {
             "onnxruntime": version("onnxruntime"),
             "opencv": cv2.__version__,
@@ -130,11 +133,7 @@ def evaluate(
 
 
 def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
-    """Read what `evaluate` wrote; the files of earlier versions lack some parts.
-
-    Raises:
-        WorkshopError: there is no file, it is damaged, or it lacks `part`.
-    """
+    """Read what `evaluate` wrote; WorkshopError if it lacks `part`, as the files of earlier versions may."""
     file = locate_folder(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
@@ -151,27 +150,21 @@ def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
 
 
 def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
-    """Refuse an accuracy that can't be right.
-
-    Raises:
-        WorkshopError: the accuracy is below what the recipe promises, or it is 100 %, which on MNIST, some
-            of whose labels are wrong, means that the evaluation itself is broken.
-    """
+    """Raise WorkshopError for an accuracy below the recipe's target, or too good to be true."""
     accuracy = metrics["test"]["accuracy"]
     if recipe and accuracy < recipe.target:
-        msg = (
-            f"{recipe.name} reaches {accuracy:.2%} on the test set, its recipe promises {recipe.target:.2%}."
-        )
+        reached = f"{recipe.name} reaches {accuracy:.2%} on the test set"
+        msg = f"{reached}, its recipe promises {recipe.target:.2%}."
         raise WorkshopError(msg)
     if accuracy == 1.0:
         msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
         raise WorkshopError(msg)
 
 
-def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
+def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:
     """Compare probabilities (n, 10) with the true digits (n,)."""
-    predicted, every = found.argmax(axis=1), np.arange(CLASSES)
-    right = found[np.arange(len(digits)), digits]
+    predicted, every = probabilities.argmax(axis=1), np.arange(CLASSES)
+    right = probabilities[np.arange(len(digits)), digits]
     precision, recall, f1, support = precision_recall_fscore_support(
         digits, predicted, labels=every, zero_division=0.0
     )
@@ -184,29 +177,6 @@ def score(found: Probabilities, digits: NDArray[np.uint8]) -> Score:
         support=support,
         confusion=confusion_matrix(digits, predicted, labels=every),
     )
-
-
-def _describe(classifier: Classifier, *, size: int) -> dict[str, Any]:
-    return {
-        "name": classifier.name,
-        "version": classifier.version,
-        "sha256": classifier.sha256,
-        "bytes": size,
-        "parameters": int(classifier.metadata.get(Metadata.PARAMETERS, 0)),
-        "multiply_adds": int(classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
-    }
-
-
-def _time(classifier: Classifier, pngs: Sequence[bytes], seen: DigitBatch) -> dict[str, float]:
-    """Time single pictures on one core: the network alone, and everything from a PNG's bytes on."""
-
-    def whole(row: int) -> None:
-        classifier.classify(read_canonical(pngs[row]).picture[None])
-
-    return {
-        "network": _median_microseconds(lambda row: classifier.classify(seen[row : row + 1]), len(seen)),
-        "from_png": _median_microseconds(whole, len(seen)),
-    }
 
 
 def _median_microseconds(work: Callable[[int], object], rows: int) -> float:

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 LEVEL: Final = 0.95  # of the interval; the test's is what it leaves, 5 %
 _Z: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -49,11 +50,10 @@ class PairedCounts:
         """How likely equally good readers are to differ at least as much: McNemar's test, exact, two-sided.
 
         Pictures that both read alike say nothing. If the readers are equally good, each of the others is
-        a coin toss between the first and the second: twice the tail of the binomial distribution.
+        a coin toss between the first and the second.
         """
         discordant = self.first + self.second
-        tail = sum(math.comb(discordant, count) for count in range(min(self.first, self.second) + 1))
-        return min(1.0, tail / (1 << discordant) * 2)
+        return float(binomtest(self.first, discordant).pvalue) if discordant else 1.0
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -75,20 +75,16 @@ class PairedCounts:
         low, high = (100 * bound for bound in self.interval)
         between = f"with 95 % confidence between {low:+.2f} and {high:+.2f}"
         if not discordant:
-            return (
-                f"{first} and {second} are right and wrong on the same pictures: 0 points apart, {between}."
-            )
+            return f"{first} and {second} are right on the same pictures: 0 points apart, {between}."
         chance = f"p = {p:.4f}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
-        better = second if gain > 0 else first
+        better, more = (second, "more") if gain >= 0 else (first, "less")
         verdict = (
             f"more than chance: {better} is the better one on such pictures"
             if p < 1 - LEVEL
             else "no more than chance may do: nothing shows that one of them is better"
         )
         return (
-            f"{second} reads {abs(gain):.2f} points {'less' if gain < 0 else 'more'} accurately than "
-            f"{first}, "
-            f"{between}. Of {discordant} pictures that only one reads correctly, {self.second} are "
-            f"{second}'s. "
+            f"{second} reads {abs(gain):.2f} points {more} accurately than {first}, {between}. "
+            f"Of {discordant} pictures that only one reads correctly, {self.second} are {second}'s. "
             f"McNemar's exact test: {chance}. That is {verdict}."
         )

@@ -19,13 +19,7 @@ SEED: Final = 4071
 def score_numbers(
     classifier: Classifier, digits: Labelled, *, count: int = SCENES, seed: int = SEED
 ) -> dict[str, Any]:
-    """Read generated numbers as the service does, and count those that are entirely right.
-
-    Args:
-        classifier: the network that reads the glyphs.
-        digits: whose ink is used: validation pictures to choose by, test pictures to report.
-        count: the number of numbers.
-        seed: of everything that is random.
+    """Read numbers drawn with the ink of `digits` as the service does, and count those that are right.
 
     Returns:
         The shares of numbers without and with touching digits whose text is right in every character,
@@ -34,9 +28,9 @@ def score_numbers(
     right: dict[bool, list[bool]] = {False: [], True: []}
     distance = length = 0
     for scene in draw_scenes(digits, count=count, seed=seed):
-        found = read_number(encode_png(scene.picture), classifier)
-        right[scene.style.touching].append(found == scene.text)
-        distance += min(edit_distance(found, scene.text), len(scene.text))
+        text = read_number(encode_png(scene.picture), classifier)
+        right[scene.style.touching].append(text == scene.text)
+        distance += min(edit_distance(text, scene.text), len(scene.text))
         length += len(scene.text)
     return {
         "numbers": count,

@@ -23,10 +23,6 @@ def bin_answers(confidence: NDArray[Any], right: NDArray[np.bool_]) -> list[Bin]
 
     Equal width and not equal mass: nearly all answers are surer than 99 %, and bins of equal mass would
     hide the few unsure ones, for which the diagram is made, among them.
-
-    Args:
-        confidence: (n,) the largest probability of each answer, 0 to 1.
-        right: (n,) whether the answer was right.
     """
     numbers = np.ceil(np.asarray(confidence, float) * BINS).clip(1, BINS)  # (0, 1/15], (1/15, 2/15] …
     return [

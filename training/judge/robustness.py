@@ -44,15 +44,7 @@ def measure_robustness(
     real: RealSets,
     amounts: Amounts = FULL,
 ) -> dict[str, Any]:
-    """Return the parts of `metrics.json` that go beyond MNIST.
-
-    Args:
-        classifier: the network.
-        test: MNIST's test pictures; a fixed part of them is damaged.
-        likelihoods: (n,) what the network says of `test`.
-        real: the real sets that are at hand.
-        amounts: how much of it is measured.
-    """
+    """Return the parts of `metrics.json` that go beyond MNIST; `likelihoods`, (n,), are those of `test`."""
     digits, others = _read_sets(classifier, real.digits), _read_sets(classifier, real.negatives)
     return {
         "corruptions": _measure_corruptions(classifier, test, count=amounts.damaged),
@@ -68,7 +60,6 @@ def measure_robustness(
 
 
 def _measure_real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
-    """Count the pictures of several digits that are right in every character, and their lines."""
     sets = {one.name: [read_number(upload, classifier) for upload in one.uploads] for one in real.numbers}
     return {
         one.name: {"pictures": len(one), "right": sum(map(str.__eq__, sets[one.name], one.labels))}
@@ -99,7 +90,7 @@ def _read_sets(classifier: Classifier, sets: tuple[RealSet, ...]) -> AnsweredSet
 
 
 def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
-    """Measure calibration over all sets together: single ones are too small for 15 bins."""
+    # over all sets together: single ones are too small for 15 bins
     if not digits:
         return None
     return reliability.report(

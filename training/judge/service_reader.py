@@ -35,10 +35,7 @@ class Answers:
         return right
 
     def summarise_refusals(self) -> dict[str, Any]:
-        """Return the number of uploads, of unreadable ones, and the share that was called no digit.
-
-        The share is of the readable ones; None if the network has no such output.
-        """
+        """Return the number of uploads, of unreadable ones, and the share of the others that is rejected."""
         return {
             "pictures": len(self.readable),
             "unreadable": int((~self.readable).sum()),
@@ -46,12 +43,7 @@ class Answers:
         }
 
     def report(self, digits: NDArray[np.uint8], *, polarity: Polarity | None) -> dict[str, Any]:
-        """Return accuracy and refusals as in `metrics.json`.
-
-        Args:
-            digits: (n,) the true digits; an upload that can't be read is a wrong answer.
-            polarity: of all the uploads; None if it is not known or differs.
-        """
+        """Return accuracy and refusals as in `metrics.json`; an unreadable upload is a wrong answer."""
         wrong_way = sum(found != polarity for found in self.polarities)
         return {
             "accuracy": float(self.right(digits).sum()) / max(len(digits), 1),

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
+from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
+from training.data.labelled import Labelled
+from training.learn.runs import Run
+from training.recipe import Recipe, Scenes
 from training.scenes import scene_pool
 from training.scenes.augmentation import augment
+from training.scenes.scene_pool import Pool
 
-if TYPE_CHECKING:
-    from app.digits.contract import DigitBatch
-    from training.data.labelled import Labelled
-    from training.learn.runs import Run
-    from training.recipe import Recipe, Scenes
-    from training.scenes.scene_pool import Pool
-
-    ByOutput = dict[str, NDArray[Any]]  # output → what it should say, or how much that counts
+ByOutput: TypeAlias = dict[str, NDArray[Any]]  # output → what it should say, or how much that counts
 
 
 class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -40,8 +37,12 @@ class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def __getitem__(self, batch: int) -> tuple[DigitBatch, np.ndarray]:
         size = self._recipe.batch_size
         rows = self._training[self._shuffle()[batch * size : (batch + 1) * size]]
-        how = self._recipe.augmentation
-        pictures = rows.pictures if how is None else augment(rows.pictures, how, rng=self._generator(batch))
+        augmentation = self._recipe.augmentation
+        pictures = (
+            rows.pictures
+            if augmentation is None
+            else augment(rows.pictures, augmentation, rng=self._generator(batch))
+        )
         return pictures, rows.digits
 
     def on_epoch_end(self) -> None:

@@ -23,10 +23,8 @@ LOST_DIGITS: Final = 0.01  # of real digits: at most this share is called no dig
 def calibrate(model: keras.Model, validation: Labelled, scenes: Labelled) -> None:
     """Fold into the last layers what makes confidence honest and 0.5 the threshold of `is_digit`.
 
-    Args:
-        model: with two heads; shifting the second one's bias moves its threshold.
-        validation: pictures that it has not learned from.
-        scenes: digits in scenes that it has not learned from.
+    Neither `validation` nor the digits in `scenes` may be pictures that the model has learned from. Shifting
+    the second head's bias moves its threshold.
     """
     plain = model.predict(validation.pictures, batch_size=500, verbose=0)
     cool(model, fit_temperature(log_probabilities(plain[PROBABILITIES]), validation.digits))
@@ -54,35 +52,25 @@ def fit_temperature(logits: NDArray[Any], digits: NDArray[Any]) -> float:
 
     To be fitted on validation pictures alone. It changes no answer, because it keeps the order of the
     probabilities (Guo et al., 2017, section 4.2). The loss is convex in 1/T, so it has one minimum.
-
-    Args:
-        logits: (n, 10), or log-probabilities, which differ from them by a constant in each row.
-        digits: (n,) the true digits.
+    Log-probabilities, (n, 10), serve as well as logits: they differ by a constant in each row.
     """
 
     def loss(log_temperature: float) -> float:
-        return _negative_log_likelihood(np.asarray(logits, float) / math.exp(log_temperature), digits)
+        logs = special.log_softmax(np.asarray(logits, float) / math.exp(log_temperature), axis=1)
+        return float(-logs[np.arange(len(digits)), digits].mean())
 
     bounds = math.log(COLDEST), math.log(HOTTEST)
-    found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
-    return math.exp(found.x)
+    minimum = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
+    return math.exp(minimum.x)
 
 
 def apply_temperature(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float64]:
     """Return softmax(log(probabilities) / temperature), (n, 10)."""
-    return np.exp(_log_softmax(log_probabilities(probabilities) / temperature))
+    softened: NDArray[np.float64] = special.softmax(log_probabilities(probabilities) / temperature, axis=1)
+    return softened
 
 
 def log_probabilities(probabilities: NDArray[Any]) -> NDArray[np.float64]:
     """Return logarithms, finite even where float32 rounded a probability to 0."""
     logs: NDArray[np.float64] = np.log(np.maximum(np.asarray(probabilities, float), SMALLEST_FLOAT))
-    return logs
-
-
-def _negative_log_likelihood(logits: NDArray[np.float64], digits: NDArray[Any]) -> float:
-    return float(-_log_softmax(logits)[np.arange(len(digits)), digits].mean())
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    logs: NDArray[np.float64] = special.log_softmax(logits, axis=1)
     return logs

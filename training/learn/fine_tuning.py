@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -42,6 +41,15 @@ SCRIBBLE_COUNT: Final = 500  # negative examples; each is bent anew whenever it 
 
 
 @dataclass(frozen=True)
+class Mnist:
+    """The three parts of MNIST, and what each is for."""
+
+    training: Labelled  # to rehearse
+    validation: Labelled  # for the temperature
+    test: Labelled  # for the final figure
+
+
+@dataclass(frozen=True)
 class Parent:
     """The network to start from: as Keras keeps it, and as the service runs it."""
 
@@ -63,31 +71,19 @@ class FineTuned:
     held_out: Scores  # of each own picture, by a network that did not learn from it
 
 
-def fine_tune(
-    parent: Parent,
-    user_pictures: Labelled,
-    *,
-    rehearsed: DigitBatch,
-    validation: Labelled,
-    fine_tuning: FineTuning,
-) -> FineTuned:
-    """Train a network on the own pictures, for as long as that helps it to read others of their kind.
-
-    Args:
-        parent: it is left unchanged.
-        user_pictures: at least `user_pictures.MIN_PICTURES` of each digit that occurs.
-        rehearsed: MNIST's training pictures.
-        validation: MNIST's, for the temperature.
-        fine_tuning: the numbers.
+def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning) -> FineTuned:
+    """Train a copy on the user's pictures, for as long as it learns to read others of their kind.
 
     Raises:
         WorkshopError: held-out pictures are read best by the network as it is.
     """
-    course = _Course(parent, rehearsed, fine_tuning)
+    course = _Course(parent, mnist.training.pictures, fine_tuning)
     with Progress(transient=True) as progress:
         task = progress.add_task("Fine-tuning", total=fine_tuning.rounds * (fine_tuning.folds + 1))
         scores_by_round = _cross_validate(course, user_pictures, advance=lambda: progress.advance(task))
-        rounds = int(np.argmin([_loss(scores, user_pictures.digits) for scores in scores_by_round]))
+        rounds = int(
+            np.argmin([score(scores.probabilities, user_pictures.digits).loss for scores in scores_by_round])
+        )
         if not rounds:
             msg = "Held-out pictures are read best by the network as it is: nothing is gained or written."
             raise WorkshopError(msg)
@@ -95,7 +91,7 @@ def fine_tune(
         for _ in islice(course.rounds(model, user_pictures), rounds):
             progress.advance(task)
     model, scores = course.interpolate(model), scores_by_round[rounds]
-    temperature = _fit_temperature(model, validation, scores, user_pictures)
+    temperature = _fit_temperature(model, mnist.validation, scores, user_pictures)
     cool(model, temperature)
     probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
     return FineTuned(model, rounds, Scores(probabilities, scores.digit_likelihood))
@@ -113,21 +109,23 @@ class _Course:
     def _batch_size(self) -> int:
         return self.fine_tuning.own + self.fine_tuning.rehearsed + self.fine_tuning.scribbles
 
-    def rounds(self, model: keras.Model, own: Labelled) -> Iterator[None]:
+    def rounds(self, model: keras.Model, user_pictures: Labelled) -> Iterator[None]:
         """Train the model round by round: the last layer first, then all of them."""
-        how = self.fine_tuning
-        keras.utils.set_random_seed(how.seed)  # of dropout
-        for number in range(how.rounds):
+        fine_tuning = self.fine_tuning
+        keras.utils.set_random_seed(fine_tuning.seed)  # of dropout
+        for number in range(fine_tuning.rounds):
             if number == 0:
-                self._compile(model, how.head_rounds, all_layers=False)
-            elif number == how.head_rounds:
-                self._compile(model, how.rounds - how.head_rounds, all_layers=True)
-            shown, truth = self._draw_round(own, rng=np.random.default_rng((how.seed, number)))
+                self._compile(model, fine_tuning.head_rounds, all_layers=False)
+            elif number == fine_tuning.head_rounds:
+                self._compile(model, fine_tuning.rounds - fine_tuning.head_rounds, all_layers=True)
+            shown, truth = self._draw_round(
+                user_pictures, rng=np.random.default_rng((fine_tuning.seed, number))
+            )
             model.fit(shown, truth, batch_size=self._batch_size, shuffle=False, verbose=0)
             yield
 
     def interpolate(self, model: keras.Model) -> keras.Model:
-        """Return the network between the parent and the learned one, which keeps more of the parent."""
+        """Return the network that lies a share of the way from the parent to the learned one."""
         both = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
         between = _copy_model(model)
         between.set_weights(
@@ -147,17 +145,18 @@ class _Course:
         model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=JIT)
 
     def _draw_round(
-        self, own: Labelled, *, rng: np.random.Generator
+        self, user_pictures: Labelled, *, rng: np.random.Generator
     ) -> tuple[DigitBatch, NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
-        """Return the pictures of a round, batch after batch, and their targets."""
-        how, steps = self.fine_tuning, self.fine_tuning.steps
-        learned = own[rng.integers(len(own), size=steps * how.own)]
-        rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * how.rehearsed)]
-        scribbles = _draw_scribbles()[rng.integers(SCRIBBLE_COUNT, size=steps * how.scribbles)]
+        fine_tuning, steps = self.fine_tuning, self.fine_tuning.steps
+        learned = user_pictures[rng.integers(len(user_pictures), size=steps * fine_tuning.own)]
+        rehearsed = self.rehearsed[rng.integers(len(self.rehearsed), size=steps * fine_tuning.rehearsed)]
+        scribbles = scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)[
+            rng.integers(SCRIBBLE_COUNT, size=steps * fine_tuning.scribbles)
+        ]
         parts = (learned.pictures, rehearsed, scribbles)
-        shown = _interleave([augment(part, how.augmentation, rng=rng) for part in parts], steps)
+        shown = _interleave([augment(part, fine_tuning.augmentation, rng=rng) for part in parts], steps)
         probabilities, likelihoods = classify(self.parent.classifier, shown)
-        is_own = np.arange(len(shown)) % self._batch_size < how.own
+        is_own = np.arange(len(shown)) % self._batch_size < fine_tuning.own
         probabilities[is_own] = np.eye(CLASSES)[learned.digits]
         if likelihoods is None:
             return shown, probabilities
@@ -165,33 +164,27 @@ class _Course:
         return shown, {PROBABILITIES: probabilities, DIGIT_LIKELIHOOD: likelihoods[:, np.newaxis]}
 
 
-@cache
-def _draw_scribbles() -> DigitBatch:
-    return scene_pool.draw_scribbles(SCRIBBLE_COUNT, seed=0)
-
-
 def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
-    """Spread each part evenly over the batches, and concatenate the batches."""
     shares = [part.reshape(steps, len(part) // steps, *part.shape[1:]) for part in parts]
     together = np.concatenate(shares, axis=1)
     return together.reshape(-1, *together.shape[2:])
 
 
-def _cross_validate(course: _Course, own: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
+def _cross_validate(course: _Course, user_pictures: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
     """Return scores of the own pictures, at first and after each round, by networks that never saw them."""
-    how, parent = course.fine_tuning, course.parent
-    before = _predict(parent.model, own.pictures)
-    times = how.rounds + 1
+    fine_tuning, parent = course.fine_tuning, course.parent
+    before = _predict(parent.model, user_pictures.pictures)
+    times = fine_tuning.rounds + 1
     probabilities = np.stack([before.probabilities] * times)
     likelihoods = None if before.digit_likelihood is None else np.stack([before.digit_likelihood] * times)
-    for held in _split_folds(own.digits, how):
+    for held in _split_folds(user_pictures.digits, fine_tuning):
         model = _copy_model(parent.model)
-        rest = np.setdiff1d(np.arange(len(own)), held)
-        for number, _ in enumerate(course.rounds(model, own[rest]), start=1):
-            found = _predict(course.interpolate(model), own.pictures[held])
-            probabilities[number, held] = found.probabilities
+        rest = np.setdiff1d(np.arange(len(user_pictures)), held)
+        for number, _ in enumerate(course.rounds(model, user_pictures[rest]), start=1):
+            scores = _predict(course.interpolate(model), user_pictures.pictures[held])
+            probabilities[number, held] = scores.probabilities
             if likelihoods is not None:
-                likelihoods[number, held] = found.digit_likelihood
+                likelihoods[number, held] = scores.digit_likelihood
             advance()
     if likelihoods is None:
         return [Scores(one, None) for one in probabilities]
@@ -199,22 +192,20 @@ def _cross_validate(course: _Course, own: Labelled, *, advance: Callable[[], Non
 
 
 def _split_folds(digits: NDArray[np.uint8], fine_tuning: FineTuning) -> list[NDArray[np.intp]]:
-    """Split row numbers at random, each digit's evenly."""
     order = np.random.default_rng(fine_tuning.seed).permutation(len(digits))
     by_digit = order[np.argsort(digits[order], kind="stable")]
     return [np.sort(by_digit[first :: fine_tuning.folds]) for first in range(fine_tuning.folds)]
 
 
-def _loss(scores: Scores, digits: NDArray[np.uint8]) -> float:
-    return score(scores.probabilities, digits).loss
-
-
-def _fit_temperature(model: keras.Model, validation: Labelled, held_out: Scores, own: Labelled) -> float:
-    """Find what makes confidence honest, on MNIST and on held-out own pictures."""
+def _fit_temperature(
+    model: keras.Model, validation: Labelled, held_out: Scores, user_pictures: Labelled
+) -> float:
     probabilities = np.concatenate(
         [_predict(model, validation.pictures).probabilities, held_out.probabilities]
     )
-    return fit_temperature(log_probabilities(probabilities), np.concatenate([validation.digits, own.digits]))
+    return fit_temperature(
+        log_probabilities(probabilities), np.concatenate([validation.digits, user_pictures.digits])
+    )
 
 
 def _predict(model: keras.Model, pictures: DigitBatch) -> Scores:

@@ -72,10 +72,10 @@ def compute_outputs(
     model: keras.Model, batch: keras.KerasTensor | DigitBatch
 ) -> tuple[keras.KerasTensor, ...]:
     """Return probabilities (batch, 10) and, with a second head, the likelihood (batch,) of a digit."""
-    found = model(batch, training=False)
-    if not isinstance(found, dict):
-        return (found,)
-    return found[PROBABILITIES], keras.ops.squeeze(found[DIGIT_LIKELIHOOD], axis=1)
+    outputs = model(batch, training=False)
+    if not isinstance(outputs, dict):
+        return (outputs,)
+    return outputs[PROBABILITIES], keras.ops.squeeze(outputs[DIGIT_LIKELIHOOD], axis=1)
 
 
 def _scaled_image() -> tuple[keras.KerasTensor, keras.KerasTensor]:

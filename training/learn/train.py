@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
+from training.data.labelled import Labelled
 from training.errors import RunError
 from training.files import open_draft
 from training.learn.batches import make_batches
 from training.learn.calibration import calibrate
 from training.learn.networks import build_network
 from training.learn.runs import Origin, Run, get_current_commit
+from training.recipe import Recipe
 from training.scenes.scene_pool import load_or_draw_held_out
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from training.data.labelled import Labelled
-    from training.recipe import Recipe
 
 LIKELIHOOD_SHARE: Final = 0.5  # of the second head's loss: reading digits comes first
 _LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
@@ -36,11 +33,9 @@ def train(
 ) -> keras.Model:
     """Train `recipe` into `run`, from the start or from the last whole epoch.
 
-    The order of the pictures and their bending depend on seed, epoch and batch alone, and the
-    checkpoint holds the optimizer's state, so a resumed run ends where an unbroken one does.
-
-    Returns:
-        The trained model in float32, as in `run.model`.
+    The order of the pictures and their bending depend on seed, epoch and batch alone, and the checkpoint
+    holds the optimizer's state, so a resumed run ends where an unbroken one does. Returns the model in
+    float32, as in `run.model`.
 
     Raises:
         RunError: the run exists already, or `resume` finds none, or one of another recipe.
@@ -63,8 +58,7 @@ def fit(
 ) -> keras.Model:
     """Train for the epochs that a run still lacks; `callbacks` are called once each has been written.
 
-    Returns:
-        The model as it was trained, in the recipe's precision and not calibrated.
+    The model is returned as it was trained, in the recipe's precision and not calibrated.
     """
     recipe = run.read_origin().recipe
     keras.utils.set_random_seed(recipe.seed)
@@ -133,17 +127,17 @@ def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.sched
 
 
 def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
-    """Check that the run is of this recipe on these pictures, and has an epoch to go on from."""
     origin = run.read_origin()
     if origin.recipe != recipe:
-        msg = f"{run.folder} was started with another recipe: give the same options, or --fresh."
-        raise RunError(msg)
-    if origin.data_sha256 != training.sha256:
-        msg = f"{run.folder} was started on other pictures: give the same options, or --fresh."
-        raise RunError(msg)
-    if not run.checkpoint.exists():
-        msg = f"{run.folder} has no complete epoch to go on from: --fresh starts it again."
-        raise RunError(msg)
+        problem = "was started with another recipe: give the same options, or --fresh"
+    elif origin.data_sha256 != training.sha256:
+        problem = "was started on other pictures: give the same options, or --fresh"
+    elif not run.checkpoint.exists():
+        problem = "has no complete epoch to go on from: --fresh starts it again"
+    else:
+        return
+    msg = f"{run.folder} {problem}."
+    raise RunError(msg)
 
 
 def _finish(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:

@@ -17,13 +17,7 @@ _MESH: Final = 5  # knots a side: bends half a stroke apart, none within one
 
 
 def augment(pictures: DigitBatch, augmentation: Augmentation, *, rng: np.random.Generator) -> DigitBatch:
-    """Return a bent copy of every picture; equal generators give equal pictures.
-
-    Args:
-        pictures: uint8 (n, 28, 28).
-        augmentation: how far each is bent.
-        rng: where the chance comes from.
-    """
+    """Return a bent copy of every picture, (n, 28, 28); equal generators give equal pictures."""
     count = len(pictures)
     strokes = rng.uniform(-augmentation.stroke, augmentation.stroke, count)
     maps = _draw_affine_maps(count, augmentation, rng)
@@ -57,5 +51,4 @@ def _draw_affine_maps(
 def _change_stroke(picture: CanonicalPicture, stroke: float) -> CanonicalPicture:
     """Blend the picture with a bolder (`stroke` > 0) or thinner (< 0) copy of itself."""
     other = cv2.dilate(picture, _PEN) if stroke > 0 else cv2.erode(picture, _PEN)
-    blended: CanonicalPicture = cv2.addWeighted(picture, 1 - abs(stroke), other, abs(stroke), 0)
-    return blended
+    return cv2.addWeighted(picture, 1 - abs(stroke), other, abs(stroke), 0)

@@ -60,9 +60,8 @@ def defocus_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 def glass_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Look through frosted glass: every pixel shows a neighbour, blurred before and after."""
     blurred = _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in pictures)
-    rows, columns = _pixel_indices()[:, None] + rng.integers(-1, 2, (len(pictures), 2, SIDE, SIDE)).swapaxes(
-        0, 1
-    )
+    steps = rng.integers(-1, 2, (len(pictures), 2, SIDE, SIDE)).swapaxes(0, 1)
+    rows, columns = np.indices((SIDE, SIDE))[:, None] + steps
     every = np.arange(len(pictures))[:, None, None]
     moved = blurred[every, rows.clip(0, SIDE - 1), columns.clip(0, SIDE - 1)]
     return _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in moved)
@@ -113,7 +112,7 @@ def zigzag(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 def dashes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
     """Let the pen skip: one diagonal in four is missing, from a random one on."""
     phase = rng.integers(0, 4, (len(pictures), 1, 1))
-    is_skipped = (_pixel_indices().sum(axis=0) + phase) % 4 == 0
+    is_skipped = (np.indices((SIDE, SIDE)).sum(axis=0) + phase) % 4 == 0
     return np.where(is_skipped, 0, pictures).astype(np.uint8)
 
 
@@ -203,39 +202,28 @@ def _draw_signs(shape: int | tuple[int, int], rng: np.random.Generator) -> NDArr
     return rng.choice(np.array([-1, 1]), shape)
 
 
-def _pixel_indices() -> NDArray[np.int64]:
-    """Return (2, 28, 28): row and column of every pixel."""
-    return np.indices((SIDE, SIDE))
-
-
 def _build_disk_kernel(radius: float) -> NDArray[np.float64]:
     y, x = np.mgrid[-3:4, -3:4]
     disk = (radius + 0.5 - np.hypot(x, y)).clip(0, 1)  # a soft edge
-    kernel: NDArray[np.float64] = disk / disk.sum()
-    return kernel
+    return disk / disk.sum()
 
 
 def _build_motion_kernel(angle: float, *, length: int) -> NDArray[np.float64]:
-    """Return a kernel that averages along a line through its middle."""
-    track = np.zeros((length + 3 | 1,) * 2, np.uint8)
-    middle = np.full(2, len(track) // 2)
+    side = length + 3 | 1
     half = np.array([np.cos(angle), np.sin(angle)]) * (length / 2)
-    _draw_line(track, middle - half, middle + half, tone=WHITE)
-    kernel: NDArray[np.float64] = track / track.sum(dtype=float)
-    return kernel
+    ends = np.stack([side // 2 - half, side // 2 + half])
+    track = _draw_lines(np.zeros((side, side), np.uint8), [ends], tone=WHITE)
+    return track / track.sum(dtype=float)
 
 
-def _draw_line(picture: NDArray[np.uint8], start: NDArray[Any], end: NDArray[Any], *, tone: int) -> None:
-    """Draw a line a pixel wide between two points x, y, in place."""
-    ends = [tuple(round(value * 16) for value in point.tolist()) for point in (start, end)]
-    cv2.line(picture, *ends, tone, 1, cv2.LINE_AA, 4)  # 4 bits of fraction: sixteenths of a pixel
-
-
-def _draw_lines(picture: CanonicalPicture, lines: NDArray[np.float64], *, tone: int) -> CanonicalPicture:
-    """Draw lines, (n, 2, 2): start and end of each as x, y."""
+def _draw_lines(
+    picture: NDArray[np.uint8], lines: Iterable[NDArray[np.float64]], *, tone: int
+) -> NDArray[np.uint8]:
+    """Draw lines a pixel wide, each (2, 2): its start and end as x, y."""
     drawn = picture.copy()
-    for start, end in lines:
-        _draw_line(drawn, start, end, tone=tone)
+    for line in lines:
+        ends = [tuple(round(value * 16) for value in point) for point in line.tolist()]
+        cv2.line(drawn, *ends, tone, 1, cv2.LINE_AA, 4)  # 4 bits of fraction: sixteenths of a pixel
     return drawn
 
 
@@ -249,13 +237,11 @@ def _draw_dots(picture: CanonicalPicture, line: NDArray[np.float64], *, every: i
 
 
 def _draw_across(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a line from the left border to the right one, (2, 2): its ends as x, y."""
     left, right = rng.uniform(4, SIDE - 4, 2)
     return np.array([[0, left], [SIDE - 1, right]])
 
 
 def _build_zigzag(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lines of a zigzag along `line`, (n, 2, 2)."""
     knots = np.linspace(line[0], line[1], 1 + SIDE // 4)
     knots[:, 1] += np.where(np.arange(len(knots)) % 2, 2, -2)
     return np.stack([knots[:-1], knots[1:]], axis=1)
@@ -270,33 +256,25 @@ def _draw_clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
             cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) / 2**octave for one in cells
         )
     low, high = clouds.min(axis=(1, 2), keepdims=True), clouds.max(axis=(1, 2), keepdims=True)
-    stretched: NDArray[np.float64] = (clouds - low) / (high - low)
-    return stretched
+    return (clouds - low) / (high - low)
 
 
 def _warp(
     pictures: DigitBatch, matrices: Iterable[Any], *, shifts: NDArray[np.float64] | None = None
 ) -> DigitBatch:
     """Map every picture by a (2, 2) matrix about its middle, then shift it by x, y pixels."""
-    moves = np.zeros((len(pictures), 2)) if shifts is None else shifts
-    return _stack(
-        cv2.warpAffine(one, _centre_matrix(np.array(matrix, float), move), (SIDE, SIDE))
-        for one, matrix, move in zip(pictures, matrices, moves, strict=True)
-    )
-
-
-def _centre_matrix(matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    linear = np.array(list(matrices), float)
     middle = np.full(2, CENTRE)
-    return np.column_stack([matrix, middle - matrix @ middle + shift])
+    offsets = middle - linear @ middle + (0 if shifts is None else shifts)
+    maps = np.concatenate([linear, offsets[..., None]], axis=2)
+    return _stack(cv2.warpAffine(one, map_, (SIDE, SIDE)) for one, map_ in zip(pictures, maps, strict=True))
 
 
 def _compress(picture: CanonicalPicture, quality: int) -> CanonicalPicture:
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded: CanonicalPicture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    return decoded
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
 
 
 def _pixelate(picture: CanonicalPicture, side: int) -> CanonicalPicture:
     small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    large: CanonicalPicture = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    return large
+    return cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)

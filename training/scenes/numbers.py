@@ -95,30 +95,26 @@ def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, 
     These are the candidates that `app.digits.numbers` finds: digits with what it left of their
     neighbours, and parts of a digit, two digits in one, marks and print.
 
-    Args:
-        digits: whose ink is used: training pictures to learn from.
-        count: how many pieces.
-        seed: of all that is drawn by chance.
-
     Returns:
         uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NEGATIVE_LABEL`.
     """
-    pieces_found: list[tuple[CanonicalPicture, int]] = []
-    counter = itertools.count()
-    while len(pieces_found) < count:
-        rng = np.random.default_rng((seed, next(counter)))
+    pictures, labels = zip(*itertools.islice(_yield_pieces(digits, seed), count), strict=True)
+    return np.stack(pictures), np.array(labels, np.uint8)
+
+
+def _yield_pieces(digits: Labelled, seed: int) -> Iterator[tuple[CanonicalPicture, int]]:
+    for index in itertools.count():
+        rng = np.random.default_rng((seed, index))
         scene = draw(digits, _draw_style(rng, touching=bool(rng.integers(4))), rng)
-        digits_written = scene.text.replace("\n", "")
+        written = scene.text.replace("\n", "")
         page = numbers.segment(scene.picture)
         for picture, piece in zip(page.pictures, page.pieces, strict=True):
             overlaps = [measure_overlap(piece.box, box) for box in scene.boxes]
             best = int(np.argmax(overlaps))
             if overlaps[best] < MIN_OVERLAP:
-                pieces_found.append((picture, NEGATIVE_LABEL))
+                yield picture, NEGATIVE_LABEL
             elif overlaps[best] > MIN_DIGIT_OVERLAP:
-                pieces_found.append((picture, int(digits_written[best])))
-    pictures, labels = zip(*pieces_found[:count], strict=True)
-    return np.stack(pictures), np.array(labels, np.uint8)
+                yield picture, int(written[best])
 
 
 def measure_overlap(one: Box, other: Box) -> float:
@@ -189,7 +185,6 @@ def _crop_tightly(ink: Ink) -> Ink:
 
 
 def _write_line(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
-    """Put glyphs beside each other on a baseline."""
     pairs = len(glyphs) - 1
     touching = set(rng.permutation(pairs)[: rng.integers(1, 3)]) if style.touching else set()
     room = max(len(glyph) for glyph in glyphs) + style.height // 2
@@ -211,17 +206,16 @@ def _write_line(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -
 def _append_glyph(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
     """Move `glyph` as near to `row` as `gap` allows, along the lines of pixels; also return where."""
     free = row.shape[1] - 1 - _find_last_ink(row)  # in each line of pixels, behind what is written
-    ahead = _find_last_ink(glyph[:, ::-1])
-    ahead = glyph.shape[1] - 1 - ahead
+    ahead = glyph.shape[1] - 1 - _find_last_ink(glyph[:, ::-1])
     near = max(2, round(0.05 * len(row)))  # lines of pixels above and below count, too
     free, ahead = (cv2.erode(side.astype(np.float32), np.ones((2 * near + 1, 1))) for side in (free, ahead))
     shift = int((free + ahead).min()) - gap if row.any() else 0
     shift = min(shift, row.shape[1], glyph.shape[1])
     width = row.shape[1] + glyph.shape[1] - shift
-    joined = np.zeros((len(row), max(width, row.shape[1])), np.float32)
-    joined[:, : row.shape[1]] = row
+    joined = np.pad(row, ((0, 0), (0, max(0, width - row.shape[1]))))
     start = row.shape[1] - shift
-    joined[:, start : start + glyph.shape[1]] = np.maximum(joined[:, start : start + glyph.shape[1]], glyph)
+    place = joined[:, start : start + glyph.shape[1]]
+    np.maximum(place, glyph, out=place)
     return joined, start
 
 
@@ -233,7 +227,6 @@ def _find_last_ink(ink: Ink) -> NDArray[np.float32]:
 
 
 def _draw_mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
-    """A dash, a comma or a dot, with some room on both sides."""
     height = style.height
     width, gap = round(0.4 * height), round(0.18 * height)
     pen = max(2, round(0.1 * height))
@@ -250,7 +243,6 @@ def _draw_mark(room: int, style: Style, rng: np.random.Generator) -> Ink:
 
 
 def _write_boxes(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -> Row:
-    """Put each glyph in a box of a row of boxes."""
     side = max(round(1.5 * style.height), *(max(glyph.shape) + 4 for glyph in glyphs))
     pen = max(1, round(style.height / 28))
     row = np.zeros((side + 2 * pen, side * len(glyphs) + 2 * pen), np.float32)
@@ -267,7 +259,6 @@ def _write_boxes(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) 
 
 
 def _stack_lines(rows: Sequence[Row], style: Style, rng: np.random.Generator) -> Row:
-    """Put lines below each other, with margins, underlines and the tilt of the paper."""
     width = max(row.shape[1] for row, _ in rows)
     margin = round(style.height * rng.uniform(0.3, 1.0))
     leading = round(style.height * 0.35)
@@ -298,7 +289,6 @@ def _tilt(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
 
 
 def _lay_on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPicture:
-    """Lay ink on paper: its print, its light, the camera's blur and noise."""
     paper, pen = rng.uniform(190, 250), rng.uniform(20, 110)
     soft = cv2.GaussianBlur(ink, (0, 0), 0.3 + style.height / 120)
     paper_level = paper - (paper - pen) * style.texture * _draw_print(ink.shape, rng)
@@ -306,8 +296,7 @@ def _lay_on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPictu
     scene *= 1 - style.light * np.linspace(0, 1, ink.shape[1], dtype=np.float32)
     scene += rng.normal(0, 1, ink.shape) * style.noise
     grey = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
-    picture: GreyPicture = 255 - grey if style.light_on_dark else grey
-    return picture
+    return 255 - grey if style.light_on_dark else grey
 
 
 def _draw_print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
@@ -321,5 +310,4 @@ def _draw_print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
         cv2.putText(words, "PESOS", place, cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.3, 0.7)), 1, 1)
     cloud = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 12)
     cloud = (cloud - cloud.min()) / max(1e-6, float(np.ptp(cloud)))
-    drawn: Ink = np.clip(0.45 * lines + words + 0.4 * cloud, 0, 1).astype(np.float32)
-    return drawn
+    return np.clip(0.45 * lines + words + 0.4 * cloud, 0, 1).astype(np.float32)

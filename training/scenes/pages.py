@@ -64,10 +64,8 @@ def draw_scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     length = int(rng.integers(14, 90))
     room = rng.uniform(1.05, 1.8, 2)
     ink = _scale_glyph(glyph, length, rng=rng)
-    size = (
-        round(max(ink.shape[0] * room[0], ink.shape[0] + 2)),
-        round(max(ink.shape[1], length * 0.6) * room[1]) + 2,
-    )
+    height = round(max(ink.shape[0] * room[0], ink.shape[0] + 2))
+    size = (height, round(max(ink.shape[1], length * 0.6) * room[1]) + 2)
     ink = _place_on_canvas(ink, size, rng=rng, cut=0.0)
     paper, pen = rng.uniform(190, 255), rng.uniform(0, 90)
     ground = np.full(size, paper, np.float32) - _draw_print(size, rng)
@@ -89,9 +87,9 @@ def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     size = (side, side if _happens(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
     fills_canvas = _happens(rng, 0.2)
     length = max(MIN_LENGTH, round(min(size) * (1.0 if fills_canvas else rng.uniform(0.3, 0.95))))
-    ink = _place_on_canvas(
-        _scale_glyph(glyph, length, rng=rng), size, rng=rng, cut=0.08 if _happens(rng, 0.15) else 0.0
-    )
+    ink = _scale_glyph(glyph, length, rng=rng)
+    cut = 0.08 if _happens(rng, 0.15) else 0.0
+    ink = _place_on_canvas(ink, size, rng=rng, cut=cut)
     if _happens(rng, 0.4):
         ink = np.where(ink > 127, 255, 0).astype(np.uint8)
     ground, pen = _draw_two_colours(rng)
@@ -99,26 +97,23 @@ def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     picture = ground * (1 - cover) + pen * cover
     if _happens(rng, 0.25):
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape)
-    whole = np.clip(picture, 0, 255).astype(np.uint8)
-    return _compress(whole, rng) if _happens(rng, 0.2) else whole
+    drawing = np.clip(picture, 0, 255).astype(np.uint8)
+    return _compress(drawing, rng) if _happens(rng, 0.2) else drawing
 
 
 def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     """Squeeze a glyph into a box of few pixels, stretched to fill it, as form readers and old data sets do."""
     height = int(rng.integers(12, 36))
-    width = round(
-        height * np.clip(glyph.shape[1] / glyph.shape[0] * np.exp(rng.uniform(-0.1, 0.7)), 0.15, 1.1)
-    )
+    aspect = glyph.shape[1] / glyph.shape[0] * np.exp(rng.uniform(-0.1, 0.7))
+    width = round(height * np.clip(aspect, 0.15, 1.1))
     rim = int(rng.integers(0, 5))
     small = cv2.resize(glyph, (max(3, width), height), interpolation=cv2.INTER_AREA).astype(np.float32)
     if _happens(rng, 0.7):
         small = np.where(small > rng.uniform(40, 150), 255.0, 0.0)
     if _happens(rng, 0.5):
         pen = round(rng.uniform(2, max(2.0, height / 6)))  # up to where loops close
-        small = cv2.dilate(
-            cv2.copyMakeBorder(small, pen, pen, pen, pen, cv2.BORDER_CONSTANT), np.ones((pen, pen))
-        )
-    ink = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_CONSTANT) + rng.normal(0, 4, 1)
+        small = cv2.dilate(np.pad(small, pen), np.ones((pen, pen)))
+    ink = np.pad(small, rim) + rng.normal(0, 4, 1)
     return _to_colour(255 - ink if _happens(rng, 0.5) else ink)
 
 
@@ -168,16 +163,16 @@ def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
 def _break_strokes(ink: Glyph, rng: Rng) -> Glyph:
     """Let the pen skip: wipe thin lines through the ink, or the ink of a dry pen."""
     height, width = ink.shape
-    whole = ink.copy()
+    broken = ink.copy()
     if _happens(rng, 0.5):
         grain = _draw_cloud(ink.shape, rng, rough=max(1.0, max(ink.shape) / 40))
-        whole[grain > rng.uniform(0.6, 1.6)] = 0
+        broken[grain > rng.uniform(0.6, 1.6)] = 0
     else:
         for _ in range(rng.integers(1, 4)):
             (x, y), lean = rng.uniform((0, 0), (width, height)), rng.uniform(-1, 1)
             ends = (round(x - width), round(y - width * lean)), (round(x + width), round(y + width * lean))
-            cv2.line(whole, *ends, 0, max(1, round(max(ink.shape) * rng.uniform(0.01, 0.05))))
-    return whole if np.count_nonzero(whole) > 0.6 * np.count_nonzero(ink) else ink
+            cv2.line(broken, *ends, 0, max(1, round(max(ink.shape) * rng.uniform(0.01, 0.05))))
+    return broken if np.count_nonzero(broken) > 0.6 * np.count_nonzero(ink) else ink
 
 
 def _place_on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Glyph:
@@ -220,9 +215,8 @@ def _draw_two_colours(rng: Rng) -> tuple[Layer, Layer]:
 def _draw_cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
     """Return smooth noise of mean 0 and deviation 1, its grains about `rough` pixels."""
     coarse = [max(2, round(length / rough)) for length in size[:2]]
-    noise = cv2.resize(
-        rng.normal(0, 1, coarse).astype(np.float32), size[1::-1], interpolation=cv2.INTER_CUBIC
-    )
+    grains = rng.normal(0, 1, coarse).astype(np.float32)
+    noise = cv2.resize(grains, size[1::-1], interpolation=cv2.INTER_CUBIC)
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)
 
 
@@ -243,18 +237,13 @@ def _draw_light(size: tuple[int, int], rng: Rng) -> Layer:
         light *= 1 - rng.uniform(0.05, 0.35) * (x**2 + y**2) / 2
     if _happens(rng, 0.35):
         turn = rng.uniform(0, 2 * np.pi)
-        edge = (
-            x * np.cos(turn)
-            + y * np.sin(turn)
-            + 0.15 * np.sin(3 * (x - y)) * rng.random()
-            + rng.uniform(-0.8, 0.8)
-        )
+        wave = 0.15 * np.sin(3 * (x - y)) * rng.random()
+        edge = x * np.cos(turn) + y * np.sin(turn) + wave + rng.uniform(-0.8, 0.8)
         light *= 1 - rng.uniform(0.1, 0.5) / (1 + np.exp(-edge * np.exp(rng.uniform(1.0, 4.0))))
     return light
 
 
 def _draw_ruled_lines(paper: Layer, length: int, *, rng: Rng) -> Layer:
-    """Rule the paper, across or in squares, a little askew; lines are paler than the pen."""
     height, width = paper.shape[:2]
     lines = np.zeros((height, width), np.uint8)
     gap = max(6.0, length * rng.uniform(0.35, 1.6))
@@ -289,23 +278,19 @@ def _draw_neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
 
 
 def _draw_desk(picture: Layer, rng: Rng) -> Layer:
-    """Let the desk be seen beside the paper's edge."""
     height, width = picture.shape[:2]
     tone = _draw_colour(rng, 10, 90, tint=25)
     share = rng.uniform(0.03, 0.1)
     mask = np.zeros((height, width), np.uint8)
-    lean = round(height * rng.uniform(-0.03, 0.03))
-    edge = round(width * share)
-    cv2.fillPoly(
-        mask, [np.array([(0, 0), (edge + lean, 0), (edge - lean, height), (0, height)])], 255, cv2.LINE_AA
-    )
+    lean, edge = round(height * rng.uniform(-0.03, 0.03)), round(width * share)
+    corners = np.array([(0, 0), (edge + lean, 0), (edge - lean, height), (0, height)])
+    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA)
     turned = mask if _happens(rng, 0.5) else mask[:, ::-1]
     cover = (turned.astype(np.float32) / 255)[..., None]
     return picture * (1 - cover) + tone * cover
 
 
 def _simulate_camera(picture: Layer, length: int, *, rng: Rng) -> ColourPicture:
-    """Blur, add noise, compress."""
     height, width = picture.shape[:2]
     near = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     far = near + rng.normal(0, 0.02, (4, 2)).astype(np.float32) * (width, height)
@@ -339,7 +324,6 @@ def _draw_print(size: tuple[int, int], rng: Rng) -> Layer:
 
 
 def _draw_cell(size: tuple[int, int], tone: float, *, rng: Rng) -> Layer:
-    """Return a cell's printed border, of which one to four sides are in the picture."""
     height, width = size
     cell = np.full(size, 255, np.float32)
     thickness = int(rng.integers(1, 3))
@@ -377,14 +361,12 @@ def _add_streaks(ink: Layer, rng: Rng) -> Layer:
     for _ in range(rng.integers(1, 5)):
         start, end = rng.uniform(-0.2, 1.2, (2, 2)) * side
         tone = float(rng.choice([0, rng.uniform(60, 255)]))
-        cv2.line(
-            lines, tuple(map(round, start)), tuple(map(round, end)), tone, max(1, side // 28), cv2.LINE_AA
-        )
+        ends = tuple(map(round, start)), tuple(map(round, end))
+        cv2.line(lines, *ends, tone, max(1, side // 28), cv2.LINE_AA)
     return lines
 
 
 def _strike_through(ink: Layer, rng: Rng) -> Layer:
-    """Strike it through, up and down from one side to the other, or from top to bottom."""
     side, knots = ink.shape[0], int(rng.integers(3, 12))
     start, end = rng.uniform(0.1, 0.9, 2)
     swing = np.where(np.arange(knots) % 2, 1, -1) * rng.uniform(0, 0.15, knots)
@@ -392,15 +374,8 @@ def _strike_through(ink: Layer, rng: Rng) -> Layer:
     if _happens(rng, 0.2):
         points = points[:, ::-1]
     scrawled = np.ascontiguousarray(ink, np.float32)
-    path = [np.rint(points).astype(np.int32)]
-    cv2.polylines(
-        scrawled,
-        path,
-        isClosed=False,
-        color=rng.uniform(100, 255),
-        thickness=max(1, side // 28),
-        lineType=cv2.LINE_AA,
-    )
+    path, tone, pen = [np.rint(points).astype(np.int32)], rng.uniform(100, 255), max(1, side // 28)
+    cv2.polylines(scrawled, path, False, tone, pen, cv2.LINE_AA)  # noqa: FBT003  OpenCV's isClosed
     return scrawled
 
 
@@ -430,7 +405,6 @@ def _dim(ink: Layer, rng: Rng) -> Layer:
 
 
 def _invert_bands(ink: Layer, rng: Rng) -> Layer:
-    """Invert a band or two, across or down."""
     bands = ink.copy()
     across = bands.T if _happens(rng, 0.3) else bands
     for _ in range(rng.integers(1, 3)):
@@ -440,14 +414,12 @@ def _invert_bands(ink: Layer, rng: Rng) -> Layer:
 
 
 def _outline(ink: Layer, rng: Rng) -> Layer:
-    """Leave the edge of the strokes alone, as a hollow pen does."""
-    whole = np.clip(ink, 0, 255).astype(np.uint8)
+    strokes = np.clip(ink, 0, 255).astype(np.uint8)
     pen = np.ones((3, 3) if _happens(rng, 0.7) else (2, 2), np.uint8)
-    return cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, pen).astype(np.float32)
+    return cv2.morphologyEx(strokes, cv2.MORPH_GRADIENT, pen).astype(np.float32)
 
 
 def _dash(ink: Layer, rng: Rng) -> Layer:
-    """Wipe stripes out at an angle, so that the strokes are dashed."""
     y, x = np.mgrid[: ink.shape[0], : ink.shape[1]]
     angle, pitch = rng.uniform(0, np.pi), rng.uniform(3, 6) * ink.shape[0] / 28
     wave = (x * np.cos(angle) + y * np.sin(angle)) / pitch % 1

@@ -8,8 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -18,7 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from app.digits.colours import ColourPicture
-from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
+from app.digits.contract import CanonicalPicture, DigitBatch
 from app.digits.preprocessing import canonicalise
 from app.digits.process import set_up_process
 from training.data import fonts
@@ -55,13 +54,9 @@ class Example:
     def canonical(self) -> CanonicalPicture | None:
         """Return what the network would see; None if there is no ink or the digit is lost."""
         picture = pages.read_scene(self.scene)
-        if (
-            picture is None
-            or self.glyph is None
-            or measure_likeness(picture, _canonicalise(self.glyph)) >= MIN_LIKENESS
-        ):
+        if picture is None or self.glyph is None:
             return picture
-        return None
+        return picture if measure_likeness(picture, _canonicalise(self.glyph)) >= MIN_LIKENESS else None
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,6 @@ def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int =
 
     Every chunk has a seed of its own, so the same scenes come out whatever the number of cores, and
     whatever the seed of the network.
-
-    Raises:
-        DataError: the fonts can't be fetched.
     """
     if not file.exists():
         fonts.fetch()
@@ -96,38 +88,40 @@ def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int =
 def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
     """Return scenes of digits that no training saw, as many of each kind; none without a digit."""
     few = Scenes(
-        photographs=CHUNK,
-        scans=CHUNK,
-        drawings=CHUNK,
-        worn=CHUNK,
-        boxed=CHUNK,
-        no_digits=0,
-        pieces=0,
+        photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, boxed=CHUNK, no_digits=0, pieces=0,
         seed=HELD_OUT_SEED,
-    )
+    )  # fmt: skip
     return load_or_draw(validation, dataclasses.replace(recipe, scenes=few), file=file)
 
 
 def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
     """Return some scenes of every kind with what the network is shown of them."""
     rng = np.random.default_rng(seed)
-    return [(kind, list(islice(_yield_shown(KINDS[kind], training, rng), each))) for kind in KINDS]
+    return [
+        (kind, [(example.scene, picture) for example, picture in _draw_readable(kind, training, rng, each)])
+        for kind in KINDS
+    ]
 
 
+@cache
 def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
     """Return negative examples of strokes alone: they need no fonts, and take seconds."""
     rng = np.random.default_rng(seed)
-    glyph = (symbols.draw_doodle, symbols.draw_invented)
-    drawn_ones = (symbols.distort(glyph[rng.integers(2)](rng), rng=rng) for _ in range(count))
-    return np.stack([_canonicalise(one) for one in drawn_ones])
+    kinds = (symbols.draw_doodle, symbols.draw_invented)
+    glyphs = (symbols.distort(kinds[rng.integers(2)](rng), rng=rng) for _ in range(count))
+    return np.stack([_canonicalise(glyph) for glyph in glyphs])
 
 
-def _yield_shown(draw: Draw, training: Labelled, rng: Rng) -> Iterator[Shown]:
-    while True:
-        example = draw(training, rng)
+def _draw_readable(
+    kind: Kind, training: Labelled, rng: Rng, count: int
+) -> list[tuple[Example, CanonicalPicture]]:
+    readable: list[tuple[Example, CanonicalPicture]] = []
+    while len(readable) < count:
+        example = KINDS[kind](training, rng)
         picture = example.canonical()
         if picture is not None:
-            yield example.scene, picture
+            readable.append((example, picture))
+    return readable
 
 
 def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
@@ -137,12 +131,13 @@ def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, n
     # spawned, since a fork of a process that runs TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
-        done = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
-    return np.concatenate([pictures for pictures, _ in done]), np.concatenate([labels for _, labels in done])
+        chunks = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
+    return np.concatenate([pictures for pictures, _ in chunks]), np.concatenate(
+        [labels for _, labels in chunks]
+    )
 
 
 def _list_tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:
-    """Yield the kind and number of every chunk."""
     for kind in (*KINDS, PIECES):
         yield from ((kind, number) for number in range(-(-getattr(counts, kind) // chunk)))
 
@@ -154,15 +149,8 @@ def _draw_chunk(
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
         return numbers.cut_pieces(training, count=size, seed=int(rng.integers(2**31)))
-    pictures, labels = np.empty((size, SIDE, SIDE), np.uint8), np.empty(size, np.uint8)
-    done = 0
-    while done < size:
-        example = KINDS[kind](training, rng)
-        picture = example.canonical()
-        if picture is not None:
-            pictures[done], labels[done] = picture, example.label
-            done += 1
-    return pictures, labels
+    examples, pictures = zip(*_draw_readable(kind, training, rng, size), strict=True)
+    return np.stack(pictures), np.array([example.label for example in examples], np.uint8)
 
 
 def measure_likeness(one: CanonicalPicture, other: CanonicalPicture) -> float:
@@ -201,8 +189,7 @@ def _draw_worn(training: Labelled, rng: Rng) -> Example:
 def _draw_negative(_: Labelled, rng: Rng) -> Example:
     if rng.random() < BACKGROUND_SHARE:
         return Example(pages.draw_background(rng), NEGATIVE_LABEL)
-    glyph = symbols.draw_negative(rng)
-    glyph = symbols.distort(glyph, rng=rng)
+    glyph = symbols.distort(symbols.draw_negative(rng), rng=rng)
     scene = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_drawing)[rng.integers(4)]
     return Example(scene(glyph, rng=rng), NEGATIVE_LABEL)
 

@@ -5,7 +5,7 @@ A glyph is ink 255 on 0, cut out tightly, its longest side about `SIZE` pixels; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -81,19 +81,16 @@ DRAWN_DIGITS: Final[tuple[tuple[int, Strokes], ...]] = (
 
 def enlarge_mnist(picture: CanonicalPicture) -> Glyph:
     """Enlarge an MNIST digit; its grey edge becomes a crisp outline."""
-    large = cv2.resize(
-        _crop_tightly(picture), None, fx=SIZE / 20, fy=SIZE / 20, interpolation=cv2.INTER_CUBIC
-    )
+    ink, times = _crop_tightly(picture), SIZE / 20
+    large = cv2.resize(ink, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
     return _crop_tightly(_sharpen(cv2.GaussianBlur(_pad(large), (0, 0), 2.5)))
 
 
 def typeset(character: str, name: str, *, subset: str = "latin") -> Glyph:
     """Draw a character; an empty glyph if the font lacks it."""
     font = _load_font(name, subset)
-    glyph = _crop_tightly(np.array(_render_text(character, font)))
-    if not glyph.size or np.array_equal(
-        glyph, _crop_tightly(np.array(_render_text(_MISSING_CHARACTER, font)))
-    ):
+    glyph = _render_text(character, font)
+    if not glyph.size or np.array_equal(glyph, _render_text(_MISSING_CHARACTER, font)):
         return np.zeros((0, 0), np.uint8)
     scale = SIZE / max(glyph.shape)
     return cv2.resize(glyph, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
@@ -114,13 +111,7 @@ def typeset_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
 
 def draw_negative(rng: np.random.Generator) -> Glyph:
     """Draw something that is no digit: a letter, a character of another or of no script, a doodle, a word."""
-    kinds: tuple[Callable[[np.random.Generator], Glyph], ...] = (
-        draw_letter,
-        draw_foreign,
-        draw_invented,
-        draw_doodle,
-        draw_word,
-    )
+    kinds = (draw_letter, draw_foreign, draw_invented, draw_doodle, draw_word)
     glyph = kinds[rng.choice(len(kinds), p=(0.27, 0.24, 0.22, 0.2, 0.07))](rng)
     return glyph if glyph.size else draw_negative(rng)
 
@@ -183,10 +174,8 @@ def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float)
         knots = np.array(stroke, float) + rng.normal(0, unsteady, (len(stroke), 2)) + offset
         knots[:, 0] = aspect * knots[:, 0] + slant * (0.5 - knots[:, 1])
         points = (_interpolate_spline(knots) * SIZE + (SIZE // 2, _MARGIN)) * 16
-        fixed = np.rint(points).astype(np.int32)
-        cv2.polylines(
-            canvas, [fixed], isClosed=False, color=255, thickness=pen, lineType=cv2.LINE_AA, shift=4
-        )
+        path = [np.rint(points).astype(np.int32)]
+        cv2.polylines(canvas, path, False, 255, pen, cv2.LINE_AA, 4)  # noqa: FBT003  OpenCV's isClosed
     return _crop_tightly(canvas)
 
 
@@ -220,11 +209,11 @@ def _load_font(name: str, subset: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(fonts.find_file(name, subset=subset), SIZE)
 
 
-def _render_text(text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+def _render_text(text: str, font: ImageFont.FreeTypeFont) -> Glyph:
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
     picture = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(picture).text((-left, -top), text, font=font, fill=255)
-    return picture
+    return _crop_tightly(np.array(picture))
 
 
 def _draw_line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:

@@ -3,53 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final
+
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from training.errors import WorkshopError
 from training.recipe import Augmentation, Recipe, Schedule
-from training.search.search_space import SPACES, Choices, Value, Values
+from training.search.search_space import SPACES, Value, Values
 
+_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-@dataclasses.dataclass(frozen=True)
-class Number:
-    """Numbers of one kind within limits."""
-
-    kind: type[int | float]
-    low: float
-    high: float = math.inf
-
-    def parse(self, text: str) -> Value:
-        """Return the number; ValueError if it is none, or out of bounds."""
-        value = self.kind(text)
-        if not (self.low <= value <= self.high and math.isfinite(value)):
-            raise ValueError
-        return value
-
-    def __str__(self) -> str:
-        what = "a whole number" if self.kind is int else "a number"
-        return f"{what} of at least {self.low:g}" + (f" and at most {self.high:g}" * (self.high < math.inf))
-
-
-FIELDS: Final[Mapping[str, Number | Choices]] = {
-    "epochs": Number(int, 1),
-    "batch_size": Number(int, 1),
-    "learning_rate": Number(float, 0),
-    "schedule": get_args(Schedule),
-    "weight_decay": Number(float, 0),
-    "dropout": Number(float, 0, 0.99),  # share of the hidden units, of dense networks
-    "augmentation": Number(float, 0, 1.5),  # share of `Augmentation`'s widths
-    "seed": Number(int, 0),
+FIELDS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    "epochs": TypeAdapter(PositiveInt),
+    "batch_size": TypeAdapter(PositiveInt),
+    "learning_rate": TypeAdapter(_Share),
+    "schedule": TypeAdapter(Schedule),
+    "weight_decay": TypeAdapter(_Share),
+    "dropout": TypeAdapter(Annotated[_Share, Field(le=0.99)]),  # of the hidden units, of dense networks
+    "augmentation": TypeAdapter(Annotated[_Share, Field(le=1.5)]),  # of `Augmentation`'s widths
+    "seed": TypeAdapter(NonNegativeInt),
 }
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Value]:
-    """Return the values of some NAME=VALUE, by name.
-
-    Raises:
-        WorkshopError: a recipe has no such name, or the value is not of its type.
-    """
+    """Return the values of some NAME=VALUE, by name."""
     return dict(map(_parse, assignments))
 
 
@@ -58,21 +36,15 @@ def _parse(assignment: str) -> tuple[str, Value]:
     if not equals or name not in FIELDS:
         msg = f"{assignment!r} can't be set: write NAME=VALUE, with one of the names {', '.join(FIELDS)}."
         raise WorkshopError(msg)
-    field = FIELDS[name]
     try:
-        return name, field.parse(text) if isinstance(field, Number) else field[field.index(text)]
-    except ValueError:
-        expected = field if isinstance(field, Number) else " or ".join(map(str, field))
-        msg = f"{assignment!r} can't be set: {name} is {expected}."
+        return name, FIELDS[name].validate_python(text)
+    except ValidationError as error:
+        msg = f"{assignment!r} can't be set: {error.errors()[0]['msg']}."
         raise WorkshopError(msg) from None
 
 
 def override(recipe: Recipe, **values: Value) -> Recipe:
-    """Return the recipe with other values; `augmentation` is a share of its widths.
-
-    Raises:
-        WorkshopError: its network has no use for one of them.
-    """
+    """Return the recipe with other values; `augmentation` is a share of its widths."""
     changes: dict[str, Any] = dict(values)
     if changes.get("dropout") and "dropout" not in SPACES.get(recipe.name, {}):
         msg = f"{recipe.name} has no hidden layer of its own to drop units of: leave dropout out."

@@ -50,43 +50,31 @@ SPACES: Final[Mapping[str, Space]] = {
         "augmentation": Range(low=0.25, high=1.5),
     },
 }
-SIGNIFICANT_DIGITS: Final = 3  # of a number that is drawn: more would only make commands longer
 
 
 def find_space(recipe: Recipe) -> Space:
-    """Return what may be searched of a recipe.
-
-    Raises:
-        WorkshopError: it has no space.
-    """
+    """Return what may be searched of a recipe."""
     if recipe.name not in SPACES:
-        msg = (
-            f"Nothing of {recipe.name!r} can be searched: give it a space in training/search/search_space.py."
-        )
+        msg = f"{recipe.name!r} has no search space: add one in training/search/search_space.py."
         raise WorkshopError(msg)
     return SPACES[recipe.name]
 
 
 def to_json(space: Space) -> str:
     """Return a space as one line of JSON, to be compared with another."""
-    return json.dumps(
-        {name: dataclasses.asdict(of) if isinstance(of, Range) else of for name, of in space.items()}
-    )
+    return json.dumps(space, default=dataclasses.asdict)
 
 
 def get_recipe_values(recipe: Recipe) -> dict[str, Value]:
     """Return the recipe's own values of what may be searched of it."""
-    fields = vars(recipe) | {"augmentation": _augmentation_share(recipe.augmentation)}
+    augmentation = recipe.augmentation
+    share = augmentation.rotation / Augmentation().rotation if augmentation else 0.0
+    fields = vars(recipe) | {"augmentation": share}
     return {name: fields[name] for name in find_space(recipe)}
 
 
 def round_values(values: Values) -> dict[str, Value]:
-    """Return the values with numbers rounded to three digits, as they are trained with and printed."""
+    """Return the values with numbers rounded to three digits: more would only make commands longer."""
     return {
-        name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
-        for name, value in values.items()
+        name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()
     }
-
-
-def _augmentation_share(augmentation: Augmentation | None) -> float:
-    return augmentation.rotation / Augmentation().rotation if augmentation else 0.0

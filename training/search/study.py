@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -18,8 +17,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from training.errors import RunError
-from training.files import write_json
-from training.learn.runs import Origin, Run
+from training.learn.runs import DescribedFolder, Origin, Run
 from training.recipe import Recipe
 from training.search.search_space import (
     Range,
@@ -36,8 +34,7 @@ ACCURACY: Final = "accuracy"  # attribute of a trial, on the validation pictures
 LOCK_FILE: Final = "lock.db"
 RANDOM_TRIALS: Final = 10  # trials before the sampler looks at what came of the earlier ones
 UNPRUNED_TRIALS: Final = 5  # trials that reach the last epoch before others are measured by them
-# trials that reached the last epoch, below which nothing is said of importance
-MIN_IMPORTANCE_TRIALS: Final = 10
+MIN_IMPORTANCE_TRIALS: Final = 10  # trials to the last epoch; fewer say nothing of importance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,7 @@ class TrialResult:
 
     @property
     def loss(self) -> float:
-        """The last epoch's, which is that of the network that training would give."""
+        """The loss of the last epoch, and of the network that training would give."""
         return self.losses[-1]
 
     def errors(self, pictures: int) -> int:
@@ -70,10 +67,12 @@ class SeedScores:
 
 
 @dataclass(frozen=True)
-class Search:
-    """The folder of one search. Nothing is opened until a method is called."""
+class Search(DescribedFolder):
+    """The folder of one search."""
 
-    folder: Path
+    kind = "search"
+    command = "tune"
+    description_name = "search.json"
 
     @property
     def trial(self) -> Run:
@@ -85,51 +84,31 @@ class Search:
         return Run(self.folder / f"{whose}-{seed}", scenes_folder=self.folder)
 
     def start(self, origin: Origin) -> None:
-        """Make the folder and write down what is searched.
-
-        Raises:
-            RunError: a search, or something else, lies there already.
-        """
-        if self._description_file.exists():
-            msg = f"{self.folder} holds a search: --resume goes on with it, --fresh discards it."
-            raise RunError(msg)
-        self._refuse_others()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = {**dataclasses.asdict(origin), "space": to_json(find_space(origin.recipe))}
-        write_json(self._description_file, content)
+        """Make the folder and write down what is searched."""
+        self.describe({**dataclasses.asdict(origin), "space": to_json(find_space(origin.recipe))})
 
     def discard(self) -> None:
-        """Remove the search, if there is one.
-
-        Raises:
-            RunError: the folder holds something else, or another process has the search.
-        """
+        """Remove the search, if there is one and no other process goes on with it."""
         if self._description_file.exists():
             with _exclusive(self.folder / LOCK_FILE):
-                pass  # nobody has it; released at once, since not every system removes an open file
-            shutil.rmtree(self.folder)
-        else:
-            self._refuse_others()
+                pass  # released at once, since not every system removes an open file
+        super().discard()
 
     def read_recipe(self) -> Recipe:
         """Return the recipe that is varied.
 
         Raises:
-            RunError: there is no search, or one of another version of recipes.
+            RunError: there is no search, or one from before recipes had other fields.
         """
         try:
-            return Recipe.from_json(json.dumps(self._description()["recipe"]))
-        except (KeyError, TypeError) as error:  # a field that recipes had, or had not, when it was started
+            return Recipe.from_json(json.dumps(self.read_description()["recipe"]))
+        except (KeyError, TypeError) as error:
             msg = f"{self.folder} was started with other fields of a recipe: --fresh discards it."
             raise RunError(msg) from error
 
     def check_resumable(self, recipe: Recipe, *, data_sha256: str) -> None:
-        """Check that this recipe, as it and its space are now, is searched on these pictures.
-
-        Raises:
-            RunError: there is no search, or one of something else.
-        """
-        description = self._description()
+        """Raise RunError unless this recipe, with its present space, is searched on these pictures."""
+        description = self.read_description()
         if self.read_recipe() != recipe:
             other = "varies another recipe"
         elif description["space"] != to_json(find_space(recipe)):
@@ -143,22 +122,14 @@ class Search:
 
     @contextmanager
     def lock(self) -> Iterator[optuna.Study]:
-        """Open the trials to go on with them; only one process at a time may.
-
-        Raises:
-            RunError: there is no search, or another process holds it.
-        """
+        """Open the trials to go on with them; RunError if another process does so already."""
         with self.open() as study, _exclusive(self.folder / LOCK_FILE):
             yield study
 
     @contextmanager
     def open(self) -> Iterator[optuna.Study]:
-        """Open the trials to read them.
-
-        Raises:
-            RunError: there is no search.
-        """
-        self._description()
+        """Open the trials to read them."""
+        self.read_description()  # refuses a folder without a search
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # SQLite: half a line, which a killed process may leave in Optuna's journal, makes that unreadable
         storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / 'trials.db'}")
@@ -167,23 +138,6 @@ class Search:
         finally:
             storage.remove_session()
             storage.engine.dispose()
-
-    @property
-    def _description_file(self) -> Path:
-        return self.folder / "search.json"
-
-    def _description(self) -> dict[str, Any]:
-        try:
-            description: dict[str, Any] = json.loads(self._description_file.read_text())
-        except FileNotFoundError:
-            msg = f"There is no search in {self.folder}: `python -m training tune NAME` makes one."
-            raise RunError(msg) from None
-        return description
-
-    def _refuse_others(self) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()):
-            msg = f"{self.folder} holds something that is not a search: name another folder with --run."
-            raise RunError(msg)
 
 
 def choose_next_trial(study: optuna.Study, recipe: Recipe) -> optuna.Trial:
@@ -225,8 +179,7 @@ def measure_importance(study: optuna.Study) -> dict[str, float]:
     """
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < MIN_IMPORTANCE_TRIALS:
         return {}
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return {name: float(share) for name, share in found.items()}
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
 
 
 def _read_result(number: int, trial: FrozenTrial) -> TrialResult:

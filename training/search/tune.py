@@ -14,16 +14,18 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import keras
 import optuna
 from optuna.trial import TrialState
 from scipy import stats
 
+from training.data.labelled import Labelled
 from training.errors import RunError
-from training.learn.runs import Origin, get_current_commit
+from training.learn.runs import Origin, Run, get_current_commit
 from training.learn.train import fit
+from training.recipe import Recipe
 from training.search.overrides import override
 from training.search.search_space import Values, round_values
 from training.search.study import (
@@ -36,11 +38,6 @@ from training.search.study import (
     list_trials,
 )
 
-if TYPE_CHECKING:
-    from training.data.labelled import Labelled
-    from training.learn.runs import Run
-    from training.recipe import Recipe
-
 MINUTE: Final = 60.0  # seconds
 
 
@@ -52,23 +49,10 @@ def tune(
     minutes: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[TrialResult]:
-    """Try values until the search has had its time, over all processes that worked on it.
+    """Try values until the search has had its time, over all processes, and yield each trial that has ended.
 
-    Stopped at any moment, it resumes after the last whole epoch. The trial that is running when time is up
-    ends its epoch, and is kept for more time.
-
-    Args:
-        search: one that has been started.
-        training: the pictures that it was started on.
-        validation: the pictures that the loss is measured on.
-        minutes: of the whole search.
-        clock: in seconds.
-
-    Yields:
-        Each trial that has ended.
-
-    Raises:
-        RunError: there is no search, or another process has it.
+    Stopped at any moment, it resumes after the last complete epoch. The trial that is running when time is
+    up ends its epoch, and is kept for more time. RunError if another process goes on with the search.
     """
     recipe = search.read_recipe()
     with search.lock() as study:
@@ -90,15 +74,9 @@ def tune(
 def check_seeds(
     search: Search, training: Labelled, validation: Labelled, *, values: Values, seeds: int
 ) -> tuple[SeedScores, SeedScores]:
-    """Train with the recipe's own values and with others, both with the same new seeds.
+    """Train with the recipe's own values and with others, with the same new seeds, and return both scores.
 
     Every run is kept beside the trials, so that this too goes on where it was stopped.
-
-    Returns:
-        The scores of the recipe's own values and those of the others.
-
-    Raises:
-        RunError: there is no search, or another process has it.
     """
     recipe = search.read_recipe()
     scores = {}
@@ -120,8 +98,6 @@ def welch_p_value(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 class _Budget:
-    """The time that a search has had, written beside its trials."""
-
     def __init__(self, study: optuna.Study, minutes: float, clock: Callable[[], float]) -> None:
         self._study = study
         self._seconds = minutes * MINUTE

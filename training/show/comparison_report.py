@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -13,18 +13,18 @@ from rich.table import Column, Table
 
 from app.digits.classifier import Scores
 from app.digits.contract import Metadata
-from training.judge import reliability
+from training.export.lineage import measure
 from training.judge.comparison import Comparison, Side
 from training.judge.evaluation import score
 from training.judge.mcnemar import PairedCounts
 from training.judge.rejection import auroc, rejected_share
+from training.show.tables import format_known
 
 PERCENT_FORMAT: Final = ".2%"
 DECIMAL_FORMAT: Final = ".4f"
 INTEGER_FORMAT: Final = ",.0f"
 
-# Its name; how it is measured, None where it can't be; its format.
-Quantity: TypeAlias = tuple[str, Callable[[Side], float | None], str]
+Quantity: TypeAlias = tuple[str, float | None, str]
 
 
 def build_report(comparison: Comparison) -> Iterator[RenderableType]:
@@ -40,32 +40,19 @@ def build_report(comparison: Comparison) -> Iterator[RenderableType]:
     yield comparison.count().summarise(first, second)
 
 
-def _list_quantities(digits: NDArray[np.uint8]) -> tuple[Quantity, ...]:
-    return (
-        ("accuracy", lambda side: float((side.digits == digits).mean()), PERCENT_FORMAT),
-        ("loss", lambda side: score(side.scores.probabilities, digits).loss, DECIMAL_FORMAT),
-        ("calibration error", lambda side: _compute_calibration_error(side, digits), PERCENT_FORMAT),
-        ("digits rejected", lambda side: _rejected_share(side.scores), PERCENT_FORMAT),
-        ("negatives rejected", lambda side: _rejected_share(side.negatives), PERCENT_FORMAT),
-        ("AUROC of that", _compute_auroc, DECIMAL_FORMAT),
-        (
-            "parameters",
-            lambda side: float(side.classifier.metadata.get(Metadata.PARAMETERS, 0)),
-            INTEGER_FORMAT,
-        ),
-        (
-            "multiply-adds",
-            lambda side: float(side.classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
-            INTEGER_FORMAT,
-        ),
-        ("bytes", lambda side: side.size, INTEGER_FORMAT),
-        ("microseconds", lambda side: side.microseconds, ",.1f"),
-    )
-
-
-def _compute_calibration_error(side: Side, digits: NDArray[np.uint8]) -> float:
-    error: float = reliability.report(side.scores.probabilities, side.digits == digits)["expected_error"]
-    return error
+def _list_quantities(side: Side, digits: NDArray[np.uint8]) -> Iterator[Quantity]:
+    """Yield the name of each quantity, its value, None where it can't be measured, and its format."""
+    figures, metadata = measure(side.scores, digits), side.classifier.metadata
+    yield "accuracy", 1 - figures.errors, PERCENT_FORMAT
+    yield "loss", score(side.scores.probabilities, digits).loss, DECIMAL_FORMAT
+    yield "calibration error", figures.calibration_error, PERCENT_FORMAT
+    yield "digits rejected", figures.rejected, PERCENT_FORMAT
+    yield "negatives rejected", _rejected_share(side.negatives), PERCENT_FORMAT
+    yield "AUROC of that", _compute_auroc(side), DECIMAL_FORMAT
+    yield "parameters", float(metadata.get(Metadata.PARAMETERS, 0)), INTEGER_FORMAT
+    yield "multiply-adds", float(metadata.get(Metadata.MULTIPLY_ADDS, 0)), INTEGER_FORMAT
+    yield "bytes", side.size, INTEGER_FORMAT
+    yield "microseconds", side.microseconds, ",.1f"
 
 
 def _rejected_share(scores: Scores) -> float | None:
@@ -82,16 +69,14 @@ def _tabulate_changes(comparison: Comparison) -> Table:
     title = f"on {len(comparison.sample.digits):,} pictures of {escape(comparison.sample.name)}"
     table = Table("", *(side.name for side in both), "change", title=title)
     table.add_row("recipe", *(side.classifier.version for side in both))
-    for label, measured, form in _list_quantities(comparison.sample.digits):
-        first, second = (measured(side) for side in both)
+    quantities = (_list_quantities(side, comparison.sample.digits) for side in both)
+    for (label, first, form), (_, second, _) in zip(*quantities, strict=True):
         change = None if first is None or second is None else second - first
         if first is not None or second is not None:
-            table.add_row(label, _format(first, form), _format(second, form), _format(change, f"+{form}"))
+            table.add_row(
+                label, format_known(first, form), format_known(second, form), format_known(change, f"+{form}")
+            )
     return table
-
-
-def _format(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 def _tabulate_counts(

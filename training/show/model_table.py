@@ -10,34 +10,20 @@ from app.digits.catalogue import METRICS_FILE, find_files, name_versions
 from training.errors import WorkshopError
 
 COLUMNS: Final = (
-    "network",
-    "parameters",
-    "multiply-adds",
-    "file",
-    "accuracy",
-    "macro F1",
-    "network alone",
-    "from PNG",
-)
+    "network", "parameters", "multiply-adds", "file", "accuracy", "macro F1", "network alone", "from PNG",
+)  # fmt: skip
 
 
 def build_rows(models: Path) -> list[tuple[str, ...]]:
-    """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first.
-
-    Raises:
-        WorkshopError: nothing has been evaluated, or a file is damaged.
-    """
+    """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first."""
     try:
         files = find_files(models, METRICS_FILE)
-        display_names = name_versions(find_files(models) | files)
-        metrics_by_name = [
-            (display_names[version], json.loads(file.read_text())) for version, file in files.items()
-        ]
-        metrics_by_name.sort(key=lambda one: one[1]["test"]["accuracy"])
+        names = name_versions(find_files(models) | files)
+        metrics_by_name = [(names[version], json.loads(file.read_text())) for version, file in files.items()]
+        metrics_by_name.sort(key=lambda named: named[1]["test"]["accuracy"])
     except (ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"A {METRICS_FILE} below {models} is damaged: `python -m training evaluate NAME` writes it again."
-        )
+        remedy = "`python -m training evaluate NAME` writes it again"
+        msg = f"A {METRICS_FILE} below {models} is damaged: {remedy}."
         raise WorkshopError(msg) from error
     if not metrics_by_name:
         msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."

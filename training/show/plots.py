@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from app.digits import preprocessing
+from app.digits.colours import ColourPicture
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
 from training.data.labelled import Labelled
 from training.errors import WorkshopError
@@ -31,6 +32,8 @@ RIGHT: Final = "#2e7d32"
 WRONG: Final = "#c62828"
 PALE: Final = "#b0bec5"
 DPI: Final = 144
+COLUMNS: Final = 12  # pictures beside each other
+MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures of each kind
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,7 @@ class Reading:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write the figure; the file's ending chooses the format.
-
-    Raises:
-        WorkshopError: the folder or the ending won't do.
-    """
+    """Write the figure; the file's ending chooses the format."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=DPI, facecolor="white")
@@ -57,86 +56,65 @@ def save(figure: Figure, file: Path) -> None:
         raise WorkshopError(msg) from error
 
 
-def plot_samples(labelled: Labelled, *, each: int = 12) -> Figure:
-    """Draw the first `each` pictures of every digit, a row a digit."""
-    figure = Figure((each * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
+def plot_samples(labelled: Labelled) -> Figure:
+    """Draw the first twelve pictures of every digit, a row a digit."""
+    figure = Figure((COLUMNS * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
     figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
-    axes = figure.subplots(CLASSES, each)
-    for digit, row in enumerate(axes):
-        pictures = labelled.pictures[labelled.digits == digit][:each]
-        for axis, picture in zip(row, pictures, strict=True):
-            _plot_picture(axis, picture)
+    _plot_rows(figure, [labelled.pictures[labelled.digits == digit][:COLUMNS] for digit in range(CLASSES)])
     return figure
 
 
 def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
-    """Draw error and loss by epoch, on the training pictures and on the validation pictures.
-
-    Args:
-        history: of the run.
-        title: of the figure.
-        is_augmented: whether the training pictures were bent, so that they are harder than the others.
-    """
+    """Draw error and loss by epoch, on training pictures, which augmentation makes harder, and validation."""
     training_label = "training, bent and with dropout" if is_augmented else "training"
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
-    head_prefix = metric_prefix(history)
-    for part, prefix, colour in (
-        (training_label, head_prefix, PALE),
-        ("validation", f"val_{head_prefix}", INK),
-    ):
-        epochs = range(1, len(history["loss"]) + 1)
+    epochs, head = range(1, len(history["loss"]) + 1), metric_prefix(history)
+    for part, prefix, colour in ((training_label, head, PALE), ("validation", f"val_{head}", INK)):
         percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
         error.plot(epochs, percents, color=colour, label=part)
         loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
     for axis, metric in ((error, "error"), (loss, "loss")):
-        axis.set(xlabel="epoch", ylabel=metric, yscale="log")
+        axis.set(xlabel="epoch", ylabel=metric)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # a short run spans no decade
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        _scale_logarithmically(axis)
         axis.grid(which="both", alpha=0.25)
         _remove_frame(axis)
     error.yaxis.set_major_formatter("{x:.3g} %")
-    loss.yaxis.set_major_formatter("{x:.3g}")
     loss.legend(frameon=False)
     return figure
 
 
 def plot_search(
-    tried: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
+    trials: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
 ) -> Figure:
     """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
 
-    Args:
-        tried: trials, one of them at least to the last epoch.
-        space: where their values come from.
-        importance: each hyper-parameter's share; empty where there are too few trials to tell.
-        title: of the figure.
+    At least one trial has to be complete; `importance` is empty where there are too few to tell.
     """
     below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
     panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
     figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
-    stopped = sum(not one.complete for one in tried)
-    figure.suptitle(f"{title}: {len(tried)} trials, {stopped} of them stopped early")
+    stopped = sum(not trial.complete for trial in trials)
+    figure.suptitle(f"{title}: {len(trials)} trials, {stopped} of them stopped early")
     axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
     _plot_importance(axes.pop("importance"), importance)
-    minutes = [one.seconds / 60 for one in tried]
+    minutes = [trial.seconds / 60 for trial in trials]
     for name, axis in axes.items():
         _plot_trials(
-            axis, minutes if name == "minutes" else _place_values(axis, tried, name, space[name]), tried
+            axis, minutes if name == "minutes" else _place_values(axis, trials, name, space[name]), trials
         )
         axis.sharey(axes["minutes"])
         axis.set(xlabel=name.replace("_", " "))
         _remove_frame(axis)
-    whole = [one for one in tried if one.complete]
-    lowest = np.minimum.accumulate([one.loss for one in whole])
-    axes["minutes"].step([one.seconds / 60 for one in whole], lowest, where="post", color=INK, lw=1)
-    axes["minutes"].set(ylabel="loss on validation", yscale="log", xlim=(0, None))
-    axes["minutes"].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
-    axes["minutes"].yaxis.set_major_formatter("{x:.3g}")
-    axes["minutes"].yaxis.set_minor_formatter(NullFormatter())
-    axes["minutes"].legend(frameon=False, fontsize=8)
+    complete = [trial for trial in trials if trial.complete]
+    lowest = np.minimum.accumulate([trial.loss for trial in complete])
+    by_time = axes["minutes"]
+    by_time.step([trial.seconds / 60 for trial in complete], lowest, where="post", color=INK, lw=1)
+    by_time.set(ylabel="loss on validation", xlim=(0, None))
+    _scale_logarithmically(by_time)
+    by_time.legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -172,9 +150,7 @@ def plot_corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
         name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
     }
     figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
-    for axes, (name, row) in zip(figure.subplots(len(rows), len(pictures)), rows.items(), strict=True):
-        for axis, picture in zip(axes, row, strict=True):
-            _plot_picture(axis, picture)
+    for axes, name in zip(_plot_rows(figure, list(rows.values())), rows, strict=True):
         axes[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
     return figure
 
@@ -201,65 +177,54 @@ def plot_confusion(metrics: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def plot_predictions(
-    labelled: Labelled, probabilities: Probabilities, *, title: str, columns: int = 12
-) -> Figure:
-    """Draw pictures with what was read: the surest errors first, in red; then the least sure of the right."""
+def plot_predictions(labelled: Labelled, probabilities: Probabilities, *, title: str) -> Figure:
+    """Draw pictures and answers: the surest errors first, in red, then the least sure correct answers."""
     predicted = probabilities.argmax(axis=1)
     wrong = predicted != labelled.digits
     sure = probabilities.max(axis=1)
-    order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: columns * 6]
-    figure = Figure((columns * 0.85, 6 * 1.05 + 0.6), layout="constrained")
+    order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: COLUMNS * 6]
+    figure = Figure((COLUMNS * 0.85, 6 * 1.05 + 0.6), layout="constrained")
     figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures")
-    for axis, row in zip(figure.subplots(6, columns).flat, order, strict=True):
+    for axis, row in zip(figure.subplots(6, COLUMNS).flat, order, strict=True):
         _plot_picture(axis, labelled.pictures[row])
-        said, true = predicted[row], labelled.digits[row]
-        text = f"{said}, is {true}\n{sure[row]:.0%}" if wrong[row] else f"{said}\n{sure[row]:.0%}"
-        axis.set_title(text, size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
+        answer = f"{predicted[row]}, is {labelled.digits[row]}" if wrong[row] else f"{predicted[row]}"
+        axis.set_title(f"{answer}\n{sure[row]:.0%}", size=8, color=WRONG if wrong[row] else RIGHT, pad=2)
     return figure
-
-
-COLUMNS: Final = 12  # of `plot_differences`
-MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures of each kind
 
 
 def plot_differences(compared: Comparison) -> Figure:
     """Draw pictures that two networks read differently, with what the first says → what the second says.
 
-    Those that the second alone reads rightly, those that the first alone does, and those that neither does;
-    of each kind first those on which a wrong answer was surest.
+    Three kinds: only the second network is right, only the first, or neither. Each begins with the pictures
+    on which a wrong answer was surest.
     """
     digits, sides = compared.sample.digits, (compared.first, compared.second)
     right = [side.digits == digits for side in sides]
-    apart = compared.first.digits != compared.second.digits
-    kinds = {
-        f"{compared.second.name} alone is right": (RIGHT, right[1] & apart),
-        f"{compared.first.name} alone is right": (WRONG, right[0] & apart),
-        "both are wrong, and differ": (INK, ~right[0] & ~right[1] & apart),
-    }
+    differs = compared.first.digits != compared.second.digits
+    kinds = (
+        (f"{compared.second.name} alone is right", RIGHT, right[1] & differs),
+        (f"{compared.first.name} alone is right", WRONG, right[0] & differs),
+        ("both are wrong, and differ", INK, ~right[0] & ~right[1] & differs),
+    )
     sure = np.array([side.scores.probabilities.max(axis=1) for side in sides])
     order = np.argsort(np.where(right, 0, -sure).min(axis=0), kind="stable")
-    chosen = [order[held[order]][:MAX_DIFFERENCES] for _, held in kinds.values()]
+    chosen = [order[of_kind[order]][:MAX_DIFFERENCES] for _, _, of_kind in kinds]
     heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
     figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
     figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.sample.name}")
-    parts = figure.subfigures(
-        len(kinds), 1, squeeze=False, height_ratios=[height + 0.3 for height in heights]
-    )
-    for part, rows, height, (kind, (colour, held)) in zip(
-        parts.flat, chosen, heights, kinds.items(), strict=True
-    ):
-        shown = "" if len(rows) == held.sum() else f", {len(rows)} of them"
-        part.suptitle(f"{kind}: {held.sum()}{shown}", size=9, x=0.01, ha="left")
+    parts = figure.subfigures(len(kinds), 1, squeeze=False, height_ratios=[one + 0.3 for one in heights])
+    for part, rows, height, (kind, colour, of_kind) in zip(parts.flat, chosen, heights, kinds, strict=True):
+        drawn = "" if len(rows) == of_kind.sum() else f", {len(rows)} of them"
+        part.suptitle(f"{kind}: {of_kind.sum()}{drawn}", size=9, x=0.01, ha="left")
         axes = part.subplots(height, COLUMNS, squeeze=False).ravel()
         for axis in axes[len(rows) :]:
             axis.set_axis_off()
         for axis, row in zip(axes, rows, strict=False):
             _plot_picture(axis, compared.sample.pictures[row])
-            said = " → ".join(str(side.digits[row]) for side in sides) + f", is {digits[row]}" * (
-                colour == INK
-            )
-            axis.set_title(f"{said}\n{sure[0][row]:.0%} → {sure[1][row]:.0%}", size=7, color=colour, pad=2)
+            answers = " → ".join(str(side.digits[row]) for side in sides)
+            truth = f", is {digits[row]}" if colour == INK else ""
+            sureness = " → ".join(f"{share:.0%}" for share in sure[:, row])
+            axis.set_title(f"{answers}{truth}\n{sureness}", size=7, color=colour, pad=2)
     return figure
 
 
@@ -278,13 +243,10 @@ def plot_side_by_side(readings: Sequence[Reading]) -> Figure:
 def plot_above_and_below(readings: Sequence[Reading]) -> Figure:
     """Draw the uploads above, the canonical pictures below, and what was read under each."""
     figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
-    for upload, canonical, one in zip(
-        *figure.subplots(2, len(readings), squeeze=False), readings, strict=True
-    ):
-        _plot_picture(upload, one.upload)
-        _plot_picture(canonical, one.canonical)
+    rows = [[one.upload for one in readings], [one.canonical for one in readings]]
+    for axis, one in zip(_plot_rows(figure, rows)[1], readings, strict=True):
         digit = int(one.probabilities.argmax())
-        canonical.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
+        axis.set_xlabel(f"{digit}   {one.probabilities[digit]:.1%}", size=11, color=INK)
     return figure
 
 
@@ -302,51 +264,46 @@ PLOTTED_STEPS: Final = (
 def plot_steps(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
     """Draw a row for each upload: how it comes, and what it is after the steps that change most."""
     figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(files) + 0.3), layout="constrained")
-    rows = figure.subplots(len(files), len(PLOTTED_STEPS) + 1, squeeze=False)
-    for axes, (title, grey) in zip(rows, files, strict=True):
-        _plot_picture(axes[0], grey)
+    grid = _plot_rows(figure, [[grey, *_trace_plotted_steps(grey)] for _, grey in files])
+    for axes, (title, _) in zip(grid, files, strict=True):
         axes[0].set_ylabel(title, size=7)
-        sheets = dict(preprocessing.trace_steps(grey))
-        for axis, step in zip(axes[1:], PLOTTED_STEPS, strict=True):
-            sheet = sheets[step]
-            mask = sheet.mask if step == "extract_ink" else None
-            _plot_picture(axis, sheet.pixels if mask is None else mask * 255)
-    for axis, title in zip(rows[0], ("upload", *PLOTTED_STEPS), strict=True):
+    for axis, title in zip(grid[0], ("upload", *PLOTTED_STEPS), strict=True):
         axis.set_title(title, size=8)
     return figure
 
 
-def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[GreyPicture, CanonicalPicture]]]]) -> Figure:
+def _trace_plotted_steps(grey: GreyPicture) -> Iterator[GreyPicture]:
+    pictures = dict(preprocessing.trace_steps(grey))
+    for step in PLOTTED_STEPS:
+        mask = pictures[step].mask if step == "extract_ink" else None
+        yield pictures[step].pixels if mask is None else mask * 255
+
+
+def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, CanonicalPicture]]]]) -> Figure:
     """Draw a row of scenes for each kind, and below it what the network is shown of them."""
-    columns = max(len(row) for _, row in drawn)
-    figure = Figure((0.95 * columns, 2.0 * len(drawn)), layout="constrained")
-    grid = figure.subplots(2 * len(drawn), columns, squeeze=False)
-    for number, (kind, row) in enumerate(drawn):
-        grid[2 * number][0].set_ylabel(kind, size=8)
-        for above, below, (scene, canonical) in zip(*grid[2 * number : 2 * number + 2], row, strict=True):
-            above.imshow(scene)
-            above.set(xticks=[], yticks=[])
-            _plot_picture(below, canonical)
+    rows = [row for _, pairs in drawn for row in zip(*pairs, strict=True)]
+    figure = Figure((0.95 * len(rows[0]), len(rows)), layout="constrained")
+    for axes, (kind, _) in zip(_plot_rows(figure, rows)[::2], drawn, strict=True):
+        axes[0].set_ylabel(kind, size=8)
     return figure
 
 
-def _plot_trials(axis: Axes, places: Sequence[float], tried: Sequence[TrialResult]) -> None:
-    """Draw the loss of every trial; those that were stopped stand no higher than the worst that was not."""
-    highest = max(one.loss for one in tried if one.complete)
-    heights = np.fmin([one.loss for one in tried], highest)  # of NaN and a number, the number
+def _plot_trials(axis: Axes, places: Sequence[float], trials: Sequence[TrialResult]) -> None:
+    # trials that were stopped stand no higher than the worst of the others
+    highest = max(trial.loss for trial in trials if trial.complete)
+    heights = np.fmin([trial.loss for trial in trials], highest)  # of NaN and a number, the number
     kinds = (
-        ("stopped early", [not one.complete for one in tried], PALE, "x"),
-        ("to the last epoch", [one.complete for one in tried], INK, "o"),
-        ("the recipe's own values", [one.number == 0 for one in tried], WRONG, "D"),
+        ("stopped early", [not trial.complete for trial in trials], PALE, "x"),
+        ("to the last epoch", [trial.complete for trial in trials], INK, "o"),
+        ("the recipe's own values", [trial.number == 0 for trial in trials], WRONG, "D"),
     )
     for label, belong, colour, marker in kinds:
         where = np.array(places)[belong], heights[belong]
         axis.scatter(*where, color=colour, marker=marker, label=label)
 
 
-def _place_values(axis: Axes, tried: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
-    """Return where along the axis the trials' values of a hyper-parameter stand, and scale it for them."""
-    values = [one.values[name] for one in tried]
+def _place_values(axis: Axes, trials: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
+    values = [trial.values[name] for trial in trials]
     if isinstance(of, Range):
         axis.set(xscale="log" if of.log else "linear")
         axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # all of the range is in view
@@ -369,7 +326,15 @@ def _plot_importance(axis: Axes, importance: Mapping[str, float]) -> None:
     _remove_frame(axis)
 
 
-def _plot_picture(axis: Axes, picture: GreyPicture) -> None:
+def _plot_rows(figure: Figure, rows: Sequence[Sequence[NDArray[np.uint8]] | DigitBatch]) -> Any:  # noqa: ANN401  axes
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for axes, pictures in zip(grid, rows, strict=True):
+        for axis, picture in zip(axes, pictures, strict=True):
+            _plot_picture(axis, picture)
+    return grid
+
+
+def _plot_picture(axis: Axes, picture: NDArray[np.uint8]) -> None:
     axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
 
@@ -382,6 +347,13 @@ def _plot_bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
     axis.invert_yaxis()
     axis.set_title(f"{best}, {probabilities[best]:.1%} sure", size=9)
     _remove_frame(axis)
+
+
+def _scale_logarithmically(axis: Axes) -> None:
+    axis.set(yscale="log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # short runs span no decade
+    axis.yaxis.set_major_formatter("{x:.3g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _remove_frame(axis: Axes) -> None:

@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.digits.contract import CLASSES
-from training.export.lineage import COLUMNS, Change, list_changes
 from training.search.overrides import format_options
 
 if TYPE_CHECKING:
@@ -44,50 +43,45 @@ def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def build_change_table(found: Iterable[Change]) -> Table:
-    """Return the table of what fine-tuning changed."""
-    return plain(COLUMNS, list_changes(found))
-
-
 def predictions(readings: Iterable[Reading]) -> Table:
     """Return the table of what was read in some pictures."""
     return plain(("picture", "digit", "sure", *map(str, range(CLASSES))), map(_prediction, readings))
 
 
 def _prediction(reading: Reading) -> Iterator[str]:
-    found = reading.probabilities
+    probabilities = reading.probabilities
     yield escape(reading.title)
-    yield f"[bold]{found.argmax()}"
-    yield f"{found.max():.1%}"
-    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in found.tolist())
+    yield f"[bold]{probabilities.argmax()}"
+    yield f"{probabilities.max():.1%}"
+    yield from ("·" if round(share, 2) == 0 else f"{share:.0%}" for share in probabilities.tolist())
 
 
-def format_trial(one: TrialResult, *, pictures: int) -> str:
+def format_trial(trial: TrialResult, *, pictures: int) -> str:
     """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
-    epochs = f"{len(one.losses)} epochs" if one.complete else f"stopped after {len(one.losses)}"
-    result = f"loss {one.loss:.4f}, {one.errors(pictures)} errors, {epochs}"
-    return f"trial {one.number}: {result}: {format_options(one.values)}"
+    epochs = f"{len(trial.losses)} epochs" if trial.complete else f"stopped after {len(trial.losses)}"
+    result = f"loss {trial.loss:.4f}, {trial.errors(pictures)} errors, {epochs}"
+    return f"trial {trial.number}: {result}: {format_options(trial.values)}"
 
 
-def build_trial_table(found: Sequence[TrialResult], *, pictures: int) -> Table:
+def build_trial_table(trials: Sequence[TrialResult], *, pictures: int) -> Table:
     """Return the table of some trials, as narrow as a terminal of 80 columns."""
-    names = [name.replace("_", "\n") for name in found[0].values]
+    names = [name.replace("_", "\n") for name in trials[0].values]
     table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for one in found:
-        values = map(str, one.values.values())
-        table.add_row(str(one.number), f"{one.loss:.4f}", str(one.errors(pictures)), *values)
+    for trial in trials:
+        values = map(str, trial.values.values())
+        table.add_row(str(trial.number), f"{trial.loss:.4f}", str(trial.errors(pictures)), *values)
     return table
 
 
 def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
     """Return the table of some values' results with several seeds."""
-    columns = ("values", "loss of each seed", "mean", "errors", "mean")
-    return plain(columns, (_format_seed_row(whose, scores) for whose, scores in rows.items()))
-
-
-def _format_seed_row(whose: str, scores: SeedScores) -> tuple[str, ...]:
-    losses, errors = " ".join(f"{loss:.4f}" for loss in scores.losses), " ".join(map(str, scores.errors))
-    return whose, losses, _format_spread(scores.losses, ".4f"), errors, _format_spread(scores.errors, ".1f")
+    table = plain(("values", "loss of each seed", "mean", "errors", "mean"), ())
+    for whose, scores in rows.items():
+        losses = " ".join(f"{loss:.4f}" for loss in scores.losses)
+        errors = " ".join(map(str, scores.errors))
+        mean_loss, mean_errors = _format_spread(scores.losses, ".4f"), _format_spread(scores.errors, ".1f")
+        table.add_row(whose, losses, mean_loss, errors, mean_errors)
+    return table
 
 
 def _format_numbers(numbers: Metrics) -> str:
@@ -144,10 +138,10 @@ def _build_rejection_table(rejection: Metrics | None) -> Iterator[RenderableType
     table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
     for part in ("digits", "others"):
         for name, row in rejection[part].items():
-            numbers = f"{row['pictures']:,}", str(row["unreadable"]), _format_share(row["rejected"])
-            table.add_row(name, *numbers, _format_decimals(row.get("auroc")))
+            numbers = f"{row['pictures']:,}", str(row["unreadable"]), format_known(row["rejected"], ".1%")
+            table.add_row(name, *numbers, format_known(row.get("auroc"), ".4f"))
         table.add_section()
-    table.add_row("all", "", "", "", _format_decimals(rejection["auroc"]))
+    table.add_row("all", "", "", "", format_known(rejection["auroc"], ".4f"))
     yield table
 
 
@@ -157,16 +151,18 @@ _ANSWER_COLUMNS = ("accuracy", "polarity errors", "unreadable", "rejected")
 def _format_answers(row: Metrics) -> tuple[str, ...]:
     errors = row["polarity_errors"]
     polarity = "?" if errors is None else str(errors or "·")
-    return f"{row['accuracy']:.2%}", polarity, str(row["unreadable"] or "·"), _format_share(row["rejected"])
+    return (
+        f"{row['accuracy']:.2%}",
+        polarity,
+        str(row["unreadable"] or "·"),
+        format_known(row["rejected"], ".1%"),
+    )
 
 
 def _format_spread(values: Sequence[float], form: str) -> str:
     return f"{fmean(values):{form}} ± {stdev(values):{form}}"
 
 
-def _format_share(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
-
-
-def _format_decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def format_known(value: float | None, form: str) -> str:
+    """Return the value in a format, or nothing where it is not known."""
+    return "" if value is None else format(value, form)

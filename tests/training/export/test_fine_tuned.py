@@ -17,11 +17,12 @@ from tests.training.hands import draw_digits
 from tests.training.runs import TRAINS
 from training.data.labelled import Labelled
 from training.errors import ExportError, WorkshopError
-from training.export.fine_tuned import Mnist, export_fine_tuned, load_parent
+from training.export.fine_tuned import export_fine_tuned, load_parent
 from training.export.keras_to_onnx import convert_and_verify
 from training.export.lineage import Change
 from training.judge.rejection import auroc
 from training.judge.service_reader import classify
+from training.learn.fine_tuning import Mnist
 from training.learn.networks import NETWORKS
 from training.learn.runs import Origin
 from training.recipe import FineTuning, find_recipe

@@ -91,7 +91,7 @@ def test_agreement_on_few_pictures_is_no_certainty() -> None:
         ),
         (
             of(0, 0),
-            """old and new are right and wrong on the same pictures: 0 points apart, with 95 % confidence
+            """old and new are right on the same pictures: 0 points apart, with 95 % confidence
             between -2.72 and +2.72.""",
         ),
     ],

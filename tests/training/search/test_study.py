@@ -33,7 +33,7 @@ def search(tmp_path: Path) -> Search:
 
 
 def test_a_search_is_never_overwritten_unasked_and_can_be_discarded(search: Search) -> None:
-    with pytest.raises(RunError, match=r"holds a search: --resume goes on with it, --fresh discards it"):
+    with pytest.raises(RunError, match=r"holds a search, --resume goes on with it. --fresh discards it"):
         search.start(ORIGIN)
     search.discard()
     assert not search.folder.exists()
