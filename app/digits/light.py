@@ -138,7 +138,7 @@ def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
         if paper is None:
             continue
         backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
-        if not _has_writing(np.where(paper > 0, blurred, backdrop)):
+        if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
             continue
         shape = sheet.pixels.shape[::-1]
         is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
@@ -249,10 +249,14 @@ def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
     return np.asarray(cv2.blur(levels[nearest], (5, 5)), np.uint8)
 
 
-def _has_writing(paper: GreyPicture) -> bool:
-    """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all."""
-    ink = cv2.absdiff(paper, cv2.medianBlur(paper, len(paper) // 3 | 1))
-    return bool(INK_AREA[0] <= (ink > MIN_INK_CONTRAST).mean() <= INK_AREA[1])
+def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
+    """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all.
+
+    Along its edge the paper does not count: there a bar as bold as a sheet, a 1, is a little uneven.
+    """
+    ink = cv2.absdiff(picture, cv2.medianBlur(picture, len(picture) // 3 | 1)) > MIN_INK_CONTRAST
+    inner = cv2.erode(paper, _PEN_KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    return bool(INK_AREA[0] <= (ink & inner).mean() <= INK_AREA[1])
 
 
 def _measure_lightness(small: GreyPicture, *, background: float) -> float:

@@ -4,8 +4,7 @@
 joins broken ones in several ways, and returns every glyph that may come of it as a canonical picture.
 `assemble` is given what a network says of these and picks the glyphs that read best together.
 
-    segment:  on_paper → dark_on_light → even_light → ink_on_black → without_print → remove_rules
-              → lines → pieces
+    segment:  PAGE_STEPS → lines → pieces
     assemble: the best path through each line's pieces
 """
 
@@ -22,7 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, enclose_boxes
+from app.digits import tones
+from app.digits.components import Labels, enclose_boxes, label_components
 from app.digits.contract import (
     SIDE,
     CanonicalPicture,
@@ -36,16 +36,16 @@ from app.digits.images import Box
 from app.digits.light import even_light, extend_paper, normalise_polarity
 from app.digits.preprocessing import (
     TINY_LENGTH,
-    _extract_soft_ink,
     centre,
     crop,
     extract_ink,
+    extract_soft_ink,
     fit,
     stretch_contrast,
     thicken_strokes,
 )
 from app.digits.rules import remove_rules
-from app.digits.sheet import Mask, Polarity, WorkingPicture
+from app.digits.sheet import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
@@ -63,24 +63,21 @@ FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
 
-# Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-SHAPE_WEIGHT: Final = 0.6  # in how wide a digit usually is
-# for leaving out what stands first or last in a line: a currency's sign, a #, a letter
-SIGN_LOG_ODDS: Final = -6.0
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much is believed of what a network says."""
+    """What each piece of evidence counts, in log-odds; chosen on generated numbers of validation pictures."""
 
-    trust: float  # in its certainty which digit it is
-    likely: float  # in its saying that it is one
+    certainty: float  # of the network, which digit it is
+    likelihood: float  # that it is a digit
     digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
+    sign: float  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
+    breadth: float = 0.6  # how wide each digit usually is
+    geometry: float = 1.0  # height, width, cuts and gaps
 
 
-# in one that does not tell digits from others
-WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(trust=2.3, likely=0.0, digit=0.0)
-WEIGHTS_WITH_LIKELIHOOD: Final = Weights(trust=4.0, likely=1.4, digit=1.2)
+WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(certainty=2.3, likelihood=0.0, digit=0.0, sign=-math.inf)
+WEIGHTS_WITH_LIKELIHOOD: Final = Weights(certainty=4.0, likelihood=1.4, digit=1.2, sign=-6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +127,40 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def segment(grey: GreyPicture) -> SegmentedPage:
+def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
+    """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
+    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
+    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
+    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
+    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
+
+
+PAGE_STEPS: Final[tuple[Step, ...]] = (
+    extend_paper,
+    normalise_polarity,
+    even_light,
+    extract_ink,
+    remove_pale_print,
+    remove_rules,
+)
+
+
+def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> SegmentedPage:
     """Find the lines of a picture, and in them all that may be a digit.
 
     Args:
         grey: uint8 (height, width), each at least 1.
+        steps: what is done before lines are looked for.
 
     Raises:
         NoInk: nothing stands out from the ground.
     """
     sheet = WorkingPicture(pixels=grey)
-    for step in (extend_paper, normalise_polarity, even_light, extract_ink):
+    for step in steps:
         sheet = step(sheet)
-    lines_mask, labels, stats = remove_rules(_remove_pale_print(sheet))
-    sheet.pixels[lines_mask > 0] = 0
+    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
+    labels, stats = label_components(sheet.mask)
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
     pictures = [_canonicalise_piece(sheet, labels, lines[piece.line], piece) for piece in pieces]
@@ -159,24 +176,36 @@ def segment(grey: GreyPicture) -> SegmentedPage:
     )
 
 
-def assemble(page: SegmentedPage, probabilities: Probabilities, likelihoods: Likelihoods | None) -> Number:
+def assemble(
+    page: SegmentedPage,
+    probabilities: Probabilities,
+    likelihoods: Likelihoods | None,
+    *,
+    weights: Weights | None = None,
+) -> Number:
     """Pick the pieces that read best together, by dynamic programming along each line.
 
     Args:
         page: from `segment`.
         probabilities: float32 (pieces, 10), of `page.pictures`.
         likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
+        weights: else those that suit the network.
     """
-    weights = WEIGHTS_WITHOUT_LIKELIHOOD if likelihoods is None else WEIGHTS_WITH_LIKELIHOOD
-    evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
-    evidence = evidence + SHAPE_WEIGHT * _score_breadths(page.pictures, probabilities)
-    if likelihoods is not None:
-        evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
-    scores = evidence + np.array([piece.prior + weights.digit for piece in page.pieces])
+    if likelihoods is None:
+        likelihoods = np.ones(len(page.pieces), np.float32)
+        weights = weights or WEIGHTS_WITHOUT_LIKELIHOOD
+    weights = weights or WEIGHTS_WITH_LIKELIHOOD
+    scores = (
+        weights.digit
+        + weights.certainty * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
+        + weights.likelihood * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
+        + weights.geometry * np.array([piece.prior for piece in page.pieces])
+        + weights.breadth * _score_breadths(page.pictures, probabilities)
+    )
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        rows = _best_path(page, line, scores, signs=page.signs[line] if likelihoods is not None else ())
+        rows = _best_path(page, line, scores, sign=weights.sign)
         if not rows:
             continue
         values = [int(probabilities[row].argmax()) for row in rows]
@@ -189,15 +218,13 @@ def assemble(page: SegmentedPage, probabilities: Probabilities, likelihoods: Lik
     return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
 
 
-def _best_path(
-    page: SegmentedPage, line: int, scores: NDArray[np.float64], *, signs: Sequence[tuple[int, int]]
-) -> list[int]:
+def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64], *, sign: float) -> list[int]:
     """Return the rows of the pieces on the best path through a line, left to right."""
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
-    for start, end in signs:
-        steps[end].append((SIGN_LOG_ODDS, start, None))
+    for start, end in page.signs[line]:
+        steps[end].append((sign, start, None))
     for row, piece in enumerate(page.pieces):
         if piece.line == line:
             steps[piece.end].append((float(scores[row]), piece.start, row))
@@ -256,16 +283,6 @@ def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[Num
     return tuple(cautions)
 
 
-def _remove_pale_print(sheet: WorkingPicture) -> Mask:
-    """Return the ink's mask without what is much paler: a cheque's background, a form's grey lines."""
-    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    levels = np.cumsum(cv2.calcHist([sheet.pixels], [0], sheet.mask, [256], [0, 256]))
-    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    dark_ink: Mask = sheet.mask & is_dark
-    return dark_ink
-
-
 def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
     """Bring one piece into canonical form, by the steps that single digits take."""
     left, top, width, height = piece.box
@@ -287,7 +304,7 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
         pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
     part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(
-        part, pixels=_extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
+        part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
     )
     if not part.pixels.any():  # a hair has faded
         shape = _resize(is_own * np.uint8(FULL_INK), min(1.0, scale))

@@ -7,7 +7,7 @@ passes unchanged; so preprocessing twice is the same as once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,7 @@ from app.digits.sheet import (
     Caution,
     Mask,
     Polarity,
+    Step,
     WorkingPicture,
     add_caution,
     find_border_components,
@@ -80,108 +81,6 @@ class CanonicalForm:
     polarity: Polarity
     box: Box
     cautions: tuple[Caution, ...] = ()
-
-
-def canonicalise(grey: GreyPicture, *, try_small: bool = True) -> CanonicalForm:
-    """Bring a grey picture of any size and polarity into canonical form.
-
-    Args:
-        grey: uint8 (height, width), each at least 1.
-        try_small: see `trace_steps`.
-
-    Raises:
-        NoInk: nothing stands out from the ground.
-    """
-    recognised = _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(
-        255 - grey, "dark_on_light"
-    )
-    if recognised:
-        return recognised
-    *_, (_, sheet) = trace_steps(grey, try_small=try_small)
-    (x, y), (left, top, width, height) = sheet.offset, sheet.box
-    box = scale_box((x + left, y + top, width, height), sheet.scale, sheet.scale)
-    return CanonicalForm(sheet.pixels, sheet.polarity, box, sheet.cautions)
-
-
-def trace_steps(grey: GreyPicture, *, try_small: bool = True) -> Iterator[tuple[str, WorkingPicture]]:
-    """Yield the name of each step and the sheet after it; the last sheet holds the canonical picture.
-
-    First the picture is looked at from afar: a digit that is long enough on a small copy reads from there
-    as well as from the whole, at a fraction of the work. Where no ink is found on the whole, it is looked for
-    in the other polarity: faint strokes and the light's slopes can be mistaken for each other.
-
-    Args:
-        grey: uint8 (height, width), each at least 1.
-        try_small: whether to look from afar at all.
-
-    Raises:
-        NoInk: nothing stands out from the ground.
-    """
-    sheet = WorkingPicture(pixels=grey)
-    for small in _yield_small_copies(sheet) if try_small else ():
-        results = _try_steps(WorkingPicture(pixels=small, scale=max(grey.shape) / max(small.shape)))
-        if results and max(results[-1][1].box[2:]) >= MIN_COPY_LENGTH:
-            yield from results
-            return
-    yield from _try_steps(sheet) or _run_steps(dataclasses.replace(sheet, is_inverted_guess=True))
-
-
-def _yield_small_copies(sheet: WorkingPicture) -> Iterator[GreyPicture]:
-    """Yield the copies to look at first: photographs need larger ones than drawings do."""
-    longest_side = max(sheet.pixels.shape)
-    if longest_side > MIN_SHRINK_FACTOR * THUMBNAIL_SIDE and (
-        is_flat(sheet.thumbnail) or is_flat(255 - sheet.thumbnail)
-    ):
-        yield sheet.thumbnail
-    if longest_side > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE:
-        yield sheet.small_copy
-
-
-def _try_steps(sheet: WorkingPicture) -> list[tuple[str, WorkingPicture]]:
-    """Go the whole way; return nothing where there is no ink."""
-    try:
-        return list(_run_steps(sheet))
-    except NoInk:
-        return []
-
-
-def _run_steps(sheet: WorkingPicture) -> Iterator[tuple[str, WorkingPicture]]:
-    is_background_plain = is_plain(sheet)
-    for step in STEPS:
-        if not (is_background_plain and step in SKIPPED_ON_PLAIN_BACKGROUND):
-            sheet = step(sheet)
-        yield step.__name__, sheet
-
-
-def is_canonical(picture: GreyPicture) -> bool:
-    """Tell whether `picture` is in canonical form: size, length of the ink, place of its mass."""
-    return _recognise_canonical(picture, "light_on_dark") is not None
-
-
-def is_quick(pictures: Sequence[GreyPicture]) -> bool:
-    """Tell whether `canonicalise` takes about a millisecond for each of some small pictures, or less.
-
-    It does where the ground is plain, as in most drawings. Noise and photographs take up to ten.
-    """
-    pixels_left = MAX_QUICK_PIXELS
-    for picture in pictures:
-        pixels_left -= picture.size
-    if pixels_left >= 0:
-        return True
-    pixels_left = MAX_QUICK_PIXELS
-    for picture in pictures:
-        if not (is_plain(WorkingPicture(pixels=picture)) or is_canonical(picture)):
-            pixels_left -= picture.size
-    return pixels_left >= 0
-
-
-def _recognise_canonical(picture: GreyPicture, polarity: Polarity) -> CanonicalForm | None:
-    if picture.shape != (SIDE, SIDE):
-        return None
-    box = cv2.boundingRect(picture)
-    if max(box[2:]) != INK_SIDE or _find_corner(_crop_tightly(picture)) != box[:2]:
-        return None
-    return CanonicalForm(picture, polarity, box)
 
 
 def extract_ink(sheet: WorkingPicture) -> WorkingPicture:
@@ -227,7 +126,7 @@ def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
     mask = mask_components(labels, is_kept)
     box = cv2.boundingRect(mask)
     sheet = dataclasses.replace(
-        sheet, pixels=_extract_soft_ink(sheet, mask, length=max(box[2:])), mask=mask, box=box
+        sheet, pixels=extract_soft_ink(sheet, mask, length=max(box[2:])), mask=mask, box=box
     )
     if (is_large & is_other_digit).any():
         sheet = add_caution(sheet, "several_digits")
@@ -293,7 +192,7 @@ def centre(sheet: WorkingPicture) -> WorkingPicture:
     return dataclasses.replace(sheet, pixels=_place_by_mass(sheet.pixels))
 
 
-STEPS: Final[tuple[Callable[[WorkingPicture], WorkingPicture], ...]] = (
+STEPS: Final[tuple[Step, ...]] = (
     remove_dead_pixels,
     remove_bands,
     crop_frame,
@@ -316,6 +215,116 @@ STEPS: Final[tuple[Callable[[WorkingPicture], WorkingPicture], ...]] = (
 SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset(
     {remove_bands, crop_frame, extend_paper, even_light, remove_ruled_lines, zoom_to_ink}
 )
+
+
+def canonicalise(
+    grey: GreyPicture, *, steps: Sequence[Step] = STEPS, try_small: bool = True
+) -> CanonicalForm:
+    """Bring a grey picture of any size and polarity into canonical form.
+
+    Args:
+        grey: uint8 (height, width), each at least 1.
+        steps: see `trace_steps`.
+        try_small: see `trace_steps`.
+
+    Raises:
+        NoInk: nothing stands out from the ground.
+    """
+    recognised = _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(
+        255 - grey, "dark_on_light"
+    )
+    if recognised:
+        return recognised
+    *_, (_, sheet) = trace_steps(grey, steps=steps, try_small=try_small)
+    (x, y), (left, top, width, height) = sheet.offset, sheet.box
+    box = scale_box((x + left, y + top, width, height), sheet.scale, sheet.scale)
+    return CanonicalForm(sheet.pixels, sheet.polarity, box, sheet.cautions)
+
+
+def trace_steps(
+    grey: GreyPicture, *, steps: Sequence[Step] = STEPS, try_small: bool = True
+) -> Iterator[tuple[str, WorkingPicture]]:
+    """Yield the name of each step and the sheet after it; the last sheet holds the canonical picture.
+
+    First the picture is looked at from afar: a digit that is long enough on a small copy reads from there
+    as well as from the whole, at a fraction of the work. Where no ink is found on the whole, it is looked for
+    in the other polarity: faint strokes and the light's slopes can be mistaken for each other.
+
+    Args:
+        grey: uint8 (height, width), each at least 1.
+        steps: what is done to the picture, in this order.
+        try_small: whether to try a small copy first.
+
+    Raises:
+        NoInk: nothing stands out from the ground.
+    """
+    sheet = WorkingPicture(pixels=grey)
+    for small in _yield_small_copies(sheet) if try_small else ():
+        results = _try_steps(WorkingPicture(pixels=small, scale=max(grey.shape) / max(small.shape)), steps)
+        if results and max(results[-1][1].box[2:]) >= MIN_COPY_LENGTH:
+            yield from results
+            return
+    yield from _try_steps(sheet, steps) or _run_steps(
+        dataclasses.replace(sheet, is_inverted_guess=True), steps
+    )
+
+
+def _yield_small_copies(sheet: WorkingPicture) -> Iterator[GreyPicture]:
+    """Yield the copies to look at first: photographs need larger ones than drawings do."""
+    longest_side = max(sheet.pixels.shape)
+    if longest_side > MIN_SHRINK_FACTOR * THUMBNAIL_SIDE and (
+        is_flat(sheet.thumbnail) or is_flat(255 - sheet.thumbnail)
+    ):
+        yield sheet.thumbnail
+    if longest_side > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE:
+        yield sheet.small_copy
+
+
+def _try_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> list[tuple[str, WorkingPicture]]:
+    """Go the whole way; return nothing where there is no ink."""
+    try:
+        return list(_run_steps(sheet, steps))
+    except NoInk:
+        return []
+
+
+def _run_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple[str, WorkingPicture]]:
+    is_background_plain = is_plain(sheet)
+    for step in steps:
+        if not (is_background_plain and step in SKIPPED_ON_PLAIN_BACKGROUND):
+            sheet = step(sheet)
+        yield step.__name__, sheet
+
+
+def is_canonical(picture: GreyPicture) -> bool:
+    """Tell whether `picture` is in canonical form: size, length of the ink, place of its mass."""
+    return _recognise_canonical(picture, "light_on_dark") is not None
+
+
+def is_quick(pictures: Sequence[GreyPicture]) -> bool:
+    """Tell whether `canonicalise` takes about a millisecond for each of some small pictures, or less.
+
+    It does where the ground is plain, as in most drawings. Noise and photographs take up to ten.
+    """
+    pixels_left = MAX_QUICK_PIXELS
+    for picture in pictures:
+        pixels_left -= picture.size
+    if pixels_left >= 0:
+        return True
+    pixels_left = MAX_QUICK_PIXELS
+    for picture in pictures:
+        if not (is_plain(WorkingPicture(pixels=picture)) or is_canonical(picture)):
+            pixels_left -= picture.size
+    return pixels_left >= 0
+
+
+def _recognise_canonical(picture: GreyPicture, polarity: Polarity) -> CanonicalForm | None:
+    if picture.shape != (SIDE, SIDE):
+        return None
+    box = cv2.boundingRect(picture)
+    if max(box[2:]) != INK_SIDE or _find_corner(_crop_tightly(picture)) != box[:2]:
+        return None
+    return CanonicalForm(picture, polarity, box)
 
 
 def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -358,7 +367,7 @@ def _find_other_digits(components: NDArray[np.int32], main: NDArray[np.int32]) -
     return is_other_digit
 
 
-def _extract_soft_ink(sheet: WorkingPicture, mask: Mask, *, length: int) -> GreyPicture:
+def extract_soft_ink(sheet: WorkingPicture, mask: Mask, *, length: int) -> GreyPicture:
     """Return the ink of `mask` with its anti-aliased edge, black elsewhere.
 
     In a digit of few pixels the faintest of them are part of the stroke; in a large one they are blur.

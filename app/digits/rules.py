@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Final
 
@@ -9,8 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, Stats, estimate_text_height, read_box, slice_box
-from app.digits.sheet import Mask
+from app.digits.components import (
+    Labels,
+    Stats,
+    estimate_text_height,
+    label_components,
+    read_box,
+    slice_box,
+)
+from app.digits.sheet import Mask, WorkingPicture
 
 # Shares of a digit's height, unless another unit is given.
 RULE: Final = 2.5  # length of a straight, thin stroke that is a ruled line, not a 7's or a 2's bar
@@ -27,19 +35,20 @@ FRAMED_HEIGHT: Final = 0.25  # of a frame's height, from which on something in i
 MAX_RULED: Final = 24  # components searched for rules; a page has one grid, or as many boxes
 
 
-def remove_rules(mask: Mask) -> tuple[Mask, Labels, Stats]:
-    """Find ruled lines, grids and frames; return their mask, and the components of the rest."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    ruled = np.zeros_like(mask)
+def remove_rules(sheet: WorkingPicture) -> WorkingPicture:
+    """Take ruled lines, grids and frames out of the ink."""
+    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
+    labels, stats = label_components(sheet.mask)
+    ruled = np.zeros_like(sheet.mask)
     suspects, height = _suspects(labels, stats[1:])
     for row in suspects:
         window = slice_box(read_box(stats[row + 1]))
         own = (labels[window] == row + 1).astype(np.uint8)
         ruled[window] |= _rules(own, height)
     if not ruled.any():
-        return ruled, labels, stats
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask & (1 - ruled), connectivity=8)
-    return ruled, labels, stats
+        return sheet
+    pixels = np.where(ruled, 0, sheet.pixels).astype(np.uint8)
+    return dataclasses.replace(sheet, pixels=pixels, mask=sheet.mask & (1 - ruled))
 
 
 def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:

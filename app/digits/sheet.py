@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -62,6 +63,9 @@ class WorkingPicture:
         if side not in self._copies:  # several steps ask for it
             self._copies[side] = shrink(self.pixels, side)
         return self._copies[side]
+
+
+Step: TypeAlias = Callable[[WorkingPicture], WorkingPicture]
 
 
 def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
