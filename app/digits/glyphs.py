@@ -260,16 +260,6 @@ def _of_line(index: int, line: Line) -> Iterator[Piece]:
                 yield Piece(index, start, end, box, prior)
 
 
-def signs_of(line: Line) -> tuple[tuple[int, int], ...]:
-    """Return where a line's first and last components as tall as digits start and end among its atoms."""
-    tall = [index for index, atom in enumerate(line.atoms) if not atom.small]
-    found = set()
-    for end in (tall[0], tall[-1]):
-        own = [index for index in tall if line.atoms[index].component == line.atoms[end].component]
-        found.add((own[0], own[-1] + 1))
-    return tuple(sorted(found))
-
-
 def _joinable(box: Box, before: Atom, last: Atom, height: float) -> bool:
     """Tell whether `last` may be of one digit with the atoms that end with `before` and fill `box`."""
     if last.component == before.component:

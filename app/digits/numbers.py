@@ -31,7 +31,7 @@ from app.digits.contract import (
     Likelihoods,
     Probabilities,
 )
-from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
+from app.digits.glyphs import Line, Piece, lines_of, pieces_of
 from app.digits.images import Box
 from app.digits.light import even_light, extend_paper, normalise_polarity
 from app.digits.preprocessing import (
@@ -52,12 +52,6 @@ NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no
 # Of the ink's darkness: Otsu's threshold on clean paper. A cheque's print is paler, a pen seldom.
 MIN_DARKNESS: Final = 0.48
 
-# How broad each digit is in MNIST, slant removed: the logarithm of its ink's standard deviation across to
-# that down, mean and standard deviation over the training pictures that are held out.
-BREADTHS: Final = np.array([-0.18, -1.69, -0.36, -0.57, -0.20, -0.45, -0.40, -0.49, -0.59, -0.49])
-BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.28, 0.24, 0.25])
-WORST_BREADTH: Final = -8.0
-
 MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
 FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
@@ -71,27 +65,20 @@ class Weights:
     certainty: float  # of the network, which digit it is
     likelihood: float  # that it is a digit
     digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
-    sign: float  # for leaving out what stands first or last in a line: a currency's sign, a #, a letter
-    breadth: float = 0.6  # how wide each digit usually is
     geometry: float = 1.0  # height, width, cuts and gaps
 
 
-WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(certainty=2.3, likelihood=0.0, digit=0.0, sign=-math.inf)
-WEIGHTS_WITH_LIKELIHOOD: Final = Weights(certainty=4.0, likelihood=1.4, digit=1.2, sign=-6.0)
+WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(certainty=2.3, likelihood=0.0, digit=0.0)
+WEIGHTS_WITH_LIKELIHOOD: Final = Weights(certainty=4.0, likelihood=1.4, digit=1.2)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPage:
-    """What is written on a picture, before a network has seen it.
-
-    `skips` holds for every line what leaving out each of its atoms costs (a logarithm of odds), `signs` the
-    first and the last that may be left out for less: from where to where among the line's atoms.
-    """
+    """What is written on a picture, before a network has seen it."""
 
     pictures: DigitBatch  # uint8 (pieces, 28, 28)
     pieces: tuple[Piece, ...]
-    skips: tuple[tuple[float, ...], ...]
-    signs: tuple[tuple[tuple[int, int], ...], ...]
+    skips: tuple[tuple[float, ...], ...]  # for each line, the log-odds that each atom is no part of a digit
     polarity: Polarity
     size: tuple[int, int]  # width and height of the grey picture
     cautions: tuple[NumberCaution, ...] = ()
@@ -169,7 +156,6 @@ def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> Segment
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
-        signs=tuple(signs_of(line) for line in lines),
         polarity=sheet.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
@@ -200,12 +186,11 @@ def assemble(
         + weights.certainty * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
         + weights.likelihood * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
         + weights.geometry * np.array([piece.prior for piece in page.pieces])
-        + weights.breadth * _score_breadths(page.pictures, probabilities)
     )
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        rows = _best_path(page, line, scores, sign=weights.sign)
+        rows = _best_path(page, line, scores)
         if not rows:
             continue
         values = [int(probabilities[row].argmax()) for row in rows]
@@ -218,13 +203,11 @@ def assemble(
     return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
 
 
-def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64], *, sign: float) -> list[int]:
+def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
     """Return the rows of the pieces on the best path through a line, left to right."""
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
-    for start, end in page.signs[line]:
-        steps[end].append((sign, start, None))
     for row, piece in enumerate(page.pieces):
         if piece.line == line:
             steps[piece.end].append((float(scores[row]), piece.start, row))
@@ -244,31 +227,6 @@ def _trace_path(choices: Sequence[tuple[int, int | None]]) -> list[int]:
         if row is not None:
             rows.append(row)
     return rows[::-1]
-
-
-def _score_breadths(pictures: DigitBatch, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return for each picture the logarithm of how usual its breadth is for the digit that it seems to be."""
-    digits = probabilities.argmax(axis=1)
-    deviation = (_measure_breadths(pictures) - BREADTHS[digits]) / BREADTH_SPREADS[digits]
-    log_density: NDArray[np.float64] = np.maximum(WORST_BREADTH, -0.5 * deviation**2)
-    return log_density
-
-
-def _measure_breadths(pictures: DigitBatch) -> NDArray[np.float64]:
-    """Return (pictures,): the logarithm of the ink's spread across, sheared upright, to that down."""
-    ink = (
-        pictures.astype(np.float64) / np.maximum(1, pictures.sum(axis=(1, 2), dtype=np.int64))[:, None, None]
-    )
-    position = np.arange(SIDE, dtype=np.float64)
-    across, down = ink.sum(axis=1), ink.sum(axis=2)
-    x, y = position - (across @ position)[:, None], position - (down @ position)[:, None]
-    variance_across, variance_down = (across * x**2).sum(axis=1), (down * y**2).sum(axis=1)
-    covariance = ((ink @ x[..., None])[..., 0] * y).sum(axis=1)
-    variance_down = np.maximum(variance_down, 0.1)
-    breadths: NDArray[np.float64] = 0.5 * np.log(
-        np.maximum(variance_across - covariance**2 / variance_down, 0.1) / variance_down
-    )
-    return breadths
 
 
 def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
