@@ -29,7 +29,6 @@ WIDEST: Final = 1.4  # of one digit; MNIST's widest are 1.1, slanted and flat on
 WIDEST_JOINED: Final = 1.1  # of a digit joined from parts
 GAP: Final = 0.25  # between parts of one digit
 CUTTABLE: Final = 0.45  # narrower, two digits do not fit in
-BAR: Final = 0.3  # of a digit's height: so far from its top the bar of a 5 or a 7 is
 DASH: Final = 4.0  # width / height from which on ink is a dash, however high
 MAX_COMPONENTS: Final = 400  # a page's digits and dots; of a print the smallest are left out first
 MAX_LINES: Final = 48  # of a page; where there are more, those with the fewest glyphs are left out
@@ -49,7 +48,6 @@ BROAD: Final = 0.85  # width of a digit, slant removed; beyond it digits become 
 BROAD_SPREAD: Final = 0.2  # standard deviation beyond, as a logarithm
 SKIP_DIGIT: Final = -9.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
-SKIP_BAR: Final = -2.0  # the same, as high as a digit's bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     for row in small:
         host, box = _host(stats, row, tall, height), read_box(stats[row])
         if host is None:
-            loose.append(Atom(row, box, row, small=True, skip=_part_skip(stats[list(tall)], box)))
+            loose.append(Atom(row, box, row, small=True, skip=SKIP_PART))
         else:
             labels[slice_box(box)][labels[slice_box(box)] == row] = host
             boxes[host] = enclose_boxes([boxes[host], box])
@@ -169,13 +167,6 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     seams = dict(zip(wide, seams_of(inks, height, slant), strict=True))
     parts = [atom for row in tall for atom in _parted(labels, boxes[row], row, seams.get(row, []))]
     return Line(tuple(_in_order([*parts, *loose])), height, slant)
-
-
-def _part_skip(tall: Stats, box: Box) -> float:
-    """Return the odds for leaving a part out: high up it is a 5's or a 7's bar, below a dash or a dot."""
-    nearest = tall[np.abs(tall[:, 0] + tall[:, 2] / 2 - box[0] - box[2] / 2).argmin()]
-    high = box[1] + box[3] / 2 < nearest[1] + BAR * nearest[3]
-    return SKIP_BAR if high else SKIP_PART
 
 
 def _in_order(atoms: Sequence[Atom]) -> list[Atom]:

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import tones
 from app.digits.components import Labels, enclose_boxes, label_components
 from app.digits.contract import (
     SIDE,
@@ -49,10 +48,6 @@ from app.digits.sheet import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
-# Of the ink's darkness: Otsu's threshold on clean paper. A cheque's print is paler, a pen seldom.
-MIN_DARKNESS: Final = 0.48
-
-MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
 FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
@@ -114,21 +109,11 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
-    """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
-    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
-    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
-    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
-
-
 PAGE_STEPS: Final[tuple[Step, ...]] = (
     extend_paper,
     normalise_polarity,
     even_light,
     extract_ink,
-    remove_pale_print,
     remove_rules,
 )
 
@@ -257,9 +242,6 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
     scale = MAX_PIECE_SIDE / max(width, height)
     if scale < 1:
         pixels, mask = (_resize(part, scale) for part in (pixels, mask))
-    excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
-    if excess:
-        pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
     part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(
         part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
@@ -275,12 +257,3 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
 def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # by factors alone the last column may go
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
-    """Shear a picture, by the tangent `slant` less to the right."""
-    height, width = pixels.shape
-    room = math.ceil(abs(slant) * height / 2)
-    shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])
-    sheared = cv2.warpAffine(pixels, shear, (width + 2 * room, height))
-    return np.asarray(sheared, np.uint8)
