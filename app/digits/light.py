@@ -19,6 +19,7 @@ from app.digits.sheet import (
     UNIFORM_SPREAD,
     Mask,
     WorkingPicture,
+    crop_to_edges,
     find_border_components,
     is_uniform,
 )
@@ -120,10 +121,9 @@ def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
     scale = max(sheet.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    inner = sheet.pixels[y:bottom, x:right]
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(inner) <= FRAME_SPREAD:
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(sheet.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
         return sheet  # nothing is framed, or a bar fills its paper: a 1
-    return dataclasses.replace(sheet, pixels=inner, offset=(x, y))
+    return crop_to_edges(sheet, (x, y, right, bottom))
 
 
 def extend_paper(sheet: WorkingPicture) -> WorkingPicture:

@@ -48,6 +48,7 @@ from app.digits.sheet import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
+MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
 FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
@@ -131,7 +132,6 @@ def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> Segment
     sheet = WorkingPicture(pixels=grey)
     for step in steps:
         sheet = step(sheet)
-    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
     labels, stats = label_components(sheet.mask)
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
@@ -242,6 +242,9 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
     scale = MAX_PIECE_SIDE / max(width, height)
     if scale < 1:
         pixels, mask = (_resize(part, scale) for part in (pixels, mask))
+    excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
+    if excess:
+        pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
     part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(
         part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
@@ -257,3 +260,11 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
 def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # by factors alone the last column may go
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
+    """Shear a picture, by the tangent `slant` less to the right."""
+    height, width = pixels.shape
+    room = math.ceil(abs(slant) * height / 2)
+    shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])
+    return np.asarray(cv2.warpAffine(pixels, shear, (width + 2 * room, height)), np.uint8)

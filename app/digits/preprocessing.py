@@ -43,34 +43,25 @@ from app.digits.sheet import (
     Step,
     WorkingPicture,
     add_caution,
+    crop_to_edges,
     find_border_components,
     find_outer_edges,
     measure_gaps,
 )
 
-MIN_CONTRAST: Final = (
-    12.0  # grey levels between ink and ground; fainter than pencil, stronger than paper's grain
-)
-MIN_CONTRAST_TO_NOISE: Final = (
-    3.2  # contrast in standard deviations of the ground; noise alone, split by Otsu, has 2.7
-)
-# the same where the ink was not found at first: blank paper is asked twice
-MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0
-LOW_CONTRAST: Final = 48.0  # grey levels: below it people, too, look twice
-MIN_DIGIT_GAP: Final = 0.06  # of the main piece's height: nearer, it is the other half of an open 4
-MIN_OTHER_DIGIT_HEIGHT: Final = (
-    0.3  # of its height: so high is another digit beside it; lower, it is the bar of a 5, a hook, a dot
-)
-MAX_PEN_SKIP: Final = 0.04  # of the ink's length: so far a pen skips within one stroke
-MIN_PEAK: Final = 240  # of 255: paler pens and thinner strokes are brought up; MNIST's peak is 254 or 255
-MIN_STROKE_WIDTH: Final = (
-    2.2  # pixels in the canonical picture; MNIST's own, so measured: median 2.5, 5th percentile 1.9
-)
-TINY_LENGTH: Final = 10  # pixels: a digit of fewer has lost its shape
-MIN_SHRINK_FACTOR: Final = 1.25  # times as large as its copy; a picture that is smaller is looked at as it is
-MAX_QUICK_PIXELS: Final = 64 * 64  # pixels, of pictures that need every step, which take about a millisecond
-# pixels: so long a digit has all its shape on a copy; the network sees 20 of them
-MIN_COPY_LENGTH: Final = 51
+MIN_CONTRAST: Final = 12.0  # grey levels of ink on its background: fainter than pencil, above paper's grain
+MIN_CONTRAST_TO_NOISE: Final = 3.2  # standard deviations of the background; Otsu splits pure noise by 2.7
+MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0  # for the second attempt, which blank paper gets as well
+LOW_CONTRAST: Final = 48.0  # grey levels: below, people look twice, too
+MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: nearer, it is the other half of an open 4
+MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of its height: lower, it is the bar of a 5, a hook or a dot
+MAX_PEN_SKIP: Final = 0.04  # of the ink's length: the longest gap within one stroke of a skipping pen
+MIN_PEAK: Final = 240  # of 255: paler and thinner strokes are stretched; MNIST's peak is 254 or 255
+MIN_STROKE_WIDTH: Final = 2.2  # canonical pixels; MNIST's median is 2.5, its 5th percentile 1.9
+TINY_LENGTH: Final = 10  # pixels: a shorter digit has lost its shape
+MIN_SHRINK_FACTOR: Final = 1.25  # a picture less than this much larger than its copy is used as it is
+MAX_QUICK_PIXELS: Final = 64 * 64  # in pictures that need every step: about a millisecond
+MIN_COPY_LENGTH: Final = 51  # pixels: as long, a digit has all its shape on a copy; the network sees 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +103,8 @@ def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
     Of the connected pieces the largest that is no intruder is the digit; smaller pieces close to
     it are parts of it, where a pen skipped.
     """
-    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    sheet, ink = _crop_around_ink(sheet, sheet.mask)
-    labels, components = _find_components(ink)
+    sheet = _crop_around_ink(sheet)
+    labels, components = _find_components(sheet.mask)
     area = components[:, cv2.CC_STAT_AREA]
     areas = np.where(find_border_components(labels, components), 0, area)
     main = int(np.argmax(areas if areas.any() else area))
@@ -135,17 +125,11 @@ def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
     return add_caution(sheet, "tiny") if max(box[2:]) < TINY_LENGTH else sheet
 
 
-def _crop_around_ink(sheet: WorkingPicture, mask: Mask) -> tuple[WorkingPicture, Mask]:
-    """Cut a sheet and its mask to the ink, its soft edge, and room from a border that it does not touch."""
-    left, top, width, height = cv2.boundingRect(mask)
+def _crop_around_ink(sheet: WorkingPicture) -> WorkingPicture:
+    """Crop to the ink, its soft edge, and a pixel that shows whether it touches the border."""
+    left, top, width, height = cv2.boundingRect(sheet.mask)
     margin = 1 + _estimate_edge_width(max(width, height))
-    rows, columns = (
-        slice(max(start - margin, 0), start + length + margin)
-        for start, length in ((top, height), (left, width))
-    )
-    x, y = sheet.offset
-    offset = (x + columns.start, y + rows.start)
-    return dataclasses.replace(sheet, pixels=sheet.pixels[rows, columns], offset=offset), mask[rows, columns]
+    return crop_to_edges(sheet, (left - margin, top - margin, left + width + margin, top + height + margin))
 
 
 def crop(sheet: WorkingPicture) -> WorkingPicture:

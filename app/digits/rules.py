@@ -37,7 +37,6 @@ MAX_RULED: Final = 24  # components searched for rules; a page has one grid, or 
 
 def remove_rules(sheet: WorkingPicture) -> WorkingPicture:
     """Take ruled lines, grids and frames out of the ink."""
-    assert sheet.mask is not None  # noqa: S101  # extract_ink has set it
     labels, stats = label_components(sheet.mask)
     ruled = np.zeros_like(sheet.mask)
     suspects, height = _suspects(labels, stats[1:])
