@@ -25,6 +25,7 @@ MOST_CUTS: Final = 64  # of one component: twenty digits that all touch
 SEAM_ROWS: Final = 32  # pixels: height at which cuts are sought; a canonical digit has 20
 FAINT: Final = 80  # of 255: ink in a pixel of these, thin strokes included
 CROSSED: Final = 0.5  # of a pixel that is ink, from which on a cut crosses a stroke there
+UPRIGHT_LEAN: Final = 0.12  # tangent; digits that lean more may still touch along an upright stroke
 SEAM_TURN: Final = 0.15  # cost of a step aside, in pixels of ink
 _BAND: Final = np.arange(-5, 6)  # pixels of these by which a cut may wind to either side
 
@@ -74,7 +75,9 @@ def _grid(ink: NDArray[np.bool_], height: float, slant: float) -> _Grid:
     lean = slant * (np.arange(SEAM_ROWS) - SEAM_ROWS / 2)  # of the glyphs, in each row
     margin = CUT_MARGIN * unit
     starts = np.arange(margin, size[0] - margin + 1e-6, max(1.0, CUT_STEP * unit))
-    columns = np.rint(starts - lean[:, None])[..., None].astype(np.intp) + _BAND
+    leans = [lean, 0 * lean] if abs(slant) > UPRIGHT_LEAN else [lean]
+    bands = np.concatenate([starts - own[:, None] for own in leans], axis=1)
+    columns = np.rint(bands)[..., None].astype(np.intp) + _BAND
     inside = (columns >= 0) & (columns < size[0])
     columns = columns.clip(0, size[0] - 1)
     dark = covered[np.arange(SEAM_ROWS)[:, None, None], columns] * inside * np.float32(1 / 255)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.digits import tones
 from app.digits.components import Labels, enclose_boxes, label_components
 from app.digits.contract import (
     SIDE,
@@ -49,6 +50,7 @@ from app.digits.sheet import Polarity, Step, WorkingPicture
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
 MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+MIN_DARKNESS: Final = 0.48  # of the ink's: Otsu's threshold on clean paper; a cheque's print is paler
 FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
@@ -110,11 +112,20 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
+def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
+    """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
+    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
+    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
+    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
+
+
 PAGE_STEPS: Final[tuple[Step, ...]] = (
     extend_paper,
     normalise_polarity,
     even_light,
     extract_ink,
+    remove_pale_print,
     remove_rules,
 )
 
