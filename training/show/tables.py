@@ -44,6 +44,12 @@ def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
+def format_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first aligned to the right."""
+    lines = [columns, ("---", *["---:"] * (len(columns) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def build_change_table(found: Iterable[Change]) -> Table:
     """Return the table of what fine-tuning changed."""
     return plain(COLUMNS, list_changes(found))
