@@ -170,7 +170,6 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
 
 
 def _in_order(atoms: Sequence[Atom]) -> list[Atom]:
-    """Sort components by their middles, their atoms kept together."""
     middles = {}
     for component, group in itertools.groupby(atoms, key=lambda atom: atom.component):
         box = enclose_boxes([atom.box for atom in group])
@@ -192,7 +191,6 @@ def _host(stats: Stats, row: int, tall: Sequence[int], height: float) -> int | N
 
 
 def _slant(labels: Labels, stats: Stats, tall: Sequence[int]) -> float:
-    """Return how far strokes lean to the right, as a tangent: from the second moments of all glyphs."""
     mixed = upright = 0.0
     for row in tall:
         if stats[row, 2] > stats[row, 3]:  # two digits side by side lean nowhere
@@ -205,7 +203,6 @@ def _slant(labels: Labels, stats: Stats, tall: Sequence[int]) -> float:
 
 
 def _parted(labels: Labels, box: Box, row: int, seams: Sequence[Seam]) -> list[Atom]:
-    """Cut one component along `seams`; return its atoms, left to right."""
     if not seams:
         return [Atom(row, box, row, small=False)]
     ink = labels[slice_box(box)] == row

@@ -200,7 +200,6 @@ def assemble(
 
 
 def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
-    """Return the rows of the pieces on the best path through a line, left to right."""
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
@@ -238,7 +237,6 @@ def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[Num
 
 
 def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
-    """Bring one piece into canonical form, by the steps that single digits take."""
     left, top, width, height = piece.box
     margin = 3 + max(width, height) // 64  # room for the soft edge
     window = np.s_[
@@ -274,7 +272,6 @@ def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
 
 
 def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
-    """Shear a picture, by the tangent `slant` less to the right."""
     height, width = pixels.shape
     room = math.ceil(abs(slant) * height / 2)
     shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])

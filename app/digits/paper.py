@@ -165,7 +165,6 @@ def _erased(pixels: GreyPicture, lines: GreyPicture, noise: float) -> GreyPictur
 
 
 def _runs(mask: Mask) -> float:
-    """Return how many lines a column of the mask crosses, on average."""
     starts = np.diff(mask, axis=0, prepend=0) == 1
     return float(starts.sum() / mask.shape[1])
 
@@ -184,7 +183,6 @@ def _lean(narrow: GreyPicture, times: int) -> float:
 
 
 def _shear(picture: GreyPicture, lean: float) -> GreyPicture:
-    """Shift every column so that lines of that slope become level."""
     if lean == 0.0:
         return picture
     shift = np.array([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]], np.float32)

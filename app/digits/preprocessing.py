@@ -1,7 +1,7 @@
 """Grey picture → canonical picture: 28×28, ink 255 on 0, 20 pixels long, centred by mass.
 
-The way is `STEPS`, read from top to bottom. A picture that is canonical already, as MNIST's are,
-passes unchanged; so preprocessing twice is the same as once.
+`STEPS` is the pipeline. A picture that is already canonical, as MNIST's are, stays unchanged, so preprocessing
+it twice gives the same result as once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ MIN_COPY_LENGTH: Final = 51  # pixels: as long, a digit has all its shape on a c
 
 @dataclass(frozen=True, slots=True)
 class CanonicalForm:
-    """What the network sees, and what was found on the way. `box` is in the grey picture's pixels."""
+    """What the network sees, and what preprocessing found out. `box` is in the grey picture's pixels."""
 
     picture: CanonicalPicture
     polarity: Polarity
@@ -75,7 +75,7 @@ class CanonicalForm:
 
 
 def extract_ink(sheet: WorkingPicture) -> WorkingPicture:
-    """Turn paper to 0 and measure by Otsu's threshold what stands out from it."""
+    """Turn paper to 0, and separate ink from it by Otsu's threshold."""
     levels, thumbnail = tones.histogram(sheet.pixels), sheet.thumbnail
     # the border may lie in shadow
     background = int(
@@ -98,10 +98,10 @@ def extract_ink(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
-    """Keep the digit: drop specks, frames and shadows along the border, and other digits.
+    """Keep the digit, and drop specks, other digits, and frames and shadows along the border.
 
-    Of the connected pieces the largest that is no intruder is the digit; smaller pieces close to
-    it are parts of it, where a pen skipped.
+    The digit is the largest connected component that does not run along the border, with smaller ones close to
+    it, where a pen skipped.
     """
     sheet = _crop_around_ink(sheet)
     labels, components = _find_components(sheet.mask)
@@ -133,12 +133,12 @@ def _crop_around_ink(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def crop(sheet: WorkingPicture) -> WorkingPicture:
-    """Cut the ink out, its soft edges with it."""
+    """Crop to the ink and its soft edge."""
     return dataclasses.replace(sheet, pixels=_crop_tightly(sheet.pixels))
 
 
 def thicken_strokes(sheet: WorkingPicture) -> WorkingPicture:
-    """Thicken strokes that would be thinner than MNIST's thinnest once the digit is 20 pixels long."""
+    """Thicken strokes that would be thinner than MNIST's once the digit is 20 pixels long."""
     scale = max(sheet.pixels.shape) / INK_SIDE
     ink = (sheet.pixels > sheet.threshold).astype(np.uint8)
     distance = cv2.distanceTransform(cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
@@ -153,9 +153,9 @@ def thicken_strokes(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def fit(sheet: WorkingPicture) -> WorkingPicture:
-    """Scale the ink so that its longest side is 20 pixels, its shape kept."""
+    """Scale the ink so that its longer side is 20 pixels."""
     ink = sheet.pixels
-    while max(ink.shape) != INK_SIDE:  # again where faint ends have been rounded away
+    while max(ink.shape) != INK_SIDE:  # again if faint ends were rounded away
         scale = INK_SIDE / max(ink.shape)
         size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -164,7 +164,7 @@ def fit(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def stretch_contrast(sheet: WorkingPicture) -> WorkingPicture:
-    """Bring pale ink up to full black, as MNIST's is."""
+    """Stretch pale ink to the full range, as MNIST has it."""
     peak = int(sheet.pixels.max())
     if peak >= MIN_PEAK:
         return sheet
@@ -195,7 +195,7 @@ STEPS: Final[tuple[Step, ...]] = (
 )
 
 
-# There is nothing for these to do where the ground is plain, which takes a third of their time to find out.
+# These do nothing on a plain background, and finding that out takes a third of their time.
 SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset(
     {remove_bands, crop_frame, extend_paper, even_light, remove_ruled_lines, zoom_to_ink}
 )
@@ -212,7 +212,7 @@ def canonicalise(
         try_small: see `trace_steps`.
 
     Raises:
-        NoInk: nothing stands out from the ground.
+        NoInk: nothing stands out from the background.
     """
     recognised = _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(
         255 - grey, "dark_on_light"
@@ -228,11 +228,11 @@ def canonicalise(
 def trace_steps(
     grey: GreyPicture, *, steps: Sequence[Step] = STEPS, try_small: bool = True
 ) -> Iterator[tuple[str, WorkingPicture]]:
-    """Yield the name of each step and the sheet after it; the last sheet holds the canonical picture.
+    """Yield the name of each step and the picture after it; the last one is canonical.
 
-    First the picture is looked at from afar: a digit that is long enough on a small copy reads from there
-    as well as from the whole, at a fraction of the work. Where no ink is found on the whole, it is looked for
-    in the other polarity: faint strokes and the light's slopes can be mistaken for each other.
+    A small copy is tried first: a digit that is long enough there is read as well as from the whole picture,
+    at a fraction of the cost. If the whole picture shows no ink, the other polarity is tried: a gradient of
+    light can be mistaken for faint strokes.
 
     Args:
         grey: uint8 (height, width), each at least 1.
@@ -240,7 +240,7 @@ def trace_steps(
         try_small: whether to try a small copy first.
 
     Raises:
-        NoInk: nothing stands out from the ground.
+        NoInk: nothing stands out from the background.
     """
     sheet = WorkingPicture(pixels=grey)
     for small in _yield_small_copies(sheet) if try_small else ():
@@ -254,7 +254,7 @@ def trace_steps(
 
 
 def _yield_small_copies(sheet: WorkingPicture) -> Iterator[GreyPicture]:
-    """Yield the copies to look at first: photographs need larger ones than drawings do."""
+    """Yield the copies to try first: photographs need larger ones than drawings."""
     longest_side = max(sheet.pixels.shape)
     if longest_side > MIN_SHRINK_FACTOR * THUMBNAIL_SIDE and (
         is_flat(sheet.thumbnail) or is_flat(255 - sheet.thumbnail)
@@ -265,7 +265,6 @@ def _yield_small_copies(sheet: WorkingPicture) -> Iterator[GreyPicture]:
 
 
 def _try_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> list[tuple[str, WorkingPicture]]:
-    """Go the whole way; return nothing where there is no ink."""
     try:
         return list(_run_steps(sheet, steps))
     except NoInk:
@@ -281,14 +280,14 @@ def _run_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple[s
 
 
 def is_canonical(picture: GreyPicture) -> bool:
-    """Tell whether `picture` is in canonical form: size, length of the ink, place of its mass."""
+    """Tell whether `picture` is canonical: its size, the length of its ink, its centre of mass."""
     return _recognise_canonical(picture, "light_on_dark") is not None
 
 
 def is_quick(pictures: Sequence[GreyPicture]) -> bool:
-    """Tell whether `canonicalise` takes about a millisecond for each of some small pictures, or less.
+    """Tell whether `canonicalise` takes about a millisecond or less for each of some small pictures.
 
-    It does where the ground is plain, as in most drawings. Noise and photographs take up to ten.
+    It does on a plain background, as in most drawings. Noise and photographs take up to ten.
     """
     pixels_left = MAX_QUICK_PIXELS
     for picture in pictures:
@@ -312,7 +311,7 @@ def _recognise_canonical(picture: GreyPicture, polarity: Polarity) -> CanonicalF
 
 
 def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return labels of what hangs together, and rows of OpenCV's stats; a dashed stroke is one piece."""
+    """Return labels and statistics of connected components; a dashed stroke counts as one."""
     labels, stats = label_components(mask)
     components = stats[1:]
     is_own = ~find_border_components(labels, components)
@@ -324,7 +323,7 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     reach = max(1, round(MAX_PEN_SKIP * max(right - left, bottom - top) / 2))
     strokes = mask_components(labels, is_own)
     _, groups = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
-    group_ids = np.arange(len(stats))  # of its group each piece takes the name, 1 and up
+    group_ids = np.arange(len(stats))  # components of one group get one number, from 1
     ink_pixels = np.flatnonzero(strokes)
     group_ids[labels.flat[ink_pixels]] = groups.flat[ink_pixels] + len(stats)
     _, group_ids = np.unique(group_ids, return_inverse=True)
@@ -332,7 +331,6 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def _merge_components(components: NDArray[np.int32], groups: NDArray[np.intp]) -> NDArray[np.int32]:
-    """Return one row of OpenCV's stats for each group of pieces."""
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     sorted_pieces = components[order]
@@ -343,7 +341,7 @@ def _merge_components(components: NDArray[np.int32], groups: NDArray[np.intp]) -
 
 
 def _find_other_digits(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell which pieces stand beside the main one and are high enough to be digits themselves."""
+    """Tell which components stand beside the main one and are tall enough to be digits themselves."""
     left, width, height = components[:, 0], components[:, 2], components[:, 3]
     gap = MIN_DIGIT_GAP * main[3]
     is_beside = (left >= main[0] + main[2] + gap) | (left + width <= main[0] - gap)
@@ -354,7 +352,7 @@ def _find_other_digits(components: NDArray[np.int32], main: NDArray[np.int32]) -
 def extract_soft_ink(sheet: WorkingPicture, mask: Mask, *, length: int) -> GreyPicture:
     """Return the ink of `mask` with its anti-aliased edge, black elsewhere.
 
-    In a digit of few pixels the faintest of them are part of the stroke; in a large one they are blur.
+    In a small digit the faintest pixels are part of the stroke, in a large one they are blur.
     """
     edge = _estimate_edge_width(length)
     neighbourhood = cv2.dilate(mask, np.ones((2 * edge + 1,) * 2, np.uint8))
@@ -364,7 +362,6 @@ def extract_soft_ink(sheet: WorkingPicture, mask: Mask, *, length: int) -> GreyP
 
 
 def _estimate_edge_width(length: int) -> int:
-    """Return how many pixels wide the soft edge is of a digit so long."""
     return 1 + length // 128
 
 
@@ -379,7 +376,6 @@ def _crop_tightly(ink: GreyPicture) -> GreyPicture:
 
 
 def _place_by_mass(ink: GreyPicture) -> CanonicalPicture:
-    """Put ink of at most 20×20 into 28×28, its centre of mass in the middle."""
     left, top = _find_corner(ink)
     height, width = ink.shape
     picture = np.zeros((SIDE, SIDE), np.uint8)
@@ -388,7 +384,7 @@ def _place_by_mass(ink: GreyPicture) -> CanonicalPicture:
 
 
 def _find_corner(ink: GreyPicture) -> tuple[int, int]:
-    """Return where in 28×28 ink's left and top are, its centre of mass at 14.0, but never over the edge."""
+    """Return left and top of ink in 28×28 so that its centre of mass is at 14.0, within the picture."""
     moments = cv2.moments(ink)
     height, width = ink.shape
     left = round(CENTRE - moments["m10"] / moments["m00"])

@@ -51,7 +51,6 @@ def remove_rules(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:
-    """Return the components that may hold rules, the largest first, and the height of the others."""
     framing = _framing(pieces)
     height = estimate_text_height(pieces[~framing] if not framing.all() else pieces)
     suspects = framing | (pieces[:, 2] > RULE * height) | (pieces[:, 3] > UPRIGHT_RULE * height)
@@ -60,7 +59,6 @@ def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:
 
 
 def _framing(pieces: Stats) -> NDArray[np.bool_]:
-    """Tell which components lie around others of a fair size: frames and grids."""
     found = np.zeros(len(pieces), np.bool_)
     largest = np.argsort(-pieces[:, 2] * pieces[:, 3])[:MAX_RULED]
     middle = pieces[:, :2] + pieces[:, 2:4] / 2
@@ -92,7 +90,6 @@ def _is_frame(own: NDArray[np.bool_]) -> bool:
 
 
 def _rules(own: Mask, height: float) -> Mask:
-    """Return the rules of one component: straight, thin and long."""
     framed = _is_frame(own > 0)
     length = min(RULE * height, 0.75 * own.shape[1]) if framed else RULE * height
     level, places = _straight(own, length=length, height=height)

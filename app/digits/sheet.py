@@ -25,10 +25,10 @@ UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within UNIFORM_SPR
 UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
 MIN_CLOSE_UP_CONTRAST: Final = 8.0  # grey levels between ink and background, once the grain is blurred
 SMALL_COPY_SIDE: Final = 256  # pixels: enough to find lines and digits; a digit of 4 % still has 10
-SPANNING_SHARE: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
-MAX_SPECK_AREA: Final = 0.02  # of the main piece's area: dust, not a broken stroke
-MAX_PART_GAP: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
-MIN_BORDER_CONTACT: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
+SPANNING_SHARE: Final = 0.8  # of the width or height: a ruled line is as long, and hardly ever a digit's bar
+MAX_SPECK_AREA: Final = 0.02  # of the main component's area: dust, not a broken stroke
+MAX_PART_GAP: Final = 0.3  # of the main component's length: the parts of a broken digit are no farther apart
+MIN_BORDER_CONTACT: Final = 0.8  # of a component's length lies along the border: a frame, a shadow, the desk
 NO_MASK: Final = np.zeros((0, 0), np.uint8)
 
 
@@ -69,7 +69,7 @@ Step: TypeAlias = Callable[[WorkingPicture], WorkingPicture]
 
 
 def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of all pieces together."""
+    """Return left, top, right and bottom of all components together."""
     left, top = pieces[:, :2].min(axis=0).tolist()
     right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
     return left, top, right, bottom
@@ -84,7 +84,7 @@ def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int]) -> Wo
 
 
 def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
-    """Tell whether at least a share of the border's pixels are of one tone."""
+    """Tell whether at least `share` of the border's pixels have one tone."""
     tone = tones.median(border)
     matching = border[max(0, math.ceil(tone - UNIFORM_SPREAD)) : math.floor(tone + UNIFORM_SPREAD) + 1]
     return bool(matching.sum() >= share * border.sum())
@@ -93,7 +93,7 @@ def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
 def find_border_components(
     labels: NDArray[np.int32], components: NDArray[np.int32], *, min_contact: float = MIN_BORDER_CONTACT
 ) -> NDArray[np.bool_]:
-    """Tell which pieces run along the border instead of ending at it."""
+    """Tell which components run along the border instead of ending at it."""
     contact = np.bincount(read_border_labels(labels), minlength=len(components) + 1)[1:]
     return np.asarray(contact >= min_contact * components[:, 2:4].max(axis=1))
 
@@ -104,7 +104,7 @@ def read_border_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def measure_gaps(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the distances in pixels between the pieces' boxes and the main one's."""
+    """Return the distance in pixels between the main component's box and each of the others."""
     left, top, width, height = components[:, :4].T
     across = np.maximum(0, np.maximum(left - (main[0] + main[2]), main[0] - (left + width)))
     down = np.maximum(0, np.maximum(top - (main[1] + main[3]), main[1] - (top + height)))
