@@ -53,7 +53,7 @@ MIN_THIN_LIGHTNESS: Final = 0.15  # of 1: the mean of two measures
 
 
 def is_plain(sheet: WorkingPicture) -> bool:
-    """Tell whether there is strong ink on a background of one tone, away from the border, as in most drawings.
+    """Tell whether strong ink stands on a background of one tone, away from the border, as in most drawings.
 
     Such a picture has no bands, frame, desk, shadows or ruled lines.
     """

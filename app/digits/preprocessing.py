@@ -1,7 +1,6 @@
 """Grey picture → canonical picture: 28×28, ink 255 on 0, 20 pixels long, centred by mass.
 
-`STEPS` is the pipeline. A picture that is already canonical, as MNIST's are, stays unchanged, so preprocessing
-it twice gives the same result as once.
+`STEPS` is the pipeline. A picture that is already canonical, as MNIST's are, stays unchanged.
 """
 
 from __future__ import annotations
@@ -100,8 +99,8 @@ def extract_ink(sheet: WorkingPicture) -> WorkingPicture:
 def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
     """Keep the digit, and drop specks, other digits, and frames and shadows along the border.
 
-    The digit is the largest connected component that does not run along the border, with smaller ones close to
-    it, where a pen skipped.
+    The digit is the largest connected component that does not run along the border, with smaller ones
+    close by, where a pen skipped.
     """
     sheet = _crop_around_ink(sheet)
     labels, components = _find_components(sheet.mask)
