@@ -14,6 +14,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from app.digits import images, numbers
@@ -37,6 +38,7 @@ SEED: Final = 1  # of the samples, corruptions and scenes
 KEPT_SHARE: Final = 0.99  # of the digits are accepted by the threshold that negatives are rejected by
 ESSENTIAL_STEPS: Final = frozenset({extract_ink, fit, centre})  # without them nothing comes out
 CHEQUES: Final = "cheques"  # the folder of amounts, among the real sets
+MAX_NAMED: Final = 4  # sets in a row: those that lose the most
 COLUMNS: Final = (
     "without",
     "accuracy",
@@ -74,8 +76,10 @@ class Ablation:
         """Yield a row for the whole pipeline and for each part, in the order of `COLUMNS`."""
         yield self._format_row("nothing", self.whole, "")
         for part, answers in self.without.items():
-            changes = (f"{name} -{counts.first} +{counts.second}" for name, counts in self.list_changes(part))
-            yield self._format_row(part, answers, ", ".join(changes))
+            changes = sorted(self.list_changes(part), key=lambda change: change[1].gain)
+            cells = [f"{name} -{counts.first} +{counts.second}" for name, counts in changes[:MAX_NAMED]]
+            cells += [f"and {len(changes) - MAX_NAMED} more"] * (len(changes) > MAX_NAMED)
+            yield self._format_row(part, answers, ", ".join(cells))
 
     @staticmethod
     def _format_row(part: str, answers: Answers, changes: str) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def ablate_digits(classifier: Classifier, sets: RealSets) -> Ablation:
         answers(STEPS),
         {
             step.__name__: answers([other for other in STEPS if other is not step])
-            for step in track(optional, transient=True)
+            for step in track(optional, console=Console(stderr=True))
         },
     )
 
@@ -122,10 +126,10 @@ def ablate_numbers(classifier: Classifier, sets: Sequence[RealSet]) -> Ablation:
     answers = partial(_read_numbers, classifier, sets)
     without = {
         step.__name__: answers(steps=[other for other in PAGE_STEPS if other is not step])
-        for step in track(PAGE_STEPS, transient=True)
+        for step in track(PAGE_STEPS, console=Console(stderr=True))
         if step is not extract_ink
     }
-    for field in track(dataclasses.fields(Weights), transient=True):
+    for field in track(dataclasses.fields(Weights), console=Console(stderr=True)):
         weights = dataclasses.replace(WEIGHTS_WITH_LIKELIHOOD, **{field.name: 0.0})
         without[field.name] = answers(weights=weights)
     return Ablation(answers(), without)
