@@ -30,6 +30,7 @@ app.command()(train.finetune)
 app.command()(judge.evaluate)
 app.command("list")(judge.list_networks)
 app.command()(judge.compare)
+app.command()(judge.ablate)
 app.command()(judge.predict)
 app.add_typer(plot, name="plot")
 

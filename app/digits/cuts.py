@@ -45,8 +45,6 @@ class Seam:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """A component brought to SEAM_ROWS rows, and the bands in which cuts are sought."""
-
     ink: NDArray[np.bool_]  # (SEAM_ROWS, width)
     columns: NDArray[np.intp]  # (SEAM_ROWS, bands, places)
     dark: NDArray[np.float32]  # as `columns`: how much of each pixel is ink
@@ -66,7 +64,6 @@ def seams_of(inks: Sequence[NDArray[np.bool_]], height: float, slant: float) -> 
 
 
 def _grid(ink: NDArray[np.bool_], height: float, slant: float) -> _Grid:
-    """Lay bands along the glyphs' slant over a component that has been brought to SEAM_ROWS rows."""
     scale = SEAM_ROWS / ink.shape[0]
     size = (max(1, round(ink.shape[1] * scale)), SEAM_ROWS)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -145,7 +142,6 @@ def _parts_digits(grid: _Grid, places: NDArray[np.intp], stroke: float) -> NDArr
 
 
 def _stroke(ink: NDArray[np.bool_]) -> float:
-    """Return the pen's width in pixels: the shorter of the mean runs of ink, level and upright."""
     level = (np.diff(ink.astype(np.int8), axis=1, prepend=0) > 0).sum()
     upright = (np.diff(ink.astype(np.int8), axis=0, prepend=0) > 0).sum()
     return float(max(1.0, ink.sum() / max(level, upright, 1)))

@@ -53,7 +53,6 @@ def _is_external(number: int, value: int | memoryview) -> bool:
 
 
 def _parse_fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the number of each field, and its value: a number, or bytes."""
     offset = 0
     while offset < len(content):
         tag, offset = _read_varint(content, offset)
@@ -78,7 +77,6 @@ def _parse_fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]
 
 
 def _read_varint(content: memoryview, offset: int) -> tuple[int, int]:
-    """Return the number that begins there, and where it ends."""
     value = 0
     for position, byte in enumerate(content[offset : offset + _MAX_VARINT]):
         value |= (byte & 0x7F) << (7 * position)

@@ -29,7 +29,6 @@ WIDEST: Final = 1.4  # of one digit; MNIST's widest are 1.1, slanted and flat on
 WIDEST_JOINED: Final = 1.1  # of a digit joined from parts
 GAP: Final = 0.25  # between parts of one digit
 CUTTABLE: Final = 0.45  # narrower, two digits do not fit in
-BAR: Final = 0.3  # of a digit's height: so far from its top the bar of a 5 or a 7 is
 DASH: Final = 4.0  # width / height from which on ink is a dash, however high
 MAX_COMPONENTS: Final = 400  # a page's digits and dots; of a print the smallest are left out first
 MAX_LINES: Final = 48  # of a page; where there are more, those with the fewest glyphs are left out
@@ -49,7 +48,6 @@ BROAD: Final = 0.85  # width of a digit, slant removed; beyond it digits become 
 BROAD_SPREAD: Final = 0.2  # standard deviation beyond, as a logarithm
 SKIP_DIGIT: Final = -9.5  # for leaving out ink as tall as a digit
 SKIP_PART: Final = -0.3  # for leaving out a dot, a dash or a comma
-SKIP_BAR: Final = -2.0  # the same, as high as a digit's bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     for row in small:
         host, box = _host(stats, row, tall, height), read_box(stats[row])
         if host is None:
-            loose.append(Atom(row, box, row, small=True, skip=_part_skip(stats[list(tall)], box)))
+            loose.append(Atom(row, box, row, small=True, skip=SKIP_PART))
         else:
             labels[slice_box(box)][labels[slice_box(box)] == row] = host
             boxes[host] = enclose_boxes([boxes[host], box])
@@ -171,15 +169,7 @@ def _line(labels: Labels, stats: Stats, tall: Sequence[int], small: Sequence[int
     return Line(tuple(_in_order([*parts, *loose])), height, slant)
 
 
-def _part_skip(tall: Stats, box: Box) -> float:
-    """Return the odds for leaving a part out: high up it is a 5's or a 7's bar, below a dash or a dot."""
-    nearest = tall[np.abs(tall[:, 0] + tall[:, 2] / 2 - box[0] - box[2] / 2).argmin()]
-    high = box[1] + box[3] / 2 < nearest[1] + BAR * nearest[3]
-    return SKIP_BAR if high else SKIP_PART
-
-
 def _in_order(atoms: Sequence[Atom]) -> list[Atom]:
-    """Sort components by their middles, their atoms kept together."""
     middles = {}
     for component, group in itertools.groupby(atoms, key=lambda atom: atom.component):
         box = enclose_boxes([atom.box for atom in group])
@@ -201,7 +191,6 @@ def _host(stats: Stats, row: int, tall: Sequence[int], height: float) -> int | N
 
 
 def _slant(labels: Labels, stats: Stats, tall: Sequence[int]) -> float:
-    """Return how far strokes lean to the right, as a tangent: from the second moments of all glyphs."""
     mixed = upright = 0.0
     for row in tall:
         if stats[row, 2] > stats[row, 3]:  # two digits side by side lean nowhere
@@ -214,7 +203,6 @@ def _slant(labels: Labels, stats: Stats, tall: Sequence[int]) -> float:
 
 
 def _parted(labels: Labels, box: Box, row: int, seams: Sequence[Seam]) -> list[Atom]:
-    """Cut one component along `seams`; return its atoms, left to right."""
     if not seams:
         return [Atom(row, box, row, small=False)]
     ink = labels[slice_box(box)] == row
@@ -258,16 +246,6 @@ def _of_line(index: int, line: Line) -> Iterator[Piece]:
             prior = _prior(line, start, end, box)
             if prior is not None:
                 yield Piece(index, start, end, box, prior)
-
-
-def signs_of(line: Line) -> tuple[tuple[int, int], ...]:
-    """Return where a line's first and last components as tall as digits start and end among its atoms."""
-    tall = [index for index, atom in enumerate(line.atoms) if not atom.small]
-    found = set()
-    for end in (tall[0], tall[-1]):
-        own = [index for index in tall if line.atoms[index].component == line.atoms[end].component]
-        found.add((own[0], own[-1] + 1))
-    return tuple(sorted(found))
 
 
 def _joinable(box: Box, before: Atom, last: Atom, height: float) -> bool:

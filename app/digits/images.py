@@ -1,12 +1,13 @@
 """Bytes of an upload → grey picture: format, limits, orientation, transparency, colour, depth.
 
-`identify` reads the header alone, by `app.digits.formats`, and refuses what is too large or would cost too
-much before a pixel is decoded. `decode` does the work. Only the five allowed formats are ever tried.
+`identify` reads only the header, with `app.digits.formats`, and refuses a picture that is too large or too
+costly before any pixel is decoded. `decode` does the work. Only the five allowed formats are ever tried.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ from app.digits.scaling import find_whole_factor, fit_size, shrink
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
 MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
-MAX_COST: Final = 600.0  # milliseconds of a core; with the 400 to read a number, a request stays at a second
+MAX_COST: Final = 600.0  # milliseconds of a core; with 400 to read a number, a request takes at most a second
 WORKING_SIDE: Final = 1024  # pixels: a digit of 3 % of a photo's width still has 30
-# No other format's parser ever runs, and none is loaded within the first request that needs it.
+# No other format's parser ever runs, and the first request does not have to load one.
 _PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -52,19 +53,20 @@ _FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     **dict.fromkeys(gif.SIGNATURES, gif.read_header),
     bmp.SIGNATURE: bmp.read_header,
 }
-_DRAFT_FACTORS: Final = (8, 4, 2, 1)  # by what libjpeg shrinks a picture while it decodes it
-_DRAFT_PIXEL_COST: Final = 15.0  # nanoseconds for each pixel that libjpeg puts out, brought to grey
-_MIN_TIMED_COST: Final = 50.0  # milliseconds: from here on an estimate may be wrong by enough to matter
-_MAX_SECONDS: Final = 0.7  # that a core has decoded, when the file is given up whatever was estimated
+_DRAFT_FACTORS: Final = (8, 4, 2, 1)  # libjpeg can shrink a picture by these while it decodes
+_DRAFT_PIXEL_COST: Final = 15.0  # nanoseconds for each pixel that libjpeg returns, made grey
+_MIN_TIMED_COST: Final = 50.0  # milliseconds: above, an estimate may be wrong by enough to matter
+_MAX_SECONDS: Final = 0.7  # of processor time for decoding one picture, whatever was estimated
 _TIMED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
-_STRIP_PIXELS: Final = 1 << 20  # pixels that are converted at a time, so that no copy of the whole is made
-# bytes a pixel that decoding takes beside the picture: a JPEG's coefficients, at most
-_BYTES_PER_PIXEL: Final = 8
-_COLOUR_MODES: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with more than a tone
+_STRIP_PIXELS: Final = (
+    1 << 20
+)  # pixels that are converted at a time: a copy of the whole takes too much memory
+_BYTES_PER_PIXEL: Final = 8  # that decoding needs besides the picture: a JPEG's coefficients, at most
+_COLOUR_MODES: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with colour
 _MID_GREY: Final = 128  # of 255
 _FULLY_OPAQUE: Final = 255
-_MIN_DRAWN_ALPHA: Final = 128  # of 255: from here on a pixel counts as drawn
-_MAX_INK_SPREAD: Final = 40  # grey levels: drawn pixels that differ by less are ink alone
+_MIN_DRAWN_ALPHA: Final = 128  # of 255: from this on, a pixel counts as drawn
+_MAX_INK_SPREAD: Final = 40  # grey levels: drawn pixels that differ by less are only ink
 
 # EXIF orientation → what turns the stored picture upright (EXIF 2.32, tag 0x0112).
 _TURN_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
@@ -153,8 +155,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
 def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
     """Decode an upload into an upright grey picture, its longest side at most `side` pixels.
 
-    Of an animated picture the first frame counts. Transparent pixels become ground: for a drawing on a
-    transparent canvas one that the ink stands out from, else the picture's own.
+    Of an animation, the first frame counts. Transparent pixels become background.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
@@ -164,20 +165,20 @@ def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
 
 
 class Decoder:
-    """An upload while it is decoded, once or at several sizes.
+    """Decodes one upload, at one size or several.
 
-    What has been decoded is kept for the next size. A JPEG is decoded no larger than needed, and so again
-    if more is wanted after all. What failed is not kept: Pillow would take its missing pixels for black.
+    A decoded picture is kept for the next size. A JPEG is decoded no larger than needed, and again if that
+    was too small. A failed attempt is not kept: Pillow would take its missing pixels for black.
     """
 
     def __init__(self, upload: Upload) -> None:
         self._header = upload.header
         self._image: Image.Image | None = None
         self._draft = 0
-        self._time_limit = _TimeLimit() if upload.header.cost > _MIN_TIMED_COST else _NoTimeLimit()
+        self._time_limit = _TimeLimit(_MAX_SECONDS if upload.header.cost > _MIN_TIMED_COST else math.inf)
 
     def decode(self, *, side: int) -> Picture:
-        """Do what `decode` does."""
+        """Decode as the function `decode` does."""
         width, height = self._header.size
         with _TranslatedErrors(pixels=width * height), self._time_limit:
             grey = shrink(self._decode(side), side)
@@ -196,16 +197,16 @@ class Decoder:
     def _load(self, side: int) -> Image.Image:
         draft = _choose_draft(self._header, side)
         if self._image is None or draft != self._draft:
-            self._image = None  # its memory is free before the next is taken
+            self._image = None  # frees its memory before the next one is allocated
             self._image, self._draft = _load(self._header, side, self._time_limit), draft
         return self._image
 
 
 class _TimeLimit:
-    """How long a picture may be decoded, at all sizes together; pieces of the work ask it for leave."""
+    """How long one picture may be decoded, at all sizes together."""
 
-    def __init__(self) -> None:
-        self._left = _MAX_SECONDS
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
         self._end = 0.0
 
     def __enter__(self) -> None:
@@ -215,11 +216,7 @@ class _TimeLimit:
         self._left = self._end - time.thread_time()
 
     def check(self) -> None:
-        """Ask whether to go on.
-
-        Raises:
-            ImageTooLarge: it has taken too long.
-        """
+        """Raise `ImageTooLarge` when the time is up."""
         if time.thread_time() > self._end:
             msg = (
                 f"Decoding the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of processor time. "
@@ -228,37 +225,25 @@ class _TimeLimit:
             raise ImageTooLarge(msg, limit=round(_MAX_SECONDS * 1e3))
 
 
-class _NoTimeLimit(_TimeLimit):
-    """What is small takes no longer than estimated, and two looks at the clock would be a part of that."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def check(self) -> None:
-        """Go on."""
-
-
 class _TimedFile(io.BytesIO):
-    """A file that is read while its meter allows: Pillow reads a piece, decodes it, and reads the next."""
+    """A file that checks the time limit whenever Pillow has decoded one piece and reads the next."""
 
     def __init__(self, file: bytes, time_limit: _TimeLimit) -> None:
         super().__init__(file)
         self._time_limit = time_limit
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read a piece."""
         self._time_limit.check()
         return super().read(size)
 
 
 class _TranslatedErrors:
-    """Turns whatever is raised within into an error of the picture, or of memory.
+    """Turns every exception of a decoder into an error of the picture, or of memory.
 
-    The decoders are a border: they are given bytes that anybody may have sent, and raise what they like on
-    damaged ones (fuzzing has seen 13 types, `AssertionError` and `struct.error` among them). A defect of
-    ours in here would be reported as a corrupt file; so nothing but decoding is done within. Lack of memory
-    is looked for, since libjpeg and libwebp report it as they report a corrupt file.
+    Decoders read bytes that anybody may have sent, and raise all kinds of exceptions on damaged ones: fuzzing
+    has seen 13 types, `AssertionError` and `struct.error` among them. A bug of ours would look like a corrupt
+    file, so nothing but decoding happens within. libjpeg and libwebp report a lack of memory as they report a
+    corrupt file; so memory is checked here.
     """
 
     __slots__ = ("_pixels",)
@@ -279,7 +264,7 @@ class _TranslatedErrors:
 
 def _has_memory_for(pixels: int) -> bool:
     try:
-        np.empty(pixels * _BYTES_PER_PIXEL, np.uint8)  # is never written to, and so takes no memory itself
+        np.empty(pixels * _BYTES_PER_PIXEL, np.uint8)  # never written to, so it takes no memory itself
     except MemoryError:
         return False
     return True
@@ -304,7 +289,7 @@ def _read_header(data: bytes) -> Header:
 
 
 def _estimate_cost(header: Header) -> float:
-    """Return the milliseconds that decoding costs at most: for a small copy, and larger if need be."""
+    """Return the most milliseconds that decoding costs, for a small copy and then a larger one."""
     if header.format != "JPEG":
         return header.cost
     width, height = header.size
@@ -325,7 +310,7 @@ def _check_cost(upload: Upload, *, limit: float) -> None:
 
 
 def _choose_draft(header: Header, side: int) -> int:
-    """Return by what libjpeg shrinks a picture for a copy of that size; 1 where it does not."""
+    """Return the factor by which libjpeg shrinks a picture while it decodes it; 1 for other formats."""
     if header.format != "JPEG":
         return 1
     width, height = header.size
@@ -353,18 +338,17 @@ def _load_file(header: Header, file: bytes, side: int, time_limit: _TimeLimit) -
     is_timed = header.cost > _MIN_TIMED_COST
     source = _TimedFile(file, time_limit) if is_timed else io.BytesIO(file)
     image = _PLUGINS[header.format](source)
-    if image.size != header.size:  # the limits have been checked on another
+    if image.size != header.size:  # the limits were checked against another size
         raise UnreadableImage(DAMAGED_FILE)
     if is_timed:
         image.decodermaxblock = _TIMED_BLOCK
-    # a JPEG decodes at a half, a quarter or an eighth
     image.draft(None, _find_min_draft_size(*header.size, side))
     image.load()
     return image
 
 
 def _decode_plain(header: Header) -> GreyPicture:
-    """Decode a PNG by OpenCV, in an eighth of the time that Pillow takes to open one."""
+    """Decode a PNG with OpenCV, in an eighth of the time that Pillow takes to open one."""
     pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise UnreadableImage(DAMAGED_FILE)
@@ -372,7 +356,7 @@ def _decode_plain(header: Header) -> GreyPicture:
 
 
 def _load_run_lengths(header: Header) -> Image.Image:
-    """Decode a BMP by OpenCV: Pillow's decoder of run lengths is Python, and holds the interpreter."""
+    """Decode a BMP with OpenCV: Pillow's decoder of run lengths is Python, and blocks the interpreter."""
     pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None or pixels.shape[1::-1] != header.size:
         raise UnreadableImage(DAMAGED_FILE)
@@ -380,7 +364,7 @@ def _load_run_lengths(header: Header) -> Image.Image:
 
 
 def _find_min_draft_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the size below which a JPEG must not be drafted: a little less saves a halving by hand."""
+    """Return the smallest size that libjpeg may shrink to; a little too small saves a second resize."""
     across, down = fit_size(width, height, side)
     return max(1, across * 3 // 4), max(1, down * 3 // 4)
 
@@ -397,7 +381,6 @@ def _to_grey(image: Image.Image, side: int, time_limit: _TimeLimit) -> GreyPictu
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16 bits to 8; Pillow's own conversion clips at 255."""
     deep = np.clip(np.asarray(image), 0, 65535)
     return Image.fromarray((deep // 257).astype(np.uint8))
 
@@ -415,9 +398,9 @@ def _without_palette(image: Image.Image) -> Image.Image:
 def _reduce(
     image: Image.Image, side: int, convert: Callable[[Image.Image], Image.Image], time_limit: _TimeLimit
 ) -> Image.Image:
-    """Convert a picture, and make a large one a whole number of times smaller.
+    """Convert a picture, and shrink it by a whole number to less than twice `side`.
 
-    Less than twice of `side` is left. It is done in strips: of 40 megapixels each copy takes 160 MB.
+    It works in strips, because a copy of 40 megapixels takes 160 MB.
     """
     width, height = image.size
     factor = find_whole_factor(width, height, side)
@@ -436,7 +419,6 @@ def _reduce(
 
 
 def _flatten_transparency(drawing: Image.Image, form: str | None) -> GreyPicture:
-    """Put a picture with transparency on a ground that its ink stands out from."""
     channels = np.asarray(drawing)
     alpha = np.ascontiguousarray(channels[..., -1])
     if drawing.mode == "LA":
@@ -448,11 +430,11 @@ def _flatten_transparency(drawing: Image.Image, form: str | None) -> GreyPicture
 
 
 def _composite(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
-    """Put a drawing that is transparent in places on a ground.
+    """Put a partly transparent picture on a background.
 
-    A drawing on a transparent canvas shows ink alone: one tone, or little of the canvas. It gets
-    the ground, black or white, that is farther from its ink. Otherwise the drawn pixels hold their
-    own paper, as in a photo with cut corners, and their median is the ground.
+    A drawing on a transparent canvas shows only ink: one tone, or few pixels. Its background becomes black or
+    white, whichever is farther from the ink. Other pictures, such as a photo with cut corners, contain their
+    own paper, and the median of their drawn pixels is the background.
     """
     if alpha.min() == _FULLY_OPAQUE:
         return grey

@@ -1,4 +1,4 @@
-"""Steps about light and ground: after them ink is dark and its paper even."""
+"""Steps about light and background: after them, ink is dark and its paper even."""
 
 from __future__ import annotations
 
@@ -19,45 +19,43 @@ from app.digits.sheet import (
     UNIFORM_SPREAD,
     Mask,
     WorkingPicture,
+    crop_to_edges,
     find_border_components,
     is_uniform,
 )
 
-MIN_BAND_STEP: Final = 96  # grey levels between two grounds in one picture
-MIN_EDGE_LENGTH: Final = 0.75  # of its length a band's edge is seen; ink that crosses it is half grey
-MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same ground above and below
-FRAME_SPREAD: Final = 32  # grey levels: the frame's soft edge belongs to it
-MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own ground
+MIN_BAND_STEP: Final = 96  # grey levels between two backgrounds in one picture
+MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge is visible; where ink crosses it, it is half grey
+MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns have the same background above and below
+FRAME_SPREAD: Final = 32  # grey levels: includes the frame's soft edge
+MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own background
 MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
-PAPER_LEVEL: Final = 224  # grey level of evened paper: its grain needs room above it, or noise looks like ink
+PAPER_LEVEL: Final = 224  # grey level of evened paper: leaves room for grain that is lighter
 SMALL_SIDE: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
-SHEET_AREA: Final = (0.12, 0.95)  # of the picture that paper on a desk takes
+SHEET_AREA: Final = (0.12, 0.95)  # of the picture: paper on a desk
 MIN_SHEET_FILL: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
-# grey levels between a sheet and what it lies on; a frame has paper on both sides
-MIN_DESK_CONTRAST: Final = 24
-MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper is seen right at the edge
-INK_AREA: Final = (0.002, 0.25)  # of the picture that the ink on it takes
+MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; a frame has paper on both sides
+MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper lies right at the edge
+INK_AREA: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
 MIN_INK_CONTRAST: Final = 16  # grey levels
-_PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any
+_PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any pen
 MIN_DEAD_PIXEL_CONTRAST: Final = 64  # grey levels between a dead pixel and the median of its surroundings
-MAX_DOT_AREA: Final = 5  # pixels that hang together: more are a stroke
+MAX_DOT_AREA: Final = 5  # connected pixels: more are a stroke
 MIN_DEAD_PIXEL_SHARE: Final = 0.02  # of all pixels: fewer are dust
-STRONG_CONTRAST: Final = 64  # grey levels: where ink is paler, the light's slope counts against it
-# of the variance lies between dark and light (Otsu's measure); 1 is black on white
-MIN_SEPARABILITY: Final = 0.8
-MIN_TWO_TONE_SEPARABILITY: Final = 0.95  # the same: a drawing, or a scan in two tones
+STRONG_CONTRAST: Final = 64  # grey levels: the slope of the light matters for paler ink
+MIN_SEPARABILITY: Final = 0.8  # share of variance between dark and light (Otsu); 1 is black on white
+MIN_TWO_TONE_SEPARABILITY: Final = 0.95  # share of variance: a drawing, or a scan in two tones
 MAX_STROKE_WIDTH: Final = 0.33  # of the longer side
-MIN_WIDTH_RATIO: Final = 1.5  # so many times than the strokes is the ground
-# of the border is of one tone: in a corner of it the light may be another
-CLEARLY_UNIFORM_SHARE: Final = 0.75
-MIN_LIGHTNESS: Final = 0.3  # of 1: so clearly dark or light is what stands out
-MIN_THIN_LIGHTNESS: Final = 0.15  # the same by two measures together
+MIN_WIDTH_RATIO: Final = 1.5  # width of the background, in stroke widths
+CLEARLY_UNIFORM_SHARE: Final = 0.75  # of the border has one tone: one of its corners may be lit differently
+MIN_LIGHTNESS: Final = 0.3  # of 1: what stands out is clearly dark or light
+MIN_THIN_LIGHTNESS: Final = 0.15  # of 1: the mean of two measures
 
 
 def is_plain(sheet: WorkingPicture) -> bool:
-    """Tell whether strong ink stands on a ground of one tone, away from the border and in few places.
+    """Tell whether strong ink stands on a background of one tone, away from the border, as in most drawings.
 
-    Most drawings do. There are then no bands, no frame, no desk, no shadows and no ruled lines.
+    Such a picture has no bands, frame, desk, shadows or ruled lines.
     """
     small = sheet.thumbnail
     border = np.flatnonzero(tones.border_histogram(small, width=1))
@@ -73,9 +71,9 @@ def is_plain(sheet: WorkingPicture) -> bool:
 
 
 def remove_dead_pixels(sheet: WorkingPicture) -> WorkingPicture:
-    """Take out dead pixels, strewn over a small picture as bad lines and bad sensors leave them.
+    """Remove dead pixels that are scattered over a small picture, as bad lines and bad sensors leave them.
 
-    In a larger one they are averaged out, or too small for a piece of the digit.
+    In a larger picture they are averaged out, or too small to be a part of the digit.
     """
     pixels = sheet.pixels
     if max(pixels.shape) > SMALL_COPY_SIDE:
@@ -94,7 +92,7 @@ def remove_dead_pixels(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def remove_bands(sheet: WorkingPicture) -> WorkingPicture:
-    """Even out bands of another ground that run through the whole picture, as bad scans leave them."""
+    """Even out bands of another background that run through the whole picture, as in bad scans."""
     pixels = _subtract_bands(sheet.pixels)
     if pixels is None:
         pixels = _subtract_bands(sheet.pixels.T)
@@ -103,7 +101,7 @@ def remove_bands(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
-    """Cut off a frame: an even, thin border round a rectangle of another tone."""
+    """Cut off a frame: a thin border of one tone around a rectangle of another."""
     small = sheet.thumbnail
     border = tones.border_histogram(small, width=1)
     if not is_uniform(border):
@@ -120,14 +118,13 @@ def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
     scale = max(sheet.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    inner = sheet.pixels[y:bottom, x:right]
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(inner) <= FRAME_SPREAD:
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(sheet.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
         return sheet  # nothing is framed, or a bar fills its paper: a 1
-    return dataclasses.replace(sheet, pixels=inner, offset=(x, y))
+    return crop_to_edges(sheet, (x, y, right, bottom))
 
 
 def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
-    """Let a sheet of paper or a label that lies on another ground, a desk, fill the picture."""
+    """Extend a sheet of paper or a label that lies on a desk to the whole picture."""
     small = sheet.thumbnail
     if min(small.shape) < SMALL_SIDE:
         return sheet
@@ -138,7 +135,7 @@ def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
         if paper is None:
             continue
         backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
-        if not _has_writing(np.where(paper > 0, blurred, backdrop)):
+        if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
             continue
         shape = sheet.pixels.shape[::-1]
         is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
@@ -148,10 +145,10 @@ def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
-    """Invert a picture whose ink is lighter than its ground.
+    """Invert a picture whose ink is lighter than its background.
 
-    Ink is what deviates strongly from the ground in few places: cubing the deviations lets few
-    strong ones outweigh many weak ones.
+    Ink deviates strongly from the background in few places: with cubed deviations, few strong ones outweigh
+    many weak ones.
     """
     small = sheet.thumbnail
     border = tones.border_histogram(small, width=max(1, min(small.shape) // 8))  # wider than a printed frame
@@ -168,16 +165,16 @@ def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def even_light(sheet: WorkingPicture) -> WorkingPicture:
-    """Divide by the light on the paper: the picture with its strokes closed.
+    """Divide by the light on the paper, which is the picture with its strokes closed.
 
-    Closing fills what is narrower than the square, and leaves the edge of a shadow where it is.
+    Closing fills what is narrower than its kernel, and does not move the edge of a shadow.
     """
     small = sheet.small_copy
     if is_flat(small):
-        return sheet  # a scan or a drawing: ink as bold as it likes
+        return sheet  # a scan or a drawing, however bold its ink
     illumination = _close_strokes(cv2.blur(sheet.thumbnail, (3, 3)))
     if max(small.shape) < SMALL_SIDE:
-        illumination = cv2.blur(illumination, (9, 9))  # there is no more of a shadow's edge than of the noise
+        illumination = cv2.blur(illumination, (9, 9))  # so few pixels show as much noise as shadow
     else:
         illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))  # a halo, but no rim
     illumination = cv2.resize(illumination, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -187,7 +184,7 @@ def even_light(sheet: WorkingPicture) -> WorkingPicture:
 
 
 def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
-    """Subtract the ground that a column has at both its ends, where columns differ in it strongly."""
+    """Subtract the background at the two ends of each column, if columns differ strongly in it."""
     top, bottom = pixels[0].astype(np.float32), pixels[-1].astype(np.float32)
     background = (top + bottom) / 2
     if (
@@ -201,14 +198,14 @@ def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
     if not edges.size or steps.mean(axis=0).min() < MIN_EDGE_LENGTH:
         return None
     ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
-    return 255 - ink if ink.max() >= MIN_BAND_STEP else None  # else the bands are all there is: a bar, a 1
+    return 255 - ink if ink.max() >= MIN_BAND_STEP else None  # else the band is the ink: a bar, a 1
 
 
 def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
-    """Return the largest area of a ground, what it encloses included, if it may be a sheet of paper.
+    """Return the largest area of one tone, and what it encloses, if it may be a sheet of paper.
 
-    That is a large rectangle, a little tilted or cut by the border, with a sharp edge: a slope of the light
-    has none. So may a letter's own bold stroke be.
+    A sheet is a large rectangle, perhaps tilted or cut by the border, with a sharp edge, which a gradient of
+    light does not have. A bold stroke may look like one, too.
     """
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not outlines:
@@ -242,35 +239,36 @@ def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
 
 
 def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
-    """Give what lies beyond the paper the tone of the paper's nearest point."""
     _, nearest = cv2.distanceTransformWithLabels(1 - paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     levels = np.zeros(nearest.max() + 1, np.uint8)
     levels[nearest[paper > 0]] = light[paper > 0]
     return np.asarray(cv2.blur(levels[nearest], (5, 5)), np.uint8)
 
 
-def _has_writing(paper: GreyPicture) -> bool:
-    """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all."""
-    ink = cv2.absdiff(paper, cv2.medianBlur(paper, len(paper) // 3 | 1))
-    return bool(INK_AREA[0] <= (ink > MIN_INK_CONTRAST).mean() <= INK_AREA[1])
+def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
+    """Tell whether there is ink in few places: the inside of a letter is empty, or nearly all ink.
+
+    The paper's edge does not count, because the edge of a bold 1 that looks like a sheet is uneven.
+    """
+    ink = cv2.absdiff(picture, cv2.medianBlur(picture, len(picture) // 3 | 1)) > MIN_INK_CONTRAST
+    inner = cv2.erode(paper, _PEN_KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    return bool(INK_AREA[0] <= (ink & inner).mean() <= INK_AREA[1])
 
 
 def _measure_lightness(small: GreyPicture, *, background: float) -> float:
-    """Return from -1, where what stands out is dark, to 1, where it is light."""
     cubes = tones.histogram(small) * (tones.LEVELS - background) ** 3
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
 
 
 def _weigh_light_against_dark(light: GreyPicture, dark: GreyPicture) -> float:
-    """Return the same, of how much lighter and how much darker each pixel is."""
     light_weight, dark_weight = (float(tones.histogram(part) @ tones.CUBES) for part in (light, dark))
     return (light_weight - dark_weight) / max(light_weight + dark_weight, 1.0)
 
 
 def _measure_stroke_lightness(small: GreyPicture) -> float:
-    """Return -1 where the darker of two clear tones lies in strokes, 1 where the lighter does, else 0.
+    """Return -1 if the darker of two clear tones lies in strokes, 1 if the lighter one does, else 0.
 
-    However bold, strokes are narrower than their ground. A shadow, too, is another tone, but wide.
+    Strokes are narrower than their background, however bold. A shadow has another tone, too, but is wide.
     """
     separability, light = _split_tones(cv2.blur(small, (3, 3)))
     if separability < MIN_SEPARABILITY:
@@ -286,17 +284,17 @@ def _measure_stroke_lightness(small: GreyPicture) -> float:
 
 
 def _measure_corner_lightness(light: Mask) -> float:
-    """Return -1 or 1 for ink that fills its frame: digits are round, so three corners at least are ground."""
+    """Return -1 or 1 for ink that fills the picture: digits are round, so three corners are background."""
     height, width = (max(1, length // 12) for length in light.shape)
     corners = [
         light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
     ]
-    light_corners = sum(corner > 0.5 for corner in corners)  # noqa: PLR2004  # of it more is light than dark
+    light_corners = sum(corner > 0.5 for corner in corners)  # noqa: PLR2004  # more light than dark
     return {0: 1.0, 1: 1.0, 3: -1.0, 4: -1.0}.get(light_corners, 0.0)
 
 
 def _split_tones(small: GreyPicture) -> tuple[float, Mask]:
-    """Part a picture in dark and light by Otsu's threshold; return how much of its variance that explains."""
+    """Return the share of variance that Otsu's threshold explains, and the light pixels."""
     _, light = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _, spread = cv2.meanStdDev(small)
     contrast = cv2.mean(small, light)[0] - cv2.mean(small, 1 - light)[0]
@@ -305,7 +303,7 @@ def _split_tones(small: GreyPicture) -> tuple[float, Mask]:
 
 
 def _measure_local_lightness(small: GreyPicture) -> float:
-    """Tell under uneven light what is lighter or darker than its surroundings: thin ink first, then bold."""
+    """Compare pixels with their surroundings, for uneven light: thin ink first, then bold ink."""
     thin = (_measure_lightness_around(small, reach=max(small.shape) // 6) + _measure_hat_lightness(small)) / 2
     if abs(thin) > MIN_THIN_LIGHTNESS:
         return thin
@@ -322,7 +320,7 @@ def _measure_lightness_around(small: GreyPicture, *, reach: int) -> float:
 
 
 def _measure_hat_lightness(small: GreyPicture) -> float:
-    """Weigh what is light and narrow against what is dark and narrow; the light's steps are neither."""
+    """Weigh light, narrow details against dark ones; the edges of shadows are neither."""
     reach = max(3, max(small.shape) // 8 | 1)
     padded = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     square = np.ones((reach, reach), np.uint8)
@@ -333,10 +331,7 @@ def _measure_hat_lightness(small: GreyPicture) -> float:
 
 
 def _close_strokes(small: GreyPicture) -> GreyPicture:
-    """Fill what is dark and narrower than a quarter of the picture.
-
-    What lies along the border is thought to go on beyond it, so a desk or a vignette stays.
-    """
+    """Fill what is dark and narrower than a quarter of the picture; a desk along the border stays."""
     reach = max(small.shape) // 4 | 1
     padded = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
@@ -344,7 +339,7 @@ def _close_strokes(small: GreyPicture) -> GreyPicture:
 
 
 def is_flat(small: GreyPicture) -> bool:
-    """Tell whether the ground is of one tone and the ink strong, as in a scan or a drawing."""
+    """Tell whether the background has one tone and the ink is strong, as in a scan or a drawing."""
     border = tones.border_histogram(small)
     is_strong = int(tones.median(border)) - int(small.min()) >= STRONG_CONTRAST
     return is_uniform(border) and (is_strong or max(small.shape) < SMALL_SIDE)

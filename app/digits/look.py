@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from app.digits.errors import NoInk
 from app.digits.images import WORKING_SIDE, Decoder, Picture, Upload
-from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, CanonicalForm, canonicalise
-from app.digits.sheet import SMALL_COPY_SIDE
+from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, STEPS, CanonicalForm, canonicalise
+from app.digits.sheet import SMALL_COPY_SIDE, Step
 
 PictureStage: TypeAlias = Literal["decode", "preprocess"]
 StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]
@@ -23,12 +24,16 @@ class CanonicalUpload(NamedTuple):
 
 
 def canonicalise_upload(
-    upload: Upload, *, time_stage: StageTimer = lambda _: nullcontext()
+    upload: Upload,
+    *,
+    steps: Sequence[Step] = STEPS,
+    time_stage: StageTimer = lambda _: nullcontext(),
 ) -> CanonicalUpload:
     """Decode an upload and bring its digit into canonical form.
 
     Args:
         upload: from `images.identify`.
+        steps: of preprocessing.
         time_stage: is entered with the name of the stage around each one.
 
     Raises:
@@ -36,23 +41,20 @@ def canonicalise_upload(
         OutOfMemory: the machine has too little memory left.
         NoInk: nothing stands out from the ground.
     """
-    decoding = Decoder(upload)
+    attempt = partial(_canonicalise_at, Decoder(upload), steps, time_stage)
     is_large = max(upload.size) > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE
     if is_large:
-        try:
-            preview = _canonicalise_at(decoding, time_stage, side=SMALL_COPY_SIDE, try_small=True)
-        except NoInk:  # it may be too thin to be seen from afar
-            pass
-        else:
+        with suppress(NoInk):  # it may be too thin to be seen on the small copy
+            preview = attempt(side=SMALL_COPY_SIDE, try_small=True)
             if max(preview.canonical.box[2:]) >= MIN_COPY_LENGTH:
                 return preview
-    return _canonicalise_at(decoding, time_stage, side=WORKING_SIDE, try_small=not is_large)
+    return attempt(side=WORKING_SIDE, try_small=not is_large)
 
 
 def _canonicalise_at(
-    decoding: Decoder, time_stage: StageTimer, *, side: int, try_small: bool
+    decoder: Decoder, steps: Sequence[Step], time_stage: StageTimer, *, side: int, try_small: bool
 ) -> CanonicalUpload:
     with time_stage("decode"):
-        picture = decoding.decode(side=side)
+        picture = decoder.decode(side=side)
     with time_stage("preprocess"):
-        return CanonicalUpload(picture, canonicalise(picture.grey, try_small=try_small))
+        return CanonicalUpload(picture, canonicalise(picture.grey, steps=steps, try_small=try_small))

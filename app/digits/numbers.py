@@ -4,8 +4,7 @@
 joins broken ones in several ways, and returns every glyph that may come of it as a canonical picture.
 `assemble` is given what a network says of these and picks the glyphs that read best together.
 
-    segment:  on_paper → dark_on_light → even_light → ink_on_black → without_print → remove_rules
-              → lines → pieces
+    segment:  PAGE_STEPS → lines → pieces
     assemble: the best path through each line's pieces
 """
 
@@ -22,7 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, enclose_boxes
+from app.digits import tones
+from app.digits.components import Labels, enclose_boxes, label_components
 from app.digits.contract import (
     SIDE,
     CanonicalPicture,
@@ -31,70 +31,52 @@ from app.digits.contract import (
     Likelihoods,
     Probabilities,
 )
-from app.digits.glyphs import Line, Piece, lines_of, pieces_of, signs_of
+from app.digits.glyphs import Line, Piece, lines_of, pieces_of
 from app.digits.images import Box
 from app.digits.light import even_light, extend_paper, normalise_polarity
 from app.digits.preprocessing import (
     TINY_LENGTH,
-    _extract_soft_ink,
     centre,
     crop,
     extract_ink,
+    extract_soft_ink,
     fit,
     stretch_contrast,
     thicken_strokes,
 )
 from app.digits.rules import remove_rules
-from app.digits.sheet import Mask, Polarity, WorkingPicture
+from app.digits.sheet import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
-# Of the ink's darkness: Otsu's threshold on clean paper. A cheque's print is paler, a pen seldom.
-MIN_DARKNESS: Final = 0.48
-
-# How broad each digit is in MNIST, slant removed: the logarithm of its ink's standard deviation across to
-# that down, mean and standard deviation over the training pictures that are held out.
-BREADTHS: Final = np.array([-0.18, -1.69, -0.36, -0.57, -0.20, -0.45, -0.40, -0.49, -0.59, -0.49])
-BREADTH_SPREADS: Final = np.array([0.21, 0.29, 0.26, 0.22, 0.26, 0.21, 0.30, 0.28, 0.24, 0.25])
-WORST_BREADTH: Final = -8.0
-
 MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
+MIN_DARKNESS: Final = 0.48  # of the ink's: Otsu's threshold on clean paper; a cheque's print is paler
 FULL_INK: Final = 255  # grey levels
 MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
 MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
 
-# Weights of evidence, as natural logarithms of odds; chosen on generated numbers of validation pictures.
-SHAPE_WEIGHT: Final = 0.6  # in how wide a digit usually is
-# for leaving out what stands first or last in a line: a currency's sign, a #, a letter
-SIGN_LOG_ODDS: Final = -6.0
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much is believed of what a network says."""
+    """What each piece of evidence counts, in log-odds; chosen on generated numbers of validation pictures."""
 
-    trust: float  # in its certainty which digit it is
-    likely: float  # in its saying that it is one
+    certainty: float  # of the network, which digit it is
+    likelihood: float  # that it is a digit
     digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
+    geometry: float = 1.0  # height, width, cuts and gaps
 
 
-# in one that does not tell digits from others
-WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(trust=2.3, likely=0.0, digit=0.0)
-WEIGHTS_WITH_LIKELIHOOD: Final = Weights(trust=4.0, likely=1.4, digit=1.2)
+WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(certainty=2.3, likelihood=0.0, digit=0.0)
+WEIGHTS_WITH_LIKELIHOOD: Final = Weights(certainty=4.0, likelihood=1.4, digit=1.2)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPage:
-    """What is written on a picture, before a network has seen it.
-
-    `skips` holds for every line what leaving out each of its atoms costs (a logarithm of odds), `signs` the
-    first and the last that may be left out for less: from where to where among the line's atoms.
-    """
+    """What is written on a picture, before a network has seen it."""
 
     pictures: DigitBatch  # uint8 (pieces, 28, 28)
     pieces: tuple[Piece, ...]
-    skips: tuple[tuple[float, ...], ...]
-    signs: tuple[tuple[tuple[int, int], ...], ...]
+    skips: tuple[tuple[float, ...], ...]  # for each line, the log-odds that each atom is no part of a digit
     polarity: Polarity
     size: tuple[int, int]  # width and height of the grey picture
     cautions: tuple[NumberCaution, ...] = ()
@@ -130,20 +112,38 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def segment(grey: GreyPicture) -> SegmentedPage:
+def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
+    """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
+    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
+    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
+    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
+
+
+PAGE_STEPS: Final[tuple[Step, ...]] = (
+    extend_paper,
+    normalise_polarity,
+    even_light,
+    extract_ink,
+    remove_pale_print,
+    remove_rules,
+)
+
+
+def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> SegmentedPage:
     """Find the lines of a picture, and in them all that may be a digit.
 
     Args:
         grey: uint8 (height, width), each at least 1.
+        steps: what is done before lines are looked for.
 
     Raises:
         NoInk: nothing stands out from the ground.
     """
     sheet = WorkingPicture(pixels=grey)
-    for step in (extend_paper, normalise_polarity, even_light, extract_ink):
+    for step in steps:
         sheet = step(sheet)
-    lines_mask, labels, stats = remove_rules(_remove_pale_print(sheet))
-    sheet.pixels[lines_mask > 0] = 0
+    labels, stats = label_components(sheet.mask)
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
     pictures = [_canonicalise_piece(sheet, labels, lines[piece.line], piece) for piece in pieces]
@@ -152,31 +152,41 @@ def segment(grey: GreyPicture) -> SegmentedPage:
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
-        signs=tuple(signs_of(line) for line in lines),
         polarity=sheet.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
     )
 
 
-def assemble(page: SegmentedPage, probabilities: Probabilities, likelihoods: Likelihoods | None) -> Number:
+def assemble(
+    page: SegmentedPage,
+    probabilities: Probabilities,
+    likelihoods: Likelihoods | None,
+    *,
+    weights: Weights | None = None,
+) -> Number:
     """Pick the pieces that read best together, by dynamic programming along each line.
 
     Args:
         page: from `segment`.
         probabilities: float32 (pieces, 10), of `page.pictures`.
         likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
+        weights: else those that suit the network.
     """
-    weights = WEIGHTS_WITHOUT_LIKELIHOOD if likelihoods is None else WEIGHTS_WITH_LIKELIHOOD
-    evidence = weights.trust * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
-    evidence = evidence + SHAPE_WEIGHT * _score_breadths(page.pictures, probabilities)
-    if likelihoods is not None:
-        evidence = evidence + weights.likely * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
-    scores = evidence + np.array([piece.prior + weights.digit for piece in page.pieces])
+    if likelihoods is None:
+        likelihoods = np.ones(len(page.pieces), np.float32)
+        weights = weights or WEIGHTS_WITHOUT_LIKELIHOOD
+    weights = weights or WEIGHTS_WITH_LIKELIHOOD
+    scores = (
+        weights.digit
+        + weights.certainty * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
+        + weights.likelihood * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
+        + weights.geometry * np.array([piece.prior for piece in page.pieces])
+    )
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        rows = _best_path(page, line, scores, signs=page.signs[line] if likelihoods is not None else ())
+        rows = _best_path(page, line, scores)
         if not rows:
             continue
         values = [int(probabilities[row].argmax()) for row in rows]
@@ -189,15 +199,10 @@ def assemble(page: SegmentedPage, probabilities: Probabilities, likelihoods: Lik
     return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
 
 
-def _best_path(
-    page: SegmentedPage, line: int, scores: NDArray[np.float64], *, signs: Sequence[tuple[int, int]]
-) -> list[int]:
-    """Return the rows of the pieces on the best path through a line, left to right."""
+def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
-    for start, end in signs:
-        steps[end].append((SIGN_LOG_ODDS, start, None))
     for row, piece in enumerate(page.pieces):
         if piece.line == line:
             steps[piece.end].append((float(scores[row]), piece.start, row))
@@ -219,31 +224,6 @@ def _trace_path(choices: Sequence[tuple[int, int | None]]) -> list[int]:
     return rows[::-1]
 
 
-def _score_breadths(pictures: DigitBatch, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return for each picture the logarithm of how usual its breadth is for the digit that it seems to be."""
-    digits = probabilities.argmax(axis=1)
-    deviation = (_measure_breadths(pictures) - BREADTHS[digits]) / BREADTH_SPREADS[digits]
-    log_density: NDArray[np.float64] = np.maximum(WORST_BREADTH, -0.5 * deviation**2)
-    return log_density
-
-
-def _measure_breadths(pictures: DigitBatch) -> NDArray[np.float64]:
-    """Return (pictures,): the logarithm of the ink's spread across, sheared upright, to that down."""
-    ink = (
-        pictures.astype(np.float64) / np.maximum(1, pictures.sum(axis=(1, 2), dtype=np.int64))[:, None, None]
-    )
-    position = np.arange(SIDE, dtype=np.float64)
-    across, down = ink.sum(axis=1), ink.sum(axis=2)
-    x, y = position - (across @ position)[:, None], position - (down @ position)[:, None]
-    variance_across, variance_down = (across * x**2).sum(axis=1), (down * y**2).sum(axis=1)
-    covariance = ((ink @ x[..., None])[..., 0] * y).sum(axis=1)
-    variance_down = np.maximum(variance_down, 0.1)
-    breadths: NDArray[np.float64] = 0.5 * np.log(
-        np.maximum(variance_across - covariance**2 / variance_down, 0.1) / variance_down
-    )
-    return breadths
-
-
 def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
     cautions = list(page.cautions)
     if not digits:
@@ -256,18 +236,7 @@ def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[Num
     return tuple(cautions)
 
 
-def _remove_pale_print(sheet: WorkingPicture) -> Mask:
-    """Return the ink's mask without what is much paler: a cheque's background, a form's grey lines."""
-    assert sheet.mask is not None  # noqa: S101  # ink_on_black has set it
-    levels = np.cumsum(cv2.calcHist([sheet.pixels], [0], sheet.mask, [256], [0, 256]))
-    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    dark_ink: Mask = sheet.mask & is_dark
-    return dark_ink
-
-
 def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
-    """Bring one piece into canonical form, by the steps that single digits take."""
     left, top, width, height = piece.box
     margin = 3 + max(width, height) // 64  # room for the soft edge
     window = np.s_[
@@ -287,7 +256,7 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
         pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
     part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
     part = dataclasses.replace(
-        part, pixels=_extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
+        part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
     )
     if not part.pixels.any():  # a hair has faded
         shape = _resize(is_own * np.uint8(FULL_INK), min(1.0, scale))
@@ -303,9 +272,7 @@ def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
 
 
 def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
-    """Shear a picture, by the tangent `slant` less to the right."""
     height, width = pixels.shape
     room = math.ceil(abs(slant) * height / 2)
     shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])
-    sheared = cv2.warpAffine(pixels, shear, (width + 2 * room, height))
-    return np.asarray(sheared, np.uint8)
+    return np.asarray(cv2.warpAffine(pixels, shear, (width + 2 * room, height)), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Final
 
 import cv2
@@ -26,9 +27,7 @@ from app.digits.sheet import (
     measure_gaps,
 )
 
-STRONG: Final = (
-    4.5  # standard deviations of the ground, blurred a little: by so much ink stands out somewhere
-)
+STRONG: Final = 4.5  # standard deviations of the blurred background: somewhere, ink stands out as much
 WEAK: Final = 2.0  # and by so much wherever it hangs together
 PALEST: Final = 0.25  # of the strongest ink: what is left of a printed grid is paler
 GRAIN: Final = 0.012  # of the digit's length: finer than a third of any pen's width, and noise
@@ -77,11 +76,15 @@ def zoom_to_ink(sheet: WorkingPicture) -> WorkingPicture:
     left, top, right, bottom = find_outer_edges(pieces[close])
     length = max(right - left, bottom - top)
     margin = max(3, round(CLOSE_UP * length))
-    left, top = max(left - margin, 0), max(top - margin, 0)
-    right, bottom = min(right + margin, small.shape[1]), min(bottom + margin, small.shape[0])
     scale = max(sheet.pixels.shape) / max(small.shape)
     near = crop_to_edges(
-        dataclasses.replace(sheet, is_close_up=True), (left, top, right, bottom), scale=scale
+        dataclasses.replace(sheet, is_close_up=True),
+        (
+            math.floor((left - margin) * scale),
+            math.floor((top - margin) * scale),
+            math.ceil((right + margin) * scale),
+            math.ceil((bottom + margin) * scale),
+        ),
     )
     blur = max(0.6, GRAIN * length * scale)
     return dataclasses.replace(near, pixels=cv2.GaussianBlur(near.pixels, (0, 0), blur))
@@ -162,7 +165,6 @@ def _erased(pixels: GreyPicture, lines: GreyPicture, noise: float) -> GreyPictur
 
 
 def _runs(mask: Mask) -> float:
-    """Return how many lines a column of the mask crosses, on average."""
     starts = np.diff(mask, axis=0, prepend=0) == 1
     return float(starts.sum() / mask.shape[1])
 
@@ -181,7 +183,6 @@ def _lean(narrow: GreyPicture, times: int) -> float:
 
 
 def _shear(picture: GreyPicture, lean: float) -> GreyPicture:
-    """Shift every column so that lines of that slope become level."""
     if lean == 0.0:
         return picture
     shift = np.array([[1, 0, 0], [-lean, 1, lean * picture.shape[1] / 2]], np.float32)

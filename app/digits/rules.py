@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Final
 
@@ -9,8 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.components import Labels, Stats, estimate_text_height, read_box, slice_box
-from app.digits.sheet import Mask
+from app.digits.components import (
+    Labels,
+    Stats,
+    estimate_text_height,
+    label_components,
+    read_box,
+    slice_box,
+)
+from app.digits.sheet import Mask, WorkingPicture
 
 # Shares of a digit's height, unless another unit is given.
 RULE: Final = 2.5  # length of a straight, thin stroke that is a ruled line, not a 7's or a 2's bar
@@ -27,23 +35,22 @@ FRAMED_HEIGHT: Final = 0.25  # of a frame's height, from which on something in i
 MAX_RULED: Final = 24  # components searched for rules; a page has one grid, or as many boxes
 
 
-def remove_rules(mask: Mask) -> tuple[Mask, Labels, Stats]:
-    """Find ruled lines, grids and frames; return their mask, and the components of the rest."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    ruled = np.zeros_like(mask)
+def remove_rules(sheet: WorkingPicture) -> WorkingPicture:
+    """Take ruled lines, grids and frames out of the ink."""
+    labels, stats = label_components(sheet.mask)
+    ruled = np.zeros_like(sheet.mask)
     suspects, height = _suspects(labels, stats[1:])
     for row in suspects:
         window = slice_box(read_box(stats[row + 1]))
         own = (labels[window] == row + 1).astype(np.uint8)
         ruled[window] |= _rules(own, height)
     if not ruled.any():
-        return ruled, labels, stats
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask & (1 - ruled), connectivity=8)
-    return ruled, labels, stats
+        return sheet
+    pixels = np.where(ruled, 0, sheet.pixels).astype(np.uint8)
+    return dataclasses.replace(sheet, pixels=pixels, mask=sheet.mask & (1 - ruled))
 
 
 def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:
-    """Return the components that may hold rules, the largest first, and the height of the others."""
     framing = _framing(pieces)
     height = estimate_text_height(pieces[~framing] if not framing.all() else pieces)
     suspects = framing | (pieces[:, 2] > RULE * height) | (pieces[:, 3] > UPRIGHT_RULE * height)
@@ -52,7 +59,6 @@ def _suspects(labels: Labels, pieces: Stats) -> tuple[NDArray[np.intp], float]:
 
 
 def _framing(pieces: Stats) -> NDArray[np.bool_]:
-    """Tell which components lie around others of a fair size: frames and grids."""
     found = np.zeros(len(pieces), np.bool_)
     largest = np.argsort(-pieces[:, 2] * pieces[:, 3])[:MAX_RULED]
     middle = pieces[:, :2] + pieces[:, 2:4] / 2
@@ -84,7 +90,6 @@ def _is_frame(own: NDArray[np.bool_]) -> bool:
 
 
 def _rules(own: Mask, height: float) -> Mask:
-    """Return the rules of one component: straight, thin and long."""
     framed = _is_frame(own > 0)
     length = min(RULE * height, 0.75 * own.shape[1]) if framed else RULE * height
     level, places = _straight(own, length=length, height=height)

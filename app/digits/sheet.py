@@ -1,9 +1,10 @@
-"""A picture on its way to canonical form, and what several steps ask of it."""
+"""A picture on its way through the steps, and what several steps need to know about it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -20,68 +21,70 @@ Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
 Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
 THUMBNAIL_SIDE: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
-UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within EVEN_SPREAD of its median
+UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within UNIFORM_SPREAD of its median
 UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
-MIN_CLOSE_UP_CONTRAST: Final = 8.0  # the same in a close-up, where the grain has been blurred
-# pixels: on a copy so small lines and digits are found; a digit of 4 % still has 10
-SMALL_COPY_SIDE: Final = 256
-SPANNING_SHARE: Final = 0.8  # of the width or height: so far a ruled line goes, and hardly a digit's bar
-MAX_SPECK_AREA: Final = 0.02  # of the main piece's area: dust, not a broken stroke
-MAX_PART_GAP: Final = 0.3  # of the main piece's length: so far apart pieces of one broken digit may lie
-MIN_BORDER_CONTACT: Final = 0.8  # of its own length along the border: a frame, a shadow, the desk
+MIN_CLOSE_UP_CONTRAST: Final = 8.0  # grey levels between ink and background, once the grain is blurred
+SMALL_COPY_SIDE: Final = 256  # pixels: enough to find lines and digits; a digit of 4 % still has 10
+SPANNING_SHARE: Final = 0.8  # of the width or height: a ruled line is as long, and hardly ever a digit's bar
+MAX_SPECK_AREA: Final = 0.02  # of the main component's area: dust, not a broken stroke
+MAX_PART_GAP: Final = 0.3  # of the main component's length: the parts of a broken digit are no farther apart
+MIN_BORDER_CONTACT: Final = 0.8  # of a component's length lies along the border: a frame, a shadow, the desk
+NO_MASK: Final = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkingPicture:
-    """A picture on its way, after some of the steps."""
+    """A picture after some of the steps."""
 
     pixels: NDArray[np.uint8]  # (height, width)
-    scale: float = 1.0  # so many times larger was the picture, of which this is a copy
-    offset: tuple[int, int] = (0, 0)  # x and y of what is left, in the copy as it came
+    scale: float = 1.0  # how many times larger the original is than this copy
+    offset: tuple[int, int] = (0, 0)  # x and y of the crop, in pixels of the uncropped copy
     polarity: Polarity = "dark_on_light"
-    is_inverted_guess: bool = False  # taken the other way round than it seems: the seeming way held no ink
-    is_light_evened: bool = False  # under uneven light, or so pale that the light's slope counts
-    is_close_up: bool = False  # cut to the surroundings of the ink, its grain blurred
+    is_inverted_guess: bool = False  # the likelier polarity showed no ink, so this is the other one
+    is_light_evened: bool = False  # the light was uneven, or the ink so pale that its slope counts
+    is_close_up: bool = False  # cropped to the ink's surroundings, the grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
-    mask: Mask | None = None
+    mask: Mask = field(default_factory=lambda: NO_MASK)  # from `extract_ink` on
     box: Box = (0, 0, 0, 0)
     cautions: tuple[Caution, ...] = ()
     _copies: dict[int, GreyPicture] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def small_copy(self) -> GreyPicture:
-        """A copy whose longer side is at most PAGE pixels; the picture itself if it is no larger."""
+        """A copy whose longer side is at most SMALL_COPY_SIDE pixels."""
         return self._copy(SMALL_COPY_SIDE)
 
     @property
     def thumbnail(self) -> GreyPicture:
-        """A copy whose longer side is at most THUMBNAIL pixels."""
+        """A copy whose longer side is at most THUMBNAIL_SIDE pixels."""
         return self._copy(THUMBNAIL_SIDE)
 
     def _copy(self, side: int) -> GreyPicture:
-        if side not in self._copies:  # several steps ask for it
+        if side not in self._copies:  # several steps use it
             self._copies[side] = shrink(self.pixels, side)
         return self._copies[side]
 
 
+Step: TypeAlias = Callable[[WorkingPicture], WorkingPicture]
+
+
 def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of all pieces together."""
+    """Return left, top, right and bottom of all components together."""
     left, top = pieces[:, :2].min(axis=0).tolist()
     right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
     return left, top, right, bottom
 
 
-def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int], *, scale: float) -> WorkingPicture:
-    """Cut a sheet to left, top, right and bottom, given in pixels of a copy `scale` times smaller."""
-    height, width = sheet.pixels.shape
-    left, top = math.floor(edges[0] * scale), math.floor(edges[1] * scale)
-    right, bottom = min(math.ceil(edges[2] * scale), width), min(math.ceil(edges[3] * scale), height)
-    x, y = sheet.offset
-    return dataclasses.replace(sheet, pixels=sheet.pixels[top:bottom, left:right], offset=(x + left, y + top))
+def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int]) -> WorkingPicture:
+    """Cut a picture and its mask to left, top, right and bottom; beyond the border there is nothing."""
+    left, top, right, bottom = (max(edge, 0) for edge in edges)
+    window = np.s_[top:bottom, left:right]
+    offset = (sheet.offset[0] + left, sheet.offset[1] + top)
+    return dataclasses.replace(sheet, pixels=sheet.pixels[window], mask=sheet.mask[window], offset=offset)
 
 
 def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
-    """Tell whether at least a share of the border's pixels are of one tone."""
+    """Tell whether at least `share` of the border's pixels have one tone."""
     tone = tones.median(border)
     matching = border[max(0, math.ceil(tone - UNIFORM_SPREAD)) : math.floor(tone + UNIFORM_SPREAD) + 1]
     return bool(matching.sum() >= share * border.sum())
@@ -90,7 +93,7 @@ def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
 def find_border_components(
     labels: NDArray[np.int32], components: NDArray[np.int32], *, min_contact: float = MIN_BORDER_CONTACT
 ) -> NDArray[np.bool_]:
-    """Tell which pieces run along the border instead of ending at it."""
+    """Tell which components run along the border instead of ending at it."""
     contact = np.bincount(read_border_labels(labels), minlength=len(components) + 1)[1:]
     return np.asarray(contact >= min_contact * components[:, 2:4].max(axis=1))
 
@@ -101,7 +104,7 @@ def read_border_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def measure_gaps(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the distances in pixels between the pieces' boxes and the main one's."""
+    """Return the distance in pixels between the main component's box and each of the others."""
     left, top, width, height = components[:, :4].T
     across = np.maximum(0, np.maximum(left - (main[0] + main[2]), main[0] - (left + width)))
     down = np.maximum(0, np.maximum(top - (main[1] + main[3]), main[1] - (top + height)))

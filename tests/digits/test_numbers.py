@@ -251,17 +251,6 @@ def test_what_is_certainly_no_digit_is_left_out() -> None:
     assert assemble(found, probabilities, doubtful).text == "1"
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_only_what_stands_at_an_end_is_left_out_for_a_doubt(place: int) -> None:
-    found = segment(255 - page("111")[0])
-    probabilities = np.full((len(found.pieces), 10), 0.01, np.float32)
-    probabilities[:, 1] = 0.91
-    likelihoods = np.ones(len(found.pieces), np.float32)
-    likelihoods[[piece.start == place for piece in found.pieces]] = 1e-3
-    assert assemble(found, probabilities, likelihoods).text == ("111" if place == 1 else "11")
-    assert assemble(found, probabilities, None).text == "111"
-
-
 def test_nothing_to_choose_from_is_no_number() -> None:
     found = segment(255 - cv2.line(np.zeros((60, 300), np.uint8), (20, 30), (280, 30), 255, 3))
     assert len(found.pieces) == 0

@@ -17,7 +17,7 @@ from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures
 from training.errors import WorkshopError
-from training.judge import comparison, evaluation
+from training.judge import ablation, comparison, evaluation
 from training.recipe import RECIPES
 from training.show import comparison_report, model_table, plots, tables
 
@@ -85,6 +85,41 @@ def compare(
         console.print(part)
     if plot:
         plots.save(plots.plot_differences(compared), plot)
+
+
+def ablate(
+    model: arg.Reader = "cnn",
+    path: arg.MnistFile = None,
+    models: arg.Models = MODELS,
+    real: Annotated[
+        Path | None,
+        typer.Option("--real", help="Folder of real sets; else DIGITS_REAL.", show_default=False),
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases", help="Folder of pictures with a labels.csv: file, route, expected.", show_default=False
+        ),
+    ] = None,
+    each: Annotated[int, typer.Option("--each", min=1, help="Pictures of each set, at most.")] = 200,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the documentation's tables.")] = False,
+) -> None:
+    """Leave out each step of preprocessing and each rule for numbers in turn, and read all sets again."""
+    classifier = evaluation.load_classifier(locate_folder(models, model))
+    validation = mnist.load_training(mnist.fetch(path))[1]
+    folder = real_sets.find_folder(real)
+    sets = real_sets.load_real_sets(folder)
+    cheques = folder / ablation.CHEQUES if folder and (folder / ablation.CHEQUES).is_dir() else None
+    digits = ablation.sample_digits(validation, sets, cases=cases, each=each)
+    numbers = ablation.sample_numbers(validation, sets, cheques=cheques, cases=cases, each=each)
+    for result in (
+        ablation.ablate_digits(classifier, digits),
+        ablation.ablate_numbers(classifier, numbers),
+    ):
+        if markdown:
+            print(tables.format_markdown(ablation.COLUMNS, result.build_rows()))
+        else:
+            console.print(tables.plain(ablation.COLUMNS, result.build_rows()))
 
 
 def predict(

@@ -46,7 +46,6 @@ def read_header(data: bytes) -> Header:
 
 
 def _find_frame(data: bytes, offset: int) -> tuple[list[bytes], int]:
-    """Return the control extensions before the first frame, and where that begins."""
     controls: list[bytes] = []
     count = 0
     while (kind := data[offset : offset + 1]) not in {b"", _TRAILER}:

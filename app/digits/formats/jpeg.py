@@ -131,7 +131,6 @@ def _estimate_cost(parts: _Parts, width: int, height: int, size: int) -> float:
 
 
 def _list_components(scan: bytes) -> bytes:
-    """Return the names of the components that a scan refines, at most four."""
     return scan[1 : 1 + 2 * min(scan[0], 4) : 2] if scan else b""
 
 

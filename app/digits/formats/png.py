@@ -106,7 +106,6 @@ def _is_whole(pixels: bytes, width: int, height: int) -> bool:
 
 
 def _compose(header: bytes, pixels: bytes) -> bytes:
-    """Return a file of these two parts, with checksums and an end."""
     chunks = (b"IHDR" + header[: _HEADER.size], b"IDAT" + pixels, b"IEND")
     framed = (
         b"%b%b%b" % (_LENGTH.pack(len(each) - 4), each, _LENGTH.pack(zlib.crc32(each))) for each in chunks

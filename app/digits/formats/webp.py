@@ -63,7 +63,6 @@ def _price_bytes(chunks: Mapping[bytes, bytes]) -> float:
 
 
 def _walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and body of each chunk that is there as a whole."""
     end, offset = min(len(data), 8 + int.from_bytes(data[4:8], "little")), _HEAD
     for count in itertools.count():
         check_parts(count)
@@ -84,7 +83,6 @@ def _clear_flags(name: bytes, body: bytes) -> bytes:
 
 
 def _read_size(name: bytes, body: bytes) -> tuple[int, int]:
-    """Return width and height of the canvas, as the first chunk has them."""
     if name == b"VP8X" and len(body) >= 10:  # noqa: PLR2004  bytes up to the height
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
     if name == b"VP8L" and len(body) >= 5 and body[0] == _LOSSLESS_SIGNATURE:  # noqa: PLR2004

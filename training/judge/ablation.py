@@ -1,0 +1,279 @@
+"""What each step of preprocessing and each rule for numbers contributes: it is left out, the rest stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from app.digits import images, numbers
+from app.digits.classifier import Classifier
+from app.digits.contract import SIDE, CanonicalPicture, Likelihoods
+from app.digits.errors import ImageError, NoInk
+from app.digits.look import canonicalise_upload
+from app.digits.numbers import PAGE_STEPS, WEIGHTS_WITH_LIKELIHOOD, Weights
+from app.digits.preprocessing import STEPS, centre, extract_ink, fit
+from app.digits.sheet import Step
+from training.data.labelled import Labelled
+from training.data.real_sets import LABELS, LINE_SEPARATOR, RealSet, RealSets, read_table, read_upload
+from training.data.uploads import encode_png
+from training.judge.mcnemar import LEVEL, PairedCounts
+from training.judge.service_reader import classify
+from training.scenes import pages, symbols
+from training.scenes.corruptions import CORRUPTIONS
+from training.scenes.numbers import draw_scenes
+
+SEED: Final = 1  # of the samples, corruptions and scenes
+KEPT_SHARE: Final = 0.99  # of the digits are accepted by the threshold that negatives are rejected by
+ESSENTIAL_STEPS: Final = frozenset({extract_ink, fit, centre})  # without them nothing comes out
+CHEQUES: Final = "cheques"  # the folder of amounts, among the real sets
+MAX_NAMED: Final = 4  # sets in a row: those that lose the most
+COLUMNS: Final = (
+    "without",
+    "accuracy",
+    "negatives rejected",
+    "ms a picture",
+    "sets that change, lost and gained",
+)
+SCENES: Final = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_boxed)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one variant of a pipeline answers to all sets."""
+
+    right: Mapping[str, NDArray[np.bool_]]  # by the name of each set
+    milliseconds: float  # of a processor for each picture, without decoding and the network
+    rejected: float | None = (
+        None  # share of the negatives below the threshold that keeps KEPT_SHARE of the digits
+    )
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers over all pictures."""
+        return float(np.concatenate(list(self.right.values())).mean())
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The answers of a whole pipeline, and those without each of its parts."""
+
+    whole: Answers
+    without: Mapping[str, Answers]
+
+    def build_rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield a row for the whole pipeline and for each part, in the order of `COLUMNS`."""
+        yield self._format_row("nothing", self.whole, "")
+        for part, answers in self.without.items():
+            changes = sorted(self.list_changes(part), key=lambda change: change[1].gain)
+            cells = [f"{name} -{counts.first} +{counts.second}" for name, counts in changes[:MAX_NAMED]]
+            cells += [f"and {len(changes) - MAX_NAMED} more"] * (len(changes) > MAX_NAMED)
+            yield self._format_row(part, answers, ", ".join(cells))
+
+    @staticmethod
+    def _format_row(part: str, answers: Answers, changes: str) -> tuple[str, ...]:
+        rejected = "" if answers.rejected is None else f"{answers.rejected:.1%}"
+        return part, f"{answers.accuracy:.2%}", rejected, f"{answers.milliseconds:.2f}", changes
+
+    def list_changes(self, part: str) -> Iterator[tuple[str, PairedCounts]]:
+        """Yield the sets that are read better or worse without a part, by McNemar's test."""
+        for name, right in self.without[part].right.items():
+            counts = PairedCounts.count(self.whole.right[name], right)
+            if counts.p_value < 1 - LEVEL:
+                yield name, counts
+
+
+class _Stopwatch:
+    """Sums up the processor time of preprocessing."""
+
+    seconds = 0.0
+
+    @contextmanager
+    def time(self, stage: str = "preprocess") -> Iterator[None]:
+        started = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds += (time.thread_time() - started) * (stage == "preprocess")
+
+
+def ablate_digits(classifier: Classifier, sets: RealSets) -> Ablation:
+    """Leave out each step of preprocessing that is not essential."""
+    answers = partial(_read_digits, classifier, sets)
+    optional = [step for step in STEPS if step not in ESSENTIAL_STEPS]
+    return Ablation(
+        answers(STEPS),
+        {
+            step.__name__: answers([other for other in STEPS if other is not step])
+            for step in track(optional, console=Console(stderr=True))
+        },
+    )
+
+
+def ablate_numbers(classifier: Classifier, sets: Sequence[RealSet]) -> Ablation:
+    """Leave out each optional step of preprocessing, and each kind of evidence."""
+    answers = partial(_read_numbers, classifier, sets)
+    without = {
+        step.__name__: answers(steps=[other for other in PAGE_STEPS if other is not step])
+        for step in track(PAGE_STEPS, console=Console(stderr=True))
+        if step is not extract_ink
+    }
+    for field in track(dataclasses.fields(Weights), console=Console(stderr=True)):
+        weights = dataclasses.replace(WEIGHTS_WITH_LIKELIHOOD, **{field.name: 0.0})
+        without[field.name] = answers(weights=weights)
+    return Ablation(answers(), without)
+
+
+def _read_digits(classifier: Classifier, sets: RealSets, steps: Sequence[Step]) -> Answers:
+    stopwatch = _Stopwatch()
+    right, likelihoods = {}, []
+    for one in sets.digits:
+        pictures, readable = _canonicalise(one, steps, stopwatch)
+        scores = classify(classifier, pictures)
+        right[one.name] = readable & (scores.probabilities.argmax(axis=1) == one.digits)
+        likelihoods.append(_zero_unreadable(scores.digit_likelihood, readable))
+    threshold = np.quantile(np.concatenate(likelihoods), 1 - KEPT_SHARE)
+    negatives = []
+    for one in sets.negatives:
+        pictures, readable = _canonicalise(one, steps, stopwatch)
+        negatives.append(_zero_unreadable(classify(classifier, pictures).digit_likelihood, readable))
+    count = sum(map(len, (*sets.digits, *sets.negatives)))
+    rejected = float((np.concatenate(negatives) < threshold).mean()) if negatives else None
+    return Answers(right, stopwatch.seconds / count * 1e3, rejected)
+
+
+def _canonicalise(
+    one: RealSet, steps: Sequence[Step], stopwatch: _Stopwatch
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return canonical pictures (n, 28, 28), empty where an upload can't be read, and which can be (n,)."""
+    pictures: list[CanonicalPicture | None] = []
+    for upload in one.uploads:
+        try:
+            found = canonicalise_upload(images.identify(upload), steps=steps, time_stage=stopwatch.time)
+            pictures.append(found.canonical.picture)
+        except ImageError:
+            pictures.append(None)
+    empty = np.zeros((SIDE, SIDE), np.uint8)
+    readable = np.array([picture is not None for picture in pictures])
+    return np.stack([empty if picture is None else picture for picture in pictures]), readable
+
+
+def _zero_unreadable(likelihoods: Likelihoods | None, readable: NDArray[np.bool_]) -> Likelihoods:
+    return np.where(readable, 1.0 if likelihoods is None else likelihoods, 0.0).astype(np.float32)
+
+
+def _read_numbers(
+    classifier: Classifier,
+    sets: Sequence[RealSet],
+    *,
+    steps: Sequence[Step] = PAGE_STEPS,
+    weights: Weights = WEIGHTS_WITH_LIKELIHOOD,
+) -> Answers:
+    stopwatch = _Stopwatch()
+    right = {
+        one.name: np.array(
+            [
+                _read_number(classifier, upload, steps, weights, stopwatch) == label
+                for upload, label in zip(one.uploads, one.labels, strict=True)
+            ]
+        )
+        for one in sets
+    }
+    return Answers(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
+
+
+def _read_number(
+    classifier: Classifier, upload: bytes, steps: Sequence[Step], weights: Weights, stopwatch: _Stopwatch
+) -> str:
+    picture = images.decode(images.identify(upload))
+    try:
+        with stopwatch.time():
+            page = numbers.segment(picture.grey, steps=steps)
+    except NoInk:
+        return ""
+    scores = classify(classifier, page.pictures)
+    return numbers.assemble(page, scores.probabilities, scores.digit_likelihood, weights=weights).text
+
+
+def sample_digits(validation: Labelled, real: RealSets, *, cases: Path | None, each: int) -> RealSets:
+    """Return at most `each` pictures of every set of digits and of negatives: real, corrupted and drawn.
+
+    Args:
+        validation: MNIST's, of which pictures are corrupted and drawn into scenes.
+        real: uploads.
+        cases: folder of pictures with the columns file, route and expected, if there is one.
+        each: pictures of a set.
+    """
+    rng = np.random.default_rng(SEED)
+    chosen = validation[rng.permutation(len(validation))[:each]]
+    labels = tuple(map(str, chosen.digits.tolist()))
+    digits = [_sample(one, each) for one in real.digits]
+    digits.append(RealSet("MNIST validation", tuple(map(encode_png, chosen.pictures)), labels))
+    for name, corrupt in CORRUPTIONS.items():
+        pictures = corrupt(chosen.pictures, np.random.default_rng(SEED))
+        digits.append(RealSet(name, tuple(map(encode_png, pictures)), labels))
+    for draw in SCENES:
+        glyphs = (symbols.distort(symbols.enlarge_mnist(picture), rng=rng) for picture in chosen.pictures)
+        scenes = tuple(encode_png(draw(glyph, rng=rng)) for glyph in glyphs)
+        digits.append(RealSet(draw.__name__, scenes, labels))
+    worn = tuple(encode_png(pages.draw_worn(picture, rng=rng)) for picture in chosen.pictures)
+    framed = tuple(encode_png(_frame(picture, rng=rng)) for picture in chosen.pictures)
+    digits += [RealSet("draw_worn", worn, labels), RealSet("framed", framed, labels)]
+    if cases:
+        digits.append(_read_folder("cases", cases, "expected", route="/predict"))
+    return RealSets(digits=tuple(digits), negatives=tuple(_sample(one, each) for one in real.negatives))
+
+
+def sample_numbers(
+    validation: Labelled, real: RealSets, *, cheques: Path | None, cases: Path | None, each: int
+) -> tuple[RealSet, ...]:
+    """Return at most `each` pictures of every set of numbers, real and drawn.
+
+    Args:
+        validation: MNIST's, whose ink numbers are drawn with.
+        real: uploads.
+        cheques: folder of amounts, if there is one.
+        cases: see `sample_digits`.
+        each: pictures of a set.
+    """
+    drawn: dict[str, list[tuple[bytes, str]]] = {}
+    for scene in draw_scenes(validation, count=2 * each, seed=SEED):
+        name = "drawn, touching" if scene.style.touching else "drawn, apart"
+        drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
+    sets = [_sample(RealSet(name, *zip(*pairs, strict=True)), each) for name, pairs in drawn.items()]
+    sets += [_sample(one, each) for one in real.numbers]
+    if cheques:
+        sets.append(_sample(_read_folder("cheques", cheques, "label"), each))
+    if cases:
+        sets.append(_read_folder("cases", cases, "expected", route="/predict/number"))
+    return tuple(sets)
+
+
+def _frame(picture: CanonicalPicture, *, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw a frame around a digit, at the border or within a margin of paper."""
+    large = 255 - cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    frame, margin = int(rng.integers(1, 9)), int(rng.choice([0, 4, 8]))
+    framed = cv2.copyMakeBorder(large, *(frame,) * 4, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(cv2.copyMakeBorder(framed, *(margin,) * 4, cv2.BORDER_CONSTANT, value=255), np.uint8)
+
+
+def _sample(one: RealSet, count: int) -> RealSet:
+    rows = np.random.default_rng(SEED).permutation(len(one))[:count]
+    return RealSet(one.name, *(tuple(column[row] for row in rows) for column in (one.uploads, one.labels)))
+
+
+def _read_folder(name: str, folder: Path, column: str, *, route: str | None = None) -> RealSet:
+    rows = [row for row in read_table(folder / LABELS) if route is None or row["route"] == route]
+    labels = tuple(row[column].replace(LINE_SEPARATOR, "\n") for row in rows)
+    return RealSet(name, tuple(read_upload(folder / row["file"]) for row in rows), labels)
