@@ -25,9 +25,8 @@ SCRIPT: Final = ROOT / "requirements" / "install.py"
 INSTALL: Final[dict[str, Any]] = runpy.run_path(str(SCRIPT))
 ENVIRONMENTS: Final = INSTALL["ENVIRONMENTS"]
 RESOLVED: Final = tuple(option for option in INSTALL["OPTIONS"] if option != "--no-deps")
-OLD_PIP: Final = (
-    "23.0.1"  # of Debian 12, the oldest that a supported Python brings; until 23.3 it resolves extras anew
-)
+# of Debian 12, the oldest that a supported Python brings; until 23.3 it resolves extras anew
+OLD_PIP: Final = "23.0.1"
 PIPS: Final = [OLD_PIP, "23.2.1", "newest"]  # Python 3.11.7 and 3.12.1 bring the second
 UV_PLATFORMS: Final = {
     "Linux x86_64": "x86_64-manylinux_2_28",

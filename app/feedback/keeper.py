@@ -25,9 +25,8 @@ from app.wire.request_id import request_id
 
 MAX_REQUESTS: Final = 8  # at a time; each may hold an upload in memory while it waits for the database
 STATEMENT_TIMEOUT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
-REQUEST_TIMEOUT: Final = (
-    6.0  # seconds that a request waits: to connect, and for its own and earlier statements
-)
+# seconds that a request waits: to connect, and for its own and earlier statements
+REQUEST_TIMEOUT: Final = 6.0
 RETRY_DELAY: Final = 5  # seconds for which a database that has failed is left alone
 log = logging.getLogger("app.feedback")
 Result = TypeVar("Result")

@@ -16,9 +16,8 @@ from app.wire.scope import get_client
 
 WINDOW: Final = 60  # seconds in which an empty bucket fills up
 MAX_CLIENTS: Final = 100_000  # buckets: about 20 MB
-MAX_WRONG_KEYS: Final = (
-    100  # a minute, without DIGITS_RATE_LIMIT: a client that tries once a second still gets 401
-)
+# a minute, without DIGITS_RATE_LIMIT: a client that tries once a second still gets 401
+MAX_WRONG_KEYS: Final = 100
 
 
 class Buckets:

@@ -14,9 +14,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 from tests.data import strokes
 from tests.needs import CHROMIUM
 
-ELSEWHERE: Final = (
-    "digits.test"  # this machine by a name for which browsers want HTTPS before they lend a camera
-)
+# this machine by a name for which browsers want HTTPS before they lend a camera
+ELSEWHERE: Final = "digits.test"
 _ARGUMENTS: Final = (
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
     "--use-fake-device-for-media-stream",

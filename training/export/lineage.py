@@ -17,6 +17,7 @@ from app.digits.contract import Metadata
 from training.data.labelled import Labelled
 from training.judge import reliability
 from training.judge.rejection import rejected_share
+from training.markdown import format_table
 from training.recipe import FineTuning
 
 COLUMNS: Final = (
@@ -105,9 +106,9 @@ def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Chang
 `{parent.name}` {parent.version}, fine-tuned with {len(own)} pictures of the user's own.
 Input, outputs, size and limits are the parent's.
 
-{format_markdown(("", ""), facts.items())}
+{format_table(("", ""), facts.items())}
 
-{format_markdown(COLUMNS, list_changes(changes))}
+{format_table(COLUMNS, list_changes(changes))}
 
 Own pictures were held out in turn, and read by {tuning.folds} networks that learned from the others.
 This one learned from all of them.
@@ -119,8 +120,3 @@ def _format_figures(change: Change) -> Iterator[str]:
         for figures in (change.before, change.after):
             share = getattr(figures, field, None)
             yield "" if share is None else f"{share:.2%}"
-
-
-def format_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))

@@ -55,9 +55,8 @@ class Answers:
 
     right: Mapping[str, NDArray[np.bool_]]  # by the name of each set
     milliseconds: float  # of a processor for each picture, without decoding and the network
-    rejected: float | None = (
-        None  # share of the negatives below the threshold that keeps KEPT_SHARE of the digits
-    )
+    # share of the negatives below the threshold that keeps KEPT_SHARE of the digits
+    rejected: float | None = None
 
     @property
     def accuracy(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from app.digits.catalogue import METRICS_FILE, find_files, name_versions
 from training.errors import WorkshopError
-from training.show import tables
+from training.markdown import format_table
 
 COLUMNS: Final = (
     "network", "parameters", "multiply-adds", "file", "accuracy", "macro F1", "network alone", "from PNG",
@@ -34,7 +34,7 @@ def build_rows(models: Path) -> list[tuple[str, ...]]:
 
 def format_markdown(models: Path) -> str:
     """Return the table in Markdown, as it stands in the README."""
-    return tables.format_markdown(COLUMNS, build_rows(models))
+    return format_table(COLUMNS, build_rows(models))
 
 
 def _format_row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:

@@ -43,12 +43,6 @@ def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def format_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, all columns but the first aligned to the right."""
-    lines = [columns, ("---", *["---:"] * (len(columns) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def predictions(readings: Iterable[Reading]) -> Table:
     """Return the table of what was read in some pictures."""
     return plain(("picture", "digit", "sure", *map(str, range(CLASSES))), map(_prediction, readings))
