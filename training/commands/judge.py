@@ -117,7 +117,7 @@ def ablate(
         ablation.ablate_numbers(classifier, numbers),
     ):
         if markdown:
-            print(markdown.format_table(ablation.COLUMNS, result.build_rows()))
+            print(format_table(ablation.COLUMNS, result.build_rows()))
         else:
             console.print(tables.plain(ablation.COLUMNS, result.build_rows()))
 
