@@ -18,6 +18,7 @@ from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures
 from training.errors import WorkshopError
 from training.judge import ablation, comparison, evaluation
+from training.markdown import format_table
 from training.recipe import RECIPES
 from training.show import comparison_report, model_table, plots, tables
 
