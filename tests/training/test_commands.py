@@ -152,7 +152,7 @@ def test_earlier_options_of_train_still_set_its_values_and_say_what_they_are_now
         "--batch-size is now --set batch_size=64.",
         "--weight-decay is now --set weight_decay=-1.",
     ]
-    assert error == "'weight_decay=-1' can't be set: weight_decay is a number of at least 0."
+    assert error == "'weight_decay=-1' can't be set: Input should be greater than or equal to 0."
 
 
 def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> None:
