@@ -1,4 +1,4 @@
-"""`python -m app` serves, `… keys new ID` creates a key, `… feedback` manages the stored pictures."""
+"""`python -m app` serves; `… keys new ID` makes a key, `… feedback` looks after what has been kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.settings import SettingsError, load_settings
 
 
 def main() -> int:
-    """Run the command; return its exit status."""
+    """Do what the command line says."""
     arguments = _create_parser().parse_args()
     if arguments.command == "feedback":
         return run_feedback(arguments)
@@ -34,7 +34,7 @@ def _create_parser() -> argparse.ArgumentParser:
     new.add_argument("id", help="what the logs call it")
     _add_feedback(
         commands.add_parser(
-            "feedback", help="list, export or delete the pictures that POST /feedback has stored"
+            "feedback", help="list, export or delete the pictures that POST /feedback has kept"
         )
     )
     return parser
@@ -42,31 +42,29 @@ def _create_parser() -> argparse.ArgumentParser:
 
 def _add_feedback(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="print a line for each picture")
-    export = commands.add_parser(
-        "export", help="write the pictures into folders 0 to 9 and none, for training"
-    )
+    commands.add_parser("list", help="print a line for each")
+    export = commands.add_parser("export", help="write them into folders 0 to 9 and none, to train with")
     export.add_argument("folder", type=Path, help="a new one, or an empty one")
     delete = commands.add_parser("delete", help="delete some or all")
     which = delete.add_mutually_exclusive_group(required=True)
     which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `list` prints it")
-    which.add_argument("--older-than", type=int, metavar="DAYS", help="pictures stored for longer")
-    which.add_argument("--all", action="store_true", help="every picture")
+    which.add_argument("--older-than", type=int, metavar="DAYS", help="those that have been kept for longer")
+    which.add_argument("--all", action="store_true", help="all of them")
 
 
 def print_new_key(identity: str) -> int:
-    """Print a key and its line; return 2 if the id is invalid."""
+    """Print a key and its line; return 2 if the id is none."""
     try:
         key, line = keys.create_key(identity)
     except keys.BadKeys as error:
         print(error, file=sys.stderr)
         return 2
-    print("The key, which is stored nowhere else:", key, "Add to DIGITS_API_KEYS_FILE:", line, sep="\n")
+    print("The key, which nothing keeps but you:", key, "Add to DIGITS_API_KEYS_FILE:", line, sep="\n")
     return 0
 
 
 def run_feedback(arguments: argparse.Namespace) -> int:
-    """Manage the stored pictures; return 2 if no database is configured, 1 if it fails."""
+    """Look after the pictures that have been kept; return 2 where no database is named, 1 where it fails."""
     try:
         url = load_settings().feedback_url
     except SettingsError as error:

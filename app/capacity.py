@@ -1,4 +1,4 @@
-"""How much work a worker accepts: whether any, how many pictures, how many bytes."""
+"""How much a worker takes on: whether more requests at all, how many pictures, how many bytes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Readiness:
 
 
 class Places:
-    """A worker's places, one for each picture in flight; used only on the event loop.
+    """A worker's places, one for each picture in flight; taken and freed on the event loop alone.
 
-    A place is held while its picture is processed, not while the body arrives or the answer is sent: a client
-    that sends or reads slowly holds none. When all are taken, a quarter as many again are reserved for
+    A place is held while its picture is read, not while the body arrives nor while the answer is sent: a
+    client that sends or reads slowly holds none. Where all are taken, a quarter as many again are there for
     clients that hold few, so that a single client can't keep the others out.
     """
 
@@ -36,10 +36,10 @@ class Places:
         self._taken_by: dict[str, int] = {}
 
     def check(self, count: int, client: str) -> None:
-        """Check that a client can have `count` places.
+        """Ask whether a client could have `count` places.
 
         Raises:
-            Overloaded: there are not enough.
+            Overloaded: it could not.
         """
         if count <= self.count - self.taken + self._count_reserved(client, count):
             return
@@ -52,10 +52,10 @@ class Places:
 
     @contextmanager
     def hold(self, count: int, client: str) -> Iterator[None]:
-        """Hold `count` places while the block runs.
+        """Hold `count` places for a while.
 
         Raises:
-            Overloaded: there are not enough; none is taken.
+            Overloaded: as `check`; none has been taken.
         """
         self.check(count, client)
         self._take(count, client)
@@ -70,7 +70,7 @@ class Places:
         def free(done: asyncio.Future[Any]) -> None:
             self._take(-count, client)
             if not done.cancelled():
-                done.exception()  # marks it as retrieved, or asyncio would log it
+                done.exception()  # has been asked for, so that asyncio does not report it as lost
 
         self._take(count, client)
         task.add_done_callback(free)
@@ -88,17 +88,17 @@ class PendingBody(Protocol):
     held_bytes: int  # bytes of it that are held
 
     def is_stalled(self) -> bool:
-        """Tell whether it has stopped making progress."""
+        """Tell whether hardly any of it is coming."""
 
     def give_up(self) -> None:
-        """Refuse it, and let its bytes go."""
+        """Refuse it; its bytes are held no longer."""
 
 
 class BodyBudget:
-    """The bytes that a worker may hold for the bodies of requests; used only on the event loop.
+    """A worker's room for the bodies of requests; filled and cleared on the event loop alone.
 
-    Bytes count once they have arrived. When the budget is used up, stalled bodies are given up: a client that
-    sends a lot and then stops does not keep others out.
+    What has arrived of a body fills it. Where it is full, bodies that have stalled are given up: a client
+    that sends much and then stops does not keep others out.
     """
 
     def __init__(self, size: int) -> None:
@@ -107,10 +107,10 @@ class BodyBudget:
         self._uploads: set[PendingBody] = set()
 
     def check(self, size: int) -> None:
-        """Check that `size` more bytes can be held, giving up stalled bodies if necessary.
+        """Ask whether `size` more bytes could be held, if need be in place of bodies that have stalled.
 
         Raises:
-            Overloaded: they can't.
+            Overloaded: they could not.
         """
         if self._reserved + size > self._size:
             self._give_up_stalled()
@@ -122,24 +122,24 @@ class BodyBudget:
             raise Overloaded(msg, limit=self._size)
 
     def reserve(self, size: int) -> None:
-        """Hold `size` more bytes until `release`.
+        """Hold `size` bytes more, until they are given to `release`.
 
         Raises:
-            Overloaded: there is no room; none is held.
+            Overloaded: as `check`; none is held.
         """
         self.check(size)
         self._reserved += size
 
     def release(self, size: int) -> None:
-        """Stop holding `size` bytes."""
+        """Hold `size` bytes less."""
         self._reserved -= size
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes while the block runs.
+        """Hold `size` bytes for a while.
 
         Raises:
-            Overloaded: there is no room.
+            Overloaded: as `reserve`.
         """
         self.reserve(size)
         try:
@@ -148,11 +148,11 @@ class BodyBudget:
             self.release(size)
 
     def begin(self, upload: PendingBody) -> None:
-        """Register an upload, which reserves bytes as they arrive, until `end`."""
+        """Expect an upload, which tells `reserve` of what arrives; `end` must follow."""
         self._uploads.add(upload)
 
     def end(self, upload: PendingBody) -> None:
-        """Release the bytes of an upload."""
+        """Hold nothing more of an upload."""
         self._uploads.discard(upload)
         self.release(upload.held_bytes)
 

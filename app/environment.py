@@ -1,7 +1,7 @@
-"""The variables that begin with `DIGITS_`: settings, variables of other programs, and mistakes.
+"""The variables that begin with `DIGITS_`: which are settings, which are somebody else's, which are mistakes.
 
-A variable that nothing reads is the worst kind of mistake: `DIGITS_API_KEY=…`, without the S, would leave a
-service open that its operator believes to be locked.
+A variable that nobody reads is the worst kind of mistake: `DIGITS_API_KEY=…`, without its S, would leave open
+a service that its operator believes locked.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def split_list(value: str) -> tuple[str, ...]:
 
 
 def find_unknown(environment: Mapping[str, str], settings: Collection[str]) -> list[str]:
-    """Return a message for each variable that nothing reads or that occurs twice.
+    """Say of each variable that nobody reads, or that is there twice, what was probably meant.
 
     Args:
-        environment: variables and their values, which the messages never repeat.
+        environment: variables and their values, which are never repeated.
         settings: the names of the variables that are settings.
     """
     ours = [name for name in environment if name.upper().startswith(ENV_PREFIX)]
@@ -77,8 +77,8 @@ def _find_doubles(names: Collection[str], settings: Collection[str]) -> Iterator
 def find_service_links(environment: Mapping[str, str]) -> set[str]:
     """Return the variables that Kubernetes sets for Services such as `digits` or `digits-canary`.
 
-    They count only if all variables of a Service are present, so that a misspelled setting isn't mistaken for
-    one. https://kubernetes.io/docs/concepts/services-networking/service/
+    They count only where all that belongs to one is there, so that a setting with a typing error is not
+    taken for one of them. https://kubernetes.io/docs/concepts/services-networking/service/
     """
     services = [
         name.removesuffix("_SERVICE_HOST")
@@ -104,13 +104,13 @@ def _is_address(text: str) -> bool:
 
 
 def find_foreign_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of other programs, each with what reads or sets it."""
+    """Return the variables that are not the service's, each with who reads or sets it."""
     links = dict.fromkeys(sorted(find_service_links(environment)), "Kubernetes, for a Service of that name")
     return links | {name: reader for name, reader in FOREIGN_VARIABLES.items() if name in environment}
 
 
 def find_fault(name: str, value: str) -> str | None:
-    """Return what is wrong with the text of a setting of any type, or None."""
+    """Return what is wrong with the text of a setting, whatever its type; None where nothing is."""
     entries = split_list(value) if name in LIST_SETTINGS else (value.strip(),)
     if not value.strip():
         return "it is set, but only to blanks; unset it, or give it a value"

@@ -14,7 +14,6 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__
 from app.api import feedback, health, models, number, openapi, page, predict
@@ -30,7 +29,7 @@ from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import KeyGuard, Keyring
 from app.guard.proxies import ProxyGuard
-from app.guard.rates import MAX_WRONG_KEYS, Buckets, RateGuard
+from app.guard.rates import Buckets, RateGuard, WrongKeyLimiter
 from app.guard.routes import HeadGuard, RouteGuard
 from app.settings import Settings, load_settings
 from app.state import STATE, State
@@ -63,13 +62,13 @@ def create_app(
     """Return the ASGI application; models are loaded when its lifespan begins.
 
     Args:
-        settings: by default, read from the environment.
-        keyring: by default, read as the settings say.
-        threads: for large pictures; by default, as many as the machine has cores.
-        open_registry: called when the lifespan begins; returns the registry of several workers.
+        settings: read from the environment if not given.
+        keyring: read as the settings say if not given.
+        threads: for large pictures, at a time; as many as the machine has cores if not given.
+        open_registry: called when its lifespan begins, for what shows the numbers of several workers.
 
     Raises:
-        SettingsError: a setting is invalid.
+        SettingsError: the environment holds a wrong setting.
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
@@ -78,9 +77,9 @@ def create_app(
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
         open_registry=open_registry,
         readiness=Readiness(),
-        budget=BodyBudget(settings.max_bytes_in_flight),
+        room=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
-        traces=tracing.find_provider(os.environ),
+        traces=tracing.find_provider(),
     )
     app = FastAPI(
         title="Digits",
@@ -105,45 +104,29 @@ def create_app(
     return app
 
 
-class HttpOnly:
-    """Take everything but HTTP requests, which is the lifespan, past the middleware and to the routes."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        app = self._app if scope["type"] == "http" else scope["app"].router
-        await app(scope, receive, send)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What a worker has before its models are loaded."""
+    """What there is of a worker before its models are loaded."""
 
     settings: Settings
     keyring: Keyring
     open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
-    budget: BodyBudget
+    room: BodyBudget
     threads: int
     traces: TracerProvider | None
 
 
 def _build_middleware(parts: _Parts) -> list[Middleware]:
-    """Return the middleware, from the outside in."""
+    """Return what stands before the routes, from the outside in."""
     settings = parts.settings
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
     spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
     cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
     buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
     rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
-    wrong_keys = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
-    keys = [
-        Middleware(KeyGuard, keyring=parts.keyring, public_docs=settings.public_docs, wrong_keys=wrong_keys)
-    ]
+    keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
     return [
-        Middleware(HttpOnly),
         *proxies,
         Middleware(AccessLog, traced=parts.traces is not None),
         *spans,
@@ -151,9 +134,9 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
         *cors,
         Middleware(UnreadGuard, readiness=parts.readiness),
         Middleware(RouteGuard),
-        *(keys if parts.keyring.keys else []),
+        *keys,
         *rates,
-        Middleware(BodyGuard, settings=settings, budget=parts.budget),
+        Middleware(BodyGuard, settings=settings, room=parts.room),
         Middleware(HeadGuard),
         Middleware(DirectDispatch),
     ]
@@ -182,11 +165,16 @@ def _configure_cors(origins: Sequence[str]) -> Middleware:
     )
 
 
+def _configure_keys(parts: _Parts, wrong: WrongKeyLimiter) -> Middleware:
+    public_docs = parts.settings.public_docs
+    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # `RouteGuard` asks for it; built within the first request, it would delay that
+    document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
     openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()
@@ -203,7 +191,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             catalogue=catalogue,
             readiness=parts.readiness,
             places=places,
-            body_budget=parts.budget,
+            body_budget=parts.room,
             threads=threads,
             metrics=metrics,
             feedback=keeper,
@@ -215,7 +203,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
 
 @asynccontextmanager
 async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
-    """Open the database of pictures while the block runs, if one is configured."""
+    """Keep pictures while the block runs, where there is a database for them."""
     if settings.feedback_url is None:
         yield None
         return

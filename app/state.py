@@ -1,4 +1,4 @@
-"""The state of a worker: created by the lifespan, passed to every request."""
+"""What a worker knows while it serves. Made by the lifespan, carried to every request."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class State:
     body_budget: BodyBudget
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics
-    feedback: Keeper | None  # None if no pictures are stored
-    tracer: Tracer | None  # None if no traces are exported
+    feedback: Keeper | None  # None where no pictures are kept
+    tracer: Tracer | None  # None where no traces are exported
 
 
 def get_state(request: Request) -> State:

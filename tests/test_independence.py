@@ -84,38 +84,17 @@ def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported(monkeypatch
 
 
 IMPORT = """
-import os, sys
+import os
+os.environ["DIGITS_MODELS_DIR"] = "/nowhere"
 import cv2, PIL.Image  # OpenCV adds variables of its own
-readers = set()
-class Environment(type(os.environ)):
-    def __getitem__(self, key):
-        frame = sys._getframe(1)
-        while frame.f_globals["__name__"] in {{"os", "collections.abc", "_collections_abc"}}:
-            frame = frame.f_back
-        readers.add(frame.f_globals["__name__"].partition(".")[0])
-        return super().__getitem__(key)
-os.environ.__class__ = Environment
-def settings():
-    opencv = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
-    return *opencv, PIL.Image.MAX_IMAGE_PIXELS, list(os.environ), "onnxruntime" in sys.modules
-before = settings()
-readers.clear()
-{first}
+before = dict(os.environ)
+threads, pixels = cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS
 import app.main, app.server.start
-print("set" if settings() != before else "unset", "read" if "app" in readers else "unread")
+assert os.environ == before
+assert (cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS) == (threads, pixels)
+print("imported")
 """
 
 
-def test_importing_the_application_reads_no_variable_and_sets_nothing() -> None:
-    assert loaded(IMPORT) == {"unset", "unread"}
-
-
-@pytest.mark.parametrize(
-    ("change", "result"),
-    [
-        ("from app.digits.process import set_up_process; set_up_process()", {"set", "read"}),
-        ("from app.settings import load_settings; load_settings()", {"unset", "read"}),
-    ],
-)
-def test_the_test_above_can_fail(change: str, result: set[str]) -> None:
-    assert loaded(IMPORT, first=change) == result
+def test_importing_the_application_reads_no_model_and_sets_nothing() -> None:
+    assert loaded(IMPORT) == {"imported"}

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.capacity import BodyBudget, Readiness
 from app.settings import Settings
 from app.wire.paths import is_batch_path, is_picture_path
-from app.wire.problems import BodyTooLarge, LengthRequired, ProblemResponse, RequestProblem, SlowUpload
+from app.wire.problems import BodyTooLarge, LengthRequired, Overloaded, ProblemResponse, SlowUpload
 from app.wire.scope import get_header
 
 MAX_SWALLOWED_BYTES: Final = 262_144  # bytes: about what a socket's buffers hold
@@ -22,11 +22,12 @@ NO_LENGTH: Final = "The request has no Content-Length, and its body does not com
 
 
 class UnreadGuard:
-    """Close the connection after a request whose large body was not read: uvicorn would read the rest.
+    """Close a connection whose large body nobody waited for: uvicorn would swallow the rest of it.
 
-    A small body may be read and dropped: it has mostly arrived already, and a new connection costs both sides
-    more. Stands outside everything that may refuse a request before its body is read. While the worker
-    drains, it also asks clients to come back over a new connection.
+    A small one may be swallowed: it has mostly arrived already, and a new connection costs both sides more.
+
+    Stands outside of all that may refuse a request before its body is read. Also asks clients to come
+    back over a new connection while the worker drains.
     """
 
     def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
@@ -35,6 +36,9 @@ class UnreadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         is_complete = False
 
         async def receive_and_note() -> Message:
@@ -54,58 +58,75 @@ class UnreadGuard:
 
 
 class BodyGuard:
-    """Refuse a body by its declared length before it is read, and by its counted length and age while it is.
+    """Refuse a body by its declared length before it is read, by its counted length and age after.
 
-    All bodies of a worker share its budget. What has arrived counts, not what was declared: a client that
-    declares much and sends little does not keep others out.
+    All bodies of a worker share its room. What has arrived fills it: a client that declares much and sends
+    little does not keep others out.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, budget: BodyBudget) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, room: BodyBudget) -> None:
         self._app = app
         self._settings = settings
-        self._budget = budget
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         settings = self._settings
         limit = settings.max_batch_body_bytes if is_batch_path(scope["path"]) else settings.max_body_bytes
-        try:
-            self._check_length(scope, limit)
-        except RequestProblem as problem:
-            await ProblemResponse(problem)(scope, receive, send)
+        declared = int(get_header(scope, b"content-length") or 0)  # the HTTP parser lets no other text pass
+        if declared > limit:
+            await ProblemResponse(_build_too_large(declared, limit))(scope, receive, send)
             return
-        body = _IncomingBody(receive, self._budget, limit=limit, seconds=settings.read_timeout)
-        self._budget.begin(body)
+        if not declared and _takes_picture(scope) and not _has_length(scope):
+            await ProblemResponse(LengthRequired(NO_LENGTH))(scope, receive, send)
+            return
+        try:
+            self._room.check(declared)
+        except Overloaded as error:
+            await ProblemResponse(error)(scope, receive, send)
+            return
+        body = _IncomingBody(receive, self._room, limit=limit, seconds=settings.read_timeout)
+        self._room.begin(body)
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self._budget.end(body)
-
-    def _check_length(self, scope: Scope, limit: int) -> None:
-        declared = int(get_header(scope, b"content-length") or 0)  # the HTTP parser accepts only a number
-        if declared > limit:
-            raise _build_too_large(declared, limit)
-        if not declared and _takes_picture(scope) and not _has_length(scope):
-            raise LengthRequired(NO_LENGTH)
-        self._budget.check(declared)
+            self._room.end(body)
 
 
 class _IncomingBody:
     """A request's body on its way in."""
 
-    def __init__(self, receive: Receive, budget: BodyBudget, *, limit: int, seconds: float) -> None:
+    __slots__ = (
+        "_arrived_bytes",
+        "_clock",
+        "_deadline",
+        "_is_complete",
+        "_limit",
+        "_next_progress",
+        "_progressed_at",
+        "_receive",
+        "_room",
+        "_seconds",
+        "_timeout",
+        "held_bytes",
+    )
+
+    def __init__(self, receive: Receive, room: BodyBudget, *, limit: int, seconds: float) -> None:
         self._receive = receive
-        self._budget = budget
+        self._room = room
         self._limit = limit
         self._seconds = seconds
         self._clock = asyncio.get_running_loop().time
         self._progressed_at = self._clock()
         self._deadline = self._progressed_at + seconds
         self._timeout: asyncio.Timeout | None = None
-        self._next_progress = PROGRESS_BYTES  # the next count of bytes that is progress
+        self._next_progress = PROGRESS_BYTES  # bytes, which will count as progress once they have arrived
         self._arrived_bytes = 0
         self._is_complete = False
-        self.held_bytes = 0  # all bytes that have arrived, or none once the body is given up
+        self.held_bytes = 0  # bytes that are held: all that have arrived, until the body is given up
 
     def is_stalled(self) -> bool:
         """Tell whether it has made no progress for a while."""
@@ -118,7 +139,7 @@ class _IncomingBody:
             self._timeout.reschedule(self._deadline)
 
     async def receive(self) -> Message:
-        if self._is_complete:  # only the end of the connection can follow, at any time
+        if self._is_complete:  # what comes now is the client's hanging up, which may take as long as it likes
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._deadline) as self._timeout:
@@ -132,7 +153,7 @@ class _IncomingBody:
         return message
 
     def _count(self, size: int) -> None:
-        self._budget.reserve(size)
+        self._room.reserve(size)
         self.held_bytes += size
         self._arrived_bytes += size
         if self._arrived_bytes >= self._next_progress:

@@ -1,4 +1,4 @@
-"""Which web pages may call the service; refusals are problem documents."""
+"""Which web pages may call the service; refusals in the one error shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Cors(CORSMiddleware):
     """Starlette's CORS, but a refused preflight is a problem document instead of plain text."""
 
     async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
-        """Send an answer with the headers that browsers need."""
+        """Send an answer, with the headers that browsers look for."""
         if message["type"] == "http.response.start":
             added = self._list_headers(request_headers.get("origin"))
             message["headers"] = [*message.get("headers", ()), *added]
@@ -33,7 +33,7 @@ class Cors(CORSMiddleware):
             yield b"access-control-allow-origin", origin.encode("latin-1")
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a preflight request."""
+        """Answer a browser's question whether its page may send the request."""
         answer = super().preflight_response(request_headers)
         if answer.status_code != HTTPStatus.BAD_REQUEST:
             return answer

@@ -1,6 +1,6 @@
-"""API keys, of which the service knows only digests.
+"""Who may come in: API keys, of which the service knows digests alone.
 
-A key is 32 random bytes, so that a plain SHA-256 can't be reversed by guessing; passwords would need more.
+A key is 32 random bytes, so a plain SHA-256 of it can't be searched for; passwords would need more.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.guard.rates import Buckets
+from app.guard.rates import WrongKeyLimiter
 from app.wire.paths import DOCUMENT_PATHS, PUBLIC_PATHS
-from app.wire.problems import ProblemResponse, RateLimited, RequestProblem, Unauthorized
-from app.wire.scope import KEY_ID, get_client, get_header
+from app.wire.problems import ProblemResponse, Unauthorized
+from app.wire.scope import KEY_ID, get_header
 
 KEY_PREFIX: Final = "dig_"  # so that scanners find keys that were published by mistake
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,7 +43,7 @@ def create_key(identity: str) -> tuple[str, str]:
     """Make a new key; return it and the line for `DIGITS_API_KEYS_FILE`.
 
     Raises:
-        BadKeys: the id is invalid.
+        BadKeys: the id has other characters, or too many.
     """
     if not _ID.fullmatch(identity):
         msg = f"{identity!r} is not an id; use 1 to 64 letters, digits, dots, dashes and underscores"
@@ -53,7 +53,7 @@ def create_key(identity: str) -> tuple[str, str]:
 
 
 class Keyring:
-    """The valid keys, from the setting and the file together."""
+    """The keys that let in: of a setting and of a file together."""
 
     def __init__(self, plain: Sequence[str], file: Path | None) -> None:
         """Read them.
@@ -76,7 +76,7 @@ class Keyring:
         A key that was replaced under its old id is both.
 
         Raises:
-            BadKeys, OSError: as at the start; the old keys stay valid.
+            BadKeys, OSError: as at first; the old ones are kept.
         """
         old_keys, new_keys = self.keys, _read(self._plain, self._file)
         self.keys = new_keys
@@ -84,7 +84,7 @@ class Keyring:
         return sorted(key.id for key in added), sorted(key.id for key in removed)
 
     def find(self, text: str) -> Key | None:
-        """Return the key with this text, or None; it takes the same time for every text."""
+        """Compare with every key, in the same time whichever it is, or none."""
         digest = _hash_key(text)
         match = None
         for key in self.keys:
@@ -110,15 +110,19 @@ def _read_file(file: Path) -> list[Key]:
         msg = "it is not a text file"
         raise BadKeys(msg) from None
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-    for number, entry in entries:
-        if entry and not _ENTRY.fullmatch(entry):
-            msg = f"line {number} is not an id and a SHA-256; `python -m app keys new ID` makes one"
-            raise BadKeys(msg)
-    keys = [key for _, entry in entries if (key := _read_entry(entry))]
+    keys = [_read_line(entry, number) for number, entry in entries if entry]
     if not keys:
         msg = "it has no key; `python -m app keys new ID` makes one"
         raise BadKeys(msg)
     return keys
+
+
+def _read_line(entry: str, number: int) -> Key:
+    key = _read_entry(entry)
+    if key is None:
+        msg = f"line {number} is not an id and a SHA-256; `python -m app keys new ID` makes one"
+        raise BadKeys(msg)
+    return key
 
 
 def _read_setting(text: str, number: int) -> Key:
@@ -142,43 +146,38 @@ def _read_entry(text: str) -> Key | None:
 
 
 class KeyGuard:
-    """Require a key, except for health, the page and, if the settings say so, the documents.
+    """Let in who shows a key; health, the page, and if wanted the documents, are for all.
 
-    A wrong key takes a token from the bucket of its address. A correct one never needs any, so that a
-    stranger can't lock out those who share an address, as all clients of an untrusted proxy do.
+    A wrong key takes a token of its address. A right one never needs any: whoever shares an address with
+    a stranger, as all clients of a proxy that is not trusted do, can't be locked out by that stranger.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool, wrong_keys: Buckets) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, *, public_docs: bool, wrong: WrongKeyLimiter) -> None:
         self._app = app
         self._keyring = keyring
         self._public = PUBLIC_PATHS | DOCUMENT_PATHS if public_docs else PUBLIC_PATHS
-        self._wrong_keys = wrong_keys
+        self._wrong = wrong
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["path"] in self._public:
+        if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
         presented_key = _get_presented_key(scope)
         key = self._keyring.find(presented_key) if presented_key else None
         if key is None:
-            problem = self._count_wrong_key(scope) if presented_key else Unauthorized(has_key=False)
-            await ProblemResponse(problem)(scope, receive, send)
+            rate_limited = self._wrong.count(scope) if presented_key else None
+            refusal = rate_limited or ProblemResponse(Unauthorized(has_key=bool(presented_key)))
+            await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id
         await self._app(scope, receive, send)
 
-    def _count_wrong_key(self, scope: Scope) -> RequestProblem:
-        _, wait = self._wrong_keys.take(get_client(scope))
-        if wait:
-            return RateLimited("wrong keys", limit=self._wrong_keys.size, wait=wait)
-        return Unauthorized(has_key=True)
-
 
 def _get_presented_key(scope: Scope) -> str:
     scheme, _, token = get_header(scope, b"authorization").partition(b" ")
-    key = token if scheme.lower() == b"bearer" else get_header(scope, b"x-api-key")
-    return key.decode("latin-1").strip()
+    shown = token if scheme.lower() == b"bearer" else get_header(scope, b"x-api-key")
+    return shown.decode("latin-1").strip()
 
 
 def _hash_key(key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The client's address and scheme behind trusted proxies: X-Forwarded-For and X-Forwarded-Proto."""
+"""Who really asks and how, where trusted proxies stand in front: X-Forwarded-For and X-Forwarded-Proto."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-MAX_HOPS: Final = 32  # entries that are read, from the right; real chains of proxies have two or three
+MAX_HOPS: Final = 32  # entries that are looked at, from the right; real chains of proxies have two or three
 MAX_PORT: Final = 65535
 SCHEMES: Final = frozenset({"http", "https"})
 _IPV4_IN_IPV6: Final = 96  # bits of ::ffff:0:0/96, before an IPv4 address
@@ -19,10 +19,10 @@ Network = IPv4Network | IPv6Network
 
 
 class ProxyGuard:
-    """Put the client's address and scheme into the scope, as trusted proxies report them.
+    """Put into the scope what trusted proxies say of the client: its address and its scheme.
 
-    uvicorn's own middleware accepts any text as an address, so that garbage is a new client each time, and
-    reads any number of entries.
+    uvicorn's own middleware takes any text for an address, so that garbage makes a new client each time, and
+    looks at as many entries as there are.
     """
 
     def __init__(self, app: ASGIApp, trusted: Iterable[str]) -> None:
@@ -32,7 +32,7 @@ class ProxyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         peer = _parse_address(scope["client"][0]) if scope.get("client") else None
-        if peer is not None and self._is_trusted(peer):
+        if scope["type"] == "http" and peer is not None and self._is_trusted(peer):
             scope["client"] = self._find_client(_read_list(scope, b"x-forwarded-for"), scope["client"])
             scheme = next(_read_list(scope, b"x-forwarded-proto"), None)
             if scheme in SCHEMES:
@@ -42,8 +42,8 @@ class ProxyGuard:
     def _find_client(self, hops: Iterable[str], client: tuple[str, int]) -> tuple[str, int]:
         """Walk from the last hop to the first one that is not a trusted proxy.
 
-        Every proxy appends the address that it was called from, so what stands left of a stranger's address
-        may be forged. Text that is not an address ends the walk: the proxy that wrote it knows no client.
+        Every proxy adds whom it was reached by, so what stands left of a stranger's address may be made up by
+        that stranger. What is not an address ends the walk: the proxy that wrote it knows no client.
         """
         for hop in hops:
             parsed = _parse_hop(hop)
@@ -78,14 +78,14 @@ def _parse_hop(hop: str) -> tuple[Address, int] | None:
 
 def _parse_address(text: str) -> Address | None:
     try:
-        address = ip_address(text.partition("%")[0])  # the zone names an interface of the proxy
+        address = ip_address(text.partition("%")[0])  # the zone says which of the proxy's links it came by
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _simplify_network(network: Network) -> Network:
-    """Return an IPv4 network that is written as IPv6 in its own form."""
+    """Return an IPv4 network that is written within IPv6 as what it is."""
     first = network.network_address
     if isinstance(first, IPv6Address) and first.ipv4_mapped and network.prefixlen >= _IPV4_IN_IPV6:
         return ip_network((first.ipv4_mapped, network.prefixlen - _IPV4_IN_IPV6))

@@ -1,4 +1,4 @@
-"""How often a client may call: a token bucket for each key, or else for each address."""
+"""How often a client may ask: a token bucket for each key, else for each address."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from app.wire.paths import PUBLIC_PATHS
 from app.wire.problems import ProblemResponse, RateLimited
 from app.wire.scope import get_client
 
-WINDOW: Final = 60  # seconds in which an empty bucket fills up
-MAX_CLIENTS: Final = 100_000  # buckets: about 20 MB
-# a minute, without DIGITS_RATE_LIMIT: a client that tries once a second still gets 401
-MAX_WRONG_KEYS: Final = 100
+WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
+MAX_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
+MAX_WRONG_KEYS: Final = 100  # a minute, without DIGITS_RATE_LIMIT: who tries once a second is still told why
 
 
 class Buckets:
-    """Token buckets, each stored as the time at which it will be full again.
+    """Token buckets, each kept as the time at which it is full again.
 
-    This is the generic cell rate algorithm (GCRA, ITU-T I.371): each token taken postpones that time by the
-    interval in which one token flows in.
+    That is all there is to know of one (the "generic cell rate algorithm" of ATM's traffic management,
+    ITU-T I.371): each token taken puts the time off by the interval in which one flows in.
     """
 
     def __init__(
         self, size: int, *, clients: int = MAX_CLIENTS, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start with a full bucket for every client.
+        """Make them, for all clients yet to come.
 
         Args:
             size: of each, in tokens; as many flow in within a minute.
@@ -47,7 +46,7 @@ class Buckets:
         return len(self._full_at)
 
     def take(self, client: str) -> tuple[int, float]:
-        """Take a token, if there is one.
+        """Take a token; return how many are left, and the seconds until there is one if there was none.
 
         Returns:
             The tokens left and 0.0, or 0 and the seconds to wait.
@@ -65,7 +64,10 @@ class Buckets:
 
 
 class RateGuard:
-    """Refuse a client whose bucket is empty, and report to every client how full it is; in each worker."""
+    """Refuse a client whose bucket is empty, and tell every client how full it is.
+
+    Each worker counts for itself.
+    """
 
     def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
         self._app = app
@@ -74,7 +76,7 @@ class RateGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["path"] in PUBLIC_PATHS:
+        if scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
             await self._app(scope, receive, send)
             return
         remaining, wait = self._buckets.take(get_client(scope))
@@ -92,3 +94,17 @@ class RateGuard:
             await refusal(scope, receive, send_with_state)
             return
         await self._app(scope, receive, send_with_state)
+
+
+class WrongKeyLimiter:
+    """Counts wrong keys for each address, in the buckets of all requests where these are limited."""
+
+    def __init__(self, buckets: Buckets | None) -> None:
+        self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
+
+    def count(self, scope: Scope) -> ProblemResponse | None:
+        """Count one; return the refusal that takes the place of a 401 where there were too many."""
+        _, wait = self._buckets.take(get_client(scope))
+        return (
+            ProblemResponse(RateLimited("wrong keys", limit=self._buckets.size, wait=wait)) if wait else None
+        )

@@ -12,28 +12,31 @@ if sys.platform != "win32":
 
 UNLIMITED: Final = 2**31
 RESERVED_DESCRIPTORS: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
-REQUESTS_PER_TURN: Final = 4  # pipelined requests that begin in one turn of the event loop
+
+
+# connections that go on with what they have received, in one turn of the event loop
+REQUESTS_PER_TURN: Final = 4
 
 
 class Connection(Protocol):
     """A connection."""
 
     def close_idle(self) -> None:
-        """Close it to make room for another."""
+        """Close it, although its client may still want it."""
 
     def resume(self) -> None:
-        """Begin the next request that it has already received."""
+        """Begin the next of the requests that it has received already."""
 
 
 class Connections:
-    """The open connections of a worker; the idle ones in the order in which they became idle.
+    """The open connections of a worker, those without a request in the order in which they became idle.
 
-    A new connection replaces the one that has been idle for longest. Without a bound, a client that opens
-    connections and leaves them idle would use up the descriptors, and nobody else could connect.
+    A new connection takes the place of the one that has been idle for longest. Without a bound a client that
+    opens connections and leaves them idle would use up the descriptors, and nobody else could connect.
     """
 
     def __init__(self, limit: int) -> None:
-        """Limit them to `limit`, and to the descriptors that the process may open."""
+        """Bound them by `limit`, and by the files that the process may open."""
         self.limit = min(limit, _count_descriptors() - RESERVED_DESCRIPTORS)
         self._open: set[Connection] = set()
         self._idle: OrderedDict[Connection, None] = OrderedDict()  # the longest idle first
@@ -61,10 +64,10 @@ class Connections:
             self._idle[connection] = None
 
     def queue(self, connection: Connection) -> None:
-        """Let a connection begin its next request once the others have had their turn.
+        """Let a connection go on with its next request once others have had their turn.
 
-        Otherwise pipelined requests would all be served between any two steps of other clients: 140 such
-        connections delayed a health check by seconds.
+        Clients that pipeline requests would otherwise all be served between any two steps of a client that
+        does not: 140 of them held a health check up for seconds.
         """
         self._waiting.append(connection)
         if len(self._waiting) == 1:
@@ -83,7 +86,7 @@ class Connections:
 
 
 def _count_descriptors() -> int:
-    """Return how many descriptors the process may open."""
+    """Return how many descriptors the process may have at a time."""
     if sys.platform == "win32":
         return UNLIMITED
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-# the container's limit, set by its engine or by Kubernetes
+# of the container, as its engine or Kubernetes has limited it
 QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def count_cores(quota: Path = QUOTA_FILE) -> int:
-    """Return how many cores the process may use, within the quota of its container.
+    """Return how many cores of the machine the process may use, as many as its container's quota at most.
 
     Args:
         quota: the file of a control group (version 2): microseconds of processor time, or "max", in how many.

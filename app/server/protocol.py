@@ -1,13 +1,13 @@
 """HTTP/1.1 as uvicorn speaks it, with the bounds that uvicorn and its parser, llhttp, leave open.
 
-uvicorn parses whatever arrives at once. Here a connection parses one request at a time, up to its last byte.
-What follows stays unparsed, and beyond a buffer unread, until the answer has been sent. That bounds
-pipelining: 18 MB of pipelined requests used to cost 1.4 GB. It also keeps requests apart: garbage after a
-valid request doesn't cost that request its answer, and a body after an upgrade offer isn't parsed as a
+uvicorn parses whatever arrives at once. Here a connection parses one request at a time, up to its last byte;
+what follows stays unparsed, and beyond a buffer unread, until the answer has been sent. That bounds
+pipelining: 18 MB of pipelined requests used to cost 1.4 GB. It also keeps requests apart: rubbish behind a
+good request no longer takes its answer away, and a body behind an offer to upgrade is not taken for a
 request.
 
 Time is bounded as well: for the head, for the rest of a body whose request has already been answered, and for
-the client to read its answer.
+a client to take its answer.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from app.wire.problems import (
 from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
-MAX_READ: Final = 65_536  # bytes that a connection reads at once, and may buffer beyond one request
+MAX_READ: Final = 65_536  # bytes that a connection receives at a time, and may buffer beyond one request
 MAX_CHUNKS: Final = 65_536  # of one body: 32 MiB in chunks of 512 bytes; parsing one takes a microsecond
-MIN_RATE: Final = 1024  # bytes a second at which a client must read its answer
+MIN_RATE: Final = 1024  # bytes a second at which a client must take its answer
 END_OF_HEAD: Final = b"\r\n\r\n"
 HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
@@ -68,14 +68,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._pending = bytearray()  # received, but not parsed yet
         self._in_head = False
         self._in_body = False
-        self._body_left: int | None = 0  # bytes of the body still to come; None if it comes in chunks
+        self._body_left: int | None = 0  # bytes of the body yet to come; None where it comes in chunks
         self._complete = False  # the whole request has arrived, and is not answered yet
-        self._ignoring = False  # nothing more will be parsed
-        self._unparsed = 0  # bytes parsed since the head began, or since the last piece of the body
+        self._ignoring = False  # nothing that still arrives will be parsed
+        self._unparsed = 0  # bytes fed to the parser since the head began, or since some of the body came
         self._chunks = 0
-        self._parser_is_lent = False  # the parser only reads the body of the current request
+        self._parser_is_lent = False  # it knows of the current request's body alone
         self._deadline: asyncio.TimerHandle | None = None  # for what the client has to send
-        self._unsent = 0  # bytes of the answer that the client had not read at the last check
+        self._unsent = 0  # bytes of the answer that the client had left untaken at the last look
         self._progress_check: asyncio.TimerHandle | None = None
 
     # The connection
@@ -84,9 +84,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Expect the first request."""
         super().connection_made(transport)
         transport.max_size = MAX_READ  # type: ignore[attr-defined]  # asyncio reads 256 KiB otherwise
-        transport.set_write_buffer_limits(high=0)  # report every byte that the client does not read
-        # asyncio does so for its own sockets, but these may come from the parent process; without it, the
-        # second packet of an answer would wait 40 ms for the first to be acknowledged
+        transport.set_write_buffer_limits(high=0)  # report every byte that the client does not take
+        # asyncio does so for the sockets that it has made, but these may come from uvicorn's parent process;
+        # an answer's second packet would wait 40 ms for the first one to be acknowledged
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -110,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes of the current request, and keep the rest."""
+        """Parse what belongs to the current request, and keep the rest."""
         self._unset_keepalive_if_required()
         if not self._ignoring:
             self._pending += data
@@ -125,7 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._set_deadline(self._give_up_head)
 
     def _is_blocked(self) -> bool:
-        """Tell whether the next request has to wait for an answer to be sent or read."""
+        """Tell whether the next request has to wait: for an answer, or for the client to take one."""
         return self._complete or self.flow.write_paused
 
     def _take_piece(self) -> bytes:
@@ -137,7 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):
             count = len(pending) if self._body_left is None else min(self._body_left, len(pending))
         elif (end := pending.find(END_OF_HEAD)) >= 0:
             count = end + len(END_OF_HEAD)
-        else:  # the last bytes may be the beginning of the end: they wait
+        else:  # the end may have begun with the last bytes: these wait
             count = max(len(pending) - len(END_OF_HEAD) + 1, 0)
         piece = bytes(pending[:count])
         del pending[:count]
@@ -149,7 +149,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._body_left -= len(piece)
         if self._unparsed <= MAX_HEAD or self._in_body:
             self._parse(piece)
-        # chunks have extensions and trailers, which the parser accepts at any length
+        # chunks have extensions, and trailers behind them: the parser would take any amount
         if self._unparsed > MAX_HEAD and self._body_left in {None, 0} and not self._complete:
             self._refuse_head()
 
@@ -162,7 +162,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._reject_invalid()
 
     def _reject_invalid(self) -> None:
-        """Refuse what is not HTTP; a complete request before it keeps its answer."""
+        """Refuse what is not HTTP; a request that arrived before it keeps its answer."""
         if self._complete:
             self._ignore_rest()
         else:
@@ -170,7 +170,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(MalformedRequest(msg))
 
     def _ignore_rest(self) -> None:
-        """Parse nothing more, and close the connection after the answer."""
+        """Parse nothing more, and hang up after the answer."""
         self._ignoring = True
         self._pending.clear()
         self.cycle.keep_alive = False
@@ -178,8 +178,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def _ignore_upgrade(self) -> None:
         """Go on as if no upgrade had been offered (RFC 9110, section 7.8).
 
-        llhttp leaves whatever follows such a head to another protocol. So a new parser takes over: for the
-        next request or, if there is a body, for that body, which a head written here announces.
+        llhttp leaves whatever follows such a head to another protocol. A new parser takes over: for the next
+        request or, if there is a body, for that, of which it learns from a head of our own.
         """
         if self._complete:
             self.parser = httptools.HttpRequestParser(self)
@@ -194,14 +194,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        if self._complete:  # after a chunked body, whose end only the parser knows
+        if self._complete:  # behind a body in chunks, whose end the parser alone can tell
             self._ignore_rest()
             return
         self._in_head = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Note the URL, or a part of it."""
+        """Note the address, or a part of it."""
         if not self._ignoring:
             super().on_url(url)
 
@@ -226,7 +226,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body, without trailers and chunk extensions."""
+        """Take some of the body; trailers and chunk extensions are not part of it."""
         if self._complete or self.transport.is_closing():
             return
         self._unparsed = 0
@@ -263,7 +263,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._complete:
             self._reset()
             self._queue_pending()
-        else:  # the rest of its body is skipped, if it arrives in time
+        else:  # the rest of its body is skipped, if it comes in time
             self._unset_keepalive_if_required()
             self._set_deadline(self.transport.close)
 
@@ -273,7 +273,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._connections.queue(self)
 
     def resume(self) -> None:
-        """Begin the next request that has arrived."""
+        """Begin the next of the requests that have arrived; its turn has come."""
         if not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self.flow.resume_reading()
@@ -293,12 +293,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
 
     def pause_writing(self) -> None:
-        """Expect the client to read what it has been sent."""
+        """Expect the client to take what it has been sent."""
         super().pause_writing()
         self._schedule_progress_check()
 
     def resume_writing(self) -> None:
-        """Go on, now that the client has read everything."""
+        """Go on, now that the client has taken everything."""
         super().resume_writing()
         self._cancel_progress_check()
         if not self.transport.is_closing():
@@ -348,7 +348,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(HeadTooLarge(msg, limit=MAX_HEAD))
 
     def _refuse(self, problem: RequestProblem) -> None:
-        """Answer with a problem, unless another answer has begun, and close the connection."""
+        """Answer with a problem, unless another answer is on its way, and hang up."""
         if self.transport.is_closing():
             return
         is_answering = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr]
@@ -366,7 +366,7 @@ class GuardedProtocol(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % header for header in [*answer.raw_headers, *SECURITY_HEADERS])
         status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
         self.transport.write(b"".join([status.encode(), head, b"\r\n", answer.body]))
-        if STATE in self.app_state:  # only an application in a test has none
+        if STATE in self.app_state:  # an application of a test's own has none
             get_lifespan_state(self.app_state).metrics.count_refusal(problem.code)
         log.info("refused", extra={"status": answer.status_code, "client": self._get_client_address()})
 
@@ -375,7 +375,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class _BodyCallbacks:
-    """The callbacks of a parser that only reads the body of a request."""
+    """The callbacks of a parser that learns of a request's body alone."""
 
     def __init__(self, protocol: GuardedProtocol) -> None:
         self.on_body = protocol.on_body
@@ -383,10 +383,16 @@ class _BodyCallbacks:
 
 
 def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[str, int | None]:
-    """Return what is wrong with a head, or an empty text, and the length of its body, None for chunks.
+    """Return what makes a head faulty, if anything does, and the length of the body behind it.
 
-    The parser has already checked that a Content-Length is one number, and that no chunks follow it. Names of
-    `headers` are in lower case; `version` is that of HTTP, such as 1.1.
+    The parser has checked already that a Content-Length is one number, and that no chunks follow it.
+
+    Args:
+        headers: names in small letters, and values.
+        version: of HTTP, as 1.1.
+
+    Returns:
+        The fault, empty if there is none; the bytes of the body, None where it comes in chunks.
     """
     hosts, codings, length = [], [], 0
     for name, value in headers:
@@ -412,7 +418,7 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[
 
 
 def create_protocol_factory(settings: Settings) -> partial[GuardedProtocol]:
-    """Return what creates the protocol of each connection."""
+    """Return what uvicorn makes of each connection."""
     return partial(
         GuardedProtocol,
         connections=Connections(settings.max_connections),

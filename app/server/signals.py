@@ -1,4 +1,4 @@
-"""SIGHUP: keys and models are reloaded independently, while the old ones keep serving."""
+"""SIGHUP: keys and models are loaded again, each for itself, while the old ones keep serving."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from app.guard.keys import BadKeys, Keyring
 
 log = logging.getLogger("app")
 
-# SIGHUP reloads keys and models; SIGUSR1, which a parent sends to its workers, reloads only the keys
+# SIGHUP loads keys and models again, SIGUSR1 keys alone: the parent of several workers sends it to them
 RELOAD_SIGNALS: Final = (
     frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
 )
 
 
 class _SignalRecorder:
-    """A handler that records signals until something can act on them; by default they kill."""
+    """A handler that notes signals which come before anybody can act on them; by default they kill."""
 
     def __init__(self) -> None:
         self.signals: list[int] = []
@@ -35,23 +35,23 @@ class _SignalRecorder:
 
 
 def record_reloads() -> None:
-    """Record the signals to reload for `get_recorded_signals`."""
+    """Note signals to reload until `get_recorded_signals` is asked for them."""
     recorder = _SignalRecorder()
     for number in RELOAD_SIGNALS:
         signal.signal(number, recorder)
 
 
 def get_recorded_signals() -> list[int]:
-    """Return the recorded signals to reload, a list that still grows."""
+    """Return the signals to reload that have been noted, or that are to be noted yet."""
     recorder = signal.getsignal(signal.SIGHUP)
     return recorder.signals if isinstance(recorder, _SignalRecorder) else []
 
 
 @contextmanager
 def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
-    """Reload keys and models on SIGHUP, off the event loop and independently.
+    """Load keys and models again on SIGHUP, off the event loop, and each for itself.
 
-    If either can't be used, the old ones are kept. With several workers, their parent handles SIGHUP.
+    Where either can't be used, the old ones are kept. With several workers their parent takes the signal.
     """
     if not RELOAD_SIGNALS or threading.current_thread() is not threading.main_thread():
         yield  # Windows, or under a test client
@@ -85,18 +85,18 @@ def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
 
 
 async def _reload_repeatedly(due: asyncio.Event, reload: Callable[[], None]) -> None:
-    """Reload when it is due; all signals that arrive during a reload cause one more."""
+    """Reload whenever it is asked for; requests that come in during a reload are served by one more."""
     while True:
         await due.wait()
         due.clear()
         try:
             await asyncio.to_thread(reload)
-        except Exception:  # whatever happened, the next signal must still work
+        except Exception:  # whatever it was, the next signal must not be ignored
             log.exception("not reloaded")
 
 
 def reload_keys(keyring: Keyring) -> None:
-    """Reload the keys, if there are any, and log the outcome."""
+    """Read the keys again, if there are any, or keep them; and log which it was."""
     if not keyring.keys:
         return
     try:
@@ -108,7 +108,7 @@ def reload_keys(keyring: Keyring) -> None:
 
 
 def reload_models(catalogue: Catalogue) -> None:
-    """Reload the models, and log the outcome."""
+    """Load the models again, or keep them; and log which it was."""
     try:
         catalogue.reload()
     except InvalidModel as error:

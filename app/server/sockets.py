@@ -1,4 +1,4 @@
-"""Listening sockets: shared fairly by the workers, and closed without losing a client."""
+"""The sockets that workers listen on: shared fairly among them, and left without losing anybody."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from weakref import WeakSet
 from app.settings import Settings, SettingsError
 
 ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers takes
-# of Linux' struct tcp_info, after eight bytes and four numbers
+# of Linux' struct tcp_info; eight bytes and four numbers stand before it
 QUEUE_LENGTH: Final = struct.Struct("24xI")
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket that corrects two habits of asyncio.
+    """A listening socket for asyncio, with two things that it leaves open.
 
-    asyncio accepts all waiting connections at once. The first of several workers to wake up would then serve
-    every client for as long as the connection lasts, and the other workers none.
+    asyncio takes all connections that wait. The first of several workers to wake up would then serve every
+    client that is quick, each for as long as it keeps its connection, and the others none.
 
-    asyncio also closes the port while clients may still be waiting in its queue, and their requests are lost.
+    And asyncio closes its port while clients may still wait before it, who then lose their request.
     """
 
     instances: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
@@ -46,7 +46,7 @@ class ListeningSocket(socket.socket):
         """Take a connection.
 
         Raises:
-            BlockingIOError: none is waiting, or enough have been accepted for this turn.
+            BlockingIOError: there is none, or enough have been taken: time for other work.
         """
         if self._shared and self._accepted == ACCEPTS_PER_TURN and not self._closing_loop:
             self._accepted = 0
@@ -62,21 +62,21 @@ class ListeningSocket(socket.socket):
         return connection
 
     def close_when_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the port, on which `loop` listens, as soon as no connection is waiting."""
-        self._closing_loop = loop  # if one is waiting, the loop is about to accept it
+        """Close the port, which `loop` listens on, as soon as nobody waits before it."""
+        self._closing_loop = loop  # if somebody does, it is about to ask for him
         with socket.socket(self.family) as unused:
             if self._count_waiting():
                 return
-            if self._shared:  # other workers keep the port open, and this loop would be woken for ever
+            if self._shared:  # others keep the port open, and this loop would hear of it for ever
                 loop.remove_reader(self.fileno())
-            # the number stays valid for the loop, and no other thread can take it in between
+            # no other thread of ours has come in between; the loop goes on to know this number
             os.dup2(unused.fileno(), self.fileno())
 
     def _count_waiting(self) -> int:
-        """Return how many connections are waiting to be accepted."""
+        """Return how many connections have been made that nobody has accepted."""
         if not hasattr(socket, "TCP_INFO"):
             return len(select.select([self], [], [], 0)[0])
-        # for a listening socket, the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
+        # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
         info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_LENGTH.size)
         return int(QUEUE_LENGTH.unpack(info)[0])
 
@@ -90,10 +90,11 @@ def _receive(handle: Any, family: int, kind: int, proto: int, shared: bool) -> L
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """Bind all addresses of the host's name: localhost has two.
+    """Bind all addresses that the host's name stands for: localhost has two.
 
     Raises:
-        SettingsError: the name has no address, or none of them can be bound.
+        SettingsError: the name stands for no address, or none can be bound: another service listens there, or
+            the address is another machine's.
     """
     sockets: list[socket.socket] = []
     reason = ""
@@ -118,7 +119,7 @@ def bind(settings: Settings) -> list[socket.socket]:
 def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
-        return list(socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags))
+        return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
     except OSError as error:
         msg = f"DIGITS_HOST={settings.host}: not an address of this machine ({error.strerror})"
         raise SettingsError(msg) from None

@@ -1,4 +1,4 @@
-"""`python -m app`: checks everything, then serves with one process or several."""
+"""`python -m app`: everything is checked before anything serves, then one process serves or several do."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = logging.getLogger("app")
 
 
 def serve() -> int:
-    """Serve until SIGTERM or SIGINT, then exit with 0; return 2 if the service can't start."""
-    # until uvicorn handles them, and again at the end, when it raises the signal that stopped it
+    """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
+    # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _exit_now())
     record_reloads()
@@ -48,10 +48,11 @@ def serve() -> int:
 
 def _exit_now() -> NoReturn:
     logging.shutdown()
-    os._exit(0)  # a thread that is still decoding for an answered request must not delay the exit
+    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
 
 
 def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> None:
+    """Serve until a signal ends it."""
     create = partial(create_app, settings, keyring, threads=count_cores())
     config = configure(settings, app=create)
     foreign_variables = find_foreign_variables(os.environ)
@@ -66,7 +67,11 @@ def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> 
 
 
 def _check_models(settings: Settings) -> None:
-    """Load the models once here: with several workers, a bad one stops the start instead of every worker."""
+    """Load the models, so that with several workers a bad one stops the start instead of every worker.
+
+    Raises:
+        SettingsError: they can't be served.
+    """
     try:
         Catalogue.load(settings.models_dir, default=settings.default_model)
     except InvalidModel as error:
@@ -76,6 +81,11 @@ def _check_models(settings: Settings) -> None:
 
 
 def _read_keys(settings: Settings) -> Keyring:
+    """Return the keys that let in.
+
+    Raises:
+        SettingsError: they can't be read, or were set by another name.
+    """
     try:
         keyring = Keyring(settings.api_keys, settings.api_keys_file)
     except (BadKeys, OSError) as error:

@@ -1,7 +1,7 @@
 """The parent of several workers: starts them, replaces those that die, renews them on SIGHUP, ends them.
 
-uvicorn's own parent blocks during each of these, so that a SIGTERM has to wait. This one never blocks: it
-checks its workers ten times a second and takes the next step that is due.
+uvicorn's own parent waits within each of these, so that a SIGTERM waits, too. Here nothing waits: the parent
+looks at its workers ten times a second and takes the next step that is due.
 """
 
 from __future__ import annotations
@@ -33,41 +33,47 @@ from app.server.signals import (
     log_keys_not_reloaded,
     log_models_not_reloaded,
 )
-from app.server.workers import FOLDER, WorkerSlot
+from app.server.workers import FOLDER, Share
 from app.settings import Settings, SettingsError
 
-TICK: Final = 0.1  # seconds between two checks of the workers
-PING_INTERVAL: Final = 1.0  # seconds between two pings of a worker
-# seconds after which a silent worker is replaced; a busy machine may delay its answer
+TICK: Final = 0.1  # seconds between two looks
+PING_INTERVAL: Final = 1.0  # seconds between two questions whether a worker still runs
+# seconds after which one that does not answer, on however busy a machine, is replaced
 MAX_SILENCE: Final = 60.0
 RETRY_INTERVAL: Final = 10.0  # seconds between two attempts at a worker that fails to start
-SHUTDOWN_MARGIN: Final = 10.0  # seconds that workers have beyond their own time limits to end
+SHUTDOWN_MARGIN: Final = 10.0  # seconds beyond their own patience in which workers have to end
 END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 log = logging.getLogger("app")
 
 
 class Child(Process):
-    """A worker's process; uvicorn's class answers the parent's pings from a thread."""
+    """What runs in a worker's process; uvicorn's answers the parent from a thread, and serves."""
 
     def __init__(
         self, settings: Settings, create: Callable[..., FastAPI], sockets: list[socket.socket]
     ) -> None:
-        """Prepare the process; `create` takes `open_registry` and returns the application."""
+        """Prepare it.
+
+        Args:
+            settings: of the service.
+            create: makes the application, with what opens the registry that it is given.
+            sockets: to listen on.
+        """
         super().__init__(configure(settings, app=create), sockets)
         self._create = create
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until the parent or a signal ends it."""
+        """Serve, for as long as there is a parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        slot = WorkerSlot(Path(os.environ[FOLDER]))
-        self.config.app = partial(self._create, open_registry=slot.open_registry)
+        share = Share(Path(os.environ[FOLDER]))
+        self.config.app = partial(self._create, open_registry=share.open)
         self.config.load()  # before uvicorn handles signals: until here SIGTERM ends the process at once
-        self._server = Server(self.config, slot)
+        self._server = Server(self.config, share)
         super().target(sockets)
 
 
 def _end_with_parent() -> None:
-    """Drain if the parent has died: nobody else would end this worker, which keeps the port open."""
+    """Drain when the parent has died: nobody else would end this worker, which holds the port."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -81,7 +87,7 @@ class Worker:
     def __init__(self, child: Child) -> None:
         """Start its process."""
         self._child = child
-        # signals must wait until the worker handles them: by default they kill
+        # what is sent before the worker handles it must wait: by default these signals kill
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOAD_SIGNALS)
         self._child.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -91,7 +97,7 @@ class Worker:
 
     @property
     def exitcode(self) -> int | None:
-        """The exit code of its process; None while it runs."""
+        """How it has ended; None while it runs."""
         return self._child.exitcode
 
     @property
@@ -100,9 +106,9 @@ class Worker:
         return self._child.pid
 
     def check_heartbeat(self) -> None:
-        """Read its answer to the last ping, if there is one, and send the next when it is due."""
+        """Take its answer, if there is one, and ask it again when it is time."""
         now, pipe = time.monotonic(), self._child.parent_conn
-        with suppress(OSError, EOFError):  # the process is dead, as its exit code shows
+        with suppress(OSError, EOFError):  # it has died; its exit code says so
             if not self._has_answered and pipe.poll():
                 self.is_ready = pipe.recv()
                 self._heard_at, self._has_answered = now, True
@@ -129,17 +135,23 @@ class Supervisor:
     """Keeps several workers serving until a signal ends it."""
 
     def __init__(self, settings: Settings, keyring: Keyring, spawn: Callable[[], Child]) -> None:
-        """Handle signals from now on; `spawn` creates the process of a worker."""
+        """Handle signals from now on.
+
+        Args:
+            settings: how many workers there are, and how patient they are.
+            keyring: the keys that workers are started with; reloaded here first.
+            spawn: makes the process of one more worker.
+        """
         self._settings = settings
         self._keyring = keyring
         self._spawn = spawn
         self._is_announced = False
         self._workers: list[Worker] = []
-        self._outdated: list[Worker] = []  # those that are still to be replaced
-        self._successor: Worker | None = None  # of the first outdated worker
+        self._outdated: list[Worker] = []  # those of them that are still to be renewed
+        self._successor: Worker | None = None  # of the first of those
         self._retired: list[Worker] = []
         self._renewal_due = False
-        # a signal may arrive between any two steps, so the handler only appends it
+        # a signal may come in between any two steps, so all that its handler does is to append
         self._end_signals: list[int] = []
         self._reload_signals = get_recorded_signals()
         for number in END_SIGNALS | RELOAD_SIGNALS:
@@ -179,7 +191,7 @@ class Supervisor:
             self._is_announced = True
         if self._reload_signals:
             self._renewal_due |= signal.SIGHUP in self._reload_signals
-            self._reload_signals.clear()  # what follows serves all of them
+            self._reload_signals.clear()  # those that came in meanwhile are served by what follows
             self._reload_keys()
         self._renew()
 
@@ -193,7 +205,11 @@ class Supervisor:
         return self._start()
 
     def _must_wait(self, dead: Worker) -> bool:
-        """Tell whether it is too early to replace a worker that failed to start, if others serve."""
+        """Tell whether it is too early to start a worker in the place of one that failed to start.
+
+        Raises:
+            SettingsError: no other serves.
+        """
         if dead.is_ready or (dead.exitcode or 0) <= 0:  # a signal has ended it
             return False
         if not any(worker.is_ready and worker.exitcode is None for worker in self._workers):
@@ -202,9 +218,9 @@ class Supervisor:
         return time.monotonic() < dead.started_at + RETRY_INTERVAL
 
     def _reload_keys(self) -> None:
-        """Have all workers reload the keys, unless they can't be read.
+        """Have all workers read the keys, where they can be read.
 
-        This happens at once, even if the models can't be loaded: a revoked key must not work any longer.
+        At once, whatever becomes of the models: a key that was revoked is revoked.
         """
         try:
             self._keyring.reload()
@@ -220,7 +236,7 @@ class Supervisor:
         if self._successor:
             self._promote(self._successor)
         elif self._outdated:
-            if not self._retired:  # otherwise there would be more processes than the memory is planned for
+            if not self._retired:  # or there would be more processes at a time than memory was planned for
                 self._successor = self._start()
         elif self._renewal_due:
             self._renewal_due = False
@@ -238,7 +254,7 @@ class Supervisor:
             old = self._outdated.pop(0)
             self._workers[self._workers.index(old)] = successor
             self._retire(old)
-        else:  # its predecessor has died and has been replaced
+        else:  # the one that it was to follow has died, and another has taken its place
             self._retire(successor)
         self._successor = None
 
@@ -251,14 +267,14 @@ class Supervisor:
             Catalogue.load(self._settings.models_dir, default=self._settings.default_model)
         except InvalidModel as error:
             log_models_not_reloaded(error)
-        except Exception:  # whatever happened, the running workers must go on
+        except Exception:  # whatever it was, the workers that there are must not end with it
             log.exception("models not reloaded, the old ones keep serving")
         else:
             return True
         return False
 
     def _end(self) -> None:
-        """Drain all workers; kill those that don't end in time, and pass a second signal on."""
+        """Let all workers drain; those that don't end in time, and all at a second signal, end at once."""
         passed_on = len(self._end_signals)
         for worker in self._all_workers():
             if worker not in self._retired:

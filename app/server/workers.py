@@ -1,11 +1,10 @@
-"""The metrics of several workers, added up: a folder for their files, and a slot for each worker.
+"""What several workers need to be counted as one: a folder for their numbers, and a seat for each.
 
-Each worker keeps its metrics in files of that folder, in prometheus_client's multiprocess mode, and updates
-its gauges every second. The worker that is scraped adds up all files.
+Each keeps its numbers in files of that folder, in prometheus_client's multiprocess mode, and writes down
+every second what changes without a request. Whichever is asked adds up all files.
 
-prometheus_client names the files after the process id, so that every worker ever started would leave some
-behind. With slots there are at most twice as many files as workers, and a replacement goes on counting where
-its predecessor stopped.
+prometheus_client names a worker's files by its process id, so that every worker ever started would leave some
+behind. By seats there are never more than twice as many as workers, and one that replaces another counts on.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.settings import SettingsError
 from app.telemetry.metrics import Metrics
 
-UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
+UPDATE_INTERVAL: Final = 1.0  # seconds between two looks at what changes without a request
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name; workers inherit it
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
 
 
 @contextmanager
 def share_folder() -> Iterator[None]:
-    """Create a folder for the workers that are started in the block, and remove it afterwards.
+    """Give the workers that are started in the block a fresh folder; it is removed afterwards.
 
     Raises:
-        SettingsError: no folder can be created.
+        SettingsError: there is nowhere to make one.
     """
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     try:
@@ -53,7 +52,7 @@ class WorkerSlot:
     """A number that no other living worker has; the kernel frees it when the process is gone."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lowest free number, and remove the gauges of workers that are gone."""
+        """Take the lowest one that is free, and forget the gauges of those who have left."""
         self._folder = folder
         free = ((number, lock) for number in itertools.count() if (lock := _lock(folder, number)))
         self.number, self._lock = next(free)
@@ -64,16 +63,31 @@ class WorkerSlot:
                 lock.close()
         _remove_gauges(folder, self.number)  # a predecessor may have been killed
 
-    def open_registry(self) -> CollectorRegistry:
-        """Keep metrics in the files of this slot from now on; return the registry of all workers."""
-        values.ValueClass = values.MultiProcessValue(lambda: self.number)  # type: ignore[no-untyped-call]
+    def release(self) -> None:
+        """Forget this worker's gauges and free its seat; what it has counted stays."""
+        _remove_gauges(self._folder, self.number)
+        self._lock.close()
+
+
+class Share:
+    """A worker's share in the numbers of all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seat: WorkerSlot | None = None
+
+    def open(self) -> CollectorRegistry:
+        """Take a seat, in whose files metrics are kept from now on; return the registry of all workers."""
+        self._seat = WorkerSlot(self._folder)
+        number = self._seat.number
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         return registry
 
     @asynccontextmanager
     async def publish(self, metrics: Metrics) -> AsyncIterator[None]:
-        """Update a worker's gauges every second while the block runs; then free the slot."""
+        """Write a worker's gauges down again and again while the block runs; then leave the seat."""
         updates = asyncio.create_task(_update(metrics))
         try:
             yield
@@ -81,12 +95,8 @@ class WorkerSlot:
             updates.cancel()
             with suppress(asyncio.CancelledError):
                 await updates
-            self.release()
-
-    def release(self) -> None:
-        """Remove this worker's gauges and free its slot; its counters stay."""
-        _remove_gauges(self._folder, self.number)
-        self._lock.close()
+            if self._seat is not None:
+                self._seat.release()
 
 
 async def _update(metrics: Metrics) -> None:
@@ -101,7 +111,7 @@ def _remove_gauges(folder: Path, number: int) -> None:
 
 
 def _lock(folder: Path, number: int) -> IO[bytes] | None:
-    """Lock a slot until the file is closed; return None if another worker holds it."""
+    """Take a seat, until the file is closed; return None if somebody sits there."""
     import fcntl  # noqa: PLC0415  Windows has none, and one worker needs none
 
     lock = (folder / f"{number}.lock").open("wb")

@@ -1,4 +1,4 @@
-"""Gives every request an id, and logs and counts it."""
+"""The id of every request; one log line for each, and its place in the metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.telemetry.logs import log_info
 from app.telemetry.metrics import UNKNOWN_ROUTE, metrics_of
 from app.telemetry.stages import get_stages
 from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
@@ -19,14 +20,14 @@ from app.wire.scope import get_header, get_key_id, get_outcome, get_route
 log = logging.getLogger("app.access")
 
 OK: Final = "ok"
-HUNG_UP: Final = "hung_up"  # the client, before there was an answer
+HUNG_UP: Final = "hung_up"  # the client did, before there was an answer
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 MAX_PATH: Final = 256  # characters in the log, of the 64 KiB that a head may have
 MAX_ID: Final = 128  # printable characters of a caller's id; others are replaced
 
 
 class AccessLog:
-    """Give each request an id, the caller's if it has one, and log and count its outcome."""
+    """Give each request an id, the caller's if it has one, and log and count what became of it."""
 
     def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
@@ -34,6 +35,9 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         started = time.perf_counter()
         identity = _choose_id(scope)
         request_id.set(identity)
@@ -69,13 +73,13 @@ class AccessLog:
                 members[f"{stage}_ms"] = round(spent * 1e3, 3)
             members["model"] = stages.model
             members["digits"] = stages.digits
-            if stages.digits:  # but not which: that is the client's business, and logs are stored
+            if stages.digits:  # but not which: that is the client's, and logs are kept
                 members["confidence"] = round(stages.confidence, 4)
         members["client"] = client[0] if client else None
         members["key"] = get_key_id(scope)
         if self._traced and (span := get_current_span().get_span_context()).is_valid:
             members["trace_id"] = format_trace_id(span.trace_id)
-        log.info("request", extra=members)
+        log_info(log, "request", members)
 
 
 def _count_request(scope: Scope, status: int, seconds: float) -> None:
@@ -89,9 +93,9 @@ def _count_request(scope: Scope, status: int, seconds: float) -> None:
 
 
 def _choose_id(scope: Scope) -> str:
-    requested = get_header(scope, _HEADER).decode("latin-1")
-    if 0 < len(requested) <= MAX_ID and requested.isascii() and requested.isprintable():
-        return requested
+    given = get_header(scope, _HEADER).decode("latin-1")
+    if 0 < len(given) <= MAX_ID and given.isascii() and given.isprintable():
+        return given
     return generate_request_id()
 
 

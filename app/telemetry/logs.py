@@ -1,16 +1,18 @@
-"""Log records as JSON or text, one a line, with the id of the request that they belong to."""
+"""Log records as one JSON object a line, each with the id of the request that it came from."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic_core import to_json
 
 from app.settings import Settings
 from app.wire.request_id import request_id
 
+_MEMBERS: Final = "members"
 _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -18,15 +20,22 @@ _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
-def _get_extra(record: logging.LogRecord) -> dict[str, Any]:
-    extra = {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
-    if (current := request_id.get()) is not None:
-        extra["request_id"] = current
-    return extra
+def log_info(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
+    """Log as `logger.info` does with `extra`, but without looking for the line that calls it."""
+    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
+    vars(record).update(members, **{_MEMBERS: members})
+    logger.handle(record)
+
+
+def _get_extra(record: logging.LogRecord) -> Mapping[str, Any]:
+    attributes = vars(record)
+    if _MEMBERS in attributes:
+        return cast("Mapping[str, Any]", attributes[_MEMBERS])
+    return {key: value for key, value in attributes.items() if key not in _STANDARD_ATTRIBUTES}
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger and message first, then what `extra` added and the request's id."""
+    """Time, level, logger and message first, then the request's id and what `extra` added."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -37,6 +46,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= _get_extra(record)
+        if (current := request_id.get()) is not None:
+            line["request_id"] = current
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line, fallback=str).decode()
@@ -47,12 +58,15 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
         """Return the record's line."""
-        extra = [f"{key}={_format_value(value)}" for key, value in _get_extra(record).items()]
-        return " ".join([super().formatMessage(record), *extra])
+        extra = dict(_get_extra(record))
+        if (current := request_id.get()) is not None:
+            extra["request_id"] = current
+        line = super().formatMessage(record)
+        return " ".join([line, *(f"{key}={_format_value(value)}" for key, value in extra.items())])
 
 
 def _format_value(value: object) -> str:
-    """Quote a value if necessary, so that a client can't forge lines of the log."""
+    """Return the value so that a client can't write lines of its own into the log."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 

@@ -1,10 +1,10 @@
 """What the service counts, for Prometheus.
 
-A single worker keeps its metrics in memory. Several keep them in shared files (`app.server.workers`), so that
-any of them can report the sum.
+A single worker keeps its numbers in memory. Several keep them in files that `app.server.workers` shares among
+them, so that whichever is asked shows all together.
 
-The values of a label come from a known set, such as the routes of the OpenAPI document, the loaded models and
-the codes of problems. They never come from what a client sends.
+A label's values come from a set that we know, as routes of the OpenAPI document, models that are loaded and
+problems' codes do. Never from what a client sends.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
 METRICS: Final = "metrics"  # in the lifespan's state
-HASH_DIGITS: Final = 12  # digits of a model's hash: enough to distinguish files
+HASH_DIGITS: Final = 12  # digits of a model's hash: enough to tell files apart
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
-UNKNOWN_ROUTE: Final = "unknown"  # of a request that matches no route
+UNKNOWN_ROUTE: Final = "unknown"  # the route of a request that no route has
 # Seconds. A small picture takes 0.4 ms in all, a phone's photograph 10 to 30; 0.1 is the latency objective of
-# deploy/observability/rules.yml. Few bounds: prometheus_client checks them one by one.
+# deploy/observability/rules.yml. Few bounds: prometheus_client looks through them in turn.
 DURATION_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
 STAGE_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 CONFIDENCE_BUCKETS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -49,7 +49,7 @@ Aggregation = Literal["livesum", "livemin"]  # what one gauge makes of those of 
 
 
 class Metrics:
-    """All metrics of a worker; they change only on the event loop."""
+    """All of a worker's numbers; they are changed on the event loop alone."""
 
     def __init__(
         self,
@@ -60,49 +60,72 @@ class Metrics:
         feedback: bool,
         of_all_workers: CollectorRegistry | None = None,
     ) -> None:
-        """Start from 0.
+        """Count from 0.
 
-        `feedback` says whether pictures are stored; `of_all_workers` is the registry that adds up several
-        workers, including this one.
+        Args:
+            catalogue: the models.
+            places: for pictures in flight.
+            threads: for large pictures.
+            feedback: whether pictures are kept; where they are not, nothing is said of it.
+            of_all_workers: the registry that shows the numbers of several workers, this one's among them.
         """
         self._registry = CollectorRegistry() if of_all_workers is None else of_all_workers
         self._registry.register(_InfoCollector(catalogue))
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
-        # the registry of all workers already shows what each of them keeps
+        # what all workers show together need not be shown a second time
         factory = _Factory(None if of_all_workers else self._registry)
         self._requests = factory.create_counter(
             "digits_requests", "Requests answered", "method", "route", "status"
         )
-        text = "From a request's head to the last byte of its answer"
         self._durations = factory.create_histogram(
-            "digits_request_duration_seconds", text, "route", DURATION_BUCKETS
+            "digits_request_duration_seconds",
+            "From a request's head to the last byte of its answer",
+            "route",
+            buckets=DURATION_BUCKETS,
         )
-        text = "A request's work on its pictures, those of a batch together"
-        self._stages = factory.create_histogram("digits_stage_duration_seconds", text, "stage", STAGE_BUCKETS)
+        self._stages = factory.create_histogram(
+            "digits_stage_duration_seconds",
+            "A request's work on its pictures, those of a batch together",
+            "stage",
+            buckets=STAGE_BUCKETS,
+        )
         self._predictions = factory.create_counter("digits_predictions", "Digits read", "model", "digit")
         self._confidences = factory.create_histogram(
-            "digits_confidence", "Of each digit read", "model", CONFIDENCE_BUCKETS
+            "digits_confidence", "Of each digit read", "model", buckets=CONFIDENCE_BUCKETS
         )
         self._negatives = factory.create_counter(
             "digits_not_a_digit", "Pictures that seem to show no digit", "model"
         )
         self._warnings = factory.create_counter("digits_warnings", "Warnings about pictures", "code")
-        text = "Requests, and pictures of batches, that were refused"
-        self._refusals = factory.create_counter("digits_refusals", text, "code")
+        self._refusals = factory.create_counter(
+            "digits_refusals", "Requests, and pictures of batches, that were refused", "code"
+        )
         self._batches = factory.create_histogram(
-            "digits_batch_pictures", "How many pictures a batch has", "model", BATCH_BUCKETS
+            "digits_batch_pictures", "How many pictures a batch has", "model", buckets=BATCH_BUCKETS
         )
         self._feedback = None
         if feedback:
-            text = "Pictures for which somebody has given the right digit"
-            self._feedback = factory.create_counter("digits_feedback", text, "model", "outcome")
-        self._gauges = _create_gauges(factory, places, threads)
+            self._feedback = factory.create_counter(
+                "digits_feedback", "Pictures for which somebody has given the right digit", "model", "outcome"
+            )
+        gauges: list[tuple[str, str, Callable[[], float]]] = [
+            ("digits_workers", "Processes that serve", lambda: 1),
+            ("digits_pictures_in_flight", "Pictures accepted", lambda: places.taken),
+            ("digits_places", "Most pictures accepted at a time", lambda: places.count),
+            ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
+            ("digits_threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
+            (
+                "digits_threads_waiting",
+                "Requests that wait for one",
+                lambda: threads.statistics().tasks_waiting,
+            ),
+        ]
+        self._gauges = [(factory.create_gauge(name, meaning), read) for name, meaning, read in gauges]
         self._process = _ProcessMetrics(factory)
         self._initialise_series(catalogue)
         self.update_gauges()
 
     def _initialise_series(self, catalogue: Catalogue) -> None:
-        """Report 0 for what has not happened yet: Prometheus can't tell how far a new series has risen."""
+        """Show what may happen as 0 until it does: Prometheus can't tell how far a new series has risen."""
         for code in TITLES:
             self._refusals[code,].inc(0)
         for caution in CAUTIONS:
@@ -127,13 +150,13 @@ class Metrics:
                 self._stages[stage,].observe(seconds_by_stage)
 
     def count_digits(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
-        """Count digits, from pairs of a digit and its confidence."""
+        """Count digits, each given with its confidence."""
         for digit, confidence in digits:
             self._predictions[model, digit].inc()
             self._confidences[model,].observe(confidence)
 
     def count_negatives(self, model: str, pictures: int) -> None:
-        """Count pictures that seem to show no digit."""
+        """Count pictures that seem to hold no digit."""
         if pictures:
             self._negatives[model,].inc(pictures)
 
@@ -151,18 +174,18 @@ class Metrics:
         self._batches[model,].observe(pictures)
 
     def count_feedback(self, model: str, *, right: bool) -> None:
-        """Count a prediction that somebody has judged, if pictures are stored."""
+        """Count a prediction that somebody has judged, where pictures are kept."""
         if self._feedback is not None:
             self._feedback[model, OUTCOMES[right]].inc()
 
     def update_gauges(self) -> None:
-        """Update what changes without a request."""
+        """Look at what changes without a request."""
         for gauge, measure in self._gauges:
             gauge.set(measure())
         self._process.update()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics and their media type, which is OpenMetrics if `accept` asks for it."""
+        """Return all numbers, and their media type: OpenMetrics if that is asked for."""
         if "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
@@ -175,7 +198,7 @@ def metrics_of(scope: Scope) -> Metrics:
 
 
 class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
-    """Caches a metric's children by label values: `labels` takes longer than counting does."""
+    """A metric's children by their labels' values, kept: `labels` takes longer than counting does."""
 
     def __init__(self, parent: Child) -> None:
         super().__init__()
@@ -188,40 +211,27 @@ class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
 
 
 class _Factory:
-    """Creates metrics, and registers them unless the registry is None."""
+    """Makes metrics, and registers them if they are to be shown."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
+        # or each series brings a second one, which tells when it began
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def create_counter(self, name: str, text: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, text, labels, registry=self._registry))
+    def create_counter(self, name: str, meaning: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(name, meaning, labels, registry=self._registry))
 
     def create_histogram(
-        self, name: str, text: str, label: str, buckets: Sequence[float]
+        self, name: str, meaning: str, *labels: str, buckets: Sequence[float]
     ) -> _Children[Histogram]:
-        return _Children(Histogram(name, text, [label], buckets=buckets, registry=self._registry))
+        return _Children(Histogram(name, meaning, labels, buckets=buckets, registry=self._registry))
 
-    def create_gauge(self, name: str, text: str, aggregation: Aggregation = "livesum") -> Gauge:
-        return Gauge(name, text, registry=self._registry, multiprocess_mode=aggregation)
-
-
-def _create_gauges(
-    factory: _Factory, places: Places, threads: CapacityLimiter
-) -> list[tuple[Gauge, Callable[[], float]]]:
-    """Create the gauges, each with what measures its value."""
-    gauges: list[tuple[str, str, Callable[[], float]]] = [
-        ("digits_workers", "Processes that serve", lambda: 1),
-        ("digits_pictures_in_flight", "Pictures accepted", lambda: places.taken),
-        ("digits_places", "Most pictures accepted at a time", lambda: places.count),
-        ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
-        ("digits_threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
-        ("digits_threads_waiting", "Requests that wait for one", lambda: threads.statistics().tasks_waiting),
-    ]
-    return [(factory.create_gauge(name, text), measure) for name, text, measure in gauges]
+    def create_gauge(self, name: str, meaning: str, *, aggregation: Aggregation = "livesum") -> Gauge:
+        return Gauge(name, meaning, registry=self._registry, multiprocess_mode=aggregation)
 
 
 class _InfoCollector(Collector):
-    """Reports what is the same in every worker: the program and the models."""
+    """What is the same in every worker: which program, which models."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -247,27 +257,34 @@ class _InfoCollector(Collector):
 class _ProcessMetrics:
     """Memory, processor and descriptors of this process, under the names that Prometheus' libraries use.
 
-    Read by prometheus_client's own collector, which in its multiprocess mode would show one worker alone.
+    Read by prometheus_client's own collector, which in its multiprocess mode would tell of one worker alone.
     """
 
     def __init__(self, factory: _Factory) -> None:
-        self._collector = ProcessCollector(registry=None)  # which has nothing to say where there is no /proc
-        self._gauges: dict[str, Gauge] = {}
-        self._counters: dict[str, tuple[Counter, float]] = {}  # and their last values
-        for family in self._collector.collect():
-            name, text = family.name, family.documentation
-            if family.type == "counter":
-                self._counters[name] = factory.create_counter(name, text)[()], 0.0
-            else:
-                start = name == "process_start_time_seconds"
-                self._gauges[name] = factory.create_gauge(name, text, "livemin" if start else "livesum")
+        self._collector = ProcessCollector(registry=None)
+        families = list(self._collector.collect())  # none where there is no /proc
+        self._gauges = {
+            family.name: factory.create_gauge(
+                family.name,
+                family.documentation,
+                aggregation="livemin" if family.name == "process_start_time_seconds" else "livesum",
+            )
+            for family in families
+            if family.type == "gauge"
+        }
+        self._counters = {
+            family.name: factory.create_counter(family.name, family.documentation)
+            for family in families
+            if family.type == "counter"
+        }
+        self._last_values = dict.fromkeys(self._counters, 0.0)
 
     def update(self) -> None:
+        """Read them."""
         for family in self._collector.collect():
-            name, value = family.name, family.samples[0].value
-            if name in self._gauges:
-                self._gauges[name].set(value)
-            elif name in self._counters:
-                counter, last = self._counters[name]
-                counter.inc(max(value - last, 0))
-                self._counters[name] = counter, value
+            value = family.samples[0].value
+            if family.name in self._gauges:
+                self._gauges[family.name].set(value)
+            elif family.name in self._counters:
+                self._counters[family.name][()].inc(max(value - self._last_values[family.name], 0))
+                self._last_values[family.name] = value

@@ -18,39 +18,38 @@ STAGE_NAMES: Final[tuple[StageName, ...]] = ("decode", "preprocess", "infer")
 
 
 class WorkAbandoned(Exception):
-    """Nobody is waiting for this work any more."""
+    """Nobody waits for this work any more."""
 
 
 class Stages:
-    """The seconds spent in each stage of a request's work, summed over the pictures of a batch.
+    """The seconds spent in each stage of a request's work, a batch's pictures added up.
 
-    Also holds what the log and the traces report of the work. That never includes which digits were read.
+    Keeps what log and traces say of the work, too, which is not what was read: that is the client's.
     """
 
     def __init__(self, model: str = "", tracer: Tracer | None = None) -> None:
         self.is_abandoned = False
         self.model = model
         self.digits = 0
-        self.confidence = 1.0  # the lowest of all digits
+        self.confidence = 1.0  # the least of the digits'
         self.seconds: dict[StageName, float] = dict.fromkeys(STAGE_NAMES, 0.0)
         self._tracer = tracer
 
     def time_stage(self, stage: StageName, *, pictures: int = 1) -> _Timer:
-        """Add the time that a `with` block takes to `stage`, and export a span of it if traces are on.
+        """Add the time that a `with` block takes to `stage`, and make a span of it where there are traces.
 
         Raises:
-            WorkAbandoned: the block has not been entered.
+            GivenUp: the block has not been entered.
         """
         if self.is_abandoned:
             raise WorkAbandoned
-        span = None
-        if self._tracer is not None:  # the request's span is its parent, even in another thread
-            attributes: dict[str, AttributeValue] = {"digits.model": self.model, "digits.pictures": pictures}
-            span = self._tracer.start_span(stage, attributes=attributes)
-        return _Timer(self.seconds, stage, span)
+        if self._tracer is None:
+            return _Timer(self.seconds, stage)
+        attributes: dict[str, AttributeValue] = {"digits.model": self.model, "digits.pictures": pictures}
+        return _SpanTimer(self.seconds, stage, self._tracer.start_span(stage, attributes=attributes))
 
     def note_digits(self, digits: Sequence[tuple[int, float]]) -> None:
-        """Note how many digits were read, from pairs of a digit and its confidence."""
+        """Note how many digits were read, each given with its confidence."""
         self.digits = len(digits)
         self.confidence = min((confidence for _, confidence in digits), default=1.0)
 
@@ -60,28 +59,39 @@ class Stages:
 
 
 def get_stages(scope: Scope) -> Stages | None:
-    """Return the stages of a request's work, or None if it has not reached any."""
+    """Return the stages of a request's work, None where it has not come to any."""
     stages: Stages | None = scope.get(WORK)
     return stages
 
 
 class _Timer:
-    """Times a block, and ends its span; a generator would do the same at three times the cost."""
+    """What a generator could be, too, at three times the cost."""
 
-    __slots__ = ("_seconds", "_span", "_stage", "_started")
+    __slots__ = ("_seconds", "_stage", "_started")
 
-    def __init__(self, seconds: dict[StageName, float], stage: StageName, span: Span | None) -> None:
+    def __init__(self, seconds: dict[StageName, float], stage: StageName) -> None:
         self._seconds = seconds
         self._stage = stage
-        self._span = span
 
     def __enter__(self) -> None:
         self._started = time.perf_counter()
 
-    def __exit__(self, _type: object, error: object, _traceback: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._seconds[self._stage] += time.perf_counter() - self._started
-        if self._span is None:
-            return
+
+
+class _SpanTimer(_Timer):
+    """A timer with a span that ends with it; in a thread, too, the span's parent is the request's."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, seconds: dict[StageName, float], stage: StageName, span: Span) -> None:
+        super().__init__(seconds, stage)
+        self._span = span
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__()
+        error = raised[1]
         if error is not None:
             self._span.set_status(StatusCode.ERROR)
             name = error.code if isinstance(error, DigitsError) else type(error).__qualname__

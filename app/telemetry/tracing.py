@@ -1,13 +1,14 @@
-"""OpenTelemetry traces, if the environment names an endpoint to export them to; otherwise they cost nothing.
+"""Traces by OpenTelemetry, where the environment names a place to export them to; else they cost nothing.
 
-FastAPI creates the span of each request, a child of the caller's (`traceparent`); `app.telemetry.stages`
-creates those of its stages.
+FastAPI makes the span of each request, a child of the caller's (`traceparent`), `app.telemetry.stages` those
+of its stages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -30,12 +31,12 @@ log = logging.getLogger("app")
 ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 REQUIRED_MODULES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # of the extra in pyproject.toml
-# probes and scrapers call them every few seconds
+# asked every few seconds for ever
 UNTRACED_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
-def find_provider(environment: Mapping[str, str]) -> TracerProvider | None:
-    """Return what makes spans, or None if the environment asks for none or nothing could export them.
+def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
+    """Return what makes spans, None if nobody wants any or nothing could export them.
 
     The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
     """
@@ -53,32 +54,32 @@ def find_provider(environment: Mapping[str, str]) -> TracerProvider | None:
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-    configured = OTELResourceDetector().detect().attributes
-    resource = Resource.create({"service.name": "digits", "service.version": __version__, **configured})
+    given = OTELResourceDetector().detect().attributes
+    resource = Resource.create({"service.name": "digits", "service.version": __version__, **given})
     return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # a parent package is missing
+    except ModuleNotFoundError:  # of a package above it
         return False
 
 
 def configure(provider: TracerProvider | None) -> TelemetryConfig:
-    """Return FastAPI's telemetry: a span for each request, or nothing at all."""
+    """Return what FastAPI shall do: one span a request, or nothing, as each would ask the environment."""
     is_traced = provider is not None
     config = TelemetryConfig(tracing=is_traced, metrics=False, logs=False, operation_spans=False)
     if provider is not None:
         config["tracer_provider"] = provider
-        config["auto_configure"] = False  # FastAPI would export through its own provider
+        config["auto_configure"] = False  # it would export through a provider of its own
         config["exclude"] = lambda scope: scope["path"] in UNTRACED_PATHS
     return config
 
 
 @asynccontextmanager
 async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None]:
-    """Export spans from another thread while the block runs, and flush the rest at its end."""
+    """Export spans from another thread while the block runs, and at its end what is left of them."""
     if provider is None:
         yield None
         return
@@ -93,7 +94,10 @@ async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None
 
 
 class RequestSpan:
-    """Name a request's span by its route, which FastAPI doesn't see if `app.api.direct` answers."""
+    """Name a request's span by its route, which FastAPI does not see of the short way (`app.api.direct`).
+
+    Added only where there are traces.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,7 +105,7 @@ class RequestSpan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         span = get_current_span()
-        if not span.is_recording():
+        if scope["type"] != "http" or not span.is_recording():
             await self._app(scope, receive, send)
             return
         span.set_attribute("digits.request_id", request_id.get() or "")

@@ -1,1 +1,1 @@
-"""What the layers pass to each other: scope keys, problems, paths. Imports only the core's errors."""
+"""What the layers leave for each other. Imports nothing of ours but the core's errors."""

@@ -1,4 +1,4 @@
-"""Paths that the guards, which run before the routes, treat differently."""
+"""The paths that are special in some way: guards, which stand before the routes, ask for that."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PAGE: Final[Mapping[str, str]] = {  # the paths of the page, and their files in 
     **{f"/static/{name}": name for name in _FILES},
 }
 DOCUMENT_PATHS: Final = frozenset({REFERENCE, DOCUMENT})
-PUBLIC_PATHS: Final = frozenset(  # need no key, and have no rate limit
+PUBLIC_PATHS: Final = frozenset(  # read without a key, and as often as anybody likes
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
 )
 BATCH: Final = "/predict/batch"
 
 
 def is_v2_path(path: str) -> bool:
-    """Tell whether clients of the Open Inference Protocol use this path."""
+    """Tell whether errors at this path are read by clients of the Open Inference Protocol."""
     return path.startswith("/v2/") or path == "/v2"
 
 
@@ -44,7 +44,7 @@ def is_picture_path(path: str) -> bool:
 
 
 def is_batch_path(path: str) -> bool:
-    """Tell whether several pictures may be sent to this path at once."""
+    """Tell whether several pictures may be sent to this path at a time."""
     return path == BATCH or _is_infer_path(path)
 
 

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problem documents, the same from every layer.
+"""Errors as RFC 9457 problem details, the same from every layer.
 
 `TITLES` is the table of `code`s; the status comes with the error. The core's errors (`app.digits.errors`)
-hint at theirs; these are the errors of HTTP:
+hint their own, what HTTP adds to them is below:
 
     DigitsError
     └── RequestProblem
@@ -66,14 +66,14 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # the core's errors included
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # of the core's errors, too
 }
 
 
 class RequestProblem(DigitsError):
     """Something about the request or the service's state, rather than about a picture."""
 
-    headers: Mapping[str, str] = {}  # in addition to those of its status; never modified
+    headers: Mapping[str, str] = {}  # beside those of its status; a mapping that nobody writes to
 
     def __init_subclass__(cls, *, code: str, status: int) -> None:
         cls.code = code
@@ -96,7 +96,7 @@ class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
 
 
 class Unauthorized(RequestProblem, code="unauthorized", status=401):
-    """The request has no key, or an unknown one."""
+    """The request shows no key, or none that the service knows."""
 
     def __init__(self, *, has_key: bool) -> None:
         instructions = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
@@ -110,7 +110,7 @@ class Unauthorized(RequestProblem, code="unauthorized", status=401):
 
 
 class Forbidden(RequestProblem, code="forbidden", status=403):
-    """The service is not configured to allow this."""
+    """No key opens this, as the service is set up."""
 
 
 class RateLimited(RequestProblem, code="rate_limited", status=429):
@@ -124,11 +124,11 @@ class RateLimited(RequestProblem, code="rate_limited", status=429):
 
 
 class InternalError(RequestProblem, code="internal_error", status=500):
-    """A bug; the log has the traceback under the id that the client receives."""
+    """A defect of ours; the log has the traceback, the client the id to ask with."""
 
 
 class MalformedRequest(RequestProblem, code="malformed_request", status=400):
-    """Multipart, JSON, base64 or a parameter is invalid."""
+    """Multipart, JSON, base64 or a parameter is not what it should be."""
 
 
 class SlowUpload(RequestProblem, code="slow_upload", status=408):
@@ -136,7 +136,7 @@ class SlowUpload(RequestProblem, code="slow_upload", status=408):
 
 
 class LengthRequired(RequestProblem, code="length_required", status=411):
-    """A picture without a length that doesn't come in chunks: its end is unknown."""
+    """A picture was to come, with neither a length nor in chunks: its end could not be told."""
 
 
 class BodyTooLarge(RequestProblem, code="body_too_large", status=413):
@@ -160,27 +160,27 @@ class EmptyBatch(RequestProblem, code="empty_batch", status=422):
 
 
 class Overloaded(RequestProblem, code="overloaded", status=503):
-    """The worker can't accept more work now."""
+    """As many pictures as the worker takes on are in flight."""
 
 
 class NotReady(RequestProblem, code="not_ready", status=503):
-    """The worker is draining: it serves what reaches it, and wants no more."""
+    """The worker is draining: it serves what reaches it, and asks for no more."""
 
 
 class TooSlow(RequestProblem, code="timeout", status=504):
-    """The prediction took too long."""
+    """The prediction did not come in time."""
 
 
 class UnknownFeedback(RequestProblem, code="unknown_feedback", status=404):
-    """No picture with that id is stored."""
+    """No picture of that id is kept."""
 
 
 class FeedbackFull(RequestProblem, code="feedback_full", status=507):
-    """The database has reached its size limit."""
+    """As many bytes of pictures are kept as may be."""
 
 
 class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=503):
-    """The feedback database does not answer."""
+    """The database that keeps pictures does not answer."""
 
     def __init__(self, *, wait: int) -> None:
         super().__init__("The feedback database does not answer at the moment. Try again in a few seconds.")
@@ -188,7 +188,7 @@ class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=50
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Cut off a text that may come from a client."""
+    """Return a text that clients may have had a part in, cut off where it is too long."""
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
@@ -206,9 +206,9 @@ def describe(error: DigitsError) -> dict[str, Any]:
 
 
 class ProblemResponse(Response):
-    """A problem document, which any layer can send.
+    """The response to an error, which any layer can send: a problem document.
 
-    At /v2 it has the form of the Open Inference Protocol instead.
+    At /v2 it is what the Open Inference Protocol has instead.
     """
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
@@ -220,14 +220,14 @@ class ProblemResponse(Response):
         self._detail = shorten(error.detail, MAX_DETAIL)
 
     def adapt_to(self, path: str) -> None:
-        """Take the form that clients of `path` expect."""
+        """Take the form that clients of `path` understand."""
         if is_v2_path(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and set its code for the log and the metrics."""
+        """Send it, and leave its code for log and metrics."""
         scope[OUTCOME] = self._code
         self.adapt_to(scope["path"])
         await super().__call__(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The id of the current request, for the log, problems and stored pictures."""
+"""The id of the request that is being served, which log, problems and kept pictures carry."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def generate_request_id() -> str:
-    """Return a new id of 32 hexadecimal digits."""
+    """Return an id for a request that has none: 32 hexadecimal digits."""
     return secrets.token_hex(16)
