@@ -77,7 +77,7 @@ def create_app(
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
         open_registry=open_registry,
         readiness=Readiness(),
-        room=BodyBudget(settings.max_bytes_in_flight),
+        body_budget=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
         traces=tracing.find_provider(),
     )
@@ -111,7 +111,7 @@ class _Parts:
     keyring: Keyring
     open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
-    room: BodyBudget
+    body_budget: BodyBudget
     threads: int
     traces: TracerProvider | None
 
@@ -135,7 +135,7 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
         Middleware(RouteGuard),
         *keys,
         *rates,
-        Middleware(BodyGuard, settings=settings, room=parts.room),
+        Middleware(BodyGuard, settings=settings, body_budget=parts.body_budget),
         Middleware(HeadGuard),
         Middleware(DirectDispatch),
     ]
@@ -190,7 +190,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             catalogue=catalogue,
             readiness=parts.readiness,
             places=places,
-            body_budget=parts.room,
+            body_budget=parts.body_budget,
             threads=threads,
             metrics=metrics,
             feedback=keeper,
