@@ -43,7 +43,8 @@ class Places:
         """
         if count <= self.count - self.taken + self._count_reserved(client, count):
             return
-        msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
+        state = f"{self.taken} of {self.count} places are taken"
+        msg = f"{state}; the request needs {count}. Try again in a second."
         raise Overloaded(msg, limit=self.count)
 
     def _count_reserved(self, client: str, count: int) -> int:

@@ -160,7 +160,7 @@ def test_a_client_that_holds_all_places_does_not_lock_out_others() -> None:
     with places.hold(32, "greedy"):
         with pytest.raises(Overloaded, match="32 of 32"):
             places.check(1, "greedy")
-        with pytest.raises(Overloaded, match="5 are needed"):
+        with pytest.raises(Overloaded, match="request needs 5"):
             places.check(5, "not so modest")
         full = pytest.raises(Overloaded, match="40 of 32")
         with places.hold(4, "modest"), places.hold(4, "other"), full:

@@ -283,7 +283,7 @@ def test_wrong_keys_are_limited_and_the_right_one_lets_in_all_the_same(
         refused = client.get("/models", headers={"Authorization": f"Bearer {OTHER}x"})
         assert refused.status_code == 429
         assert (refused.json()["code"], refused.json()["limit"]) == ("rate_limited", limit)
-        assert f"More than {limit} wrong keys a minute" in refused.json()["detail"]
+        assert f"At most {limit} wrong keys a minute" in refused.json()["detail"]
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
         assert statuses(client, KEY, 1) == [200]  # others may share the address
         assert client.get("/models").status_code == 401  # nothing was tried
