@@ -1,4 +1,4 @@
-"""The application: `create_app(settings)`. Nothing happens at import."""
+"""The ASGI application, built by `create_app`. Importing this module has no side effects."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def create_app(
     threads: int | None = None,
     open_registry: Callable[[], CollectorRegistry | None] = lambda: None,
 ) -> FastAPI:
-    """Return the ASGI application; models are loaded when its lifespan begins.
+    """Return the ASGI application. Its models are loaded when its lifespan starts.
 
     Args:
-        settings: read from the environment if not given.
-        keyring: read as the settings say if not given.
-        threads: for large pictures, at a time; as many as the machine has cores if not given.
-        open_registry: called when its lifespan begins, for what shows the numbers of several workers.
+        settings: by default, read from the environment.
+        keyring: by default, read from where the settings say.
+        threads: number of threads that decode large pictures; by default, the number of cores.
+        open_registry: called when the lifespan starts; returns the registry that the workers share, if any.
 
     Raises:
-        SettingsError: the environment holds a wrong setting.
+        SettingsError: a setting in the environment is invalid.
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
@@ -85,16 +85,18 @@ def create_app(
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
-        docs_url=None,  # FastAPI's loads its scripts from elsewhere; `page` has our own
+        docs_url=None,  # FastAPI's page loads scripts from a CDN; `page` serves ours
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
         openapi_url=DOCUMENT,
-        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
+        generate_unique_id_function=lambda route: (
+            route.name
+        ),  # generated clients name their functions after it
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
         telemetry=tracing.configure(parts.traces),
-        redirect_slashes=False,  # `RouteGuard` redirects, with a status that keeps the method
+        redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
@@ -105,7 +107,7 @@ def create_app(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What there is of a worker before its models are loaded."""
+    """The parts of a worker that exist before its models are loaded."""
 
     settings: Settings
     keyring: Keyring
@@ -117,7 +119,7 @@ class _Parts:
 
 
 def _build_middleware(parts: _Parts) -> list[Middleware]:
-    """Return what stands before the routes, from the outside in."""
+    """Return the middleware, outermost first."""
     settings = parts.settings
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
     spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
@@ -164,16 +166,16 @@ def _configure_cors(origins: Sequence[str]) -> Middleware:
     )
 
 
-def _configure_keys(parts: _Parts, wrong: WrongKeyLimiter) -> Middleware:
+def _configure_keys(parts: _Parts, wrong_keys: WrongKeyLimiter) -> Middleware:
     public_docs = parts.settings.public_docs
-    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
+    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong_keys=wrong_keys)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
+    document = app.openapi()  # built now, or `RouteGuard` would build it during the first request
     openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()
@@ -202,7 +204,6 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
 
 @asynccontextmanager
 async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
-    """Keep pictures while the block runs, where there is a database for them."""
     if settings.feedback_url is None:
         yield None
         return

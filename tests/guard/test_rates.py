@@ -62,7 +62,7 @@ def test_no_minute_has_twice_the_rate_and_no_wait_is_in_vain(size: int, pauses: 
 
 
 def test_memory_is_bounded() -> None:
-    buckets = Buckets(1, clients=10, clock=Clock())
+    buckets = Buckets(1, max_clients=10, clock=Clock())
     for number in range(1000):
         buckets.take(f"client {number}")
     assert buckets.take("client 999")[1] > 0

@@ -124,7 +124,7 @@ def test_a_new_model_is_taken_although_the_keys_are_damaged(folder: Path, worker
         wait_until(lambda: versions(running) == {"2.0.0"})
         assert statuses(running, ALICE) == {200}
     (kept,) = lines_with(log, "keys not reloaded, the old ones stay valid")
-    wanted = {"empty": "it has no key", "nonsense": "line 1 is not an id", "gone": "No such file"}
+    wanted = {"empty": "it has no keys", "nonsense": "line 1 is not an id", "gone": "No such file"}
     assert wanted[damage] in str(kept["reason"])
     assert not lines_with(log, '"keys reloaded')
 
