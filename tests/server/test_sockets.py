@@ -25,7 +25,7 @@ def listening() -> ListeningSocket:
     """A listening socket of which nothing tells that it speaks TCP, as uvicorn's parent process makes it."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
     bound.bind(("127.0.0.1", 0))
-    shared = ListeningSocket.take_over(bound, shared=True)
+    shared = ListeningSocket.from_socket(bound, shared=True)
     shared.listen(64)
     shared.settimeout(0)
     return shared
@@ -57,7 +57,7 @@ def test_a_port_is_left_at_once_where_nobody_waits(
     listening: ListeningSocket, loop: asyncio.AbstractEventLoop
 ) -> None:
     address = listening.getsockname()
-    listening.close_when_idle(loop)
+    listening.close_when_drained(loop)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     listening.close()
@@ -68,7 +68,7 @@ def test_who_waits_before_a_port_is_served_before_it_is_left(
 ) -> None:
     address = listening.getsockname()
     clients = [socket.create_connection(address) for _ in range(ACCEPTS_PER_TURN + 2)]
-    listening.close_when_idle(loop)
+    listening.close_when_drained(loop)
     taken = [listening.accept()[0] for _ in clients]
     with pytest.raises(BlockingIOError):
         listening.accept()

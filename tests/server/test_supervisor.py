@@ -98,7 +98,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
         reader.join(PATIENCE)  # it ends with the last process that holds the log's pipe
         assert not reader.is_alive()
         assert_nothing_is_left(running)
-    assert sum("the parent process is gone" in line for line in log) == 2
+    assert sum("the supervisor has died" in line for line in log) == 2
     assert sum('"stopped"' in line for line in log) == 2  # they have drained
 
 

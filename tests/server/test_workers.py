@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from app.server.supervisor import MAX_SILENCE
-from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, share_folder
+from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, create_shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, list_workers, start_process, wait_until
 from tests.telemetry.scrapes import scrape
@@ -107,7 +107,7 @@ def test_one_worker_shares_nothing() -> None:
 
 
 def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
-    with share_folder():
+    with create_shared_folder():
         folder = Path(os.environ.pop(FOLDER))
         assert folder.is_dir()
         assert folder.is_relative_to(SHARED_MEMORY) or not os.access(SHARED_MEMORY, os.W_OK)
