@@ -89,9 +89,7 @@ def create_app(
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
         openapi_url=DOCUMENT,
-        generate_unique_id_function=lambda route: (
-            route.name
-        ),  # generated clients name their functions after it
+        generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
@@ -207,7 +205,7 @@ async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
     if settings.feedback_url is None:
         yield None
         return
-    from app.feedback.keeper import Keeper  # noqa: PLC0415  an extra
+    from app.feedback.keeper import Keeper  # noqa: PLC0415  needs the extra
 
     keeper = Keeper(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
     try:
