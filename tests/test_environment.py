@@ -158,7 +158,7 @@ def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) 
     with start_process() as running:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
-    (line,) = [json.loads(line) for line in log.splitlines() if "not the service's" in line]
+    (line,) = [json.loads(line) for line in log.splitlines() if '"variables":' in line]
     assert set(line["variables"]) == {*LINKS, "DIGITS_PUBLISH"} - {"DIGITS_PORT"}
 
 

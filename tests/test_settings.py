@@ -83,24 +83,24 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("RATE_LIMIT", "none", "it must be an integer"),
         ("RATE_LIMIT", "false", "it must be an integer.* Unset: "),
         ("RATE_LIMIT", "-1", "at least 1"),
-        ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network; name addresses"),
-        ("TRUSTED_PROXIES", "*", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "10.0.0.5, 0.0.0.0/0", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "::/0", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for all of it"),
+        ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network; list addresses"),
+        ("TRUSTED_PROXIES", "*", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "10.0.0.5, 0.0.0.0/0", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "::/0", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for the whole network"),
         ("TRUSTED_PROXIES", "[::1]", "does not appear to be"),
         ("TRUSTED_PROXIES", "none", "does not appear to be"),
-        ("TRUSTED_PROXIES", ",", "the list has no entry"),
-        ("CORS_ORIGINS", " , ", "the list has no entry"),
-        ("HOST", "  ", "only to blanks"),
-        ("API_KEYS_FILE", "\t", "only to blanks"),
+        ("TRUSTED_PROXIES", ",", "the list has no entries"),
+        ("CORS_ORIGINS", " , ", "the list has no entries"),
+        ("HOST", "  ", "the value is blank"),
+        ("API_KEYS_FILE", "\t", "the value is blank"),
         ("WORKERS", '"2"', "the quotes are part of the value"),
         ("PUBLIC_DOCS", "'false'", "the quotes are part of the value"),
         ("CORS_ORIGINS", '["https://a.example"]', "the quotes are part of the value|is not an origin"),
         ("MODELS_DIR", '"/models"', "the quotes are part of the value"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes, which DIGITS_MAX_BATCH_BODY_BYTES allows"),
-        ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT is 128"),
+        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes as set by DIGITS_MAX_BATCH_BODY_BYTES"),
+        ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT, which is 128"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line_with_name_value_and_what_is_allowed(
@@ -142,9 +142,9 @@ GOOD = "8-letter"
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
-        ("API_KEYS", ",", "the list has no entry"),
-        ("API_KEYS", " , ,", "the list has no entry"),
-        ("API_KEYS", " ", "only to blanks"),
+        ("API_KEYS", ",", "the list has no entries"),
+        ("API_KEYS", " , ,", "the list has no entries"),
+        ("API_KEYS", " ", "the value is blank"),
         ("API_KEYS", "x", "key 1 has fewer than 8 characters"),
         ("API_KEYS", GOOD[1:], "key 1 has fewer than 8 characters"),
         ("API_KEYS", f"{GOOD}, ?!", "key 2 has fewer than 8 characters"),
@@ -184,6 +184,7 @@ def test_blanks_around_a_value_do_not_matter(monkeypatch: pytest.MonkeyPatch, li
 def test_a_wrong_default_of_another_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_MAX_BODY_BYTES", "999999999")
     with pytest.raises(
-        SettingsError, match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold a body of 999999999"
+        SettingsError,
+        match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold the largest body, 999999999",
     ):
         load_settings()
