@@ -182,7 +182,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
     feedback, registry = settings.feedback_url is not None, parts.open_registry()
-    metrics = Metrics(catalogue, places, threads, feedback=feedback, of_all_workers=registry)
+    metrics = Metrics(catalogue, places, threads, feedback=feedback, shared_registry=registry)
     async with tracing.export(parts.traces) as tracer, _open_keeper(settings) as keeper:
         state = State(
             settings=settings,
