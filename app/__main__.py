@@ -23,37 +23,28 @@ def main() -> int:
 
 
 def _create_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m app", description="Start the service. Settings are read from the environment."
-    )
+    description = "Start the service. Settings are read from the environment."
+    parser = argparse.ArgumentParser("python -m app", description=description)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    key_commands = commands.add_parser("keys", help="create API keys").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    new = key_commands.add_parser(
-        "new", help="create a key, and print it with its line for DIGITS_API_KEYS_FILE"
-    )
-    new.add_argument("id", help="the name of the key in logs")
-    _add_feedback(
-        commands.add_parser(
-            "feedback", help="list, export or delete the pictures that POST /feedback has stored"
-        )
-    )
+    _add_key_commands(commands.add_parser("keys", help="create API keys"))
+    _add_feedback_commands(commands.add_parser("feedback", help="manage the pictures of POST /feedback"))
     return parser
 
 
-def _add_feedback(parser: argparse.ArgumentParser) -> None:
+def _add_key_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    new = commands.add_parser("new", help="print a new key, and its line for DIGITS_API_KEYS_FILE")
+    new.add_argument("id", help="name of the key in logs")
+
+
+def _add_feedback_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     commands.add_parser("list", help="print a line for each picture")
-    export = commands.add_parser(
-        "export", help="write the pictures into folders 0 to 9 and none, for training"
-    )
+    export = commands.add_parser("export", help="write pictures into folders 0 to 9 and none, for training")
     export.add_argument("folder", type=Path, help="a folder that is empty or does not exist")
     delete = commands.add_parser("delete", help="delete pictures")
     selection = delete.add_mutually_exclusive_group(required=True)
-    selection.add_argument(
-        "ids", nargs="*", default=[], metavar="ID", help="id of a picture, as printed by `list`"
-    )
+    selection.add_argument("ids", nargs="*", default=[], metavar="ID", help="a picture's id from `list`")
     selection.add_argument("--older-than", type=int, metavar="DAYS", help="pictures older than DAYS days")
     selection.add_argument("--all", action="store_true", help="all pictures")
 

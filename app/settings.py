@@ -209,8 +209,8 @@ def load_settings() -> Settings:
     faults = {name: fault for name, value in values.items() if (fault := find_fault(name, value))}
     try:
         settings = Settings(**_ignore_service_links(os.environ))
-    except ValidationError as error:
-        faults = {str(problem["loc"][0]): _explain(problem) for problem in error.errors()} | faults
+    except ValidationError as invalid:
+        faults = {str(error["loc"][0]): _explain(error) for error in invalid.errors()} | faults
     lines = find_unknown(os.environ, VARIABLES)
     lines += [_describe(name, values, faults[name]) for name in Settings.model_fields if name in faults]
     if lines:
@@ -239,20 +239,20 @@ def _format_default(default: object) -> str:
     return "unset" if default in {None, ()} else str(default)
 
 
-def _explain(problem: ErrorDetails) -> str:
+def _explain(error: ErrorDetails) -> str:
     """Describe a validation error for operators; pydantic's messages are for Python programmers."""
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if problem["type"] == "literal_error":
-        return f"it must be {problem['ctx']['expected']}"
-    kind = _TYPE_WORDS.get(problem["type"])
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "literal_error":
+        return f"it must be {error['ctx']['expected']}"
+    type_words = _TYPE_WORDS.get(error["type"])
     bounds = [
-        f"{words} {getattr(bound, kind)}"
-        for bound in Settings.model_fields[str(problem["loc"][0])].metadata
-        for kind, words in _BOUND_WORDS.items()
-        if hasattr(bound, kind)
+        f"{words} {getattr(bound, attribute)}"
+        for bound in Settings.model_fields[str(error["loc"][0])].metadata
+        for attribute, words in _BOUND_WORDS.items()
+        if hasattr(bound, attribute)
     ]
-    return "it must be " + "; ".join([kind, *bounds] if kind else bounds)
+    return "it must be " + "; ".join([type_words, *bounds] if type_words else bounds)
 
 
 def _check_proxy(proxy: str) -> None:
@@ -278,13 +278,13 @@ def _check_origin(origin: str) -> None:
     if match and int(match[2] or 0) <= MAX_PORT:
         if match[2] != DEFAULT_PORTS[match[1]]:
             return
-        why = f"browsers omit the default port; write {origin.rpartition(':')[0]}"
+        msg = f"browsers omit the default port; write {origin.rpartition(':')[0]}"
     elif origin == "*":
-        why = "* allows every origin; use it on its own, or leave it out"
+        msg = "* allows every origin; use it on its own, or leave it out"
     elif "*" in origin:
-        why = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
+        msg = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
     elif origin != origin.lower() and _ORIGIN_PATTERN.fullmatch(origin.lower()):
-        why = f"browsers send origins in lower case; write {origin.lower()}"
+        msg = f"browsers send origins in lower case; write {origin.lower()}"
     else:
-        why = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"
-    raise ValueError(why)
+        msg = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"
+    raise ValueError(msg)

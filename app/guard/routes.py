@@ -22,10 +22,10 @@ _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 class RouteGuard:
     """Answer 404 and 405 before the other guards, and redirect paths with a trailing slash.
 
-    Starlette's router runs after the guards. With the router alone, an unknown path would be answered with
-    401 and would take a token from the rate limit, and the log and metrics of a request that a guard refuses
-    would lack its route. Matching costs 0.4 µs for /predict, 1.7 µs for /v2/models/x/infer and 11 µs for an
-    unknown path, response included; Starlette's matching alone takes 3, 33 and 50 µs (median, one core).
+    Starlette's router runs after the guards. On its own, it would ask for a key for an unknown path, count
+    the request towards the rate limit, and leave the log and metrics of refused requests without a route.
+    This middleware takes 0.4 µs for /predict, 1.7 µs for /v2/models/x/infer, and 11 µs for a 404 with its
+    response. Starlette's router takes 3, 33 and 50 µs to match these paths (medians, one core).
     """
 
     def __init__(self, app: ASGIApp) -> None:
