@@ -97,21 +97,6 @@ class BodyGuard:
 
 
 class _IncomingBody:
-    __slots__ = (
-        "_arrived_bytes",
-        "_body_budget",
-        "_clock",
-        "_deadline",
-        "_is_complete",
-        "_limit",
-        "_next_progress",
-        "_progressed_at",
-        "_receive",
-        "_seconds",
-        "_timeout",
-        "held_bytes",
-    )
-
     def __init__(self, receive: Receive, body_budget: BodyBudget, *, limit: int, seconds: float) -> None:
         self._receive = receive
         self._body_budget = body_budget
@@ -158,11 +143,8 @@ class _IncomingBody:
             raise _build_too_large(self._arrived_bytes, self._limit)
 
     def _build_slow_upload(self) -> SlowUpload:
-        given_up = self.held_bytes < self._arrived_bytes
-        if given_up:
-            reason = (
-                f"The body stalled after {self._arrived_bytes} bytes, and other requests needed the memory."
-            )
+        if self.held_bytes < self._arrived_bytes:  # it was given up
+            reason = f"The body stalled after {self._arrived_bytes} bytes, when memory was short."
         else:
             reason = f"Only {self._arrived_bytes} bytes of the body arrived within {self._seconds:g} s."
         return SlowUpload(f"{reason} Send a smaller picture, or use a faster connection.")
@@ -184,7 +166,5 @@ def _may_be_discarded(scope: Scope) -> bool:
 
 
 def _build_too_large(length: int, limit: int) -> BodyTooLarge:
-    msg = (
-        f"The body has at least {length} bytes; at most {limit} are allowed. Send fewer or smaller pictures."
-    )
-    return BodyTooLarge(msg, limit=limit)
+    size = f"The body has at least {length} bytes; at most {limit} are allowed."
+    return BodyTooLarge(f"{size} Send fewer or smaller pictures.", limit=limit)
