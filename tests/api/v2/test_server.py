@@ -140,7 +140,7 @@ def test_429_when_asked_too_often() -> None:
     with serve(Settings(rate_limit=1)) as client:
         client.get("/v2")
         answer = client.get("/v2")
-        error(answer, 429, "More than 1 requests a minute")
+        error(answer, 429, "At most 1 requests a minute")
         assert int(answer.headers["Retry-After"]) > 0
 
 
