@@ -108,7 +108,7 @@ class Metrics:
                 "digits_feedback", "Pictures whose right digit was sent as feedback", "model", "outcome"
             )
         gauges: list[tuple[str, str, Callable[[], float]]] = [
-            ("digits_workers", "Processes that serve", lambda: 1),
+            ("digits_workers", "Number of workers", lambda: 1),
             ("digits_pictures_in_flight", "Pictures being processed", lambda: places.taken),
             ("digits_places", "Maximum of pictures in flight", lambda: places.count),
             ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
