@@ -1,4 +1,4 @@
-"""How much a worker takes on: whether more requests at all, how many pictures, how many bytes."""
+"""The capacity of a worker: its readiness, its places for pictures, and its budget for request bodies."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Final, Protocol
 
 from app.wire.problems import Overloaded
 
-MIN_SHARED_PLACES: Final = 16  # places; where there are fewer, none are reserved
-PLACES_PER_FEW: Final = 8  # a client holds few if it holds at most one in so many places
-PLACES_PER_RESERVED: Final = 4  # for each so many places there is one more for such clients
+MIN_SHARED_PLACES: Final = 16  # places; a worker that has fewer reserves none
+MODEST_SHARE: Final = 8  # a client is modest while it holds at most an eighth of the places
+RESERVED_SHARE: Final = 4  # modest clients may use a quarter more places than there are
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether load balancers should send requests here."""
+    """Whether load balancers should send requests to this worker."""
 
     draining: bool = False
 
 
 class Places:
-    """A worker's places, one for each picture in flight; taken and freed on the event loop alone.
+    """The places of a worker, one for each picture in flight. Not thread-safe: use it on the event loop only.
 
-    A place is held while its picture is read, not while the body arrives nor while the answer is sent: a
-    client that sends or reads slowly holds none. Where all are taken, a quarter as many again are there for
-    clients that hold few, so that a single client can't keep the others out.
+    A place is held while a picture is processed, not while the request's body arrives or the answer is
+    sent, so slow clients hold no places. When all places are taken, a quarter as many again are available
+    to clients that hold few, so a single client can't lock out the others.
     """
 
     def __init__(self, count: int) -> None:
@@ -36,26 +36,27 @@ class Places:
         self._taken_by: dict[str, int] = {}
 
     def check(self, count: int, client: str) -> None:
-        """Ask whether a client could have `count` places.
+        """Check that `count` places are available to a client.
 
         Raises:
-            Overloaded: it could not.
+            Overloaded: there are not enough.
         """
         if count <= self.count - self.taken + self._count_reserved(client, count):
             return
-        msg = f"{self.taken} of {self.count} places are taken, {count} are needed. Try again in a second."
+        state = f"{self.taken} of {self.count} places are taken"
+        msg = f"{state}; the request needs {count}. Try again in a second."
         raise Overloaded(msg, limit=self.count)
 
     def _count_reserved(self, client: str, count: int) -> int:
-        few = self.count // PLACES_PER_FEW if self.count >= MIN_SHARED_PLACES else 0
-        return self.count // PLACES_PER_RESERVED if self._taken_by.get(client, 0) + count <= few else 0
+        modest = self.count // MODEST_SHARE if self.count >= MIN_SHARED_PLACES else 0
+        return self.count // RESERVED_SHARE if self._taken_by.get(client, 0) + count <= modest else 0
 
     @contextmanager
     def hold(self, count: int, client: str) -> Iterator[None]:
-        """Hold `count` places for a while.
+        """Hold `count` places while the block runs.
 
         Raises:
-            Overloaded: as `check`; none has been taken.
+            Overloaded: there are not enough; none are taken.
         """
         self.check(count, client)
         self._take(count, client)
@@ -65,12 +66,12 @@ class Places:
             self._take(-count, client)
 
     def hold_until_done(self, count: int, client: str, task: asyncio.Future[Any]) -> None:
-        """Hold `count` places for work that goes on after its request has been answered."""
+        """Hold `count` places until a task ends that outlives its request."""
 
-        def free(done: asyncio.Future[Any]) -> None:
+        def free(task: asyncio.Future[Any]) -> None:
             self._take(-count, client)
-            if not done.cancelled():
-                done.exception()  # has been asked for, so that asyncio does not report it as lost
+            if not task.cancelled():
+                task.exception()  # retrieved, or asyncio would log "exception was never retrieved"
 
         self._take(count, client)
         task.add_done_callback(free)
@@ -83,63 +84,63 @@ class Places:
 
 
 class PendingBody(Protocol):
-    """A body on its way in."""
+    """A request's body that is still arriving."""
 
-    held_bytes: int  # bytes of it that are held
+    held_bytes: int  # bytes in memory
 
     def is_stalled(self) -> bool:
-        """Tell whether hardly any of it is coming."""
+        """Tell whether the body makes too little progress."""
 
     def give_up(self) -> None:
-        """Refuse it; its bytes are held no longer."""
+        """Refuse the rest of the body."""
 
 
 class BodyBudget:
-    """A worker's room for the bodies of requests; filled and cleared on the event loop alone.
+    """The bytes of request bodies that a worker may hold. Not thread-safe: use it on the event loop only.
 
-    What has arrived of a body fills it. Where it is full, bodies that have stalled are given up: a client
-    that sends much and then stops does not keep others out.
+    Only bytes that have arrived count. When the budget is used up, stalled bodies are given up, so a
+    client that sends much and then stops can't lock out the others.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size  # bytes
         self._reserved = 0
-        self._uploads: set[PendingBody] = set()
+        self._pending: set[PendingBody] = set()
 
     def check(self, size: int) -> None:
-        """Ask whether `size` more bytes could be held, if need be in place of bodies that have stalled.
+        """Check that `size` more bytes fit; give up stalled bodies if they don't.
 
         Raises:
-            Overloaded: they could not.
+            Overloaded: they still don't fit.
         """
         if self._reserved + size > self._size:
             self._give_up_stalled()
         if self._reserved + size > self._size:
             msg = (
-                f"{self._reserved} of {self._size} bytes are held for other requests, {size} more don't fit. "
+                f"Other requests hold {self._reserved} of {self._size} bytes, and {size} more don't fit. "
                 "Try again in a second."
             )
             raise Overloaded(msg, limit=self._size)
 
     def reserve(self, size: int) -> None:
-        """Hold `size` bytes more, until they are given to `release`.
+        """Reserve `size` bytes.
 
         Raises:
-            Overloaded: as `check`; none is held.
+            Overloaded: they don't fit; none are reserved.
         """
         self.check(size)
         self._reserved += size
 
     def release(self, size: int) -> None:
-        """Hold `size` bytes less."""
+        """Release `size` reserved bytes."""
         self._reserved -= size
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes for a while.
+        """Reserve `size` bytes while the block runs.
 
         Raises:
-            Overloaded: as `reserve`.
+            Overloaded: they don't fit.
         """
         self.reserve(size)
         try:
@@ -147,17 +148,18 @@ class BodyBudget:
         finally:
             self.release(size)
 
-    def begin(self, upload: PendingBody) -> None:
-        """Expect an upload, which tells `reserve` of what arrives; `end` must follow."""
-        self._uploads.add(upload)
+    def add(self, body: PendingBody) -> None:
+        """Track a body, which may be given up from now on. It reserves its own bytes as they arrive."""
+        self._pending.add(body)
 
-    def end(self, upload: PendingBody) -> None:
-        """Hold nothing more of an upload."""
-        self._uploads.discard(upload)
-        self.release(upload.held_bytes)
+    def remove(self, body: PendingBody) -> None:
+        """Stop tracking a body, and release its bytes."""
+        self._pending.discard(body)
+        self.release(body.held_bytes)
 
     def _give_up_stalled(self) -> None:
-        for upload in [upload for upload in self._uploads if upload.is_stalled()]:
-            upload.give_up()
-            self.release(upload.held_bytes)
-            upload.held_bytes = 0
+        for body in self._pending:
+            if body.is_stalled():
+                body.give_up()
+                self.release(body.held_bytes)
+                body.held_bytes = 0

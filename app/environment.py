@@ -1,7 +1,7 @@
-"""The variables that begin with `DIGITS_`: which are settings, which are somebody else's, which are mistakes.
+"""Validation of the environment variables that begin with `DIGITS_`.
 
-A variable that nobody reads is the worst kind of mistake: `DIGITS_API_KEY=…`, without its S, would leave open
-a service that its operator believes locked.
+A variable that nothing reads is an error. Otherwise a typo such as `DIGITS_API_KEY=…`, without the S, would
+leave a service open that its operator believes to be protected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 ENV_PREFIX: Final = "DIGITS_"
-FOREIGN_VARIABLES: Final[Mapping[str, str]] = {  # variables of the same prefix that something else reads
+# variables with our prefix that the service does not read, and what reads them
+FOREIGN_VARIABLES: Final[Mapping[str, str]] = {
     "DIGITS_FONTS": "python -m training",
     "DIGITS_KEY": "python -m app.client",
     "DIGITS_MNIST": "python -m training",
@@ -26,50 +27,49 @@ FOREIGN_VARIABLES: Final[Mapping[str, str]] = {  # variables of the same prefix 
     "DIGITS_RESILIENCE": "the tests",
     "DIGITS_URL": "the clients of docs/integrate.md",
 }
-MIN_SIMILARITY: Final = 0.5  # by difflib: APIKEY still finds API_KEYS, and FOO finds nothing
-MIN_KEY: Final = 8  # characters: with 100 wrong keys a minute, random letters and digits last for ever
-MAX_SHOWN: Final = 200  # characters of a value that a message repeats
+MIN_SIMILARITY: Final = 0.5  # for difflib: APIKEY matches API_KEYS, and FOO matches nothing
+MIN_KEY_LENGTH: Final = 8  # at 100 guesses a minute, 8 random letters and digits take millions of years
+MAX_VALUE_LENGTH: Final = 200  # characters of a value that a message quotes
 QUOTES: Final = "\"'“”‘’"
-# settings with commas in between
 LIST_SETTINGS: Final = frozenset({"api_keys", "trusted_proxies", "cors_origins"})
 _PORT: Final = r"PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
 _LINK: Final = rf"_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|{_PORT})"
-_LINK_TO: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
+_LINK_URL: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
 
 
 def split_list(value: str) -> tuple[str, ...]:
-    """Return the entries of a list, as settings have them."""
+    """Split a comma-separated list, and drop empty entries."""
     return tuple(entry.strip() for entry in value.split(",") if entry.strip())
 
 
 def find_unknown(environment: Mapping[str, str], settings: Collection[str]) -> list[str]:
-    """Say of each variable that nobody reads, or that is there twice, what was probably meant.
+    """Return a message for each variable that nothing reads, and for each setting that is set twice.
 
     Args:
-        environment: variables and their values, which are never repeated.
-        settings: the names of the variables that are settings.
+        environment: variables and their values. Messages never quote a value.
+        settings: names of the variables that are settings.
     """
-    ours = [name for name in environment if name.upper().startswith(ENV_PREFIX)]
+    names = [name for name in environment if name.upper().startswith(ENV_PREFIX)]
     known = {*settings, *FOREIGN_VARIABLES}
     links = find_service_links(environment)
-    unknown = [name for name in ours if name.upper() not in known and name not in links]
-    return [_suggest(name, settings) for name in sorted(unknown)] + list(_find_doubles(ours, settings))
+    unknown = sorted(name for name in names if name.upper() not in known and name not in links)
+    return [_suggest(name, settings) for name in unknown] + list(_find_duplicates(names, settings))
 
 
 def _suggest(name: str, settings: Collection[str]) -> str:
     endings = sorted((setting.removeprefix(ENV_PREFIX) for setting in settings), key=len)
     ending = name.upper().removeprefix(ENV_PREFIX)
-    similar = [longer for longer in endings if {*ending.split("_")} <= {*longer.split("_")}]
+    similar = [setting for setting in endings if {*ending.split("_")} <= {*setting.split("_")}]
     similar += difflib.get_close_matches(ending, endings, n=1, cutoff=MIN_SIMILARITY)
     hint = f"did you mean {ENV_PREFIX}{similar[0]}?" if similar else "docs/deploy.md lists all settings."
     return f"There is no {format_value(name)}; {hint}"
 
 
-def _find_doubles(names: Collection[str], settings: Collection[str]) -> Iterator[str]:
-    spelled: defaultdict[str, list[str]] = defaultdict(list)
+def _find_duplicates(names: Collection[str], settings: Collection[str]) -> Iterator[str]:
+    spellings_by_name: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        spelled[name.upper()].append(name)
-    for name, spellings in spelled.items():
+        spellings_by_name[name.upper()].append(name)
+    for name, spellings in spellings_by_name.items():
         if name in settings and len(spellings) > 1:
             yield f"{' and '.join(sorted(spellings))} are the same setting; keep one of them."
 
@@ -77,8 +77,8 @@ def _find_doubles(names: Collection[str], settings: Collection[str]) -> Iterator
 def find_service_links(environment: Mapping[str, str]) -> set[str]:
     """Return the variables that Kubernetes sets for Services such as `digits` or `digits-canary`.
 
-    They count only where all that belongs to one is there, so that a setting with a typing error is not
-    taken for one of them. https://kubernetes.io/docs/concepts/services-networking/service/
+    A Service counts only if both its host and its port are set and valid. Otherwise a misspelled setting
+    could pass for such a variable. https://kubernetes.io/docs/concepts/services-networking/service/
     """
     services = [
         name.removesuffix("_SERVICE_HOST")
@@ -91,7 +91,7 @@ def find_service_links(environment: Mapping[str, str]) -> set[str]:
         if environment.get(f"{service}_SERVICE_PORT", "").isdecimal()
         for name, value in environment.items()
         if re.fullmatch(re.escape(service) + _LINK, name)
-        or (name == f"{service}_PORT" and _LINK_TO.fullmatch(value))
+        or (name == f"{service}_PORT" and _LINK_URL.fullmatch(value))
     }
 
 
@@ -104,18 +104,18 @@ def _is_address(text: str) -> bool:
 
 
 def find_foreign_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that are not the service's, each with who reads or sets it."""
+    """Return the variables that are not settings, and what reads or sets each of them."""
     links = dict.fromkeys(sorted(find_service_links(environment)), "Kubernetes, for a Service of that name")
     return links | {name: reader for name, reader in FOREIGN_VARIABLES.items() if name in environment}
 
 
 def find_fault(name: str, value: str) -> str | None:
-    """Return what is wrong with the text of a setting, whatever its type; None where nothing is."""
+    """Return what is wrong with the text of a setting, regardless of its type, or None."""
     entries = split_list(value) if name in LIST_SETTINGS else (value.strip(),)
     if not value.strip():
-        return "it is set, but only to blanks; unset it, or give it a value"
+        return "the value is blank; unset it, or set a value"
     if not entries:
-        return "the list has no entry; unset it, or name one"
+        return "the list has no entries; unset it, or add one"
     if any(entry[0] in QUOTES or entry[-1] in QUOTES for entry in entries):
         return "the quotes are part of the value, as in a file for docker's --env-file; leave them out"
     return _find_short_key(entries) if name == "api_keys" else None
@@ -123,17 +123,17 @@ def find_fault(name: str, value: str) -> str | None:
 
 def _find_short_key(entries: Collection[str]) -> str | None:
     for number, entry in enumerate(entries, 1):
-        if len(entry) < MIN_KEY:
+        if len(entry) < MIN_KEY_LENGTH:
             return (
-                f"key {number} has fewer than {MIN_KEY} characters, so it could be guessed; "
-                "make one with `python -m app keys new ID`"
+                f"key {number} has fewer than {MIN_KEY_LENGTH} characters, so it could be guessed; "
+                "create one with `python -m app keys new ID`"
             )
     return None
 
 
 def format_value(value: object) -> str:
-    """Return a value as one line shows it."""
+    """Return a value as printable text on a single line, truncated if it is long."""
     text = str(value)
-    if len(text) > MAX_SHOWN:
-        text = f"{text[:MAX_SHOWN]}…"
+    if len(text) > MAX_VALUE_LENGTH:
+        text = f"{text[:MAX_VALUE_LENGTH]}…"
     return text if text.isprintable() else ascii(text)

@@ -1,4 +1,4 @@
-"""The application: `create_app(settings)`. Nothing happens at import."""
+"""The ASGI application, built by `create_app`. Importing this module has no side effects."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def create_app(
     threads: int | None = None,
     open_registry: Callable[[], CollectorRegistry | None] = lambda: None,
 ) -> FastAPI:
-    """Return the ASGI application; models are loaded when its lifespan begins.
+    """Return the ASGI application. Its models are loaded when its lifespan starts.
 
     Args:
-        settings: read from the environment if not given.
-        keyring: read as the settings say if not given.
-        threads: for large pictures, at a time; as many as the machine has cores if not given.
-        open_registry: called when its lifespan begins, for what shows the numbers of several workers.
+        settings: by default, read from the environment.
+        keyring: by default, read from where the settings say.
+        threads: number of threads that decode large pictures; by default, the number of cores.
+        open_registry: called when the lifespan starts; returns the registry that the workers share, if any.
 
     Raises:
-        SettingsError: the environment holds a wrong setting.
+        SettingsError: a setting in the environment is invalid.
         BadKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
@@ -77,7 +77,7 @@ def create_app(
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
         open_registry=open_registry,
         readiness=Readiness(),
-        room=BodyBudget(settings.max_bytes_in_flight),
+        body_budget=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
         traces=tracing.find_provider(),
     )
@@ -85,17 +85,17 @@ def create_app(
         title="Digits",
         version=__version__,
         description=DESCRIPTION,
-        docs_url=None,  # FastAPI's loads its scripts from elsewhere; `page` has our own
+        docs_url=None,  # FastAPI's page loads scripts from a CDN; `page` serves ours
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
         openapi_url=DOCUMENT,
         responses=openapi.ANY_ERROR,
-        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
+        generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
         telemetry=tracing.configure(parts.traces),
-        redirect_slashes=False,  # `RouteGuard` redirects, with a status that keeps the method
+        redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
@@ -106,19 +106,19 @@ def create_app(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What there is of a worker before its models are loaded."""
+    """The parts of a worker that exist before its models are loaded."""
 
     settings: Settings
     keyring: Keyring
     open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
-    room: BodyBudget
+    body_budget: BodyBudget
     threads: int
     traces: TracerProvider | None
 
 
 def _build_middleware(parts: _Parts) -> list[Middleware]:
-    """Return what stands before the routes, from the outside in."""
+    """Return the middleware, outermost first."""
     settings = parts.settings
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
     spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
@@ -136,7 +136,7 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
         Middleware(RouteGuard),
         *keys,
         *rates,
-        Middleware(BodyGuard, settings=settings, room=parts.room),
+        Middleware(BodyGuard, settings=settings, body_budget=parts.body_budget),
         Middleware(HeadGuard),
         Middleware(DirectDispatch),
     ]
@@ -165,16 +165,16 @@ def _configure_cors(origins: Sequence[str]) -> Middleware:
     )
 
 
-def _configure_keys(parts: _Parts, wrong: WrongKeyLimiter) -> Middleware:
+def _configure_keys(parts: _Parts, wrong_keys: WrongKeyLimiter) -> Middleware:
     public_docs = parts.settings.public_docs
-    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong=wrong)
+    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong_keys=wrong_keys)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # `RouteGuard` asks for it; made within the first request, it would hold that up
+    document = app.openapi()  # built now, or `RouteGuard` would build it during the first request
     openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()
@@ -183,7 +183,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
     feedback, registry = settings.feedback_url is not None, parts.open_registry()
-    metrics = Metrics(catalogue, places, threads, feedback=feedback, of_all_workers=registry)
+    metrics = Metrics(catalogue, places, threads, feedback=feedback, shared_registry=registry)
     async with tracing.export(parts.traces) as tracer, _open_keeper(settings) as keeper:
         state = State(
             settings=settings,
@@ -191,7 +191,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             catalogue=catalogue,
             readiness=parts.readiness,
             places=places,
-            body_budget=parts.room,
+            body_budget=parts.body_budget,
             threads=threads,
             metrics=metrics,
             feedback=keeper,
@@ -203,11 +203,10 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
 
 @asynccontextmanager
 async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
-    """Keep pictures while the block runs, where there is a database for them."""
     if settings.feedback_url is None:
         yield None
         return
-    from app.feedback.keeper import Keeper  # noqa: PLC0415  an extra
+    from app.feedback.keeper import Keeper  # noqa: PLC0415  needs the extra
 
     keeper = Keeper(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
     try:

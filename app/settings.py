@@ -1,4 +1,4 @@
-"""All settings of the service, read from environment variables: `DIGITS_` and the field's name."""
+"""The settings of the service. `DIGITS_PORT` in the environment sets `port`, and so on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from app.environment import ENV_PREFIX, find_fault, find_service_links, find_unk
 MEBIBYTE: Final = 1024 * 1024
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
 MAX_PORT: Final = 65535
-DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from an origin
+DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from origins
 _ORIGIN_PATTERN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
-_BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # as annotated_types names them
-_TYPE_WORDS: Final = {  # pydantic's error type → what the value must be
+_BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # by their names in annotated_types
+# what the value must be, by pydantic's type of error
+_TYPE_WORDS: Final = {
     "int_parsing": "an integer",
     "int_parsing_size": "an integer",
     "int_from_float": "an integer",
@@ -35,11 +36,11 @@ _TYPE_WORDS: Final = {  # pydantic's error type → what the value must be
 
 
 class SettingsError(Exception):
-    """A setting is invalid; the text has a line for each, with its name, its value and what is allowed."""
+    """Settings are invalid. The message has a line for each: name, value, fault, and what is allowed."""
 
 
 class Settings(BaseSettings):
-    """The settings of the service; frozen, and read once at start."""
+    """The settings of the service, read once at the start."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -51,90 +52,92 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all interfaces, which is what the image sets."""
+    """Address to listen on; 0.0.0.0, which the image sets, means all interfaces."""
 
     port: int = Field(default=8000, ge=1, le=MAX_PORT)
     """Port to listen on."""
 
     workers: int = Field(default=1, ge=1, le=256)
-    """Number of processes that serve; more than one per core does not help."""
+    """Number of worker processes; more than one per core does not help."""
 
     models_dir: Path = Path(__file__).parent.parent / "models"
-    """Folder of the models: NAME/model.onnx, and NAME/2/model.onnx and so on for further versions."""
+    """Folder of the models: NAME/model.onnx, and further versions in NAME/2/model.onnx and so on."""
 
     default_model: str = "cnn"
-    """Model for requests that name none: NAME for its highest version, or NAME@N."""
+    """Model for requests that don't name one: NAME for its highest version, or NAME@N for version N."""
 
     max_body_bytes: int = Field(default=10 * MEBIBYTE, ge=1024)
-    """Largest request body; 10 MiB is twice a 12-megapixel JPEG from a phone."""
+    """Maximum size of a request body; 10 MiB is twice a 12-megapixel JPEG from a phone."""
 
     max_batch_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
-    """Largest request body of /predict/batch and of infer in /v2; compressed bodies count unpacked."""
+    """Maximum size of a request body of /predict/batch and of infer in /v2, compressed or decompressed."""
 
     max_pixels: int = Field(default=40_000_000, ge=16)
-    """Largest width x height of a picture, checked before it is decoded."""
+    """Maximum width x height of a picture, checked before it is decoded."""
 
     max_connections: int = Field(default=1024, ge=1)
-    """Most connections that a worker keeps open; a new one replaces the one that was idle longest."""
+    """Maximum number of open connections per worker; a new one replaces the one that was idle longest."""
 
     max_in_flight: int = Field(default=128, ge=1)
-    """Most pictures that a worker accepts at a time; more are refused with 503."""
+    """Maximum number of pictures in flight per worker; requests beyond it get 503."""
 
     max_bytes_in_flight: int = Field(default=256 * MEBIBYTE, ge=1024)
-    """Most bytes of request bodies that a worker holds at a time; more are refused with 503."""
+    """Maximum bytes of request bodies in memory per worker; requests beyond it get 503."""
 
     max_batch: int = Field(default=64, ge=1)
-    """Most pictures in one batch; each of them counts towards MAX_IN_FLIGHT."""
+    """Maximum number of pictures in a batch; each of them counts towards MAX_IN_FLIGHT."""
 
     read_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which the head of a request must arrive, and then again its body."""
+    """Seconds in which the head of a request must arrive, and then again for its body."""
 
     write_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a client must read some of its answer, 1 KiB for each, or be disconnected."""
+    """Seconds after which a client is disconnected if it has read less than 1 KiB per second."""
 
     request_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a prediction may take, not counting the upload."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
-    """Keys of at least 8 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
+    """Comma-separated keys of at least 8 characters, or entries as in API_KEYS_FILE. Unset: none."""
 
     api_keys_file: Path | None = None
-    """File of ids and SHA-256 digests, from `python -m app keys new ID`. Neither set: no key is needed."""
+    """File of ids and SHA-256 digests, from `python -m app keys new ID`. Without keys, anybody has access."""
 
     public_docs: bool = True
     """Whether /docs and /openapi.json can be read without a key."""
 
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Requests a minute per key, or else per address, in each worker. Unset: only wrong keys are limited."""
+    """Requests per minute for each key or address, in each worker. Unset: only wrong keys are limited."""
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses or networks of proxies whose X-Forwarded-For is trusted, comma-separated. Unset: none."""
+    """Comma-separated addresses or networks of proxies whose X-Forwarded-For is trusted. Unset: none."""
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins whose pages may call the service, comma-separated; * on its own for all. Unset: none."""
+    """Comma-separated origins whose pages may call the service, or * for all. Unset: none."""
 
     feedback_url: str | None = Field(default=None, repr=False)
     """Database for POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is stored."""
 
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
-    """Most bytes of pictures in it, each counted as at least 1 KiB; more are refused with 507."""
+    """Maximum bytes of stored pictures, each counted as at least 1 KiB; requests beyond it get 507."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe level of log records that are written."""
+    """Minimum level of log records."""
 
     log_format: Literal["json", "text"] = "json"
-    """json for one JSON object per line, or text for people."""
+    """json for one JSON object per line, or text for a human-readable log."""
 
     drain_delay: float = Field(default=0.0, ge=0)
-    """Seconds to keep serving after SIGTERM, no longer ready, until load balancers have noticed."""
+    """Seconds to keep serving after SIGTERM, while readiness fails, so that load balancers notice."""
 
     graceful_timeout: int = Field(default=30, ge=1)
-    """Seconds after that for requests in flight to finish."""
+    """Seconds for requests in flight to finish after the drain delay."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _strip_blanks(cls, value: object) -> object:
-        return value.strip() if isinstance(value, str) else value  # a file with CRLF leaves a \r
+        return (
+            value.strip() if isinstance(value, str) else value
+        )  # an env file with CRLF line ends leaves a \r
 
     @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
@@ -158,11 +161,11 @@ class Settings(BaseSettings):
 
     @field_validator("max_bytes_in_flight")
     @classmethod
-    def _check_holds_any_body(cls, value: int, info: ValidationInfo) -> int:
+    def _check_holds_largest_body(cls, value: int, info: ValidationInfo) -> int:
         for name in ("max_body_bytes", "max_batch_body_bytes"):
             largest = info.data.get(name, 0)
             if largest > value:
-                msg = f"it must hold a body of {largest} bytes, which {ENV_PREFIX}{name.upper()} allows"
+                msg = f"it must hold the largest body, {largest} bytes as set by {ENV_PREFIX}{name.upper()}"
                 raise ValueError(msg)
         return value
 
@@ -171,7 +174,7 @@ class Settings(BaseSettings):
     def _check_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                from app.feedback.store import parse_url  # noqa: PLC0415  an extra
+                from app.feedback.store import parse_url  # noqa: PLC0415  needs the extra
 
                 parse_url(value)
             except ModuleNotFoundError as error:
@@ -184,7 +187,7 @@ class Settings(BaseSettings):
     def _check_fits_in_flight(cls, value: int, info: ValidationInfo) -> int:
         places = info.data.get("max_in_flight", value)
         if value > places:
-            msg = f"each picture of a batch takes a place, and DIGITS_MAX_IN_FLIGHT is {places}"
+            msg = f"a batch can't have more pictures than DIGITS_MAX_IN_FLIGHT, which is {places}"
             raise ValueError(msg)
         return value
 
@@ -196,7 +199,7 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: a value is invalid, or a variable looks like a setting but is not one.
+        SettingsError: a value is invalid, or a variable with the prefix is not a setting.
     """
     values = {
         setting: value
@@ -205,9 +208,9 @@ def load_settings() -> Settings:
     }
     faults = {name: fault for name, value in values.items() if (fault := find_fault(name, value))}
     try:
-        settings = Settings(**_overrule_links(os.environ))
-    except ValidationError as error:
-        faults = {str(problem["loc"][0]): _explain(problem) for problem in error.errors()} | faults
+        settings = Settings(**_ignore_service_links(os.environ))
+    except ValidationError as invalid:
+        faults = {str(error["loc"][0]): _explain(error) for error in invalid.errors()} | faults
     lines = find_unknown(os.environ, VARIABLES)
     lines += [_describe(name, values, faults[name]) for name in Settings.model_fields if name in faults]
     if lines:
@@ -215,14 +218,13 @@ def load_settings() -> Settings:
     return settings
 
 
-def _overrule_links(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return defaults for what Kubernetes sets: DIGITS_PORT=tcp://… for a Service named digits."""
+def _ignore_service_links(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the defaults of settings whose variable Kubernetes sets: DIGITS_PORT=tcp://… for a Service."""
     linked = VARIABLES.keys() & find_service_links(environment)
     return {(name := VARIABLES[variable]): Settings.model_fields[name].default for variable in linked}
 
 
 def _describe(name: str, values: Mapping[str, str], fault: str) -> str:
-    """Return one line with a setting's name and value, what is wrong with it, and what is allowed."""
     field = Settings.model_fields[name]
     value = format_value(values.get(name, field.default)) if field.repr else "(not shown)"
     return (
@@ -237,52 +239,52 @@ def _format_default(default: object) -> str:
     return "unset" if default in {None, ()} else str(default)
 
 
-def _explain(problem: ErrorDetails) -> str:
-    """Return what is wrong in our own words; pydantic's messages are about Python."""
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if problem["type"] == "literal_error":
-        return f"it must be {problem['ctx']['expected']}"
-    kind = _TYPE_WORDS.get(problem["type"])
+def _explain(error: ErrorDetails) -> str:
+    """Describe a validation error for operators; pydantic's messages are for Python programmers."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "literal_error":
+        return f"it must be {error['ctx']['expected']}"
+    type_words = _TYPE_WORDS.get(error["type"])
     bounds = [
-        f"{words} {getattr(bound, kind)}"
-        for bound in Settings.model_fields[str(problem["loc"][0])].metadata
-        for kind, words in _BOUND_WORDS.items()
-        if hasattr(bound, kind)
+        f"{words} {getattr(bound, attribute)}"
+        for bound in Settings.model_fields[str(error["loc"][0])].metadata
+        for attribute, words in _BOUND_WORDS.items()
+        if hasattr(bound, attribute)
     ]
-    return "it must be " + "; ".join([kind, *bounds] if kind else bounds)
+    return "it must be " + "; ".join([type_words, *bounds] if type_words else bounds)
 
 
 def _check_proxy(proxy: str) -> None:
-    """Refuse text that is not a network, and networks that contain every address."""
-    too_open = f"{proxy} would let every client choose its own address; name only the proxies' addresses"
+    """Raise ValueError if the text is not a network, or the network contains every address."""
+    too_open = f"{proxy} would let every client forge its address; list only the addresses of proxies"
     if proxy == "*":
         raise ValueError(too_open)
     try:
         network = ip_network(proxy, strict=False)
     except ValueError as error:
-        msg = f"{error}; name addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
+        msg = f"{error}; list addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
         raise ValueError(msg) from None
     if not network.prefixlen:
         raise ValueError(too_open)
     if "/" in proxy and ip_network(proxy.partition("/")[0]).network_address != network.network_address:
-        msg = f"{proxy} is an address within a network; write {network} for all of it"
+        msg = f"{proxy} is an address within a network; write {network} for the whole network"
         raise ValueError(msg)
 
 
 def _check_origin(origin: str) -> None:
-    """Refuse what no browser would send as an origin: origins are compared character by character."""
+    """Raise ValueError if no browser would send this origin; origins are compared character by character."""
     match = _ORIGIN_PATTERN.fullmatch(origin)
     if match and int(match[2] or 0) <= MAX_PORT:
         if match[2] != DEFAULT_PORTS[match[1]]:
             return
-        why = f"browsers omit the default port; write {origin.rpartition(':')[0]}"
+        msg = f"browsers omit the default port; write {origin.rpartition(':')[0]}"
     elif origin == "*":
-        why = "* allows every origin; use it on its own, or leave it out"
+        msg = "* allows every origin; use it on its own, or leave it out"
     elif "*" in origin:
-        why = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
+        msg = f"{origin!r} has a *, which is not a wildcard within an origin; list all origins, or only *"
     elif origin != origin.lower() and _ORIGIN_PATTERN.fullmatch(origin.lower()):
-        why = f"browsers send origins in lower case; write {origin.lower()}"
+        msg = f"browsers send origins in lower case; write {origin.lower()}"
     else:
-        why = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"
-    raise ValueError(why)
+        msg = f"{origin!r} is not an origin, such as https://example.org or http://localhost:3000"
+    raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What a worker knows while it serves. Made by the lifespan, carried to every request."""
+"""The state of a worker. The lifespan creates it, and every request has access to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from app.feedback.keeper import Keeper
 
-STATE: Final = "digits"  # its name in the lifespan's state, which is a mapping
+STATE: Final = "digits"  # the key in the lifespan's state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,8 @@ class State:
     body_budget: BodyBudget
     threads: CapacityLimiter  # for pictures too large to decode on the event loop
     metrics: Metrics
-    feedback: Keeper | None  # None where no pictures are kept
-    tracer: Tracer | None  # None where no traces are exported
+    feedback: Keeper | None  # None if no database is configured
+    tracer: Tracer | None  # None if no traces are exported
 
 
 def get_state(request: Request) -> State:
@@ -44,6 +44,6 @@ def get_state(request: Request) -> State:
 
 
 def get_lifespan_state(lifespan: Mapping[str, Any]) -> State:
-    """Return the state of a worker from that of its lifespan."""
+    """Return the state of a worker, given the state of its lifespan."""
     state: State = lifespan[STATE]
     return state

@@ -1,4 +1,4 @@
-"""Variables that begin with `DIGITS_`: what is not a setting is a mistake, or known to be somebody else's."""
+"""Variables that begin with `DIGITS_`: unknown ones are refused, those of other programs are ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.settings import VARIABLES, SettingsError, load_settings
 from tests.conftest import ROOT
 from tests.serving import Process, start_process
 
-LINKS = {  # what Kubernetes tells pods of a Service named digits
+LINKS = {  # what Kubernetes sets in pods for a Service named digits
     "DIGITS_SERVICE_HOST": "10.96.0.10",
     "DIGITS_SERVICE_PORT": "80",
     "DIGITS_SERVICE_PORT_HTTP": "80",
@@ -47,7 +47,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         ("Digits_Rate_Limits", "DIGITS_RATE_LIMIT"),
     ],
 )
-def test_a_variable_that_nobody_reads_is_refused_with_what_was_meant(
+def test_an_unknown_variable_is_refused_with_a_suggestion(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
     for value in ("a secret of somebody", ""):
@@ -58,7 +58,7 @@ def test_a_variable_that_nobody_reads_is_refused_with_what_was_meant(
 
 
 @pytest.mark.parametrize("name", ["DIGITS_FOO", "DIGITS_", "DIGITS_\nFORGED"])
-def test_a_variable_like_no_setting_is_refused_in_one_line(
+def test_an_unknown_variable_that_resembles_no_setting_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "x")
@@ -68,7 +68,7 @@ def test_a_variable_like_no_setting_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_unknown_variable_stops_the_start(workers: str) -> None:
+def test_a_service_with_unknown_variables_exits(workers: str) -> None:
     running = Process(api_key="a secret of somebody", ratelimit="60", workers=workers)
     status, log = running.end()
     running.client.close()
@@ -79,20 +79,20 @@ def test_an_unknown_variable_stops_the_start(workers: str) -> None:
     ]
 
 
-def test_every_setting_may_be_written_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_can_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("digits_workers", "3")
     assert load_settings().workers == 3
 
 
 @pytest.mark.parametrize("second", ["a-key-of-some-length", ""])
-def test_a_setting_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch, second: str) -> None:
+def test_a_setting_that_is_set_twice_is_refused(monkeypatch: pytest.MonkeyPatch, second: str) -> None:
     monkeypatch.setenv("DIGITS_API_KEYS", "a-key-of-some-length")
     monkeypatch.setenv("digits_api_keys", second)  # an empty one would win, and open the service
     with pytest.raises(SettingsError, match="DIGITS_API_KEYS and digits_api_keys are the same setting"):
         load_settings()
 
 
-def test_what_kubernetes_sets_for_services_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_kubernetes_sets_for_services_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     others = {name.replace("DIGITS", "DIGITS_API"): value for name, value in LINKS.items()}
     set_all(monkeypatch, LINKS | others)
     settings = load_settings()
@@ -100,13 +100,13 @@ def test_what_kubernetes_sets_for_services_stops_nothing(monkeypatch: pytest.Mon
     assert set(find_foreign_variables({**LINKS, **others})) == {*LINKS, *others}
 
 
-def test_a_port_of_ones_own_counts_beside_those_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_set_explicitly_overrides_that_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, LINKS | {"DIGITS_PORT": "9000"})
     assert load_settings().port == 9000
 
 
 @pytest.mark.parametrize(
-    ("left", "changed"),
+    ("variable", "changed"),
     [
         ("DIGITS_SERVICE_HOST", None),
         ("DIGITS_SERVICE_HOST", "digits.example"),
@@ -114,27 +114,27 @@ def test_a_port_of_ones_own_counts_beside_those_of_services(monkeypatch: pytest.
         ("DIGITS_SERVICE_PORT", "http"),
     ],
 )
-def test_half_of_what_kubernetes_sets_is_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, left: str, changed: str | None
+def test_an_incomplete_set_of_service_variables_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, changed: str | None
 ) -> None:
     set_all(monkeypatch, LINKS)
     if changed is None:
-        monkeypatch.delenv(left)
+        monkeypatch.delenv(variable)
     else:
-        monkeypatch.setenv(left, changed)
+        monkeypatch.setenv(variable, changed)
     with pytest.raises(SettingsError, match="There is no DIGITS_PORT_80_TCP; did you mean DIGITS_PORT"):
         load_settings()
 
 
-def test_a_name_like_those_of_services_is_still_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_resembles_a_service_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, LINKS | {"DIGITS_SERVICE_KEYS": "x", "DIGITS_PORT_KEYS": "x"})
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert str(refused.value).count("There is no ") == 2
 
 
-def test_every_other_variable_of_this_repository_is_known() -> None:
-    """Whoever has set one for tests or training can still start the service."""
+def test_the_variables_of_other_programs_in_this_repository_are_known() -> None:
+    """A developer who has set one for tests or training can still start the service."""
     read = re.compile(r"""(?:environ(?:\.get)?[\[(]["']|process\.env\.|\$\{?)(DIGITS_[A-Z_]+)""")
     written = re.compile(r"^\s*(?:export .*)?(DIGITS_[A-Z_]+)=", re.MULTILINE)
     folders = ("app", "benchmarks", "deploy", "docs", "notebooks", "tests", "training")
@@ -150,7 +150,7 @@ def test_every_other_variable_of_this_repository_is_known() -> None:
 SOURCES = {".py", ".md", ".js", ".ipynb"}
 
 
-def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_variables_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {name: value for name, value in LINKS.items() if name != "DIGITS_PORT"})
     monkeypatch.setenv("DIGITS_PUBLISH", "8000")
     monkeypatch.delenv("DIGITS_NO_SKIPS", raising=False)  # of CI
@@ -158,11 +158,13 @@ def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) 
     with start_process() as running:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
-    (line,) = [json.loads(line) for line in log.splitlines() if "not the service's" in line]
+    (line,) = [json.loads(line) for line in log.splitlines() if '"variables":' in line]
     assert set(line["variables"]) == {*LINKS, "DIGITS_PUBLISH"} - {"DIGITS_PORT"}
 
 
-def test_the_key_of_clients_does_not_pass_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clients_key_is_not_taken_for_the_services_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DIGITS_KEY", "a secret of somebody")
     running = Process()
     status, log = running.end()

@@ -1,4 +1,4 @@
-"""The service needs none of the workshop: absence is tested, and so is the test."""
+"""What the service does not import, and what importing it does not do. These tests are tested, too."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 
 
-def loaded(script: str, *, first: str = "") -> set[str]:
-    """Return the top-level modules that a fresh interpreter holds after the script."""
-    done = subprocess.run(
+def run_script(script: str, *, first: str = "") -> set[str]:
+    """Run a script in a fresh interpreter, and return the words of its last line."""
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script.format(first=first)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(done.stdout.splitlines()[-1].split())
+    return set(process.stdout.splitlines()[-1].split())
 
 
-def test_the_running_service_has_loaded_nothing_of_the_workshop_and_no_database() -> None:
-    assert loaded(SERVE).isdisjoint(FOREIGN)
+def test_the_service_imports_neither_training_nor_a_database() -> None:
+    assert run_script(SERVE).isdisjoint(FOREIGN)
 
 
-def test_evaluation_needs_no_keras() -> None:
-    assert loaded(EVALUATE).isdisjoint({"keras", "tensorflow"})
+def test_evaluation_does_not_import_keras() -> None:
+    assert run_script(EVALUATE).isdisjoint({"keras", "tensorflow"})
 
 
 @pytest.mark.parametrize("name", ["keras", "training", "sqlalchemy"])
 def test_the_tests_above_can_fail(name: str) -> None:
     stand_in = f"import types; sys.modules[{name!r}] = types.ModuleType({name!r})"
-    assert name in loaded(SERVE, first=stand_in)
+    assert name in run_script(SERVE, first=stand_in)
 
 
 LOAD = """
@@ -78,23 +78,41 @@ print(os.environ["ORT_DISABLE_TELEMETRY"])
 """
 
 
-def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_telemetry_of_onnxruntime_is_disabled_before_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
-    assert loaded(LOAD) == {"1"}
+    assert run_script(LOAD) == {"1"}
 
 
 IMPORT = """
-import os
-os.environ["DIGITS_MODELS_DIR"] = "/nowhere"
-import cv2, PIL.Image  # OpenCV adds variables of its own
-before = dict(os.environ)
-threads, pixels = cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS
+import os, sys
+import cv2, PIL.Image, PIL.ImageFile  # OpenCV sets variables of its own
+def get_state():
+    limits = PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES
+    return dict(os.environ), limits, cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
+os.environ["DIGITS_PORT"] = "not a port"  # whatever reads the settings raises
+before = get_state()
 import app.main, app.server.start
-assert os.environ == before
-assert (cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS) == (threads, pixels)
+{first}
+assert get_state() == before
+assert "onnxruntime" not in sys.modules
 print("imported")
 """
 
 
-def test_importing_the_application_reads_no_model_and_sets_nothing() -> None:
-    assert loaded(IMPORT) == {"imported"}
+def test_importing_the_application_reads_no_settings_and_changes_no_library() -> None:
+    assert run_script(IMPORT) == {"imported"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "app.main.create_app()",
+        "import onnxruntime",
+        "from app.digits.process import set_up_process; set_up_process()",
+    ],
+)
+def test_the_test_of_the_import_can_fail(change: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_script(IMPORT, first=change)

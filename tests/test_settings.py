@@ -7,7 +7,7 @@ import pytest
 from app.settings import Settings, SettingsError, load_settings
 
 
-def test_every_default_is_valid_and_as_documented() -> None:
+def test_the_defaults_are_valid() -> None:
     settings = load_settings()
     assert settings.model_dump(exclude={"models_dir"}) == {
         "host": "127.0.0.1",
@@ -83,27 +83,27 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("RATE_LIMIT", "none", "it must be an integer"),
         ("RATE_LIMIT", "false", "it must be an integer.* Unset: "),
         ("RATE_LIMIT", "-1", "at least 1"),
-        ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network; name addresses"),
-        ("TRUSTED_PROXIES", "*", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "10.0.0.5, 0.0.0.0/0", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "::/0", "would let every client choose its own address"),
-        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for all of it"),
+        ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network; list addresses"),
+        ("TRUSTED_PROXIES", "*", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "10.0.0.5, 0.0.0.0/0", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "::/0", "would let every client forge its address"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for the whole network"),
         ("TRUSTED_PROXIES", "[::1]", "does not appear to be"),
         ("TRUSTED_PROXIES", "none", "does not appear to be"),
-        ("TRUSTED_PROXIES", ",", "the list has no entry"),
-        ("CORS_ORIGINS", " , ", "the list has no entry"),
-        ("HOST", "  ", "only to blanks"),
-        ("API_KEYS_FILE", "\t", "only to blanks"),
+        ("TRUSTED_PROXIES", ",", "the list has no entries"),
+        ("CORS_ORIGINS", " , ", "the list has no entries"),
+        ("HOST", "  ", "the value is blank"),
+        ("API_KEYS_FILE", "\t", "the value is blank"),
         ("WORKERS", '"2"', "the quotes are part of the value"),
         ("PUBLIC_DOCS", "'false'", "the quotes are part of the value"),
         ("CORS_ORIGINS", '["https://a.example"]', "the quotes are part of the value|is not an origin"),
         ("MODELS_DIR", '"/models"', "the quotes are part of the value"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes, which DIGITS_MAX_BATCH_BODY_BYTES allows"),
-        ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT is 128"),
+        ("MAX_BYTES_IN_FLIGHT", "20000000", "33554432 bytes as set by DIGITS_MAX_BATCH_BODY_BYTES"),
+        ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT, which is 128"),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line_with_name_value_and_what_is_allowed(
+def test_the_message_about_an_invalid_setting_has_name_value_and_what_is_allowed(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(f"DIGITS_{name}", value)
@@ -116,12 +116,12 @@ def test_a_wrong_setting_is_told_in_one_line_with_name_value_and_what_is_allowed
     assert not re.search(r"Value error|Input should|pydantic|\(\)|None", line)
 
 
-def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_has_a_line_for_each_invalid_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_PORT", "x")
     monkeypatch.setenv("DIGITS_WORKERS", "x")
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as refused:
         load_settings()
-    assert [line.partition("=")[0] for line in str(told.value).splitlines()] == [
+    assert [line.partition("=")[0] for line in str(refused.value).splitlines()] == [
         "DIGITS_PORT",
         "DIGITS_WORKERS",
     ]
@@ -132,7 +132,7 @@ def test_settings_are_frozen() -> None:
         Settings().port = 1
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
@@ -142,9 +142,9 @@ GOOD = "8-letter"
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
-        ("API_KEYS", ",", "the list has no entry"),
-        ("API_KEYS", " , ,", "the list has no entry"),
-        ("API_KEYS", " ", "only to blanks"),
+        ("API_KEYS", ",", "the list has no entries"),
+        ("API_KEYS", " , ,", "the list has no entries"),
+        ("API_KEYS", " ", "the value is blank"),
         ("API_KEYS", "x", "key 1 has fewer than 8 characters"),
         ("API_KEYS", GOOD[1:], "key 1 has fewer than 8 characters"),
         ("API_KEYS", f"{GOOD}, ?!", "key 2 has fewer than 8 characters"),
@@ -155,7 +155,7 @@ GOOD = "8-letter"
         ("FEEDBACK_URL", "mysql://me:{GOOD}@localhost/x", "'mysql' is neither"),
     ],
 )
-def test_a_wrong_secret_is_refused_and_never_shown(
+def test_the_message_about_an_invalid_secret_does_not_show_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
 ) -> None:
     monkeypatch.setenv(f"DIGITS_{name}", value)
@@ -166,24 +166,27 @@ def test_a_wrong_secret_is_refused_and_never_shown(
 
 
 @pytest.mark.parametrize("value", [GOOD, f" {GOOD} ", f"{GOOD},", f"alice:{64 * 'a'}"])
-def test_a_key_of_some_length_will_do(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_key_of_the_minimum_length_is_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("DIGITS_API_KEYS", value)
     assert load_settings().api_keys == (value.strip(" ,"),)
 
 
 @pytest.mark.parametrize("line_end", ["\r", " ", "\t"])
-def test_blanks_around_a_value_do_not_matter(monkeypatch: pytest.MonkeyPatch, line_end: str) -> None:
-    given = {"HOST": "::1", "WORKERS": "2", "PUBLIC_DOCS": "false", "LOG_LEVEL": "error", "RATE_LIMIT": "60"}
-    for name, value in given.items():
+def test_blanks_around_a_value_are_ignored(monkeypatch: pytest.MonkeyPatch, line_end: str) -> None:
+    values = {"HOST": "::1", "WORKERS": "2", "PUBLIC_DOCS": "false", "LOG_LEVEL": "error", "RATE_LIMIT": "60"}
+    for name, value in values.items():
         monkeypatch.setenv(f"DIGITS_{name}", f" {value}{line_end}")
     settings = load_settings()
     assert (settings.host, settings.workers, settings.public_docs) == ("::1", 2, False)
     assert (settings.log_level, settings.rate_limit) == ("error", 60)
 
 
-def test_a_wrong_default_of_another_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_that_contradicts_another_setting_is_reported_with_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DIGITS_MAX_BODY_BYTES", "999999999")
     with pytest.raises(
-        SettingsError, match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold a body of 999999999"
+        SettingsError,
+        match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold the largest body, 999999999",
     ):
         load_settings()

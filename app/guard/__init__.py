@@ -1,1 +1,1 @@
-"""Protection in pure ASGI that runs before a body is read."""
+"""ASGI middleware that accepts or refuses a request before its body is read."""

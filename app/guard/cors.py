@@ -1,4 +1,4 @@
-"""Which web pages may call the service; refusals in the one error shape."""
+"""CORS: which web pages may call the service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.wire.problems import MalformedRequest, ProblemResponse
 
 
 class Cors(CORSMiddleware):
-    """Starlette's CORS, but a refused preflight is a problem document instead of plain text."""
+    """Starlette's `CORSMiddleware`, but a refused preflight is answered with a problem document."""
 
     async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
-        """Send an answer, with the headers that browsers look for."""
+        """Send a message of the response, with the CORS headers."""
         if message["type"] == "http.response.start":
-            added = self._list_headers(request_headers.get("origin"))
-            message["headers"] = [*message.get("headers", ()), *added]
+            headers = self._list_headers(request_headers.get("origin"))
+            message["headers"] = [*message.get("headers", ()), *headers]
         await send(message)
 
     def _list_headers(self, origin: str | None) -> Iterator[tuple[bytes, bytes]]:
@@ -33,9 +33,9 @@ class Cors(CORSMiddleware):
             yield b"access-control-allow-origin", origin.encode("latin-1")
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a browser's question whether its page may send the request."""
-        answer = super().preflight_response(request_headers)
-        if answer.status_code != HTTPStatus.BAD_REQUEST:
-            return answer
-        reason = bytes(answer.body).decode()
+        """Return the response to a preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code != HTTPStatus.BAD_REQUEST:
+            return response
+        reason = bytes(response.body).decode()
         return ProblemResponse(MalformedRequest(f"{reason}; DIGITS_CORS_ORIGINS lists the allowed origins."))

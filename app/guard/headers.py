@@ -1,4 +1,4 @@
-"""Headers that tell browsers to be careful, on every answer."""
+"""Security headers, on every response."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.wire.paths import PAGE, REFERENCE
 
-_PAGE_POLICY: Final = (  # their scripts write text alone: whatever makes markup or code of a string is shut
+# Trusted Types: the scripts of the page only write text, so nothing may turn a string into markup or code
+_PAGE_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"require-trusted-types-for 'script'; trusted-types 'none'; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
-_NO_STORE: Final = (b"cache-control", b"no-store")  # pictures and what was read in them are private
+_NO_STORE: Final = (b"cache-control", b"no-store")  # pictures and predictions are private
 _REFERENCE_HEADERS: Final = (*SECURITY_HEADERS, (b"content-security-policy", _PAGE_POLICY))
 _PAGE_HEADERS: Final = (
     *SECURITY_HEADERS,
@@ -28,7 +29,7 @@ _BY_PATH: Final = {REFERENCE: _REFERENCE_HEADERS, **dict.fromkeys(PAGE, _PAGE_HE
 
 
 class HeaderGuard:
-    """Add them."""
+    """Add the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,11 +40,11 @@ class HeaderGuard:
             await self._app(scope, receive, send)
             return
         default_headers = _READ_HEADERS if scope["method"] in {"GET", "HEAD"} else _WRITE_HEADERS
-        added = _BY_PATH.get(scope["path"], default_headers)
+        headers = _BY_PATH.get(scope["path"], default_headers)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *added]
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""Who really asks and how, where trusted proxies stand in front: X-Forwarded-For and X-Forwarded-Proto."""
+"""The client's address and scheme behind trusted proxies: X-Forwarded-For and X-Forwarded-Proto."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-MAX_HOPS: Final = 32  # entries that are looked at, from the right; real chains of proxies have two or three
+MAX_HOPS: Final = 32  # entries that are read, from the right; real chains of proxies have two or three
 MAX_PORT: Final = 65535
 SCHEMES: Final = frozenset({"http", "https"})
-_IPV4_IN_IPV6: Final = 96  # bits of ::ffff:0:0/96, before an IPv4 address
+_IPV4_IN_IPV6: Final = 96  # prefix length of ::ffff:0:0/96, which maps IPv4 addresses
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
 class ProxyGuard:
-    """Put into the scope what trusted proxies say of the client: its address and its scheme.
+    """Set the client and the scheme of the scope to those that trusted proxies report.
 
-    uvicorn's own middleware takes any text for an address, so that garbage makes a new client each time, and
-    looks at as many entries as there are.
+    uvicorn's `ProxyHeadersMiddleware` accepts any text as an address, so each piece of garbage would count
+    as a new client, and it reads any number of entries.
     """
 
     def __init__(self, app: ASGIApp, trusted: Iterable[str]) -> None:
@@ -40,10 +40,10 @@ class ProxyGuard:
         await self._app(scope, receive, send)
 
     def _find_client(self, hops: Iterable[str], client: tuple[str, int]) -> tuple[str, int]:
-        """Walk from the last hop to the first one that is not a trusted proxy.
+        """Return the last hop that is not a trusted proxy.
 
-        Every proxy adds whom it was reached by, so what stands left of a stranger's address may be made up by
-        that stranger. What is not an address ends the walk: the proxy that wrote it knows no client.
+        Every proxy appends the address that it was reached from, so the entries left of an untrusted address
+        may be forged. An entry that is not an address ends the search at the proxy before it.
         """
         for hop in hops:
             parsed = _parse_hop(hop)
@@ -60,14 +60,14 @@ class ProxyGuard:
 
 
 def _read_list(scope: Scope, name: bytes) -> Iterator[str]:
-    """Yield elements of a header from the last one on; all its lines are one list (RFC 9110, section 5.3)."""
+    """Return the elements of a header from right to left. Its lines form one list (RFC 9110, section 5.3)."""
     joined = b",".join(value for key, value in scope["headers"] if key == name)
     last = joined.decode("latin-1").lower().rsplit(",", MAX_HOPS)[-MAX_HOPS:]
     return (element.strip() for element in reversed(last) if element.strip())
 
 
 def _parse_hop(hop: str) -> tuple[Address, int] | None:
-    """Read an address, of either version, bare or with a port: 192.0.2.1:443, [2001:db8::1]:443."""
+    """Parse an address with or without a port, such as 192.0.2.1:443 or [2001:db8::1]:443."""
     match = _WITH_PORT.fullmatch(hop)
     address = _parse_address((match["v4"] or match["v6"]) if match else hop)
     if address is None:
@@ -78,14 +78,14 @@ def _parse_hop(hop: str) -> tuple[Address, int] | None:
 
 def _parse_address(text: str) -> Address | None:
     try:
-        address = ip_address(text.partition("%")[0])  # the zone says which of the proxy's links it came by
+        address = ip_address(text.partition("%")[0])  # without the zone, as in fe80::1%eth0
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _simplify_network(network: Network) -> Network:
-    """Return an IPv4 network that is written within IPv6 as what it is."""
+    """Convert a network of IPv4-mapped IPv6 addresses to an IPv4 network."""
     first = network.network_address
     if isinstance(first, IPv6Address) and first.ipv4_mapped and network.prefixlen >= _IPV4_IN_IPV6:
         return ip_network((first.ipv4_mapped, network.prefixlen - _IPV4_IN_IPV6))

@@ -1,4 +1,4 @@
-"""How often a client may ask: a token bucket for each key, else for each address."""
+"""Rate limiting, with a token bucket for each key, or for each address if there are no keys."""
 
 from __future__ import annotations
 
@@ -14,59 +14,55 @@ from app.wire.paths import PUBLIC_PATHS
 from app.wire.problems import ProblemResponse, RateLimited
 from app.wire.scope import get_client
 
-WINDOW: Final = 60  # seconds in which a bucket that was empty is full again
-MAX_CLIENTS: Final = 100_000  # buckets that are kept: about 20 MB
-MAX_WRONG_KEYS: Final = 100  # a minute, without DIGITS_RATE_LIMIT: who tries once a second is still told why
+WINDOW: Final = 60  # seconds in which an empty bucket fills up
+MAX_CLIENTS: Final = 100_000  # buckets in memory, about 20 MB
+MAX_WRONG_KEYS: Final = 100  # a minute: a misconfigured client that retries every second gets 401, not 429
 
 
 class Buckets:
-    """Token buckets, each kept as the time at which it is full again.
+    """Token buckets, implemented with the generic cell rate algorithm (GCRA, ITU-T I.371).
 
-    That is all there is to know of one (the "generic cell rate algorithm" of ATM's traffic management,
-    ITU-T I.371): each token taken puts the time off by the interval in which one flows in.
+    A bucket is stored as the time at which it will be full. Taking a token postpones that time by the
+    interval in which one token is added.
     """
 
     def __init__(
-        self, size: int, *, clients: int = MAX_CLIENTS, clock: Callable[[], float] = time.monotonic
+        self, size: int, *, max_clients: int = MAX_CLIENTS, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Make them, for all clients yet to come.
+        """Create the buckets. Each client starts with a full one.
 
         Args:
-            size: of each, in tokens; as many flow in within a minute.
-            clients: how many are remembered; the longest unseen is forgotten first, and starts full again.
-            clock: seconds.
+            size: tokens in a full bucket, and tokens added to it per minute.
+            max_clients: number of buckets in memory; the least recently used is dropped first.
+            clock: returns the time in seconds.
         """
         self.size = size
-        self._clients = clients
+        self._max_clients = max_clients
         self._interval = WINDOW / size
         self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # by client, the longest unseen first
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # by client, the least recently used first
 
     def __len__(self) -> int:
         return len(self._full_at)
 
     def take(self, client: str) -> tuple[int, float]:
-        """Take a token; return how many are left, and the seconds until there is one if there was none.
-
-        Returns:
-            The tokens left and 0.0, or 0 and the seconds to wait.
-        """
+        """Take a token. Return the tokens that remain and 0.0, or 0 and the seconds until one is added."""
         now = self._clock()
         full_at = max(self._full_at.get(client, now), now) + self._interval
-        lacking = full_at - now - WINDOW
-        if lacking > 1e-9 * WINDOW:
-            return 0, lacking
+        wait = full_at - now - WINDOW
+        if wait > 1e-9 * WINDOW:
+            return 0, wait
         self._full_at[client] = full_at
         self._full_at.move_to_end(client)
-        if len(self._full_at) > self._clients:
+        if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
         return math.floor((WINDOW - (full_at - now)) / self._interval + 1e-6), 0.0
 
 
 class RateGuard:
-    """Refuse a client whose bucket is empty, and tell every client how full it is.
+    """Refuse clients that exceed their rate limit. Every response has a `RateLimit` header.
 
-    Each worker counts for itself.
+    Each worker counts separately.
     """
 
     def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
@@ -80,13 +76,13 @@ class RateGuard:
             await self._app(scope, receive, send)
             return
         remaining, wait = self._buckets.take(get_client(scope))
-        # draft-ietf-httpapi-ratelimit-headers-10
+        # https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/
         state = f'"default";r={remaining};t={math.ceil(wait or WINDOW / self._buckets.size)}'
 
         async def send_with_state(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = (self._policy, (b"ratelimit", state.encode()))
-                message["headers"] = [*message.get("headers", ()), *added]
+                headers = (self._policy, (b"ratelimit", state.encode()))
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
         if wait:
@@ -97,14 +93,14 @@ class RateGuard:
 
 
 class WrongKeyLimiter:
-    """Counts wrong keys for each address, in the buckets of all requests where these are limited."""
+    """A limit on wrong keys per address. If there is a rate limit, wrong keys count towards it."""
 
     def __init__(self, buckets: Buckets | None) -> None:
         self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets
 
     def count(self, scope: Scope) -> ProblemResponse | None:
-        """Count one; return the refusal that takes the place of a 401 where there were too many."""
+        """Count a wrong key. Return the 429 response if there were too many."""
         _, wait = self._buckets.take(get_client(scope))
-        return (
-            ProblemResponse(RateLimited("wrong keys", limit=self._buckets.size, wait=wait)) if wait else None
-        )
+        if not wait:
+            return None
+        return ProblemResponse(RateLimited("wrong keys", limit=self._buckets.size, wait=wait))

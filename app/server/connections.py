@@ -1,4 +1,4 @@
-"""How many connections a worker keeps open."""
+"""The open connections of a worker."""
 
 from __future__ import annotations
 
@@ -11,39 +11,36 @@ if sys.platform != "win32":
     import resource
 
 UNLIMITED: Final = 2**31
-RESERVED_DESCRIPTORS: Final = 64  # descriptors for models, logs, metrics, databases and the event loop
-
-
-# connections that go on with what they have received, in one turn of the event loop
-REQUESTS_PER_TURN: Final = 4
+RESERVED_DESCRIPTORS: Final = 64  # for models, logs, metrics, databases and the event loop
+REQUESTS_PER_TURN: Final = 4  # pipelined requests that begin in one iteration of the event loop
 
 
 class Connection(Protocol):
-    """A connection."""
+    """A connection, as `Connections` sees it."""
 
     def close_idle(self) -> None:
-        """Close it, although its client may still want it."""
+        """Close the idle connection to make room for another."""
 
     def resume(self) -> None:
-        """Begin the next of the requests that it has received already."""
+        """Begin the next pipelined request."""
 
 
 class Connections:
-    """The open connections of a worker, those without a request in the order in which they became idle.
+    """Limits how many connections are open, and takes turns between those that pipeline requests.
 
-    A new connection takes the place of the one that has been idle for longest. Without a bound a client that
-    opens connections and leaves them idle would use up the descriptors, and nobody else could connect.
+    At the limit, a new connection replaces the one that has been idle longest. Otherwise a client could open
+    connections until the process has no file descriptors left.
     """
 
     def __init__(self, limit: int) -> None:
-        """Bound them by `limit`, and by the files that the process may open."""
+        """Allow `limit` connections, or fewer if the process may not open as many files."""
         self.limit = min(limit, _count_descriptors() - RESERVED_DESCRIPTORS)
         self._open: set[Connection] = set()
-        self._idle: OrderedDict[Connection, None] = OrderedDict()  # the longest idle first
-        self._waiting: deque[Connection] = deque()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()  # longest idle first
+        self._waiting: deque[Connection] = deque()  # for their turn
 
     def admit(self, connection: Connection) -> bool:
-        """Add a connection, which is idle; return whether there was room for it."""
+        """Add a new connection; return False if all others are busy."""
         if len(self._open) >= self.limit:
             if not self._idle:
                 return False
@@ -55,19 +52,19 @@ class Connections:
         return True
 
     def note_busy(self, connection: Connection) -> None:
-        """Note that a request has arrived on a connection."""
+        """Mark a connection as busy: a request has arrived."""
         self._idle.pop(connection, None)
 
     def note_idle(self, connection: Connection) -> None:
-        """Note that a connection has answered its request."""
+        """Mark a connection as idle: its response is complete."""
         if connection in self._open:
             self._idle[connection] = None
 
     def queue(self, connection: Connection) -> None:
-        """Let a connection go on with its next request once others have had their turn.
+        """Schedule the next pipelined request of a connection.
 
-        Clients that pipeline requests would otherwise all be served between any two steps of a client that
-        does not: 140 of them held a health check up for seconds.
+        Only a few begin in each iteration of the event loop. When all of them did, 140 pipelining clients
+        delayed a health check by seconds.
         """
         self._waiting.append(connection)
         if len(self._waiting) == 1:
@@ -86,7 +83,6 @@ class Connections:
 
 
 def _count_descriptors() -> int:
-    """Return how many descriptors the process may have at a time."""
     if sys.platform == "win32":
         return UNLIMITED
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""The number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import os
 from pathlib import Path
 from typing import Final
 
-# of the container, as its engine or Kubernetes has limited it
-QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
+QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")  # of the container (cgroup v2)
 
 
 def count_cores(quota: Path = QUOTA_FILE) -> int:
-    """Return how many cores of the machine the process may use, as many as its container's quota at most.
+    """Return how many cores the process may use: its CPU affinity, limited by the container's quota.
 
     Args:
-        quota: the file of a control group (version 2): microseconds of processor time, or "max", in how many.
+        quota: a file with the quota, or "max", and the period, both in microseconds.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        granted, period = quota.read_text().split()
-    except OSError:  # no container, or no Linux
+        limit, period = quota.read_text().split()
+    except OSError:  # not in a container, or not on Linux
         return cores
-    return cores if granted == "max" else min(cores, math.ceil(int(granted) / int(period)))
+    return cores if limit == "max" else min(cores, math.ceil(int(limit) / int(period)))

@@ -1,4 +1,4 @@
-"""SIGHUP: keys and models are loaded again, each for itself, while the old ones keep serving."""
+"""Reloading on SIGHUP: keys and models, independently of each other, without interrupting requests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from app.guard.keys import BadKeys, Keyring
 
 log = logging.getLogger("app")
 
-# SIGHUP loads keys and models again, SIGUSR1 keys alone: the parent of several workers sends it to them
+# SIGHUP reloads keys and models; SIGUSR1, which a supervisor sends to its workers, only keys
 RELOAD_SIGNALS: Final = (
     frozenset({signal.SIGHUP, signal.SIGUSR1}) if hasattr(signal, "SIGHUP") else frozenset()
 )
 
 
 class _SignalRecorder:
-    """A handler that notes signals which come before anybody can act on them; by default they kill."""
+    """A handler that records signals until they can be handled; by default they would end the process."""
 
     def __init__(self) -> None:
         self.signals: list[int] = []
@@ -35,32 +35,32 @@ class _SignalRecorder:
 
 
 def record_reloads() -> None:
-    """Note signals to reload until `get_recorded_signals` is asked for them."""
+    """Record the signals to reload that arrive while the service starts."""
     recorder = _SignalRecorder()
     for number in RELOAD_SIGNALS:
         signal.signal(number, recorder)
 
 
 def get_recorded_signals() -> list[int]:
-    """Return the signals to reload that have been noted, or that are to be noted yet."""
+    """Return the list of recorded signals, which grows as more arrive."""
     recorder = signal.getsignal(signal.SIGHUP)
     return recorder.signals if isinstance(recorder, _SignalRecorder) else []
 
 
 @contextmanager
 def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
-    """Load keys and models again on SIGHUP, off the event loop, and each for itself.
+    """Reload keys and models on SIGHUP while the block runs, in threads and independently of each other.
 
-    Where either can't be used, the old ones are kept. With several workers their parent takes the signal.
+    If either can't be loaded, the old ones stay in use. Of several workers, the supervisor handles SIGHUP.
     """
     if not RELOAD_SIGNALS or threading.current_thread() is not threading.main_thread():
-        yield  # Windows, or under a test client
+        yield  # on Windows, or in a test client's thread
         return
     loop = asyncio.get_running_loop()
     keys, models = asyncio.Event(), asyncio.Event()
     tasks = [
-        loop.create_task(_reload_repeatedly(keys, partial(reload_keys, keyring))),
-        loop.create_task(_reload_repeatedly(models, partial(reload_models, catalogue))),
+        loop.create_task(_reload_when_due(keys, partial(reload_keys, keyring))),
+        loop.create_task(_reload_when_due(models, partial(reload_models, catalogue))),
     ]
 
     def request_all() -> None:
@@ -70,7 +70,7 @@ def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
     recorded = get_recorded_signals()
     loop.add_signal_handler(signal.SIGHUP, request_all)
     loop.add_signal_handler(signal.SIGUSR1, keys.set)
-    # the parent of several workers starts them blocked
+    # a supervisor starts its workers with these signals blocked
     signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOAD_SIGNALS)
     if recorded:
         request_all()
@@ -84,19 +84,19 @@ def reload_on_sighup(catalogue: Catalogue, keyring: Keyring) -> Iterator[None]:
             task.cancel()
 
 
-async def _reload_repeatedly(due: asyncio.Event, reload: Callable[[], None]) -> None:
-    """Reload whenever it is asked for; requests that come in during a reload are served by one more."""
+async def _reload_when_due(due: asyncio.Event, reload: Callable[[], None]) -> None:
+    """Reload when `due` is set; signals that arrive during a reload cause one more."""
     while True:
         await due.wait()
         due.clear()
         try:
             await asyncio.to_thread(reload)
-        except Exception:  # whatever it was, the next signal must not be ignored
+        except Exception:  # the next signal must still be handled
             log.exception("not reloaded")
 
 
 def reload_keys(keyring: Keyring) -> None:
-    """Read the keys again, if there are any, or keep them; and log which it was."""
+    """Reload the keys, if the service has any, and log the result; bad ones leave the old keys valid."""
     if not keyring.keys:
         return
     try:
@@ -108,7 +108,7 @@ def reload_keys(keyring: Keyring) -> None:
 
 
 def reload_models(catalogue: Catalogue) -> None:
-    """Load the models again, or keep them; and log which it was."""
+    """Reload the models, and log the result; if one can't be served, the old ones keep serving."""
     try:
         catalogue.reload()
     except InvalidModel as error:
@@ -118,10 +118,10 @@ def reload_models(catalogue: Catalogue) -> None:
 
 
 def log_keys_not_reloaded(error: Exception) -> None:
-    """Log why the keys are still the old ones."""
+    """Log why the old keys stay valid."""
     log.error("keys not reloaded, the old ones stay valid", extra={"reason": str(error)})
 
 
 def log_models_not_reloaded(error: Exception) -> None:
-    """Log why the models are still the old ones."""
+    """Log why the old models keep serving."""
     log.error("models not reloaded, the old ones keep serving", extra={"reason": str(error)})

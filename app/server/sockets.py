@@ -1,4 +1,4 @@
-"""The sockets that workers listen on: shared fairly among them, and left without losing anybody."""
+"""Listening sockets, which workers share evenly and close without losing a connection."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from weakref import WeakSet
 
 from app.settings import Settings, SettingsError
 
-ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers takes
-# of Linux' struct tcp_info; eight bytes and four numbers stand before it
-QUEUE_LENGTH: Final = struct.Struct("24xI")
+ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers accepts at a time
+QUEUE_LENGTH: Final = struct.Struct("24xI")  # `tcpi_unacked` in Linux' struct tcp_info
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket for asyncio, with two things that it leaves open.
+    """A listening socket that adds two things to asyncio's.
 
-    asyncio takes all connections that wait. The first of several workers to wake up would then serve every
-    client that is quick, each for as long as it keeps its connection, and the others none.
+    asyncio accepts all queued connections at once, so that the first of several workers to wake up would get
+    all of them, for as long as they are kept alive. This socket accepts a few at a time.
 
-    And asyncio closes its port while clients may still wait before it, who then lose their request.
+    asyncio closes a socket whose accept queue holds connections, which are then reset. This socket drains the
+    queue first.
     """
 
     instances: ClassVar[WeakSet[ListeningSocket]] = WeakSet()  # of this process
 
     def __init__(self, family: int, kind: int, proto: int, *, fileno: int, shared: bool) -> None:
-        """Take over a bound socket's file descriptor."""
+        """Take ownership of the file descriptor of a bound socket."""
         super().__init__(family, kind, proto, fileno=fileno)
         self._shared = shared
         self._accepted = 0
@@ -38,15 +38,15 @@ class ListeningSocket(socket.socket):
         self.instances.add(self)
 
     @classmethod
-    def take_over(cls, bound: socket.socket, *, shared: bool) -> ListeningSocket:
-        """Take over a bound socket."""
+    def from_socket(cls, bound: socket.socket, *, shared: bool) -> ListeningSocket:
+        """Take ownership of a bound socket; `shared` means that several workers listen on it."""
         return cls(bound.family, bound.type, bound.proto, fileno=bound.detach(), shared=shared)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Take a connection.
+        """Accept a connection.
 
         Raises:
-            BlockingIOError: there is none, or enough have been taken: time for other work.
+            BlockingIOError: the queue is empty, or it is time to leave the rest to other workers.
         """
         if self._shared and self._accepted == ACCEPTS_PER_TURN and not self._closing_loop:
             self._accepted = 0
@@ -56,32 +56,31 @@ class ListeningSocket(socket.socket):
         except BlockingIOError:
             self._accepted = 0
             if self._closing_loop:
-                self.close_when_idle(self._closing_loop)
+                self.close_when_drained(self._closing_loop)
             raise
         self._accepted += 1
         return connection
 
-    def close_when_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the port, which `loop` listens on, as soon as nobody waits before it."""
-        self._closing_loop = loop  # if somebody does, it is about to ask for him
-        with socket.socket(self.family) as unused:
-            if self._count_waiting():
-                return
-            if self._shared:  # others keep the port open, and this loop would hear of it for ever
+    def close_when_drained(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop listening as soon as the accept queue is empty; `loop` accepts what is left in it."""
+        self._closing_loop = loop
+        with socket.socket(self.family) as placeholder:
+            if self._count_queued():
+                return  # `accept` calls this again
+            if self._shared:  # other workers still listen, and their connections would keep waking this loop
                 loop.remove_reader(self.fileno())
-            # no other thread of ours has come in between; the loop goes on to know this number
-            os.dup2(unused.fileno(), self.fileno())
+            # asyncio closes this descriptor later, so it must stay valid
+            os.dup2(placeholder.fileno(), self.fileno())
 
-    def _count_waiting(self) -> int:
-        """Return how many connections have been made that nobody has accepted."""
+    def _count_queued(self) -> int:
         if not hasattr(socket, "TCP_INFO"):
             return len(select.select([self], [], [], 0)[0])
-        # of a listening socket that is the length of its queue (Linux, net/ipv4/tcp.c, tcp_get_info)
+        # of a listening socket: the length of its accept queue (tcp_get_info in Linux' net/ipv4/tcp.c)
         info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_LENGTH.size)
         return int(QUEUE_LENGTH.unpack(info)[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let multiprocessing hand the socket to a worker."""
+        """Let multiprocessing pass the socket to a worker."""
         return _receive, (DupFd(self.fileno()), self.family, self.type, self.proto, self._shared)
 
 
@@ -90,10 +89,10 @@ def _receive(handle: Any, family: int, kind: int, proto: int, shared: bool) -> L
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """Bind all addresses that the host's name stands for: localhost has two.
+    """Bind all addresses of the host; localhost has two.
 
     Raises:
-        SettingsError: the name stands for no address, or none can be bound: another service listens there, or
+        SettingsError: the host has no address, or none can be bound, because another service listens there or
             the address is another machine's.
     """
     sockets: list[socket.socket] = []
@@ -105,11 +104,11 @@ def bind(settings: Settings) -> list[socket.socket]:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             bound.bind(address)
-        except OSError as error:  # a container may know ::1 by name and have no IPv6
+        except OSError as error:  # in a container, localhost may resolve to ::1 without IPv6
             reason = str(error.strerror)
             bound.close()
         else:
-            sockets.append(ListeningSocket.take_over(bound, shared=settings.workers > 1))
+            sockets.append(ListeningSocket.from_socket(bound, shared=settings.workers > 1))
     if not sockets:
         msg = f"DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: can't listen there ({reason})"
         raise SettingsError(msg)

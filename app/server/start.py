@@ -1,4 +1,4 @@
-"""`python -m app`: everything is checked before anything serves, then one process serves or several do."""
+"""`python -m app`: check everything, then serve with one process or several."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from app.server.cores import count_cores
 from app.server.process import Server, configure
 from app.server.signals import record_reloads
 from app.server.sockets import bind
-from app.server.supervisor import Child, Supervisor
-from app.server.workers import share_folder
+from app.server.supervisor import Supervisor, WorkerProcess
+from app.server.workers import create_shared_folder
 from app.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("app")
 
 
 def serve() -> int:
-    """Serve until SIGTERM or SIGINT, then exit with 0; return 2 where something stops the start."""
-    # until uvicorn handles them; and once more in the end, when it raises the signal that has ended it
+    """Serve until SIGTERM or SIGINT, then exit with 0; return 2 if the service can't start."""
+    # before uvicorn handles these signals, and after it, as it raises the signal that ended it once more
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _exit_now())
     record_reloads()
@@ -37,7 +37,7 @@ def serve() -> int:
     try:
         settings = load_settings()
         sockets = bind(settings)
-        keyring = _read_keys(settings)
+        keyring = _load_keys(settings)
         _check_models(settings)
         _run(settings, keyring, sockets)
     except SettingsError as error:
@@ -48,29 +48,28 @@ def serve() -> int:
 
 def _exit_now() -> NoReturn:
     logging.shutdown()
-    os._exit(0)  # a thread that still decodes, its request long answered, must not hold up the end
+    os._exit(0)  # without waiting for threads whose requests have timed out
 
 
 def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> None:
-    """Serve until a signal ends it."""
-    create = partial(create_app, settings, keyring, threads=count_cores())
-    config = configure(settings, app=create)
+    app_factory = partial(create_app, settings, keyring, threads=count_cores())
+    config = configure(settings, app=app_factory)
     foreign_variables = find_foreign_variables(os.environ)
     if foreign_variables:
-        log.info("variables that are not the service's", extra={"variables": foreign_variables})
+        log.info("ignored variables that are not settings", extra={"variables": foreign_variables})
     if settings.workers == 1:
         Server(config).run(sockets)
         return
-    supervisor = Supervisor(settings, keyring, partial(Child, settings, create, sockets))
-    with share_folder():
+    supervisor = Supervisor(settings, keyring, partial(WorkerProcess, settings, app_factory, sockets))
+    with create_shared_folder():
         supervisor.run()
 
 
 def _check_models(settings: Settings) -> None:
-    """Load the models, so that with several workers a bad one stops the start instead of every worker.
+    """Load the models once, so that a bad one ends the service with one line and not in every worker.
 
     Raises:
-        SettingsError: they can't be served.
+        SettingsError: a model can't be served.
     """
     try:
         Catalogue.load(settings.models_dir, default=settings.default_model)
@@ -80,22 +79,22 @@ def _check_models(settings: Settings) -> None:
         raise SettingsError(msg) from None
 
 
-def _read_keys(settings: Settings) -> Keyring:
-    """Return the keys that let in.
+def _load_keys(settings: Settings) -> Keyring:
+    """Return the keys that clients may use.
 
     Raises:
-        SettingsError: they can't be read, or were set by another name.
+        SettingsError: the keys can't be read, or the client's variable is set instead of the service's.
     """
     try:
         keyring = Keyring(settings.api_keys, settings.api_keys_file)
     except (BadKeys, OSError) as error:
         names = ["DIGITS_API_KEYS=(not shown)"] if settings.api_keys else []
         names += [f"DIGITS_API_KEYS_FILE={settings.api_keys_file}"] if settings.api_keys_file else []
-        why = error.strerror if isinstance(error, OSError) else error
-        msg = f"{' '.join(names)}: {why}"
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"{' '.join(names)}: {reason}"
         raise SettingsError(msg) from None
     if os.environ.get("DIGITS_KEY") and not keyring.keys:
-        msg = "DIGITS_KEY is the key that clients send, and this service asks for none; did you mean "
-        msg += "DIGITS_API_KEYS? To let everybody in, unset DIGITS_KEY."
+        msg = "DIGITS_KEY is the key that clients send, but this service requires none; did you mean "
+        msg += "DIGITS_API_KEYS? To run without keys, unset DIGITS_KEY."
         raise SettingsError(msg)
     return keyring

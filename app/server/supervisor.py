@@ -1,7 +1,7 @@
-"""The parent of several workers: starts them, replaces those that die, renews them on SIGHUP, ends them.
+"""The supervisor of several workers: starts them, replaces those that die or hang, renews and stops them.
 
-uvicorn's own parent waits within each of these, so that a SIGTERM waits, too. Here nothing waits: the parent
-looks at its workers ten times a second and takes the next step that is due.
+uvicorn's supervisor blocks during each of these, and does not react to SIGTERM meanwhile. This one never
+blocks: ten times a second, it checks on its workers and takes the next step that is due.
 """
 
 from __future__ import annotations
@@ -33,125 +33,124 @@ from app.server.signals import (
     log_keys_not_reloaded,
     log_models_not_reloaded,
 )
-from app.server.workers import FOLDER, Share
+from app.server.workers import FOLDER, SharedMetrics
 from app.settings import Settings, SettingsError
 
-TICK: Final = 0.1  # seconds between two looks
-PING_INTERVAL: Final = 1.0  # seconds between two questions whether a worker still runs
-# seconds after which one that does not answer, on however busy a machine, is replaced
-MAX_SILENCE: Final = 60.0
-RETRY_INTERVAL: Final = 10.0  # seconds between two attempts at a worker that fails to start
-SHUTDOWN_MARGIN: Final = 10.0  # seconds beyond their own patience in which workers have to end
+TICK: Final = 0.1  # seconds between two checks
+PING_INTERVAL: Final = 1.0  # seconds between two pings of a worker
+MAX_SILENCE: Final = 60.0  # seconds without an answer to a ping, which no load explains
+RETRY_INTERVAL: Final = 10.0  # seconds between two attempts to start a worker that fails to start
+SHUTDOWN_MARGIN: Final = 10.0  # seconds that workers get beyond their own timeouts before they are killed
 END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 log = logging.getLogger("app")
 
 
-class Child(Process):
-    """What runs in a worker's process; uvicorn's answers the parent from a thread, and serves."""
+class WorkerProcess(Process):
+    """The process of a worker: it serves, and uvicorn's base class answers pings from a thread."""
 
     def __init__(
-        self, settings: Settings, create: Callable[..., FastAPI], sockets: list[socket.socket]
+        self, settings: Settings, app_factory: Callable[..., FastAPI], sockets: list[socket.socket]
     ) -> None:
-        """Prepare it.
+        """Prepare the process, which starts later.
 
         Args:
-            settings: of the service.
-            create: makes the application, with what opens the registry that it is given.
-            sockets: to listen on.
+            settings: the service's settings.
+            app_factory: returns the application; takes `open_registry`, as `create_app` does.
+            sockets: the bound sockets to listen on.
         """
-        super().__init__(configure(settings, app=create), sockets)
-        self._create = create
+        super().__init__(configure(settings, app=app_factory), sockets)
+        self._app_factory = app_factory
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, for as long as there is a parent."""
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        share = Share(Path(os.environ[FOLDER]))
-        self.config.app = partial(self._create, open_registry=share.open)
-        self.config.load()  # before uvicorn handles signals: until here SIGTERM ends the process at once
-        self._server = Server(self.config, share)
+        """Serve until a signal ends the process, or its supervisor dies."""
+        threading.Thread(target=_stop_with_supervisor, daemon=True).start()
+        shared_metrics = SharedMetrics(Path(os.environ[FOLDER]))
+        self.config.app = partial(self._app_factory, open_registry=shared_metrics.open_registry)
+        self.config.load()  # before uvicorn handles signals: SIGTERM still ends the process immediately
+        self._server = Server(self.config, shared_metrics)
         super().target(sockets)
 
 
-def _end_with_parent() -> None:
-    """Drain when the parent has died: nobody else would end this worker, which holds the port."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        log.error("the parent process is gone; this worker ends")
+def _stop_with_supervisor() -> None:
+    """Drain when the supervisor dies: nobody else would stop this worker and free its port."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        log.error("the supervisor has died, this worker shuts down")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Worker:
-    """A worker as its parent sees it."""
+    """A worker, as its supervisor sees it."""
 
-    def __init__(self, child: Child) -> None:
-        """Start its process."""
-        self._child = child
-        # what is sent before the worker handles it must wait: by default these signals kill
+    def __init__(self, process: WorkerProcess) -> None:
+        """Start the process."""
+        self._process = process
+        # the worker inherits the mask: by default, these signals would end it before it handles them
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOAD_SIGNALS)
-        self._child.start()
+        self._process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        self.started_at = self._heard_at = self._pinged_at = time.monotonic()
+        self.started_at = self._answered_at = self._pinged_at = time.monotonic()
         self.is_ready = False
         self._has_answered = True
 
     @property
     def exitcode(self) -> int | None:
-        """How it has ended; None while it runs."""
-        return self._child.exitcode
+        """The exit code, or None while the process runs."""
+        return self._process.exitcode
 
     @property
     def pid(self) -> int | None:
-        """The id of its process."""
-        return self._child.pid
+        """The process id."""
+        return self._process.pid
 
     def check_heartbeat(self) -> None:
-        """Take its answer, if there is one, and ask it again when it is time."""
-        now, pipe = time.monotonic(), self._child.parent_conn
-        with suppress(OSError, EOFError):  # it has died; its exit code says so
+        """Receive the answer to the last ping, if it has arrived, and send the next one when it is due."""
+        now, pipe = time.monotonic(), self._process.parent_conn
+        with suppress(OSError, EOFError):  # the worker has died, which its exit code will show
             if not self._has_answered and pipe.poll():
                 self.is_ready = pipe.recv()
-                self._heard_at, self._has_answered = now, True
+                self._answered_at, self._has_answered = now, True
             if self._has_answered and (now > self._pinged_at + PING_INTERVAL or not self.is_ready):
                 pipe.send(b"ping")
                 self._pinged_at, self._has_answered = now, False
 
     def is_hung(self) -> bool:
-        """Tell whether it has not answered for too long."""
-        return time.monotonic() > self._heard_at + MAX_SILENCE
+        """Tell whether the worker has not answered pings for too long."""
+        return time.monotonic() > self._answered_at + MAX_SILENCE
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the worker, if it still runs."""
         if self.exitcode is None and self.pid is not None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
-        self._child.kill()
-        self._child.join()
+        """Kill the worker, and wait for its end."""
+        self._process.kill()
+        self._process.join()
 
 
 class Supervisor:
-    """Keeps several workers serving until a signal ends it."""
+    """Keeps several workers serving until a signal stops it."""
 
-    def __init__(self, settings: Settings, keyring: Keyring, spawn: Callable[[], Child]) -> None:
-        """Handle signals from now on.
+    def __init__(self, settings: Settings, keyring: Keyring, spawn: Callable[[], WorkerProcess]) -> None:
+        """Install the signal handlers.
 
         Args:
-            settings: how many workers there are, and how patient they are.
-            keyring: the keys that workers are started with; reloaded here first.
-            spawn: makes the process of one more worker.
+            settings: the number of workers, and their timeouts.
+            keyring: the keys that new workers start with.
+            spawn: creates the process of a worker.
         """
         self._settings = settings
         self._keyring = keyring
         self._spawn = spawn
         self._is_announced = False
         self._workers: list[Worker] = []
-        self._outdated: list[Worker] = []  # those of them that are still to be renewed
-        self._successor: Worker | None = None  # of the first of those
-        self._retired: list[Worker] = []
+        self._outdated: list[Worker] = []  # those workers that a renewal has yet to replace
+        self._successor: Worker | None = None  # starting, to replace the first outdated worker
+        self._retired: list[Worker] = []  # draining
         self._renewal_due = False
-        # a signal may come in between any two steps, so all that its handler does is to append
+        # signals may interrupt any step, so the handler only records them
         self._end_signals: list[int] = []
         self._reload_signals = get_recorded_signals()
         for number in END_SIGNALS | RELOAD_SIGNALS:
@@ -161,7 +160,7 @@ class Supervisor:
         (self._end_signals if number in END_SIGNALS else self._reload_signals).append(number)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, and return when all workers have ended.
+        """Serve until SIGTERM or SIGINT, and return when all workers have exited.
 
         Raises:
             SettingsError: no worker can start.
@@ -169,10 +168,10 @@ class Supervisor:
         try:
             self._workers = [self._start() for _ in range(self._settings.workers)]
             while not self._end_signals:
-                self._tend_workers()
+                self._check_workers()
                 time.sleep(TICK)
         finally:
-            self._end()
+            self._stop_workers()
 
     def _start(self) -> Worker:
         return Worker(self._spawn())
@@ -181,7 +180,7 @@ class Supervisor:
         successor = [self._successor] if self._successor else []
         return [*self._workers, *successor, *self._retired]
 
-    def _tend_workers(self) -> None:
+    def _check_workers(self) -> None:
         for worker in self._all_workers():
             worker.check_heartbeat()
         self._retired = [worker for worker in self._retired if worker.exitcode is None]
@@ -191,13 +190,13 @@ class Supervisor:
             self._is_announced = True
         if self._reload_signals:
             self._renewal_due |= signal.SIGHUP in self._reload_signals
-            self._reload_signals.clear()  # those that came in meanwhile are served by what follows
+            self._reload_signals.clear()  # the steps below serve all signals up to here
             self._reload_keys()
         self._renew()
 
     def _replace_if_dead(self, worker: Worker) -> Worker:
         if worker.exitcode is None and worker.is_hung():
-            log.error("a worker does not answer", extra={"pid": worker.pid})
+            log.error("a worker hangs", extra={"pid": worker.pid})
             worker.kill()
         if worker.exitcode is None or self._must_wait(worker):
             return worker
@@ -205,12 +204,12 @@ class Supervisor:
         return self._start()
 
     def _must_wait(self, dead: Worker) -> bool:
-        """Tell whether it is too early to start a worker in the place of one that failed to start.
+        """Tell whether it is too early to replace a worker that failed to start.
 
         Raises:
-            SettingsError: no other serves.
+            SettingsError: no other worker serves.
         """
-        if dead.is_ready or (dead.exitcode or 0) <= 0:  # a signal has ended it
+        if dead.is_ready or (dead.exitcode or 0) <= 0:  # it had started, or a signal ended it
             return False
         if not any(worker.is_ready and worker.exitcode is None for worker in self._workers):
             msg = "no worker could start; the lines above say why"
@@ -218,9 +217,9 @@ class Supervisor:
         return time.monotonic() < dead.started_at + RETRY_INTERVAL
 
     def _reload_keys(self) -> None:
-        """Have all workers read the keys, where they can be read.
+        """Make all workers reload the keys, unless they are bad.
 
-        At once, whatever becomes of the models: a key that was revoked is revoked.
+        This does not wait for the models, so that a revoked key stops working immediately.
         """
         try:
             self._keyring.reload()
@@ -231,19 +230,19 @@ class Supervisor:
             worker.send(signal.SIGUSR1)
 
     def _renew(self) -> None:
-        """Take the next step of replacing all workers, one after the other."""
+        """Take the next step of a renewal, which replaces all workers one by one."""
         self._outdated = [worker for worker in self._outdated if worker in self._workers]
         if self._successor:
             self._promote(self._successor)
         elif self._outdated:
-            if not self._retired:  # or there would be more processes at a time than memory was planned for
+            if not self._retired:  # at most one more process than workers, as memory is planned for
                 self._successor = self._start()
         elif self._renewal_due:
             self._renewal_due = False
             self._outdated = list(self._workers) if self._can_load_models() else []
 
     def _promote(self, successor: Worker) -> None:
-        """Let a new worker take an old one's place once it serves."""
+        """Replace the first outdated worker by its successor, once that serves."""
         if successor.exitcode is not None or successor.is_hung():
             successor.kill()
             self._outdated = []
@@ -254,7 +253,7 @@ class Supervisor:
             old = self._outdated.pop(0)
             self._workers[self._workers.index(old)] = successor
             self._retire(old)
-        else:  # the one that it was to follow has died, and another has taken its place
+        else:  # the outdated worker has died and been replaced already
             self._retire(successor)
         self._successor = None
 
@@ -267,27 +266,25 @@ class Supervisor:
             Catalogue.load(self._settings.models_dir, default=self._settings.default_model)
         except InvalidModel as error:
             log_models_not_reloaded(error)
-        except Exception:  # whatever it was, the workers that there are must not end with it
+        except Exception:  # the running workers must not stop because of it
             log.exception("models not reloaded, the old ones keep serving")
         else:
             return True
         return False
 
-    def _end(self) -> None:
-        """Let all workers drain; those that don't end in time, and all at a second signal, end at once."""
-        passed_on = len(self._end_signals)
+    def _stop_workers(self) -> None:
+        """Let all workers drain; pass further signals on, and kill workers that take too long."""
+        forwarded = len(self._end_signals)
         for worker in self._all_workers():
             if worker not in self._retired:
                 worker.send(signal.SIGTERM)
-        patience = (
-            self._settings.drain_delay + LINGER_SECONDS + self._settings.graceful_timeout + SHUTDOWN_MARGIN
-        )
-        deadline = time.monotonic() + patience
+        timeout = self._settings.drain_delay + LINGER_SECONDS + self._settings.graceful_timeout
+        deadline = time.monotonic() + timeout + SHUTDOWN_MARGIN
         while running := [worker for worker in self._all_workers() if worker.exitcode is None]:
             for worker in running:
-                if len(self._end_signals) > passed_on:
+                if len(self._end_signals) > forwarded:
                     worker.send(signal.SIGTERM)
                 if time.monotonic() > deadline:
                     worker.kill()
-            passed_on = len(self._end_signals)
+            forwarded = len(self._end_signals)
             time.sleep(TICK)

@@ -1,10 +1,12 @@
-"""What several workers need to be counted as one: a folder for their numbers, and a seat for each.
+"""Metrics that several workers share.
 
-Each keeps its numbers in files of that folder, in prometheus_client's multiprocess mode, and writes down
-every second what changes without a request. Whichever is asked adds up all files.
+Each worker has a slot, and keeps its metrics in the slot's files, in a folder that all workers share. This is
+prometheus_client's multiprocess mode: a scrape reaches any one of the workers, which adds up the files of
+all. Gauges are updated every second.
 
-prometheus_client names a worker's files by its process id, so that every worker ever started would leave some
-behind. By seats there are never more than twice as many as workers, and one that replaces another counts on.
+By default, prometheus_client names files by process id, so each restart of a worker would leave some behind.
+Slots are reused: there are never more than twice as many as workers, and a replacement goes on with the
+counters of its predecessor.
 """
 
 from __future__ import annotations
@@ -24,24 +26,24 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.settings import SettingsError
 from app.telemetry.metrics import Metrics
 
-UPDATE_INTERVAL: Final = 1.0  # seconds between two looks at what changes without a request
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name; workers inherit it
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a folder of our own in it; writable even in a read-only container
+UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable; workers inherit it
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  we create a folder in it; writable even in a read-only container
 
 
 @contextmanager
-def share_folder() -> Iterator[None]:
-    """Give the workers that are started in the block a fresh folder; it is removed afterwards.
+def create_shared_folder() -> Iterator[None]:
+    """Create the folder for the workers that the block starts, and remove it at the end.
 
     Raises:
-        SettingsError: there is nowhere to make one.
+        SettingsError: no folder can be created.
     """
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     try:
         temporary = tempfile.TemporaryDirectory(prefix="digits-metrics-", dir=parent)
     except OSError as error:
-        why = error.strerror
-        msg = f"several DIGITS_WORKERS share a folder, which can't be made ({why}): let /tmp be writable"
+        reason = error.strerror
+        msg = f"several DIGITS_WORKERS share a folder, which can't be created ({reason}): make /tmp writable"
         raise SettingsError(msg) from None
     with temporary as folder:
         os.environ[FOLDER] = folder
@@ -49,10 +51,10 @@ def share_folder() -> Iterator[None]:
 
 
 class WorkerSlot:
-    """A number that no other living worker has; the kernel frees it when the process is gone."""
+    """A number that no other living worker has; the kernel releases it when the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lowest one that is free, and forget the gauges of those who have left."""
+        """Take the lowest free slot, and remove the gauges of workers that have ended."""
         self._folder = folder
         free = ((number, lock) for number in itertools.count() if (lock := _lock(folder, number)))
         self.number, self._lock = next(free)
@@ -61,25 +63,25 @@ class WorkerSlot:
             if number != self.number and (lock := _lock(folder, number)):
                 _remove_gauges(folder, number)
                 lock.close()
-        _remove_gauges(folder, self.number)  # a predecessor may have been killed
+        _remove_gauges(folder, self.number)  # a worker that was killed leaves them behind
 
     def release(self) -> None:
-        """Forget this worker's gauges and free its seat; what it has counted stays."""
+        """Remove this worker's gauges, and free its slot; the counters stay."""
         _remove_gauges(self._folder, self.number)
         self._lock.close()
 
 
-class Share:
-    """A worker's share in the numbers of all."""
+class SharedMetrics:
+    """The metrics of one of several workers, in the folder that all of them share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seat: WorkerSlot | None = None
+        self._slot: WorkerSlot | None = None
 
-    def open(self) -> CollectorRegistry:
-        """Take a seat, in whose files metrics are kept from now on; return the registry of all workers."""
-        self._seat = WorkerSlot(self._folder)
-        number = self._seat.number
+    def open_registry(self) -> CollectorRegistry:
+        """Take a slot for the metrics that are created from now on; return the registry of all workers."""
+        self._slot = WorkerSlot(self._folder)
+        number = self._slot.number
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
@@ -87,19 +89,19 @@ class Share:
 
     @asynccontextmanager
     async def publish(self, metrics: Metrics) -> AsyncIterator[None]:
-        """Write a worker's gauges down again and again while the block runs; then leave the seat."""
-        updates = asyncio.create_task(_update(metrics))
+        """Update this worker's gauges while the block runs; release its slot at the end."""
+        updates = asyncio.create_task(_update_repeatedly(metrics))
         try:
             yield
         finally:
             updates.cancel()
             with suppress(asyncio.CancelledError):
                 await updates
-            if self._seat is not None:
-                self._seat.release()
+            if self._slot is not None:
+                self._slot.release()
 
 
-async def _update(metrics: Metrics) -> None:
+async def _update_repeatedly(metrics: Metrics) -> None:
     while True:
         metrics.update_gauges()
         await asyncio.sleep(UPDATE_INTERVAL)
@@ -111,8 +113,8 @@ def _remove_gauges(folder: Path, number: int) -> None:
 
 
 def _lock(folder: Path, number: int) -> IO[bytes] | None:
-    """Take a seat, until the file is closed; return None if somebody sits there."""
-    import fcntl  # noqa: PLC0415  Windows has none, and one worker needs none
+    """Lock a slot until the returned file is closed; return None if another worker has it."""
+    import fcntl  # noqa: PLC0415  missing on Windows, which has a single worker
 
     lock = (folder / f"{number}.lock").open("wb")
     try:

@@ -1,1 +1,1 @@
-"""What the service tells of itself."""
+"""Logs, metrics and traces."""

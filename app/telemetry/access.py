@@ -1,4 +1,4 @@
-"""The id of every request; one log line for each, and its place in the metrics."""
+"""Middleware that gives each request an id, logs it in one line and counts it in the metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.telemetry.logs import log_info
-from app.telemetry.metrics import UNKNOWN_ROUTE, metrics_of
+from app.telemetry.metrics import UNKNOWN_ROUTE, get_metrics
 from app.telemetry.stages import get_stages
 from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
 from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
@@ -20,28 +20,28 @@ from app.wire.scope import get_header, get_key_id, get_outcome, get_route
 log = logging.getLogger("app.access")
 
 OK: Final = "ok"
-HUNG_UP: Final = "hung_up"  # the client did, before there was an answer
+HUNG_UP: Final = "hung_up"  # the client disconnected before the response began
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
-MAX_PATH: Final = 256  # characters in the log, of the 64 KiB that a head may have
-MAX_ID: Final = 128  # printable characters of a caller's id; others are replaced
+MAX_PATH: Final = 256  # characters in the log; a request may send up to 64 KiB
+MAX_ID: Final = 128  # printable ASCII characters of a client's id; other ids are replaced
 
 
 class AccessLog:
-    """Give each request an id, the caller's if it has one, and log and count what became of it."""
+    """Keeps or generates the id of each request, and logs and counts its outcome."""
 
     def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
         self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
         identity = _choose_id(scope)
         request_id.set(identity)
-        status = 500  # what the client gets if the application raises before it answers
+        status = 500  # if the application raises before the response starts
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -56,9 +56,9 @@ class AccessLog:
             seconds = time.perf_counter() - started
             _count_request(scope, status, seconds)
             if log.isEnabledFor(logging.INFO):
-                self._write(scope, status, seconds)
+                self._log_request(scope, status, seconds)
 
-    def _write(self, scope: Scope, status: int, seconds: float) -> None:
+    def _log_request(self, scope: Scope, status: int, seconds: float) -> None:
         client = scope.get("client")
         members: dict[str, Any] = {
             "method": scope["method"],
@@ -69,11 +69,11 @@ class AccessLog:
             "duration_ms": round(seconds * 1e3, 2),
         }
         if stages := get_stages(scope):
-            for stage, spent in stages.seconds.items():
-                members[f"{stage}_ms"] = round(spent * 1e3, 3)
+            for stage, duration in stages.seconds.items():
+                members[f"{stage}_ms"] = round(duration * 1e3, 3)
             members["model"] = stages.model
             members["digits"] = stages.digits
-            if stages.digits:  # but not which: that is the client's, and logs are kept
+            if stages.digits:  # never the digits themselves: they are private, and logs are stored
                 members["confidence"] = round(stages.confidence, 4)
         members["client"] = client[0] if client else None
         members["key"] = get_key_id(scope)
@@ -83,7 +83,7 @@ class AccessLog:
 
 
 def _count_request(scope: Scope, status: int, seconds: float) -> None:
-    metrics = metrics_of(scope)
+    metrics = get_metrics(scope)
     metrics.count_request(scope["method"], get_route(scope) or UNKNOWN_ROUTE, status, seconds)
     if stages := get_stages(scope):
         metrics.observe_stages(stages.seconds)
@@ -93,9 +93,9 @@ def _count_request(scope: Scope, status: int, seconds: float) -> None:
 
 
 def _choose_id(scope: Scope) -> str:
-    given = get_header(scope, _HEADER).decode("latin-1")
-    if 0 < len(given) <= MAX_ID and given.isascii() and given.isprintable():
-        return given
+    client_id = get_header(scope, _HEADER).decode("latin-1")
+    if 0 < len(client_id) <= MAX_ID and client_id.isascii() and client_id.isprintable():
+        return client_id
     return generate_request_id()
 
 

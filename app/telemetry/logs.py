@@ -1,4 +1,4 @@
-"""Log records as one JSON object a line, each with the id of the request that it came from."""
+"""Log formatters: JSON or text, one line per record, with the id of the current request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def log_info(logger: logging.Logger, message: str, members: Mapping[str, Any]) -> None:
-    """Log as `logger.info` does with `extra`, but without looking for the line that calls it."""
+    """Log like `logger.info` with `extra`, without the cost of finding the caller's line."""
     record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
     vars(record).update(members, **{_MEMBERS: members})
     logger.handle(record)
@@ -35,10 +35,10 @@ def _get_extra(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger and message first, then the request's id and what `extra` added."""
+    """Formats a record as one line of JSON: time, level, logger, message, `extra`, the request's id."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
+        """Return the record as JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -46,27 +46,27 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= _get_extra(record)
-        if (current := request_id.get()) is not None:
-            line["request_id"] = current
+        if (identity := request_id.get()) is not None:
+            line["request_id"] = identity
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line, fallback=str).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """For people: the message, what `extra` added, the request's id; a traceback below."""
+    """Formats a record for people: the message, `extra`, the request's id, and a traceback below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
-        """Return the record's line."""
+        """Return the line without the traceback."""
         extra = dict(_get_extra(record))
-        if (current := request_id.get()) is not None:
-            extra["request_id"] = current
+        if (identity := request_id.get()) is not None:
+            extra["request_id"] = identity
         line = super().formatMessage(record)
         return " ".join([line, *(f"{key}={_format_value(value)}" for key, value in extra.items())])
 
 
 def _format_value(value: object) -> str:
-    """Return the value so that a client can't write lines of its own into the log."""
+    """Quote the value if needed, so that clients can't forge log lines."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 

@@ -1,10 +1,10 @@
-"""What the service counts, for Prometheus.
+"""Metrics for Prometheus.
 
-A single worker keeps its numbers in memory. Several keep them in files that `app.server.workers` shares among
-them, so that whichever is asked shows all together.
+A single worker keeps its metrics in memory. Several workers keep them in shared files (`app.server.workers`),
+so that each of them can return the metrics of all.
 
-A label's values come from a set that we know, as routes of the OpenAPI document, models that are loaded and
-problems' codes do. Never from what a client sends.
+Label values come from bounded sets, such as the routes of the OpenAPI document, the loaded models and the
+codes of problems. They never come from what a client sends, so the number of time series is bounded.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from app.digits.sheet import Caution
 from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 
-METRICS: Final = "metrics"  # in the lifespan's state
-HASH_DIGITS: Final = 12  # digits of a model's hash: enough to tell files apart
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # else "other"
-UNKNOWN_ROUTE: Final = "unknown"  # the route of a request that no route has
-# Seconds. A small picture takes 0.4 ms in all, a phone's photograph 10 to 30; 0.1 is the latency objective of
-# deploy/observability/rules.yml. Few bounds: prometheus_client looks through them in turn.
+METRICS: Final = "metrics"  # key in the lifespan state
+HASH_DIGITS: Final = 12  # of a model's hash: enough to tell files apart
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are "other"
+UNKNOWN_ROUTE: Final = "unknown"  # of requests that match no route
+# Bucket bounds in seconds. A small picture takes 0.4 ms in total, a phone's photograph 10 to 30 ms; 0.1 s is
+# the latency objective of deploy/observability/rules.yml. Few bounds: prometheus_client's search is linear.
 DURATION_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
 STAGE_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 CONFIDENCE_BUCKETS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -45,11 +45,11 @@ OUTCOMES: Final = {True: "right", False: "wrong"}
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 Child = TypeVar("Child", Counter, Histogram)
-Aggregation = Literal["livesum", "livemin"]  # what one gauge makes of those of all workers
+Aggregation = Literal["livesum", "livemin"]  # of the gauges of several workers
 
 
 class Metrics:
-    """All of a worker's numbers; they are changed on the event loop alone."""
+    """The metrics of a worker, which only the event loop's thread changes."""
 
     def __init__(
         self,
@@ -58,74 +58,74 @@ class Metrics:
         threads: CapacityLimiter,
         *,
         feedback: bool,
-        of_all_workers: CollectorRegistry | None = None,
+        shared_registry: CollectorRegistry | None = None,
     ) -> None:
-        """Count from 0.
+        """Create all metrics.
 
         Args:
-            catalogue: the models.
-            places: for pictures in flight.
-            threads: for large pictures.
-            feedback: whether pictures are kept; where they are not, nothing is said of it.
-            of_all_workers: the registry that shows the numbers of several workers, this one's among them.
+            catalogue: the loaded models.
+            places: the places for pictures in flight.
+            threads: the threads for large pictures.
+            feedback: whether the service stores feedback; only then is there a metric for it.
+            shared_registry: the registry that collects the metrics of several workers, if there are several.
         """
-        self._registry = CollectorRegistry() if of_all_workers is None else of_all_workers
+        self._registry = CollectorRegistry() if shared_registry is None else shared_registry
         self._registry.register(_InfoCollector(catalogue))
-        # what all workers show together need not be shown a second time
-        factory = _Factory(None if of_all_workers else self._registry)
+        # a shared registry collects from files, and would report metrics twice that are registered as well
+        factory = _Factory(None if shared_registry else self._registry)
         self._requests = factory.create_counter(
             "digits_requests", "Requests answered", "method", "route", "status"
         )
         self._durations = factory.create_histogram(
             "digits_request_duration_seconds",
-            "From a request's head to the last byte of its answer",
+            "Time from a request's head to the last byte of its response",
             "route",
             buckets=DURATION_BUCKETS,
         )
         self._stages = factory.create_histogram(
             "digits_stage_duration_seconds",
-            "A request's work on its pictures, those of a batch together",
+            "Time of a request in each stage, the pictures of a batch added up",
             "stage",
             buckets=STAGE_BUCKETS,
         )
         self._predictions = factory.create_counter("digits_predictions", "Digits read", "model", "digit")
         self._confidences = factory.create_histogram(
-            "digits_confidence", "Of each digit read", "model", buckets=CONFIDENCE_BUCKETS
+            "digits_confidence", "Confidence of each digit read", "model", buckets=CONFIDENCE_BUCKETS
         )
         self._negatives = factory.create_counter(
-            "digits_not_a_digit", "Pictures that seem to show no digit", "model"
+            "digits_not_a_digit", "Pictures that probably show no digit", "model"
         )
-        self._warnings = factory.create_counter("digits_warnings", "Warnings about pictures", "code")
+        self._warnings = factory.create_counter("digits_warnings", "Warnings returned", "code")
         self._refusals = factory.create_counter(
-            "digits_refusals", "Requests, and pictures of batches, that were refused", "code"
+            "digits_refusals", "Requests and pictures of batches that were refused", "code"
         )
         self._batches = factory.create_histogram(
-            "digits_batch_pictures", "How many pictures a batch has", "model", buckets=BATCH_BUCKETS
+            "digits_batch_pictures", "Pictures in a batch", "model", buckets=BATCH_BUCKETS
         )
         self._feedback = None
         if feedback:
             self._feedback = factory.create_counter(
-                "digits_feedback", "Pictures for which somebody has given the right digit", "model", "outcome"
+                "digits_feedback", "Pictures whose right digit was sent as feedback", "model", "outcome"
             )
         gauges: list[tuple[str, str, Callable[[], float]]] = [
-            ("digits_workers", "Processes that serve", lambda: 1),
-            ("digits_pictures_in_flight", "Pictures accepted", lambda: places.taken),
-            ("digits_places", "Most pictures accepted at a time", lambda: places.count),
+            ("digits_workers", "Number of workers", lambda: 1),
+            ("digits_pictures_in_flight", "Pictures being processed", lambda: places.taken),
+            ("digits_places", "Maximum of pictures in flight", lambda: places.count),
             ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
-            ("digits_threads_busy", "Those that are busy", lambda: threads.borrowed_tokens),
+            ("digits_threads_busy", "Busy threads for large pictures", lambda: threads.borrowed_tokens),
             (
                 "digits_threads_waiting",
-                "Requests that wait for one",
+                "Requests waiting for a thread",
                 lambda: threads.statistics().tasks_waiting,
             ),
         ]
-        self._gauges = [(factory.create_gauge(name, meaning), read) for name, meaning, read in gauges]
+        self._gauges = [(factory.create_gauge(name, text), measure) for name, text, measure in gauges]
         self._process = _ProcessMetrics(factory)
         self._initialise_series(catalogue)
         self.update_gauges()
 
     def _initialise_series(self, catalogue: Catalogue) -> None:
-        """Show what may happen as 0 until it does: Prometheus can't tell how far a new series has risen."""
+        """Create time series that start at 0: Prometheus can't compute the increase of a new series."""
         for code in TITLES:
             self._refusals[code,].inc(0)
         for caution in CAUTIONS:
@@ -139,24 +139,24 @@ class Metrics:
                 self._feedback[catalogue.default, outcome].inc(0)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request, and the seconds that it took."""
+        """Count a request, and observe its duration."""
         self._requests[method if method in METHODS else "other", route, status].inc()
         self._durations[route,].observe(seconds)
 
     def observe_stages(self, seconds: Mapping[StageName, float]) -> None:
-        """Count the seconds that each stage of a request's work took; 0.0 if it was not reached."""
-        for stage, seconds_by_stage in seconds.items():
-            if seconds_by_stage:
-                self._stages[stage,].observe(seconds_by_stage)
+        """Observe the seconds that a request spent in each stage that it reached."""
+        for stage, duration in seconds.items():
+            if duration:
+                self._stages[stage,].observe(duration)
 
     def count_digits(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
-        """Count digits, each given with its confidence."""
+        """Count digits and observe their confidences, given as pairs."""
         for digit, confidence in digits:
             self._predictions[model, digit].inc()
             self._confidences[model,].observe(confidence)
 
     def count_negatives(self, model: str, pictures: int) -> None:
-        """Count pictures that seem to hold no digit."""
+        """Count pictures that probably show no digit."""
         if pictures:
             self._negatives[model,].inc(pictures)
 
@@ -166,39 +166,39 @@ class Metrics:
             self._warnings[code,].inc()
 
     def count_refusal(self, code: str) -> None:
-        """Count a problem's code."""
+        """Count a problem by its code, or a client that disconnected."""
         self._refusals[code,].inc()
 
     def observe_batch(self, model: str, pictures: int) -> None:
-        """Count a batch."""
+        """Observe the number of pictures in a batch."""
         self._batches[model,].observe(pictures)
 
     def count_feedback(self, model: str, *, right: bool) -> None:
-        """Count a prediction that somebody has judged, where pictures are kept."""
+        """Count a prediction for which feedback was sent."""
         if self._feedback is not None:
             self._feedback[model, OUTCOMES[right]].inc()
 
     def update_gauges(self) -> None:
-        """Look at what changes without a request."""
+        """Update the gauges and the metrics of the process, which change between requests."""
         for gauge, measure in self._gauges:
             gauge.set(measure())
         self._process.update()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all numbers, and their media type: OpenMetrics if that is asked for."""
+        """Return all metrics and their media type: OpenMetrics if `accept` names it."""
         if "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
-def metrics_of(scope: Scope) -> Metrics:
+def get_metrics(scope: Scope) -> Metrics:
     """Return the metrics of the worker that serves a request."""
     metrics: Metrics = scope["state"][METRICS]
     return metrics
 
 
 class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
-    """A metric's children by their labels' values, kept: `labels` takes longer than counting does."""
+    """A cache of a metric's children by label values: `labels` takes longer than counting does."""
 
     def __init__(self, parent: Child) -> None:
         super().__init__()
@@ -211,38 +211,38 @@ class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
 
 
 class _Factory:
-    """Makes metrics, and registers them if they are to be shown."""
+    """Creates metrics, and registers them if there is a registry."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
-        # or each series brings a second one, which tells when it began
+        # otherwise each time series has a second one with its creation time
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def create_counter(self, name: str, meaning: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, meaning, labels, registry=self._registry))
+    def create_counter(self, name: str, documentation: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(name, documentation, labels, registry=self._registry))
 
     def create_histogram(
-        self, name: str, meaning: str, *labels: str, buckets: Sequence[float]
+        self, name: str, documentation: str, *labels: str, buckets: Sequence[float]
     ) -> _Children[Histogram]:
-        return _Children(Histogram(name, meaning, labels, buckets=buckets, registry=self._registry))
+        return _Children(Histogram(name, documentation, labels, buckets=buckets, registry=self._registry))
 
-    def create_gauge(self, name: str, meaning: str, *, aggregation: Aggregation = "livesum") -> Gauge:
-        return Gauge(name, meaning, registry=self._registry, multiprocess_mode=aggregation)
+    def create_gauge(self, name: str, documentation: str, *, aggregation: Aggregation = "livesum") -> Gauge:
+        return Gauge(name, documentation, registry=self._registry, multiprocess_mode=aggregation)
 
 
 class _InfoCollector(Collector):
-    """What is the same in every worker: which program, which models."""
+    """The version of the service and its models, which are the same in every worker."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def collect(self) -> Iterable[Metric]:
-        """Return the facts as series whose value is 1."""
-        build = GaugeMetricFamily("digits_build_info", "What serves", labels=["version", "python"])
+        """Return time series whose value is 1."""
+        build = GaugeMetricFamily("digits_build_info", "Version of the service", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         models = GaugeMetricFamily(
             "digits_model_info",
-            "Models that are loaded",
+            "Loaded models",
             labels=["model", "version", "sha256", "default"],
         )
         default = self._catalogue.get().name
@@ -255,14 +255,14 @@ class _InfoCollector(Collector):
 
 
 class _ProcessMetrics:
-    """Memory, processor and descriptors of this process, under the names that Prometheus' libraries use.
+    """Memory, processor time and file descriptors, under the names that Prometheus' libraries use.
 
-    Read by prometheus_client's own collector, which in its multiprocess mode would tell of one worker alone.
+    prometheus_client's collector reads them, but would not add them up for several workers.
     """
 
     def __init__(self, factory: _Factory) -> None:
         self._collector = ProcessCollector(registry=None)
-        families = list(self._collector.collect())  # none where there is no /proc
+        families = list(self._collector.collect())  # empty without /proc
         self._gauges = {
             family.name: factory.create_gauge(
                 family.name,
@@ -280,7 +280,7 @@ class _ProcessMetrics:
         self._last_values = dict.fromkeys(self._counters, 0.0)
 
     def update(self) -> None:
-        """Read them."""
+        """Read the current values."""
         for family in self._collector.collect():
             value = family.samples[0].value
             if family.name in self._gauges:

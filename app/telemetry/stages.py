@@ -1,4 +1,4 @@
-"""The stages of a request's work: how long each took, for the answer, the log, metrics and traces."""
+"""The stages of a request's work, timed for the Server-Timing header, the log, metrics and traces."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ STAGE_NAMES: Final[tuple[StageName, ...]] = ("decode", "preprocess", "infer")
 
 
 class WorkAbandoned(Exception):
-    """Nobody waits for this work any more."""
+    """The client has disconnected or the time limit is over, so nobody waits for this work."""
 
 
 class Stages:
-    """The seconds spent in each stage of a request's work, a batch's pictures added up.
+    """The seconds spent in each stage of a request's work; the pictures of a batch are added up.
 
-    Keeps what log and traces say of the work, too, which is not what was read: that is the client's.
+    Also holds what the log and traces report about the work: how many digits were read, but never which.
     """
 
     def __init__(self, model: str = "", tracer: Tracer | None = None) -> None:
         self.is_abandoned = False
         self.model = model
         self.digits = 0
-        self.confidence = 1.0  # the least of the digits'
+        self.confidence = 1.0  # the lowest of all digits
         self.seconds: dict[StageName, float] = dict.fromkeys(STAGE_NAMES, 0.0)
         self._tracer = tracer
 
     def time_stage(self, stage: StageName, *, pictures: int = 1) -> _Timer:
-        """Add the time that a `with` block takes to `stage`, and make a span of it where there are traces.
+        """Return a context manager that adds the duration of its block to `stage`, and traces it.
 
         Raises:
-            GivenUp: the block has not been entered.
+            WorkAbandoned: nobody waits for the work.
         """
         if self.is_abandoned:
             raise WorkAbandoned
@@ -49,23 +49,23 @@ class Stages:
         return _SpanTimer(self.seconds, stage, self._tracer.start_span(stage, attributes=attributes))
 
     def note_digits(self, digits: Sequence[tuple[int, float]]) -> None:
-        """Note how many digits were read, each given with its confidence."""
+        """Note how many digits were read, and the lowest confidence; takes (digit, confidence) pairs."""
         self.digits = len(digits)
         self.confidence = min((confidence for _, confidence in digits), default=1.0)
 
     def format_header(self) -> str:
-        """Return the value of the `Server-Timing` header, in milliseconds."""
+        """Return the value of the `Server-Timing` header, with durations in milliseconds."""
         return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self.seconds.items())
 
 
 def get_stages(scope: Scope) -> Stages | None:
-    """Return the stages of a request's work, None where it has not come to any."""
+    """Return the stages of a request's work, or None if the work has not begun."""
     stages: Stages | None = scope.get(WORK)
     return stages
 
 
 class _Timer:
-    """What a generator could be, too, at three times the cost."""
+    """A class, as `@contextmanager` costs three times as much."""
 
     __slots__ = ("_seconds", "_stage", "_started")
 
@@ -81,7 +81,7 @@ class _Timer:
 
 
 class _SpanTimer(_Timer):
-    """A timer with a span that ends with it; in a thread, too, the span's parent is the request's."""
+    """A timer that also ends a span."""
 
     __slots__ = ("_span",)
 
@@ -89,9 +89,9 @@ class _SpanTimer(_Timer):
         super().__init__(seconds, stage)
         self._span = span
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         super().__exit__()
-        error = raised[1]
+        error = exception[1]
         if error is not None:
             self._span.set_status(StatusCode.ERROR)
             name = error.code if isinstance(error, DigitsError) else type(error).__qualname__

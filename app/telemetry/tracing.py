@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, where the environment names a place to export them to; else they cost nothing.
+"""OpenTelemetry traces. They are off, and cost nothing, unless the environment names an endpoint.
 
-FastAPI makes the span of each request, a child of the caller's (`traceparent`), `app.telemetry.stages` those
-of its stages.
+FastAPI starts a span for each request, as a child of the caller's span (`traceparent`);
+`app.telemetry.stages` adds one for each stage.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ log = logging.getLogger("app")
 ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 REQUIRED_MODULES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 PACKAGES: Final = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"  # of the extra in pyproject.toml
-# asked every few seconds for ever
-UNTRACED_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+UNTRACED_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})  # polled
 
 
 def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider | None:
-    """Return what makes spans, None if nobody wants any or nothing could export them.
+    """Return a tracer provider, or None if tracing is off or its extra is not installed.
 
-    The rest of OpenTelemetry's variables (sampling, headers, compression, …) is read by its own SDK.
+    OpenTelemetry's SDK reads all other variables (sampling, headers, compression, …) by itself.
     """
     endpoint = next((name for name in ENDPOINT_VARIABLES if environment.get(name)), None)
-    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if endpoint is None or off or environment.get("OTEL_TRACES_EXPORTER") == "none":
+    is_disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if endpoint is None or is_disabled or environment.get("OTEL_TRACES_EXPORTER") == "none":
         return None
     if not all(_is_installed(name) for name in REQUIRED_MODULES):
         log.warning(
@@ -54,32 +53,33 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-    given = OTELResourceDetector().detect().attributes
-    resource = Resource.create({"service.name": "digits", "service.version": __version__, **given})
+    environment_attributes = OTELResourceDetector().detect().attributes
+    defaults = {"service.name": "digits", "service.version": __version__}
+    resource = Resource.create({**defaults, **environment_attributes})
     return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # of a package above it
+    except ModuleNotFoundError:  # a parent package is missing
         return False
 
 
 def configure(provider: TracerProvider | None) -> TelemetryConfig:
-    """Return what FastAPI shall do: one span a request, or nothing, as each would ask the environment."""
+    """Return FastAPI's configuration: one span per request, or none; never metrics or logs."""
     is_traced = provider is not None
     config = TelemetryConfig(tracing=is_traced, metrics=False, logs=False, operation_spans=False)
     if provider is not None:
         config["tracer_provider"] = provider
-        config["auto_configure"] = False  # it would export through a provider of its own
+        config["auto_configure"] = False  # otherwise FastAPI exports through a provider of its own
         config["exclude"] = lambda scope: scope["path"] in UNTRACED_PATHS
     return config
 
 
 @asynccontextmanager
 async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None]:
-    """Export spans from another thread while the block runs, and at its end what is left of them."""
+    """Export spans in a thread while the block runs, and the remaining ones at its end."""
     if provider is None:
         yield None
         return
@@ -94,16 +94,16 @@ async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None
 
 
 class RequestSpan:
-    """Name a request's span by its route, which FastAPI does not see of the short way (`app.api.direct`).
+    """Middleware that describes a request's span: its route, outcome, model and number of digits.
 
-    Added only where there are traces.
+    FastAPI does not see the route of requests that bypass its routing (`app.api.direct`).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         span = get_current_span()
         if scope["type"] != "http" or not span.is_recording():
             await self._app(scope, receive, send)

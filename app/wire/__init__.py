@@ -1,1 +1,1 @@
-"""What the layers leave for each other. Imports nothing of ours but the core's errors."""
+"""Paths, problems and keys of the ASGI scope, which all layers share. Imports only the core's errors."""

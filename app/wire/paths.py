@@ -1,4 +1,4 @@
-"""The paths that are special in some way: guards, which stand before the routes, ask for that."""
+"""The paths that guards treat specially. Guards run before routing, so they can't ask the routes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ _SCRIPTS: Final = [
     "trial",
 ]
 _FILES: Final = (*(f"{name}.js" for name in _SCRIPTS), "docs.css", "page.css", "icon.svg")
-PAGE: Final[Mapping[str, str]] = {  # the paths of the page, and their files in `app/static`
+# the paths of the page, and their files in `app/static`
+PAGE: Final[Mapping[str, str]] = {
     "/": "index.html",
     **{f"/static/{name}": name for name in _FILES},
 }
 DOCUMENT_PATHS: Final = frozenset({REFERENCE, DOCUMENT})
-PUBLIC_PATHS: Final = frozenset(  # read without a key, and as often as anybody likes
+# these need no key and have no rate limit
+PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
 )
 BATCH: Final = "/predict/batch"
 
 
 def is_v2_path(path: str) -> bool:
-    """Tell whether errors at this path are read by clients of the Open Inference Protocol."""
+    """Tell whether a path belongs to the Open Inference Protocol."""
     return path.startswith("/v2/") or path == "/v2"
 
 
 def is_picture_path(path: str) -> bool:
-    """Tell whether pictures are sent to this path."""
+    """Tell whether clients send pictures to a path."""
     return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:
-    """Tell whether several pictures may be sent to this path at a time."""
+    """Tell whether a request to a path may contain several pictures."""
     return path == BATCH or _is_infer_path(path)
 
 

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problem details, the same from every layer.
+"""Errors as problem documents (RFC 9457). Every layer answers errors this way.
 
-`TITLES` is the table of `code`s; the status comes with the error. The core's errors (`app.digits.errors`)
-hint their own, what HTTP adds to them is below:
+`TITLES` lists all codes. The HTTP status is an attribute of the error. The core has errors of its own
+(`app.digits.errors`); this module adds those of HTTP:
 
     DigitsError
     └── RequestProblem
@@ -30,50 +30,49 @@ from app.wire.request_id import request_id
 from app.wire.scope import OUTCOME
 
 MEDIA_TYPE: Final = "application/problem+json"
-CLIENT_CLOSED_REQUEST: Final = 499  # nobody receives it; it tells the log why the answer is missing
-MAX_DETAIL: Final = 1000  # characters: details quote what was sent, which may be 64 KiB of an address
-RETRY_AFTER: Final = "1"  # seconds: a place is free again within a few hundredths
+CLIENT_CLOSED_REQUEST: Final = 499  # only in the log: the client disconnected before the answer
+MAX_DETAIL: Final = 1000  # characters; a detail may quote the path, which may have 64 KiB
+RETRY_AFTER: Final = "1"  # seconds; places are freed within a few hundredths of a second
 
 TITLES: Final[Mapping[str, str]] = {
     "malformed_request": "The request can't be understood",
-    "unauthorized": "The request needs a key",
-    "forbidden": "The service is not set up for this",
-    "not_found": "There is nothing at this address",
+    "unauthorized": "An API key is required",
+    "forbidden": "The service is not configured for this",
+    "not_found": "The path does not exist",
     "unknown_model": "There is no such model",
     "invalid_model": "The model can't be served",
-    "model_in_use": "The model is needed",
-    "method_not_allowed": "This address does not take this method",
-    "length_required": "The request does not give the length of its body",
+    "model_in_use": "The model is in use",
+    "method_not_allowed": "The method is not allowed",
+    "length_required": "The length of the body is missing",
     "slow_upload": "The upload took too long",
     "body_too_large": "The request's body is too large",
     "head_too_large": "The request's head is too large",
-    "unsupported_media_type": "This kind of data is not read here",
+    "unsupported_media_type": "The media type is not supported",
     "unreadable_image": "The picture can't be decoded",
     "image_too_large": "The picture has too many pixels",
     "image_too_small": "The picture has too few pixels",
     "no_ink": "Nothing is written on the picture",
     "batch_too_large": "The batch has too many pictures",
     "empty_batch": "The batch has no pictures",
-    "rate_limited": "You asked too often",
+    "rate_limited": "Too many requests",
     "internal_error": "The service failed",
     "overloaded": "The service is busy",
     "not_ready": "The service is not ready",
     "timeout": "The prediction took too long",
     "unknown_feedback": "There is no such picture",
-    "feedback_full": "No more pictures are kept",
-    "feedback_unavailable": "No pictures can be kept now",
+    "feedback_full": "The storage for pictures is full",
+    "feedback_unavailable": "Pictures can't be stored at the moment",
 }
 
-
-_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},  # of the core's errors, too
+_HEADERS_BY_STATUS: Final[Mapping[int, Mapping[str, str]]] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},
 }
 
 
 class RequestProblem(DigitsError):
-    """Something about the request or the service's state, rather than about a picture."""
+    """A problem with the request or with the state of the service, not with a picture."""
 
-    headers: Mapping[str, str] = {}  # beside those of its status; a mapping that nobody writes to
+    headers: Mapping[str, str] = {}  # in addition to `_HEADERS_BY_STATUS`
 
     def __init_subclass__(cls, *, code: str, status: int) -> None:
         cls.code = code
@@ -81,54 +80,53 @@ class RequestProblem(DigitsError):
 
 
 class NotFound(RequestProblem, code="not_found", status=404):
-    """No route has this path."""
+    """No route matches the path."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path} does not exist; /docs lists what does.")
+        super().__init__(f"{path} does not exist. See /docs for the paths that do.")
 
 
 class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
-    """The route has other methods."""
+    """The route does not have this method."""
 
     def __init__(self, path: str, method: str, allowed: str) -> None:
-        super().__init__(f"{path} does not take {method}, it takes {allowed}.")
+        super().__init__(f"{path} does not allow {method}, only {allowed}.")
         self.headers = {"Allow": allowed}
 
 
 class Unauthorized(RequestProblem, code="unauthorized", status=401):
-    """The request shows no key, or none that the service knows."""
+    """The request has no key, or an invalid one."""
 
     def __init__(self, *, has_key: bool) -> None:
         instructions = "Send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
         super().__init__(
-            f"The key is not known here. {instructions}"
-            if has_key
-            else f"The request has no key. {instructions}"
+            f"The key is not valid. {instructions}" if has_key else f"The request has no key. {instructions}"
         )
         error = ', error="invalid_token"' if has_key else ""  # RFC 6750, section 3.1
         self.headers = {"WWW-Authenticate": f'Bearer realm="digits"{error}'}
 
 
 class Forbidden(RequestProblem, code="forbidden", status=403):
-    """No key opens this, as the service is set up."""
+    """The configuration of the service does not allow this, whatever the key."""
 
 
 class RateLimited(RequestProblem, code="rate_limited", status=429):
-    """The client has used up its requests for now."""
+    """The client has exceeded its rate limit."""
 
     def __init__(self, what: str, *, limit: int, wait: float) -> None:
         seconds = math.ceil(wait)
-        msg = f"More than {limit} {what} a minute came from you. Try again in {seconds} s."
-        super().__init__(msg, limit=limit)
+        super().__init__(
+            f"At most {limit} {what} a minute are allowed. Try again in {seconds} s.", limit=limit
+        )
         self.headers = {"Retry-After": str(seconds)}
 
 
 class InternalError(RequestProblem, code="internal_error", status=500):
-    """A defect of ours; the log has the traceback, the client the id to ask with."""
+    """A bug in the service. The log has the traceback, under the request's id."""
 
 
 class MalformedRequest(RequestProblem, code="malformed_request", status=400):
-    """Multipart, JSON, base64 or a parameter is not what it should be."""
+    """The multipart form, the JSON, the base64 text or a parameter is invalid."""
 
 
 class SlowUpload(RequestProblem, code="slow_upload", status=408):
@@ -136,51 +134,51 @@ class SlowUpload(RequestProblem, code="slow_upload", status=408):
 
 
 class LengthRequired(RequestProblem, code="length_required", status=411):
-    """A picture was to come, with neither a length nor in chunks: its end could not be told."""
+    """The request needs a body, but has neither a Content-Length nor a chunked body."""
 
 
 class BodyTooLarge(RequestProblem, code="body_too_large", status=413):
-    """The body is longer than allowed, as declared or as counted."""
+    """The body is larger than allowed, by its Content-Length or by the bytes received."""
 
 
 class HeadTooLarge(RequestProblem, code="head_too_large", status=431):
-    """Address and headers together are longer than allowed."""
+    """The request line and the headers together are larger than allowed."""
 
 
 class UnsupportedMediaType(RequestProblem, code="unsupported_media_type", status=415):
-    """The request's Content-Type is none of the three ways to send a picture."""
+    """The Content-Type is not one in which pictures can be sent."""
 
 
 class BatchTooLarge(RequestProblem, code="batch_too_large", status=422):
-    """More pictures than one batch may hold."""
+    """The batch has more pictures than allowed."""
 
 
 class EmptyBatch(RequestProblem, code="empty_batch", status=422):
-    """A batch without pictures."""
+    """The batch has no pictures."""
 
 
 class Overloaded(RequestProblem, code="overloaded", status=503):
-    """As many pictures as the worker takes on are in flight."""
+    """The worker has no free places, or no free bytes."""
 
 
 class NotReady(RequestProblem, code="not_ready", status=503):
-    """The worker is draining: it serves what reaches it, and asks for no more."""
+    """The worker is draining. It still answers requests, but should get no new ones."""
 
 
 class TooSlow(RequestProblem, code="timeout", status=504):
-    """The prediction did not come in time."""
+    """The prediction was not ready in time."""
 
 
 class UnknownFeedback(RequestProblem, code="unknown_feedback", status=404):
-    """No picture of that id is kept."""
+    """No picture with this id is stored."""
 
 
 class FeedbackFull(RequestProblem, code="feedback_full", status=507):
-    """As many bytes of pictures are kept as may be."""
+    """The stored pictures have reached their size limit."""
 
 
 class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=503):
-    """The database that keeps pictures does not answer."""
+    """The feedback database does not answer."""
 
     def __init__(self, *, wait: int) -> None:
         super().__init__("The feedback database does not answer at the moment. Try again in a few seconds.")
@@ -188,12 +186,12 @@ class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=50
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Return a text that clients may have had a part in, cut off where it is too long."""
+    """Truncate a text to `max_length` characters, and mark it with an ellipsis if it was longer."""
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
 def describe(error: DigitsError) -> dict[str, Any]:
-    """Return the members of an error's problem document."""
+    """Return the problem document of an error."""
     members = {
         "type": f"urn:digits:problem:{error.code}",
         "title": TITLES[error.code],
@@ -206,28 +204,25 @@ def describe(error: DigitsError) -> dict[str, Any]:
 
 
 class ProblemResponse(Response):
-    """The response to an error, which any layer can send: a problem document.
-
-    At /v2 it is what the Open Inference Protocol has instead.
-    """
+    """The response to an error: a problem document, or the Open Inference Protocol's JSON below /v2."""
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
         status = error.status_hint
         problem_headers = error.headers if isinstance(error, RequestProblem) else {}
-        merged = {**_HEADERS.get(status, {}), **problem_headers, **(headers or {})}
+        merged = {**_HEADERS_BY_STATUS.get(status, {}), **problem_headers, **(headers or {})}
         super().__init__(json.dumps(describe(error)), status, merged, MEDIA_TYPE)
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
     def adapt_to(self, path: str) -> None:
-        """Take the form that clients of `path` understand."""
+        """Use the error format of the API that `path` belongs to."""
         if is_v2_path(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and leave its code for log and metrics."""
+        """Send the response, and record its code in the scope for the log and the metrics."""
         scope[OUTCOME] = self._code
         self.adapt_to(scope["path"])
         await super().__call__(scope, receive, send)

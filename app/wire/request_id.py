@@ -1,4 +1,4 @@
-"""The id of the request that is being served, which log, problems and kept pictures carry."""
+"""The id of the current request. It appears in the log, in problem documents and with stored pictures."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def generate_request_id() -> str:
-    """Return an id for a request that has none: 32 hexadecimal digits."""
+    """Return a random id of 32 hexadecimal digits."""
     return secrets.token_hex(16)

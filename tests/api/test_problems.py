@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.digits.images import MAX_PIXELS
-from app.guard.bodies import MAX_SWALLOWED_BYTES
+from app.guard.bodies import MAX_DISCARDED_BYTES
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE
 from tests.serving import PATIENCE, serve, wait_until
@@ -145,13 +145,13 @@ def test_408_slow_upload() -> None:
 
 def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
     for path in ("/nothing", "/models"):
-        assert client.post(path, content=bytes(MAX_SWALLOWED_BYTES + 1)).headers["Connection"] == "close"
+        assert client.post(path, content=bytes(MAX_DISCARDED_BYTES + 1)).headers["Connection"] == "close"
         assert client.post(path, content=iter([NINE, NINE])).headers["Connection"] == "close"
     assert "Connection" not in client.get("/nothing").headers
     assert "Connection" not in client.post("/predict", content=NINE, headers=PNG).headers
 
 
-def test_a_small_body_that_nobody_reads_is_swallowed_and_the_connection_kept(client: httpx.Client) -> None:
+def test_a_small_unread_body_is_discarded_and_the_connection_stays_open(client: httpx.Client) -> None:
     with socket.create_connection(
         (client.base_url.host, client.base_url.port or 80), timeout=PATIENCE
     ) as raw:

@@ -133,7 +133,7 @@ def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, ou
     with serve(Settings(api_keys=("a-key",))) as client:
         asked = (folder, "--csv", out, "--url", client.base_url)
         assert "The request has no key" in refused(*asked)
-        assert "The key is not known here" in refused(*asked, "--key", "another")
+        assert "The key is not valid" in refused(*asked, "--key", "another")
         assert "a key can't have" in refused(*asked, "--key", "schlüssel")
         assert run(*asked, DIGITS_KEY="a-key").returncode == 0
 
@@ -458,7 +458,7 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
         running.popen.send_signal(signal.SIGHUP)
         _, told = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
-    assert "The key is not known here" in told
+    assert "The key is not valid" in told
     assert {row["problem"] for row in table(out)} == {""}
 
 

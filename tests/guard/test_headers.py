@@ -1,4 +1,4 @@
-"""What every answer carries, and what is refused before anything else is looked at."""
+"""Security headers, unknown paths and methods, redirects and HEAD."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALLS = (
 
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
-def test_every_answer_tells_browsers_to_be_careful(
+def test_every_response_has_security_headers(
     client: httpx.Client, method: str, path: str, status: int
 ) -> None:
     answer = client.request(method, path, content=THREE if method != "GET" else None, headers=PNG)
@@ -32,19 +32,19 @@ def test_every_answer_tells_browsers_to_be_careful(
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
-    kept = {"/docs": "no-cache"}.get(path) if method == "GET" else "no-store"
-    assert answer.headers.get("Cache-Control") == kept
+    caching = {"/docs": "no-cache"}.get(path) if method == "GET" else "no-store"
+    assert answer.headers.get("Cache-Control") == caching
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["//predict", "//predict/", "/Predict", "/nowhere", "/models/a/b"])
-def test_only_paths_of_the_document_are_served(client: httpx.Client, path: str) -> None:
+def test_paths_that_are_not_in_the_document_get_404(client: httpx.Client, path: str) -> None:
     answer = client.post(httpx.URL(str(client.base_url), raw_path=path.encode()), content=THREE, headers=PNG)
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
 
 
-def test_a_wrong_method_names_the_right_ones(client: httpx.Client) -> None:
+def test_405_lists_the_allowed_methods(client: httpx.Client) -> None:
     answer = client.delete("/models/cnn")
     assert answer.json()["code"] == "method_not_allowed"
     assert answer.headers["Allow"] == "GET, HEAD"
@@ -61,7 +61,7 @@ def test_a_wrong_method_names_the_right_ones(client: httpx.Client) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_slash_too_many_is_redirected_with_the_same_method(
+def test_a_path_with_a_trailing_slash_is_redirected_and_the_method_preserved(
     client: httpx.Client, path: str, target: str, method: str
 ) -> None:
     answer = client.request(method, httpx.URL(str(client.base_url), raw_path=path.encode()))
@@ -91,7 +91,7 @@ def test_a_client_that_follows_redirects_gets_its_answer(client: httpx.Client) -
         "/models/nobody",
     ],
 )
-def test_head_is_answered_as_get_without_its_body(client: httpx.Client, path: str) -> None:
+def test_head_is_answered_like_get_without_the_body(client: httpx.Client, path: str) -> None:
     as_get, as_head = client.get(path), client.head(path)
     assert (as_head.status_code, as_head.content) == (as_get.status_code, b"")
     changing = {"date", "x-request-id", "content-length"}  # metrics grow with each request
@@ -99,12 +99,12 @@ def test_head_is_answered_as_get_without_its_body(client: httpx.Client, path: st
     assert all(as_head.headers[name] == as_get.headers[name] for name in as_get.headers.keys() - changing)
 
 
-def test_head_of_what_only_takes_pictures_is_refused(client: httpx.Client) -> None:
+def test_head_is_refused_where_there_is_no_get(client: httpx.Client) -> None:
     answer = client.head("/predict")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
-def test_every_route_of_the_application_is_in_its_document(client: httpx.Client) -> None:
+def test_every_path_of_the_document_is_served(client: httpx.Client) -> None:
     served = {path.replace("{name}", "cnn") for path in client.get("/openapi.json").json()["paths"]}
     assert {"/predict", "/predict/batch", "/predict/number", "/models", "/models/cnn"} <= served
     assert all(client.options(path).status_code == 405 for path in served)

@@ -1,4 +1,4 @@
-"""Who is taken for the client where proxies stand in front."""
+"""The address and the scheme of the client behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRUSTED = ("10.0.0.0/8", "2001:db8:ffff::/48", "::ffff:172.16.0.0/108", "fe80::1
 
 
 def apply_headers(*lines: tuple[str, str], client: Any = PEER, trusted: tuple[str, ...] = TRUSTED) -> Scope:  # noqa: ANN401
-    """Return the scope that the application gets for a request with these header lines."""
+    """Return the scope that the application receives for a request with these headers."""
     scopes: list[Scope] = []
 
     async def app(scope: Scope, _: Receive, __: Send) -> None:
@@ -81,24 +81,24 @@ def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(
 
 
 @pytest.mark.parametrize("peer", [("192.0.2.9", 1), ("::1", 1), ("not an address", 1), None])
-def test_nobody_else_is_believed(peer: tuple[str, int] | None) -> None:
+def test_untrusted_peers_are_not_believed(peer: tuple[str, int] | None) -> None:
     assert client_of("198.51.100.1", client=peer) == peer
 
 
-def test_a_proxy_that_is_reached_by_ipv4_within_ipv6_is_believed() -> None:
+def test_a_trusted_proxy_with_an_ipv4_mapped_address_is_believed() -> None:
     assert client_of("198.51.100.1", client=("::ffff:10.0.0.9", 1)) == ("198.51.100.1", 0)
 
 
-def test_a_long_list_is_read_from_its_end_and_not_beyond_a_bound() -> None:
+def test_a_long_list_is_read_from_its_end_and_only_up_to_the_limit() -> None:
     assert client_of(",".join(["198.51.100.1"] * 5_000 + ["192.0.2.1"])) == ("192.0.2.1", 0)
     assert client_of(*["198.51.100.1"] * 500, "192.0.2.1") == ("192.0.2.1", 0)
     assert client_of("198.51.100.1", ",".join(["10.0.0.1"] * MAX_HOPS)) == ("10.0.0.1", 0)
 
 
 @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=40), max_size=5))
-def test_garbage_makes_no_new_clients(made_up: list[str]) -> None:
-    assert client_of(*made_up, "192.0.2.1") == ("192.0.2.1", 0)
-    assert client_of(*made_up, "no address") == PEER
+def test_garbage_does_not_count_as_new_clients(garbage: list[str]) -> None:
+    assert client_of(*garbage, "192.0.2.1") == ("192.0.2.1", 0)
+    assert client_of(*garbage, "no address") == PEER
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_garbage_makes_no_new_clients(made_up: list[str]) -> None:
         ([""], "http"),
     ],
 )
-def test_the_scheme_is_what_the_last_proxy_says(values: list[str], scheme: str) -> None:
+def test_the_scheme_is_the_one_that_the_last_proxy_reports(values: list[str], scheme: str) -> None:
     assert apply_headers(*(("X-Forwarded-Proto", value) for value in values))["scheme"] == scheme
 
 
-def test_a_second_line_does_not_evade_the_rate() -> None:
+def test_a_second_header_does_not_evade_the_rate_limit() -> None:
     with serve(Settings(rate_limit=3, trusted_proxies=("127.0.0.0/8",))) as client:
 
         def status(*lines: str) -> int:
             return client.get("/models", headers=[("X-Forwarded-For", line) for line in lines]).status_code
 
-        asked = [("1.1.1.1", "192.0.2.1"), ("2.2.2.2", "192.0.2.1, 127.0.0.2"), ("x", "192.0.2.1:1")]
-        assert [status(*lines) for lines in asked] == [200, 200, 200]
+        requests = [("1.1.1.1", "192.0.2.1"), ("2.2.2.2", "192.0.2.1, 127.0.0.2"), ("x", "192.0.2.1:1")]
+        assert [status(*lines) for lines in requests] == [200, 200, 200]
         assert status("4.4.4.4", "192.0.2.1") == 429
         assert status("192.0.2.1", "192.0.2.2") == 200
 

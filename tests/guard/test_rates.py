@@ -1,4 +1,4 @@
-"""How often a client may ask."""
+"""Rate limits: the token buckets, and the answers over a real socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.serving import serve, start_process
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
 
-def test_a_full_bucket_gives_all_at_once_and_then_one_by_one() -> None:
+def test_a_full_bucket_allows_a_burst_and_then_one_token_per_interval() -> None:
     clock = Clock()
     buckets = Buckets(3, clock=clock)
     assert [buckets.take("a") for _ in range(3)] == [(2, 0.0), (1, 0.0), (0, 0.0)]
@@ -36,7 +36,7 @@ def test_a_full_bucket_gives_all_at_once_and_then_one_by_one() -> None:
     assert buckets.take("a") == (2, 0.0)
 
 
-def test_every_client_has_a_bucket_of_its_own() -> None:
+def test_every_client_has_its_own_bucket() -> None:
     buckets = Buckets(1, clock=Clock())
     assert buckets.take("a")[1] == 0
     assert buckets.take("b")[1] == 0
@@ -44,32 +44,34 @@ def test_every_client_has_a_bucket_of_its_own() -> None:
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 30), max_size=200))
-def test_no_minute_has_twice_the_rate_and_no_wait_is_in_vain(size: int, pauses: list[float]) -> None:
+def test_no_minute_exceeds_twice_the_rate_and_a_token_is_there_after_the_wait(
+    size: int, pauses: list[float]
+) -> None:
     clock = Clock()
     buckets = Buckets(size, clock=clock)
-    given: list[float] = []
+    taken_at: list[float] = []
     for pause in pauses:
         clock.now += pause
-        left, wait = buckets.take("a")
+        remaining, wait = buckets.take("a")
         if wait:
             clock.now += wait + 1e-6
-            left, wait = buckets.take("a")
+            remaining, wait = buckets.take("a")
         assert wait == 0
-        assert 0 <= left < size
-        given.append(clock.now)
-    for start in given:
-        assert sum(start <= at < start + WINDOW for at in given) <= 2 * size
+        assert 0 <= remaining < size
+        taken_at.append(clock.now)
+    for start in taken_at:
+        assert sum(start <= at < start + WINDOW for at in taken_at) <= 2 * size
 
 
-def test_memory_is_bounded() -> None:
-    buckets = Buckets(1, clients=10, clock=Clock())
+def test_the_number_of_buckets_is_limited() -> None:
+    buckets = Buckets(1, max_clients=10, clock=Clock())
     for number in range(1000):
         buckets.take(f"client {number}")
     assert buckets.take("client 999")[1] > 0
     assert len(buckets) == 10
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
+def test_429_says_when_to_try_again() -> None:
     with serve(Settings(rate_limit=2)) as client:
         first, second, third = (client.get("/models") for _ in range(3))
         assert client.get("/health/ready").status_code == 200
@@ -86,7 +88,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
     assert "RateLimit" not in client.headers
 
 
-def test_keys_are_counted_apart() -> None:
+def test_every_key_has_its_own_limit() -> None:
     with serve(Settings(rate_limit=1, api_keys=("first key", "second key"))) as client:
         assert client.get("/models", headers={"X-API-Key": "first key"}).status_code == 200
         assert client.get("/models", headers={"X-API-Key": "second key"}).status_code == 200
@@ -94,7 +96,7 @@ def test_keys_are_counted_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "same"),
     [
         ("192.0.2.1", "192.0.2.2", False),
         ("2001:db8::1", "2001:db8::ffff:1", True),
@@ -102,24 +104,24 @@ def test_keys_are_counted_apart() -> None:
         ("from:a:proxy", "from:another:proxy", False),
     ],
 )
-def test_an_ipv6_site_is_one_client(one: str, other: str, same: object) -> None:
-    assert (get_client({"client": (one, 1)}) == get_client({"client": (other, 2)})) is same
+def test_the_addresses_of_an_ipv6_site_are_one_client(first: str, second: str, same: object) -> None:
+    assert (get_client({"client": (first, 1)}) == get_client({"client": (second, 2)})) is same
 
 
-def forwarded(client: httpx.Client, address: str) -> int:
+def get_status(client: httpx.Client, address: str) -> int:
     return client.get("/models", headers={"X-Forwarded-For": address}).status_code
 
 
-def test_a_forwarded_address_is_not_believed() -> None:
+def test_x_forwarded_for_is_ignored_by_default() -> None:
     with serve(Settings(rate_limit=1)) as client:
-        assert forwarded(client, "192.0.2.1") == 200
-        assert forwarded(client, "192.0.2.2") == 429
+        assert get_status(client, "192.0.2.1") == 200
+        assert get_status(client, "192.0.2.2") == 429
 
 
-def test_a_trusted_proxy_is_believed() -> None:
+def test_x_forwarded_for_of_a_trusted_proxy_is_used() -> None:
     with start_process(rate_limit="1", trusted_proxies="127.0.0.0/8") as running:
-        assert forwarded(running.client, "192.0.2.1") == 200
-        assert forwarded(running.client, "192.0.2.2") == 200
-        assert forwarded(running.client, "192.0.2.2") == 429
-        assert forwarded(running.client, "192.0.2.2, 127.0.0.5") == 429
-        assert forwarded(running.client, "1.2.3.4, 192.0.2.2") == 429
+        assert get_status(running.client, "192.0.2.1") == 200
+        assert get_status(running.client, "192.0.2.2") == 200
+        assert get_status(running.client, "192.0.2.2") == 429
+        assert get_status(running.client, "192.0.2.2, 127.0.0.5") == 429
+        assert get_status(running.client, "1.2.3.4, 192.0.2.2") == 429

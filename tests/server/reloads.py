@@ -1,4 +1,4 @@
-"""What tests do to running services: put a model into the folder, ask all along, follow the log."""
+"""Helpers for tests of running services: replace a model, send requests continuously, follow the log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.tiny import GOOD, build_tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
-READY = '"ready"'  # in the line of the log that each worker writes when it has loaded its models
+READY = '"ready"'  # in the log line that each worker writes once its models are loaded
 
 
 def put_model(folder: Path, version: str) -> None:
-    """Replace the tiny model as one should: written beside, then renamed."""
+    """Replace the tiny model atomically: write a new file, then rename it."""
     (folder / "tiny").mkdir(exist_ok=True)
     draft = folder / "tiny" / "draft"
     draft.write_bytes(build_tiny_model(metadata=GOOD | {Metadata.VERSION: version}))
@@ -28,7 +28,7 @@ def put_model(folder: Path, version: str) -> None:
 
 
 def served_versions(running: Process) -> set[str]:
-    """Return the versions of the tiny model that several new connections are answered by."""
+    """Return the versions of the tiny model that serve several new connections."""
     return {
         httpx.get(f"{running.client.base_url}/models/tiny", timeout=PATIENCE).json()["version"]
         for _ in range(8)
@@ -36,7 +36,7 @@ def served_versions(running: Process) -> set[str]:
 
 
 def follow_log(running: Process) -> tuple[list[str], threading.Thread]:
-    """Collect the lines of the log as they come; the thread ends with the process."""
+    """Collect log lines as they are written, in a thread that ends with the process."""
     log: list[str] = []
     reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()))
     reader.start()
@@ -49,25 +49,25 @@ def count_starts(log: list[str]) -> int:
 
 
 @contextmanager
-def asking(running: Process) -> Iterator[list[int]]:
-    """Ask for predictions without a pause, and collect the statuses."""
+def requesting_continuously(running: Process) -> Iterator[list[int]]:
+    """Request predictions continuously from three threads, and collect the statuses."""
     statuses: list[int] = []
-    over = threading.Event()
+    stop = threading.Event()
 
-    def ask() -> None:
-        while not over.is_set():
+    def request_predictions() -> None:
+        while not stop.is_set():
             headers = PNG | {"Connection": "close"}
             answer = httpx.post(
                 f"{running.client.base_url}/predict", content=THREE, headers=headers, timeout=PATIENCE
             )
             statuses.append(answer.status_code)
 
-    askers = [threading.Thread(target=ask) for _ in range(3)]
-    for asker in askers:
-        asker.start()
+    threads = [threading.Thread(target=request_predictions) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     try:
         yield statuses
     finally:
-        over.set()
-        for asker in askers:
-            asker.join()
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -7,19 +7,19 @@ import pytest
 from app.server.cores import count_cores
 
 
-def test_a_machine_without_quotas_has_cores(tmp_path: Path) -> None:
+def test_without_a_quota_there_is_at_least_one_core(tmp_path: Path) -> None:
     assert count_cores(tmp_path / "none") >= 1
 
 
 @pytest.mark.parametrize(
-    ("quota", "worth"),
+    ("quota", "expected"),
     [("50000 100000", 1), ("100000 100000", 1), ("150000 100000", 2), ("9900000 100000", 99)],
 )
-def test_a_containers_quota_bounds_the_cores_rounded_up(tmp_path: Path, quota: str, worth: int) -> None:
+def test_a_containers_quota_is_rounded_up_to_whole_cores(tmp_path: Path, quota: str, expected: int) -> None:
     (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert count_cores(tmp_path / "cpu.max") == min(worth, count_cores(tmp_path / "none"))
+    assert count_cores(tmp_path / "cpu.max") == min(expected, count_cores(tmp_path / "none"))
 
 
-def test_a_container_without_a_quota_has_all_cores(tmp_path: Path) -> None:
+def test_a_container_without_a_quota_may_use_all_cores(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert count_cores(tmp_path / "cpu.max") == count_cores(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""`python -m app` as a process: start, log, drain, end."""
+"""`python -m app` as a process: start, log, drain, exit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
 
 
-def test_it_serves_and_ends_with_0_on_sigterm() -> None:
+def test_it_serves_and_exits_with_0_on_sigterm() -> None:
     with start_process() as running:
         answer = running.client.post("/predict", content=THREE, headers=PNG)
         running.popen.send_signal(signal.SIGTERM)
@@ -34,7 +34,7 @@ def test_it_serves_and_ends_with_0_on_sigterm() -> None:
     assert "Traceback" not in log
 
 
-def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
+def test_log_lines_are_json_and_those_of_requests_have_their_id() -> None:
     with start_process() as running:
         headers = PNG | {"X-Request-ID": "order-66"}
         running.client.post("/predict", content=THREE, headers=headers)
@@ -42,9 +42,9 @@ def test_every_line_of_the_log_is_json_and_requests_carry_their_id() -> None:
         _, log = running.end()
     lines = [json.loads(line) for line in log.splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    (mine,) = [line for line in lines if line.get("request_id") == "order-66"]
-    assert (mine["method"], mine["path"], mine["status"]) == ("POST", "/predict", 200)
-    assert mine["duration_ms"] > 0
+    (request_line,) = [line for line in lines if line.get("request_id") == "order-66"]
+    assert (request_line["method"], request_line["path"], request_line["status"]) == ("POST", "/predict", 200)
+    assert request_line["duration_ms"] > 0
 
 
 def test_text_logs_are_for_people() -> None:
@@ -60,13 +60,13 @@ def test_text_logs_are_for_people() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_says_once_at_which_address_it_is_ready_and_answers_there(workers: str) -> None:
+def test_it_logs_once_the_address_at_which_it_serves(workers: str) -> None:
     with start_process(workers=workers, log_format="text") as running:
-        said = ""
-        while "digits is ready: " not in said:
+        line = ""
+        while "digits is ready: " not in line:
             assert running.popen.stderr
-            said = running.popen.stderr.readline()
-        address = said.split()[-1]
+            line = running.popen.stderr.readline()
+        address = line.split()[-1]
         assert address == f"http://localhost:{running.port}"
         assert httpx.post(f"{address}/predict", content=THREE, headers=PNG).json()["digit"] == 3
         running.popen.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_it_says_once_at_which_address_it_is_ready_and_answers_there(workers: st
     assert "digits is ready" not in log
 
 
-def test_a_log_of_json_says_so_in_json() -> None:
+def test_the_address_is_also_logged_as_json() -> None:
     with start_process() as running:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
@@ -82,7 +82,7 @@ def test_a_log_of_json_says_so_in_json() -> None:
     assert messages.count(f"digits is ready: http://localhost:{running.port}") == 1
 
 
-def test_while_draining_it_is_not_ready_but_serves() -> None:
+def test_while_draining_it_is_not_ready_but_keeps_serving() -> None:
     with start_process(drain_delay="2") as running:
         running.popen.send_signal(signal.SIGTERM)
         wait_until(lambda: running.ready() == 503)
@@ -95,7 +95,7 @@ def test_while_draining_it_is_not_ready_but_serves() -> None:
     assert status == 0
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+def test_a_second_signal_ends_it_immediately() -> None:
     with start_process(drain_delay="3600", graceful_timeout="3600") as running:
         running.popen.send_signal(signal.SIGTERM)
         wait_until(lambda: running.ready() == 503)
@@ -104,7 +104,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert status == 0
 
 
-def test_a_request_in_flight_is_answered_before_the_end() -> None:
+def test_a_request_in_flight_is_answered_before_the_exit() -> None:
     with start_process() as running:
         with send_half(running, THREE) as answers:
             running.popen.send_signal(signal.SIGTERM)
@@ -113,7 +113,7 @@ def test_a_request_in_flight_is_answered_before_the_end() -> None:
     assert status == 0
 
 
-def test_work_that_outlives_its_request_does_not_hold_up_the_end() -> None:
+def test_work_that_outlives_its_request_does_not_delay_the_exit() -> None:
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
     with start_process(request_timeout="0.001", graceful_timeout="1") as running:
         assert running.client.post("/predict", content=large, headers=PNG).status_code == 504
@@ -122,7 +122,7 @@ def test_work_that_outlives_its_request_does_not_hold_up_the_end() -> None:
     assert status == 0
 
 
-def test_several_workers_serve_and_end_with_0() -> None:
+def test_several_workers_serve_and_exit_with_0() -> None:
     with start_process(workers="2") as running:
         assert running.client.post("/predict", content=THREE, headers=PNG).json()["digit"] == 3
         running.popen.send_signal(signal.SIGTERM)
@@ -130,8 +130,8 @@ def test_several_workers_serve_and_end_with_0() -> None:
     assert status == 0
 
 
-def refused(**settings: str) -> str:
-    """Return the one line that a start with these settings ends with."""
+def startup_error(**settings: str) -> str:
+    """Return the line that the service prints when it can't start with these settings."""
     running = Process(**settings)
     status, log = running.end()
     running.client.close()
@@ -140,55 +140,58 @@ def refused(**settings: str) -> str:
     return line
 
 
-def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
-    assert refused(workers="many").startswith("digits can't start: DIGITS_WORKERS=many: ")
+def test_a_bad_setting_prevents_the_start_with_one_line() -> None:
+    assert startup_error(workers="many").startswith("digits can't start: DIGITS_WORKERS=many: ")
 
 
-def test_a_default_model_that_is_not_there_stops_the_start_with_one_line() -> None:
-    line = refused(default_model="nothing")
+def test_a_missing_default_model_prevents_the_start_with_one_line() -> None:
+    line = startup_error(default_model="nothing")
     assert "DIGITS_DEFAULT_MODEL=nothing: " in line
     assert "which holds cnn, linear, mlp-1000, mlp-128" in line
 
 
-def test_an_address_that_is_none_stops_the_start_with_one_line() -> None:
-    assert refused(host="no.such.host.invalid").startswith(
+def test_an_unknown_host_prevents_the_start_with_one_line() -> None:
+    assert startup_error(host="no.such.host.invalid").startswith(
         "digits can't start: DIGITS_HOST=no.such.host.invalid: "
     )
 
 
-def test_a_damaged_model_stops_the_start_with_one_line(tmp_path: Path) -> None:
+def test_a_damaged_model_prevents_the_start_with_one_line(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "linear", tmp_path / "linear")
     file = tmp_path / "linear" / "model.onnx"
     file.write_bytes(file.read_bytes()[:1000])
-    line = refused(models_dir=str(tmp_path), default_model="linear")
+    line = startup_error(models_dir=str(tmp_path), default_model="linear")
     assert "linear/model.onnx can't be served: onnxruntime can't load it" in line
 
 
-def test_a_model_of_another_contract_stops_the_start_with_one_line(tmp_path: Path) -> None:
+def test_a_model_of_another_contract_prevents_the_start_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     older = build_tiny_model(metadata=GOOD | {Metadata.CONTRACT_VERSION: "0"})
     (tmp_path / "tiny" / "model.onnx").write_bytes(older)
-    line = refused(models_dir=str(tmp_path), default_model="tiny")
+    line = startup_error(models_dir=str(tmp_path), default_model="tiny")
     assert "exported for version 0 of the contract" in line
 
 
-@pytest.mark.parametrize("given", ["x" * 129, "tab\there", "ümlaut"])
-def test_a_request_id_that_is_too_long_or_not_printable_is_replaced(client: httpx.Client, given: str) -> None:
-    answer = client.get("/health/live", headers=[(b"X-Request-ID", given.encode())])
+@pytest.mark.parametrize("client_id", ["x" * 129, "tab\there", "ümlaut"])
+def test_a_request_id_that_is_too_long_or_not_printable_is_replaced(
+    client: httpx.Client, client_id: str
+) -> None:
+    answer = client.get("/health/live", headers=[(b"X-Request-ID", client_id.encode())])
     assert len(answer.headers["X-Request-ID"]) == 32
 
 
-@pytest.mark.parametrize("given", ["x", "x" * 128, "a b:c/d"])
-def test_a_callers_request_id_is_kept(client: httpx.Client, given: str) -> None:
-    assert client.get("/health/live", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+@pytest.mark.parametrize("client_id", ["x", "x" * 128, "a b:c/d"])
+def test_a_clients_request_id_is_kept(client: httpx.Client, client_id: str) -> None:
+    answer = client.get("/health/live", headers={"X-Request-ID": client_id})
+    assert answer.headers["X-Request-ID"] == client_id
 
 
-def test_a_port_that_is_taken_stops_the_start_with_one_line() -> None:
+def test_a_port_in_use_prevents_the_start_with_one_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         environment = os.environ | {"DIGITS_PORT": str(taken.getsockname()[1])}
-        ended = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "app"],
             env=environment,
             capture_output=True,
@@ -196,6 +199,6 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line() -> None:
             timeout=PATIENCE,
             check=False,
         )
-    assert ended.returncode == 2
-    assert "can't listen there (Address already in use)" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    assert result.returncode == 2
+    assert "can't listen there (Address already in use)" in result.stderr
+    assert result.stderr.count("\n") == 1

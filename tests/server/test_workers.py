@@ -1,4 +1,4 @@
-"""Several workers are counted as one, whichever is asked, and whatever becomes of them."""
+"""Any of several workers returns the metrics of all, even after some have been killed or replaced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from app.server.supervisor import MAX_SILENCE
-from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, share_folder
+from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, create_shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, list_workers, start_process, wait_until
 from tests.telemetry.scrapes import scrape
@@ -20,19 +20,19 @@ from tests.telemetry.scrapes import scrape
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 
 
-def ask(running: Process, times: int) -> None:
-    """Ask for predictions, each over a new connection, so that all workers get some."""
+def request_predictions(running: Process, times: int) -> None:
+    """Request predictions, each over a new connection, so that all workers get some."""
     for _ in range(times):
         url, headers = f"{running.client.base_url}/predict", {"Content-Type": "image/png"}
         assert httpx.post(url, content=THREE, headers=headers, timeout=PATIENCE).status_code == 200
 
 
-def predictions(running: Process) -> set[float]:
-    """Return what several scrapes say."""
+def counted_predictions(running: Process) -> set[float]:
+    """Return the distinct counts that several scrapes report."""
     return {scrape(running.client).value("digits_predictions_total", digit="3") for _ in range(8)}
 
 
-def folder_of(running: Process) -> Path:
+def find_folder(running: Process) -> Path:
     environment = Path(f"/proc/{min(list_workers(running))}/environ").read_bytes().split(b"\0")
     (folder,) = [entry for entry in environment if entry.startswith(FOLDER.encode())]
     return Path(folder.decode().partition("=")[2])
@@ -44,61 +44,61 @@ def replace_workers(running: Process) -> None:
     wait_until(lambda: list_workers(running).isdisjoint(old) and len(list_workers(running)) == len(old))
 
 
-def test_all_workers_are_told_of_whichever_is_asked() -> None:
+def test_any_worker_returns_the_metrics_of_all() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        ask(running, 20)
-        assert predictions(running) == {20}
-        found = scrape(running.client)
-        assert found.value("digits_places") == 256
-        assert len(found.find("digits_model_info", model="cnn")) == 1
-        assert found.value("process_resident_memory_bytes") > 100e6
-        folder = folder_of(running)
+        request_predictions(running, 20)
+        assert counted_predictions(running) == {20}
+        metrics = scrape(running.client)
+        assert metrics.value("digits_places") == 256
+        assert len(metrics.find("digits_model_info", model="cnn")) == 1
+        assert metrics.value("process_resident_memory_bytes") > 100e6
+        folder = find_folder(running)
         running.popen.send_signal(signal.SIGTERM)
         status, log = running.end()
     assert (status, log) == (0, "")
     assert not folder.exists()
 
 
-def test_a_worker_that_is_killed_leaves_its_counts_and_takes_its_gauges_along() -> None:
+def test_a_killed_worker_keeps_its_counters_but_not_its_gauges() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        ask(running, 10)
+        request_predictions(running, 10)
         before = list_workers(running)
         spent = scrape(running.client).value("process_cpu_seconds_total")
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: len(list_workers(running)) == 2 and min(before) not in list_workers(running))
         wait_until(lambda: scrape(running.client).value("process_start_time_seconds") > 0)
-        ask(running, 10)
+        request_predictions(running, 10)
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        assert predictions(running) == {20}
+        assert counted_predictions(running) == {20}
         assert scrape(running.client).value("digits_places") == 256
         assert scrape(running.client).value("process_cpu_seconds_total") >= spent
 
 
-def test_a_worker_that_is_killed_before_it_has_answered_its_parent_is_replaced_at_once() -> None:
+def test_a_worker_that_is_killed_before_it_answers_a_ping_is_replaced_immediately() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         stuck = min(list_workers(running))
         os.kill(stuck, signal.SIGSTOP)
-        time.sleep(2)  # the parent asks every second, and is not answered
+        time.sleep(2)  # the supervisor sends a ping every second, and gets no answer
         os.kill(stuck, signal.SIGKILL)
         wait_until(lambda: len(list_workers(running) - {stuck}) == 2, seconds=MAX_SILENCE / 2)
 
 
-def test_restarts_leave_no_files_behind() -> None:
+def test_renewals_leave_no_files_behind() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        ask(running, 10)
-        folder = folder_of(running)
+        request_predictions(running, 10)
+        folder = find_folder(running)
         for _ in range(3):
             replace_workers(running)
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        assert predictions(running) == {10}
+        assert counted_predictions(running) == {10}
         assert len(list(folder.glob("*.lock"))) <= 4
 
 
-def test_one_worker_shares_nothing() -> None:
+def test_a_single_worker_has_no_shared_folder() -> None:
     with start_process() as running:
         environment = Path(f"/proc/{running.popen.pid}/environ").read_text()
         assert FOLDER not in environment
@@ -106,8 +106,8 @@ def test_one_worker_shares_nothing() -> None:
         assert "digits-metrics-" not in maps
 
 
-def test_the_folder_is_in_memory_where_there_is_such_a_place() -> None:
-    with share_folder():
+def test_the_shared_folder_is_in_memory_if_possible() -> None:
+    with create_shared_folder():
         folder = Path(os.environ.pop(FOLDER))
         assert folder.is_dir()
         assert folder.is_relative_to(SHARED_MEMORY) or not os.access(SHARED_MEMORY, os.W_OK)
@@ -123,7 +123,7 @@ time.sleep(600)
 """
 
 
-def test_who_is_killed_frees_the_slot_and_takes_the_gauges_along(tmp_path: Path) -> None:
+def test_a_killed_process_frees_its_slot_and_its_gauges_are_removed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TAKE_A_SLOT, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
@@ -141,7 +141,7 @@ def test_who_is_killed_frees_the_slot_and_takes_the_gauges_along(tmp_path: Path)
     third.release()
 
 
-def test_who_leaves_frees_the_slot_and_takes_the_gauges_along(tmp_path: Path) -> None:
+def test_a_released_slot_is_free_and_has_no_gauges(tmp_path: Path) -> None:
     first = WorkerSlot(tmp_path)
     (tmp_path / "gauge_livesum_0.db").touch()
     first.release()

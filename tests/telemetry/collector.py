@@ -1,4 +1,4 @@
-"""A place to send traces to: OTLP over HTTP, as OpenTelemetry's collector takes it."""
+"""A collector that receives traces as OTLP over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.serving import wait_until
 
 @dataclass
 class Collector:
-    """What has come."""
+    """The requests that were received."""
 
     url: str
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
@@ -30,9 +30,8 @@ class Collector:
     @property
     def spans(self) -> list[Span]:
         """All spans, in the order in which they ended."""
-        scopes = [
-            scope for request in self.requests for one in request.resource_spans for scope in one.scope_spans
-        ]
+        resources = [resource for request in self.requests for resource in request.resource_spans]
+        scopes = [scope for resource in resources for scope in resource.scope_spans]
         return sorted(
             (span for scope in scopes for span in scope.spans), key=lambda span: span.end_time_unix_nano
         )
@@ -44,12 +43,12 @@ class Collector:
         return span
 
     def children(self, parent: Span) -> list[Span]:
-        """Return the spans within another."""
+        """Return the child spans of a span."""
         return [span for span in self.spans if span.parent_span_id == parent.span_id]
 
     @property
     def resource(self) -> dict[str, Any]:
-        """Return what the spans come from."""
+        """The attributes of the resource that sent the spans."""
         return attributes(self.requests[0].resource_spans[0].resource.attributes)
 
 
@@ -62,7 +61,7 @@ def attributes(pairs: Any) -> dict[str, Any]:  # noqa: ANN401  of a span or a re
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Take traces until the block ends."""
+    """Receive traces until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -79,7 +78,7 @@ def collecting() -> Iterator[Collector]:
             self.wfile.write(answer)
 
         def log_message(self, format: str, *_: object) -> None:  # noqa: A002  the base class' name
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector = Collector(f"http://127.0.0.1:{server.server_port}")

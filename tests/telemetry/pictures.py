@@ -1,4 +1,4 @@
-"""Pictures that leave something in metrics, logs and traces."""
+"""Pictures for tests of metrics, logs and traces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /metrics says, parsed by prometheus_client's own parsers."""
+"""Responses of /metrics, parsed by prometheus_client."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class Scrape(list[Sample]):
-    """All samples."""
+    """The samples of a scrape."""
 
     def value(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples of that name that have these labels, whatever others."""
+        """Return the sum of the samples with this name and, among others, these labels."""
         return sum(sample.value for sample in self.find(name, **labels))
 
     def find(self, name: str, **labels: str) -> list[Sample]:
-        """Return these samples."""
+        """Return the samples with this name and, among others, these labels."""
         return [sample for sample in self if sample.name == name and labels.items() <= sample.labels.items()]
 
 
 def scrape(client: httpx.Client) -> Scrape:
-    """Ask over a new connection: of several workers it may be another than before."""
+    """Scrape over a new connection, which may reach another of several workers."""
     answer = httpx.get(f"{client.base_url}/metrics", timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -37,7 +37,7 @@ def scrape(client: httpx.Client) -> Scrape:
 
 
 def scrape_openmetrics(client: httpx.Client) -> Scrape:
-    """Ask as Prometheus does."""
+    """Scrape as Prometheus does."""
     answer = client.get(
         "/metrics", headers={"Accept": f"{OPENMETRICS},text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
     )

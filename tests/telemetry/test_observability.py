@@ -1,4 +1,4 @@
-"""deploy/observability: rules, dashboard and compose profile fit the service, and each other."""
+"""deploy/observability: rules, dashboard and compose profile match the service and each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLDER = ROOT / "deploy" / "observability"
 RULES = FOLDER / "rules.yml"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "digits.json"
 JOB = {"job": "digits", "instance": "digits:8000"}  # labels that Prometheus adds to every sample
-# a metric, and what is asked of its labels
+# a metric and its label matchers
 SELECTOR = re.compile(r"\b((?:digits|process)_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|=|!=)\s*"([^"]*)"')
 GROUPING = re.compile(r"(?:by|on|ignoring|group_left)\s*\(([^)]*)\)")
@@ -45,61 +45,63 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 def panels() -> dict[str, list[str]]:
     """Return the expressions of each of the dashboard's panels."""
-    found = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
-    return {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in found}
+    entries = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+    return {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in entries}
 
 
 def expressions() -> list[str]:
-    return [rule["expr"] for rule in rules()] + [one for several in panels().values() for one in several]
+    return [rule["expr"] for rule in rules()] + [
+        target for targets in panels().values() for target in targets
+    ]
 
 
-def ask_for_everything(client: httpx.Client) -> None:
-    """Let every metric have something to tell."""
+def send_all_kinds_of_requests(client: httpx.Client) -> None:
+    """Send requests that change every metric."""
     for picture in (THREE, TINY, BLANK):
         client.post("/predict", content=picture, headers=PNG)
     client.post("/predict/number", content=NUMBER, headers=PNG)
     client.post("/predict/batch", files=[("files", picture) for picture in (THREE, BLANK)])
 
 
-def unknown(expression: str, found: Scrape) -> list[str]:
-    """Return what an expression asks for that no sample of a scrape has."""
-    names = {sample.name for sample in found}
+def find_unknown(expression: str, samples: Scrape) -> list[str]:
+    """Return the metrics and labels of an expression that no sample of a scrape has."""
+    names = {sample.name for sample in samples}
     missing = []
-    for name, matchers in SELECTOR.findall(
+    for name, selector in SELECTOR.findall(
         expression.replace("model_digit:digits", ":").replace(":digits", ":")
     ):
-        wanted = MATCHER.findall(matchers)
+        matchers = MATCHER.findall(selector)
         if name not in names:
             missing.append(name)
-        elif not any(fits(sample.labels | JOB, wanted) for sample in found if sample.name == name):
-            missing.append(f"{name}{{{matchers}}}")
-    labels = {label for sample in found for label in (*sample.labels, *JOB)}
-    grouped = [label.strip() for labels_ in GROUPING.findall(expression) for label in labels_.split(",")]
+        elif not any(satisfies(sample.labels | JOB, matchers) for sample in samples if sample.name == name):
+            missing.append(f"{name}{{{selector}}}")
+    labels = {label for sample in samples for label in (*sample.labels, *JOB)}
+    grouped = [label.strip() for group in GROUPING.findall(expression) for label in group.split(",")]
     return missing + [label for label in grouped if label not in labels]
 
 
-def fits(labels: dict[str, str], wanted: list[tuple[str, str, str]]) -> bool:
-    """Tell whether a sample has what matchers ask for."""
+def satisfies(labels: dict[str, str], matchers: list[tuple[str, str, str]]) -> bool:
+    """Tell whether labels satisfy all matchers."""
 
-    def one(label: str, operator: str, value: str) -> bool:
-        same = re.fullmatch(value, labels[label]) is not None if "~" in operator else labels[label] == value
-        return same != operator.startswith("!")
+    def matches(label: str, operator: str, value: str) -> bool:
+        equal = re.fullmatch(value, labels[label]) is not None if "~" in operator else labels[label] == value
+        return equal != operator.startswith("!")
 
-    return all(label in labels and one(label, operator, value) for label, operator, value in wanted)
+    return all(label in labels and matches(label, operator, value) for label, operator, value in matchers)
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[httpx.Client]:
     with serve(Settings()) as client:
-        ask_for_everything(client)
+        send_all_kinds_of_requests(client)
         yield client
 
 
-def test_every_metric_and_label_that_is_asked_for_exists(service: httpx.Client) -> None:
-    found = scrape(service)
+def test_every_metric_and_label_in_an_expression_exists(service: httpx.Client) -> None:
+    samples = scrape(service)
     assert len(expressions()) > 40
     assert {
-        expression: missing for expression in expressions() if (missing := unknown(expression, found))
+        expression: missing for expression in expressions() if (missing := find_unknown(expression, samples))
     } == {}
 
 
@@ -114,16 +116,16 @@ def test_every_metric_and_label_that_is_asked_for_exists(service: httpx.Client) 
     ],
 )
 def test_the_test_above_can_fail(service: httpx.Client, expression: str, missing: list[str]) -> None:
-    assert unknown(expression, scrape(service)) == missing
+    assert find_unknown(expression, scrape(service)) == missing
 
 
-def test_every_recorded_series_that_is_asked_for_is_recorded() -> None:
+def test_every_recording_rule_is_used_and_exists() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    asked = {name for expression in expressions() for name in re.findall(r"\b\w+:digits_\w+:\w+", expression)}
-    assert asked == recorded
+    used = {name for expression in expressions() for name in re.findall(r"\b\w+:digits_\w+:\w+", expression)}
+    assert used == recorded
 
 
-def test_every_alert_says_what_happens_and_what_to_do() -> None:
+def test_every_alert_has_annotations_and_documentation() -> None:
     documented = (ROOT / "docs" / "observe.md").read_text()
     for name, alert in alerts().items():
         assert alert["annotations"].keys() == {"summary", "description", "action"}
@@ -131,7 +133,7 @@ def test_every_alert_says_what_happens_and_what_to_do() -> None:
         assert f"`{name}`" in documented
 
 
-def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
+def test_every_alert_is_tested_to_fire_and_not_to_fire() -> None:
     tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
     fires = {
         re.findall(r'alertname="(\w+)"', case["expr"])[0]
@@ -155,41 +157,41 @@ def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
     ],
 )
 def test_promtool_agrees(command: list[str]) -> None:
-    done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "SUCCESS" in done.stdout
+    result = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "SUCCESS" in result.stdout
 
 
-def test_the_page_tells_of_every_metric_and_of_none_that_there_is_not(service: httpx.Client) -> None:
+def test_the_documentation_lists_exactly_the_metrics_that_exist(service: httpx.Client) -> None:
     page = (ROOT / "docs" / "observe.md").read_text()
     rows = re.findall(r"^\| (`digits_.*?) \| (.*?) \|", page, re.MULTILINE)
-    told = {
+    documented = {
         name: set(re.findall(r"`(\w+)`", labels))
         for names, labels in rows
         for name in re.findall(r"`(\w+)`", names)
     }
-    there: dict[str, set[str]] = {}
+    exported: dict[str, set[str]] = {}
     for sample in scrape(service):
         if not sample.name.startswith("process_"):
             name = re.sub("_(bucket|sum|count)$", "", sample.name)
-            there.setdefault(name, set()).update(sample.labels.keys() - {"le"})
-    assert told == there
+            exported.setdefault(name, set()).update(sample.labels.keys() - {"le"})
+    assert documented == exported
 
 
 @pytest.mark.needs("prometheus")
-def test_promtool_would_tell_of_an_alert_that_does_not_fire(tmp_path: Path) -> None:
+def test_promtool_reports_an_alert_that_does_not_fire(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES.read_text().replace("> 0.8", "> 0.99"))
     tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text())
     tests["tests"] = [test for test in tests["tests"] if "saturated" in test["name"]]
     (tmp_path / "rules_test.yml").write_text(yaml.safe_dump(tests))
     command = ["promtool", "test", "rules", "rules_test.yml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "DigitsSaturated" in done.stderr + done.stdout
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "DigitsSaturated" in result.stderr + result.stdout
 
 
 class Prometheus:
-    """A real one that scrapes a service every second."""
+    """A Prometheus process that scrapes a service every second."""
 
     def __init__(self, folder: Path, target: str) -> None:
         config = (FOLDER / "prometheus.yml").read_text()
@@ -203,7 +205,7 @@ class Prometheus:
             [
                 "prometheus",
                 "--config.file=prometheus.yml",
-                "--storage.tsdb.path=data",  # Debian's has one folder for all
+                "--storage.tsdb.path=data",  # Debian's default folder is not writable
                 f"--web.listen-address={self.address}",
             ],
             cwd=folder,
@@ -224,9 +226,9 @@ class Prometheus:
             return False
 
     def values(self, expression: str) -> list[float]:
-        """Evaluate an expression of rules or dashboard."""
-        asked = expression.replace("$__rate_interval", "10s")
-        return [float(series["value"][1]) for series in self.get("query", query=asked)["data"]["result"]]
+        """Evaluate an expression of the rules or the dashboard."""
+        query = expression.replace("$__rate_interval", "10s")
+        return [float(series["value"][1]) for series in self.get("query", query=query)["data"]["result"]]
 
 
 @contextmanager
@@ -241,35 +243,37 @@ def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
 
 
 @pytest.mark.needs("prometheus")
-def test_a_real_prometheus_finds_something_for_every_panel_and_every_alert(
+def test_a_real_prometheus_has_data_for_every_panel_and_every_alert(
     service: httpx.Client, tmp_path: Path
 ) -> None:
     with watched(service, tmp_path) as prometheus:
-        asked = {f"{title}: {one}": one for title, several in panels().items() for one in several}
-        # whether there is anything that an alert compares; none of them fires
-        asked |= {name: COMPARISON.sub(">= -1", alert["expr"]) for name, alert in alerts().items()}
+        queries = {f"{title}: {target}": target for title, targets in panels().items() for target in targets}
+        # alerts return nothing unless they fire, so compare with a bound that everything exceeds
+        queries |= {name: COMPARISON.sub(">= -1", alert["expr"]) for name, alert in alerts().items()}
 
         def empty() -> list[str]:
-            time.sleep(1)  # a scrape
-            ask_for_everything(service)
+            time.sleep(1)  # wait for a scrape
+            send_all_kinds_of_requests(service)
             return [
-                name for name, one in asked.items() if not any(map(math.isfinite, prometheus.values(one)))
+                name
+                for name, query in queries.items()
+                if not any(map(math.isfinite, prometheus.values(query)))
             ]
 
         for _ in range(30):
             if not (missing := empty()):
                 break
         assert missing == []
-        told = prometheus.get("rules")["data"]["groups"]
-        assert {rule["health"] for group in told for rule in group["rules"]} == {"ok"}
+        groups = prometheus.get("rules")["data"]["groups"]
+        assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
         assert prometheus.values("digits_places") == [Settings().max_in_flight]
 
 
-def test_compose_starts_the_service_alone_unless_it_is_asked_for_more() -> None:
+def test_compose_starts_only_the_service_by_default() -> None:
     assert compose().keys() == {"digits"}
 
 
-def test_the_profile_adds_prometheus_and_grafana_with_the_files_that_exist() -> None:
+def test_the_profile_adds_prometheus_and_grafana_with_existing_files() -> None:
     services = compose("--profile", "observability")
     assert services.keys() == {"digits", "prometheus", "grafana"}
     for name in ("prometheus", "grafana"):
@@ -289,5 +293,5 @@ def test_grafana_finds_the_dashboard_and_its_data() -> None:
     assert set(sources) == {source["uid"]}
     mounts = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]["volumes"]
     assert f"./deploy/observability/grafana/dashboards:{provider['options']['path']}:ro" in mounts
-    identities = [panel["id"] for panel in dashboard["panels"]]
-    assert len(identities) == len(set(identities))
+    panel_ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(panel_ids) == len(set(panel_ids))

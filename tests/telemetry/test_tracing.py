@@ -1,4 +1,4 @@
-"""Traces arrive where the environment sends them, and cost nothing where it sends them nowhere."""
+"""Traces are exported to the endpoint in the environment, and cost nothing without one."""
 
 from __future__ import annotations
 
@@ -41,20 +41,26 @@ def traced(collector: Collector) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("query", ["", "?view=false"], ids=["the short way", "FastAPI's way"])
-def test_a_prediction_is_a_span_below_the_callers_with_a_child_for_each_stage(
+@pytest.mark.parametrize("query", ["", "?view=false"], ids=["direct dispatch", "FastAPI's routing"])
+def test_a_prediction_is_a_child_span_of_the_callers_with_a_span_for_each_stage(
     traced: httpx.Client, collector: Collector, query: str
 ) -> None:
     headers = PNG | CALLER | {"X-Request-ID": "order-66"}
     assert traced.post(f"/predict{query}", content=THREE, headers=headers).status_code == 200
     span = collector.named("POST /predict")
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLERS_TRACE, CALLERS_SPAN)
-    told = attributes(span.attributes)
-    assert told["http.request.method"] == "POST"
-    assert told["http.route"] == "/predict"
-    assert told["http.response.status_code"] == 200
-    assert told["digits.request_id"] == "order-66"
-    assert (told["digits.outcome"], told["digits.model"], told["digits.digits"]) == ("ok", "cnn", 1)
+    assert (
+        attributes(span.attributes).items()
+        >= {
+            "http.request.method": "POST",
+            "http.route": "/predict",
+            "http.response.status_code": 200,
+            "digits.request_id": "order-66",
+            "digits.outcome": "ok",
+            "digits.model": "cnn",
+            "digits.digits": 1,
+        }.items()
+    )
     children = collector.children(span)
     assert [child.name for child in children] == ["decode", "decode", "preprocess", "infer"]
     for child in children:
@@ -67,7 +73,7 @@ def test_a_prediction_is_a_span_below_the_callers_with_a_child_for_each_stage(
 
 
 @pytest.mark.parametrize(("path", "picture"), [("/predict", LARGE), ("/predict/number", NUMBER)])
-def test_stages_in_threads_are_children_of_their_request(
+def test_stages_in_threads_are_child_spans_of_their_request(
     traced: httpx.Client, collector: Collector, path: str, picture: bytes
 ) -> None:
     assert traced.post(path, content=picture, headers={"Content-Type": "image/jpeg"}).status_code == 200
@@ -75,7 +81,7 @@ def test_stages_in_threads_are_children_of_their_request(
     assert {child.name for child in collector.children(span)} == {"decode", "preprocess", "infer"}
 
 
-def test_a_batch_tells_how_many_pictures_the_network_saw_at_once(
+def test_the_infer_span_of_a_batch_has_the_number_of_pictures(
     traced: httpx.Client, collector: Collector
 ) -> None:
     traced.post("/predict/batch", files=[("files", picture) for picture in (THREE, BLANK, THREE)])
@@ -85,9 +91,7 @@ def test_a_batch_tells_how_many_pictures_the_network_saw_at_once(
     assert attributes(span.attributes)["digits.digits"] == 2
 
 
-def test_a_picture_that_is_refused_tells_in_which_stage_and_why(
-    traced: httpx.Client, collector: Collector
-) -> None:
+def test_a_refused_picture_marks_the_stage_and_the_error(traced: httpx.Client, collector: Collector) -> None:
     assert traced.post("/predict", content=BLANK, headers=PNG).status_code == 422
     span = collector.named("POST /predict")
     assert attributes(span.attributes)["digits.outcome"] == "no_ink"
@@ -98,7 +102,7 @@ def test_a_picture_that_is_refused_tells_in_which_stage_and_why(
     }
 
 
-def test_other_routes_are_named_by_their_template_and_strangers_by_their_method(
+def test_spans_are_named_by_route_template_or_only_by_method(
     traced: httpx.Client, collector: Collector
 ) -> None:
     traced.get("/models/cnn")
@@ -107,14 +111,14 @@ def test_other_routes_are_named_by_their_template_and_strangers_by_their_method(
     assert attributes(collector.named("GET").attributes)["digits.outcome"] == "not_found"
 
 
-def test_what_is_asked_every_few_seconds_is_not_traced(traced: httpx.Client, collector: Collector) -> None:
+def test_health_and_metrics_are_not_traced(traced: httpx.Client, collector: Collector) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/models"):
         assert traced.get(path).status_code == 200
     collector.named("GET /models")
     assert len(collector.spans) == 1
 
 
-def test_the_log_names_the_trace(collector: Collector) -> None:
+def test_log_lines_have_the_trace_id(collector: Collector) -> None:
     with start_process() as running:
         running.client.post("/predict", content=THREE, headers=PNG | CALLER)
         running.popen.send_signal(signal.SIGTERM)
@@ -124,7 +128,7 @@ def test_the_log_names_the_trace(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_has_not_been_sent_is_sent_at_the_end(
+def test_remaining_spans_are_exported_on_shutdown(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
@@ -140,7 +144,7 @@ def test_what_has_not_been_sent_is_sent_at_the_end(
     assert collector.resource["service.name"] == "somebody-elses-digits"
 
 
-def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_collector_does_not_affect_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with start_process() as running:
@@ -160,11 +164,11 @@ def test_a_collector_that_is_not_there_costs_no_answer(monkeypatch: pytest.Monke
         {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://localhost:4318/v1/metrics"},
     ],
 )
-def test_nobody_is_traced_unless_somebody_asks_for_it(environment: dict[str, str]) -> None:
+def test_tracing_is_off_without_an_endpoint_or_if_disabled(environment: dict[str, str]) -> None:
     assert tracing.find_provider(environment) is None
 
 
-def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
+def test_a_missing_extra_is_logged_and_the_service_runs_without_traces(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)  # as if it were not installed
@@ -179,7 +183,7 @@ def test_a_missing_extra_is_told_in_one_line_and_the_service_goes_on(
     assert vars(record)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://localhost:4318"
 
 
-LOADED = """
+PRINT_WHETHER_THE_SDK_IS_LOADED = """
 import sys
 import tomllib
 from fastapi.testclient import TestClient
@@ -191,12 +195,12 @@ print("opentelemetry.sdk" in sys.modules)
 
 
 def loads_the_sdk() -> bool:
-    command = [sys.executable, "-W", "ignore", "-c", LOADED]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.split()[-1] == "True"
+    command = [sys.executable, "-W", "ignore", "-c", PRINT_WHETHER_THE_SDK_IS_LOADED]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return result.stdout.split()[-1] == "True"
 
 
-def test_without_traces_nothing_of_them_is_loaded() -> None:
+def test_without_an_endpoint_the_sdk_is_not_loaded() -> None:
     assert not loads_the_sdk()
 
 

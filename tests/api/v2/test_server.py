@@ -107,7 +107,7 @@ def test_what_only_begins_alike_keeps_its_own_errors(client: httpx.Client) -> No
 
 def test_405_names_the_method(client: httpx.Client) -> None:
     answer = client.get(INFER)
-    error(answer, 405, "does not take GET, it takes POST")
+    error(answer, 405, "does not allow GET, only POST")
     assert answer.headers["Allow"] == "POST"
 
 
@@ -140,7 +140,7 @@ def test_429_when_asked_too_often() -> None:
     with serve(Settings(rate_limit=1)) as client:
         client.get("/v2")
         answer = client.get("/v2")
-        error(answer, 429, "More than 1 requests a minute")
+        error(answer, 429, "At most 1 requests a minute")
         assert int(answer.headers["Retry-After"]) > 0
 
 
@@ -154,7 +154,7 @@ def test_431_for_a_head_that_is_too_long(client: httpx.Client) -> None:
     raw.close()
 
 
-def test_500_tells_nothing_of_the_inside() -> None:
+def test_500_reveals_nothing_about_the_inside() -> None:
     from app.main import create_app  # noqa: PLC0415
 
     app = create_app(Settings())
@@ -170,13 +170,13 @@ def test_500_tells_nothing_of_the_inside() -> None:
     assert answer.headers["X-Request-ID"] == "my-own-id"
 
 
-def test_503_when_fewer_places_are_free_than_pictures_have_come(slow_decoder: SlowDecoder) -> None:
+def test_503_when_a_request_has_more_pictures_than_places_are_free(slow_decoder: SlowDecoder) -> None:
     pair = np.zeros((2, 28, 28), np.uint8)
     with serve(Settings(max_in_flight=2, max_batch=2)) as client:
         with slow_decoder.occupy(client, 1):
             assert infer(client, image_input(pair[:1], binary=True)).status_code == 200
             answer = infer(client, image_input(pair, binary=True))
-            error(answer, 503, "1 of 2 places are taken, 2 are needed")
+            error(answer, 503, "1 of 2 places are taken; the request needs 2")
             assert answer.headers["Retry-After"] == "1"
         wait_until(lambda: infer(client, image_input(pair, binary=True)).status_code == 200)
 
