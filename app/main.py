@@ -14,6 +14,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__
 from app.api import feedback, health, models, number, openapi, page, predict
@@ -104,6 +105,18 @@ def create_app(
     return app
 
 
+class HttpOnly:
+    """Pass everything but HTTP requests, which is the lifespan, directly to the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        app = self._app if scope["type"] == "http" else scope["app"].router
+        await app(scope, receive, send)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     """The parts of a worker that exist before its models are loaded."""
@@ -127,6 +140,7 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
     rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
     keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
     return [
+        Middleware(HttpOnly),
         *proxies,
         Middleware(AccessLog, traced=parts.traces is not None),
         *spans,

@@ -42,8 +42,7 @@ class DirectDispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        endpoint = ENDPOINTS.get(scope["path"]) if is_post else None
+        endpoint = ENDPOINTS.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return

@@ -36,9 +36,6 @@ class UnreadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         is_complete = False
 
         async def receive_and_watch() -> Message:
@@ -71,9 +68,6 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         settings = self._settings
         limit = settings.max_batch_body_bytes if is_batch_path(scope["path"]) else settings.max_body_bytes
         declared = int(get_header(scope, b"content-length") or 0)  # the HTTP parser accepts digits only

@@ -36,9 +36,6 @@ class HeaderGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         default_headers = _READ_HEADERS if scope["method"] in {"GET", "HEAD"} else _WRITE_HEADERS
         headers = _BY_PATH.get(scope["path"], default_headers)
 

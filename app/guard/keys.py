@@ -162,7 +162,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in self._public_paths:
+        if scope["path"] in self._public_paths:
             await self._app(scope, receive, send)
             return
         presented_key = _get_presented_key(scope)

@@ -32,7 +32,7 @@ class ProxyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         peer = _parse_address(scope["client"][0]) if scope.get("client") else None
-        if scope["type"] == "http" and peer is not None and self._is_trusted(peer):
+        if peer is not None and self._is_trusted(peer):
             scope["client"] = self._find_client(_read_list(scope, b"x-forwarded-for"), scope["client"])
             scheme = next(_read_list(scope, b"x-forwarded-proto"), None)
             if scheme in SCHEMES:

@@ -72,7 +72,7 @@ class RateGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
+        if scope["path"] in PUBLIC_PATHS:
             await self._app(scope, receive, send)
             return
         remaining, wait = self._buckets.take(get_client(scope))

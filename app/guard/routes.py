@@ -34,9 +34,6 @@ class RouteGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         if self._routes is None:
             self._routes = _Routes(scope["app"])
         route, methods = self._routes.find(scope["path"])
@@ -92,7 +89,7 @@ class HeadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        if scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
         as_get = {**scope, "method": "GET"}

@@ -105,7 +105,7 @@ class RequestSpan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         span = get_current_span()
-        if scope["type"] != "http" or not span.is_recording():
+        if not span.is_recording():
             await self._app(scope, receive, send)
             return
         span.set_attribute("digits.request_id", request_id.get() or "")
