@@ -87,16 +87,16 @@ class Settings(BaseSettings):
     """Most pictures in one batch; each of them counts towards MAX_IN_FLIGHT."""
 
     read_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which the head of a request must arrive, and then again its body."""
+    """Seconds in which the head of a request must arrive, and as many again for its body."""
 
     write_timeout: float = Field(default=10.0, gt=0)
-    """Seconds in which a client must read some of its answer, 1 KiB for each, or be disconnected."""
+    """Seconds after which a client that reads less than 1 KiB a second of its answer is disconnected."""
 
     request_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a prediction may take, not counting the upload."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
-    """Keys of at least 8 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: none."""
+    """Keys of at least 8 characters, or entries as in API_KEYS_FILE, comma-separated. Unset: no keys."""
 
     api_keys_file: Path | None = None
     """File of ids and SHA-256 digests, from `python -m app keys new ID`. Neither set: no key is needed."""
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """Whether /docs and /openapi.json can be read without a key."""
 
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Requests a minute per key, or else per address, in each worker. Unset: only wrong keys are limited."""
+    """Requests a minute per key, or per address without keys, per worker. Unset: limits only wrong keys."""
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     """Addresses or networks of proxies whose X-Forwarded-For is trusted, comma-separated. Unset: none."""
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     """Database for POST /feedback: sqlite:///FILE, or postgresql+psycopg://… Unset: nothing is stored."""
 
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
-    """Most bytes of pictures in it, each counted as at least 1 KiB; more are refused with 507."""
+    """Most bytes of pictures in that database, each counted as at least 1 KiB; more are refused with 507."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level of log records that are written."""
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     """Seconds to keep serving after SIGTERM, no longer ready, until load balancers have noticed."""
 
     graceful_timeout: int = Field(default=30, ge=1)
-    """Seconds after that for requests in flight to finish."""
+    """Seconds after DRAIN_DELAY in which requests in flight must finish."""
 
     @field_validator("*", mode="before")
     @classmethod
