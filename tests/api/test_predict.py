@@ -158,7 +158,7 @@ def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client)
     assert results[0]["problem"] is None
     assert results[1]["problem"] == {
         "type": "urn:digits:problem:unsupported_media_type",
-        "title": "This kind of data is not read here",
+        "title": "This type of data is not supported",
         "status": 415,
         "detail": results[1]["problem"]["detail"],
         "code": "unsupported_media_type",
