@@ -56,7 +56,7 @@ ENVIRONMENTS = {
     "feedback": Environment(
         "the service with feedback", 14, "onnxruntime", "125 MB", "380 MB", "ten seconds", is_compiled=True
     ),
-    "dev": Environment("the workshop", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
+    "dev": Environment("the development environment", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
     "ray": Environment("Ray with the service", 14, "onnxruntime", "300 MB", "860 MB", "one minute"),
     "clients": Environment(
         "the reference clients", 14, "grpcio", "115 MB", "490 MB", "half a minute", platforms=X86_LINUX

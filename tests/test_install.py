@@ -224,7 +224,7 @@ def test_an_unsupported_python_is_refused_in_one_line(name: str, minor: int) -> 
     assert re.search(r"PYTHON=python3\.1[1-4] to the make command\.$", line)
 
 
-def test_the_workshop_needs_an_older_python_than_the_service() -> None:
+def test_the_development_environment_needs_an_older_python_than_the_service() -> None:
     INSTALL["check_python"](ENVIRONMENTS["service"], (3, 14, 0))
     with pytest.raises(INSTALL["InstallError"], match="TensorFlow has no wheel for a newer one"):
         INSTALL["check_python"](ENVIRONMENTS["dev"], (3, 14, 0))
