@@ -23,15 +23,15 @@ from starlette.responses import Response
 from app.api.schemas import ImageInfo, ModelRef, Prediction, Schema
 from app.api.work import attempt, run_in_thread
 from app.digits import images, numbers
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
 from app.digits.errors import DigitsError
 from app.digits.images import Picture, Upload
-from app.digits.look import canonicalise_upload
 from app.digits.numbers import Number, SegmentedPage
 from app.digits.preprocessing import CanonicalForm, canonicalise, is_quick
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.state import get_state
 from app.telemetry.stages import Stages
 from app.wire.problems import BatchTooLarge

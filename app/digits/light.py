@@ -13,7 +13,7 @@ from app.digits import tones
 from app.digits.components import label_components
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import (
+from app.digits.working_picture import (
     SMALL_COPY_SIDE,
     SPANNING_SHARE,
     UNIFORM_SPREAD,
@@ -52,12 +52,12 @@ MIN_LIGHTNESS: Final = 0.3  # of 1: what stands out is clearly dark or light
 MIN_THIN_LIGHTNESS: Final = 0.15  # of 1: the mean of two measures
 
 
-def is_plain(sheet: WorkingPicture) -> bool:
+def is_plain(picture: WorkingPicture) -> bool:
     """Tell whether strong ink stands on a background of one tone, away from the border, as in most drawings.
 
     Such a picture has no bands, frame, desk, shadows or ruled lines.
     """
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = np.flatnonzero(tones.border_histogram(small, width=1))
     low, high, *_ = cv2.minMaxLoc(small)
     if border[-1] - border[0] > UNIFORM_SPREAD or max(border[0] - low, high - border[-1]) < STRONG_CONTRAST:
@@ -70,42 +70,42 @@ def is_plain(sheet: WorkingPicture) -> bool:
     )
 
 
-def remove_dead_pixels(sheet: WorkingPicture) -> WorkingPicture:
+def remove_dead_pixels(picture: WorkingPicture) -> WorkingPicture:
     """Remove dead pixels that are scattered over a small picture, as bad lines and bad sensors leave them.
 
     In a larger picture they are averaged out, or too small to be a part of the digit.
     """
-    pixels = sheet.pixels
+    pixels = picture.pixels
     if max(pixels.shape) > SMALL_COPY_SIDE:
-        return sheet
+        return picture
     filtered = cv2.medianBlur(pixels, 3)
     outliers = (cv2.absdiff(pixels, filtered) > MIN_DEAD_PIXEL_CONTRAST).view(np.uint8)
     if cv2.countNonZero(outliers) < MIN_DEAD_PIXEL_SHARE * outliers.size:
-        return sheet
+        return picture
     labels, stats = label_components(outliers)
     is_dot = (stats[:, cv2.CC_STAT_AREA] <= MAX_DOT_AREA)[labels]
     top, left = (math.ceil(side / 4) for side in pixels.shape)
     corners = (is_dot[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
     if is_dot.mean() < MIN_DEAD_PIXEL_SHARE or not all(corner.any() for corner in corners):
-        return sheet  # dust, or a digit of dots
-    return dataclasses.replace(sheet, pixels=np.where(is_dot, filtered, pixels))
+        return picture  # dust, or a digit of dots
+    return dataclasses.replace(picture, pixels=np.where(is_dot, filtered, pixels))
 
 
-def remove_bands(sheet: WorkingPicture) -> WorkingPicture:
+def remove_bands(picture: WorkingPicture) -> WorkingPicture:
     """Even out bands of another background that run through the whole picture, as in bad scans."""
-    pixels = _subtract_bands(sheet.pixels)
+    pixels = _subtract_bands(picture.pixels)
     if pixels is None:
-        pixels = _subtract_bands(sheet.pixels.T)
+        pixels = _subtract_bands(picture.pixels.T)
         pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
-    return sheet if pixels is None else dataclasses.replace(sheet, pixels=pixels)
+    return picture if pixels is None else dataclasses.replace(picture, pixels=pixels)
 
 
-def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
+def crop_frame(picture: WorkingPicture) -> WorkingPicture:
     """Cut off a frame: a thin border of one tone around a rectangle of another."""
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = tones.border_histogram(small, width=1)
     if not is_uniform(border):
-        return sheet
+        return picture
     tone = tones.median(border)
     frame = cv2.inRange(small, math.ceil(tone - FRAME_SPREAD), math.floor(tone + FRAME_SPREAD))
     _, labels = cv2.connectedComponents(frame, connectivity=4)
@@ -114,20 +114,20 @@ def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
     margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
     is_thin = max(margins) <= MAX_FRAME_WIDTH * min(small.shape)
     if not inside.any() or not is_thin or inside.sum() < MIN_FRAME_FILL * width * height:
-        return sheet
-    scale = max(sheet.pixels.shape) / max(small.shape)
+        return picture
+    scale = max(picture.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(sheet.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
-        return sheet  # nothing is framed, or a bar fills its paper: a 1
-    return crop_to_edges(sheet, (x, y, right, bottom))
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(picture.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
+        return picture  # nothing is framed, or a bar fills its paper: a 1
+    return crop_to_edges(picture, (x, y, right, bottom))
 
 
-def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
+def extend_paper(picture: WorkingPicture) -> WorkingPicture:
     """Extend a sheet of paper or a label that lies on a desk to the whole picture."""
-    small = sheet.thumbnail
+    small = picture.thumbnail
     if min(small.shape) < SMALL_SIDE:
-        return sheet
+        return picture
     blurred = cv2.blur(small, (3, 3))
     _, light = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     for tone, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
@@ -137,20 +137,20 @@ def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
         backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
         if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
             continue
-        shape = sheet.pixels.shape[::-1]
+        shape = picture.pixels.shape[::-1]
         is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
         backdrop = cv2.resize(backdrop, shape, interpolation=cv2.INTER_LINEAR)
-        return dataclasses.replace(sheet, pixels=np.where(is_paper, sheet.pixels, backdrop))
-    return sheet
+        return dataclasses.replace(picture, pixels=np.where(is_paper, picture.pixels, backdrop))
+    return picture
 
 
-def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
+def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
     """Invert a picture whose ink is lighter than its background.
 
     Ink deviates strongly from the background in few places: with cubed deviations, few strong ones outweigh
     many weak ones.
     """
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = tones.border_histogram(small, width=max(1, min(small.shape) // 8))  # wider than a printed frame
     is_border_uniform = is_uniform(border, share=CLEARLY_UNIFORM_SHARE) or (
         is_uniform(border) and _split_tones(small)[0] > MIN_TWO_TONE_SEPARABILITY
@@ -159,27 +159,27 @@ def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
         lightness = _measure_lightness(small, background=tones.median(border))
     else:
         lightness = _measure_stroke_lightness(small) or _measure_local_lightness(small)
-    if (lightness > 0) == sheet.is_inverted_guess:
-        return sheet
-    return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
+    if (lightness > 0) == picture.is_inverted_guess:
+        return picture
+    return dataclasses.replace(picture, pixels=255 - picture.pixels, polarity="light_on_dark")
 
 
-def even_light(sheet: WorkingPicture) -> WorkingPicture:
+def even_light(picture: WorkingPicture) -> WorkingPicture:
     """Divide by the light on the paper, which is the picture with its strokes closed.
 
     Closing fills what is narrower than its kernel, and does not move the edge of a shadow.
     """
-    small = sheet.small_copy
+    small = picture.small_copy
     if is_flat(small):
-        return sheet  # a scan or a drawing, however bold its ink
-    illumination = _close_strokes(cv2.blur(sheet.thumbnail, (3, 3)))
+        return picture  # a scan or a drawing, however bold its ink
+    illumination = _close_strokes(cv2.blur(picture.thumbnail, (3, 3)))
     if max(small.shape) < SMALL_SIDE:
         illumination = cv2.blur(illumination, (9, 9))  # so few pixels show as much noise as shadow
     else:
         illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))  # a halo, but no rim
-    illumination = cv2.resize(illumination, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    illumination = cv2.resize(illumination, picture.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(
-        sheet, pixels=cv2.divide(sheet.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
+        picture, pixels=cv2.divide(picture.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
     )
 
 

@@ -45,7 +45,7 @@ from app.digits.preprocessing import (
     thicken_strokes,
 )
 from app.digits.rules import remove_rules
-from app.digits.sheet import Polarity, Step, WorkingPicture
+from app.digits.working_picture import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
@@ -112,12 +112,12 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
+def remove_pale_print(picture: WorkingPicture) -> WorkingPicture:
     """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
-    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
+    levels = np.cumsum(tones.histogram(picture.pixels, mask=picture.mask))
     darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
+    _, is_dark = cv2.threshold(picture.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    return dataclasses.replace(picture, mask=picture.mask & is_dark)
 
 
 PAGE_STEPS: Final[tuple[Step, ...]] = (
@@ -140,19 +140,19 @@ def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> Segment
     Raises:
         NoInk: nothing stands out from the ground.
     """
-    sheet = WorkingPicture(pixels=grey)
+    picture = WorkingPicture(pixels=grey)
     for step in steps:
-        sheet = step(sheet)
-    labels, stats = label_components(sheet.mask)
+        picture = step(picture)
+    labels, stats = label_components(picture.mask)
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
-    pictures = [_canonicalise_piece(sheet, labels, lines[piece.line], piece) for piece in pieces]
-    cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in sheet.cautions else []
+    pictures = [_canonicalise_piece(picture, labels, lines[piece.line], piece) for piece in pieces]
+    cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in picture.cautions else []
     return SegmentedPage(
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
-        polarity=sheet.polarity,
+        polarity=picture.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
     )
@@ -236,7 +236,7 @@ def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[Num
     return tuple(cautions)
 
 
-def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
+def _canonicalise_piece(page: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
     left, top, width, height = piece.box
     margin = 3 + max(width, height) // 64  # room for the soft edge
     window = np.s_[
@@ -246,7 +246,7 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
     for atom in line.atoms[piece.start : piece.end]:
         is_own |= labels[window] == atom.label
     # ink of others, next to it, is no soft edge of its own
-    pixels = np.where((labels[window] > 0) & ~is_own, 0, sheet.pixels[window]).astype(np.uint8)
+    pixels = np.where((labels[window] > 0) & ~is_own, 0, page.pixels[window]).astype(np.uint8)
     mask = is_own.astype(np.uint8)
     scale = MAX_PIECE_SIDE / max(width, height)
     if scale < 1:
@@ -254,7 +254,7 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
     excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
     if excess:
         pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
-    part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
+    part = WorkingPicture(pixels=pixels, threshold=page.threshold, mask=mask)
     part = dataclasses.replace(
         part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
     )

@@ -16,7 +16,7 @@ from app.digits.contract import CONTRACT_VERSION, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.light import remove_dead_pixels
 from app.digits.preprocessing import STEPS, CanonicalForm, canonicalise, is_canonical
-from app.digits.sheet import THUMBNAIL_SIDE, WorkingPicture
+from app.digits.working_picture import THUMBNAIL_SIDE, WorkingPicture
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink

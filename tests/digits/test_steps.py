@@ -11,7 +11,7 @@ import pytest
 from app.digits import light, paper, preprocessing
 from app.digits.contract import GreyPicture
 from app.digits.errors import NoInk
-from app.digits.sheet import Mask, Step, WorkingPicture
+from app.digits.working_picture import Mask, Step, WorkingPicture
 from tests.data.strokes import ink
 
 FIVE = 255 - ink(5, (200, 200), box=(70, 40, 60, 110), pen=10)

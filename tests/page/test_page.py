@@ -18,7 +18,7 @@ from playwright.sync_api import Page, Route, expect
 
 from app.api import page as files
 from app.digits.numbers import NumberCaution
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from app.digits.errors import NoInk
 from app.digits.images import WORKING_SIDE, Decoder, Picture, Upload
 from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, STEPS, CanonicalForm, canonicalise
-from app.digits.sheet import SMALL_COPY_SIDE, Step
+from app.digits.working_picture import SMALL_COPY_SIDE, Step
 
 PictureStage: TypeAlias = Literal["decode", "preprocess"]
 StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from app.digits import images
+from app.digits.canonical_upload import CanonicalUpload, canonicalise_upload
 from app.digits.classifier import Classifier
 from app.digits.errors import NoInk
-from app.digits.look import CanonicalUpload, canonicalise_upload
 from tests.data.strokes import ink
 
 

@@ -75,12 +75,14 @@ def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int]) -> WorkingPicture:
+def crop_to_edges(picture: WorkingPicture, edges: tuple[int, int, int, int]) -> WorkingPicture:
     """Cut a picture and its mask to left, top, right and bottom; beyond the border there is nothing."""
     left, top, right, bottom = (max(edge, 0) for edge in edges)
     window = np.s_[top:bottom, left:right]
-    offset = (sheet.offset[0] + left, sheet.offset[1] + top)
-    return dataclasses.replace(sheet, pixels=sheet.pixels[window], mask=sheet.mask[window], offset=offset)
+    offset = (picture.offset[0] + left, picture.offset[1] + top)
+    return dataclasses.replace(
+        picture, pixels=picture.pixels[window], mask=picture.mask[window], offset=offset
+    )
 
 
 def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
@@ -112,8 +114,8 @@ def measure_gaps(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDAr
     return distances
 
 
-def add_caution(sheet: WorkingPicture, caution: Caution) -> WorkingPicture:
+def add_caution(picture: WorkingPicture, caution: Caution) -> WorkingPicture:
     """Add a caution, once."""
-    if caution in sheet.cautions:
-        return sheet
-    return dataclasses.replace(sheet, cautions=(*sheet.cautions, caution))
+    if caution in picture.cautions:
+        return picture
+    return dataclasses.replace(picture, cautions=(*picture.cautions, caution))
