@@ -59,7 +59,7 @@ def test_a_file_that_cant_be_opened_is_named(tmp_path: Path) -> None:
 
 def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, "one", build_tiny_model())
-    with pytest.raises(InvalidModel, match=r"names it 'tiny', its folder 'one'"):
+    with pytest.raises(InvalidModel, match=r"calls it 'tiny', but its folder is called 'one'"):
         Catalogue.load(tmp_path, default="one")
 
 
@@ -71,7 +71,8 @@ def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "reason"), [({"model": {"sha256": "0"}}, "of another file"), ([], "damaged"), ({}, "damaged")]
+    ("metrics", "reason"),
+    [({"model": {"sha256": "0"}}, "with another file"), ([], "damaged"), ({}, "damaged")],
 )
 def test_metrics_of_another_file_or_none_are_refused(tmp_path: Path, metrics: object, reason: str) -> None:
     keep(tmp_path, "one", metrics=metrics)
@@ -198,7 +199,7 @@ def test_a_version_that_cant_be_served_is_named(several: Path) -> None:
 
 def test_a_name_that_looks_like_a_version_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, "one@2")
-    with pytest.raises(InvalidModel, match=r"^one@2/model.onnx .* version N of NAME lies in NAME/N$"):
+    with pytest.raises(InvalidModel, match=r"^one@2/model.onnx .* version N of NAME belongs in NAME/N$"):
         Catalogue.load(tmp_path, default="one@2")
 
 
