@@ -43,7 +43,7 @@ def test_pictures_are_listed_exported_and_deleted(command: Command, filled: str,
         for picture, digit in ((SEVEN, "7"), (THREE, "none"))
     )
     folder = tmp_path / "hands" / "mine"
-    assert command(filled, "export", str(folder)) == Done(0, f"2 written into {folder}\n", "")
+    assert command(filled, "export", str(folder)) == Done(0, f"Pictures written to {folder}: 2\n", "")
     written = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
     assert written == {f"7/{hash_picture(SEVEN)}.jpg": SEVEN, f"none/{hash_picture(THREE)}.png": THREE}
     assert command(filled, "delete", "--older-than", "6") == Done(0, "1 deleted\n", "")

@@ -70,4 +70,4 @@ def test_its_commands_exist(
     for command in shown:
         monkeypatch.setattr(sys, "argv", command.split()[2:])
         assert main() == 0, command
-    assert "0 written into hands" in capsys.readouterr().out
+    assert "Pictures written to hands: 0" in capsys.readouterr().out

@@ -71,7 +71,7 @@ def test_a_picture_is_kept_with_what_was_read_and_what_is_right(
     assert (given.id, given.digit, given.prediction.model_dump(mode="json")) == (identity(SEVEN), 1, read)
     with closing(Store(file, timeout=10)) as store:
         (entry,) = store.list_entries()
-        assert list(store.pictures()) == [(given.id, 1, SEVEN)]
+        assert list(store.iterate_pictures()) == [(given.id, 1, SEVEN)]
     assert (entry.id, entry.digit, entry.prediction) == (given.id, 1, read)
     assert entry.model_sha256 == service.get("/models/cnn").json()["sha256"]
     assert entry.request_id == answer.headers["X-Request-ID"]

@@ -80,7 +80,7 @@ def test_some_are_deleted_and_the_others_stay_whole(disk: Path) -> None:
         (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
         assert store.delete(newest)
         assert store.delete_until(NOON - timedelta(days=5)) == count - 5
-        left = list(store.pictures())
+        left = list(store.iterate_pictures())
         assert len(left) == 4
         assert all(hash_picture(picture) == one for one, _, picture in left)
         assert len(list(store.list_entries())) == 4

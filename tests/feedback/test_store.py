@@ -35,12 +35,12 @@ def test_what_is_kept_comes_back(store: Store) -> None:
     for digit, picture in enumerate(PICTURES):
         assert store.keep(entry(picture, digit), picture, max_bytes=PLENTY)
     assert list(store.list_entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
-    assert {one: picture for one, _, picture in store.pictures()} == kept
+    assert {one: picture for one, _, picture in store.iterate_pictures()} == kept
 
 
 def test_no_digit_is_an_answer(store: Store) -> None:
     store.keep(entry(PICTURES[0], None), PICTURES[0], max_bytes=PLENTY)
-    assert [digit for _, digit, _ in store.pictures()] == [None]
+    assert [digit for _, digit, _ in store.iterate_pictures()] == [None]
 
 
 def test_a_second_opinion_of_a_picture_takes_the_place_of_the_first(store: Store) -> None:
@@ -89,7 +89,7 @@ def test_many_are_read_page_by_page(store: Store) -> None:
     pictures = [str(index).encode() for index in range(101)]
     for picture in pictures:
         store.keep(entry(picture), picture, max_bytes=PLENTY)
-    ids = [one for one, _, _ in store.pictures()]
+    ids = [one for one, _, _ in store.iterate_pictures()]
     assert ids == sorted(map(hash_picture, pictures))
 
 

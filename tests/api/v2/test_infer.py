@@ -270,10 +270,10 @@ def test_what_is_unpacked_counts_against_the_limit() -> None:
     gzipped = {"Content-Encoding": "gzip"}
     with serve(Settings(max_batch_body_bytes=100_000)) as client:
         bomb = gzip.compress(bytes(10_000_000))
-        told = "more than 100000 bytes once it is unpacked"
-        error(client.post("/v2/models/cnn/infer", content=bomb, headers=gzipped), 413, told)
+        detail = "more than 100000 bytes once it is unpacked"
+        error(client.post("/v2/models/cnn/infer", content=bomb, headers=gzipped), 413, detail)
         error(client.post("/v2/models/cnn/infer", content=b"x" * 20, headers=gzipped), 400, "not in gzip")
-        error(client.post("/v2/models/cnn/infer", content=b"", headers=gzipped), 400, "breaks off")
+        error(client.post("/v2/models/cnn/infer", content=b"", headers=gzipped), 400, "is cut off")
         brotli = {"Content-Encoding": "br"}
         error(client.post("/v2/models/cnn/infer", content=b"", headers=brotli), 415, "gzip, deflate or none")
 
