@@ -102,7 +102,7 @@ def test_it_has_a_function_for_each_operation(generated: Path, client: httpx.Cli
     assert made == named
 
 
-def test_its_types_hold(generated: Path) -> None:
+def test_its_types_pass_mypy(generated: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "-p", "digits_client"],
         cwd=generated,
@@ -113,7 +113,7 @@ def test_its_types_hold(generated: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_predicts_and_tells_problems(generated: Path) -> None:
+def test_it_returns_predictions_and_problems(generated: Path) -> None:
     with serve(Settings(api_keys=("a-key",))) as client:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", USE, str(client.base_url), "a-key"],

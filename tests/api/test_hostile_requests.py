@@ -205,7 +205,7 @@ def test_a_hostile_batch_gets_its_exact_answer(
     ],
 )
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x" * 1000])
-def test_an_encoding_that_is_not_read_is_named(
+def test_an_unsupported_content_encoding_is_refused_by_name(
     collecting: httpx.Client, path: str, kind: str, coding: str
 ) -> None:
     headers = {"Content-Type": kind, "Content-Encoding": coding}
@@ -216,14 +216,14 @@ def test_an_encoding_that_is_not_read_is_named(
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
-def test_an_encoding_that_changes_nothing_is_read(client: httpx.Client, coding: str) -> None:
+def test_the_identity_encoding_is_accepted(client: httpx.Client, coding: str) -> None:
     for kind, content in ((JSON, image(TEXT)), ("image/bmp", PICTURE), (FORM, part(field()) + END)):
         headers = {"Content-Type": kind, "Content-Encoding": coding}
         assert client.post("/predict", content=content, headers=headers).json()["digit"] == 9
 
 
 @pytest.mark.parametrize("text", [TEXT, f"data:image/bmp;base64,{TEXT}", f"\n{TEXT}"])
-def test_base64_in_place_of_a_file_is_named(client: httpx.Client, text: str) -> None:
+def test_base64_in_place_of_a_file_is_refused_with_a_remedy(client: httpx.Client, text: str) -> None:
     raw = client.post("/predict", content=text, headers={"Content-Type": "image/bmp"})
     form = client.post("/predict", data={"file": text}, files={"other": b""})
     several = client.post(
@@ -241,7 +241,7 @@ def test_base64_in_place_of_a_file_is_named(client: httpx.Client, text: str) -> 
         assert JSON in problem["detail"]
 
 
-def test_values_of_other_types_are_not_taken_for_texts_and_digits(collecting: httpx.Client) -> None:
+def test_values_of_other_types_are_not_converted_to_texts_and_digits(collecting: httpx.Client) -> None:
     for value in (True, 7, 7.5, None, [TEXT], {"data": TEXT}):
         for body in ({"image": value}, {"image": value, "digit": 9}):
             answer = collecting.post("/feedback" if "digit" in body else "/predict", json=body)
@@ -261,7 +261,7 @@ def test_a_whole_number_is_an_integer_however_it_is_written(collecting: httpx.Cl
     assert answer.json()["digit"] == 9
 
 
-def test_a_right_digit_is_not_repeated_whole(collecting: httpx.Client) -> None:
+def test_an_error_quotes_only_the_beginning_of_a_correct_digit(collecting: httpx.Client) -> None:
     long = 50_000 * "7"
     for answer in (
         collecting.post("/feedback", data={"digit": long}, files={"file": PICTURE}),
@@ -280,7 +280,7 @@ def test_a_right_digit_is_not_repeated_whole(collecting: httpx.Client) -> None:
         assert len(answer.content) < 2000
 
 
-def test_a_parameter_is_not_repeated_whole(client: httpx.Client) -> None:
+def test_an_error_quotes_only_the_beginning_of_a_parameter(client: httpx.Client) -> None:
     answer = client.post("/predict", params={"view": "x" * 50_000}, content=PICTURE)
     assert (answer.status_code, answer.json()["code"]) == MALFORMED
     assert len(answer.content) < 2000

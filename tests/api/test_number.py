@@ -113,7 +113,7 @@ def test_each_way_to_send_a_picture_gives_the_same_number(client: httpx.Client) 
     assert all(way.json() == ways[0].json() for way in ways)
 
 
-def test_lines_are_parted_by_line_feeds(client: httpx.Client) -> None:
+def test_lines_are_separated_by_line_feeds(client: httpx.Client) -> None:
     answer = sent(client, png(written("407", "82"))).json()
     assert answer["text"] == "407\n82"
     assert answer["lines"] == ["407", "82"]
@@ -132,12 +132,12 @@ def test_boxes_are_in_the_upright_originals_pixels(client: httpx.Client) -> None
     np.testing.assert_allclose(answer["digits"][0]["box"], [445, 400, 545, 1010], atol=30)
 
 
-def test_a_single_digit_is_a_number_too(client: httpx.Client) -> None:
+def test_a_single_digit_is_read_as_a_number(client: httpx.Client) -> None:
     answer = client.post("/predict/number", files={"file": (GOLDEN / "7-photo.jpg").read_bytes()})
     assert answer.json()["text"] == "7"
 
 
-def test_timing_and_request_id_are_as_everywhere(client: httpx.Client) -> None:
+def test_answers_have_timing_and_request_id(client: httpx.Client) -> None:
     data = png(written("12"))
     headers = {"Content-Type": "image/png", "X-Request-ID": "mine"}
     answer = client.post("/predict/number", content=data, headers=headers)
@@ -146,7 +146,7 @@ def test_timing_and_request_id_are_as_everywhere(client: httpx.Client) -> None:
     assert stages == ["decode", "preprocess", "infer"]
 
 
-def test_any_model_can_be_asked(client: httpx.Client) -> None:
+def test_any_model_can_be_requested(client: httpx.Client) -> None:
     answer = sent(client, png(written("33")), query="?model=mlp-128").json()
     assert answer["model"]["name"] == "mlp-128"
     assert answer["text"] == "33"
@@ -161,7 +161,7 @@ def test_forty_megapixels_of_noise_are_answered_in_time(client: httpx.Client) ->
     assert time.process_time() - started < 10  # seconds, decoding included
 
 
-def test_a_network_that_tells_digits_from_others_is_believed(tmp_path: Path) -> None:
+def test_the_digit_likelihood_of_the_network_decides_is_digit(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "model.onnx").write_bytes(build_tiny_model(likelihood=1e-6))
     with serve(Settings(models_dir=tmp_path, default_model="tiny")) as client:
@@ -169,7 +169,7 @@ def test_a_network_that_tells_digits_from_others_is_believed(tmp_path: Path) -> 
     assert (answer["text"], answer["warnings"]) == ("", ["no_digits"])
 
 
-def test_the_interface_is_documented(client: httpx.Client) -> None:
+def test_the_route_is_in_the_openapi_document(client: httpx.Client) -> None:
     route = client.get("/openapi.json").json()["paths"]["/predict/number"]["post"]
     assert "multipart/form-data" in route["requestBody"]["content"]
     assert {"200", "400", "404", "413", "415", "422", "503", "504"} <= route["responses"].keys()

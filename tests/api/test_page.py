@@ -30,14 +30,14 @@ def test_every_file_is_served(client: httpx.Client) -> None:
     assert sum(sizes[path] for path in reference) < MOST
 
 
-def test_nothing_is_loaded_from_anybody_else(client: httpx.Client) -> None:
+def test_nothing_is_loaded_from_other_hosts(client: httpx.Client) -> None:
     for path in PATHS:
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")  # a name, which nobody loads
         assert not re.search(r"(https?:)?//[a-z0-9-]+\.[a-z]", text), path
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.Client, path: str) -> None:
+def test_a_cached_file_is_revalidated(client: httpx.Client, path: str) -> None:
     first = client.get(path)
     assert first.headers["Cache-Control"] == "no-cache"
     again = client.get(path, headers={"If-None-Match": f'W/{first.headers["ETag"]}, "other"'})
@@ -66,17 +66,17 @@ def test_the_page_may_use_the_camera_and_nothing_else(client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("path", ["/static", "/static/", "/static/nothing.js", "/static/../page.py"])
-def test_nothing_else_is_there(client: httpx.Client, path: str) -> None:
+def test_other_paths_are_404(client: httpx.Client, path: str) -> None:
     answer = client.get(httpx.URL(str(client.base_url), raw_path=path.encode()))
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
 
 
-def test_it_takes_nothing(client: httpx.Client) -> None:
+def test_post_is_refused(client: httpx.Client) -> None:
     answer = client.post("/", content=b"x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_it_is_read_without_a_key_and_uncounted() -> None:
+def test_it_needs_no_key_and_has_no_rate_limit() -> None:
     with serve(Settings(api_keys=(keys.create_key("page")[1],), rate_limit=1)) as client:
         assert {client.get(path).status_code for path in PAGE} == {200}

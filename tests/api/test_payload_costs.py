@@ -396,7 +396,7 @@ WORST: Final = (
 )
 
 
-def test_the_worst_payloads_together_are_answered_beside_health_checks(service: Service) -> None:
+def test_health_checks_are_answered_during_the_worst_payloads(service: Service) -> None:
     pid = service.process.popen.pid
     loop = read_loop_seconds(pid)
     with ThreadPoolExecutor(len(WORST)) as clients:

@@ -94,7 +94,7 @@ def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp-128", "mlp-1000", "cnn"])
-def test_any_model_can_be_asked(client: httpx.Client, name: str) -> None:
+def test_any_model_can_be_requested(client: httpx.Client, name: str) -> None:
     prediction = sent(client, "raw", THREE.read_bytes(), f"?model={name}").json()
     assert prediction["model"]["name"] == name
     assert prediction["digit"] == 3
@@ -144,7 +144,7 @@ def test_arbitrary_bodies_never_give_500(client: httpx.Client, body: bytes, kind
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client) -> None:
+def test_a_batch_keeps_the_order_and_survives_bad_pictures(client: httpx.Client) -> None:
     names = ["3-canvas-black-on-white.png", None, "9-grey.png", "7-photo.jpg"]
     pictures = [(GOLDEN / name).read_bytes() if name else b"no picture" for name in names]
     by_form = client.post("/predict/batch", files=[("files", ("a", data)) for data in pictures])
@@ -166,7 +166,7 @@ def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client)
     }
 
 
-def test_a_batch_of_bad_pictures_alone_is_answered(client: httpx.Client) -> None:
+def test_a_batch_of_only_bad_pictures_is_answered(client: httpx.Client) -> None:
     results = client.post("/predict/batch", json={"images": ["", base64_of(b"BM"), "?!"]}).json()["results"]
     codes = [result["problem"]["code"] for result in results]
     assert codes == ["unreadable_image", "unreadable_image", "malformed_request"]
@@ -202,7 +202,7 @@ def test_json_may_begin_with_a_byte_order_mark(client: httpx.Client) -> None:
     )
 
 
-def test_alone_and_in_a_batch_a_picture_gets_the_same_prediction(client: httpx.Client) -> None:
+def test_a_picture_gets_the_same_prediction_alone_and_in_a_batch(client: httpx.Client) -> None:
     data = PHOTO.read_bytes()
     others = [file.read_bytes() for file in golden_uploads()]
     batch = client.post("/predict/batch", files=[("files", ("a", other)) for other in [*others, data]])
@@ -213,7 +213,7 @@ def test_alone_and_in_a_batch_a_picture_gets_the_same_prediction(client: httpx.C
     assert together == alone
 
 
-def test_a_body_that_arrives_in_pieces_is_read_whole(client: httpx.Client) -> None:
+def test_a_body_that_arrives_in_pieces_is_read_completely(client: httpx.Client) -> None:
     data = PHOTO.read_bytes()
     pieces = (data[start : start + 7] for start in range(0, len(data), 7))
     answer = client.post("/predict", content=pieces, headers={"Content-Type": "image/jpeg"})
@@ -221,7 +221,7 @@ def test_a_body_that_arrives_in_pieces_is_read_whole(client: httpx.Client) -> No
 
 
 @pytest.mark.mnist
-def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
+def test_mnist_over_http_gets_the_digits_of_the_onnx_file(
     client: httpx.Client, catalogue: Catalogue, mnist_test: Labelled
 ) -> None:
     directly = classify(catalogue.get().classifier, mnist_test.pictures).probabilities.argmax(axis=1)
@@ -234,7 +234,7 @@ def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
 
 
 @pytest.mark.parametrize(("likelihood", "is_digit"), [(0.9, True), (0.1, False)])
-def test_a_network_that_tells_digits_from_others_is_believed(
+def test_the_digit_likelihood_of_the_network_decides_is_digit(
     tmp_path: Path, likelihood: float, is_digit: object
 ) -> None:
     folder = tmp_path

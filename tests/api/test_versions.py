@@ -60,7 +60,7 @@ def answered(client: httpx.Client, query: str = "") -> dict[str, str]:
         ("?model=linear@1", "linear", FIRST),
     ],
 )
-def test_an_answer_tells_which_version_gave_it(
+def test_an_answer_names_the_version_that_gave_it(
     several: httpx.Client, query: str, name: str, version: str
 ) -> None:
     assert answered(several, query) == {"name": name, "version": version}
@@ -77,7 +77,9 @@ def test_every_route_takes_a_version(several: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("asked", ["cnn@3", "cnn@0", "cnn@", "linear@2", "@1"])
-def test_a_version_that_is_not_there_is_404_with_those_that_are(several: httpx.Client, asked: str) -> None:
+def test_an_unknown_version_is_404_and_the_existing_ones_are_listed(
+    several: httpx.Client, asked: str
+) -> None:
     for answer in (
         several.post(f"/predict?model={asked}", content=NINE, headers=PNG),
         several.get(f"/models/{asked}"),
@@ -99,7 +101,7 @@ def test_models_lists_each_version_the_default_first(several: httpx.Client) -> N
     assert several.get("/models/cnn").json() == models[0]
 
 
-def test_what_answers_when_none_is_asked_for_may_be_an_earlier_version(folder: Path) -> None:
+def test_the_default_may_be_an_earlier_version(folder: Path) -> None:
     with serve(Settings(models_dir=folder, default_model="cnn@1")) as client:
         assert answered(client)["name"] == "cnn@1"
         assert answered(client, "?model=cnn")["name"] == "cnn@2"
@@ -109,7 +111,7 @@ def test_what_answers_when_none_is_asked_for_may_be_an_earlier_version(folder: P
     assert [sample.labels["model"] for sample in info] == ["cnn@1"]
 
 
-def test_versions_are_counted_apart_and_only_those_that_are_loaded(folder: Path) -> None:
+def test_loaded_versions_have_separate_metrics(folder: Path) -> None:
     with serve(Settings(models_dir=folder)) as client:
         for query in ("", "?model=cnn", "?model=cnn@2", "?model=cnn@1", "?model=cnn@3"):
             client.post(f"/predict{query}", content=NINE, headers=PNG)
@@ -141,14 +143,14 @@ def test_v2_lists_versions_by_number(several: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("path", "number"), [("cnn", "2"), ("cnn/versions/1", "1"), ("cnn/versions/2", "2"), ("cnn@1", "1")]
 )
-def test_v2_infers_with_the_version_of_the_address(several: httpx.Client, path: str, number: str) -> None:
+def test_v2_infers_with_the_version_in_the_path(several: httpx.Client, path: str, number: str) -> None:
     told = infer(several, BLANK, model=path).json()
     assert (told["model_name"], told["model_version"]) == ("cnn", number)
     assert ("digit_likelihood" in [output["name"] for output in told["outputs"]]) == (number == "2")
 
 
 @pytest.mark.parametrize("version", ["3", "0", "01", SECOND, "latest", "-1"])
-def test_v2_knows_no_other_version(several: httpx.Client, version: str) -> None:
+def test_v2_refuses_other_versions(several: httpx.Client, version: str) -> None:
     path = f"cnn/versions/{version}"
     told = f"no model 'cnn@{version}'; there are cnn@1, cnn@2, linear"
     error(several.get(f"/v2/models/{path}"), 404, told)
@@ -198,7 +200,7 @@ def test_a_version_that_appears_becomes_the_default_with_sighup_and_leaves_with_
         wait_until(lambda: answered(running.client) == {"name": "cnn", "version": FIRST})
 
 
-def test_a_start_with_a_default_that_is_not_there_ends_with_one_line(folder: Path) -> None:
+def test_a_missing_default_stops_the_start_with_one_line(folder: Path) -> None:
     with start_process(models_dir=str(folder), default_model="cnn@3") as running:
         status, log = running.end()
     assert status != 0

@@ -93,12 +93,12 @@ def refused(*words: object, **environment: str) -> str:
     return done.stderr.splitlines()[-1]
 
 
-def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, out: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path, out: Path) -> None:
     assert "gone is not a folder" in refused(tmp_path / "gone", "--csv", out)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "7"])
-def test_an_address_that_is_none_is_told_of(out: Path, url: str) -> None:
+def test_an_invalid_address_is_reported(out: Path, url: str) -> None:
     assert "--url" in refused(GOLDEN, "--csv", out, "--url", url)
 
 
@@ -106,17 +106,17 @@ def test_an_address_that_is_none_is_told_of(out: Path, url: str) -> None:
     ("option", "value"),
     [("--concurrency", "0"), ("--concurrency", "many"), ("--patience", "-1"), ("--patience", "nan")],
 )
-def test_a_number_that_is_none_is_told_of(out: Path, option: str, value: str) -> None:
+def test_an_invalid_number_is_reported(out: Path, option: str, value: str) -> None:
     assert repr(value) in refused(GOLDEN, "--csv", out, option, value)
 
 
-def test_a_service_that_is_not_there_is_told_of_at_once_and_no_table_is_made(out: Path) -> None:
+def test_a_missing_service_is_reported_at_once_and_no_table_is_written(out: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert f"There is no service at {url}" in refused(GOLDEN, "--csv", out, "--url", url)
     assert not out.exists()
 
 
-def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: Path) -> None:
+def test_another_web_server_is_reported(out: Path, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("hello")
     directory = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), directory) as server:
@@ -128,7 +128,7 @@ def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: 
     assert "not a digits service" in told
 
 
-def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, out: Path) -> None:
+def test_a_required_key_may_come_from_the_environment(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 1)
     with serve(Settings(api_keys=("a-key",))) as client:
         asked = (folder, "--csv", out, "--url", client.base_url)
@@ -138,9 +138,7 @@ def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, ou
         assert run(*asked, DIGITS_KEY="a-key").returncode == 0
 
 
-def test_a_model_that_is_not_there_is_told_of_before_a_picture_is_sent(
-    client: httpx.Client, out: Path
-) -> None:
+def test_an_unknown_model_is_reported_before_a_picture_is_sent(client: httpx.Client, out: Path) -> None:
     told = refused(GOLDEN, "--csv", out, "--url", client.base_url, "--model", "gpt")
     assert told == "There is no model 'gpt'; there are cnn, linear, mlp-1000, mlp-128."
     assert not out.exists()
@@ -171,18 +169,20 @@ def test_one_line_says_what_to_install(missing: str) -> None:
         ",".join(DIGIT_COLUMNS).encode() + b'\n"a"b,,,,,,,,\n',
     ],
 )
-def test_a_foreign_table_is_refused_and_left_alone(client: httpx.Client, out: Path, foreign: bytes) -> None:
+def test_a_table_written_by_something_else_is_refused_and_stays_unchanged(
+    client: httpx.Client, out: Path, foreign: bytes
+) -> None:
     out.write_bytes(foreign)
     assert str(out) in refused(GOLDEN, "--csv", out, "--url", client.base_url)
     assert out.read_bytes() == foreign
 
 
-def test_a_table_that_can_be_no_file_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+def test_a_table_that_cant_be_a_file_is_refused(client: httpx.Client, tmp_path: Path) -> None:
     for where in (tmp_path, "/dev/null", tmp_path / "no" / "such" / "folder.csv"):
         assert str(where) in refused(GOLDEN, "--csv", where, "--url", client.base_url)
 
 
-def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
+def test_a_full_disk_ends_the_run_and_the_next_run_repairs_the_table(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
     folder = many(tmp_path / "nines", 40)
@@ -206,7 +206,9 @@ def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
 # --- pictures that can't be read, and those that can
 
 
-def test_no_bad_file_stops_it_and_each_has_its_problem(client: httpx.Client, out: Path) -> None:
+def test_bad_files_do_not_stop_the_run_and_have_their_problems_in_the_table(
+    client: httpx.Client, out: Path
+) -> None:
     done = run(HOSTILE, "--csv", out, "--url", client.base_url)
     assert done.returncode == 1
     rows = by_file(out)
@@ -221,7 +223,7 @@ def test_no_bad_file_stops_it_and_each_has_its_problem(client: httpx.Client, out
     assert done.stderr.splitlines()[-1] == f"{len(rows) - failed} read, {failed} could not be read"
 
 
-def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_path: Path) -> None:
+def test_a_row_holds_the_services_answer(client: httpx.Client, out: Path, tmp_path: Path) -> None:
     names = ("7-photo.jpg", "1-eight-pixels.png", "9-cmyk.jpg")
     for name in names:
         (tmp_path / name).write_bytes((GOLDEN / name).read_bytes())
@@ -241,7 +243,7 @@ def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_p
         assert (row["problem"], row["detail"]) == ("", "")
 
 
-def test_whole_numbers_and_another_model(client: httpx.Client, out: Path) -> None:
+def test_numbers_are_read_with_another_model(client: httpx.Client, out: Path) -> None:
     numbers = ROOT / "tests" / "data" / "numbers"
     done = run(numbers, "--csv", out, "--url", client.base_url, "--number", "--model", "mlp-1000")
     assert done.returncode == 0
@@ -300,7 +302,7 @@ def test_a_file_that_cant_be_read_has_a_row_and_is_tried_again(
     assert by_file(out)["7.png"]["digit"] == "9"
 
 
-def test_an_empty_folder_is_soon_read(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_an_empty_folder_gives_an_empty_table(client: httpx.Client, tmp_path: Path, out: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run(tmp_path / "empty", "--csv", out, "--url", client.base_url)
     assert (done.returncode, table(out), done.stderr.splitlines()[-1]) == (0, [], "0 read")
@@ -310,7 +312,7 @@ def test_an_empty_folder_is_soon_read(client: httpx.Client, tmp_path: Path, out:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 40, 100, 130, 10_000])
-def test_a_row_that_broke_off_is_taken_out_and_asked_for_again(
+def test_an_incomplete_row_is_removed_and_its_picture_read_again(
     client: httpx.Client, tmp_path: Path, out: Path, cut: int
 ) -> None:
     (tmp_path / "pictures").mkdir()
@@ -324,7 +326,7 @@ def test_a_row_that_broke_off_is_taken_out_and_asked_for_again(
     assert out.read_bytes() == whole
 
 
-def test_what_has_a_problem_of_its_own_is_not_asked_for_again(
+def test_a_picture_with_a_problem_of_its_own_is_not_sent_again(
     client: httpx.Client, tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = many(tmp_path / "pictures", 2)
@@ -340,7 +342,9 @@ def test_what_has_a_problem_of_its_own_is_not_asked_for_again(
     assert "/predict" not in {getattr(record, "path", "") for record in caplog.records}
 
 
-def test_where_the_service_failed_is_asked_for_again(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_picture_that_the_service_failed_on_is_sent_again(
+    client: httpx.Client, tmp_path: Path, out: Path
+) -> None:
     (tmp_path / "6.jpg").write_bytes((GOLDEN / "6-photo-small-in-large.jpg").read_bytes())
     with serve(Settings(request_timeout=0.001)) as hasty:
         done = run(tmp_path, "--csv", out, "--url", hasty.base_url, "--patience", 0)
@@ -349,7 +353,7 @@ def test_where_the_service_failed_is_asked_for_again(client: httpx.Client, tmp_p
     assert (done.returncode, by_file(out)["6.jpg"]["digit"]) == (0, "6")
 
 
-def test_excel_may_have_written_it(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_table_saved_by_excel_is_continued(client: httpx.Client, tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "pictures", 3)
     asked = (folder, "--csv", out, "--url", client.base_url)
     assert run(*asked).returncode == 0
@@ -380,7 +384,7 @@ def slow() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_rate_limit_is_kept_to(slow: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_rate_limit_is_respected(slow: httpx.Client, tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 64)
     began = time.monotonic()
     done = run(folder, "--csv", out, "--url", slow.base_url, "--patience", 0)
@@ -389,7 +393,7 @@ def test_a_rate_limit_is_kept_to(slow: httpx.Client, tmp_path: Path, out: Path) 
     assert time.monotonic() - began > 4  # the models were asked for, too
 
 
-def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_busy_service_is_retried(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "pictures").mkdir()
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
     for number in range(24):
@@ -402,7 +406,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest
     assert 503 in {getattr(record, "status", 0) for record in caplog.records}
 
 
-def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path, out: Path) -> None:
+def test_the_client_waits_for_a_service_that_restarts(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 150)
     with start_process(log_level="error") as running:
         port = str(running.port)
@@ -418,7 +422,7 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path
     assert len(by_file(out)) == 150
 
 
-def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
+def test_a_service_that_stays_away_ends_the_run_and_the_next_run_continues(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
     folder = many(tmp_path / "nines", 150)
@@ -436,7 +440,7 @@ def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
     assert len(by_file(out)) == 150
 
 
-def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
+def test_a_revoked_key_ends_the_run(tmp_path: Path, out: Path) -> None:
     folder = many(tmp_path / "nines", 150)
     (key, entry), (_, other) = keys.create_key("mine"), keys.create_key("other")
     listed = tmp_path / "keys.txt"
@@ -463,7 +467,7 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
+def test_a_run_killed_at_any_time_leaves_a_table_that_can_be_continued(
     client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals, slow_decoder: SlowDecoder
 ) -> None:
     folder = many(tmp_path / "nines", 150)
@@ -512,7 +516,7 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
         yield address
 
 
-def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
+def test_the_client_waits_while_a_proxy_reports_failures(
     client: httpx.Client, tmp_path: Path, out: Path
 ) -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
@@ -536,7 +540,7 @@ def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
         ((302, {"Location": "https://login.example"}), "302, to https://login.example, with text/html"),
     ],
 )
-def test_what_is_no_answer_of_the_service_is_told_and_asked_for_again(
+def test_an_unexpected_answer_is_reported_and_the_picture_sent_again(
     client: httpx.Client, tmp_path: Path, out: Path, answer: tuple[int, dict[str, str]], told: str
 ) -> None:
     folder = many(tmp_path / "nines", 1)
@@ -549,7 +553,7 @@ def test_what_is_no_answer_of_the_service_is_told_and_asked_for_again(
     assert by_file(out)["0000.png"]["digit"] == "9"
 
 
-def test_nobody_waits_for_a_day(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_retry_after_of_a_day_ends_the_run(client: httpx.Client, tmp_path: Path, out: Path) -> None:
     with proxy(client.base_url, [(429, {"Retry-After": "86400"})]) as url:
         done = run(many(tmp_path / "nines", 1), "--csv", out, "--url", url)
     assert (done.returncode, table(out)) == (1, [])
@@ -568,7 +572,7 @@ def test_the_table_may_go_to_standard_output(client: httpx.Client) -> None:
     assert "2 read" in done.stderr
 
 
-def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
+def test_a_closed_standard_output_ends_the_run(client: httpx.Client) -> None:
     asked = subprocess.Popen(
         command(GOLDEN, "--csv", "-", "--url", client.base_url),
         cwd=ROOT,
@@ -586,7 +590,7 @@ def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
         asked.stderr.close()
 
 
-def test_a_terminal_is_shown_a_bar(client: httpx.Client, out: Path) -> None:
+def test_a_terminal_shows_a_progress_bar(client: httpx.Client, out: Path) -> None:
     ours, theirs = pty.openpty()
     asked: subprocess.Popen[Any] = subprocess.Popen(
         command(GOLDEN, "--csv", out, "--url", client.base_url),

@@ -43,7 +43,7 @@ def looked(upload: bytes) -> tuple[CanonicalUpload, list[str]]:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("digit", [2, 5])
-def test_a_long_digit_is_read_from_afar_and_a_short_one_closer(
+def test_a_long_digit_is_read_on_a_small_copy_and_a_short_one_at_working_size(
     digit: int, kind: str, classifier: Classifier
 ) -> None:
     for length, wanted in ((600, ["decode", "preprocess"]), (90, ["decode", "preprocess"] * 2)):
@@ -56,7 +56,7 @@ def test_a_long_digit_is_read_from_afar_and_a_short_one_closer(
         assert width < height
 
 
-def test_what_is_too_thin_to_be_seen_from_afar_is_found() -> None:
+def test_ink_too_thin_for_the_small_copy_is_found() -> None:
     sheet = np.full((1200, 1200), 255, np.uint8)
     cv2.line(sheet, (600, 500), (600, 560), 225, 1)
     file = io.BytesIO()

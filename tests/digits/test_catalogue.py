@@ -34,24 +34,24 @@ def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> N
     assert catalogue.get().metrics is None
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_error_about_an_unknown_name_lists_the_known_names(tmp_path: Path) -> None:
     keep(tmp_path, "one")
     with pytest.raises(UnknownModel, match=r"no model 'three'; there are one"):
         Catalogue.load(tmp_path, default="one").get("three")
 
 
-def test_a_default_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_default_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"'one' is not in .* no model at all"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_invalid_file(tmp_path: Path) -> None:
     keep(tmp_path, "one", b"no model")
     with pytest.raises(InvalidModel, match=r"one/model.onnx can't be served: onnxruntime can't load it"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_file_that_cant_be_opened_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_cant_be_opened(tmp_path: Path) -> None:
     (tmp_path / "one" / "model.onnx").mkdir(parents=True)
     with pytest.raises(InvalidModel, match=r"one/model.onnx can't be read: Is a directory"):
         Catalogue.load(tmp_path, default="one")
@@ -63,7 +63,7 @@ def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
         Catalogue.load(tmp_path, default="one")
 
 
-def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
+def test_metrics_of_the_same_file_are_loaded(tmp_path: Path) -> None:
     onnx = build_tiny_model(metadata=GOOD | {Metadata.NAME: "one"})
     metrics = {"model": {"sha256": Classifier.load(onnx).sha256}, "test": {"accuracy": 0.5}}
     keep(tmp_path, "one", onnx, metrics)
@@ -74,13 +74,15 @@ def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
     ("metrics", "reason"),
     [({"model": {"sha256": "0"}}, "with another file"), ([], "damaged"), ({}, "damaged")],
 )
-def test_metrics_of_another_file_or_none_are_refused(tmp_path: Path, metrics: object, reason: str) -> None:
+def test_metrics_of_another_file_and_damaged_metrics_are_refused(
+    tmp_path: Path, metrics: object, reason: str
+) -> None:
     keep(tmp_path, "one", metrics=metrics)
     with pytest.raises(InvalidModel, match=reason):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -> None:
+def test_a_model_that_is_loaded_again_returns_to_its_old_position(tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         keep(tmp_path, name)
     catalogue = Catalogue.load(tmp_path, default="one")
@@ -94,7 +96,7 @@ def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -
     assert catalogue.list_versions()[1] == []
 
 
-def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
+def test_the_default_cant_be_unloaded(tmp_path: Path) -> None:
     keep(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
     with pytest.raises(ModelInUse, match="'one' is the default model"):
@@ -113,7 +115,7 @@ def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
         catalogue.reload_one(name)
 
 
-def test_a_model_that_can_no_longer_be_served_is_kept_as_it_was(tmp_path: Path) -> None:
+def test_if_the_new_file_cant_be_served_the_old_model_stays(tmp_path: Path) -> None:
     keep(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
     (tmp_path / "one" / "model.onnx").write_bytes(b"damaged")
@@ -130,7 +132,7 @@ def several(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_versions_stand_side_by_side_in_the_order_of_their_numbers(several: Path) -> None:
+def test_versions_are_loaded_side_by_side_in_the_order_of_their_numbers(several: Path) -> None:
     catalogue = Catalogue.load(several, default="two")
     assert list(catalogue.models) == ["one@1", "one@2", "one@10", "two"]
     assert catalogue.get("one@2").version == Version("one", 2)
@@ -149,7 +151,7 @@ def test_the_default_may_be_any_version(several: Path) -> None:
         Catalogue.load(several, default="one@3")
 
 
-def test_a_version_that_is_not_there_is_told_with_those_that_are(several: Path) -> None:
+def test_an_error_about_a_missing_version_lists_the_existing_ones(several: Path) -> None:
     catalogue = Catalogue.load(several, default="two")
     for asked in ("one@3", "one@02", "one@", "one@2@2", "@1"):
         with pytest.raises(UnknownModel, match=f"no model '{asked}'; there are one@1, one@2, one@10, two"):
@@ -176,7 +178,7 @@ def test_each_version_has_metrics_of_its_own(tmp_path: Path) -> None:
         (["one", "one/0", "one/02", "one/x", "one/-1", "one/2.0", "one/٢"], ["one"]),
     ],
 )
-def test_what_is_a_version_is_told_by_the_folders_number(
+def test_only_folders_named_by_a_number_are_versions(
     tmp_path: Path, places: list[str], known: list[str]
 ) -> None:
     for place in places:
@@ -184,14 +186,14 @@ def test_what_is_a_version_is_told_by_the_folders_number(
     assert list(Catalogue.load(tmp_path, default="one").models) == known
 
 
-def test_two_first_versions_are_one_too_many(tmp_path: Path) -> None:
+def test_a_model_with_two_first_versions_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, "one")
     keep(tmp_path, "one/1")
     with pytest.raises(InvalidModel, match=r"^one/model.onnx .* version 1, and so is one/1/model.onnx; give"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_version_that_cant_be_served_is_named(several: Path) -> None:
+def test_an_error_names_the_version_that_cant_be_served(several: Path) -> None:
     (several / "one" / "2" / "model.onnx").write_bytes(b"no model")
     with pytest.raises(InvalidModel, match=r"^one/2/model.onnx can't be served"):
         Catalogue.load(several, default="one")
@@ -203,7 +205,7 @@ def test_a_name_that_looks_like_a_version_is_refused(tmp_path: Path) -> None:
         Catalogue.load(tmp_path, default="one@2")
 
 
-def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_one(tmp_path: Path) -> None:
+def test_a_reload_switches_to_a_new_version_and_old_references_stay_valid(tmp_path: Path) -> None:
     keep(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
     old = catalogue.get()
@@ -214,7 +216,7 @@ def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_o
     assert catalogue.get("one@1").classifier.sha256 == old.classifier.sha256
 
 
-def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) -> None:
+def test_a_name_refers_to_the_highest_version_that_is_loaded(several: Path) -> None:
     catalogue = Catalogue.load(several, default="one")
     catalogue.unload("one@10")
     assert catalogue.get().name == "one@2"
@@ -235,14 +237,14 @@ def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", ["one@2", "one"])
-def test_a_pinned_default_is_not_unloaded(several: Path, asked: str) -> None:
+def test_a_pinned_default_cant_be_unloaded(several: Path, asked: str) -> None:
     catalogue = Catalogue.load(several, default="one@2")
     with pytest.raises(ModelInUse, match="'one@2' is the default model"):
         catalogue.unload(asked)
     catalogue.unload("one@10")
 
 
-def test_of_several_that_are_loaded_one_that_cant_be_served_leaves_all_as_they_were(several: Path) -> None:
+def test_if_one_of_several_versions_cant_be_served_all_stay_as_they_were(several: Path) -> None:
     catalogue = Catalogue.load(several, default="one")
     before = [model.classifier for model in catalogue]
     (several / "one" / "2" / "model.onnx").write_bytes(b"damaged")
@@ -251,7 +253,7 @@ def test_of_several_that_are_loaded_one_that_cant_be_served_leaves_all_as_they_w
     assert all(one is other for one, other in zip(before, (m.classifier for m in catalogue), strict=True))
 
 
-def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: Path) -> None:
+def test_a_version_removed_from_the_folder_stays_until_a_reload(several: Path) -> None:
     catalogue = Catalogue.load(several, default="two")
     (several / "one" / "10" / "model.onnx").unlink()
     assert catalogue.reload_one("one").name == "one@10"
@@ -273,12 +275,14 @@ def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: P
         ("four@1", "four/1"),
     ],
 )
-def test_a_versions_folder_is_found_whether_it_is_there_or_not(several: Path, asked: str, place: str) -> None:
+def test_a_versions_folder_is_located_even_if_it_does_not_exist(
+    several: Path, asked: str, place: str
+) -> None:
     keep(several, "four/1")
     assert locate_folder(several, asked) == several / place
 
 
 @pytest.mark.parametrize("asked", ["one@", "one@0", "one@02", "one@x", "one@1@2", "one@../two"])
-def test_what_is_no_number_is_no_version(several: Path, asked: str) -> None:
+def test_a_version_that_is_not_a_number_is_refused(several: Path, asked: str) -> None:
     with pytest.raises(UnknownModel, match="names no version: write NAME@N"):
         locate_folder(several, asked)

@@ -19,7 +19,7 @@ def tops(count: int) -> np.ndarray:
     return picture
 
 
-def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
+def test_a_model_that_conforms_to_the_contract_is_loaded() -> None:
     classifier = Classifier.load(build_tiny_model())
     scores = classifier.classify(np.stack([tops(count) for count in range(1, 11)]))
     assert scores.probabilities.shape == (10, 10)
@@ -29,7 +29,7 @@ def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
     assert (classifier.name, classifier.version) == ("tiny", "0.0.1")
 
 
-def test_a_digits_likelihood_is_passed_on_where_the_network_tells_it() -> None:
+def test_the_digit_likelihood_is_returned_if_the_network_estimates_it() -> None:
     scores = Classifier.load(build_tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
     assert scores.digit_likelihood is not None
     np.testing.assert_array_equal(scores.digit_likelihood, np.array([0.25, 0.25], np.float32))

@@ -104,14 +104,14 @@ def hairs() -> NDArray[np.uint8]:
     [scribble(3), scribble(60), crumbs(), tallies(), noise(), hairs()],
     ids=["scribble", "more scribble", "crumbs", "tallies", "noise", "hairs"],
 )
-def test_what_is_no_number_is_bounded_work(grey: GreyPicture) -> None:
+def test_a_picture_without_a_number_takes_bounded_work(grey: GreyPicture) -> None:
     found = segment(grey)
     assert len(found.pieces) <= MAX_PIECES
     assert len(found.skips) <= MAX_LINES
     assert found.pictures.any(axis=(1, 2)).all()
 
 
-def test_a_crowded_page_says_so() -> None:
+def test_a_crowded_page_adds_a_warning() -> None:
     assert "crowded" in segment(tallies()).cautions
 
 
@@ -135,20 +135,20 @@ def test_lines_are_read_from_top_to_bottom(classifier: Classifier) -> None:
     assert [digit.line for digit in found.digits] == [0, 0, 0, 1, 1, 2, 2, 2, 2]
 
 
-def test_lines_may_climb(classifier: Classifier) -> None:
+def test_rising_lines_are_read(classifier: Classifier) -> None:
     drawn = page("40717", "28356")[0]
     turn = cv2.getRotationMatrix2D((drawn.shape[1] / 2, drawn.shape[0] / 2), 5, 1)
     assert text(cv2.warpAffine(drawn, turn, drawn.shape[::-1]), classifier) == "40717\n28356"
 
 
 @pytest.mark.parametrize("slant", [-0.4, 0.5])
-def test_lines_may_lean(classifier: Classifier, slant: float) -> None:
+def test_slanted_lines_are_read(classifier: Classifier, slant: float) -> None:
     drawn = page("40717 28356")[0]
     shear = np.array([[1, -slant, slant * drawn.shape[0] / 2], [0, 1, 0]])
     assert text(cv2.warpAffine(drawn, shear, drawn.shape[::-1]), classifier) == "4071728356"
 
 
-def test_a_gap_within_a_line_parts_nothing(classifier: Classifier) -> None:
+def test_a_gap_within_a_line_does_not_split_it(classifier: Classifier) -> None:
     assert text(page("55     63", "47     23")[0], classifier) == "5563\n4723"
 
 
@@ -158,7 +158,7 @@ def tight(digit: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("pair", ["33", "25", "70", "45", "60", "12"])
-def test_touching_digits_are_parted(classifier: Classifier, pair: str) -> None:
+def test_touching_digits_are_separated(classifier: Classifier, pair: str) -> None:
     left, right = (tight(digit) for digit in pair)
     drawn = page("8    6")[0]
     for overlap in range(1, 20):  # as near as it takes them to touch
@@ -179,14 +179,14 @@ def test_a_broken_digit_is_joined(classifier: Classifier) -> None:
 
 
 @pytest.mark.parametrize("below", [-4, 0, 12], ids=["crossing", "touching", "apart"])
-def test_an_underline_is_no_digit(classifier: Classifier, below: int) -> None:
+def test_an_underline_is_not_a_digit(classifier: Classifier, below: int) -> None:
     drawn = page("40923")[0]
     y = HEIGHT // 2 + HEIGHT + below
     cv2.line(drawn, (10, y), (drawn.shape[1] - 10, y + 4), 255, 3)
     assert text(drawn, classifier) == "40923"
 
 
-def test_ruled_paper_is_no_digit(classifier: Classifier) -> None:
+def test_ruled_paper_is_not_a_digit(classifier: Classifier) -> None:
     drawn = page("40923", "51678")[0]
     for y in range(15, drawn.shape[0], 35):
         cv2.line(drawn, (0, y), (drawn.shape[1], y), 255, 2)
@@ -194,14 +194,14 @@ def test_ruled_paper_is_no_digit(classifier: Classifier) -> None:
 
 
 @pytest.mark.parametrize("empty", [0, 3])
-def test_boxes_of_a_form_are_no_digits(classifier: Classifier, empty: int) -> None:
+def test_the_boxes_of_a_form_are_not_digits(classifier: Classifier, empty: int) -> None:
     drawn = page("40189" + " " * empty, step=90)[0]
     for left in range(8, 8 + 90 * (5 + empty), 90):
         cv2.rectangle(drawn, (left, 12), (left + 90, 108), 255, 3)
     assert text(drawn, classifier) == "40189"
 
 
-def test_boxes_that_stand_apart_are_no_digits(classifier: Classifier) -> None:
+def test_separate_boxes_are_not_digits(classifier: Classifier) -> None:
     drawn = page("40189", step=90)[0]
     for left in range(8, 450, 90):
         cv2.rectangle(drawn, (left, 14), (left + 78, 106), 255, 3)
@@ -221,7 +221,7 @@ def test_marks_between_digits_are_skipped(classifier: Classifier, mark: str) -> 
     assert text(drawn, classifier) == "1256"
 
 
-def test_pale_print_behind_the_ink_is_left_out(classifier: Classifier) -> None:
+def test_pale_print_behind_the_ink_is_ignored(classifier: Classifier) -> None:
     drawn = 0.8 * page("4071")[0].astype(np.float32)
     waves = np.sin(np.arange(drawn.shape[0])[:, None] / 1.5 + np.sin(np.arange(drawn.shape[1]) / 20)) > 0.5
     grey = 240 - np.maximum(drawn, 70 * waves)
@@ -241,7 +241,7 @@ def test_a_digit_cut_by_the_border_is_read_with_a_warning(classifier: Classifier
     assert "touches_border" in read(255 - drawn[:, : boxes[-1][0] + 6], classifier).cautions
 
 
-def test_what_is_certainly_no_digit_is_left_out() -> None:
+def test_pieces_that_are_certainly_not_digits_are_skipped() -> None:
     found = segment(255 - page("12")[0])
     probabilities = np.full((len(found.pieces), 10), 0.01, np.float32)
     probabilities[:, 1] = 0.91
@@ -251,7 +251,7 @@ def test_what_is_certainly_no_digit_is_left_out() -> None:
     assert assemble(found, probabilities, doubtful).text == "1"
 
 
-def test_nothing_to_choose_from_is_no_number() -> None:
+def test_without_pieces_there_is_no_number() -> None:
     found = segment(255 - cv2.line(np.zeros((60, 300), np.uint8), (20, 30), (280, 30), 255, 3))
     assert len(found.pieces) == 0
     assert assemble(found, np.empty((0, 10), np.float32), np.empty(0, np.float32)).text == ""

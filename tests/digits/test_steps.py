@@ -34,7 +34,7 @@ def test_every_step_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("step", preprocessing.STEPS[:8])
-def test_a_clean_drawing_needs_no_step_before_its_ink_is_extracted(step: Step) -> None:
+def test_a_clean_drawing_passes_unchanged_through_the_steps_before_extract_ink(step: Step) -> None:
     np.testing.assert_array_equal(step(sheet(FIVE)).pixels, FIVE)
 
 

@@ -55,13 +55,13 @@ def test_everything_can_be_deleted(command: Command, filled: str) -> None:
     assert len(command(filled, "list").out.splitlines()) == 1
 
 
-def test_nothing_is_deleted_unless_it_is_said_what(command: Command, filled: str) -> None:
+def test_delete_requires_a_selection(command: Command, filled: str) -> None:
     with pytest.raises(SystemExit):
         command(filled, "delete")
     assert len(command(filled, "list").out.splitlines()) == 3
 
 
-def test_a_folder_that_holds_something_is_not_added_to(command: Command, tmp_path: Path) -> None:
+def test_export_refuses_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     done = command(f"sqlite:///{tmp_path}/feedback.db", "export", str(tmp_path))
     assert done.status == 1
@@ -76,7 +76,7 @@ def test_a_folder_that_holds_something_is_not_added_to(command: Command, tmp_pat
         ("postgresql://digits:secret@127.0.0.1:1/digits", 1, "Connection refused"),
     ],
 )
-def test_a_database_that_is_not_there_is_told_in_a_line(
+def test_a_missing_database_is_reported_in_one_line(
     command: Command, url: str, status: int, told: str
 ) -> None:
     done = command(url, "delete", "--all")

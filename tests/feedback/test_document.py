@@ -47,7 +47,7 @@ def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest
     assert "sqlalchemy==" in (ROOT / "requirements" / f"{requirements}.txt").read_text()
 
 
-def test_its_figures_are_those_of_the_code() -> None:
+def test_its_figures_match_the_code() -> None:
     page = " ".join(read_page(PAGE).split())
     assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
     assert (

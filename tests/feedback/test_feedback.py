@@ -60,7 +60,7 @@ def identity(picture: bytes) -> str:
     ],
     ids=["a form", "a form and a query", "bytes and a query", "JSON"],
 )
-def test_a_picture_is_kept_with_what_was_read_and_what_is_right(
+def test_a_picture_is_stored_with_its_prediction_and_its_correct_digit(
     service: httpx.Client, file: str, sent: dict[str, Any]
 ) -> None:
     before = datetime.now(UTC)
@@ -78,13 +78,13 @@ def test_a_picture_is_kept_with_what_was_read_and_what_is_right(
     assert before <= entry.time <= datetime.now(UTC)
 
 
-def test_of_a_picture_that_is_known_the_digit_is_replaced(service: httpx.Client, file: str) -> None:
+def test_the_digit_of_a_known_picture_is_replaced(service: httpx.Client, file: str) -> None:
     assert [give(service, SEVEN, digit).status_code for digit in ("1", "7", "7")] == [201, 200, 200]
     assert kept(file) == {identity(SEVEN): 7}
 
 
 @pytest.mark.parametrize("sent", [{"digit": None}, "none"], ids=["null", "none"])
-def test_that_there_is_no_digit_can_be_told(
+def test_a_picture_can_be_labelled_as_showing_no_digit(
     service: httpx.Client, file: str, sent: dict[str, None] | str
 ) -> None:
     if isinstance(sent, str):
@@ -95,7 +95,7 @@ def test_that_there_is_no_digit_can_be_told(
     assert kept(file) == {identity(SEVEN): None}
 
 
-def test_another_model_can_be_judged(service: httpx.Client) -> None:
+def test_feedback_can_be_given_on_another_model(service: httpx.Client) -> None:
     answer = service.post("/feedback", content=SEVEN, headers=BYTES, params={"digit": "7", "model": "linear"})
     assert answer.json()["prediction"]["model"]["name"] == "linear"
 
@@ -119,7 +119,7 @@ def test_another_model_can_be_judged(service: httpx.Client) -> None:
         ({"json": {"image": "", "digit": 10}}, "digit: Input should be less than or equal to 9"),
     ],
 )
-def test_what_does_not_tell_a_digit_is_refused(
+def test_feedback_without_a_valid_digit_is_refused(
     service: httpx.Client, file: str, sent: dict[str, Any], told: str
 ) -> None:
     answer = service.post("/feedback", **sent)
@@ -128,12 +128,12 @@ def test_what_does_not_tell_a_digit_is_refused(
     assert not kept(file)
 
 
-def test_a_picture_that_can_not_be_read_is_not_kept(service: httpx.Client, file: str) -> None:
+def test_a_picture_that_cant_be_read_is_not_stored(service: httpx.Client, file: str) -> None:
     assert give(service, BLANK, "7").json()["code"] == "no_ink"
     assert not kept(file)
 
 
-def test_more_than_there_is_room_for_is_refused(file: str) -> None:
+def test_a_picture_beyond_the_limit_of_bytes_is_refused(file: str) -> None:
     large = SEVEN + bytes(MEBIBYTE - 512)
     with serve(Settings(feedback_url=file, feedback_max_bytes=MEBIBYTE)) as client:
         assert give(client, SEVEN, "7").status_code == 201
@@ -144,7 +144,7 @@ def test_more_than_there_is_room_for_is_refused(file: str) -> None:
     assert kept(file) == {identity(SEVEN): 1}
 
 
-def test_who_has_a_key_deletes(file: str) -> None:
+def test_a_client_with_a_key_can_delete(file: str) -> None:
     with serve(Settings(feedback_url=file, api_keys=(keys.create_key("me")[1], KEY))) as client:
         path = f"/feedback/{identity(SEVEN)}"
         assert client.delete(path).status_code == 401
@@ -159,14 +159,14 @@ def test_who_has_a_key_deletes(file: str) -> None:
     assert kept(file) == {identity(THREE): 7}
 
 
-def test_without_keys_nobody_deletes_over_http(service: httpx.Client, file: str) -> None:
+def test_without_configured_keys_nobody_can_delete_over_http(service: httpx.Client, file: str) -> None:
     give(service, SEVEN, "7")
     answer = service.delete(f"/feedback/{identity(SEVEN)}")
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert kept(file)
 
 
-def test_judgements_are_counted_and_are_no_predictions(service: httpx.Client) -> None:
+def test_feedback_is_counted_apart_from_predictions(service: httpx.Client) -> None:
     for digit in ("7", "1", "none"):
         give(service, SEVEN, digit)
     found = {
@@ -177,12 +177,12 @@ def test_judgements_are_counted_and_are_no_predictions(service: httpx.Client) ->
     assert found == {("digits_feedback_total", "right"): 1, ("digits_feedback_total", "wrong"): 2}
 
 
-def test_the_service_tells_whether_it_keeps_anything(service: httpx.Client, client: httpx.Client) -> None:
+def test_the_service_says_whether_it_stores_feedback(service: httpx.Client, client: httpx.Client) -> None:
     assert service.get("/models").json()["feedback"] is True
     assert client.get("/models").json()["feedback"] is False
 
 
-def test_a_service_that_keeps_nothing_says_so_before_it_reads_the_picture(client: httpx.Client) -> None:
+def test_a_service_without_feedback_refuses_before_reading_the_picture(client: httpx.Client) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as raw:
         raw.sendall(
             b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
@@ -193,7 +193,7 @@ def test_a_service_that_keeps_nothing_says_so_before_it_reads_the_picture(client
         assert b"DIGITS_FEEDBACK_URL" in answer.read()
 
 
-def test_a_missing_extra_stops_the_start_with_a_line(tmp_path: Path) -> None:
+def test_a_missing_package_stops_the_start_with_one_line(tmp_path: Path) -> None:
     script = "import sys; sys.modules['sqlalchemy'] = None; sys.argv = ['app']; import runpy; "
     script += "runpy.run_module('app', run_name='__main__')"
     done = subprocess.run(

@@ -62,7 +62,7 @@ def entry(picture: bytes, *, days: int) -> Entry:
     )
 
 
-def test_everything_is_deleted_overwritten_and_its_room_given_back(disk: Path, command: Command) -> None:
+def test_deleting_everything_overwrites_it_and_shrinks_the_file(disk: Path, command: Command) -> None:
     count = fill(disk)
     assert count > 10
     done = command(f"sqlite:///{disk}/feedback.db", "delete", "--all")
@@ -74,7 +74,7 @@ def test_everything_is_deleted_overwritten_and_its_room_given_back(disk: Path, c
         assert store.keep(entry(picture, days=0), picture, max_bytes=10**9)
 
 
-def test_some_are_deleted_and_the_others_stay_whole(disk: Path) -> None:
+def test_deleting_some_pictures_leaves_the_others_intact(disk: Path) -> None:
     count = fill(disk)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
@@ -86,13 +86,13 @@ def test_some_are_deleted_and_the_others_stay_whole(disk: Path) -> None:
         assert len(list(store.list_entries())) == 4
 
 
-def test_a_picture_that_is_not_there_is_still_told(disk: Path) -> None:
+def test_a_missing_picture_is_still_reported(disk: Path) -> None:
     fill(disk)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         assert not store.delete("0" * 64)
 
 
-def test_nothing_of_what_was_deleted_can_be_read_from_the_file(disk: Path) -> None:
+def test_deleted_data_cant_be_read_from_the_file(disk: Path) -> None:
     secret = b"what somebody wrote" * 1_000
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         store.keep(entry(secret, days=100), secret, max_bytes=10**9)

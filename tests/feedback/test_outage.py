@@ -36,7 +36,7 @@ def is_refused(answer: httpx.Response) -> None:
     assert 1 <= int(answer.headers["Retry-After"]) <= 5
 
 
-def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
+def test_predictions_continue_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
     assert give(service, THREE, "3").status_code == 201  # a connection that will hang, too
     with ThreadPoolExecutor(MAX_REQUESTS) as others:
         with server.hanging():
@@ -52,7 +52,9 @@ def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, serve
     wait_until(lambda: give(service, THREE, "3").status_code == 200)
 
 
-def test_no_more_wait_for_the_database_than_may(service: httpx.Client, server: Postgres) -> None:
+def test_the_number_of_requests_that_wait_for_the_database_is_limited(
+    service: httpx.Client, server: Postgres
+) -> None:
     with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hanging():
         waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MAX_REQUESTS)]
         codes = [one.result().json()["code"] for one in waiting]
@@ -60,7 +62,7 @@ def test_no_more_wait_for_the_database_than_may(service: httpx.Client, server: P
     assert {"overloaded", "feedback_unavailable"} == set(codes)
 
 
-def test_a_service_starts_without_its_database_and_finds_it_once_it_is_there(server: Postgres) -> None:
+def test_a_service_starts_without_its_database_and_connects_later(server: Postgres) -> None:
     empty(server.url)
     server.stop()
     try:

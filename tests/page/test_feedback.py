@@ -56,14 +56,14 @@ def expect_question(page: Page, text: str) -> None:
     expect(page.locator("#asked")).to_have_text(text)
 
 
-def test_a_service_that_keeps_nothing_asks_nothing(page: Page) -> None:
+def test_without_feedback_the_page_asks_nothing(page: Page) -> None:
     write(page, 7)
     expect_settled(page, "7, ")
     expect(page.locator("#judge")).not_to_be_visible()
     expect(page.locator("footer")).to_contain_text("which does not store them")
 
 
-def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str) -> None:
+def test_a_yes_is_stored_with_exactly_the_picture_sent(keeping: Page, url: str) -> None:
     expect(keeping.locator("footer")).to_contain_text("which stores those you give feedback on")
     expect(keeping.locator("#judge")).not_to_be_visible()
     keeping.locator("#file").set_input_files(SEVEN)
@@ -75,7 +75,7 @@ def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str
     assert list_stored(url) == [(7, "cnn", SEVEN.read_bytes())]
 
 
-def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
+def test_a_prediction_can_be_corrected_by_keyboard_alone(keeping: Page, url: str) -> None:
     keeping.get_by_label("Network").select_option("linear")
     write(keeping, 7)
     expect_settled(keeping, "7, ")
@@ -89,7 +89,7 @@ def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
     assert [entry[:2] for entry in list_stored(url)] == [(1, "linear")]
 
 
-def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> None:
+def test_a_picture_without_a_digit_can_be_reported_in_two_ways(keeping: Page, url: str) -> None:
     scrawl(keeping)
     expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
     expect_settled(keeping, "does not look like a digit")
@@ -104,7 +104,7 @@ def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> N
     assert [entry[0] for entry in list_stored(url)] == [None, None]
 
 
-def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
+def test_the_page_asks_about_every_digit_but_not_about_numbers(keeping: Page) -> None:
     write(keeping, 7)
     expect_settled(keeping, "7, ")
     keeping.get_by_role("button", name="Yes").click()
@@ -121,7 +121,7 @@ def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
     expect(keeping.locator("#judge")).not_to_be_visible()
 
 
-def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_feedback_that_failed_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
     with serve(Settings(feedback_url="postgresql://127.0.0.1:1/digits")) as client:
         page = open_page(str(client.base_url))
         write(page, 7)
@@ -137,7 +137,7 @@ def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desktop"])
-def test_the_question_is_no_barrier(
+def test_the_question_is_accessible(
     open_page: Open, service: httpx.Client, scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(str(service.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")

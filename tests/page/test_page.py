@@ -69,7 +69,7 @@ def test_every_digit_can_be_drawn(page: Page) -> None:
         page.get_by_role("button", name="Clear").click()
 
 
-def test_undo_goes_back_even_over_clear(page: Page) -> None:
+def test_undo_also_reverts_clear(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_role("button", name="Clear").click()
@@ -102,7 +102,7 @@ def test_a_finger_draws_and_does_not_scroll(open_page: Open, client: httpx.Clien
     assert page.evaluate("scrollY") == 0
 
 
-def test_a_pen_that_is_pressed_writes_broader(page: Page) -> None:
+def test_a_pen_under_pressure_draws_wider_strokes(page: Page) -> None:
     screen = page.context.new_cdp_session(page)
     ((start, *_, end), *_) = points(page, 1)
 
@@ -183,7 +183,7 @@ def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
     assert len(watch.asked) == 1
 
 
-def test_where_browsers_lend_no_camera_a_file_is_asked_for(open_page: Open, client: httpx.Client) -> None:
+def test_without_a_camera_the_page_asks_for_a_file(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Camera").click()
@@ -202,7 +202,7 @@ def test_a_number_is_read_and_boxed(page: Page) -> None:
     expect(page.locator("#words")).to_contain_text("that all 4 are right")
 
 
-def test_boxes_lie_on_the_picture(page: Page) -> None:
+def test_boxes_are_drawn_on_the_picture(page: Page) -> None:
     select_number_mode(page)
     page.locator("#file").set_input_files(NUMBER)
     expect_reading(page, "4071")
@@ -215,19 +215,19 @@ def test_boxes_lie_on_the_picture(page: Page) -> None:
     assert (first["y"] - sheet["y"]) / sheet["height"] == pytest.approx(0.37, abs=0.03)
 
 
-def test_what_is_no_digit_is_said_to_be_none(page: Page) -> None:
+def test_a_drawing_that_is_no_digit_is_reported_as_such(page: Page) -> None:
     scrawl(page)
     expect(page.locator("#words")).to_contain_text("This does not look like a digit.")
     expect(page.locator("#answer")).to_have_attribute("data-state", "doubt")
 
 
-def test_a_warning_is_a_sentence(page: Page) -> None:
+def test_a_warning_is_shown_as_a_sentence(page: Page) -> None:
     write(page, 7, (0.55, 0.2, 0.3, 0.6))
     write(page, 1, (0.2, 0.3, 0.1, 0.5))
     expect(page.locator("#warnings")).to_contain_text("only the most prominent one was read")
 
 
-def test_every_warning_has_its_sentence() -> None:
+def test_every_warning_has_a_sentence() -> None:
     script = (files.FOLDER / "answer.js").read_text()
     for code in {*get_args(Caution), *get_args(NumberCaution)}:
         assert f"  {code}: " in script
@@ -252,7 +252,7 @@ def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) ->
         expect(page.locator("#code")).to_contain_text("model=cnn%401")
 
 
-def test_a_refusal_is_the_services_own_sentence(page: Page, watch: Watch, client: httpx.Client) -> None:
+def test_a_refusal_shows_the_services_own_message(page: Page, watch: Watch, client: httpx.Client) -> None:
     page.locator("#file").set_input_files(TEXT)
     told = client.post("/predict", files={"file": TEXT["buffer"]}).json()["detail"]
     expect(page.get_by_role("alert")).to_have_text(told)
@@ -271,7 +271,7 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Pag
         assert not watches[page].asked
 
 
-def test_offline_is_said_and_got_over(page: Page) -> None:
+def test_the_page_reports_being_offline_and_recovers(page: Page) -> None:
     expect(page.locator("#health")).to_have_text("Ready")
     page.context.set_offline(True)
     expect(page.locator("#health")).to_have_text("Not reachable")
@@ -294,7 +294,7 @@ def test_a_service_that_comes_back_is_noticed(open_page: Open) -> None:
         expect_reading(page, "7")
 
 
-def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_the_page_waits_as_long_as_a_busy_service_asks(open_page: Open, watches: dict[Page, Watch]) -> None:
     with serve(Settings(rate_limit=12)) as client:  # one every five seconds
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
@@ -308,7 +308,7 @@ def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: 
         assert len(watches[page].asked) <= asked + 2
 
 
-def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
+def test_the_page_asks_for_a_required_key(open_page: Open) -> None:
     key, entry = keys.create_key("page")
     with serve(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
@@ -329,7 +329,7 @@ def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
 
 
-def test_one_question_at_a_time_while_somebody_draws(page: Page, watch: Watch) -> None:
+def test_one_request_at_a_time_is_sent_while_somebody_draws(page: Page, watch: Watch) -> None:
     (stroke,) = points(page, 8)
     page.mouse.move(*stroke[0])
     page.mouse.down()
@@ -344,7 +344,7 @@ def test_one_question_at_a_time_while_somebody_draws(page: Page, watch: Watch) -
     assert 1 < asked <= 2 + drawn / PAUSE
 
 
-def test_an_answer_to_what_is_gone_is_dropped(page: Page, watch: Watch) -> None:
+def test_an_answer_to_a_cleared_drawing_is_dropped(page: Page, watch: Watch) -> None:
     held: list[Route] = []
     page.route("**/predict?*", lambda route: route.continue_() if held else held.append(route))
     write(page, 7)
@@ -359,7 +359,7 @@ def test_an_answer_to_what_is_gone_is_dropped(page: Page, watch: Watch) -> None:
     assert len(watch.asked) > 1
 
 
-def test_the_keyboard_alone_draws(page: Page) -> None:
+def test_a_digit_can_be_drawn_by_keyboard_alone(page: Page) -> None:
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "sheet":
@@ -386,7 +386,7 @@ def test_the_keyboard_alone_draws(page: Page) -> None:
     expect_reading(page, "?")
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> None:
+def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_role("link", name="digits").focus()
@@ -422,7 +422,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> No
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desktop"])
-def test_no_barrier_and_nothing_too_wide(
+def test_the_page_is_accessible_and_nothing_overflows(
     open_page: Open, client: httpx.Client, scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(str(client.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
@@ -450,7 +450,7 @@ def check_accessible(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_what_the_service_has_counted_is_shown_to_who_asks(page: Page) -> None:
+def test_the_services_metrics_are_shown_on_request(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_text("Metrics of the service").click()
@@ -520,7 +520,7 @@ def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#code").inner_text()
 
 
-def test_where_the_clipboard_is_closed_the_program_is_selected(open_page: Open, client: httpx.Client) -> None:
+def test_without_clipboard_access_the_program_is_selected(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     write(page, 7)
     expect_settled(page, "7")
@@ -529,7 +529,7 @@ def test_where_the_clipboard_is_closed_the_program_is_selected(open_page: Open, 
     assert page.evaluate("getSelection().toString()").startswith("curl 'http://digits.test:")
 
 
-def test_a_picture_that_a_program_reads_can_be_saved(page: Page, tmp_path: Path) -> None:
+def test_the_picture_that_a_program_reads_can_be_saved(page: Page, tmp_path: Path) -> None:
     page.locator("#file").set_input_files(SEVEN)
     expect_reading(page, "7")
     with page.expect_download() as download:

@@ -40,5 +40,5 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_client_that_others_wrote(outcomes: dict[str, str | None], check: str) -> None:
+def test_third_party_clients_work(outcomes: dict[str, str | None], check: str) -> None:
     assert outcomes[check] is None, outcomes[check]

@@ -42,7 +42,7 @@ def decoded(content: bytes, headers: dict[str, str]) -> Any:  # noqa: ANN401  ei
 
 
 @given(values=IMAGES, binary=st.booleans())
-def test_images_come_back(values: Any, *, binary: bool) -> None:  # noqa: ANN401
+def test_images_are_decoded_to_what_was_encoded(values: Any, *, binary: bool) -> None:  # noqa: ANN401
     np.testing.assert_array_equal(decoded(*wire.body(wire.image_input(values, binary=binary))), values)
 
 
@@ -54,12 +54,12 @@ def test_images_may_be_flat_in_json(values: Any) -> None:  # noqa: ANN401
 
 
 @given(pictures=PICTURES, binary=st.booleans())
-def test_pictures_come_back(pictures: list[bytes], *, binary: bool) -> None:
+def test_pictures_are_decoded_to_what_was_encoded(pictures: list[bytes], *, binary: bool) -> None:
     assert decoded(*wire.body(wire.picture_input(pictures, binary=binary))) == pictures
 
 
 @given(outputs=OUTPUTS)
-def test_outputs_come_back(outputs: list[Output]) -> None:
+def test_outputs_are_decoded_to_what_was_encoded(outputs: list[Output]) -> None:
     described, binary = tensors.encode_outputs(outputs)
     for output, tensor in zip(outputs, described, strict=True):
         if tensor.parameters:
@@ -98,7 +98,7 @@ def test_arbitrary_tensors_are_refused_or_read(data: Any, shape: Any, binary: by
 
 
 @pytest.mark.parametrize("end", [0, 1, 3, 4, 5, 10, -1])
-def test_binary_pictures_that_break_off_are_refused_with_their_index(end: int) -> None:
+def test_truncated_binary_pictures_are_refused_with_their_index(end: int) -> None:
     tensor, data = wire.picture_input([b"one", b"two", b"three"], binary=True)
     cut = data[:end]
     tensor["parameters"]["binary_data_size"] = len(cut)
@@ -114,7 +114,7 @@ def test_the_batch_is_bounded_before_numbers_become_objects() -> None:
         tensors.decode_request(flood, json_length=None, max_pictures=MOST)
 
 
-def test_many_numbers_are_short() -> None:
+def test_a_large_tensor_of_short_numbers_is_accepted() -> None:
     tensor, _ = wire.image_input(np.zeros((MOST, 28, 28), np.uint8), binary=False)
     content, _ = wire.body((tensor, b""))
     indented = json.dumps(json.loads(content), indent=16).encode()
