@@ -86,9 +86,9 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_hostile_form_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    kind, body, wanted = FORMS[name]
+    kind, body, expected = FORMS[name]
     answer = client.post("/predict", content=body, headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
 
 
 def image(text: str) -> bytes:
@@ -133,9 +133,9 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_hostile_json_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    body, wanted = BODIES[name]
+    body, expected = BODIES[name]
     answer = client.post("/predict", content=body, headers={"Content-Type": JSON})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
     assert len(answer.content) < 2000  # no mirror of what was sent
 
 
@@ -168,14 +168,14 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_hostile_base64_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    text, wanted = TEXTS[name]
+    text, expected = TEXTS[name]
     answer = client.post("/predict", content=image(text), headers={"Content-Type": JSON})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
     assert len(answer.content) < 2000
 
 
 @pytest.mark.parametrize(
-    ("images", "wanted"),
+    ("images", "expected"),
     [
         ([], (422, "empty_batch")),
         ([TEXT] * 1000, (422, "batch_too_large")),
@@ -189,10 +189,10 @@ def test_hostile_base64_gets_its_exact_answer(client: httpx.Client, name: str) -
     ids=["none", "1,000", "200,000 empty", "null", "a list", "an object", "a text", "a text and a list"],
 )
 def test_a_hostile_batch_gets_its_exact_answer(
-    client: httpx.Client, images: object, wanted: tuple[int, str]
+    client: httpx.Client, images: object, expected: tuple[int, str]
 ) -> None:
     answer = client.post("/predict/batch", json={"images": images})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
 
 
 @pytest.mark.parametrize(
@@ -289,9 +289,9 @@ def test_an_error_quotes_only_the_beginning_of_a_parameter(client: httpx.Client)
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_json_of_many_values_is_refused_before_it_is_parsed(client: httpx.Client, path: str) -> None:
     member = "image" if path == "/predict" else "images"
-    for values, wanted in (
+    for values, expected in (
         ([1] * 1_000, MALFORMED),
         ([1] * 20_000, MALFORMED if path == "/predict" else (422, "batch_too_large")),
     ):
         answer = client.post(path, json={member: values})
-        assert (answer.status_code, answer.json()["code"]) == wanted
+        assert (answer.status_code, answer.json()["code"]) == expected

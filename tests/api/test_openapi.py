@@ -23,7 +23,7 @@ NO_ANSWERS_OF_A_ROUTE: Final = {"not_found", "method_not_allowed"}  # they say t
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[dict[str, Any], Answers]:
+def fetch_document() -> tuple[dict[str, Any], Answers]:
     """The document, and what the service answers where the document has examples."""
     return record_answers()
 
@@ -70,16 +70,16 @@ def test_every_json_body_has_an_example_that_matches_its_schema(document: dict[s
 @pytest.mark.parametrize("member", ["digit", "confidence", "model", "image", "view"])
 def test_an_example_that_lacks_a_member_would_fail(document: dict[str, Any], member: str) -> None:
     content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
-    wrong = copy.deepcopy(content["example"])
-    del wrong[member]
+    invalid = copy.deepcopy(content["example"])
+    del invalid[member]
     with pytest.raises(ValidationError):
-        check(wrong, content["schema"], document)
+        check(invalid, content["schema"], document)
 
 
 def test_the_examples_are_what_the_service_answers(
-    asked: tuple[dict[str, Any], Answers], document: dict[str, Any]
+    fetch_document: tuple[dict[str, Any], Answers], document: dict[str, Any]
 ) -> None:
-    served, answers = asked
+    served, answers = fetch_document
     assert is_same(served, document)
     recorded_now = examples.choose_examples(answers)
     committed = json.loads(openapi.EXAMPLES.read_text(encoding="utf-8"))
@@ -89,9 +89,9 @@ def test_the_examples_are_what_the_service_answers(
 
 
 def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with(
-    asked: tuple[dict[str, Any], Answers],
+    fetch_document: tuple[dict[str, Any], Answers],
 ) -> None:
-    document, answers = asked
+    document, answers = fetch_document
     described = {operation.id: operation for operation in examples.operations(document)}
     for (operation, status, code), answer in answers.items():
         response = described[operation].answers[status]

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.wire.paths import PAGE, REFERENCE
 from tests.serving import serve
 
-MOST: Final = 61_440  # bytes of either: a second on a slow phone's connection
+MAX_BYTES: Final = 61_440  # bytes of either: a second on a slow phone's connection
 PATHS: Final = (*PAGE, REFERENCE)
 FOR_REFERENCE: Final = ("docs.css", "docs.js", "dom.js", "schema.js", "trial.js")
 
@@ -26,8 +26,8 @@ def test_every_file_is_served(client: httpx.Client) -> None:
     sizes = {path: len(client.get(path).raise_for_status().content) for path in PATHS}
     assert sum(sizes.values()) == sum(file.stat().st_size for file in FOLDER.iterdir())
     reference = {REFERENCE, *(f"/static/{name}" for name in FOR_REFERENCE)}
-    assert sum(sizes[path] for path in sizes.keys() - reference) < MOST
-    assert sum(sizes[path] for path in reference) < MOST
+    assert sum(sizes[path] for path in sizes.keys() - reference) < MAX_BYTES
+    assert sum(sizes[path] for path in reference) < MAX_BYTES
 
 
 def test_nothing_is_loaded_from_other_hosts(client: httpx.Client) -> None:

@@ -26,7 +26,7 @@ Path_ = Sequence[FieldDescriptor]
 TINY = build_tiny_model()
 
 
-def move_out(tensor: TensorProto, location: str = "weights.bin") -> None:
+def move_to_external_file(tensor: TensorProto, location: str = "weights.bin") -> None:
     """Say that a tensor's data lies in a file."""
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -34,20 +34,20 @@ def move_out(tensor: TensorProto, location: str = "weights.bin") -> None:
     entry.key, entry.value = "location", location
 
 
-def paths(message: Descriptor, above: Path_ = ()) -> Iterator[Path_]:
+def list_tensor_paths(message: Descriptor, above: Path_ = ()) -> Iterator[Path_]:
     """Yield the fields that lead to a tensor; each message is entered once on the way."""
     entered = {message, *(field.containing_type for field in above)}
     for field in message.fields:
         if field.message_type is TensorProto.DESCRIPTOR:
             yield [*above, field]
         elif field.message_type is not None and field.message_type not in entered:
-            yield from paths(field.message_type, [*above, field])
+            yield from list_tensor_paths(field.message_type, [*above, field])
 
 
-PATHS = list(paths(ModelProto.DESCRIPTOR))
+PATHS = list(list_tensor_paths(ModelProto.DESCRIPTOR))
 
 
-def model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
+def build_model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
     """Return the tiny model with one more tensor at the end of a path, and that tensor."""
     model = onnx.load_from_string(TINY)
     message = model
@@ -60,10 +60,10 @@ def model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(field.name for field in path))
 def test_external_data_is_detected_wherever_onnx_allows_tensors(path: Path_) -> None:
-    model, tensor = model_with(path)
+    model, tensor = build_model_with(path)
     tensor.raw_data = b"1234"
     assert not has_external_data(model.SerializeToString())
-    move_out(tensor)
+    move_to_external_file(tensor)
     assert has_external_data(model.SerializeToString())
     with pytest.raises(InvalidModel, match="keeps data in other files, which its hash does not cover"):
         Classifier.load(model.SerializeToString())
@@ -77,7 +77,7 @@ def test_the_paths_to_tensors_cover_all_that_onnx_defines() -> None:
 
 def test_subgraphs_are_searched_at_any_depth() -> None:
     tensor = numpy_helper.from_array(np.zeros(4, np.float32), "deep")
-    move_out(tensor)
+    move_to_external_file(tensor)
     graph = helper.make_graph([], "innermost", [], [], [tensor])
     for depth in range(25):
         node = helper.make_node("If", ["condition"], ["out"], then_branch=graph)
@@ -93,13 +93,13 @@ def test_subgraphs_are_searched_at_any_depth() -> None:
 def test_unusual_encodings_are_understood(piece: bytes) -> None:
     """A location in more bytes than it needs, or an entry without a key, after all that the tensor has."""
     tensor = onnx.load_from_string(TINY).graph.initializer[0].SerializeToString() + piece
-    graph = b"\x2a" + varint(len(tensor)) + tensor
+    graph = b"\x2a" + encode_varint(len(tensor)) + tensor
     assert has_external_data(
-        TINY + b"\x3a" + varint(len(graph)) + graph
+        TINY + b"\x3a" + encode_varint(len(graph)) + graph
     )  # a second graph: the two are merged
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     pieces = [number >> shift & 0x7F for shift in range(0, 35, 7)]
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
@@ -110,7 +110,7 @@ def test_onnxruntime_itself_reads_the_external_file(tmp_path: Path, monkeypatch:
     """It is why this is looked for; where it refuses such models itself, that is not needed any more."""
     model = onnx.load_from_string(TINY)
     (tmp_path / "weights.bin").write_bytes(model.graph.initializer[0].raw_data)
-    move_out(model.graph.initializer[0])
+    move_to_external_file(model.graph.initializer[0])
     monkeypatch.chdir(tmp_path)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": np.zeros((1, 28, 28), np.uint8)})
@@ -124,7 +124,7 @@ def test_a_catalogue_refuses_a_model_with_external_data_at_any_location(
 ) -> None:
     model = onnx.load_from_string(TINY)
     helper.set_model_props(model, GOOD | {Metadata.NAME: "tiny"})
-    move_out(model.graph.initializer[1], location)
+    move_to_external_file(model.graph.initializer[1], location)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidModel, match=r"tiny/model\.onnx can't be served: it keeps data in other files"):

@@ -51,7 +51,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     upright = Image.fromarray(NINE)
-    turns = {1: None, **{number: Image.Transpose(_stored(number)) for number in range(2, 9)}}
+    turns = {1: None, **{number: Image.Transpose(_store_turned(number)) for number in range(2, 9)}}
     turn = turns[orientation]
     stored = upright if turn is None else upright.transpose(turn)
     picture = decoded(encode(stored, "PNG", exif=exif))
@@ -59,7 +59,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     np.testing.assert_array_equal(picture.grey, NINE)
 
 
-def _stored(orientation: int) -> int:
+def _store_turned(orientation: int) -> int:
     names = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE"]
     return int(Image.Transpose[[*names, "ROTATE_270"][orientation - 2]])
 
@@ -115,9 +115,11 @@ def test_a_moved_file_name_changes_nothing_but_the_first_frame_counts() -> None:
 
 
 def test_pixels_are_counted_from_the_header_before_any_is_decoded() -> None:
-    with pytest.raises(ImageTooLarge, match=r"30000x30000 = 900000000 pixels, at most 40000000") as refused:
+    with pytest.raises(
+        ImageTooLarge, match=r"30000x30000 = 900000000 pixels, at most 40000000"
+    ) as error_type:
         images.identify((HOSTILE / "bomb.png").read_bytes())
-    assert refused.value.limit == images.MAX_PIXELS
+    assert error_type.value.limit == images.MAX_PIXELS
 
 
 def test_the_limits_are_exact() -> None:
@@ -169,7 +171,7 @@ def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
     assert picture.grey.ndim == 2
 
 
-def _padded(kind: str, piece: bytes, count: int) -> bytes:
+def _pad(kind: str, piece: bytes, count: int) -> bytes:
     """Put many tiny pieces behind a file's head."""
     head = {"PNG": 33, "JPEG": 2, "GIF": 13}[kind]
     data = encode(Image.fromarray(NINE), kind)
@@ -197,9 +199,9 @@ def _chunk(name: bytes) -> bytes:
 def test_a_file_of_millions_of_parts_is_refused_and_a_file_of_hundreds_is_read(
     kind: str, piece: bytes
 ) -> None:
-    assert decoded(_padded(kind, piece, 20)).width == 60
+    assert decoded(_pad(kind, piece, 20)).width == 60
     with pytest.raises(UnreadableImage):
-        decoded(_padded(kind, piece, 150_000))
+        decoded(_pad(kind, piece, 150_000))
 
 
 def test_a_large_png_in_small_chunks_is_read() -> None:
@@ -216,7 +218,7 @@ def test_a_large_png_in_small_chunks_is_read() -> None:
 
 
 def test_padding_between_the_segments_of_a_jpeg_costs_nothing() -> None:
-    assert decoded(_padded("JPEG", b"\xff", 150_000)).width == 60
+    assert decoded(_pad("JPEG", b"\xff", 150_000)).width == 60
 
 
 def test_every_way_to_write_the_orientation_is_understood() -> None:
@@ -292,17 +294,17 @@ def test_a_picture_that_would_cost_too_much_is_refused_with_a_remedy() -> None:
         ImageTooLarge,
         match=r"progressive JPEG with 9\d scans of 6400x4800 pixels may take .* Send it smaller",
     ):
-        images.identify(_resized(scans[:-2] + last * 90 + scans[-2:], 6400, 4800))
+        images.identify(_resize(scans[:-2] + last * 90 + scans[-2:], 6400, 4800))
 
 
 def test_a_higher_limit_on_pixels_raises_the_limit_on_the_cost() -> None:
-    jpeg = _resized(encode(Image.fromarray(NINE).convert("RGB"), "JPEG", progressive=True), 12_000, 10_000)
+    jpeg = _resize(encode(Image.fromarray(NINE).convert("RGB"), "JPEG", progressive=True), 12_000, 10_000)
     with pytest.raises(ImageTooLarge, match="120000000 pixels"):
         images.identify(jpeg)
     assert images.identify(jpeg, max_pixels=120_000_000).cost > images.MAX_COST
 
 
-def _resized(jpeg: bytes, width: int, height: int) -> bytes:
+def _resize(jpeg: bytes, width: int, height: int) -> bytes:
     """Have a JPEG declare another size."""
     place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
     return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]

@@ -29,9 +29,9 @@ ROUNDING = 2  # grey levels in which processors' vector units may differ; a chan
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
 def test_a_golden_upload_still_gives_its_canonical_picture(upload: Path) -> None:
     found = read_canonical(upload.read_bytes()).picture
-    wanted = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
-    off = np.abs(found.astype(int) - wanted).max()
-    assert off <= ROUNDING, (
+    expected = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
+    distance = np.abs(found.astype(int) - expected).max()
+    assert distance <= ROUNDING, (
         f"The canonical picture has changed. If that is meant, raise CONTRACT_VERSION ({CONTRACT_VERSION}), "
         "train and export the models again, and run `python -m tests.data.golden`."
     )
@@ -98,17 +98,17 @@ def drawings(draw: st.DrawFn) -> tuple[int, GreyPicture]:
 
 @given(drawings())
 def test_preprocessing_twice_gives_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
-    once = canonicalise(drawing[1]).picture
-    again = read_canonical(encode_png(once))
-    np.testing.assert_array_equal(again.picture, once)
-    np.testing.assert_array_equal(read_canonical(encode_png(255 - once)).picture, once)
+    first = canonicalise(drawing[1]).picture
+    second = read_canonical(encode_png(first))
+    np.testing.assert_array_equal(second.picture, first)
+    np.testing.assert_array_equal(read_canonical(encode_png(255 - first)).picture, first)
 
 
 @given(drawings())
 def test_polarity_changes_nothing_but_its_name(drawing: tuple[int, GreyPicture]) -> None:
     dark, light = canonicalise(drawing[1]), canonicalise(255 - drawing[1])
     assert (dark.polarity, light.polarity) == ("dark_on_light", "light_on_dark")
-    assert apart(dark, light) < HALF_A_STROKE
+    assert draw_apart(dark, light) < HALF_A_STROKE
     # shrinking rounds grey levels: now and then the ink is one pixel longer on the small copy
     copy_pixel = max(drawing[1].shape) / THUMBNAIL_SIDE
     np.testing.assert_allclose(dark.box, light.box, atol=1 + max(1, copy_pixel))
@@ -131,7 +131,7 @@ def test_more_room_around_the_digit_changes_little(
     drawing: tuple[int, GreyPicture], across: int, down: int
 ) -> None:
     roomy = cv2.copyMakeBorder(drawing[1], down, 0, across, 0, cv2.BORDER_CONSTANT, value=255)
-    assert apart(canonicalise(roomy), canonicalise(drawing[1])) < HALF_A_STROKE
+    assert draw_apart(canonicalise(roomy), canonicalise(drawing[1])) < HALF_A_STROKE
 
 
 def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint8]:
@@ -141,14 +141,14 @@ def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint
 HALF_A_STROKE = 14.0  # grey levels, of all pixels on average; other digits differ by 60
 
 
-def apart(one: CanonicalForm, other: CanonicalForm) -> float:
+def draw_apart(one: CanonicalForm, other: CanonicalForm) -> float:
     """Return by how many grey levels two pictures differ; the centre may be rounded to the next pixel."""
     shifted = (np.roll(other.picture, (down, across), (0, 1)) for down in (-1, 0, 1) for across in (-1, 0, 1))
     return min(float(np.abs(one.picture.astype(int) - picture).mean()) for picture in shifted)
 
 
-def same(one: CanonicalForm, other: CanonicalForm) -> bool:
-    return apart(one, other) < 4
+def is_same(one: CanonicalForm, other: CanonicalForm) -> bool:
+    return draw_apart(one, other) < 4
 
 
 def test_the_box_encloses_the_ink() -> None:
@@ -159,13 +159,13 @@ def test_the_box_encloses_the_ink() -> None:
 
 def test_a_gradient_of_light_changes_little() -> None:
     light = np.linspace(1, 0.45, 200)[None, :]
-    assert same(canonicalise((digit() * light).astype(np.uint8)), canonicalise(digit()))
+    assert is_same(canonicalise((digit() * light).astype(np.uint8)), canonicalise(digit()))
 
 
 def test_a_frame_is_cut_off_and_the_box_stays_in_the_whole_pictures_pixels() -> None:
     framed = digit()
     cv2.rectangle(framed, (0, 0), (199, 199), 0, 8)
-    assert same(canonicalise(framed), canonicalise(digit()))
+    assert is_same(canonicalise(framed), canonicalise(digit()))
     np.testing.assert_allclose(canonicalise(framed).box, canonicalise(digit()).box, atol=2)
 
 
@@ -179,7 +179,7 @@ def test_a_bar_that_fills_its_paper_is_a_one_rather_than_a_frame() -> None:
 def test_a_dark_strip_along_the_border_is_not_ink() -> None:
     shadowed = digit()
     shadowed[:, 180:] = 70
-    assert same(canonicalise(shadowed), canonicalise(digit()))
+    assert is_same(canonicalise(shadowed), canonicalise(digit()))
 
 
 def test_specks_are_dropped_and_broken_strokes_are_joined() -> None:

@@ -40,16 +40,16 @@ def test_the_border_is_the_picture_without_its_inner_part(pixels: NDArray[np.uin
     inner = np.zeros(pixels.shape, np.bool_)
     inner[rim:-rim, rim:-rim] = True
     if min(pixels.shape) > 2 * rim:
-        wanted = np.bincount(pixels[~inner], minlength=256)
-        np.testing.assert_array_equal(tones.border_histogram(pixels, width=rim), wanted)
+        expected = np.bincount(pixels[~inner], minlength=256)
+        np.testing.assert_array_equal(tones.border_histogram(pixels, width=rim), expected)
 
 
 @given(PICTURES)
 def test_components_equal_opencvs(pixels: NDArray[np.uint8]) -> None:
     mask = (pixels > 200).astype(np.uint8)
     labels, stats = label_components(mask)
-    _, _, wanted, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    assert sorted(map(tuple, stats[1:].tolist())) == sorted(map(tuple, wanted[1:].tolist()))
+    _, _, expected, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    assert sorted(map(tuple, stats[1:].tolist())) == sorted(map(tuple, expected[1:].tolist()))
     for row, (left, top, width, height, area) in enumerate(stats[1:].tolist()):
         own = mask_components(labels, np.arange(len(stats) - 1) == row)
         assert own.sum() == area

@@ -65,8 +65,8 @@ def entry(picture: bytes, *, days: int) -> Entry:
 def test_deleting_everything_overwrites_it_and_shrinks_the_file(disk: Path, command: Command) -> None:
     count = fill(disk)
     assert count > 10
-    done = command(f"sqlite:///{disk}/feedback.db", "delete", "--all")
-    assert (done.status, done.out, done.err) == (0, f"{count} deleted\n", "")
+    result = command(f"sqlite:///{disk}/feedback.db", "delete", "--all")
+    assert (result.status, result.out, result.err) == (0, f"{count} deleted\n", "")
     assert len(command(f"sqlite:///{disk}/feedback.db", "list").out.splitlines()) == 1
     assert (disk / "feedback.db").stat().st_size < MEGABYTE
     picture = os.urandom(MEGABYTE)
@@ -80,9 +80,9 @@ def test_deleting_some_pictures_leaves_the_others_intact(disk: Path) -> None:
         (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
         assert store.delete(newest)
         assert store.delete_until(NOON - timedelta(days=5)) == count - 5
-        left = list(store.iterate_pictures())
-        assert len(left) == 4
-        assert all(hash_picture(picture) == one for one, _, picture in left)
+        remaining = list(store.iterate_pictures())
+        assert len(remaining) == 4
+        assert all(hash_picture(picture) == one for one, _, picture in remaining)
         assert len(list(store.list_entries())) == 4
 
 

@@ -27,7 +27,7 @@ def service(server: Postgres) -> Iterator[httpx.Client]:
         yield client
 
 
-def predicts(client: httpx.Client) -> bool:
+def predict_seven(client: httpx.Client) -> bool:
     return bool(client.post("/predict", content=THREE, headers=BYTES).json()["digit"] == 3)
 
 
@@ -43,12 +43,12 @@ def test_predictions_continue_while_the_database_hangs(service: httpx.Client, se
             waiting = [others.submit(give, service, THREE, "3") for _ in range(MAX_REQUESTS)]
             predicted = 0
             while not all(one.done() for one in waiting):
-                predicted += predicts(service)
+                predicted += predict_seven(service)
                 assert service.get("/health/ready").status_code == 200
         for one in waiting:
             is_refused(one.result())
     assert predicted > 20
-    assert predicts(service)
+    assert predict_seven(service)
     wait_until(lambda: give(service, THREE, "3").status_code == 200)
 
 
@@ -58,7 +58,7 @@ def test_the_number_of_requests_that_wait_for_the_database_is_limited(
     with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hanging():
         waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MAX_REQUESTS)]
         codes = [one.result().json()["code"] for one in waiting]
-        assert predicts(service)
+        assert predict_seven(service)
     assert {"overloaded", "feedback_unavailable"} == set(codes)
 
 
@@ -68,13 +68,13 @@ def test_a_service_starts_without_its_database_and_connects_later(server: Postgr
     try:
         with serve(Settings(feedback_url=server.url)) as client:
             assert client.get("/health/ready").status_code == 200
-            began = time.monotonic()
+            started = time.monotonic()
             is_refused(give(client, THREE, "3"))
             is_refused(client.post("/feedback", content=b"?", headers=BYTES))  # before it is looked at
-            assert predicts(client)
+            assert predict_seven(client)
             server.start()
             wait_until(lambda: give(client, THREE, "3").status_code == 201)
-            assert time.monotonic() - began > 5  # a database that has failed is left alone for so long
+            assert time.monotonic() - started > 5  # a database that has failed is left alone for so long
             server.stop()
             server.start()
             assert give(client, THREE, "3").status_code == 200  # a connection that was cut is made again

@@ -37,7 +37,7 @@ def service(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def keeping(open_page: Open, service: httpx.Client) -> Page:
+def page_with_feedback(open_page: Open, service: httpx.Client) -> Page:
     """The page of a service that keeps what is right."""
     return open_page(str(service.base_url))
 
@@ -63,62 +63,64 @@ def test_without_feedback_the_page_asks_nothing(page: Page) -> None:
     expect(page.locator("footer")).to_contain_text("which does not store them")
 
 
-def test_a_yes_is_stored_with_exactly_the_picture_sent(keeping: Page, url: str) -> None:
-    expect(keeping.locator("footer")).to_contain_text("which stores those you give feedback on")
-    expect(keeping.locator("#judge")).not_to_be_visible()
-    keeping.locator("#file").set_input_files(SEVEN)
-    expect_reading(keeping, "7")
-    expect_question(keeping, "Was this right?")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    expect(keeping.locator("#status")).to_have_text("Thank you. The picture has been saved for training.")
+def test_a_yes_is_stored_with_exactly_the_picture_sent(page_with_feedback: Page, url: str) -> None:
+    expect(page_with_feedback.locator("footer")).to_contain_text("which stores those you give feedback on")
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
+    page_with_feedback.locator("#file").set_input_files(SEVEN)
+    expect_reading(page_with_feedback, "7")
+    expect_question(page_with_feedback, "Was this right?")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    expect(page_with_feedback.locator("#status")).to_have_text(
+        "Thank you. The picture has been saved for training."
+    )
     assert list_stored(url) == [(7, "cnn", SEVEN.read_bytes())]
 
 
-def test_a_prediction_can_be_corrected_by_keyboard_alone(keeping: Page, url: str) -> None:
-    keeping.get_by_label("Network").select_option("linear")
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="No", exact=True).press("Enter")
-    expect_question(keeping, "What is it?")
+def test_a_prediction_can_be_corrected_by_keyboard_alone(page_with_feedback: Page, url: str) -> None:
+    page_with_feedback.get_by_label("Network").select_option("linear")
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="No", exact=True).press("Enter")
+    expect_question(page_with_feedback, "What is it?")
     for _ in range(3):  # no digit, 0, 1
-        keeping.keyboard.press("Tab")
-    keeping.keyboard.press("Enter")
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    assert keeping.evaluate("document.activeElement.id") == "asked"
+        page_with_feedback.keyboard.press("Tab")
+    page_with_feedback.keyboard.press("Enter")
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    assert page_with_feedback.evaluate("document.activeElement.id") == "asked"
     assert [entry[:2] for entry in list_stored(url)] == [(1, "linear")]
 
 
-def test_a_picture_without_a_digit_can_be_reported_in_two_ways(keeping: Page, url: str) -> None:
-    scrawl(keeping)
-    expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
-    expect_settled(keeping, "does not look like a digit")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    keeping.get_by_role("button", name="Clear").click()
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="No", exact=True).click()
-    keeping.get_by_role("button", name="No digit").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
+def test_a_picture_without_a_digit_can_be_reported_in_two_ways(page_with_feedback: Page, url: str) -> None:
+    scrawl(page_with_feedback)
+    expect(page_with_feedback.locator("#answer")).to_have_attribute("data-state", "doubt")
+    expect_settled(page_with_feedback, "does not look like a digit")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="No", exact=True).click()
+    page_with_feedback.get_by_role("button", name="No digit").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
     assert [entry[0] for entry in list_stored(url)] == [None, None]
 
 
-def test_the_page_asks_about_every_digit_but_not_about_numbers(keeping: Page) -> None:
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    keeping.get_by_role("button", name="Clear").click()
-    expect(keeping.locator("#judge")).not_to_be_visible()
-    write(keeping, 3)
-    expect_reading(keeping, "3")
-    expect_question(keeping, "Was this right?")
-    select_number_mode(keeping)
-    keeping.get_by_role("button", name="Clear").click()
-    write_number(keeping, "40")
-    expect_reading(keeping, "40")
-    expect(keeping.locator("#judge")).not_to_be_visible()
+def test_the_page_asks_about_every_digit_but_not_about_numbers(page_with_feedback: Page) -> None:
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
+    write(page_with_feedback, 3)
+    expect_reading(page_with_feedback, "3")
+    expect_question(page_with_feedback, "Was this right?")
+    select_number_mode(page_with_feedback)
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    write_number(page_with_feedback, "40")
+    expect_reading(page_with_feedback, "40")
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
 
 
 def test_feedback_that_failed_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:

@@ -180,7 +180,7 @@ def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
         expect(page.locator("#sheet")).to_have_attribute("data-state", state)
         expect(video).to_have_js_property("srcObject", None)
     expect(page.locator("#seen img")).to_be_visible()  # what Chromium's test picture is taken for is all one
-    assert len(watch.asked) == 1
+    assert len(watch.requested_urls) == 1
 
 
 def test_without_a_camera_the_page_asks_for_a_file(open_page: Open, client: httpx.Client) -> None:
@@ -254,8 +254,8 @@ def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) ->
 
 def test_a_refusal_shows_the_services_own_message(page: Page, watch: Watch, client: httpx.Client) -> None:
     page.locator("#file").set_input_files(TEXT)
-    told = client.post("/predict", files={"file": TEXT["buffer"]}).json()["detail"]
-    expect(page.get_by_role("alert")).to_have_text(told)
+    message = client.post("/predict", files={"file": TEXT["buffer"]}).json()["detail"]
+    expect(page.get_by_role("alert")).to_have_text(message)
     assert watch.refusals == [415]
     write(page, 7)
     expect_reading(page, "7")
@@ -268,7 +268,7 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Pag
         expect(page.locator("#model option")).to_have_count(4)
         page.locator("#file").set_input_files(SEVEN)
         expect(page.get_by_role("alert")).to_contain_text("the service accepts at most 2 KiB")
-        assert not watches[page].asked
+        assert not watches[page].requested_urls
 
 
 def test_the_page_reports_being_offline_and_recovers(page: Page) -> None:
@@ -302,10 +302,10 @@ def test_the_page_waits_as_long_as_a_busy_service_asks(open_page: Open, watches:
             pass
         write(page, 7)
         expect(page.get_by_role("alert")).to_have_text(re.compile(r"Retrying in [1-5] s\.$"))
-        asked = len(watches[page].asked)
+        requests = len(watches[page].requested_urls)
         expect_reading(page, "7")
         expect(page.get_by_role("alert")).not_to_be_visible()
-        assert len(watches[page].asked) <= asked + 2
+        assert len(watches[page].requested_urls) <= requests + 2
 
 
 def test_the_page_asks_for_a_required_key(open_page: Open) -> None:
@@ -333,30 +333,30 @@ def test_one_request_at_a_time_is_sent_while_somebody_draws(page: Page, watch: W
     (stroke,) = points(page, 8)
     page.mouse.move(*stroke[0])
     page.mouse.down()
-    began = time.monotonic()
+    started_at = time.monotonic()
     for point in stroke + stroke:
         page.mouse.move(*point)
-    drawn = time.monotonic() - began
-    asked = len(watch.asked)
+    drawn = time.monotonic() - started_at
+    requests = len(watch.requested_urls)
     page.mouse.up()
     expect_reading(page, "8")
     assert watch.most_at_once == 1
-    assert 1 < asked <= 2 + drawn / PAUSE
+    assert 1 < requests <= 2 + drawn / PAUSE
 
 
 def test_an_answer_to_a_cleared_drawing_is_dropped(page: Page, watch: Watch) -> None:
-    held: list[Route] = []
-    page.route("**/predict?*", lambda route: route.continue_() if held else held.append(route))
+    held_route: list[Route] = []
+    page.route("**/predict?*", lambda route: route.continue_() if held_route else held_route.append(route))
     write(page, 7)
-    while not held:
+    while not held_route:
         page.wait_for_timeout(20)
     page.get_by_role("button", name="Clear").click()
     write(page, 3)
     expect_reading(page, "3")
-    held[0].fulfill(json={"digit": 7})
+    held_route[0].fulfill(json={"digit": 7})
     page.wait_for_timeout(300)
     expect_reading(page, "3")
-    assert len(watch.asked) > 1
+    assert len(watch.requested_urls) > 1
 
 
 def test_a_digit_can_be_drawn_by_keyboard_alone(page: Page) -> None:
@@ -367,11 +367,11 @@ def test_a_digit_can_be_drawn_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_text("Arrow keys move the pen")).to_be_visible()
 
     def go(keys: str, times: int) -> None:
-        held = keys.split()
+        held_route = keys.split()
         for _ in range(times):
-            for key in held:
+            for key in held_route:
                 page.keyboard.down(key)
-            for key in held:
+            for key in held_route:
                 page.keyboard.up(key)
 
     go("ArrowLeft", 6)
@@ -390,8 +390,8 @@ def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page)
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_role("link", name="digits").focus()
-    reached: list[str] = []
-    while len(reached) < 30:
+    focused: list[str] = []
+    while len(focused) < 30:
         page.keyboard.press("Tab")
         name, outline = page.evaluate(
             """() => {
@@ -404,7 +404,7 @@ def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page)
         if not name:  # behind the last one comes the browser itself
             break
         assert outline == "solid", name
-        reached.append(name)
+        focused.append(name)
     everything = {
         "model",
         "API",
@@ -417,7 +417,7 @@ def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page)
         "language",
         "copy",
     }
-    assert everything <= set(reached)
+    assert everything <= set(focused)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -472,10 +472,10 @@ def run_program(page: Page, language: str, folder: Path, **environment: str) -> 
     begin = {"curl": "curl", "Python": "import"}.get(language, "fetch")
     expect(page.locator("#code")).to_contain_text(begin)
     command = [*run, page.locator("#code").inner_text()]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=True, text=True
     )
-    return done.stdout
+    return result.stdout
 
 
 @pytest.mark.parametrize("number", [False, True], ids=["a drawn digit", "a number in a file"])
@@ -483,9 +483,9 @@ def run_program(page: Page, language: str, folder: Path, **environment: str) -> 
 def test_the_program_gets_the_same_answer(page: Page, tmp_path: Path, language: str, *, number: bool) -> None:
     if number:
         select_number_mode(page)
-        odd = tmp_path / 'it\'s a "seven".jpg'
-        odd.write_bytes(SEVEN.read_bytes())
-        page.locator("#file").set_input_files(odd)
+        odd_name = tmp_path / 'it\'s a "seven".jpg'
+        odd_name.write_bytes(SEVEN.read_bytes())
+        page.locator("#file").set_input_files(odd_name)
     else:
         write(page, 7)
     expect_settled(page, "7")

@@ -92,16 +92,16 @@ def describe(operation: Document, examples: Document) -> Iterator[str]:
 
 
 def test_every_call_is_shown_with_everything_in_the_document(page: Page, document: Document) -> None:
-    shown = page.locator("details.call").evaluate_all(
+    sections = page.locator("details.call").evaluate_all(
         "calls => calls.map(call => [call.id, call.textContent])"
     )
-    texts = dict(shown)
+    texts = dict(sections)
     assert texts.keys() == {operation["operationId"] for _, _, operation in operations(document)}
     for method, path, operation in operations(document):
         text = texts[operation["operationId"]]
         assert text.startswith(f"{method}{path}")
-        said = describe(operation, document["components"]["examples"])
-        assert [words for words in said if words not in text] == []
+        statuses = describe(operation, document["components"]["examples"])
+        assert [words for words in statuses if words not in text] == []
 
 
 def test_fields_are_described_at_any_depth(page: Page) -> None:
@@ -199,7 +199,7 @@ def test_json_can_be_edited_and_a_refusal_is_shown(page: Page, watch: Watch) -> 
     call.get_by_role("textbox", name="model").fill("linear")
     assert json.loads(send(call))["code"] == "malformed_request"
     assert "it'\\''s none" in call.get_by_role("group", name="Request").inner_text()
-    assert watch.asked[-1].endswith("/predict?model=linear")
+    assert watch.requested_urls[-1].endswith("/predict?model=linear")
     assert watch.refusals == [400]
 
 

@@ -82,10 +82,10 @@ def test_a_body_longer_than_a_step_is_unpacked_completely(coding: str, more: int
 
 def test_a_stream_that_takes_too_long_to_unpack_is_refused() -> None:
     stream = slow_deflate.make(64 * MEBIBYTE)
-    begun = time.thread_time()
+    started = time.thread_time()
     with pytest.raises(MalformedRequest, match=r"took more than 0\.5 s|is cut off"):
         encodings.decompress(stream, "deflate", max_bytes=MEBIBYTE)
-    assert time.thread_time() - begun < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd", "x" * 1000])

@@ -48,14 +48,14 @@ def put(folder: Path, version: str, name: str = "tiny") -> None:
     draft.rename(folder / name / "model.onnx")
 
 
-def index(client: httpx.Client, **asked: object) -> dict[str, tuple[str, str | None]]:
-    answer = client.post(f"{REPOSITORY}/index", json=asked)
+def index(client: httpx.Client, **request_json: object) -> dict[str, tuple[str, str | None]]:
+    answer = client.post(f"{REPOSITORY}/index", json=request_json)
     assert answer.status_code == 200
     return {entry["name"]: (entry["state"], entry.get("version")) for entry in answer.json()}
 
 
-def change(client: httpx.Client, name: str, what: str) -> httpx.Response:
-    return client.post(f"{REPOSITORY}/models/{name}/{what}")
+def change(client: httpx.Client, name: str, action: str) -> httpx.Response:
+    return client.post(f"{REPOSITORY}/models/{name}/{action}")
 
 
 def test_a_model_is_unloaded_and_loaded_again(keyed: httpx.Client) -> None:
@@ -94,10 +94,10 @@ def test_a_file_that_cant_be_served_is_refused_and_the_old_model_stays(
     keyed: httpx.Client, folder: Path
 ) -> None:
     (folder / "tiny" / "model.onnx").write_bytes(b"damaged")
-    told = error(
+    detail = error(
         change(keyed, "tiny", "load"), 409, "tiny/model.onnx can't be served: onnxruntime can't load"
     )
-    assert str(folder) not in told
+    assert str(folder) not in detail
     assert infer(keyed, BLANK, model="tiny").status_code == 200
 
 
@@ -113,9 +113,9 @@ def test_a_model_that_is_not_in_the_folder_is_404(keyed: httpx.Client, folder: P
     error(answer, 404, "")
 
 
-@pytest.mark.parametrize("what", ["load", "unload"])
+@pytest.mark.parametrize("action", ["load", "unload"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "detail"),
     [
         ('{"parameters": {"config": "{}"}}', "parameters.config"),
         ('{"parameters": {"file:1/model.onnx": "AAAA"}}', "parameters.file:1/model.onnx"),
@@ -123,8 +123,10 @@ def test_a_model_that_is_not_in_the_folder_is_404(keyed: httpx.Client, folder: P
         ("[]", "the body"),
     ],
 )
-def test_unsupported_parameters_are_refused(keyed: httpx.Client, what: str, content: str, told: str) -> None:
-    error(keyed.post(f"{REPOSITORY}/models/tiny/{what}", content=content), 400, told)
+def test_unsupported_parameters_are_refused(
+    keyed: httpx.Client, action: str, content: str, detail: str
+) -> None:
+    error(keyed.post(f"{REPOSITORY}/models/tiny/{action}", content=content), 400, detail)
     assert index(keyed)["tiny"] == ("READY", "1")
 
 
@@ -140,8 +142,8 @@ def test_without_configured_keys_the_repository_is_forbidden(client: httpx.Clien
 
 @pytest.mark.parametrize("path", ["index", "models/tiny/load", "models/tiny/unload"])
 def test_a_request_without_a_valid_key_is_unauthorized(keyed: httpx.Client, path: str) -> None:
-    for wrong in ("", "other"):
-        error(keyed.post(f"{REPOSITORY}/{path}", headers={"X-API-Key": wrong}), 401, "key")
+    for invalid in ("", "other"):
+        error(keyed.post(f"{REPOSITORY}/{path}", headers={"X-API-Key": invalid}), 401, "key")
     assert index(keyed)["tiny"] == ("READY", "1")
 
 
@@ -155,8 +157,8 @@ def test_several_workers_list_models_but_refuse_to_load_and_unload(folder: Path)
     with start_process(**settings) as running:
         running.client.headers.update(KEY)
         assert index(running.client)["tiny"] == ("READY", "1")
-        for what in ("load", "unload"):
-            error(change(running.client, "tiny", what), 403, "2 workers, and a request reaches one of them")
+        for action in ("load", "unload"):
+            error(change(running.client, "tiny", action), 403, "2 workers, and a request reaches one of them")
 
 
 def test_sighup_loads_unloaded_models_again(folder: Path) -> None:

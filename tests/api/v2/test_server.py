@@ -34,16 +34,18 @@ def test_the_server_describes_itself(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "can"),
+    ("settings", "expects_repository"),
     [
         (Settings(api_keys=("k",)), True),
         (Settings(api_keys=("k",), workers=2), False),
     ],
 )
-def test_the_repository_extension_is_listed_if_it_is_enabled(settings: Settings, can: object) -> None:
+def test_the_repository_extension_is_listed_if_it_is_enabled(
+    settings: Settings, expects_repository: object
+) -> None:
     with serve(settings) as client:
         extensions = client.get("/v2", headers={"X-API-Key": "k"}).json()["extensions"]
-    assert ("model_repository" in extensions) is can
+    assert ("model_repository" in extensions) is expects_repository
 
 
 def test_it_is_live_and_ready(client: httpx.Client) -> None:
@@ -220,6 +222,6 @@ def test_the_document_describes_the_protocols_errors_and_has_no_outside_referenc
     for path, operations in document["paths"].items():
         kind = "application/json" if path.startswith("/v2") else "application/problem+json"
         for operation in operations.values():
-            errors = {status: told for status, told in operation["responses"].items() if status >= "4"}
-            assert all(told["content"].keys() == {kind} for told in errors.values())
+            errors = {status: detail for status, detail in operation["responses"].items() if status >= "4"}
+            assert all(detail["content"].keys() == {kind} for detail in errors.values())
             assert ("401" in errors) is ("health" not in path)
