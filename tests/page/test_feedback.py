@@ -53,7 +53,7 @@ def list_stored(url: str) -> list[tuple[int | None, str, bytes]]:
 
 
 def expect_question(page: Page, text: str) -> None:
-    expect(page.locator("#asked")).to_have_text(text)
+    expect(page.locator("#question")).to_have_text(text)
 
 
 def test_without_feedback_the_page_asks_nothing(page: Page) -> None:
@@ -87,7 +87,7 @@ def test_a_prediction_can_be_corrected_by_keyboard_alone(page_with_feedback: Pag
         page_with_feedback.keyboard.press("Tab")
     page_with_feedback.keyboard.press("Enter")
     expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
-    assert page_with_feedback.evaluate("document.activeElement.id") == "asked"
+    assert page_with_feedback.evaluate("document.activeElement.id") == "question"
     assert [entry[:2] for entry in list_stored(url)] == [(1, "linear")]
 
 
@@ -129,7 +129,7 @@ def test_feedback_that_failed_can_be_sent_again(open_page: Open, watches: dict[P
         write(page, 7)
         expect_settled(page, "7, ")
         page.get_by_role("button", name="Yes").click()
-        expect(page.locator("#asked")).to_contain_text("does not answer at the moment. Try again in")
+        expect(page.locator("#question")).to_contain_text("does not answer at the moment. Try again in")
         with page.expect_request("**/feedback?digit=7&model=cnn"):
             page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()

@@ -54,7 +54,7 @@ def test_a_drawn_seven_is_read(page: Page, watch: Watch) -> None:
     expect(page.locator("#words")).to_contain_text("% sure")
     expect(page.locator("#bars .name")).to_have_text([str(digit) for digit in range(10)])
     expect(page.locator("#bars .best .name")).to_have_text("7")
-    assert page.locator("#seen img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [
+    assert page.locator("#view img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [
         28,
         28,
     ]
@@ -179,7 +179,7 @@ def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
         expect(video).not_to_be_visible()
         expect(page.locator("#sheet")).to_have_attribute("data-state", state)
         expect(video).to_have_js_property("srcObject", None)
-    expect(page.locator("#seen img")).to_be_visible()  # what Chromium's test picture is taken for is all one
+    expect(page.locator("#view img")).to_be_visible()  # what Chromium's test picture is taken for is all one
     assert len(watch.requested_urls) == 1
 
 
@@ -454,7 +454,7 @@ def test_the_services_metrics_are_shown_on_request(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_text("Metrics of the service").click()
-    counted = page.locator("#counted")
+    counted = page.locator("#metrics")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
     expect(page.locator("#digits-read td").nth(7)).to_have_text(re.compile("^[1-9]"))
@@ -516,7 +516,7 @@ def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
     write(page, 7)
     expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).to_have_text("Copied")
+    expect(page.locator("#copy-status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#code").inner_text()
 
 
@@ -525,7 +525,7 @@ def test_without_clipboard_access_the_program_is_selected(open_page: Open, clien
     write(page, 7)
     expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).to_contain_text("Selected")
+    expect(page.locator("#copy-status")).to_contain_text("Selected")
     assert page.evaluate("getSelection().toString()").startswith("curl 'http://digits.test:")
 
 

@@ -125,7 +125,7 @@ def test_a_call_is_found_by_a_word(page: Page) -> None:
         ["post/predict/batch", "post/predict/number"]
     )
     expect(page.locator("h2:visible")).to_have_text(["predict"])
-    expect(page.locator("#found")).to_have_text("2 calls")
+    expect(page.locator("#filter-status")).to_have_text("2 calls")
 
 
 def test_a_link_opens_its_call(open_page: Open, client: httpx.Client) -> None:
@@ -228,7 +228,7 @@ def test_a_required_key_is_sent_and_never_shown(open_page: Open, watches: dict[P
         assert json.loads(send(call))["code"] == "unauthorized"
         page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#kept")).to_contain_text("It is sent with every request")
+        expect(page.locator("#key-status")).to_contain_text("It is sent with every request")
         assert json.loads(send(call))["digit"] == 9
         assert (
             '-H "Authorization: Bearer $DIGITS_KEY"' in call.get_by_role("group", name="Request").inner_text()
