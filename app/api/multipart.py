@@ -72,5 +72,5 @@ def _check_count(parts: Mapping[str, Sized], limits: Mapping[str, int], unexpect
         raise MalformedRequest(msg)
     for name, limit in limits.items():
         if len(parts[name]) > limit:
-            msg = f"Only {limit} part named {name!r} is allowed. To read several pictures, use /predict/batch."
+            msg = f"Only {limit} part named {name!r} is allowed. Send several pictures to /predict/batch."
             raise TooManyParts(msg)

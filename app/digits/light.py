@@ -1,4 +1,4 @@
-"""Steps about light and background: after them, ink is dark and its paper even."""
+"""Steps that correct light and background: after them, ink is dark on evenly lit paper."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from app.digits.working_picture import (
 )
 
 MIN_BAND_STEP: Final = 96  # grey levels between two backgrounds in one picture
-MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge is visible; where ink crosses it, it is half grey
-MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns have the same background above and below
+MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge that has to be visible: ink may cover the rest
+MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same background at the top and the bottom
 FRAME_SPREAD: Final = 32  # grey levels: includes the frame's soft edge
-MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own background
+MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side: a wider frame is the digit's background
 MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
 PAPER_LEVEL: Final = 224  # grey level of evened paper: leaves room for grain that is lighter
 SMALL_SIDE: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
 SHEET_AREA: Final = (0.12, 0.95)  # of the picture: paper on a desk
 MIN_SHEET_FILL: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
 MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; a frame has paper on both sides
-MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper lies right at the edge
+MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper that has to lie right at the edge
 INK_AREA: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
 MIN_INK_CONTRAST: Final = 16  # grey levels
 _PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any pen
@@ -92,7 +92,7 @@ def remove_dead_pixels(picture: WorkingPicture) -> WorkingPicture:
 
 
 def remove_bands(picture: WorkingPicture) -> WorkingPicture:
-    """Even out bands of another background that run through the whole picture, as in bad scans."""
+    """Even out bands with another background that run across the whole picture, as in bad scans."""
     pixels = _subtract_bands(picture.pixels)
     if pixels is None:
         pixels = _subtract_bands(picture.pixels.T)
@@ -165,9 +165,9 @@ def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
 
 
 def even_light(picture: WorkingPicture) -> WorkingPicture:
-    """Divide by the light on the paper, which is the picture with its strokes closed.
+    """Divide by the light on the paper, estimated by a morphological closing that removes the strokes.
 
-    Closing fills what is narrower than its kernel, and does not move the edge of a shadow.
+    A closing fills whatever is narrower than its kernel, and does not move the edge of a shadow.
     """
     small = picture.small_copy
     if is_flat(small):
@@ -176,7 +176,8 @@ def even_light(picture: WorkingPicture) -> WorkingPicture:
     if max(small.shape) < SMALL_SIDE:
         illumination = cv2.blur(illumination, (9, 9))  # so few pixels show as much noise as shadow
     else:
-        illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))  # a halo, but no rim
+        # leaves a light halo around shadows, and no dark rim
+        illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))
     illumination = cv2.resize(illumination, picture.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(
         picture, pixels=cv2.divide(picture.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
@@ -194,7 +195,7 @@ def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
         return None
     edges = np.flatnonzero(np.abs(np.diff(background)) >= MIN_BAND_STEP / 2)
     steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= MIN_BAND_STEP / 4
-    # ink that ends at the border, or a slope
+    # without such edges, it is ink that ends at the border, or a slope
     if not edges.size or steps.mean(axis=0).min() < MIN_EDGE_LENGTH:
         return None
     ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
@@ -219,7 +220,7 @@ def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
     ):
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
-    # ink ends at the border
+    # the desk runs along the border, whereas ink only ends there
     is_border = np.concatenate(([False], find_border_components(labels, stats[1:])))[labels]
     desk = cv2.morphologyEx(is_border.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     if not desk.any():
@@ -246,7 +247,7 @@ def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
 
 
 def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
-    """Tell whether there is ink in few places: the inside of a letter is empty, or nearly all ink.
+    """Tell whether a small part of the paper is ink: the inside of a letter has none, or is nearly all ink.
 
     The paper's edge does not count, because the edge of a bold 1 that looks like a sheet is uneven.
     """
@@ -284,7 +285,7 @@ def _measure_stroke_lightness(small: GreyPicture) -> float:
 
 
 def _measure_corner_lightness(light: Mask) -> float:
-    """Return -1 or 1 for ink that fills the picture: digits are round, so three corners are background."""
+    """Return 1 for three or more dark corners, -1 for light ones: round digits leave corners free."""
     height, width = (max(1, length // 12) for length in light.shape)
     corners = [
         light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
@@ -310,8 +311,8 @@ def _measure_local_lightness(small: GreyPicture) -> float:
     bold = _measure_lightness_around(small, reach=max(small.shape) // 2)
     if abs(bold) > MIN_LIGHTNESS:
         return bold
-    whole = _measure_lightness(small, background=tones.median(tones.histogram(small)))
-    return whole if abs(whole) > MIN_LIGHTNESS else -1.0  # most people write dark on light
+    overall = _measure_lightness(small, background=tones.median(tones.histogram(small)))
+    return overall if abs(overall) > MIN_LIGHTNESS else -1.0  # most people write dark on light
 
 
 def _measure_lightness_around(small: GreyPicture, *, reach: int) -> float:

@@ -51,21 +51,21 @@ from app.digits.working_picture import (
 MIN_CONTRAST: Final = 12.0  # grey levels of ink on its background: fainter than pencil, above paper's grain
 MIN_CONTRAST_TO_NOISE: Final = 3.2  # standard deviations of the background; Otsu splits pure noise by 2.7
 MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0  # for the second attempt, which blank paper gets as well
-LOW_CONTRAST: Final = 48.0  # grey levels: below, people look twice, too
-MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: nearer, it is the other half of an open 4
-MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of its height: lower, it is the bar of a 5, a hook or a dot
+LOW_CONTRAST: Final = 48.0  # grey levels: with less contrast, people have to look twice
+MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: anything nearer is the other half of an open 4
+MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of the main component's height: a lower one is a bar, a hook or a dot
 MAX_PEN_SKIP: Final = 0.04  # of the ink's length: the longest gap within one stroke of a skipping pen
 MIN_PEAK: Final = 240  # of 255: paler and thinner strokes are stretched; MNIST's peak is 254 or 255
 MIN_STROKE_WIDTH: Final = 2.2  # canonical pixels; MNIST's median is 2.5, its 5th percentile 1.9
 TINY_LENGTH: Final = 10  # pixels: a shorter digit has lost its shape
 MIN_SHRINK_FACTOR: Final = 1.25  # a picture less than this much larger than its copy is used as it is
 MAX_QUICK_PIXELS: Final = 64 * 64  # in pictures that need every step: about a millisecond
-MIN_COPY_LENGTH: Final = 51  # pixels: as long, a digit has all its shape on a copy; the network sees 20
+MIN_COPY_LENGTH: Final = 51  # pixels: a digit of this length keeps its shape on a copy; the network sees 20
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalForm:
-    """What the network sees, and what preprocessing found out. `box` is in the grey picture's pixels."""
+    """The network's input, and what is known about it. `box` is in the grey picture's pixels."""
 
     picture: CanonicalPicture
     polarity: Polarity
@@ -141,7 +141,8 @@ def thicken_strokes(picture: WorkingPicture) -> WorkingPicture:
     scale = max(picture.pixels.shape) / INK_SIDE
     ink = (picture.pixels > picture.threshold).astype(np.uint8)
     distance = cv2.distanceTransform(cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
-    width = 4 * cv2.mean(distance, (distance > 0).astype(np.uint8))[0] - 2  # a band's mean is (width + 2) / 4
+    # the mean distance within a band is (width + 2) / 4
+    width = 4 * cv2.mean(distance, (distance > 0).astype(np.uint8))[0] - 2
     missing_width = round(MIN_STROKE_WIDTH * scale - width)
     if missing_width < 1:
         return picture
@@ -313,14 +314,14 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return labels and statistics of connected components; a dashed stroke counts as one."""
     labels, stats = label_components(mask)
     components = stats[1:]
-    is_own = ~find_border_components(labels, components)
+    is_inner = ~find_border_components(labels, components)
     area = components[:, cv2.CC_STAT_AREA]
-    is_own &= area >= MAX_SPECK_AREA * area[is_own].max(initial=0)
-    if is_own.sum() <= 1:
+    is_inner &= area >= MAX_SPECK_AREA * area[is_inner].max(initial=0)
+    if is_inner.sum() <= 1:
         return labels, components
-    left, top, right, bottom = find_outer_edges(components[is_own])
+    left, top, right, bottom = find_outer_edges(components[is_inner])
     reach = max(1, round(MAX_PEN_SKIP * max(right - left, bottom - top) / 2))
-    strokes = mask_components(labels, is_own)
+    strokes = mask_components(labels, is_inner)
     _, groups = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
     group_ids = np.arange(len(stats))  # components of one group get one number, from 1
     ink_pixels = np.flatnonzero(strokes)
@@ -383,7 +384,7 @@ def _place_by_mass(ink: GreyPicture) -> CanonicalPicture:
 
 
 def _find_corner(ink: GreyPicture) -> tuple[int, int]:
-    """Return left and top of ink in 28×28 so that its centre of mass is at 14.0, within the picture."""
+    """Return the left and top that put the ink's centre of mass at 14.0, as far as 28×28 pixels allow."""
     moments = cv2.moments(ink)
     height, width = ink.shape
     left = round(CENTRE - moments["m10"] / moments["m00"])
