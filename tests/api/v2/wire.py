@@ -15,7 +15,7 @@ DTYPES = {"FP32": "<f4", "INT64": "<i8"}
 
 
 def image_input(values: NDArray[np.uint8], *, binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON of an input, and what follows the JSON."""
+    """Return the JSON of an input, and the binary data that follows it."""
     tensor = {"name": "image", "datatype": "UINT8", "shape": list(values.shape)}
     if binary:
         return tensor | {"parameters": {"binary_data_size": values.size}}, values.tobytes()
