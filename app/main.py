@@ -20,7 +20,7 @@ from app import __version__
 from app.api import feedback, health, models, number, openapi, page, predict
 from app.api import metrics as metrics_route
 from app.api.direct import DirectDispatch
-from app.api.errors import EXPECTED, answer_error
+from app.api.errors import EXPECTED_ERRORS, answer_error
 from app.api.v2 import infer, repository, server
 from app.capacity import BodyBudget, Places, Readiness
 from app.digits.catalogue import Catalogue
@@ -94,7 +94,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
-        exception_handlers=dict.fromkeys((*EXPECTED, Exception), answer_error),
+        exception_handlers=dict.fromkeys((*EXPECTED_ERRORS, Exception), answer_error),
         telemetry=tracing.configure(parts.traces),
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,

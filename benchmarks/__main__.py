@@ -23,8 +23,8 @@ import httpx
 import numpy as np
 
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Catalogue
-from app.digits.look import canonicalise_upload
 from benchmarks import budget, pictures
 from benchmarks.figures import alternate, median_ratio
 from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measure_load, median, ratio

@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Message
 
 from app.api.direct import DirectDispatch
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Catalogue
-from app.digits.look import canonicalise_upload
 from app.digits.preprocessing import canonicalise
 from app.main import create_app
 from app.settings import Settings

@@ -26,9 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Catalogue
 from app.digits.errors import ImageError
-from app.digits.look import canonicalise_upload
 from app.settings import Settings
 from benchmarks.processes import list_family
 from tests.data.strokes import ink

@@ -21,7 +21,7 @@ from app.api.schemas import Prediction
 from app.digits.errors import DigitsError
 from app.digits.images import MIN_SIDE
 from app.digits.numbers import NumberCaution
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.main import create_app
 from app.server.protocol import MAX_HEAD
 from app.settings import MEBIBYTE, Settings

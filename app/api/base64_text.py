@@ -1,8 +1,8 @@
 """Pictures as base64 text, bare or as a `data:` URL.
 
-Clients write base64 in several ways, and all of these are read: with or without padding, in lines, in the
-standard or the URL-safe alphabet. Every step is a single pass in C, because the text may have megabytes; long
-steps go block by block, so that other threads are not kept waiting.
+Clients write base64 in several ways, and all of them are accepted: with or without padding, in lines, in the
+standard or the URL-safe alphabet. Every step is a single pass in C, because the text may be megabytes long;
+long steps go block by block, so that other threads are not kept waiting.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from app.wire.problems import MalformedRequest
 
 _REMEDY: Final = "Send the file's bytes in base64, or as a data: URL that begins data:image/png;base64."
 SIGNATURE_BYTES: Final = 64  # bytes at the start of a file that show its format
-BLOCK: Final = 2**15  # characters: what they become stays in the cache; a multiple of 4 splits no group
+BLOCK: Final = 2**15  # characters: a decoded block stays in the cache; a multiple of 4 splits no group
 
 _BLANKS: Final = b" \t\r\n\f\v"
 _INNER_SPACE: Final = re.compile(rb"\S ")  # a space that does not indent a line
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_INCOMPLETE_GROUP: Final = 3  # characters short of a group of four: a single one holds less than a byte
+_INVALID_PADDING: Final = 3  # characters missing from the last group of four: one alone is less than a byte
 _SCHEME: Final = "data:"
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # How PNG, JPEG, GIF, WebP and BMP files begin in base64; none of these files itself begins like that.
@@ -52,7 +52,7 @@ def _refuse(why: str) -> NoReturn:
 
 
 def looks_like_base64(data: bytes) -> bool:
-    """Return whether what should be a picture's file is base64 text of one."""
+    """Tell whether bytes that should be a picture are a picture in base64."""
     return _PICTURE_SIGNATURE.match(data, 0, SIGNATURE_BYTES) is not None
 
 
@@ -113,7 +113,7 @@ def _check_spaces(data: bytes) -> None:
 def _decode_digits(data: bytes) -> bytes:
     digits = data.rstrip(b"=")
     needed = -len(digits) % 4
-    if b"=" in digits or needed == _INCOMPLETE_GROUP or len(data) - len(digits) > needed:
+    if b"=" in digits or needed == _INVALID_PADDING or len(data) - len(digits) > needed:
         _refuse(_explain_fault(digits))
     padded = memoryview(digits + b"=" * needed)
     blocks = (padded[start : start + BLOCK] for start in range(0, len(padded), BLOCK))
@@ -126,6 +126,6 @@ def _decode_digits(data: bytes) -> bytes:
 def _explain_fault(digits: bytes) -> str:
     if wrong := digits.translate(None, _ALPHABET):
         return f"it has the character {chr(wrong[0])!r}"
-    if -len(digits) % 4 == _INCOMPLETE_GROUP:
+    if -len(digits) % 4 == _INVALID_PADDING:
         return f"{len(digits)} characters do not make whole bytes, so some are missing"
     return "it has more '=' at its end than its length needs"

@@ -1,6 +1,6 @@
 """Predictions without the framework's routing.
 
-FastAPI matches routes, solves dependencies and validates answers, which takes as long as reading a small
+FastAPI matches routes, resolves dependencies and validates answers, which takes as long as reading a small
 picture (docs/performance.md). Its routes for these paths only describe them in the OpenAPI document.
 """
 
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.errors import EXPECTED, answer_error
+from app.api.errors import EXPECTED_ERRORS, answer_error
 from app.api.number import predict_number
 from app.api.predict import predict, predict_batch
 
@@ -35,7 +35,7 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, TypeAdapter[Any]]]] = {
 
 
 class DirectDispatch:
-    """Call the endpoints of predictions directly, and leave other requests to the framework."""
+    """Calls the endpoints of predictions directly, and leaves other requests to the framework."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class DirectDispatch:
         request = Request(scope, receive)
         try:
             response = await endpoint(request, **_read_query(request))
-        except EXPECTED as error:
+        except EXPECTED_ERRORS as error:
             response = await answer_error(request, error)
         await response(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Errors that endpoints and the router raise, as the problem documents that answer them."""
+"""Turns the errors that endpoints and the router raise into problem documents."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from app.wire.problems import (
 from app.wire.request_id import REQUEST_ID_HEADER, request_id
 from app.wire.scope import get_key_id
 
-EXPECTED: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
+EXPECTED_ERRORS: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """Return the response to an error; an error that is not in `EXPECTED` is a defect of the service."""
+    """Return the response to an error; any that is not in `EXPECTED_ERRORS` is a defect of the service."""
     match error:
         case DigitsError():
             return ProblemResponse(error)
         case RequestValidationError():
             return ProblemResponse(MalformedRequest("; ".join(map(_describe, error.errors())) + "."))
-        case ClientDisconnect():  # nobody receives it
+        case ClientDisconnect():  # nobody receives the response
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
             return ProblemResponse(NotFound(request.url.path))
@@ -47,7 +47,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 def require_key(request: Request, action: str) -> None:
-    """Refuse a request without a key, as all are where no keys are configured.
+    """Refuse a request without a key; if no keys are configured, every request is refused.
 
     Raises:
         Forbidden: the request has no key; the text names the action.

@@ -53,7 +53,7 @@ async def give_feedback(
     digit: Digit = None,  # noqa: ARG001  for the OpenAPI document; `read_feedback` reads it
     model: ModelName = None,
 ) -> Response:
-    """Store a picture and its correct digit; of a known picture, the digit is replaced."""
+    """Store a picture and its correct digit; if the picture is known, replace its digit."""
     state = get_state(request)
     keeper = _require_keeper(request)
     selected_model = state.catalogue.get(model)
@@ -82,7 +82,7 @@ async def give_feedback(
 @router.delete(
     "/feedback/{id}",
     status_code=HTTPStatus.NO_CONTENT,
-    response_description="It is deleted.",
+    response_description="The picture has been deleted.",
     responses=openapi.describe_problems(Forbidden, UnknownFeedback, FeedbackUnavailable),
 )
 async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it

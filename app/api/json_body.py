@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from app.api.schemas import RequestSchema
 from app.wire.problems import MalformedRequest
 
-MAX_VALUES: Final = 1000  # beside pictures: names and parameters, of which requests have a handful
-# bytes of a number on average, with indentation: one of 4,300 digits blocks all threads for 20 µs
+MAX_VALUES: Final = 1000  # besides pictures: names and parameters, of which requests have a handful
+# average bytes of a number and its indentation: parsing 4,300 digits blocks all threads for 20 µs
 MAX_NUMBER_BYTES: Final = 128
 MAX_PATH: Final = 100  # characters of an error's path, which may hold a name that the client chose
 BLOCK: Final = 2**18  # bytes that are counted at a time, so that they stay in the cache

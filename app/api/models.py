@@ -26,7 +26,7 @@ _OUTPUTS = {
 
 @router.get("/models")
 async def list_models(request: Request) -> ModelList:
-    """List the models, each version by itself, the default first."""
+    """List the models, one entry for each version, the default first."""
     state = get_state(request)
     infos = [_describe_model(model, state) for model in state.catalogue]
     return ModelList(
@@ -36,7 +36,7 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{name}", responses=describe_problems(UnknownModel))
 async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
-    """Describe one model; of several versions, the highest."""
+    """Describe one model; NAME stands for its highest version."""
     state = get_state(request)
     return _describe_model(state.catalogue.get(name), state)
 

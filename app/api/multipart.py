@@ -1,4 +1,4 @@
-"""multipart/form-data, parsed in memory: the guard limits the body, so nothing need be spooled to a disk.
+"""multipart/form-data, parsed in memory: the guard limits the body, so nothing is written to a disk.
 
 Starlette's own parser creates a temporary file for every part, writes to it in a thread, and takes three
 times as long to split the parts.
@@ -21,11 +21,11 @@ class TooManyParts(MalformedRequest, code=MalformedRequest.code, status=Malforme
 
 
 def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> dict[str, list[bytes]]:
-    """Return the contents of the parts by their names, in the order sent; `limits` has the names to read.
+    """Return the contents of the parts in the order sent, by their names; `limits` has the names to read.
 
     Raises:
-        MalformedRequest: the body is not multipart/form-data, or breaks off.
-        TooManyParts: there are more parts of a name than allowed.
+        MalformedRequest: the body is not multipart/form-data, or is cut off.
+        TooManyParts: a name occurs more often than allowed.
     """
     _, options = parse_options_header(content_type)
     if not options.get("boundary"):
@@ -72,5 +72,5 @@ def _check_count(parts: Mapping[str, Sized], limits: Mapping[str, int], unexpect
         raise MalformedRequest(msg)
     for name, limit in limits.items():
         if len(parts[name]) > limit:
-            msg = f"There are more than {limit} parts named {name!r}. /predict/batch takes several pictures."
+            msg = f"Only {limit} part named {name!r} is allowed. Send several pictures to /predict/batch."
             raise TooManyParts(msg)

@@ -47,7 +47,7 @@ GENERAL_PROBLEMS: Final = (problems.HeadTooLarge, problems.InternalError)  # of 
 V2_TAG: Final = "open inference protocol"
 TAGS: Final = [
     {"name": "predict", "description": "Pictures in, digits out."},
-    {"name": V2_TAG, "description": "The same for clients of Triton, KServe and others, version 2."},
+    {"name": V2_TAG, "description": "Version 2, for clients of Triton, KServe and others."},
     {
         "name": "feedback",
         "description": "Correct digits, kept for training. Off unless a database is configured.",
@@ -79,17 +79,17 @@ _HEADERS: Final = {
     "Retry-After": _describe_header("Seconds to wait before trying again.", type="integer", minimum=1),
     "WWW-Authenticate": _describe_header("How to send a key (RFC 6750).", pattern="^Bearer "),
     "RateLimit": _describe_header(
-        "Requests that are left, and the seconds until there is one more. Where `DIGITS_RATE_LIMIT` is set.",
+        "Requests left, and the seconds until there is one more. Only if `DIGITS_RATE_LIMIT` is set.",
         required=False,
         pattern='^"default";r=[0-9]+;t=[0-9]+$',
     ),
     "RateLimit-Policy": _describe_header(
-        "Requests in how many seconds. Where `DIGITS_RATE_LIMIT` is set.",
+        "How many requests are allowed in how many seconds. Only if `DIGITS_RATE_LIMIT` is set.",
         required=False,
         pattern='^"default";q=[0-9]+;w=60$',
     ),
 }
-_WITH_STATUS: Final = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
+_HEADERS_BY_STATUS: Final = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
 
 
 BINARY: Final = {"type": "string", "format": "binary"}
@@ -116,7 +116,7 @@ _SCHEMAS: Final = {
 
 
 def describe_body(description: str, schemas: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
-    """Return what a route's operation says of its body, by the schema of each media type."""
+    """Return the `requestBody` of an operation, with a schema for each media type."""
     content = {kind: {"schema": schema} for kind, schema in schemas.items()}
     return {"requestBody": {"description": description, "required": required, "content": content}}
 
@@ -172,13 +172,13 @@ def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[st
     listed = ", ".join(f"`{code}`" for code in codes)
     return {
         "description": f"Any other error: {listed}" if status == DEFAULT else listed,
-        "headers": {name: build_reference(name, "headers") for name in _WITH_STATUS.get(status, ())},
+        "headers": {name: build_reference(name, "headers") for name in _HEADERS_BY_STATUS.get(status, ())},
         "content": {kind: content},
     }
 
 
 def complete_document(document: dict[str, Any], *, public: Collection[str], requires_key: bool) -> None:
-    """Add to FastAPI's document what no route says by itself.
+    """Add to FastAPI's document everything that no route says by itself.
 
     The `public` paths need no key and have no rate limit; the others need a key if `requires_key`.
     """

@@ -19,7 +19,7 @@ router = APIRouter(tags=["predict"])
 
 ModelName = Annotated[
     str | SkipJsonSchema[None],
-    Query(description="A name from /models, or NAME@N for version N; else the default model."),
+    Query(description="A name from /models, or NAME@N for version N. By default, the default model."),
 ]
 View = Annotated[bool, Query(description="Add the 28x28 picture that the network saw.")]
 

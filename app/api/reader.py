@@ -23,15 +23,15 @@ from starlette.responses import Response
 from app.api.schemas import ImageInfo, ModelRef, Prediction, Schema
 from app.api.work import attempt, run_in_thread
 from app.digits import images, numbers
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
 from app.digits.errors import DigitsError
 from app.digits.images import Picture, Upload
-from app.digits.look import canonicalise_upload
 from app.digits.numbers import Number, SegmentedPage
 from app.digits.preprocessing import CanonicalForm, canonicalise, is_quick
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.state import get_state
 from app.telemetry.stages import Stages
 from app.wire.problems import BatchTooLarge
@@ -83,7 +83,7 @@ class Reader:
         self.state.places.check(1, self._client)
 
     def begin(self) -> None:
-        """Make the stages known to the log, metrics and traces."""
+        """Hand the stages to the log, metrics and traces."""
         self._request.scope[WORK] = self.stages
 
     def hold_places(self, count: int) -> AbstractContextManager[None]:
@@ -147,7 +147,7 @@ class Reader:
         )
 
     def describe_model(self) -> ModelRef:
-        """Return which model answers."""
+        """Return the name and version of the model that answers."""
         return ModelRef(name=self.model.name, version=self.model.classifier.version)
 
     def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError]:
@@ -189,17 +189,15 @@ class Reader:
         with self.stages.time_stage("preprocess"):
             page = numbers.segment(picture.grey)
         scores = self.infer(page.pictures)
-        with self.stages.time_stage("preprocess"):  # after the network, but of the same kind of work
+        with self.stages.time_stage("preprocess"):  # it comes after the network, but is no part of `infer`
             number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
         return NumberReading(picture, page, number)
 
     def _predict(self, readings: Sequence[Reading], *, view: bool) -> list[Prediction]:
         if not readings:
             return []
-        scores, model = (
-            self.infer(np.array([reading.canonical for reading in readings])),
-            self.describe_model(),
-        )
+        scores = self.infer(np.array([reading.canonical for reading in readings]))
+        model = self.describe_model()
         likelihoods = scores.digit_likelihood
         likelihood_list = [None] * len(readings) if likelihoods is None else likelihoods.tolist()
         return [
@@ -229,7 +227,7 @@ def _are_small(uploads: Sequence[Upload]) -> bool:
 
 
 def _check_cost(upload: Upload, *, spent: float) -> None:
-    """Refuse a picture of a batch that may take more milliseconds than the others have left."""
+    """Refuse a picture if decoding it may take more milliseconds than the batch has left."""
     if spent + upload.cost > BATCH_COST:
         msg = (
             f"The pictures before this one took {spent:.0f} ms of processor time, this one may take "

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from app.digits.numbers import NumberCaution
-from app.digits.sheet import Caution, Polarity
+from app.digits.working_picture import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
@@ -64,7 +64,7 @@ class ModelRef(Schema):
     """As the parameter `model` takes it: NAME@N if NAME has several versions."""
 
     version: str
-    """Of the recipe that trained it."""
+    """The version of the recipe that trained it."""
 
 
 class ImageInfo(Schema):
@@ -87,7 +87,7 @@ class Prediction(Schema):
     """The largest probability."""
 
     probabilities: Annotated[list[Probability], Field(min_length=10, max_length=10)]
-    """Of the digits 0 to 9, in this order."""
+    """The probabilities of the digits 0 to 9, in this order."""
 
     is_digit: bool
     """False if the picture shows something else; `digit` is then only the best guess."""
@@ -227,10 +227,10 @@ class ModelInfo(Schema):
     """As the parameter `model` takes it: NAME@N if NAME has several versions."""
 
     version: str
-    """Of the recipe that trained it."""
+    """The version of the recipe that trained it."""
 
     sha256: str
-    """Of the ONNX file."""
+    """The SHA-256 of the ONNX file."""
 
     default: bool
     """Whether it answers requests that name no model."""

@@ -52,7 +52,7 @@ async def read_feedback(request: Request) -> tuple[bytes, int | None]:
 
 
 async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[bytes | DigitsError]:
-    """Return the pictures of a batch in the order sent, with the error in place of one that is malformed.
+    """Return the pictures of a batch in the order sent, with an error in place of each malformed one.
 
     Raises:
         EmptyBatch, BatchTooLarge: there is no picture, or more than `max_pictures`; other errors are those of
@@ -119,9 +119,9 @@ def _build_unsupported_type(kind: str, accepted_types: str) -> UnsupportedMediaT
 
 
 def _parse_json(schema: type[JsonPicture], body: bytes) -> tuple[bytes, Sequence[str]]:
-    sent = json_body.parse(body, schema)
-    labels = (format_label(sent.digit),) if isinstance(sent, JsonFeedback) else ()
-    return base64_text.decode(sent.image, "image"), labels
+    parsed = json_body.parse(body, schema)
+    labels = (format_label(parsed.digit),) if isinstance(parsed, JsonFeedback) else ()
+    return base64_text.decode(parsed.image, "image"), labels
 
 
 def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[bytes, Sequence[str]]:

@@ -1,4 +1,4 @@
-"""Work in a thread within the time limit; and errors as values, for one of several pictures may fail."""
+"""Runs work in threads, within the time limit; returns errors as values: one of many pictures may fail."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 async def run_in_thread(
     work: Callable[[], Result], request: Request, *, stages: Stages | None = None, pictures: int = 1
 ) -> Result:
-    """Work in a thread, until the time limit is reached or the client hangs up.
+    """Run `work` in a thread, until the time limit is reached or the client hangs up.
 
-    Work that still waits for a thread is then dropped; other work ends before its next stage. A running stage
-    can't be stopped, and keeps the request's places until it ends.
+    If it still waits for a thread then, it is dropped; otherwise it ends before its next stage. A running
+    stage can't be stopped, and keeps the request's places until it ends.
 
     Raises:
         TooSlow: the time limit was reached.
@@ -44,7 +44,7 @@ async def run_in_thread(
             return error.with_traceback(None)
 
     task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state.threads))
-    disconnect = asyncio.ensure_future(request.receive())  # the body has been read: what comes is its end
+    disconnect = asyncio.ensure_future(request.receive())  # the body has been read: next comes the disconnect
     try:
         await asyncio.wait([task, disconnect], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():

@@ -50,11 +50,15 @@ def _parse_arguments() -> argparse.Namespace:
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="of pictures, subfolders included")
-    add("--csv", required=True, metavar="FILE", help="to write or to continue; - for standard output")
-    add("--url", default="http://127.0.0.1:8000", help="of the service (default: %(default)s)")
-    add("--key", default=os.environ.get("DIGITS_KEY"), help="if the service needs one (default: $DIGITS_KEY)")
-    add("--model", metavar="NAME", help="one of its models (default: its default)")
+    add("folder", type=Path, metavar="FOLDER", help="pictures to read; subfolders are included")
+    add("--csv", required=True, metavar="FILE", help="the table to write or continue; - for standard output")
+    add("--url", default="http://127.0.0.1:8000", help="the service's address (default: %(default)s)")
+    add(
+        "--key",
+        default=os.environ.get("DIGITS_KEY"),
+        help="API key, if the service needs one (default: $DIGITS_KEY)",
+    )
+    add("--model", metavar="NAME", help="model to use (default: the service's default model)")
     add("--number", action="store_true", help="read whole numbers instead of one digit each")
     add("--concurrency", type=int, default=8, metavar="N", help="requests at a time (default: %(default)s)")
     patience = "how long to wait for a service that fails (default: %(default)g)"
@@ -74,7 +78,7 @@ def _find_problems(arguments: argparse.Namespace) -> Iterator[str]:
         yield "--key: the key has characters that a key can't have"
     if not 1 <= arguments.concurrency <= MAX_CONCURRENCY:
         yield f"--concurrency: '{arguments.concurrency}' is not in 1 to {MAX_CONCURRENCY}"
-    if not arguments.patience >= 0:  # nor is NaN
+    if not arguments.patience >= 0:  # catches NaN, too
         yield f"--patience: '{arguments.patience:g}' is less than 0 seconds"
 
 
@@ -98,7 +102,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         service = Service(client, model=arguments.model, number=arguments.number, patience=arguments.patience)
         max_bytes = await service.fetch_max_bytes()
 
-        async def work(pictures: Iterator[str]) -> None:
+        async def read_pictures(pictures: Iterator[str]) -> None:
             for picture in pictures:
                 data = await asyncio.to_thread(_read_file, arguments.folder / picture, max_bytes=max_bytes)
                 answer = data if isinstance(data, Failure) else await service.read_picture(data)
@@ -108,7 +112,7 @@ async def _run(arguments: argparse.Namespace) -> int:
 
         with table, report:
             pictures = iter(remaining)
-            await _run_workers([work(pictures) for _ in range(arguments.concurrency)], report)
+            await _run_workers([read_pictures(pictures) for _ in range(arguments.concurrency)], report)
     is_complete = report.read == len(remaining) and not (table.failed or folder.unreadable)
     return ALL_READ if is_complete else SOME_FAILED
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-# of the formats that the service reads; it goes by the content, but other files should not leave the machine
+# of the formats that the service reads. It ignores file names, but other files should not leave the machine.
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"})
 # what spreadsheets take for the beginning of a formula, also in full width
 FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

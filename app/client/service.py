@@ -1,4 +1,4 @@
-"""A running service, whose requests are repeated while it is busy or fails."""
+"""Requests to a running service, repeated while it is busy or fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 import httpx
 
 TIMEOUT: Final = 60.0  # seconds for an answer: the service itself gives up after ten
-FIRST_WAIT: Final = 0.5  # seconds before the second attempt; each further wait is twice as long,
-MAX_WAIT: Final = 20.0  # but no longer than this
+FIRST_WAIT: Final = 0.5  # seconds before the second attempt; each further wait is twice as long
+MAX_WAIT: Final = 20.0  # seconds between two attempts
 MAX_RETRY_AFTER: Final = 600.0  # seconds that the service may ask us to wait
 FAILURE_STATUSES: Final = frozenset({502, 503, 504})  # of the service, or of a proxy in front of it
 
@@ -50,10 +50,10 @@ class Service:
         self._patience = patience
 
     async def fetch_max_bytes(self) -> int:
-        """Check that the service is there, admits us and has the model; return how large a picture may be.
+        """Check that the service answers, accepts the key and has the model; return its limit on bytes.
 
         Raises:
-            RunAborted: one of these is not so.
+            RunAborted: one of these checks failed.
         """
         outcome = await self._request_with_retries("GET", "models", patience=0)
         where = self._client.base_url
@@ -62,7 +62,7 @@ class Service:
             msg = f"There is no service at {where} ({why}). Start it, or pass its address as --url."
             raise RunAborted(msg)
         if outcome.status_code != HTTPStatus.OK:
-            msg = f"The service at {where} refuses: {_parse_failure(outcome).detail}"
+            msg = f"The service at {where} refuses requests: {_parse_failure(outcome).detail}"
             raise RunAborted(msg)
         try:
             models = {model["name"]: model for model in outcome.json()["models"]}
@@ -79,7 +79,7 @@ class Service:
         """Have a picture read.
 
         Raises:
-            RunAborted: the service is gone, or no longer admits us.
+            RunAborted: the service no longer answers, or no longer accepts the key.
         """
         outcome = await self._request_with_retries(
             "POST", self._path, content=picture, patience=self._patience
@@ -91,7 +91,7 @@ class Service:
         if isinstance(outcome, httpx.RequestError):
             return _parse_failure(outcome)
         if outcome.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            msg = f"The service refuses: {_parse_failure(outcome).detail}"
+            msg = f"The service refuses requests: {_parse_failure(outcome).detail}"
             raise RunAborted(msg)
         if outcome.status_code != HTTPStatus.OK:
             return _parse_failure(outcome)
@@ -115,7 +115,7 @@ class Service:
                 return outcome
             retry_after = _parse_retry_after(outcome)
             if retry_after > MAX_RETRY_AFTER:
-                msg = f"The service asks to wait for {retry_after:.0f} s. Run this again then."
+                msg = f"The service asks to wait for {retry_after:.0f} s. Run the command again after that."
                 raise RunAborted(msg)
             wait = _choose_wait(retry_after, attempt)
             # a rate limit that says when to come back ends by itself; other failures may last
@@ -142,9 +142,9 @@ def _get_status(outcome: Outcome) -> int | None:
 
 
 def _is_failure(outcome: Outcome) -> bool:
-    """Return whether the service, or a proxy in front of it, has failed, whatever the picture.
+    """Tell whether the service, or a proxy in front of it, has failed for a reason other than the picture.
 
-    A 500 that is no problem document is a proxy's: Ray's answers like that while a replica dies.
+    A 500 that is not a problem document comes from a proxy, such as Ray's while a replica dies.
     """
     if isinstance(outcome, httpx.RequestError):
         return True
@@ -161,7 +161,7 @@ def _choose_wait(retry_after: float, attempt: int) -> float:
 
 
 def _parse_retry_after(outcome: Outcome) -> float:
-    """Return the seconds of the header, which may be a number or a date (RFC 9110, 10.2.3), otherwise 0."""
+    """Return the seconds in Retry-After, a number or a date (RFC 9110, 10.2.3); 0 if there is neither."""
     value = outcome.headers.get("Retry-After", "") if isinstance(outcome, httpx.Response) else ""
     if value.isdecimal():
         return float(value)

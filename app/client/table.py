@@ -13,7 +13,7 @@ from typing import Final, Literal, Self, TextIO
 BOM: Final = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 FILE_COLUMN: Final = "file"
 PROBLEM_COLUMN: Final = "problem"
-# what another attempt would not change: no problem, and problems of the picture rather than of the service
+# rows with these codes need no other attempt: no problem, or one of the picture rather than of the service
 FINAL_CODES: Final = frozenset(
     {
         "", "unsupported_media_type", "unreadable_image", "image_too_large", "image_too_small", "no_ink",
@@ -23,7 +23,7 @@ FINAL_CODES: Final = frozenset(
 
 
 class ForeignTable(Exception):
-    """The file was not written by this command; the text says why."""
+    """The file can't be continued, because something else wrote it; the text says how that shows."""
 
 
 class Table:
@@ -89,7 +89,8 @@ class Table:
         if header != list(self._columns):
             msg = (
                 f"{self._file} has the columns {', '.join(header)[:200]}, and should have "
-                f"{', '.join(self._columns)}: other options made it, or other software. Choose another name."
+                f"{', '.join(self._columns)}: it was written with other options, or by another program. "
+                "Choose another name."
             )
             raise ForeignTable(msg)
         for number, row in enumerate(rows, 2):

@@ -1,11 +1,11 @@
 """The folder of models → named classifiers, in versions side by side.
 
 models/NAME/model.onnx      the network, its name in its metadata; version 1 of NAME
-models/NAME/metrics.json    what `evaluate` measured of that very file; optional
-models/NAME/N/…             version N, the same files; N is 2, 3, …, or 1 where NAME itself holds no file
+models/NAME/metrics.json    what `evaluate` measured with exactly this file; optional
+models/NAME/N/…             version N: two files of these names; N is 2, 3, …, or 1 if NAME itself has no file
 
-NAME@N is asked for by that name, and NAME alone means its highest version. Where version 1 is all that
-there is, answers call it NAME.
+A request asks for version N of NAME as NAME@N; NAME alone means its highest version. If version 1 is the
+only one, answers call it NAME.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"
 VERSION_SEPARATOR: Final = "@"  # between a model's name and its version's number
-_VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # other folders are none of ours: 0, 02, notes
+_VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # folders such as 0, 02 and notes are ignored
 
 
 class Version(NamedTuple):
@@ -37,23 +37,23 @@ class Version(NamedTuple):
         return f"{self.model}{VERSION_SEPARATOR}{self.number}"
 
     def matches(self, name: str) -> bool:
-        """Tell whether `name` is its name, or its model's."""
+        """Tell whether `name` is NAME@N of this version, or NAME of its model."""
         return name in {self.model, str(self)}
 
 
 def find_files(folder: Path, file: str = MODEL_FILE) -> dict[Version, Path]:
-    """Return where each version below `folder` has its `file`, in order."""
-    plain = {Version(file_path.parent.name, 1): file_path for file_path in folder.glob(f"*/{file}")}
+    """Return the path of `file` for each version below `folder` that has one, in order of the versions."""
+    unnumbered = {Version(file_path.parent.name, 1): file_path for file_path in folder.glob(f"*/{file}")}
     numbered = {
         Version(file_path.parent.parent.name, int(file_path.parent.name)): file_path
         for file_path in folder.glob(f"*/*/{file}")
         if _VERSION_NUMBER.fullmatch(file_path.parent.name)
     }
-    return dict(sorted((numbered | plain).items()))
+    return dict(sorted((numbered | unnumbered).items()))
 
 
 def name_versions(versions: Collection[Version]) -> dict[Version, str]:
-    """Return what answers call each of these versions, all that there are: NAME@N, or NAME."""
+    """Return what answers call each version, NAME@N or NAME; `versions` holds every version there is."""
     highest = _find_highest(versions)
     return {
         version: version.model if highest[version.model].number == 1 else str(version) for version in versions
@@ -61,10 +61,10 @@ def name_versions(versions: Collection[Version]) -> dict[Version, str]:
 
 
 def locate_folder(models: Path, full_name: str) -> Path:
-    """Return the folder of NAME@N below `models`, there or not; NAME alone means its highest version.
+    """Return the folder of NAME@N below `models`, even if it does not exist; NAME means its highest version.
 
     Raises:
-        UnknownModel: what is asked for can't be the name of a version.
+        UnknownModel: `full_name` is neither NAME nor NAME@N.
     """
     name, separator, number = full_name.partition(VERSION_SEPARATOR)
     if separator and not _VERSION_NUMBER.fullmatch(number):
@@ -83,7 +83,7 @@ def _find_highest(versions: Iterable[Version]) -> dict[str, Version]:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A classifier, which version of which model it is, and what was measured of it."""
+    """A classifier with its name, its version and its metrics."""
 
     name: str  # as answers, logs and metrics call it; requests may ask for it
     version: Version
@@ -93,11 +93,11 @@ class Model:
 
 @dataclass(slots=True)
 class Catalogue:
-    """All models, loaded and warm, and which one answers when none is asked for."""
+    """The loaded models, and the name of the default, which answers requests that name no model."""
 
     folder: Path
     default: str
-    # by all that may be asked for; replaced as a whole: who has a model keeps it
+    # by every name that a request may use; replaced as a whole, so that running requests keep their model
     _by_name: Mapping[str, Model]
     _change_lock: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
 
@@ -106,25 +106,25 @@ class Catalogue:
         """Load every version of every model below `folder`.
 
         Raises:
-            InvalidModel: a file can't be served, there is none, or `default` is not among them.
+            InvalidModel: a file can't be served, or no model is called `default`.
         """
         return cls(folder, default, _load_all(folder, default))
 
     def reload(self) -> None:
-        """Load every version of every model again, and only then let the old ones go.
+        """Load every version of every model again, and only then replace the old ones.
 
         Raises:
-            InvalidModel: as `load`; the old ones are kept.
+            InvalidModel: see `load`; the old ones stay loaded.
         """
         with self._change_lock:
             self._by_name = _load_all(self.folder, self.default)
 
     def reload_one(self, name: str) -> Model:
-        """Load NAME@N of the folder, or all versions of NAME, new or again; return what `name` now means.
+        """Load NAME@N, or all versions of NAME, from the folder; return the model that `name` now refers to.
 
         Raises:
-            UnknownModel: the folder has none of that name.
-            InvalidModel: one can't be served; those that were loaded before are kept.
+            UnknownModel: the folder has no model of that name.
+            InvalidModel: a file can't be served; the models that were loaded before stay loaded.
         """
         with self._change_lock:
             available = find_files(self.folder)
@@ -138,11 +138,11 @@ class Catalogue:
             return self.get(name)
 
     def unload(self, name: str) -> None:
-        """Let NAME@N go, or all versions of NAME, until they are loaded; requests that have begun keep them.
+        """Unload NAME@N, or all versions of NAME; requests that have begun can still use them.
 
         Raises:
-            UnknownModel: it is not loaded.
-            ModelInUse: nothing would be left that the default names.
+            UnknownModel: no such model is loaded.
+            ModelInUse: there would be no default model any more.
         """
         with self._change_lock:
             self.get(name)
@@ -156,28 +156,28 @@ class Catalogue:
             self._by_name = remaining
 
     def list_versions(self) -> tuple[list[Model], list[Version]]:
-        """Return what is loaded, and the folder's versions that are not; seen at one moment."""
+        """Return the models that are loaded, and the versions in the folder that are not."""
         files = find_files(self.folder)
         loaded = list(self)
         return loaded, [version for version in files if version not in {model.version for model in loaded}]
 
     @property
     def models(self) -> dict[str, Model]:
-        """All that are loaded, each by its one name, in order."""
+        """The loaded models, by the names that answers use, in order of their versions."""
         return {model.name: model for model in self._by_name.values()}
 
     def get_recipe_versions(self) -> dict[str, str]:
-        """Return the version in each one's metadata, which is its recipe's, by name."""
+        """Return the version of each model's recipe, as its metadata has it, by the model's name."""
         return {model.name: model.classifier.version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
 
     def get(self, name: str | None = None) -> Model:
-        """Return NAME@N, of NAME the highest version that is loaded, or the default.
+        """Return the model NAME@N, the highest loaded version of NAME, or the default if `name` is None.
 
         Raises:
-            UnknownModel: there is none of that name.
+            UnknownModel: no such model is loaded.
         """
         try:
             return self._by_name[self.default if name is None else name]
@@ -196,7 +196,7 @@ def _load_all(folder: Path, default: str) -> Mapping[str, Model]:
 
 
 def _index_by_name(models: Iterable[Model]) -> Mapping[str, Model]:
-    """Name the models by `name_versions`; return them by NAME@N, and then the highest of each by NAME."""
+    """Name the models as answers do; return each by NAME@N, and the highest versions by NAME, too."""
     loaded = {model.version: model for model in models}
     display_names = name_versions(loaded)
     renamed = {version: replace(loaded[version], name=display_names[version]) for version in sorted(loaded)}
@@ -209,7 +209,7 @@ def _load_files(files: Mapping[Version, Path], folder: Path) -> list[Model]:
 
 
 def _load(version: Version, file: Path, folder: Path) -> Model:
-    relative_path = file.relative_to(folder)  # where the folder is stays the machine's business
+    relative_path = file.relative_to(folder)  # an error is public, and does not tell where the folder is
     try:
         classifier = Classifier.load(file.read_bytes())
         _check_location(version, file, classifier)
@@ -226,10 +226,10 @@ def _load(version: Version, file: Path, folder: Path) -> Model:
 def _check_location(version: Version, file: Path, classifier: Classifier) -> None:
     name = version.model
     if classifier.name != name:
-        msg = f"its metadata names it {classifier.name!r}, its folder {name!r}"
+        msg = f"its metadata calls it {classifier.name!r}, but its folder is called {name!r}"
         raise InvalidModel(msg)
     if VERSION_SEPARATOR in name:
-        msg = f"no name of a model may have an {VERSION_SEPARATOR!r}: version N of NAME lies in NAME/N"
+        msg = f"a model's name can't contain {VERSION_SEPARATOR!r}: version N of NAME belongs in NAME/N"
         raise InvalidModel(msg)
     if version.number == 1 and (other := file.parent / "1" / MODEL_FILE).exists():
         msg = f"it is version 1, and so is {name}/1/{other.name}; give one of them another number"
@@ -246,6 +246,6 @@ def _read_metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | Non
         msg = f"{file.name} beside it is damaged; write it again with `python -m training evaluate`"
         raise InvalidModel(msg) from error
     if sha256 != classifier.sha256:
-        msg = f"{file.name} beside it was measured of another file; run `python -m training evaluate`"
+        msg = f"{file.name} beside it was measured with another file; run `python -m training evaluate`"
         raise InvalidModel(msg)
     return metrics

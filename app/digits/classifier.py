@@ -1,4 +1,4 @@
-"""One network: loaded or refused, warmed up, asked for probabilities."""
+"""A network: check that it conforms to the contract, load it, warm it up, run it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _SUM_TOLERANCE: Final = 1e-4  # float32 softmax over 10 classes is within 1e-6
 
 
 class Scores(NamedTuple):
-    """What the network says of a batch."""
+    """What a network returns for a batch."""
 
     probabilities: Probabilities  # float32 (batch, 10), each row sums to 1
-    digit_likelihood: Likelihoods | None  # float32 (batch,), None where the network does not tell
+    digit_likelihood: Likelihoods | None  # float32 (batch,), None if the network does not estimate it
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A network that keeps the contract. Safe to share between threads."""
+    """A network that conforms to the contract. Safe to share between threads."""
 
     name: str
     version: str
@@ -59,8 +59,8 @@ class Classifier:
         """Load an ONNX file's bytes and run it once, so that the first picture is as fast as the rest.
 
         Raises:
-            InvalidModel: the bytes are not an ONNX model or not all of it, or names, dtypes, shapes or the
-                contract's version differ from `contract`.
+            InvalidModel: the bytes are not a complete ONNX model, or its names, dtypes, shapes or contract
+                version differ from those in `app.digits.contract`.
         """
         _check_self_contained(onnx)
         session = _open_session(onnx)
@@ -81,7 +81,7 @@ class Classifier:
         return model
 
     def classify(self, batch: DigitBatch) -> Scores:
-        """Return what the network says of `batch`, uint8 (batch, 28, 28), ink 255 on 0."""
+        """Run the network on `batch`, uint8 (batch, 28, 28), ink 255 on 0."""
         probabilities, *likelihood = self._session.run(self._output_names, {INPUT: batch})
         return Scores(probabilities, likelihood[0] if likelihood else None)
 
@@ -102,10 +102,10 @@ def _check_self_contained(onnx: bytes) -> None:
 
 def _open_session(onnx: bytes) -> ort.InferenceSession:
     set_up_process()
-    import onnxruntime as ort  # noqa: PLC0415  reads the environment
+    import onnxruntime as ort  # noqa: PLC0415  reads the environment that `set_up_process` has set
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: PLC0415
 
-    refusals = (
+    load_errors = (
         ort_errors.Fail,
         ort_errors.InvalidArgument,
         ort_errors.InvalidGraph,
@@ -119,13 +119,13 @@ def _open_session(onnx: bytes) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # as `_check_self_contained` has read it
+    # otherwise onnxruntime might recognise another format, which `_check_self_contained` can't parse
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.enable_cpu_mem_arena = False  # costs nothing at this size and keeps memory flat
-    options.log_severity_level = 4  # fatal: what it would print of a bad file, the error says
+    options.log_severity_level = 4  # fatal: the exception says what it would print about a bad file
     try:
         return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except refusals as error:
+    except load_errors as error:
         reason = str(error).splitlines()[0]
         msg = f"onnxruntime can't load it as an ONNX model ({reason})"
         raise InvalidModel(msg) from error
@@ -139,7 +139,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
     version = metadata[Metadata.CONTRACT_VERSION]
     if version != str(CONTRACT_VERSION):
         msg = (
-            f"it was exported for version {version} of the contract and this service keeps version "
+            f"it was exported for version {version} of the contract, but this service needs version "
             f"{CONTRACT_VERSION}; train and export it again"
         )
         raise InvalidModel(msg)
@@ -158,6 +158,6 @@ def _check_arrays(session: ort.InferenceSession) -> None:
 
 def _check_sums(scores: Scores) -> None:
     largest_error = float(np.abs(scores.probabilities.sum(axis=1) - 1).max())
-    if not largest_error <= _SUM_TOLERANCE:  # NaN is caught, too
+    if not largest_error <= _SUM_TOLERANCE:  # catches NaN, too
         msg = f"its probabilities do not sum to 1 (off by {largest_error}); softmax belongs in the graph"
         raise InvalidModel(msg)

@@ -1,4 +1,4 @@
-"""Connected components of ink: their labels, their boxes, and how high the text is."""
+"""Connected components of ink: their labels, their boxes, and the height of the text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Stats: TypeAlias = NDArray[np.int32]  # (components, 5): left, top, width, heigh
 
 
 def label_components(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
-    """Label what hangs together, corners included.
+    """Label the connected components of a mask; pixels that share only a corner are connected, too.
 
-    Returns the labels, and rows of statistics, the first of which is of what is no component. OpenCV's
-    default algorithm takes three times as long with statistics, and without them a third as long as this
-    one (measured with OpenCV 5.0).
+    Returns the labels, and a row of statistics for the background and for each component. With statistics,
+    OpenCV's default algorithm takes three times as long as this one, and without them a third as long
+    (measured with OpenCV 5.0).
     """
     count, labels = cv2.connectedComponents(mask, connectivity=8)
-    if count == 2:  # noqa: PLR2004  # the rest and one component, as in most drawings
+    if count == 2:  # noqa: PLR2004  # the background and one component, as in most drawings
         area = cv2.countNonZero(mask)
         background = (0, 0, *mask.shape[::-1], mask.size - area)
         return labels, np.array([background, (*cv2.boundingRect(mask), area)], np.int32)
@@ -32,7 +32,7 @@ def label_components(mask: NDArray[np.uint8]) -> tuple[Labels, Stats]:
 
 
 def mask_components(labels: Labels, is_wanted: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return 1 where a wanted component is, else 0; `is_wanted` has no entry for what is none."""
+    """Return a mask of the wanted components; `is_wanted` has no entry for the background."""
     return np.concatenate(([False], is_wanted)).view(np.uint8).take(labels)
 
 
@@ -43,7 +43,7 @@ def read_box(stat: NDArray[np.int32]) -> Box:
 
 
 def slice_box(box: Box) -> tuple[slice, slice]:
-    """Return what cuts a box out of a picture."""
+    """Return the slices, rows first, that cut a box out of a picture."""
     return slice(box[1], box[1] + box[3]), slice(box[0], box[0] + box[2])
 
 
@@ -55,7 +55,7 @@ def enclose_boxes(boxes: Sequence[Box]) -> Box:
 
 
 def estimate_text_height(components: Stats) -> float:
-    """Return the height of most ink: the median of the components' heights, weighted by their areas."""
+    """Return the median of the components' heights, weighted by their areas."""
     order = np.argsort(components[:, 3])
     area = np.cumsum(components[order, 4])
     return float(components[order[np.searchsorted(area, area[-1] / 2)], 3])

@@ -1,7 +1,7 @@
 """What training and serving agree on. Imports nothing of ours.
 
 A network is served only if its ONNX file carries this `CONTRACT_VERSION`. Raise it whenever
-`preprocessing` makes another canonical picture out of the same upload, then export again.
+`preprocessing` turns the same upload into another canonical picture; then train and export again.
 """
 
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ CLASSES: Final = 10  # the digits 0 to 9; the index of a probability is its digi
 SIDE: Final = 28  # pixels: width and height of a canonical picture
 INK_SIDE: Final = 20  # pixels: the ink's longest side in it, as in MNIST
 CENTRE: Final = 14.0  # pixel coordinate of the ink's centre of mass, x and y, as in MNIST
-MIN_DIGIT_LIKELIHOOD: Final = 0.5  # likelihood from which on a picture counts as a digit
+MIN_DIGIT_LIKELIHOOD: Final = 0.5  # a picture that is at least this likely a digit counts as one
 
 INPUT: Final = "image"  # uint8 (batch, 28, 28)
 PROBABILITIES: Final = "probabilities"  # float32 (batch, 10), each row sums to 1

@@ -10,11 +10,11 @@
     │   └── OutOfMemory         the machine has too little memory left to decode it
     └── ModelError
         ├── UnknownModel        no model has that name
-        ├── ModelInUse          the default, which is not unloaded
+        ├── ModelInUse          the default model, which can't be unloaded
         └── InvalidModel        a file that the service must not serve
 
-The text of an error is public: it names the value, the limit and the remedy, and nothing of the
-machine. `status_hint` is what an HTTP layer may answer with; nothing here knows HTTP.
+The text of an error is public: it names the value, the limit and the remedy, and reveals nothing about
+the machine. `status_hint` is the status that an HTTP layer may answer with; nothing here knows HTTP.
 """
 
 from typing import ClassVar
@@ -46,13 +46,13 @@ class UnsupportedFormat(ImageError):
 
 
 class UnreadableImage(ImageError):
-    """The bytes begin like an allowed format and do not go on like it."""
+    """The bytes begin like a picture in an allowed format, but are truncated or corrupt."""
 
     code = "unreadable_image"
 
 
 class ImageTooLarge(ImageError):
-    """The header declares more pixels, or more work, than is allowed; nothing has been decoded."""
+    """The picture has more pixels than allowed, or takes too long to decode."""
 
     code = "image_too_large"
 
@@ -64,7 +64,7 @@ class ImageTooSmall(ImageError):
 
 
 class NoInk(ImageError):
-    """Nothing stands out from the ground."""
+    """Nothing stands out from the background."""
 
     code = "no_ink"
 
@@ -77,25 +77,25 @@ class OutOfMemory(ImageError):
 
 
 class ModelError(DigitsError):
-    """A model can't be had."""
+    """A model can't be used, loaded or unloaded."""
 
 
 class UnknownModel(ModelError):
-    """No model has the name that was asked for."""
+    """No model has the requested name."""
 
     code = "unknown_model"
     status_hint = 404
 
 
 class ModelInUse(ModelError):
-    """The model answers requests that name none, and stays."""
+    """The default model can't be unloaded: it answers the requests that name no model."""
 
     code = "model_in_use"
     status_hint = 409
 
 
 class InvalidModel(ModelError):
-    """The file is no ONNX model, or does not keep the contract. Raised at start, and to who has it loaded."""
+    """The file is not an ONNX model that conforms to the contract: raised when it is loaded."""
 
     code = "invalid_model"
     status_hint = 409

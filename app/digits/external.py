@@ -1,7 +1,7 @@
-"""Whether an ONNX file leaves some of its numbers in other files, which the hash of the file does not cover.
+"""Detect ONNX files that keep some of their weights in other files, which the file's hash does not cover.
 
-onnxruntime reads such files from the working folder even where it is handed bytes, and has no option against
-it. `onnx` is not a dependency of the service, so this walks protobuf's wire format itself, through the few
+onnxruntime reads such files from the working folder even if it is given bytes, and has no option to prevent
+that. `onnx` is not a dependency of the service, so this module parses protobuf's wire format itself, in the
 messages that lead to tensors: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto3.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-# message → number of a field → message in it; all other fields are passed over
+# message → field number → message in that field; all other fields are skipped
 _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -21,15 +21,15 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
-_EXTERNAL_DATA: Final = 13  # of a tensor: entries that say where its data lies
-_DATA_LOCATION: Final = 14  # of a tensor: an enumeration, 0 for the file itself
-_ENUMERATION: Final = 0xFFFFFFFF  # parsers keep 32 bits
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MAX_VARINT: Final = 10  # bytes
+_EXTERNAL_DATA: Final = 13  # field number in Tensor: entries that say where its data is
+_DATA_LOCATION: Final = 14  # field number in Tensor: an enumeration, 0 for the file itself
+_ENUMERATION_BITS: Final = 0xFFFFFFFF  # parsers keep the lowest 32 bits of an enumeration
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_MAX_VARINT_BYTES: Final = 10
 
 
 def has_external_data(onnx: bytes) -> bool:
-    """Tell whether any tensor of the model, at whatever depth, is kept outside of the file.
+    """Tell whether the data of any tensor, at any depth, is outside the file.
 
     Raises:
         ValueError: the bytes are not protobuf.
@@ -48,7 +48,7 @@ def has_external_data(onnx: bytes) -> bool:
 
 def _is_external(number: int, value: int | memoryview) -> bool:
     if isinstance(value, int):
-        return number == _DATA_LOCATION and bool(value & _ENUMERATION)
+        return number == _DATA_LOCATION and bool(value & _ENUMERATION_BITS)
     return number == _EXTERNAL_DATA
 
 
@@ -78,9 +78,9 @@ def _parse_fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]
 
 def _read_varint(content: memoryview, offset: int) -> tuple[int, int]:
     value = 0
-    for position, byte in enumerate(content[offset : offset + _MAX_VARINT]):
+    for position, byte in enumerate(content[offset : offset + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * position)
-        if byte < 0x80:  # noqa: PLR2004  the bit that says that more follows
+        if byte < 0x80:  # noqa: PLR2004  the highest bit says that more bytes follow
             return value, offset + position + 1
     msg = "it ends within a number"
     raise ValueError(msg)

@@ -54,13 +54,13 @@ _FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     bmp.SIGNATURE: bmp.read_header,
 }
 _DRAFT_FACTORS: Final = (8, 4, 2, 1)  # libjpeg can shrink a picture by these while it decodes
-_DRAFT_PIXEL_COST: Final = 15.0  # nanoseconds for each pixel that libjpeg returns, made grey
-_MIN_TIMED_COST: Final = 50.0  # milliseconds: above, an estimate may be wrong by enough to matter
+_DRAFT_PIXEL_COST: Final = (
+    15.0  # nanoseconds for each pixel that libjpeg returns, conversion to grey included
+)
+_MIN_TIMED_COST: Final = 50.0  # milliseconds: a costlier picture may take far longer than estimated
 _MAX_SECONDS: Final = 0.7  # of processor time for decoding one picture, whatever was estimated
 _TIMED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
-_STRIP_PIXELS: Final = (
-    1 << 20
-)  # pixels that are converted at a time: a copy of the whole takes too much memory
+_STRIP_PIXELS: Final = 1 << 20  # converted at a time: a copy of the whole picture takes too much memory
 _BYTES_PER_PIXEL: Final = 8  # that decoding needs besides the picture: a JPEG's coefficients, at most
 _COLOUR_MODES: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with colour
 _MID_GREY: Final = 128  # of 255
@@ -100,7 +100,7 @@ class Upload:
     """An upload whose header has been read and found to be within the limits."""
 
     header: Header
-    cost: float  # milliseconds of a processor core that decoding it for `look` takes at most
+    cost: float  # milliseconds of a processor core that `canonicalise_upload` takes to decode it, at most
 
     @property
     def size(self) -> tuple[int, int]:
@@ -109,12 +109,12 @@ class Upload:
 
     @property
     def pixels(self) -> int:
-        """How many pixels decoding makes at most."""
+        """Width times height: the most pixels that decoding can yield."""
         return self.size[0] * self.size[1]
 
 
 def scale_box(box: Box, across: float, down: float) -> Box:
-    """Map a box to a picture that is so many times as wide and as high; it stays at least a pixel."""
+    """Multiply a box by a factor for each direction; it stays at least a pixel wide and high."""
     left, top = round(box[0] * across), round(box[1] * down)
     right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
     return left, top, max(right - left, 1), max(bottom - top, 1)
@@ -125,11 +125,11 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
 
     Args:
         data: the file.
-        max_pixels: limit to width x height. One above MAX_PIXELS raises the limit to the cost alike.
+        max_pixels: the limit on width x height. Above MAX_PIXELS, the limit on the cost rises with it.
 
     Raises:
         UnsupportedFormat: the bytes are not a PNG, JPEG, WebP, BMP or GIF.
-        UnreadableImage: they begin like one and break off, or are corrupt.
+        UnreadableImage: the file is truncated or corrupt.
         ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
     """
@@ -155,7 +155,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
 def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
     """Decode an upload into an upright grey picture, its longest side at most `side` pixels.
 
-    Of an animation, the first frame counts. Transparent pixels become background.
+    Of an animation, the first frame is decoded. Transparent pixels become background.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
@@ -198,22 +198,22 @@ class Decoder:
         draft = _choose_draft(self._header, side)
         if self._image is None or draft != self._draft:
             self._image = None  # frees its memory before the next one is allocated
-            self._image, self._draft = _load(self._header, side, self._time_limit), draft
+            self._image, self._draft = _load_image(self._header, side, self._time_limit), draft
         return self._image
 
 
 class _TimeLimit:
-    """How long one picture may be decoded, at all sizes together."""
+    """The processor time that one picture may be decoded for, at all sizes together."""
 
     def __init__(self, seconds: float) -> None:
-        self._left = seconds
+        self._remaining = seconds
         self._end = 0.0
 
     def __enter__(self) -> None:
-        self._end = time.thread_time() + self._left
+        self._end = time.thread_time() + self._remaining
 
     def __exit__(self, *_: object) -> None:
-        self._left = self._end - time.thread_time()
+        self._remaining = self._end - time.thread_time()
 
     def check(self) -> None:
         """Raise `ImageTooLarge` when the time is up."""
@@ -289,7 +289,7 @@ def _read_header(data: bytes) -> Header:
 
 
 def _estimate_cost(header: Header) -> float:
-    """Return the most milliseconds that decoding costs, for a small copy and then a larger one."""
+    """Return the milliseconds that decoding takes at most: a small copy first, and then a larger one."""
     if header.format != "JPEG":
         return header.cost
     width, height = header.size
@@ -319,12 +319,12 @@ def _choose_draft(header: Header, side: int) -> int:
     return next(draft for draft in _DRAFT_FACTORS if draft <= max(factor, 1))
 
 
-def _load(header: Header, side: int, time_limit: _TimeLimit) -> Image.Image:
-    if header.is_run_length:
+def _load_image(header: Header, side: int, time_limit: _TimeLimit) -> Image.Image:
+    if header.is_run_length_encoded:
         return _load_run_lengths(header)
     if header.is_complete:
         return _load_file(header, header.stripped_file, side, time_limit)
-    # A camera's JPEG without an end marker. If its pixels depend on what comes next, some are missing.
+    # A JPEG without its end marker. If its pixels depend on what follows, some of them are missing.
     image, other = (
         _load_file(header, header.stripped_file + filler + jpeg.END, side, time_limit)
         for filler in (b"", jpeg.FILLER)
@@ -373,23 +373,23 @@ def _to_grey(image: Image.Image, side: int, time_limit: _TimeLimit) -> GreyPictu
     if image.mode.startswith("I"):
         return np.asarray(_reduce(image, side, _to_eight_bits, time_limit))
     if image.has_transparency_data:
-        return _flatten_transparency(_reduce(image, side, _with_alpha, time_limit), image.format)
-    small = _reduce(image, side, _without_palette, time_limit)
+        return _flatten_transparency(_reduce(image, side, _add_alpha, time_limit), image.format)
+    small = _reduce(image, side, _expand_palette, time_limit)
     if small.mode == "L":
         return np.asarray(small)
     return colours.to_grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    deep = np.clip(np.asarray(image), 0, 65535)
-    return Image.fromarray((deep // 257).astype(np.uint8))
+    sixteen_bits = np.clip(np.asarray(image), 0, 65535)
+    return Image.fromarray((sixteen_bits // 257).astype(np.uint8))
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def _add_alpha(image: Image.Image) -> Image.Image:
     return image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
 
 
-def _without_palette(image: Image.Image) -> Image.Image:
+def _expand_palette(image: Image.Image) -> Image.Image:
     if image.mode in {"L", "RGB", "CMYK"}:
         return image
     return image.convert("RGB" if image.mode in _COLOUR_MODES else "L")
@@ -418,12 +418,12 @@ def _reduce(
     return reduced
 
 
-def _flatten_transparency(drawing: Image.Image, form: str | None) -> GreyPicture:
+def _flatten_transparency(drawing: Image.Image, file_format: str | None) -> GreyPicture:
     channels = np.asarray(drawing)
     alpha = np.ascontiguousarray(channels[..., -1])
     if drawing.mode == "LA":
         return _composite(np.ascontiguousarray(channels[..., 0]), alpha)
-    has_no_alpha = form == "BMP" and not alpha.any()  # but a fourth byte, as old BMPs have it
+    has_no_alpha = file_format == "BMP" and not alpha.any()  # old BMPs have an unused fourth byte
     if has_no_alpha or alpha.min() == _FULLY_OPAQUE:
         return colours.to_grey(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2RGB), np.uint8))
     return _composite(np.asarray(cv2.cvtColor(channels, cv2.COLOR_RGBA2GRAY), np.uint8), alpha)

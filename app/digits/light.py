@@ -1,4 +1,4 @@
-"""Steps about light and background: after them, ink is dark and its paper even."""
+"""Steps that correct light and background: after them, ink is dark on evenly lit paper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.digits import tones
 from app.digits.components import label_components
 from app.digits.contract import GreyPicture
 from app.digits.images import MIN_SIDE
-from app.digits.sheet import (
+from app.digits.working_picture import (
     SMALL_COPY_SIDE,
     SPANNING_SHARE,
     UNIFORM_SPREAD,
@@ -25,17 +25,17 @@ from app.digits.sheet import (
 )
 
 MIN_BAND_STEP: Final = 96  # grey levels between two backgrounds in one picture
-MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge is visible; where ink crosses it, it is half grey
-MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns have the same background above and below
+MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge that has to be visible: ink may cover the rest
+MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same background at the top and the bottom
 FRAME_SPREAD: Final = 32  # grey levels: includes the frame's soft edge
-MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side; wider, it is a digit's own background
+MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side: a wider frame is the digit's background
 MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
 PAPER_LEVEL: Final = 224  # grey level of evened paper: leaves room for grain that is lighter
 SMALL_SIDE: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
 SHEET_AREA: Final = (0.12, 0.95)  # of the picture: paper on a desk
 MIN_SHEET_FILL: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
 MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; a frame has paper on both sides
-MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper lies right at the edge
+MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper that has to lie right at the edge
 INK_AREA: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
 MIN_INK_CONTRAST: Final = 16  # grey levels
 _PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any pen
@@ -52,12 +52,12 @@ MIN_LIGHTNESS: Final = 0.3  # of 1: what stands out is clearly dark or light
 MIN_THIN_LIGHTNESS: Final = 0.15  # of 1: the mean of two measures
 
 
-def is_plain(sheet: WorkingPicture) -> bool:
+def is_plain(picture: WorkingPicture) -> bool:
     """Tell whether strong ink stands on a background of one tone, away from the border, as in most drawings.
 
     Such a picture has no bands, frame, desk, shadows or ruled lines.
     """
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = np.flatnonzero(tones.border_histogram(small, width=1))
     low, high, *_ = cv2.minMaxLoc(small)
     if border[-1] - border[0] > UNIFORM_SPREAD or max(border[0] - low, high - border[-1]) < STRONG_CONTRAST:
@@ -70,42 +70,42 @@ def is_plain(sheet: WorkingPicture) -> bool:
     )
 
 
-def remove_dead_pixels(sheet: WorkingPicture) -> WorkingPicture:
+def remove_dead_pixels(picture: WorkingPicture) -> WorkingPicture:
     """Remove dead pixels that are scattered over a small picture, as bad lines and bad sensors leave them.
 
     In a larger picture they are averaged out, or too small to be a part of the digit.
     """
-    pixels = sheet.pixels
+    pixels = picture.pixels
     if max(pixels.shape) > SMALL_COPY_SIDE:
-        return sheet
+        return picture
     filtered = cv2.medianBlur(pixels, 3)
     outliers = (cv2.absdiff(pixels, filtered) > MIN_DEAD_PIXEL_CONTRAST).view(np.uint8)
     if cv2.countNonZero(outliers) < MIN_DEAD_PIXEL_SHARE * outliers.size:
-        return sheet
+        return picture
     labels, stats = label_components(outliers)
     is_dot = (stats[:, cv2.CC_STAT_AREA] <= MAX_DOT_AREA)[labels]
     top, left = (math.ceil(side / 4) for side in pixels.shape)
     corners = (is_dot[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
     if is_dot.mean() < MIN_DEAD_PIXEL_SHARE or not all(corner.any() for corner in corners):
-        return sheet  # dust, or a digit of dots
-    return dataclasses.replace(sheet, pixels=np.where(is_dot, filtered, pixels))
+        return picture  # dust, or a digit of dots
+    return dataclasses.replace(picture, pixels=np.where(is_dot, filtered, pixels))
 
 
-def remove_bands(sheet: WorkingPicture) -> WorkingPicture:
-    """Even out bands of another background that run through the whole picture, as in bad scans."""
-    pixels = _subtract_bands(sheet.pixels)
+def remove_bands(picture: WorkingPicture) -> WorkingPicture:
+    """Even out bands with another background that run across the whole picture, as in bad scans."""
+    pixels = _subtract_bands(picture.pixels)
     if pixels is None:
-        pixels = _subtract_bands(sheet.pixels.T)
+        pixels = _subtract_bands(picture.pixels.T)
         pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
-    return sheet if pixels is None else dataclasses.replace(sheet, pixels=pixels)
+    return picture if pixels is None else dataclasses.replace(picture, pixels=pixels)
 
 
-def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
+def crop_frame(picture: WorkingPicture) -> WorkingPicture:
     """Cut off a frame: a thin border of one tone around a rectangle of another."""
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = tones.border_histogram(small, width=1)
     if not is_uniform(border):
-        return sheet
+        return picture
     tone = tones.median(border)
     frame = cv2.inRange(small, math.ceil(tone - FRAME_SPREAD), math.floor(tone + FRAME_SPREAD))
     _, labels = cv2.connectedComponents(frame, connectivity=4)
@@ -114,20 +114,20 @@ def crop_frame(sheet: WorkingPicture) -> WorkingPicture:
     margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
     is_thin = max(margins) <= MAX_FRAME_WIDTH * min(small.shape)
     if not inside.any() or not is_thin or inside.sum() < MIN_FRAME_FILL * width * height:
-        return sheet
-    scale = max(sheet.pixels.shape) / max(small.shape)
+        return picture
+    scale = max(picture.pixels.shape) / max(small.shape)
     x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(sheet.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
-        return sheet  # nothing is framed, or a bar fills its paper: a 1
-    return crop_to_edges(sheet, (x, y, right, bottom))
+    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(picture.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
+        return picture  # nothing is framed, or a bar fills its paper: a 1
+    return crop_to_edges(picture, (x, y, right, bottom))
 
 
-def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
+def extend_paper(picture: WorkingPicture) -> WorkingPicture:
     """Extend a sheet of paper or a label that lies on a desk to the whole picture."""
-    small = sheet.thumbnail
+    small = picture.thumbnail
     if min(small.shape) < SMALL_SIDE:
-        return sheet
+        return picture
     blurred = cv2.blur(small, (3, 3))
     _, light = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     for tone, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
@@ -137,20 +137,20 @@ def extend_paper(sheet: WorkingPicture) -> WorkingPicture:
         backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
         if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
             continue
-        shape = sheet.pixels.shape[::-1]
+        shape = picture.pixels.shape[::-1]
         is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
         backdrop = cv2.resize(backdrop, shape, interpolation=cv2.INTER_LINEAR)
-        return dataclasses.replace(sheet, pixels=np.where(is_paper, sheet.pixels, backdrop))
-    return sheet
+        return dataclasses.replace(picture, pixels=np.where(is_paper, picture.pixels, backdrop))
+    return picture
 
 
-def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
+def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
     """Invert a picture whose ink is lighter than its background.
 
     Ink deviates strongly from the background in few places: with cubed deviations, few strong ones outweigh
     many weak ones.
     """
-    small = sheet.thumbnail
+    small = picture.thumbnail
     border = tones.border_histogram(small, width=max(1, min(small.shape) // 8))  # wider than a printed frame
     is_border_uniform = is_uniform(border, share=CLEARLY_UNIFORM_SHARE) or (
         is_uniform(border) and _split_tones(small)[0] > MIN_TWO_TONE_SEPARABILITY
@@ -159,27 +159,28 @@ def normalise_polarity(sheet: WorkingPicture) -> WorkingPicture:
         lightness = _measure_lightness(small, background=tones.median(border))
     else:
         lightness = _measure_stroke_lightness(small) or _measure_local_lightness(small)
-    if (lightness > 0) == sheet.is_inverted_guess:
-        return sheet
-    return dataclasses.replace(sheet, pixels=255 - sheet.pixels, polarity="light_on_dark")
+    if (lightness > 0) == picture.is_inverted_guess:
+        return picture
+    return dataclasses.replace(picture, pixels=255 - picture.pixels, polarity="light_on_dark")
 
 
-def even_light(sheet: WorkingPicture) -> WorkingPicture:
-    """Divide by the light on the paper, which is the picture with its strokes closed.
+def even_light(picture: WorkingPicture) -> WorkingPicture:
+    """Divide by the light on the paper, estimated by a morphological closing that removes the strokes.
 
-    Closing fills what is narrower than its kernel, and does not move the edge of a shadow.
+    A closing fills whatever is narrower than its kernel, and does not move the edge of a shadow.
     """
-    small = sheet.small_copy
+    small = picture.small_copy
     if is_flat(small):
-        return sheet  # a scan or a drawing, however bold its ink
-    illumination = _close_strokes(cv2.blur(sheet.thumbnail, (3, 3)))
+        return picture  # a scan or a drawing, however bold its ink
+    illumination = _close_strokes(cv2.blur(picture.thumbnail, (3, 3)))
     if max(small.shape) < SMALL_SIDE:
         illumination = cv2.blur(illumination, (9, 9))  # so few pixels show as much noise as shadow
     else:
-        illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))  # a halo, but no rim
-    illumination = cv2.resize(illumination, sheet.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        # leaves a light halo around shadows, and no dark rim
+        illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))
+    illumination = cv2.resize(illumination, picture.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(
-        sheet, pixels=cv2.divide(sheet.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
+        picture, pixels=cv2.divide(picture.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
     )
 
 
@@ -194,7 +195,7 @@ def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
         return None
     edges = np.flatnonzero(np.abs(np.diff(background)) >= MIN_BAND_STEP / 2)
     steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= MIN_BAND_STEP / 4
-    # ink that ends at the border, or a slope
+    # without such edges, it is ink that ends at the border, or a slope
     if not edges.size or steps.mean(axis=0).min() < MIN_EDGE_LENGTH:
         return None
     ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
@@ -219,7 +220,7 @@ def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
     ):
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
-    # ink ends at the border
+    # the desk runs along the border, whereas ink only ends there
     is_border = np.concatenate(([False], find_border_components(labels, stats[1:])))[labels]
     desk = cv2.morphologyEx(is_border.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     if not desk.any():
@@ -246,7 +247,7 @@ def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
 
 
 def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
-    """Tell whether there is ink in few places: the inside of a letter is empty, or nearly all ink.
+    """Tell whether a small part of the paper is ink: the inside of a letter has none, or is nearly all ink.
 
     The paper's edge does not count, because the edge of a bold 1 that looks like a sheet is uneven.
     """
@@ -284,7 +285,7 @@ def _measure_stroke_lightness(small: GreyPicture) -> float:
 
 
 def _measure_corner_lightness(light: Mask) -> float:
-    """Return -1 or 1 for ink that fills the picture: digits are round, so three corners are background."""
+    """Return 1 for three or more dark corners, -1 for light ones: round digits leave corners free."""
     height, width = (max(1, length // 12) for length in light.shape)
     corners = [
         light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
@@ -310,8 +311,8 @@ def _measure_local_lightness(small: GreyPicture) -> float:
     bold = _measure_lightness_around(small, reach=max(small.shape) // 2)
     if abs(bold) > MIN_LIGHTNESS:
         return bold
-    whole = _measure_lightness(small, background=tones.median(tones.histogram(small)))
-    return whole if abs(whole) > MIN_LIGHTNESS else -1.0  # most people write dark on light
+    overall = _measure_lightness(small, background=tones.median(tones.histogram(small)))
+    return overall if abs(overall) > MIN_LIGHTNESS else -1.0  # most people write dark on light
 
 
 def _measure_lightness_around(small: GreyPicture, *, reach: int) -> float:

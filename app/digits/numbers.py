@@ -45,7 +45,7 @@ from app.digits.preprocessing import (
     thicken_strokes,
 )
 from app.digits.rules import remove_rules
-from app.digits.sheet import Polarity, Step, WorkingPicture
+from app.digits.working_picture import Polarity, Step, WorkingPicture
 
 NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
 
@@ -94,7 +94,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """What a picture says. `confidence` is the product of the digits': that all of them are right."""
+    """The number in a picture. `confidence`, that all digits are right, is the product of theirs."""
 
     lines: tuple[str, ...]
     digits: tuple[Digit, ...]
@@ -103,21 +103,21 @@ class Number:
 
     @property
     def text(self) -> str:
-        r"""The lines, parted by \n."""
+        r"""The lines, separated by \n."""
         return "\n".join(self.lines)
 
     @property
     def box(self) -> Box | None:
-        """Hull of all digits; None where there is none."""
+        """The box around all digits; None if there are none."""
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def remove_pale_print(sheet: WorkingPicture) -> WorkingPicture:
+def remove_pale_print(picture: WorkingPicture) -> WorkingPicture:
     """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
-    levels = np.cumsum(tones.histogram(sheet.pixels, mask=sheet.mask))
+    levels = np.cumsum(tones.histogram(picture.pixels, mask=picture.mask))
     darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(sheet.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    return dataclasses.replace(sheet, mask=sheet.mask & is_dark)
+    _, is_dark = cv2.threshold(picture.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
+    return dataclasses.replace(picture, mask=picture.mask & is_dark)
 
 
 PAGE_STEPS: Final[tuple[Step, ...]] = (
@@ -138,21 +138,21 @@ def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> Segment
         steps: what is done before lines are looked for.
 
     Raises:
-        NoInk: nothing stands out from the ground.
+        NoInk: nothing stands out from the background.
     """
-    sheet = WorkingPicture(pixels=grey)
+    picture = WorkingPicture(pixels=grey)
     for step in steps:
-        sheet = step(sheet)
-    labels, stats = label_components(sheet.mask)
+        picture = step(picture)
+    labels, stats = label_components(picture.mask)
     lines, crowded = lines_of(labels, stats)
     pieces, left_out = pieces_of(lines)
-    pictures = [_canonicalise_piece(sheet, labels, lines[piece.line], piece) for piece in pieces]
-    cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in sheet.cautions else []
+    pictures = [_canonicalise_piece(picture, labels, lines[piece.line], piece) for piece in pieces]
+    cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in picture.cautions else []
     return SegmentedPage(
         pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
         pieces=tuple(pieces),
         skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
-        polarity=sheet.polarity,
+        polarity=picture.polarity,
         size=(grey.shape[1], grey.shape[0]),
         cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
     )
@@ -170,8 +170,8 @@ def assemble(
     Args:
         page: from `segment`.
         probabilities: float32 (pieces, 10), of `page.pictures`.
-        likelihoods: float32 (pieces,) that each is a digit; None where the network does not tell.
-        weights: else those that suit the network.
+        likelihoods: float32 (pieces,) that each is a digit; None if the network does not estimate it.
+        weights: by default, those that suit the network.
     """
     if likelihoods is None:
         likelihoods = np.ones(len(page.pieces), np.float32)
@@ -186,7 +186,7 @@ def assemble(
     digits: list[Digit] = []
     texts: list[str] = []
     for line in range(len(page.skips)):
-        rows = _best_path(page, line, scores)
+        rows = _find_best_path(page, line, scores)
         if not rows:
             continue
         values = [int(probabilities[row].argmax()) for row in rows]
@@ -199,7 +199,7 @@ def assemble(
     return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
 
 
-def _best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
+def _find_best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
     steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
     for index, odds in enumerate(page.skips[line]):
         steps.setdefault(index + 1, []).append((odds, index, None))
@@ -236,30 +236,30 @@ def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[Num
     return tuple(cautions)
 
 
-def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
+def _canonicalise_piece(page: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
     left, top, width, height = piece.box
     margin = 3 + max(width, height) // 64  # room for the soft edge
     window = np.s_[
         max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin
     ]
-    is_own = np.zeros(labels[window].shape, np.bool_)
+    is_piece = np.zeros(labels[window].shape, np.bool_)
     for atom in line.atoms[piece.start : piece.end]:
-        is_own |= labels[window] == atom.label
-    # ink of others, next to it, is no soft edge of its own
-    pixels = np.where((labels[window] > 0) & ~is_own, 0, sheet.pixels[window]).astype(np.uint8)
-    mask = is_own.astype(np.uint8)
+        is_piece |= labels[window] == atom.label
+    # the ink of neighbouring pieces is not this piece's soft edge
+    pixels = np.where((labels[window] > 0) & ~is_piece, 0, page.pixels[window]).astype(np.uint8)
+    mask = is_piece.astype(np.uint8)
     scale = MAX_PIECE_SIDE / max(width, height)
     if scale < 1:
         pixels, mask = (_resize(part, scale) for part in (pixels, mask))
     excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
     if excess:
         pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
-    part = WorkingPicture(pixels=pixels, threshold=sheet.threshold, mask=mask)
+    part = WorkingPicture(pixels=pixels, threshold=page.threshold, mask=mask)
     part = dataclasses.replace(
         part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
     )
-    if not part.pixels.any():  # a hair has faded
-        shape = _resize(is_own * np.uint8(FULL_INK), min(1.0, scale))
+    if not part.pixels.any():  # a hairline has faded away
+        shape = _resize(is_piece * np.uint8(FULL_INK), min(1.0, scale))
         part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL_INK / int(shape.max())))
     for step in (crop, thicken_strokes, fit, stretch_contrast, centre):
         part = step(part)
@@ -267,7 +267,7 @@ def _canonicalise_piece(sheet: WorkingPicture, labels: Labels, line: Line, piece
 
 
 def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # by factors alone the last column may go
+    size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # rounded up: the last column stays
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

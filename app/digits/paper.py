@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.digits import tones
 from app.digits.components import label_components
 from app.digits.contract import GreyPicture
-from app.digits.sheet import (
+from app.digits.working_picture import (
     MAX_PART_GAP,
     MAX_SPECK_AREA,
     MIN_CLOSE_UP_CONTRAST,

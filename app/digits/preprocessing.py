@@ -30,7 +30,7 @@ from app.digits.light import (
     remove_dead_pixels,
 )
 from app.digits.paper import remove_ruled_lines, zoom_to_ink
-from app.digits.sheet import (
+from app.digits.working_picture import (
     MAX_PART_GAP,
     MAX_SPECK_AREA,
     MIN_CLOSE_UP_CONTRAST,
@@ -51,21 +51,21 @@ from app.digits.sheet import (
 MIN_CONTRAST: Final = 12.0  # grey levels of ink on its background: fainter than pencil, above paper's grain
 MIN_CONTRAST_TO_NOISE: Final = 3.2  # standard deviations of the background; Otsu splits pure noise by 2.7
 MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0  # for the second attempt, which blank paper gets as well
-LOW_CONTRAST: Final = 48.0  # grey levels: below, people look twice, too
-MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: nearer, it is the other half of an open 4
-MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of its height: lower, it is the bar of a 5, a hook or a dot
+LOW_CONTRAST: Final = 48.0  # grey levels: with less contrast, people have to look twice
+MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: anything nearer is the other half of an open 4
+MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of the main component's height: a lower one is a bar, a hook or a dot
 MAX_PEN_SKIP: Final = 0.04  # of the ink's length: the longest gap within one stroke of a skipping pen
 MIN_PEAK: Final = 240  # of 255: paler and thinner strokes are stretched; MNIST's peak is 254 or 255
 MIN_STROKE_WIDTH: Final = 2.2  # canonical pixels; MNIST's median is 2.5, its 5th percentile 1.9
 TINY_LENGTH: Final = 10  # pixels: a shorter digit has lost its shape
 MIN_SHRINK_FACTOR: Final = 1.25  # a picture less than this much larger than its copy is used as it is
 MAX_QUICK_PIXELS: Final = 64 * 64  # in pictures that need every step: about a millisecond
-MIN_COPY_LENGTH: Final = 51  # pixels: as long, a digit has all its shape on a copy; the network sees 20
+MIN_COPY_LENGTH: Final = 51  # pixels: a digit of this length keeps its shape on a copy; the network sees 20
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalForm:
-    """What the network sees, and what preprocessing found out. `box` is in the grey picture's pixels."""
+    """The network's input, and what is known about it. `box` is in the grey picture's pixels."""
 
     picture: CanonicalPicture
     polarity: Polarity
@@ -73,37 +73,37 @@ class CanonicalForm:
     cautions: tuple[Caution, ...] = ()
 
 
-def extract_ink(sheet: WorkingPicture) -> WorkingPicture:
+def extract_ink(picture: WorkingPicture) -> WorkingPicture:
     """Turn paper to 0, and separate ink from it by Otsu's threshold."""
-    levels, thumbnail = tones.histogram(sheet.pixels), sheet.thumbnail
+    levels, thumbnail = tones.histogram(picture.pixels), picture.thumbnail
     # the border may lie in shadow
     background = int(
         max(tones.median(tones.border_histogram(thumbnail)), tones.median(tones.histogram(thumbnail)))
     )
-    ink = cv2.subtract(np.full_like(sheet.pixels, background), sheet.pixels)
+    ink = cv2.subtract(np.full_like(picture.pixels, background), picture.pixels)
     above = levels[background:].sum(keepdims=True)
     threshold = tones.otsu_threshold(np.concatenate((above, levels[:background][::-1])))
     is_ink = background - threshold > tones.LEVELS
     paper, spread = tones.mean_and_deviation(levels * ~is_ink)
     contrast = paper - tones.mean_and_deviation(levels * is_ink)[0]
-    min_contrast = MIN_CLOSE_UP_CONTRAST if sheet.is_close_up else MIN_CONTRAST
-    min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if sheet.is_inverted_guess else MIN_CONTRAST_TO_NOISE
+    min_contrast = MIN_CLOSE_UP_CONTRAST if picture.is_close_up else MIN_CONTRAST
+    min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if picture.is_inverted_guess else MIN_CONTRAST_TO_NOISE
     if not levels[is_ink].any() or contrast < max(min_contrast, min_ratio * spread):
         msg = "Nothing is written on the picture: no ink stands out from the background. Send a digit."
         raise NoInk(msg)
     _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
-    sheet = dataclasses.replace(sheet, pixels=ink, threshold=threshold, mask=mask)
-    return add_caution(sheet, "low_contrast") if contrast < LOW_CONTRAST else sheet
+    picture = dataclasses.replace(picture, pixels=ink, threshold=threshold, mask=mask)
+    return add_caution(picture, "low_contrast") if contrast < LOW_CONTRAST else picture
 
 
-def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
+def isolate_digit(picture: WorkingPicture) -> WorkingPicture:
     """Keep the digit, and drop specks, other digits, and frames and shadows along the border.
 
     The digit is the largest connected component that does not run along the border, with smaller ones
     close by, where a pen skipped.
     """
-    sheet = _crop_around_ink(sheet)
-    labels, components = _find_components(sheet.mask)
+    picture = _crop_around_ink(picture)
+    labels, components = _find_components(picture.mask)
     area = components[:, cv2.CC_STAT_AREA]
     areas = np.where(find_border_components(labels, components), 0, area)
     main = int(np.argmax(areas if areas.any() else area))
@@ -114,65 +114,66 @@ def isolate_digit(sheet: WorkingPicture) -> WorkingPicture:
     is_kept[main] = True
     mask = mask_components(labels, is_kept)
     box = cv2.boundingRect(mask)
-    sheet = dataclasses.replace(
-        sheet, pixels=extract_soft_ink(sheet, mask, length=max(box[2:])), mask=mask, box=box
+    picture = dataclasses.replace(
+        picture, pixels=extract_soft_ink(picture, mask, length=max(box[2:])), mask=mask, box=box
     )
     if (is_large & is_other_digit).any():
-        sheet = add_caution(sheet, "several_digits")
-    if _touches_border(box, sheet.pixels):
-        sheet = add_caution(sheet, "touches_border")
-    return add_caution(sheet, "tiny") if max(box[2:]) < TINY_LENGTH else sheet
+        picture = add_caution(picture, "several_digits")
+    if _touches_border(box, picture.pixels):
+        picture = add_caution(picture, "touches_border")
+    return add_caution(picture, "tiny") if max(box[2:]) < TINY_LENGTH else picture
 
 
-def _crop_around_ink(sheet: WorkingPicture) -> WorkingPicture:
+def _crop_around_ink(picture: WorkingPicture) -> WorkingPicture:
     """Crop to the ink, its soft edge, and a pixel that shows whether it touches the border."""
-    left, top, width, height = cv2.boundingRect(sheet.mask)
+    left, top, width, height = cv2.boundingRect(picture.mask)
     margin = 1 + _estimate_edge_width(max(width, height))
-    return crop_to_edges(sheet, (left - margin, top - margin, left + width + margin, top + height + margin))
+    return crop_to_edges(picture, (left - margin, top - margin, left + width + margin, top + height + margin))
 
 
-def crop(sheet: WorkingPicture) -> WorkingPicture:
+def crop(picture: WorkingPicture) -> WorkingPicture:
     """Crop to the ink and its soft edge."""
-    return dataclasses.replace(sheet, pixels=_crop_tightly(sheet.pixels))
+    return dataclasses.replace(picture, pixels=_crop_tightly(picture.pixels))
 
 
-def thicken_strokes(sheet: WorkingPicture) -> WorkingPicture:
+def thicken_strokes(picture: WorkingPicture) -> WorkingPicture:
     """Thicken strokes that would be thinner than MNIST's once the digit is 20 pixels long."""
-    scale = max(sheet.pixels.shape) / INK_SIDE
-    ink = (sheet.pixels > sheet.threshold).astype(np.uint8)
+    scale = max(picture.pixels.shape) / INK_SIDE
+    ink = (picture.pixels > picture.threshold).astype(np.uint8)
     distance = cv2.distanceTransform(cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
-    width = 4 * cv2.mean(distance, (distance > 0).astype(np.uint8))[0] - 2  # a band's mean is (width + 2) / 4
+    # the mean distance within a band is (width + 2) / 4
+    width = 4 * cv2.mean(distance, (distance > 0).astype(np.uint8))[0] - 2
     missing_width = round(MIN_STROKE_WIDTH * scale - width)
     if missing_width < 1:
-        return sheet
+        return picture
     pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing_width + 1, missing_width + 1))
     margin = missing_width // 2 + 1
-    padded = cv2.copyMakeBorder(sheet.pixels, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-    return dataclasses.replace(sheet, pixels=_crop_tightly(cv2.dilate(padded, pen)))
+    padded = cv2.copyMakeBorder(picture.pixels, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
+    return dataclasses.replace(picture, pixels=_crop_tightly(cv2.dilate(padded, pen)))
 
 
-def fit(sheet: WorkingPicture) -> WorkingPicture:
+def fit(picture: WorkingPicture) -> WorkingPicture:
     """Scale the ink so that its longer side is 20 pixels."""
-    ink = sheet.pixels
+    ink = picture.pixels
     while max(ink.shape) != INK_SIDE:  # again if faint ends were rounded away
         scale = INK_SIDE / max(ink.shape)
         size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         ink = _crop_tightly(cv2.resize(ink, size, interpolation=interpolation))
-    return dataclasses.replace(sheet, pixels=ink)
+    return dataclasses.replace(picture, pixels=ink)
 
 
-def stretch_contrast(sheet: WorkingPicture) -> WorkingPicture:
+def stretch_contrast(picture: WorkingPicture) -> WorkingPicture:
     """Stretch pale ink to the full range, as MNIST has it."""
-    peak = int(sheet.pixels.max())
+    peak = int(picture.pixels.max())
     if peak >= MIN_PEAK:
-        return sheet
-    return dataclasses.replace(sheet, pixels=cv2.multiply(sheet.pixels, 255 / peak))
+        return picture
+    return dataclasses.replace(picture, pixels=cv2.multiply(picture.pixels, 255 / peak))
 
 
-def centre(sheet: WorkingPicture) -> WorkingPicture:
+def centre(picture: WorkingPicture) -> WorkingPicture:
     """Place the ink in 28×28 with its centre of mass in the middle."""
-    return dataclasses.replace(sheet, pixels=_place_by_mass(sheet.pixels))
+    return dataclasses.replace(picture, pixels=_place_by_mass(picture.pixels))
 
 
 STEPS: Final[tuple[Step, ...]] = (
@@ -218,10 +219,10 @@ def canonicalise(
     )
     if recognised:
         return recognised
-    *_, (_, sheet) = trace_steps(grey, steps=steps, try_small=try_small)
-    (x, y), (left, top, width, height) = sheet.offset, sheet.box
-    box = scale_box((x + left, y + top, width, height), sheet.scale, sheet.scale)
-    return CanonicalForm(sheet.pixels, sheet.polarity, box, sheet.cautions)
+    *_, (_, picture) = trace_steps(grey, steps=steps, try_small=try_small)
+    (x, y), (left, top, width, height) = picture.offset, picture.box
+    box = scale_box((x + left, y + top, width, height), picture.scale, picture.scale)
+    return CanonicalForm(picture.pixels, picture.polarity, box, picture.cautions)
 
 
 def trace_steps(
@@ -241,41 +242,41 @@ def trace_steps(
     Raises:
         NoInk: nothing stands out from the background.
     """
-    sheet = WorkingPicture(pixels=grey)
-    for small in _yield_small_copies(sheet) if try_small else ():
+    picture = WorkingPicture(pixels=grey)
+    for small in _yield_small_copies(picture) if try_small else ():
         results = _try_steps(WorkingPicture(pixels=small, scale=max(grey.shape) / max(small.shape)), steps)
         if results and max(results[-1][1].box[2:]) >= MIN_COPY_LENGTH:
             yield from results
             return
-    yield from _try_steps(sheet, steps) or _run_steps(
-        dataclasses.replace(sheet, is_inverted_guess=True), steps
+    yield from _try_steps(picture, steps) or _run_steps(
+        dataclasses.replace(picture, is_inverted_guess=True), steps
     )
 
 
-def _yield_small_copies(sheet: WorkingPicture) -> Iterator[GreyPicture]:
+def _yield_small_copies(picture: WorkingPicture) -> Iterator[GreyPicture]:
     """Yield the copies to try first: photographs need larger ones than drawings."""
-    longest_side = max(sheet.pixels.shape)
+    longest_side = max(picture.pixels.shape)
     if longest_side > MIN_SHRINK_FACTOR * THUMBNAIL_SIDE and (
-        is_flat(sheet.thumbnail) or is_flat(255 - sheet.thumbnail)
+        is_flat(picture.thumbnail) or is_flat(255 - picture.thumbnail)
     ):
-        yield sheet.thumbnail
+        yield picture.thumbnail
     if longest_side > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE:
-        yield sheet.small_copy
+        yield picture.small_copy
 
 
-def _try_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> list[tuple[str, WorkingPicture]]:
+def _try_steps(picture: WorkingPicture, steps: Sequence[Step]) -> list[tuple[str, WorkingPicture]]:
     try:
-        return list(_run_steps(sheet, steps))
+        return list(_run_steps(picture, steps))
     except NoInk:
         return []
 
 
-def _run_steps(sheet: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple[str, WorkingPicture]]:
-    is_background_plain = is_plain(sheet)
+def _run_steps(picture: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple[str, WorkingPicture]]:
+    is_background_plain = is_plain(picture)
     for step in steps:
         if not (is_background_plain and step in SKIPPED_ON_PLAIN_BACKGROUND):
-            sheet = step(sheet)
-        yield step.__name__, sheet
+            picture = step(picture)
+        yield step.__name__, picture
 
 
 def is_canonical(picture: GreyPicture) -> bool:
@@ -313,14 +314,14 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return labels and statistics of connected components; a dashed stroke counts as one."""
     labels, stats = label_components(mask)
     components = stats[1:]
-    is_own = ~find_border_components(labels, components)
+    is_inner = ~find_border_components(labels, components)
     area = components[:, cv2.CC_STAT_AREA]
-    is_own &= area >= MAX_SPECK_AREA * area[is_own].max(initial=0)
-    if is_own.sum() <= 1:
+    is_inner &= area >= MAX_SPECK_AREA * area[is_inner].max(initial=0)
+    if is_inner.sum() <= 1:
         return labels, components
-    left, top, right, bottom = find_outer_edges(components[is_own])
+    left, top, right, bottom = find_outer_edges(components[is_inner])
     reach = max(1, round(MAX_PEN_SKIP * max(right - left, bottom - top) / 2))
-    strokes = mask_components(labels, is_own)
+    strokes = mask_components(labels, is_inner)
     _, groups = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
     group_ids = np.arange(len(stats))  # components of one group get one number, from 1
     ink_pixels = np.flatnonzero(strokes)
@@ -348,15 +349,15 @@ def _find_other_digits(components: NDArray[np.int32], main: NDArray[np.int32]) -
     return is_other_digit
 
 
-def extract_soft_ink(sheet: WorkingPicture, mask: Mask, *, length: int) -> GreyPicture:
+def extract_soft_ink(picture: WorkingPicture, mask: Mask, *, length: int) -> GreyPicture:
     """Return the ink of `mask` with its anti-aliased edge, black elsewhere.
 
     In a small digit the faintest pixels are part of the stroke, in a large one they are blur.
     """
     edge = _estimate_edge_width(length)
     neighbourhood = cv2.dilate(mask, np.ones((2 * edge + 1,) * 2, np.uint8))
-    floor = sheet.threshold / 2 if edge > 1 else 0
-    _, ink = cv2.threshold(sheet.pixels, floor, 0, cv2.THRESH_TOZERO)
+    floor = picture.threshold / 2 if edge > 1 else 0
+    _, ink = cv2.threshold(picture.pixels, floor, 0, cv2.THRESH_TOZERO)
     return np.asarray(cv2.copyTo(ink, neighbourhood), np.uint8)
 
 
@@ -383,7 +384,7 @@ def _place_by_mass(ink: GreyPicture) -> CanonicalPicture:
 
 
 def _find_corner(ink: GreyPicture) -> tuple[int, int]:
-    """Return left and top of ink in 28×28 so that its centre of mass is at 14.0, within the picture."""
+    """Return the left and top that put the ink's centre of mass at 14.0, as far as 28×28 pixels allow."""
     moments = cv2.moments(ink)
     height, width = ink.shape
     left = round(CENTRE - moments["m10"] / moments["m00"])

@@ -18,7 +18,7 @@ from app.digits.components import (
     read_box,
     slice_box,
 )
-from app.digits.sheet import Mask, WorkingPicture
+from app.digits.working_picture import Mask, WorkingPicture
 
 # Shares of a digit's height, unless another unit is given.
 RULE: Final = 2.5  # length of a straight, thin stroke that is a ruled line, not a 7's or a 2's bar

@@ -14,8 +14,8 @@ Pixels: TypeAlias = NDArray[np.uint8]  # (height, width) or (height, width, chan
 def shrink(pixels: Pixels, side: int) -> Pixels:
     """Return a copy whose longer side is at most `side` pixels; the picture itself if it is no larger.
 
-    It is averaged a whole number of times smaller, and then interpolated: averaging over fractions of
-    pixels takes OpenCV ten to forty times as long.
+    The picture is shrunk by a whole factor, which averages pixels, and then interpolated: averaging over
+    fractions of pixels takes OpenCV ten to forty times as long.
     """
     height, width = pixels.shape[:2]
     size = fit_size(width, height, side)
@@ -35,5 +35,5 @@ def fit_size(width: int, height: int, side: int) -> tuple[int, int]:
 
 
 def find_whole_factor(width: int, height: int, side: int) -> int:
-    """Return by which whole number a picture can be divided without becoming smaller than `fit_size`."""
+    """Return the largest whole factor that shrinks a picture to no less than `fit_size` does."""
     return max(1, min(max(width, height) // side, width, height))

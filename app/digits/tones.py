@@ -20,7 +20,7 @@ def histogram(pixels: NDArray[np.uint8], *, mask: NDArray[np.uint8] | None = Non
 
 
 def border_histogram(pixels: NDArray[np.uint8], *, width: int | None = None) -> Histogram:
-    """Count those of the outermost pixels: a ring `width` pixels wide, else a 32nd of the shorter side."""
+    """Count the grey levels in a ring along the border, `width` or else a 32nd of the shorter side wide."""
     width = width or max(1, min(pixels.shape) // 32)
     strips = (pixels[:width], pixels[-width:], pixels[width:-width, :width], pixels[width:-width, -width:])
     counts: Histogram = np.sum([histogram(strip) for strip in strips if strip.size], axis=0)
@@ -28,7 +28,7 @@ def border_histogram(pixels: NDArray[np.uint8], *, width: int | None = None) -> 
 
 
 def otsu_threshold(counts: Histogram) -> int:
-    """Return Otsu's threshold: what is above it and what is not differ most, by the variance between them."""
+    """Return Otsu's threshold, which maximises the variance between the levels above it and the rest."""
     total, sums = counts.cumsum(dtype=np.float64), (counts * LEVELS[: counts.size]).cumsum()
     above = total[-1] - total
     between = (sums[-1] * total - sums * total[-1]) ** 2 / np.maximum(total * above, 1)
@@ -48,7 +48,7 @@ def median(counts: Histogram) -> float:
 
 
 def percentile(counts: Histogram, percent: float) -> float:
-    """Return the grey level below which so many per cent of the pixels lie, as `np.percentile` does."""
+    """Return the grey level below which `percent` per cent of the pixels lie, as `np.percentile` does."""
     below = counts.cumsum()
     rank = (int(below[-1]) - 1) * percent / 100
     low, high = np.searchsorted(below, (math.floor(rank), math.ceil(rank)), side="right").tolist()

@@ -54,13 +54,13 @@ def export_pictures(store: Store, arguments: argparse.Namespace) -> None:
         msg = f"{folder} is not empty: name a new folder, so that no picture is in it under two digits"
         raise FileExistsError(msg)
     count = 0
-    for count, (identity, digit, picture) in enumerate(store.pictures(), 1):  # noqa: B007  printed at the end
+    for count, (identity, digit, picture) in enumerate(store.iterate_pictures(), 1):  # noqa: B007  printed at the end
         image_format = images.identify(picture, max_pixels=sys.maxsize).header.format
         suffix = "jpg" if image_format == "JPEG" else image_format.lower()
         file = folder / format_label(digit) / f"{identity}.{suffix}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
-    print(f"{count} written into {folder}")
+    print(f"Pictures written to {folder}: {count}")
 
 
 def delete_pictures(store: Store, arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
-"""The database as requests see it: it may be slow or gone, and the rest of the service is not affected.
+"""Access to the database for requests: if it is slow or unreachable, the rest of the service is not affected.
 
-It is used in a thread of its own, within a time limit. Once it has failed it is left alone for a while, and
+It is used in a thread of its own, within a time limit. After a failure it is left alone for a while, and
 requests are refused before their body is read.
 """
 
@@ -24,7 +24,7 @@ from app.wire.problems import FeedbackFull, FeedbackUnavailable
 from app.wire.request_id import request_id
 
 MAX_REQUESTS: Final = 8  # at a time; each may hold an upload in memory while it waits for the database
-STATEMENT_TIMEOUT: Final = 3.0  # seconds that the database has for a statement; a picture takes milliseconds
+STATEMENT_TIMEOUT: Final = 3.0  # seconds for one statement; storing a picture takes milliseconds
 # seconds that a request waits: to connect, and for its own and earlier statements
 REQUEST_TIMEOUT: Final = 6.0
 RETRY_DELAY: Final = 5  # seconds for which a database that has failed is left alone
@@ -62,7 +62,7 @@ class Keeper:
         """Admit a client's request once its body has arrived.
 
         Raises:
-            FeedbackUnavailable, Overloaded: as `check`.
+            FeedbackUnavailable, Overloaded: see `check`.
         """
         self._check_available()
         with self._places.hold(1, client):

@@ -11,5 +11,5 @@ LABELS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(
 
 
 def format_label(digit: int | None) -> str:
-    """Return the label of a digit, or of no digit."""
+    """Return the label of a digit, or "none" for a picture that shows no digit."""
     return NO_DIGIT if digit is None else str(digit)

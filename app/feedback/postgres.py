@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL with a time limit: none of its settings helps if the server is silent."""
+"""Connections to PostgreSQL with a time limit: no setting of libpq helps if the server stays silent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Answer = TypeVar("Answer")
 class TimedConnection(psycopg.Connection[Any]):
     """A connection that closes itself if a statement takes too long."""
 
-    statement_timeout: float | None = None  # seconds; set once it is connected
+    statement_timeout: float | None = None  # seconds; set once the connection is open
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
-        """Wait for a statement; psycopg calls it for each."""
+        """Wait for a statement to finish; psycopg calls this for every statement."""
         try:
             return super().wait(gen, interval, timeout or self.statement_timeout)
         except psycopg.OperationalError:  # too slow, or something rare enough to connect again

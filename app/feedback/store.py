@@ -1,6 +1,6 @@
 """The database: one table, in SQLite or PostgreSQL.
 
-A row's id is the SHA-256 of its picture, so no picture is there twice. The prediction is stored as JSON, so
+A row's id is the SHA-256 of its picture, so no picture is stored twice. The prediction is stored as JSON, so
 that the table need not change when answers do.
 """
 
@@ -45,7 +45,7 @@ _TABLE: Final = sa.Table(
 
 
 class StoreFull(Exception):
-    """The stored pictures have as many bytes as allowed."""
+    """The stored pictures have reached the limit of bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Entry:
 
 
 def hash_picture(picture: bytes) -> str:
-    """Return the id of a picture."""
+    """Return the id of a picture, the SHA-256 of its bytes."""
     return hashlib.sha256(picture).hexdigest()
 
 
@@ -123,7 +123,7 @@ def _enable_secure_delete(connection: DBAPIConnection, _: object) -> None:
 
 
 class Store:
-    """The entries. Used by one thread at a time; every method may raise SQLAlchemy's `SQLAlchemyError`."""
+    """The stored entries. One thread at a time may use it; all methods may raise `SQLAlchemyError`."""
 
     def __init__(self, url: str, *, timeout: float) -> None:
         """Prepare to connect to a database; a statement may take `timeout` seconds.
@@ -164,7 +164,7 @@ class Store:
         return bool(self._delete(_TABLE.c.id == identity))
 
     def delete_until(self, time: datetime) -> int:
-        """Delete the pictures that were stored then or before; return how many."""
+        """Delete the pictures that were stored at `time` or before; return how many."""
         return self._delete(_TABLE.c.time <= time)
 
     def delete_all(self) -> int:
@@ -176,7 +176,7 @@ class Store:
         for row in self._iterate_rows(*(_TABLE.c[field.name] for field in fields(Entry))):
             yield Entry(**row._asdict() | {"time": _to_utc(row.time)})
 
-    def pictures(self) -> Iterator[tuple[str, int | None, bytes]]:
+    def iterate_pictures(self) -> Iterator[tuple[str, int | None, bytes]]:
         """Yield the id, the correct digit and the bytes of all pictures, by their ids."""
         for row in self._iterate_rows(_TABLE.c.id, _TABLE.c.digit, _TABLE.c.picture):
             yield row.id, row.digit, row.picture
@@ -247,7 +247,7 @@ class Store:
 
     def _create_missing_table(self) -> None:
         with self._engine.begin() as connection:
-            if sa.inspect(connection).has_table(_TABLE.name):  # its user may lack the right to create it
+            if sa.inspect(connection).has_table(_TABLE.name):  # the user may lack the right to create it
                 return
             connection.execute(CreateTable(_TABLE, if_not_exists=True))
             for index in sorted(_TABLE.indexes, key=lambda index: str(index.name)):

@@ -1,6 +1,6 @@
 // Shows the answer: a digit or a number, its confidence, and any warnings.
 
-const SETTLED = 700; // milliseconds without a change before a screen reader announces the answer
+const ANNOUNCE_DELAY = 700; // milliseconds without a change before a screen reader announces the answer
 const WARNINGS = {
   low_contrast: "The ink is pale. Use a darker pen or more light.",
   several_digits: "There are several digits, and only the most prominent one was read. Try “Whole number”.",
@@ -10,7 +10,7 @@ const WARNINGS = {
   crowded: "There is too much in the picture to examine all of it, so digits may be missing.",
 };
 
-const SEEN = {
+const CAPTIONS = {
   digit: [
     "What the network saw.",
     " The digit is cut out, turned white on black and centred by its mass: 28 × 28 pixels, and nothing else.",
@@ -20,7 +20,7 @@ const SEEN = {
 
 const byId = (id) => document.getElementById(id);
 const panel = byId("answer");
-const image = byId("seen").querySelector("img");
+const image = byId("view").querySelector("img");
 let announcement;
 
 /** Show the state before there is an answer. */
@@ -33,7 +33,7 @@ export function showNothing(mode) {
 /** Show a `Prediction`. */
 export function showDigit({ digit, confidence, probabilities, is_digit: isDigit, warnings, view }) {
   const words = isDigit
-    ? [`${formatPercent(confidence)} sure`, ...runnerUp(probabilities, digit)]
+    ? [`${formatPercent(confidence)} sure`, ...describeRunnerUp(probabilities, digit)]
     : ["This does not look like a digit.", ` The best guess would be ${digit}.`];
   show({ state: isDigit ? "sure" : "doubt", text: String(digit), words, warnings, mode: "digit" });
   showBars(probabilities.map((share, each) => ({ digit: each, share, best: each === digit })));
@@ -65,7 +65,7 @@ export function announce(text) {
 /** Announce a text once nothing has changed for a while. */
 function announceLater(text) {
   clearTimeout(announcement);
-  announcement = setTimeout(announce, SETTLED, text);
+  announcement = setTimeout(announce, ANNOUNCE_DELAY, text);
 }
 
 function formatPercent(share) {
@@ -82,7 +82,7 @@ function show({ state, text, words, warnings = [], mode }) {
   digit.style.setProperty("--count", Math.max(...text.split("\n").map((line) => line.length)));
   digit.style.setProperty("--lines", text.split("\n").length);
   setTexts(byId("words"), [words].flat());
-  setTexts(byId("seen").querySelector("figcaption"), SEEN[mode]);
+  setTexts(byId("view").querySelector("figcaption"), CAPTIONS[mode]);
   byId("warnings").replaceChildren(...warnings.map((code) => createItem(WARNINGS[code] ?? code)));
   panel.dataset.state = state;
   panel.dataset.mode = mode;
@@ -92,7 +92,7 @@ function show({ state, text, words, warnings = [], mode }) {
 }
 
 /** Return which digit is the next most likely, or nothing if all others are unlikely. */
-function runnerUp(probabilities, digit) {
+function describeRunnerUp(probabilities, digit) {
   const rest = probabilities.map((share, each) => (each === digit ? 0 : share));
   const share = Math.max(...rest);
   return share < 0.0005 ? [] : [` Next likely: ${rest.indexOf(share)}, ${formatPercent(share)}`];

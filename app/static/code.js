@@ -1,24 +1,24 @@
 // Writes a program that sends the picture on the page, ready to run, and gets the same answer.
 
-const MAX_INLINE = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
+const MAX_INLINE_BYTES = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
 
 const quote = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
 
 const mediaType = (data) => (data ? "application/json" : "application/octet-stream");
 
 const WRITERS = {
-  curl({ url, data, name, locked }) {
+  curl({ url, data, name, needsKey }) {
     const lines = [
       `curl ${quote(url)}`,
-      ...(locked ? ['-H "Authorization: Bearer $DIGITS_KEY"'] : []),
+      ...(needsKey ? ['-H "Authorization: Bearer $DIGITS_KEY"'] : []),
       `-H 'Content-Type: ${mediaType(data)}'`,
       data ? `-d '{"image": "${data}"}'` : `--data-binary ${quote(`@${name}`)}`,
     ];
     return lines.join(" \\\n  ");
   },
 
-  javascript({ url, data, name, member, locked }) {
-    const key = locked ? '\n    "Authorization": `Bearer ${process.env.DIGITS_KEY}`,' : "";
+  javascript({ url, data, name, member, needsKey }) {
+    const key = needsKey ? '\n    "Authorization": `Bearer ${process.env.DIGITS_KEY}`,' : "";
     const body = data ? `JSON.stringify({ image: "${data}" })` : `await openAsBlob(${JSON.stringify(name)})`;
     const imports = data ? "" : 'import { openAsBlob } from "node:fs";\n\n';
     return `${imports}const response = await fetch(${JSON.stringify(url)}, {
@@ -32,12 +32,12 @@ const answer = await response.json();
 console.log(answer.${member}, answer.confidence);`;
   },
 
-  python({ url, data, name, member, locked }) {
-    const key = locked ? '\n        "Authorization": f"Bearer {os.environ[\'DIGITS_KEY\']}",' : "";
+  python({ url, data, name, member, needsKey }) {
+    const key = needsKey ? '\n        "Authorization": f"Bearer {os.environ[\'DIGITS_KEY\']}",' : "";
     const body = data
       ? `json.dumps({"image": "${data}"}).encode()`
       : `pathlib.Path(${JSON.stringify(name)}).read_bytes()`;
-    const modules = ["json", ...(locked ? ["os"] : []), ...(data ? [] : ["pathlib"]), "urllib.request"];
+    const modules = ["json", ...(needsKey ? ["os"] : []), ...(data ? [] : ["pathlib"]), "urllib.request"];
     return `${modules.map((module) => `import ${module}`).join("\n")}
 
 request = urllib.request.Request(
@@ -53,10 +53,10 @@ print(answer["${member}"], answer["confidence"])`;
   },
 };
 
-/** Return a program that requests `url` and prints `member` of the answer, and whether it reads the picture from a file. */
-export async function writeProgram(language, { url, blob, name, member, locked }) {
-  const data = blob && blob.size <= MAX_INLINE ? await encodeBase64(blob) : null;
-  return { text: WRITERS[language]({ url, data, name, member, locked }), fromFile: !data };
+/** Return a program that requests `url` and prints `member` of the answer, and whether the program reads a picture file. */
+export async function writeProgram(language, { url, blob, name, member, needsKey }) {
+  const data = blob && blob.size <= MAX_INLINE_BYTES ? await encodeBase64(blob) : null;
+  return { text: WRITERS[language]({ url, data, name, member, needsKey }), fromFile: !data };
 }
 
 async function encodeBase64(blob) {

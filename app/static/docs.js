@@ -80,7 +80,7 @@ function describeCall(operation, schemas) {
 function describeParameters({ parameters = [] }, schemas) {
   if (!parameters.length) return null;
   const rows = parameters.map(({ name, in: place, required, schema, description }) =>
-    createElement("li", {}, createElement("span", { class: "place" }, place), schemas.line(name, schema, { mark: required && "required", description })),
+    createElement("li", {}, createElement("span", { class: "place" }, place), schemas.renderField(name, schema, { mark: required && "required", description })),
   );
   return [createElement("h4", {}, "Parameters"), createElement("ul", { class: "fields" }, rows)];
 }
@@ -93,7 +93,7 @@ function describeBody({ requestBody }, schemas) {
     description && createElement("p", {}, renderProse(description)),
     Object.entries(content).map(([type, { schema, example }]) =>
       createDetails(createElement("code", {}, type), [
-        schemas.fields(schema) ?? createElement("p", {}, schemas.type(schema)),
+        schemas.renderFields(schema) ?? createElement("p", {}, schemas.describeType(schema)),
         example !== undefined && createCodeBlock(`Example of ${type}`, formatJson(example)),
       ]),
     ),
@@ -123,14 +123,14 @@ function describeContent([type, { schema, example, examples = {} }], schemas) {
         createElement("p", { class: "kind" }, summary ?? name),
         createCodeBlock(summary ?? name, typeof value === "string" ? value : formatJson(value)),
       ]),
-    schemas.fields(schema, { answer: true }),
+    schemas.renderFields(schema, { answer: true }),
   ];
 }
 
 function describeHeaders({ headers = {} }, schemas) {
   const rows = Object.entries(headers).map(([name, part]) => {
     const { schema, required, description } = schemas.resolve(part);
-    return createElement("li", {}, schemas.line(name, schema, { mark: !required && "optional", description }));
+    return createElement("li", {}, schemas.renderField(name, schema, { mark: !required && "optional", description }));
   });
   return rows.length ? createDetails("Headers", createElement("ul", { class: "fields" }, rows)) : null;
 }
@@ -156,7 +156,7 @@ function filterCalls() {
     section.hidden = !section.querySelector("details.call:not([hidden])");
   }
   const count = findCalls().filter((call) => !call.hidden).length;
-  byId("found").textContent = count === 1 ? "1 call" : `${count} calls`;
+  byId("filter-status").textContent = count === 1 ? "1 call" : `${count} calls`;
 }
 
 byId("filter").addEventListener("input", filterCalls);
@@ -171,7 +171,7 @@ byId("key").addEventListener("submit", (event) => {
   event.preventDefault();
   apiKey.set(byId("secret").value.trim());
   byId("secret").value = "";
-  byId("kept").textContent = "It is sent with every request until you close this tab.";
+  byId("key-status").textContent = "It is sent with every request until you close this tab.";
 });
 
 addEventListener("hashchange", openLinkedCall);

@@ -17,13 +17,13 @@ function askForDigit() {
   digits.className = "bars"; // as wide as the bars below
   digits.append(...[..."0123456789"].map((digit) => button(digit, digit)));
   show("What is it?", button("No digit", "none"), digits);
-  byId("asked").focus();
+  byId("question").focus();
 }
 
 async function send(digit) {
   const answered = question;
   show("Sending …");
-  byId("asked").focus();
+  byId("question").focus();
   let texts = ["Thank you. The picture has been saved for training."];
   try {
     await sendRequest(`/feedback?${new URLSearchParams({ digit, model: answered.model })}`, { picture: answered.picture });
@@ -36,10 +36,10 @@ async function send(digit) {
 }
 
 function show(text, ...answers) {
-  const asked = byId("asked"); // is not replaced, because it may have the focus
-  asked.textContent = text;
-  while (asked.nextSibling) asked.nextSibling.remove();
-  asked.after(...answers);
+  const title = byId("question"); // is not replaced, because it may have the focus
+  title.textContent = text;
+  while (title.nextSibling) title.nextSibling.remove();
+  title.after(...answers);
 }
 
 function button(textContent, digit) {

@@ -11,7 +11,7 @@ import { Sheet } from "./sheet.js";
 const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
 const TITLES = { digit: "Draw a digit", number: "Write a number" };
 const INTERVAL = 30_000; // milliseconds between health checks
-const MAX_WAIT = 30_000; // milliseconds between health checks while the service does not answer, at most
+const MAX_DELAY = 30_000; // milliseconds between health checks while the service does not answer, at most
 
 const byId = (id) => document.getElementById(id);
 const getMode = () => document.querySelector("input[name=mode]:checked").value;
@@ -20,18 +20,18 @@ const getLanguage = () => document.querySelector("input[name=language]:checked")
 let latestCall; // identifies the latest call of showProgram
 let photographing = false;
 let limits = null; // of the service, once they are known
-let healthTimer; // the timer of the next health check
+let healthTimer;
 let delay = 1000; // milliseconds until the next health check while the service does not answer
 
-const sheet = new Sheet(byId("sheet"), { changed: onChange, say: announce });
+const sheet = new Sheet(byId("sheet"), { onChange, announce });
 const requester = new Requester({ send: sendSheet, onAnswer, onFailure });
 
 function onChange({ fresh }) {
-  byId("undo").disabled = !sheet.undoable;
-  byId("clear").disabled = sheet.empty;
+  byId("undo").disabled = !sheet.canUndo;
+  byId("clear").disabled = sheet.isEmpty;
   if (fresh) requester.drop();
-  if (fresh) sheet.mark([]);
-  if (sheet.empty) {
+  if (fresh) sheet.showBoxes([]);
+  if (sheet.isEmpty) {
     showNothing(getMode());
     if (getHealth() !== "lost") showProblem("");
     showProgram();
@@ -42,7 +42,7 @@ function onChange({ fresh }) {
 
 async function sendSheet(signal) {
   const mode = getMode();
-  const blob = await sheet.blob();
+  const blob = await sheet.toBlob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
       `This file has ${formatSize(blob.size)}, but the service accepts at most ${formatSize(limits.max_body_bytes)}. Choose a smaller one.`,
@@ -68,7 +68,7 @@ function onAnswer({ mode, blob, model, body, stages, duration }) {
   if (mode === "number") showNumber(body);
   else showDigit(body);
   if (mode === "digit") askForFeedback(body, blob, model);
-  sheet.mark(listBoxes(mode, body), body.image);
+  sheet.showBoxes(listBoxes(mode, body), body.image);
   showTiming(stages, duration);
   showProgram();
 }
@@ -89,7 +89,7 @@ function onFailure(error) {
 /** Show why there is no answer. */
 function showRefusal(text) {
   showNothing(getMode());
-  sheet.mark([]);
+  sheet.showBoxes([]);
   showProblem(text);
   showProgram();
 }
@@ -110,7 +110,7 @@ function markLost() {
   showProblem("The service does not answer. Your drawing is kept, and will be read as soon as it does.");
   showHealth("lost", "Not reachable");
   checkLater(delay);
-  delay = Math.min(2 * delay, MAX_WAIT);
+  delay = Math.min(2 * delay, MAX_DELAY);
 }
 
 async function checkHealth() {
@@ -142,7 +142,7 @@ async function loadModels() {
     showModels(body.models);
     byId("judge").hidden = !body.feedback;
     if (body.feedback) {
-      byId("kept").textContent = "Your pictures are sent only to this service, which stores those you give feedback on.";
+      byId("privacy").textContent = "Your pictures are sent only to this service, which stores those you give feedback on.";
     }
   } catch (error) {
     if (error instanceof Unreachable) return markLost();
@@ -153,7 +153,7 @@ async function loadModels() {
   byId("key").hidden = true;
   showProblem("");
   showProgram();
-  if (!sheet.empty) requester.request();
+  if (!sheet.isEmpty) requester.request();
   return undefined;
 }
 
@@ -189,14 +189,14 @@ byId("key").addEventListener("submit", (event) => {
 
 async function showProgram() {
   const call = (latestCall = {});
-  const blob = sheet.empty ? null : await sheet.blob();
+  const blob = sheet.isEmpty ? null : await sheet.toBlob();
   const name = sheet.picture?.name ?? "digit.png";
   const url = new URL(requestPath(getMode(), { view: false }), location.href).href;
   const member = getMode() === "number" ? "text" : "digit";
-  const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, locked: apiKey.get() !== "" });
+  const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, needsKey: apiKey.get() !== "" });
   if (call !== latestCall) return;
   byId("code").textContent = text;
-  byId("copied").textContent = "";
+  byId("copy-status").textContent = "";
   byId("save").hidden = !(blob && fromFile);
   if (byId("save").hidden) return;
   URL.revokeObjectURL(byId("save").href);
@@ -207,10 +207,10 @@ async function showProgram() {
 byId("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(byId("code").textContent);
-    byId("copied").textContent = "Copied";
+    byId("copy-status").textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(byId("code")); // over plain HTTP, a page may not write to the clipboard
-    byId("copied").textContent = "Selected: copy it with the keyboard";
+    byId("copy-status").textContent = "Selected: copy it with the keyboard";
   }
 });
 

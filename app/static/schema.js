@@ -19,19 +19,19 @@ export class Schemas {
   }
 
   /** Return a schema's type in a few words. */
-  type(part) {
+  describeType(part) {
     const schema = this.resolve(part);
-    if (schema.anyOf) return schema.anyOf.map((each) => this.type(each)).join(" or ");
+    if (schema.anyOf) return schema.anyOf.map((each) => this.describeType(each)).join(" or ");
     if (schema.format === "binary") return "file";
     const item = schema.items ?? schema.prefixItems?.[0];
-    if (item) return `array of ${this.type(item)}`;
+    if (item) return `array of ${this.describeType(item)}`;
     return [schema.type ?? "any"].flat().join(" or ");
   }
 
   /** Return the other constraints on a value, each in a few words. */
-  limits(part) {
+  listLimits(part) {
     const schema = this.resolve(part);
-    const inner = [...(schema.anyOf ?? []), ...(schema.items ? [schema.items] : [])].flatMap((each) => this.limits(each));
+    const inner = [...(schema.anyOf ?? []), ...(schema.items ? [schema.items] : [])].flatMap((each) => this.listLimits(each));
     return [...inner, ...LIMITS.map((limit) => limit(schema)).filter(Boolean)];
   }
 
@@ -39,26 +39,26 @@ export class Schemas {
    * Return a list of the fields of an object, or of the objects in an array, with nested fields; null if there are none.
    * In requests, required fields are marked; in answers, optional ones.
    */
-  fields(part, { answer = false, within = [] } = {}) {
-    if (part?.$ref && within.includes(part.$ref)) return null; // it contains itself
-    const below = { answer, within: part?.$ref ? [...within, part.$ref] : within };
+  renderFields(part, { answer = false, ancestors = [] } = {}) {
+    if (part?.$ref && ancestors.includes(part.$ref)) return null; // it contains itself
+    const below = { answer, ancestors: part?.$ref ? [...ancestors, part.$ref] : ancestors };
     const schema = this.resolve(part);
-    if (schema.items) return this.fields(schema.items, below);
-    if (schema.anyOf) return schema.anyOf.map((each) => this.fields(each, below)).find(Boolean) ?? null;
+    if (schema.items) return this.renderFields(schema.items, below);
+    if (schema.anyOf) return schema.anyOf.map((each) => this.renderFields(each, below)).find(Boolean) ?? null;
     const rows = Object.entries(schema.properties ?? {}).map(([name, each]) => {
       const required = schema.required?.includes(name) ?? false;
       const mark = answer ? !required && "optional" : required && "required";
-      return createElement("li", {}, this.line(name, each, { mark }), this.fields(each, below));
+      return createElement("li", {}, this.renderField(name, each, { mark }), this.renderFields(each, below));
     });
     return rows.length ? createElement("ul", { class: "fields" }, rows) : null;
   }
 
   /** Return a name with the type, limits and description of its value. */
-  line(name, part, { mark, description = this.resolve(part).description } = {}) {
-    const limits = this.limits(part).map((limit) => [" · ", ...renderProse(limit)]);
+  renderField(name, part, { mark, description = this.resolve(part).description } = {}) {
+    const limits = this.listLimits(part).map((limit) => [" · ", ...renderProse(limit)]);
     return [
       createElement("code", { class: "field" }, name),
-      createElement("span", { class: "type" }, this.type(part), limits),
+      createElement("span", { class: "type" }, this.describeType(part), limits),
       mark && createElement("span", { class: "note" }, mark),
       description && createElement("p", {}, renderProse(description)),
     ];

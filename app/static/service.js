@@ -1,8 +1,8 @@
 // The service that this page came from: a function for one call, and a class that repeats it while somebody draws.
 
 const PAUSE = 100; // milliseconds between an answer and the next request
-const PATIENCE = 30_000; // milliseconds: longer than the service itself allows for an upload and a prediction
-const BUSY = [429, 503];
+const TIMEOUT = 30_000; // milliseconds: longer than the service itself allows for an upload and a prediction
+const BUSY_STATUSES = [429, 503];
 
 /** The service refused a request; the message is the `detail` of its answer. */
 export class Problem extends Error {
@@ -12,7 +12,7 @@ export class Problem extends Error {
     this.status = response.status;
     const wait = response.headers.get("Retry-After");
     const seconds = Number.isNaN(Number(wait)) ? (Date.parse(wait) - Date.now()) / 1000 : Number(wait);
-    this.wait = BUSY.includes(response.status) ? Math.max(1, Math.ceil(seconds || 0)) : 0; // seconds
+    this.wait = BUSY_STATUSES.includes(response.status) ? Math.max(1, Math.ceil(seconds || 0)) : 0; // seconds
   }
 }
 
@@ -28,7 +28,7 @@ export const apiKey = {
 export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
   const headers = apiKey.get() ? { Authorization: `Bearer ${apiKey.get()}` } : {};
   if (picture) headers["Content-Type"] = "application/octet-stream";
-  const signals = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
+  const signals = [AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])];
   try {
     const started = performance.now();
     const response = await fetch(path, {

@@ -16,81 +16,81 @@ export class Sheet {
   #root;
   #canvas;
   #boxes;
-  #changed;
-  #say;
-  #now = EMPTY;
-  #past = [];
+  #onChange;
+  #announce;
+  #state = EMPTY;
+  #history = [];
   #pointer = null; // the id of the pointer that is drawing
-  #held = new Set(); // arrow keys that are down
+  #keys = new Set(); // arrow keys that are down
   #cursor = null; // where the keyboard's pen is, while it is used
-  #down = false;
+  #isPenDown = false;
   #frame = 0;
 
-  /** Calls `changed({ fresh })` on every change (`fresh` unless a stroke was added), and `say(text)` to announce the pen. */
-  constructor(root, { changed, say }) {
+  /** Calls `onChange({ fresh })` on every change (`fresh` unless a stroke was added), and `announce(text)` to announce the pen. */
+  constructor(root, { onChange, announce }) {
     this.#root = root;
     this.#canvas = root.querySelector("canvas");
     this.#boxes = root.querySelector(".boxes");
-    this.#changed = changed;
-    this.#say = say;
+    this.#onChange = onChange;
+    this.#announce = announce;
     this.#listen();
   }
 
-  get empty() {
-    return !this.#now.picture && !this.#now.strokes.length;
+  get isEmpty() {
+    return !this.#state.picture && !this.#state.strokes.length;
   }
 
-  get undoable() {
-    return this.#past.length > 0;
+  get canUndo() {
+    return this.#history.length > 0;
   }
 
   /** The picture that is shown, or null if the sheet holds a drawing. */
   get picture() {
-    return this.#now.picture;
+    return this.#state.picture;
   }
 
   /** Replace what is on the sheet with a picture. */
   async show(blob, name) {
     const bitmap = await decode(blob).catch(() => null); // the service may still read it
-    this.#become({ picture: { blob, name, bitmap }, strokes: [] });
+    this.#replace({ picture: { blob, name, bitmap }, strokes: [] });
   }
 
   clear() {
-    if (!this.empty) this.#become(EMPTY);
+    if (!this.isEmpty) this.#replace(EMPTY);
   }
 
   undo() {
-    if (!this.undoable) return;
+    if (!this.canUndo) return;
     this.#lift();
-    this.#now = this.#past.pop();
+    this.#state = this.#history.pop();
     this.#draw();
-    this.#changed({ fresh: true });
+    this.#onChange({ fresh: true });
   }
 
   /** Return what to send: the bytes of the picture, or the drawing in black on white. */
-  async blob() {
-    if (this.#now.picture) return this.#now.picture.blob;
+  async toBlob() {
+    if (this.#state.picture) return this.#state.picture.blob;
     const canvas = new OffscreenCanvas(WIDTH, WIDTH * RATIO);
     const context = canvas.getContext("2d");
     context.fillStyle = "#fff";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    drawStrokes(context, this.#now.strokes, { scale: WIDTH, colour: "#000" });
+    drawStrokes(context, this.#state.strokes, { scale: WIDTH, colour: "#000" });
     return canvas.convertToBlob();
   }
 
   /** Show boxes `[{ box, text }]`, given in pixels of a picture of `width` by `height`. */
-  mark(boxes, { width, height } = { width: WIDTH, height: WIDTH * RATIO }) {
+  showBoxes(boxes, { width, height } = { width: WIDTH, height: WIDTH * RATIO }) {
     this.#boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const unit = Math.max(width, height / RATIO); // the sheet's width in the picture's pixels
     this.#boxes.replaceChildren(...boxes.flatMap(({ box, text }) => createBox(box, text, unit)));
   }
 
-  #become(state) {
+  #replace(state) {
     this.#lift();
-    this.#past.push(this.#now);
-    this.#now = state;
+    this.#history.push(this.#state);
+    this.#state = state;
     this.#draw();
-    this.#changed({ fresh: true });
+    this.#onChange({ fresh: true });
   }
 
   #listen() {
@@ -102,8 +102,8 @@ export class Sheet {
         if (event.pointerId === this.#pointer) this.#pointer = null;
       });
     }
-    root.addEventListener("keydown", (event) => this.#typed(event));
-    root.addEventListener("keyup", (event) => this.#held.delete(event.key));
+    root.addEventListener("keydown", (event) => this.#handleKey(event));
+    root.addEventListener("keyup", (event) => this.#keys.delete(event.key));
     root.addEventListener("focus", () => {
       if (!root.matches(":focus-visible") || this.#pointer !== null) return;
       this.#cursor ??= { x: 0.5, y: RATIO / 2 };
@@ -126,22 +126,22 @@ export class Sheet {
     this.#cursor = null;
     this.#pointer = event.pointerId;
     this.#root.setPointerCapture(event.pointerId);
-    this.#begin(this.#point(event));
+    this.#begin(this.#toPoint(event));
   }
 
   #move(event) {
     if (event.pointerId !== this.#pointer) return;
     const all = event.getCoalescedEvents?.() ?? [];
-    for (const each of all.length ? all : [event]) this.#extend(this.#point(each));
+    for (const each of all.length ? all : [event]) this.#extend(this.#toPoint(each));
   }
 
-  #point(event) {
+  #toPoint(event) {
     const { left, top, width } = this.#root.getBoundingClientRect();
-    const pressed = event.pointerType === "pen" ? 0.4 + 1.2 * event.pressure : 1;
-    return { x: (event.clientX - left) / width, y: (event.clientY - top) / width, width: this.pen * pressed };
+    const pressure = event.pointerType === "pen" ? 0.4 + 1.2 * event.pressure : 1;
+    return { x: (event.clientX - left) / width, y: (event.clientY - top) / width, width: this.pen * pressure };
   }
 
-  #typed(event) {
+  #handleKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (ARROWS[event.key]) this.#steer(event);
     else if (event.key === " ") this.#touch();
@@ -152,53 +152,53 @@ export class Sheet {
   }
 
   #steer({ key, shiftKey }) {
-    this.#held.add(key); // two at a time move diagonally
+    this.#keys.add(key); // two at a time move diagonally
     const step = shiftKey ? 3 * KEY_STEP : KEY_STEP;
     const { x, y } = this.#cursor ?? { x: 0.5, y: RATIO / 2 };
-    const [right, down] = [...this.#held].reduce(([a, b], held) => [a + ARROWS[held][0], b + ARROWS[held][1]], [0, 0]);
+    const [right, down] = [...this.#keys].reduce(([a, b], arrow) => [a + ARROWS[arrow][0], b + ARROWS[arrow][1]], [0, 0]);
     this.#cursor = { x: clamp(x + right * step, 1), y: clamp(y + down * step, RATIO) };
-    if (this.#down) this.#extend({ ...this.#cursor, width: this.pen });
+    if (this.#isPenDown) this.#extend({ ...this.#cursor, width: this.pen });
     else this.#draw();
   }
 
   #touch() {
-    if (this.#down) {
+    if (this.#isPenDown) {
       this.#lift();
-      this.#say("Pen lifted");
+      this.#announce("Pen lifted");
       return;
     }
     this.#cursor ??= { x: 0.5, y: RATIO / 2 };
-    this.#down = true;
+    this.#isPenDown = true;
     this.#begin({ ...this.#cursor, width: this.pen });
-    this.#say("Pen down");
+    this.#announce("Pen down");
   }
 
   #lift() {
-    this.#down = false;
+    this.#isPenDown = false;
     this.#pointer = null;
-    this.#held.clear();
+    this.#keys.clear();
     this.#draw();
   }
 
   #begin(point) {
-    const { picture, strokes } = this.#now;
-    this.#past.push(this.#now);
-    this.#now = { picture: null, strokes: [...strokes, [point]] };
+    const { picture, strokes } = this.#state;
+    this.#history.push(this.#state);
+    this.#state = { picture: null, strokes: [...strokes, [point]] };
     this.#draw();
-    this.#changed({ fresh: picture !== null });
+    this.#onChange({ fresh: picture !== null });
   }
 
   #extend(point) {
-    const stroke = this.#now.strokes.at(-1);
+    const stroke = this.#state.strokes.at(-1);
     const { x, y } = stroke.at(-1);
     if (Math.hypot(point.x - x, point.y - y) < MIN_DISTANCE) return;
     stroke.push(point);
     this.#draw();
-    this.#changed({ fresh: false });
+    this.#onChange({ fresh: false });
   }
 
   #draw() {
-    this.#root.dataset.state = this.#now.picture ? "picture" : this.empty ? "empty" : "drawing";
+    this.#root.dataset.state = this.#state.picture ? "picture" : this.isEmpty ? "empty" : "drawing";
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#paint();
@@ -211,7 +211,7 @@ export class Sheet {
     this.#canvas.height = scale * RATIO;
     const context = this.#canvas.getContext("2d");
     const style = getComputedStyle(this.#root);
-    const { picture, strokes } = this.#now;
+    const { picture, strokes } = this.#state;
     if (picture?.bitmap) drawFitted(context, picture.bitmap);
     else if (picture) drawName(context, picture.name, style.color);
     drawStrokes(context, strokes, { scale, colour: style.color });
@@ -221,7 +221,7 @@ export class Sheet {
     context.lineWidth = 2 * devicePixelRatio;
     context.strokeStyle = style.accentColor;
     context.stroke();
-    if (this.#down) context.fill();
+    if (this.#isPenDown) context.fill();
   }
 }
 

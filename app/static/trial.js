@@ -5,7 +5,7 @@ import { apiKey } from "./service.js";
 
 const MAX_ANSWER = 100_000; // characters of an answer that are shown
 
-let fields = 0; // how many fields there are: each gets its own id
+let fieldCount = 0; // each field gets an id of its own
 
 /** Quote a word for a POSIX shell. */
 const quoteWord = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`);
@@ -45,7 +45,7 @@ export function createTrial(call, schemas) {
 // What is filled in
 
 function createField(label, input, ...beside) {
-  input.id = `field-${(fields += 1)}`;
+  input.id = `field-${(fieldCount += 1)}`;
   return createElement("div", { class: "entry" }, createElement("label", { for: input.id }, label), input, beside);
 }
 
@@ -138,7 +138,7 @@ const BODIES = {
 
 /** Return the bodies, of which one is shown at a time, and the buttons that select it. */
 function createChooser(bodies) {
-  const name = `type-${(fields += 1)}`;
+  const name = `type-${(fieldCount += 1)}`;
   const choices = bodies.map(({ type, element }, index) => {
     element.hidden = index > 0;
     const input = createElement("input", { type: "radio", name, checked: index === 0 });

@@ -27,7 +27,7 @@ from app.capacity import Places
 from app.digits.catalogue import Catalogue
 from app.digits.contract import CLASSES
 from app.digits.numbers import NumberCaution
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.telemetry.stages import StageName
 from app.wire.problems import TITLES
 

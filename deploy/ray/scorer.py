@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from fsspec.implementations.dirfs import DirFileSystem
 
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, MIN_DIGIT_LIKELIHOOD
 from app.digits.errors import ImageError
-from app.digits.look import canonicalise_upload
 from app.digits.preprocessing import CanonicalForm
 from app.digits.process import set_up_process
 from deploy.ray.folders import describe_error, write_file

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 8000, 5000  # 40 megapixels, the most that is allowed
-PAETH: Final = 4  # the dearest of PNG's filters
+PAETH: Final = 4  # the most expensive of PNG's filters
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type
 _PASSES: Final = (
     (0, 0, 8, 8),
@@ -26,7 +26,7 @@ _PASSES: Final = (
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    """Return a PNG's chunk."""
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -61,7 +61,7 @@ TRANSPARENCY: Final = chunk(b"tRNS", bytes(range(256)))
 
 
 def jpeg(scans: Sequence[bytes], *, components: int = 1, width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """Return a progressive JPEG. Its tables know three symbols: nothing, a coefficient, a long nothing."""
+    """Return a progressive JPEG. Its Huffman tables have three symbols: end, coefficient, run of blocks."""
     frame = struct.pack(">BHHB", 8, height, width, components)
     frame += b"".join(bytes([index + 1, 0x11, 0]) for index in range(components))
     tables = [
@@ -98,7 +98,7 @@ def _segment(marker: int, data: bytes) -> bytes:
 
 
 def bmp(bits: int, *, compression: int = 0, width: int = WIDTH, height: int = HEIGHT, data: bytes) -> bytes:
-    """Return a BMP whose palette, where it has one, is of colours."""
+    """Return a BMP, whose palette, if it has one, is not grey."""
     palette = bytes([0, 40, 80, 0, 250, 200, 220, 0]) if bits <= 8 else b""
     start = 54 + len(palette)
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, len(palette) // 4, 0)

@@ -108,7 +108,7 @@ class Operation:
     """One of the document's."""
 
     id: str
-    asked: RequestExample  # as its example has it
+    example: RequestExample  # as its example has it
     answers: dict[str, dict[str, Any]]  # status → the response that the document describes
 
 
@@ -121,11 +121,11 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
                 if parameter["in"] == "path" and f"{{{parameter['name']}}}" in filled:
                     assert "examples" in parameter["schema"], f"{path}: a part of it has no example"
                     filled = filled.replace(f"{{{parameter['name']}}}", parameter["schema"]["examples"][0])
-            asked = RequestExample(method.upper(), filled)
+            example = RequestExample(method.upper(), filled)
             if JSON in described.get("requestBody", {"content": {}})["content"]:
                 assert name in REQUESTS, f"{name} has no request in tests/api/examples.py"
-                asked = asked.sent_as(JSON, json.dumps(REQUESTS[name]).encode())
-            yield Operation(name, asked, described["responses"])
+                example = example.sent_as(JSON, json.dumps(REQUESTS[name]).encode())
+            yield Operation(name, example, described["responses"])
 
 
 class Services:
@@ -212,13 +212,15 @@ SERVICES: Final[dict[str, Callable[[], Any]]] = {
 }
 
 
-def send_request(client: httpx.Client, asked: RequestExample) -> AnswerExample:
+def send_request(client: httpx.Client, example: RequestExample) -> AnswerExample:
     """Ask over a new connection; a length may be declared of which nothing is sent."""
     connection = http.client.HTTPConnection(
         client.base_url.host, client.base_url.port or 80, timeout=PATIENCE
     )
     try:
-        connection.request(asked.method, asked.path, asked.body, {"X-Request-ID": ID, **asked.headers})
+        connection.request(
+            example.method, example.path, example.body, {"X-Request-ID": ID, **example.headers}
+        )
         answer = connection.getresponse()
         headers, body = httpx.Headers(answer.getheaders()), answer.read()
         return AnswerExample(
@@ -228,97 +230,99 @@ def send_request(client: httpx.Client, asked: RequestExample) -> AnswerExample:
         connection.close()
 
 
-def read_document(asked: RequestExample, length: int) -> RequestExample:
+def read_document(example: RequestExample, length: int) -> RequestExample:
     """Ask with a body of which nothing comes."""
     headers = {"Content-Type": JSON, "Content-Length": str(length)}
-    return replace(asked, body=None, headers=headers)
+    return replace(example, body=None, headers=headers)
 
 
 def of_picture(name: str) -> Callable[[Services, RequestExample], AnswerExample]:
-    return lambda services, asked: send_request(services(), asked.with_picture(HOSTILE / name))
+    return lambda services, example: send_request(services(), example.with_picture(HOSTILE / name))
 
 
-def unknown_model(services: Services, asked: RequestExample) -> AnswerExample:
-    other = asked.path.replace("/cnn", "/none").replace("/mlp-128", "/none")
-    path = other if other != asked.path else f"{asked.path}?model=none"
-    return send_request(services(asked.service), replace(asked, path=path).with_key())
+def unknown_model(services: Services, example: RequestExample) -> AnswerExample:
+    other = example.path.replace("/cnn", "/none").replace("/mlp-128", "/none")
+    path = other if other != example.path else f"{example.path}?model=none"
+    return send_request(services(example.service), replace(example, path=path).with_key())
 
 
-def rate_limited(services: Services, asked: RequestExample) -> AnswerExample:
-    answers = (send_request(services("limited"), asked) for _ in range(1000))
+def rate_limited(services: Services, example: RequestExample) -> AnswerExample:
+    answers = (send_request(services("limited"), example) for _ in range(1000))
     return next(answer for answer in answers if answer.status == 429)
 
 
-def timeout(services: Services, asked: RequestExample) -> AnswerExample:
-    return send_request(services("hasty"), asked.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
+def timeout(services: Services, example: RequestExample) -> AnswerExample:
+    return send_request(services("hasty"), example.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
 
 
-def batch_too_large(services: Services, asked: RequestExample) -> AnswerExample:
+def batch_too_large(services: Services, example: RequestExample) -> AnswerExample:
     many = ["AAAA"] * 65
-    body = tensor(*many) if "infer" in asked.path else {"images": many}
-    return send_request(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+    body = tensor(*many) if "infer" in example.path else {"images": many}
+    return send_request(services(), example.sent_as(JSON, json.dumps(body).encode()))
 
 
-def feedback_full(services: Services, asked: RequestExample) -> AnswerExample:
+def feedback_full(services: Services, example: RequestExample) -> AnswerExample:
     """Add to a picture bytes that no decoder looks at."""
     large = (GOLDEN / "9-grey.bmp").read_bytes() + bytes(MEBIBYTE)
-    return send_request(services("full"), replace(asked.sent_as(BYTES, large), path=f"{asked.path}?digit=9"))
+    return send_request(
+        services("full"), replace(example.sent_as(BYTES, large), path=f"{example.path}?digit=9")
+    )
 
 
-def empty_batch(services: Services, asked: RequestExample) -> AnswerExample:
-    body = tensor() if "infer" in asked.path else {"images": []}
-    return send_request(services(), asked.sent_as(JSON, json.dumps(body).encode()))
+def empty_batch(services: Services, example: RequestExample) -> AnswerExample:
+    body = tensor() if "infer" in example.path else {"images": []}
+    return send_request(services(), example.sent_as(JSON, json.dumps(body).encode()))
 
 
-def malformed_request(services: Services, asked: RequestExample) -> AnswerExample:
-    body = b"[]" if asked.path.startswith(REPOSITORY) else b"{}"
-    return send_request(services(asked.service), asked.sent_as(JSON, body).with_key())
+def malformed_request(services: Services, example: RequestExample) -> AnswerExample:
+    body = b"[]" if example.path.startswith(REPOSITORY) else b"{}"
+    return send_request(services(example.service), example.sent_as(JSON, body).with_key())
 
 
-def unsupported_media_type(services: Services, asked: RequestExample) -> AnswerExample:
-    if "infer" in asked.path:
-        return send_request(services(), asked.with_picture(ROOT / "Makefile"))
-    return send_request(services(), asked.sent_as("text/plain", b"7"))
+def unsupported_media_type(services: Services, example: RequestExample) -> AnswerExample:
+    if "infer" in example.path:
+        return send_request(services(), example.with_picture(ROOT / "Makefile"))
+    return send_request(services(), example.sent_as("text/plain", b"7"))
 
 
-def internal_error(services: Services, asked: RequestExample) -> AnswerExample:
-    path = "/v2/broken" if asked.path.startswith("/v2") else "/broken"
+def internal_error(services: Services, example: RequestExample) -> AnswerExample:
+    path = "/v2/broken" if example.path.startswith("/v2") else "/broken"
     return send_request(services("broken"), RequestExample("GET", path))
 
 
-def invalid_model(services: Services, asked: RequestExample) -> AnswerExample:
-    return send_request(services("with_a_bad_file"), asked.with_key())
+def invalid_model(services: Services, example: RequestExample) -> AnswerExample:
+    return send_request(services("with_a_bad_file"), example.with_key())
 
 
-def without_length(services: Services, asked: RequestExample) -> AnswerExample:
-    request = services().build_request(asked.method, asked.path, headers={"X-Request-ID": ID})
+def without_length(services: Services, example: RequestExample) -> AnswerExample:
+    request = services().build_request(example.method, example.path, headers={"X-Request-ID": ID})
     del request.headers["Content-Length"]
     answer = services().send(request)
     return AnswerExample(answer.status_code, answer.headers, answer.json())
 
 
-def overloaded(_: Services, asked: RequestExample) -> AnswerExample:
+def overloaded(_: Services, example: RequestExample) -> AnswerExample:
     with serve_busy() as client:  # by itself: no service of this process can decode meanwhile
-        return send_request(client, asked)
+        return send_request(client, example)
 
 
-def model_in_use(services: Services, asked: RequestExample) -> AnswerExample:
+def model_in_use(services: Services, example: RequestExample) -> AnswerExample:
     return send_request(
-        services("locked"), replace(asked, path=asked.path.replace("mlp-128", "cnn")).with_key()
+        services("locked"), replace(example, path=example.path.replace("mlp-128", "cnn")).with_key()
     )
 
 
 # code → how it is brought about
 REFUSALS: Final[dict[str, Callable[[Services, RequestExample], AnswerExample]]] = {
     "malformed_request": malformed_request,
-    "unauthorized": lambda services, asked: send_request(services("locked"), asked),
-    "forbidden": lambda services, asked: send_request(services("keeping_nothing"), asked),
+    "unauthorized": lambda services, example: send_request(services("locked"), example),
+    "forbidden": lambda services, example: send_request(services("keeping_nothing"), example),
     "unknown_model": unknown_model,
     "invalid_model": invalid_model,
     "model_in_use": model_in_use,
-    "slow_upload": lambda services, asked: send_request(services("impatient"), read_document(asked, 1)),
+    "slow_upload": lambda services, example: send_request(services("impatient"), read_document(example, 1)),
     "length_required": without_length,
-    "body_too_large": lambda services, asked: send_request(services(), read_document(asked, 10**9)),
+    "body_too_large": lambda services, example: send_request(services(), read_document(example, 10**9)),
     "unsupported_media_type": unsupported_media_type,
     "unreadable_image": of_picture("truncated-half.png"),
     "image_too_large": of_picture("bomb.png"),
@@ -327,25 +331,25 @@ REFUSALS: Final[dict[str, Callable[[Services, RequestExample], AnswerExample]]] 
     "empty_batch": empty_batch,
     "batch_too_large": batch_too_large,
     "rate_limited": rate_limited,
-    "head_too_large": lambda services, asked: send_request(
-        services(), replace(asked, headers={"X": 70_000 * "x"})
+    "head_too_large": lambda services, example: send_request(
+        services(), replace(example, headers={"X": 70_000 * "x"})
     ),
     "internal_error": internal_error,
     "overloaded": overloaded,
-    "not_ready": lambda services, asked: send_request(services("draining"), asked),
+    "not_ready": lambda services, example: send_request(services("draining"), example),
     "timeout": timeout,
-    "unknown_feedback": lambda services, asked: send_request(services("locked"), asked.with_key()),
+    "unknown_feedback": lambda services, example: send_request(services("locked"), example.with_key()),
     "feedback_full": feedback_full,
-    "feedback_unavailable": lambda services, asked: send_request(
-        services("without_its_database"), asked.with_key()
+    "feedback_unavailable": lambda services, example: send_request(
+        services("without_its_database"), example.with_key()
     ),
 }
 
 
-def record_accepted(services: Services, asked: RequestExample, status: int) -> AnswerExample:
+def record_accepted(services: Services, example: RequestExample, status: int) -> AnswerExample:
     """Ask so that it is answered well: of the two ways that may be, first with a new picture, then again."""
-    asked = asked.with_picture(GOLDEN / "9-grey.bmp") if status == 201 else asked
-    answers = (send_request(services(asked.service), asked.with_key()) for _ in range(2))
+    example = example.with_picture(GOLDEN / "9-grey.bmp") if status == 201 else example
+    answers = (send_request(services(example.service), example.with_key()) for _ in range(2))
     return next(answer for answer in answers if answer.status == status)
 
 
@@ -363,10 +367,10 @@ def record_answers() -> tuple[dict[str, Any], Answers]:
                 for kind, content in described.get("content", {}).items():
                     if "examples" in content:
                         for code in content["examples"]:
-                            answers[operation.id, status, code] = REFUSALS[code](services, operation.asked)
+                            answers[operation.id, status, code] = REFUSALS[code](services, operation.example)
                     elif kind == JSON:
                         answers[operation.id, status, None] = record_accepted(
-                            services, operation.asked, int(status)
+                            services, operation.example, int(status)
                         )
         return document, answers
 
@@ -375,7 +379,7 @@ Examples = dict[str, dict[str, Any]]
 
 
 def choose_examples(answers: Answers) -> Examples:
-    """Return what the file holds: requests and good answers by operation, the first refusal by code."""
+    """Return what the file holds: example and good answers by operation, the first refusal by code."""
     chosen: Examples = {name: {"request": body} for name, body in REQUESTS.items()}
     for (operation, status, code), answer in answers.items():
         if code is None:

@@ -61,14 +61,14 @@ def test_every_way_to_write_base64_is_read(way: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("more", [-4, -1, 0, 1, 2, 3, 5])
-def test_what_is_longer_than_a_block_is_read(way: str, more: int) -> None:
+def test_text_longer_than_a_block_is_read(way: str, more: int) -> None:
     length = 3 * base64_text.BLOCK + more
     data = bytes(range(256)) * (length // 256) + bytes(length % 256)
     assert base64_text.decode(WAYS[way](data), "image") == data
 
 
 @given(text=st.text("AZaz09+/-_=%4aF \n\t,;:", max_size=40))
-def test_any_text_is_refused_or_decoded_to_the_last_letter(text: str) -> None:
+def test_any_text_is_either_refused_or_decoded_completely(text: str) -> None:
     with suppress(MalformedRequest):
         data = base64_text.decode(text, "image")
         letters = re.sub(r"[\s=]", "", text.translate(str.maketrans("-_", "+/")))
@@ -105,7 +105,7 @@ def test_any_text_is_refused_or_decoded_to_the_last_letter(text: str) -> None:
         ("%41%41%41%41", "the character '%'"),
     ],
 )
-def test_what_is_wrong_with_a_text_is_said(text: str, reason: str) -> None:
+def test_an_error_says_what_is_wrong_with_the_text(text: str, reason: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
         base64_text.decode(text, "image")
     assert reason in caught.value.detail
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_a_text_is_said(text: str, reason: str) -> None:
 
 
 @given(data=st.binary(min_size=1, max_size=300))
-def test_a_plus_that_became_a_space_is_never_read_as_something_else(data: bytes) -> None:
+def test_a_plus_that_became_a_space_is_never_misread(data: bytes) -> None:
     text = standard(data)
     lost = text.replace("+", " ")
     if " " in lost.strip():
@@ -128,7 +128,7 @@ def test_lines_may_be_indented_however_far() -> None:
 
 
 @pytest.mark.parametrize("place", [-2, -1, 0, 1, 2])
-def test_a_lost_plus_is_found_wherever_blocks_end(place: int) -> None:
+def test_a_lost_plus_is_detected_at_any_block_boundary(place: int) -> None:
     letters = list("\n" + "A" * 2 * base64_text.BLOCK + "\n  AA")
     letters[base64_text.BLOCK + place] = " "
     with pytest.raises(MalformedRequest, match="probably lost"):

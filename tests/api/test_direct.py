@@ -57,7 +57,7 @@ def answer(client: httpx.Client, path: str, query: str, content: bytes) -> tuple
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("content", [THREE, b"no picture"], ids=["a picture", "none"])
-def test_every_query_is_answered_as_by_the_framework(
+def test_every_query_gets_the_answer_that_fastapi_gives(
     client: httpx.Client, framework: httpx.Client, path: str, query: str, content: bytes
 ) -> None:
     assert answer(client, path, query, content) == answer(framework, path, query, content)

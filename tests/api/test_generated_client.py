@@ -80,7 +80,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory, client: httpx.Client) ->
     generator = str(environment / "openapi-python-client")
     document = str(client.base_url.join("openapi.json"))
     command = [generator, "generate", "--url", document, "--meta", "none", "--fail-on-warning"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--config", "config.yaml", "--output-path", "digits_client"],
         cwd=folder,
         env={**os.environ, "PATH": f"{environment}{os.pathsep}{os.environ['PATH']}"},  # it calls ruff
@@ -88,7 +88,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory, client: httpx.Client) ->
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 
@@ -102,20 +102,20 @@ def test_it_has_a_function_for_each_operation(generated: Path, client: httpx.Cli
     assert made == named
 
 
-def test_its_types_hold(generated: Path) -> None:
-    done = subprocess.run(
+def test_its_types_pass_mypy(generated: Path) -> None:
+    result = subprocess.run(
         [sys.executable, "-m", "mypy", "-p", "digits_client"],
         cwd=generated,
         check=False,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout
 
 
-def test_it_predicts_and_tells_problems(generated: Path) -> None:
+def test_it_returns_predictions_and_problems(generated: Path) -> None:
     with serve(Settings(api_keys=("a-key",))) as client:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-W", "error", "-c", USE, str(client.base_url), "a-key"],
             cwd=ROOT,
             env={"PYTHONPATH": str(generated)},
@@ -123,4 +123,4 @@ def test_it_predicts_and_tells_problems(generated: Path) -> None:
             capture_output=True,
             text=True,
         )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert (result.stdout, result.stderr) == ("done\n", "")

@@ -86,9 +86,9 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_hostile_form_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    kind, body, wanted = FORMS[name]
+    kind, body, expected = FORMS[name]
     answer = client.post("/predict", content=body, headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
 
 
 def image(text: str) -> bytes:
@@ -133,9 +133,9 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_hostile_json_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    body, wanted = BODIES[name]
+    body, expected = BODIES[name]
     answer = client.post("/predict", content=body, headers={"Content-Type": JSON})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
     assert len(answer.content) < 2000  # no mirror of what was sent
 
 
@@ -168,14 +168,14 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_hostile_base64_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    text, wanted = TEXTS[name]
+    text, expected = TEXTS[name]
     answer = client.post("/predict", content=image(text), headers={"Content-Type": JSON})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
     assert len(answer.content) < 2000
 
 
 @pytest.mark.parametrize(
-    ("images", "wanted"),
+    ("images", "expected"),
     [
         ([], (422, "empty_batch")),
         ([TEXT] * 1000, (422, "batch_too_large")),
@@ -189,10 +189,10 @@ def test_hostile_base64_gets_its_exact_answer(client: httpx.Client, name: str) -
     ids=["none", "1,000", "200,000 empty", "null", "a list", "an object", "a text", "a text and a list"],
 )
 def test_a_hostile_batch_gets_its_exact_answer(
-    client: httpx.Client, images: object, wanted: tuple[int, str]
+    client: httpx.Client, images: object, expected: tuple[int, str]
 ) -> None:
     answer = client.post("/predict/batch", json={"images": images})
-    assert (answer.status_code, answer.json().get("code")) == wanted
+    assert (answer.status_code, answer.json().get("code")) == expected
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_hostile_batch_gets_its_exact_answer(
     ],
 )
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x" * 1000])
-def test_an_encoding_that_is_not_read_is_named(
+def test_an_unsupported_content_encoding_is_refused_by_name(
     collecting: httpx.Client, path: str, kind: str, coding: str
 ) -> None:
     headers = {"Content-Type": kind, "Content-Encoding": coding}
@@ -216,14 +216,14 @@ def test_an_encoding_that_is_not_read_is_named(
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
-def test_an_encoding_that_changes_nothing_is_read(client: httpx.Client, coding: str) -> None:
+def test_the_identity_encoding_is_accepted(client: httpx.Client, coding: str) -> None:
     for kind, content in ((JSON, image(TEXT)), ("image/bmp", PICTURE), (FORM, part(field()) + END)):
         headers = {"Content-Type": kind, "Content-Encoding": coding}
         assert client.post("/predict", content=content, headers=headers).json()["digit"] == 9
 
 
 @pytest.mark.parametrize("text", [TEXT, f"data:image/bmp;base64,{TEXT}", f"\n{TEXT}"])
-def test_base64_in_place_of_a_file_is_named(client: httpx.Client, text: str) -> None:
+def test_base64_in_place_of_a_file_is_refused_with_a_remedy(client: httpx.Client, text: str) -> None:
     raw = client.post("/predict", content=text, headers={"Content-Type": "image/bmp"})
     form = client.post("/predict", data={"file": text}, files={"other": b""})
     several = client.post(
@@ -241,7 +241,7 @@ def test_base64_in_place_of_a_file_is_named(client: httpx.Client, text: str) -> 
         assert JSON in problem["detail"]
 
 
-def test_values_of_other_types_are_not_taken_for_texts_and_digits(collecting: httpx.Client) -> None:
+def test_values_of_other_types_are_not_converted_to_texts_and_digits(collecting: httpx.Client) -> None:
     for value in (True, 7, 7.5, None, [TEXT], {"data": TEXT}):
         for body in ({"image": value}, {"image": value, "digit": 9}):
             answer = collecting.post("/feedback" if "digit" in body else "/predict", json=body)
@@ -261,7 +261,7 @@ def test_a_whole_number_is_an_integer_however_it_is_written(collecting: httpx.Cl
     assert answer.json()["digit"] == 9
 
 
-def test_a_right_digit_is_not_repeated_whole(collecting: httpx.Client) -> None:
+def test_an_error_quotes_only_the_beginning_of_a_correct_digit(collecting: httpx.Client) -> None:
     long = 50_000 * "7"
     for answer in (
         collecting.post("/feedback", data={"digit": long}, files={"file": PICTURE}),
@@ -280,7 +280,7 @@ def test_a_right_digit_is_not_repeated_whole(collecting: httpx.Client) -> None:
         assert len(answer.content) < 2000
 
 
-def test_a_parameter_is_not_repeated_whole(client: httpx.Client) -> None:
+def test_an_error_quotes_only_the_beginning_of_a_parameter(client: httpx.Client) -> None:
     answer = client.post("/predict", params={"view": "x" * 50_000}, content=PICTURE)
     assert (answer.status_code, answer.json()["code"]) == MALFORMED
     assert len(answer.content) < 2000
@@ -289,9 +289,9 @@ def test_a_parameter_is_not_repeated_whole(client: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_json_of_many_values_is_refused_before_it_is_parsed(client: httpx.Client, path: str) -> None:
     member = "image" if path == "/predict" else "images"
-    for values, wanted in (
+    for values, expected in (
         ([1] * 1_000, MALFORMED),
         ([1] * 20_000, MALFORMED if path == "/predict" else (422, "batch_too_large")),
     ):
         answer = client.post(path, json={member: values})
-        assert (answer.status_code, answer.json()["code"]) == wanted
+        assert (answer.status_code, answer.json()["code"]) == expected

@@ -26,7 +26,7 @@ HOSTILE = {
 }
 
 
-def written(*lines: str, height: int = 60) -> NDArray[np.uint8]:
+def draw_lines(*lines: str, height: int = 60) -> NDArray[np.uint8]:
     """Write lines of digits dark on light, with a pen and room enough."""
     step = round(height * 0.9)
     size = (step * max(map(len, lines)) + height, round(height * 1.7) * len(lines) + height)
@@ -44,7 +44,7 @@ def png(picture: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def sent(client: httpx.Client, data: bytes, *, query: str = "") -> httpx.Response:
+def post_picture(client: httpx.Client, data: bytes, *, query: str = "") -> httpx.Response:
     return client.post(f"/predict/number{query}", content=data, headers={"Content-Type": "image/png"})
 
 
@@ -56,18 +56,18 @@ def test_a_hostile_file_gets_the_answer_that_it_gets_from_predict(client: httpx.
 
 
 def test_a_blank_picture_has_no_ink(client: httpx.Client) -> None:
-    answer = sent(client, png(np.full((40, 200), 255, np.uint8)))
+    answer = post_picture(client, png(np.full((40, 200), 255, np.uint8)))
     assert (answer.status_code, answer.json()["code"]) == (422, "no_ink")
 
 
 def test_an_unknown_model_is_not_found(client: httpx.Client) -> None:
-    assert sent(client, png(written("12")), query="?model=gpt").json()["code"] == "unknown_model"
+    assert post_picture(client, png(draw_lines("12")), query="?model=gpt").json()["code"] == "unknown_model"
 
 
 def test_ink_without_a_digit_gives_no_text_and_a_warning(client: httpx.Client) -> None:
     dashes = np.full((60, 300), 255, np.uint8)
     cv2.line(dashes, (20, 30), (280, 30), 0, 3)
-    answer = sent(client, png(dashes))
+    answer = post_picture(client, png(dashes))
     assert answer.status_code == 200
     assert answer.json() == {
         "text": "",
@@ -81,7 +81,7 @@ def test_ink_without_a_digit_gives_no_text_and_a_warning(client: httpx.Client) -
 
 
 def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -> None:
-    answer = sent(client, png(written("4071"))).json()
+    answer = post_picture(client, png(draw_lines("4071"))).json()
     digits = answer["digits"]
     boxes = [digit["box"] for digit in digits]
     assert answer == {
@@ -101,10 +101,10 @@ def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -
 
 
 def test_each_way_to_send_a_picture_gives_the_same_number(client: httpx.Client) -> None:
-    data = png(written("508"))
+    data = png(draw_lines("508"))
     text = base64.b64encode(data).decode()
     ways = [
-        sent(client, data),
+        post_picture(client, data),
         client.post("/predict/number", files={"file": ("picture", data)}),
         client.post("/predict/number", json={"image": text}),
         client.post("/predict/number", json={"image": f"data:image/png;base64,{text}"}),
@@ -113,32 +113,32 @@ def test_each_way_to_send_a_picture_gives_the_same_number(client: httpx.Client) 
     assert all(way.json() == ways[0].json() for way in ways)
 
 
-def test_lines_are_parted_by_line_feeds(client: httpx.Client) -> None:
-    answer = sent(client, png(written("407", "82"))).json()
+def test_lines_are_separated_by_line_feeds(client: httpx.Client) -> None:
+    answer = post_picture(client, png(draw_lines("407", "82"))).json()
     assert answer["text"] == "407\n82"
     assert answer["lines"] == ["407", "82"]
     assert [digit["line"] for digit in answer["digits"]] == [0, 0, 0, 1, 1]
 
 
 def test_boxes_are_in_the_upright_originals_pixels(client: httpx.Client) -> None:
-    large = np.kron(written("35", height=300), np.ones((3, 3), np.uint8))
+    large = np.kron(draw_lines("35", height=300), np.ones((3, 3), np.uint8))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     file = io.BytesIO()
     Image.fromarray(large).transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", exif=exif)
-    answer = sent(client, file.getvalue()).json()
+    answer = post_picture(client, file.getvalue()).json()
     assert answer["text"] == "35"
     assert (answer["image"]["width"], answer["image"]["height"]) == (large.shape[1], large.shape[0])
     np.testing.assert_allclose(answer["digits"][0]["box"], [445, 400, 545, 1010], atol=30)
 
 
-def test_a_single_digit_is_a_number_too(client: httpx.Client) -> None:
+def test_a_single_digit_is_read_as_a_number(client: httpx.Client) -> None:
     answer = client.post("/predict/number", files={"file": (GOLDEN / "7-photo.jpg").read_bytes()})
     assert answer.json()["text"] == "7"
 
 
-def test_timing_and_request_id_are_as_everywhere(client: httpx.Client) -> None:
-    data = png(written("12"))
+def test_answers_have_timing_and_request_id(client: httpx.Client) -> None:
+    data = png(draw_lines("12"))
     headers = {"Content-Type": "image/png", "X-Request-ID": "mine"}
     answer = client.post("/predict/number", content=data, headers=headers)
     assert answer.headers["X-Request-ID"] == "mine"
@@ -146,8 +146,8 @@ def test_timing_and_request_id_are_as_everywhere(client: httpx.Client) -> None:
     assert stages == ["decode", "preprocess", "infer"]
 
 
-def test_any_model_can_be_asked(client: httpx.Client) -> None:
-    answer = sent(client, png(written("33")), query="?model=mlp-128").json()
+def test_any_model_can_be_requested(client: httpx.Client) -> None:
+    answer = post_picture(client, png(draw_lines("33")), query="?model=mlp-128").json()
     assert answer["model"]["name"] == "mlp-128"
     assert answer["text"] == "33"
 
@@ -156,20 +156,20 @@ def test_forty_megapixels_of_noise_are_answered_in_time(client: httpx.Client) ->
     noise = np.random.default_rng(1).integers(0, 2, (5_000, 8_000), np.uint8) * 255
     _, data = cv2.imencode(".png", np.kron(noise[::8, ::8], np.ones((8, 8), np.uint8)))
     started = time.process_time()  # the service runs in this process
-    answer = sent(client, data.tobytes())
+    answer = post_picture(client, data.tobytes())
     assert answer.status_code in {200, 422}
     assert time.process_time() - started < 10  # seconds, decoding included
 
 
-def test_a_network_that_tells_digits_from_others_is_believed(tmp_path: Path) -> None:
+def test_the_digit_likelihood_of_the_network_decides_is_digit(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "model.onnx").write_bytes(build_tiny_model(likelihood=1e-6))
     with serve(Settings(models_dir=tmp_path, default_model="tiny")) as client:
-        answer = sent(client, png(written("12"))).json()
+        answer = post_picture(client, png(draw_lines("12"))).json()
     assert (answer["text"], answer["warnings"]) == ("", ["no_digits"])
 
 
-def test_the_interface_is_documented(client: httpx.Client) -> None:
+def test_the_route_is_in_the_openapi_document(client: httpx.Client) -> None:
     route = client.get("/openapi.json").json()["paths"]["/predict/number"]["post"]
     assert "multipart/form-data" in route["requestBody"]["content"]
     assert {"200", "400", "404", "413", "415", "422", "503", "504"} <= route["responses"].keys()

@@ -23,7 +23,7 @@ NO_ANSWERS_OF_A_ROUTE: Final = {"not_found", "method_not_allowed"}  # they say t
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[dict[str, Any], Answers]:
+def fetch_document() -> tuple[dict[str, Any], Answers]:
     """The document, and what the service answers where the document has examples."""
     return record_answers()
 
@@ -59,7 +59,7 @@ def check(value: object, schema: dict[str, Any], document: dict[str, Any]) -> No
     Draft202012Validator({**document, **schema}).validate(value)
 
 
-def test_every_json_has_an_example_that_its_schema_allows(document: dict[str, Any]) -> None:
+def test_every_json_body_has_an_example_that_matches_its_schema(document: dict[str, Any]) -> None:
     assert len(contents(document)) > 40
     for place, content in contents(document):
         assert values(content, document), f"{place} has no example: see tests/api/examples.py, then {AGAIN}"
@@ -68,18 +68,18 @@ def test_every_json_has_an_example_that_its_schema_allows(document: dict[str, An
 
 
 @pytest.mark.parametrize("member", ["digit", "confidence", "model", "image", "view"])
-def test_an_example_without_a_member_would_not_pass(document: dict[str, Any], member: str) -> None:
+def test_an_example_that_lacks_a_member_would_fail(document: dict[str, Any], member: str) -> None:
     content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
-    wrong = copy.deepcopy(content["example"])
-    del wrong[member]
+    invalid = copy.deepcopy(content["example"])
+    del invalid[member]
     with pytest.raises(ValidationError):
-        check(wrong, content["schema"], document)
+        check(invalid, content["schema"], document)
 
 
 def test_the_examples_are_what_the_service_answers(
-    asked: tuple[dict[str, Any], Answers], document: dict[str, Any]
+    fetch_document: tuple[dict[str, Any], Answers], document: dict[str, Any]
 ) -> None:
-    served, answers = asked
+    served, answers = fetch_document
     assert is_same(served, document)
     recorded_now = examples.choose_examples(answers)
     committed = json.loads(openapi.EXAMPLES.read_text(encoding="utf-8"))
@@ -89,9 +89,9 @@ def test_the_examples_are_what_the_service_answers(
 
 
 def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with(
-    asked: tuple[dict[str, Any], Answers],
+    fetch_document: tuple[dict[str, Any], Answers],
 ) -> None:
-    document, answers = asked
+    document, answers = fetch_document
     described = {operation.id: operation for operation in examples.operations(document)}
     for (operation, status, code), answer in answers.items():
         response = described[operation].answers[status]
@@ -107,7 +107,7 @@ def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with
                 check(typed, header["schema"], document)
 
 
-def test_rates_are_told_on_every_answer_as_documented(document: dict[str, Any]) -> None:
+def test_every_answer_has_the_documented_rate_headers(document: dict[str, Any]) -> None:
     with serve(Settings(rate_limit=5)) as client:
         answers = [client.get("/models/cnn") for _ in range(6)]
     headers = document["components"]["headers"]
@@ -117,7 +117,7 @@ def test_rates_are_told_on_every_answer_as_documented(document: dict[str, Any]) 
             assert re.fullmatch(headers[name]["schema"]["pattern"], answer.headers[name])
 
 
-def test_every_code_has_its_place(document: dict[str, Any]) -> None:
+def test_every_code_is_documented_at_a_route(document: dict[str, Any]) -> None:
     named = {
         code
         for _, operation in openapi.iterate_operations(document)
@@ -128,7 +128,7 @@ def test_every_code_has_its_place(document: dict[str, Any]) -> None:
     assert named == problems.TITLES.keys() - NO_ANSWERS_OF_A_ROUTE
 
 
-def test_operations_have_plain_names_of_their_own_and_tags_that_are_explained(
+def test_operations_have_unique_names_and_described_tags(
     document: dict[str, Any],
 ) -> None:
     all_of_them = [operation for _, operation in openapi.iterate_operations(document)]
@@ -139,7 +139,7 @@ def test_operations_have_plain_names_of_their_own_and_tags_that_are_explained(
     assert used == {tag["name"] for tag in document["tags"]}
 
 
-def test_a_key_may_be_sent_where_none_is_asked_for_and_must_be_where_one_is(
+def test_keys_are_documented_as_optional_or_required(
     document: dict[str, Any],
 ) -> None:
     with serve(Settings(api_keys=(examples.KEY,))) as client:

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.wire.paths import PAGE, REFERENCE
 from tests.serving import serve
 
-MOST: Final = 61_440  # bytes of either: a second on a slow phone's connection
+MAX_BYTES: Final = 61_440  # bytes of either: a second on a slow phone's connection
 PATHS: Final = (*PAGE, REFERENCE)
 FOR_REFERENCE: Final = ("docs.css", "docs.js", "dom.js", "schema.js", "trial.js")
 
@@ -26,18 +26,18 @@ def test_every_file_is_served(client: httpx.Client) -> None:
     sizes = {path: len(client.get(path).raise_for_status().content) for path in PATHS}
     assert sum(sizes.values()) == sum(file.stat().st_size for file in FOLDER.iterdir())
     reference = {REFERENCE, *(f"/static/{name}" for name in FOR_REFERENCE)}
-    assert sum(sizes[path] for path in sizes.keys() - reference) < MOST
-    assert sum(sizes[path] for path in reference) < MOST
+    assert sum(sizes[path] for path in sizes.keys() - reference) < MAX_BYTES
+    assert sum(sizes[path] for path in reference) < MAX_BYTES
 
 
-def test_nothing_is_loaded_from_anybody_else(client: httpx.Client) -> None:
+def test_nothing_is_loaded_from_other_hosts(client: httpx.Client) -> None:
     for path in PATHS:
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")  # a name, which nobody loads
         assert not re.search(r"(https?:)?//[a-z0-9-]+\.[a-z]", text), path
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_browser_keeps_a_file_and_asks_whether_it_is_still_good(client: httpx.Client, path: str) -> None:
+def test_a_cached_file_is_revalidated(client: httpx.Client, path: str) -> None:
     first = client.get(path)
     assert first.headers["Cache-Control"] == "no-cache"
     again = client.get(path, headers={"If-None-Match": f'W/{first.headers["ETag"]}, "other"'})
@@ -66,17 +66,17 @@ def test_the_page_may_use_the_camera_and_nothing_else(client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("path", ["/static", "/static/", "/static/nothing.js", "/static/../page.py"])
-def test_nothing_else_is_there(client: httpx.Client, path: str) -> None:
+def test_other_paths_are_404(client: httpx.Client, path: str) -> None:
     answer = client.get(httpx.URL(str(client.base_url), raw_path=path.encode()))
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
 
 
-def test_it_takes_nothing(client: httpx.Client) -> None:
+def test_post_is_refused(client: httpx.Client) -> None:
     answer = client.post("/", content=b"x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_it_is_read_without_a_key_and_uncounted() -> None:
+def test_it_needs_no_key_and_has_no_rate_limit() -> None:
     with serve(Settings(api_keys=(keys.create_key("page")[1],), rate_limit=1)) as client:
         assert {client.get(path).status_code for path in PAGE} == {200}

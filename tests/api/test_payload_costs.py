@@ -104,7 +104,7 @@ TEXTS: Final[dict[str, tuple[Value, Answer]]] = {
     "many ;base64": ((b'"data:', b";base64", b'x,"'), MALFORMED),
     "many semicolons": ((b'"data:', b";", b'base64,"'), EMPTY),
 }
-DEAR: Final = (  # the texts that cost most
+COSTLY_TEXTS: Final = (  # the texts that cost most
     "letters and an emoji",
     "base64",
     "URL-safe base64",
@@ -153,7 +153,7 @@ BATCH: Final = (
         name: Payload(
             "/predict/batch", put(TEXTS[name][0], MANY, before=b'{"images":[', after=b"]}"), FINE, JSON
         )
-        for name in DEAR
+        for name in COSTLY_TEXTS
     }
 )
 NUMBER: Final = {
@@ -204,7 +204,7 @@ TENSORS: Final[dict[str, tuple[Callable[[], bytes], Answer]]] = (
     | {
         name: (put(value, MANY, before=PICTURE % (1, b"data") + b"[", after=b"]}]}"), answer)
         for name, (value, answer) in TEXTS.items()
-        if name in DEAR
+        if name in COSTLY_TEXTS
     }
     | {
         "as many values as are allowed, each in a list": (
@@ -388,7 +388,7 @@ def test_a_payload_gets_its_exact_answer_within_the_bounds(service: Service, nam
     assert kept + cost.megabytes < MEGABYTES
 
 
-WORST: Final = (
+WORST_PAYLOADS: Final = (
     "batch: a percent escape for each letter",
     "v2: as many long numbers among short ones as are allowed",
     "v2: spaces",
@@ -396,16 +396,18 @@ WORST: Final = (
 )
 
 
-def test_the_worst_payloads_together_are_answered_beside_health_checks(service: Service) -> None:
+def test_health_checks_are_answered_during_the_worst_payloads(service: Service) -> None:
     pid = service.process.popen.pid
     loop = read_loop_seconds(pid)
-    with ThreadPoolExecutor(len(WORST)) as clients:
-        answers = [clients.submit(service.send, PAYLOADS[name]) for name in WORST]
+    with ThreadPoolExecutor(len(WORST_PAYLOADS)) as clients:
+        answers = [clients.submit(service.send, PAYLOADS[name]) for name in WORST_PAYLOADS]
         checks = 0
         while not all(answer.done() for answer in answers):
             assert service.process.client.get("/health/live").status_code == 200
             checks += 1
             time.sleep(0.01)
-    assert [answer.result().status_code for answer in answers] == [PAYLOADS[name].answer[0] for name in WORST]
+    assert [answer.result().status_code for answer in answers] == [
+        PAYLOADS[name].answer[0] for name in WORST_PAYLOADS
+    ]
     # the checks, a millisecond each, are the loop's work as well
-    assert read_loop_seconds(pid) - loop < LOOP_SECONDS * len(WORST) + checks / 100
+    assert read_loop_seconds(pid) - loop < LOOP_SECONDS * len(WORST_PAYLOADS) + checks / 100

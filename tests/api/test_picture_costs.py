@@ -156,7 +156,9 @@ def _code(answer: httpx.Response) -> str:
 
 @needs_proc
 @pytest.mark.parametrize("name", FILES)
-def test_the_dearest_picture_of_a_kind_costs_no_more_than_promised(name: str, service: Process) -> None:
+def test_the_costliest_picture_of_each_format_costs_no_more_than_promised(
+    name: str, service: Process
+) -> None:
     make, pixels, codes = FILES[name]
     picture = make()
     assert len(picture) < 10 * 2**20
@@ -196,7 +198,7 @@ def test_a_tensor_of_pictures_costs_no_more_than_promised(service: Process) -> N
     assert cost.megabytes <= MEGABYTES + 4 * PIXELS / 2**20
 
 
-def test_a_broken_picture_takes_no_other_of_its_batch_with_it(service: Process) -> None:
+def test_a_broken_picture_does_not_affect_others_in_its_batch(service: Process) -> None:
     broken = [DIGIT[:60], png(8, 3, width=28, height=28), b"", FILES["a WebP"][0](), b"text"]
     files = [("files", data) for data in (DIGIT, *broken, DIGIT)]
     results = service.client.post("/predict/batch", files=files).json()["results"]
@@ -205,7 +207,7 @@ def test_a_broken_picture_takes_no_other_of_its_batch_with_it(service: Process) 
     ]  # fmt: skip
 
 
-def test_phone_photos_are_read_by_the_batch(service: Process) -> None:
+def test_a_batch_of_phone_photos_is_read(service: Process) -> None:
     small = photo(7, (1008, 756), (300, 120, 300, 500), seed=1)
     file = io.BytesIO()
     small.resize((4032, 3024)).save(file, "JPEG", quality=90)
@@ -225,7 +227,7 @@ SMALL_BUT_SLOW: Final[dict[str, Callable[[], bytes]]] = {
 
 @needs_proc
 @pytest.mark.parametrize("name", SMALL_BUT_SLOW)
-def test_a_small_file_that_takes_long_does_not_hold_the_event_loop(name: str, service: Process) -> None:
+def test_a_small_file_that_takes_long_does_not_block_the_event_loop(name: str, service: Process) -> None:
     # a machine may be slow, and coverage measured: the smallest picture takes as many times as long then
     assert _measure_event_loop(service, SMALL_BUT_SLOW[name]()) < 4 * _measure_event_loop(service, TINY)
 
@@ -244,7 +246,7 @@ def _event_loop_seconds(service: Process) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory by prlimit(2)")
-def test_a_picture_for_which_memory_is_short_is_not_called_corrupt() -> None:
+def test_a_picture_is_not_called_corrupt_if_memory_runs_out() -> None:
     import resource  # noqa: PLC0415  is not there on Windows
 
     pictures = {"PNG": png(8, 2), "JPEG": jpeg([first_scan(3)], components=3), "WebP": webp(4400, 4200)}

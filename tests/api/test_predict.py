@@ -27,19 +27,19 @@ PHOTO = GOLDEN / "7-photo.jpg"
 HOSTILE = hostile_files()
 
 
-def base64_of(data: bytes) -> str:
+def encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
 @pytest.fixture(params=["raw", "octets", "multipart", "json", "data-url"])
-def way(request: pytest.FixtureRequest) -> str:
+def build_request(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def sent(client: httpx.Client, way: str, data: bytes, query: str = "") -> httpx.Response:
+def post_picture(client: httpx.Client, build_request: str, data: bytes, query: str = "") -> httpx.Response:
     """Send one picture in one of the ways that a client may choose."""
     url = f"/predict{query}"
-    match way:
+    match build_request:
         case "raw":
             return client.post(url, content=data, headers={"Content-Type": "image/png"})
         case "octets":
@@ -47,19 +47,21 @@ def sent(client: httpx.Client, way: str, data: bytes, query: str = "") -> httpx.
         case "multipart":
             return client.post(url, files={"file": ("picture", data)})
         case "json":
-            return client.post(url, json={"image": base64_of(data)})
+            return client.post(url, json={"image": encode_base64(data)})
         case _:
-            return client.post(url, json={"image": f"data:image/png;base64,{base64_of(data)}"})
+            return client.post(url, json={"image": f"data:image/png;base64,{encode_base64(data)}"})
 
 
-def test_each_way_to_send_a_picture_gives_the_same_prediction(client: httpx.Client, way: str) -> None:
-    answer = sent(client, way, THREE.read_bytes())
+def test_each_way_to_send_a_picture_gives_the_same_prediction(
+    client: httpx.Client, build_request: str
+) -> None:
+    answer = post_picture(client, build_request, THREE.read_bytes())
     assert answer.status_code == 200
-    assert answer.json() == sent(client, "raw", THREE.read_bytes()).json()
+    assert answer.json() == post_picture(client, "raw", THREE.read_bytes()).json()
 
 
 def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -> None:
-    prediction = sent(client, "raw", PHOTO.read_bytes()).json()
+    prediction = post_picture(client, "raw", PHOTO.read_bytes()).json()
     probabilities = prediction["probabilities"]
     assert len(probabilities) == 10
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
@@ -80,13 +82,13 @@ def test_a_prediction_has_exactly_the_documented_members(client: httpx.Client) -
 
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
 def test_every_golden_upload_is_read_over_http(client: httpx.Client, upload: Path) -> None:
-    answer = sent(client, "multipart", upload.read_bytes())
+    answer = post_picture(client, "multipart", upload.read_bytes())
     assert answer.status_code == 200
     assert answer.json()["digit"] == int(upload.name[0])
 
 
 def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
-    view = sent(client, "raw", THREE.read_bytes(), "?view=true").json()["view"]
+    view = post_picture(client, "raw", THREE.read_bytes(), "?view=true").json()["view"]
     head, _, data = view.partition(",")
     assert head == "data:image/png;base64"
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
@@ -94,14 +96,14 @@ def test_view_shows_the_canonical_picture(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp-128", "mlp-1000", "cnn"])
-def test_any_model_can_be_asked(client: httpx.Client, name: str) -> None:
-    prediction = sent(client, "raw", THREE.read_bytes(), f"?model={name}").json()
+def test_any_model_can_be_requested(client: httpx.Client, name: str) -> None:
+    prediction = post_picture(client, "raw", THREE.read_bytes(), f"?model={name}").json()
     assert prediction["model"]["name"] == name
     assert prediction["digit"] == 3
 
 
 def test_server_timing_names_the_three_stages(client: httpx.Client) -> None:
-    timing = sent(client, "raw", THREE.read_bytes()).headers["Server-Timing"]
+    timing = post_picture(client, "raw", THREE.read_bytes()).headers["Server-Timing"]
     stages = dict(part.split(";dur=") for part in timing.split(", "))
     assert list(stages) == ["decode", "preprocess", "infer"]
     assert all(float(milliseconds) > 0 for milliseconds in stages.values())
@@ -110,15 +112,15 @@ def test_server_timing_names_the_three_stages(client: httpx.Client) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
     status, code = HOSTILE[name]
-    answer = sent(client, "multipart", (HOSTILE_FOLDER / name).read_bytes())
+    answer = post_picture(client, "multipart", (HOSTILE_FOLDER / name).read_bytes())
     assert answer.status_code == status
     assert answer.json().get("code") == code
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=400))
-def test_arbitrary_bytes_never_give_500(client: httpx.Client, way: str, data: bytes) -> None:
-    answer = sent(client, way, data)
+def test_arbitrary_bytes_never_give_500(client: httpx.Client, build_request: str, data: bytes) -> None:
+    answer = post_picture(client, build_request, data)
     assert answer.status_code in {415, 422}
     assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -144,11 +146,11 @@ def test_arbitrary_bodies_never_give_500(client: httpx.Client, body: bytes, kind
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client) -> None:
+def test_a_batch_keeps_the_order_and_survives_bad_pictures(client: httpx.Client) -> None:
     names = ["3-canvas-black-on-white.png", None, "9-grey.png", "7-photo.jpg"]
     pictures = [(GOLDEN / name).read_bytes() if name else b"no picture" for name in names]
     by_form = client.post("/predict/batch", files=[("files", ("a", data)) for data in pictures])
-    by_json = client.post("/predict/batch", json={"images": [base64_of(data) for data in pictures]})
+    by_json = client.post("/predict/batch", json={"images": [encode_base64(data) for data in pictures]})
     assert by_form.status_code == 200
     for one, other in zip(by_form.json()["results"], by_json.json()["results"], strict=True):
         assert one["prediction"] == other["prediction"]
@@ -166,8 +168,10 @@ def test_a_batch_keeps_the_order_and_outlives_bad_pictures(client: httpx.Client)
     }
 
 
-def test_a_batch_of_bad_pictures_alone_is_answered(client: httpx.Client) -> None:
-    results = client.post("/predict/batch", json={"images": ["", base64_of(b"BM"), "?!"]}).json()["results"]
+def test_a_batch_of_only_bad_pictures_is_answered(client: httpx.Client) -> None:
+    results = client.post("/predict/batch", json={"images": ["", encode_base64(b"BM"), "?!"]}).json()[
+        "results"
+    ]
     codes = [result["problem"]["code"] for result in results]
     assert codes == ["unreadable_image", "unreadable_image", "malformed_request"]
     assert "images.2" in results[2]["problem"]["detail"]
@@ -184,63 +188,63 @@ def test_a_batch_of_bad_pictures_alone_is_answered(client: httpx.Client) -> None
     ],
 )
 def test_base64_is_read_as_forgivingly_as_browsers_do(client: httpx.Client, form: str) -> None:
-    text = base64_of(THREE.read_bytes())
+    text = encode_base64(THREE.read_bytes())
     for variant in (text, text.rstrip("="), "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))):
         assert client.post("/predict", json={"image": form.format(variant)}).json()["digit"] == 3
 
 
 def test_a_percent_encoded_data_url_is_read(client: httpx.Client) -> None:
-    text = base64_of(THREE.read_bytes()).replace("+", "%2B").replace("=", "%3D")
+    text = encode_base64(THREE.read_bytes()).replace("+", "%2B").replace("=", "%3D")
     assert client.post("/predict", json={"image": f"data:image/png;base64,{text}"}).json()["digit"] == 3
 
 
 def test_json_may_begin_with_a_byte_order_mark(client: httpx.Client) -> None:
-    body = b'\xef\xbb\xbf{"image": "%s"}' % base64_of(THREE.read_bytes()).encode()
+    body = b'\xef\xbb\xbf{"image": "%s"}' % encode_base64(THREE.read_bytes()).encode()
     assert (
         client.post("/predict", content=body, headers={"Content-Type": "application/json"}).json()["digit"]
         == 3
     )
 
 
-def test_alone_and_in_a_batch_a_picture_gets_the_same_prediction(client: httpx.Client) -> None:
+def test_a_picture_gets_the_same_prediction_alone_and_in_a_batch(client: httpx.Client) -> None:
     data = PHOTO.read_bytes()
     others = [file.read_bytes() for file in golden_uploads()]
     batch = client.post("/predict/batch", files=[("files", ("a", other)) for other in [*others, data]])
-    alone = sent(client, "raw", data).json()
+    alone = post_picture(client, "raw", data).json()
     together = batch.json()["results"][-1]["prediction"]
     assert together.pop("probabilities") == pytest.approx(alone.pop("probabilities"), abs=1e-6)
     assert together.pop("confidence") == pytest.approx(alone.pop("confidence"), abs=1e-6)
     assert together == alone
 
 
-def test_a_body_that_arrives_in_pieces_is_read_whole(client: httpx.Client) -> None:
+def test_a_body_that_arrives_in_pieces_is_read_completely(client: httpx.Client) -> None:
     data = PHOTO.read_bytes()
     pieces = (data[start : start + 7] for start in range(0, len(data), 7))
     answer = client.post("/predict", content=pieces, headers={"Content-Type": "image/jpeg"})
-    assert answer.json() == sent(client, "raw", data).json()
+    assert answer.json() == post_picture(client, "raw", data).json()
 
 
 @pytest.mark.mnist
-def test_mnist_over_http_gets_the_digits_that_the_file_gives_directly(
+def test_mnist_over_http_gets_the_digits_of_the_onnx_file(
     client: httpx.Client, catalogue: Catalogue, mnist_test: Labelled
 ) -> None:
     directly = classify(catalogue.get().classifier, mnist_test.pictures).probabilities.argmax(axis=1)
     found: list[int] = []
     for start in range(0, len(mnist_test), 50):
-        pngs = [base64_of(encode_png(picture)) for picture in mnist_test.pictures[start : start + 50]]
+        pngs = [encode_base64(encode_png(picture)) for picture in mnist_test.pictures[start : start + 50]]
         results = client.post("/predict/batch", json={"images": pngs}).json()["results"]
         found += [result["prediction"]["digit"] for result in results]
     np.testing.assert_array_equal(found, directly)
 
 
 @pytest.mark.parametrize(("likelihood", "is_digit"), [(0.9, True), (0.1, False)])
-def test_a_network_that_tells_digits_from_others_is_believed(
+def test_the_digit_likelihood_of_the_network_decides_is_digit(
     tmp_path: Path, likelihood: float, is_digit: object
 ) -> None:
     folder = tmp_path
     (folder / "tiny").mkdir()
     (folder / "tiny" / "model.onnx").write_bytes(build_tiny_model(likelihood=likelihood))
     with serve(Settings(models_dir=folder, default_model="tiny")) as client:
-        prediction = sent(client, "raw", THREE.read_bytes()).json()
+        prediction = post_picture(client, "raw", THREE.read_bytes()).json()
     assert prediction["digit_likelihood"] == pytest.approx(likelihood)
     assert prediction["is_digit"] is is_digit

@@ -143,7 +143,7 @@ def test_408_slow_upload() -> None:
     assert refusal.headers["Connection"] == "close"
 
 
-def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client) -> None:
+def test_an_unread_large_body_closes_the_connection(client: httpx.Client) -> None:
     for path in ("/nothing", "/models"):
         assert client.post(path, content=bytes(MAX_DISCARDED_BYTES + 1)).headers["Connection"] == "close"
         assert client.post(path, content=iter([NINE, NINE])).headers["Connection"] == "close"
@@ -151,7 +151,7 @@ def test_a_body_that_nobody_reads_ends_with_the_connection(client: httpx.Client)
     assert "Connection" not in client.post("/predict", content=NINE, headers=PNG).headers
 
 
-def test_a_small_unread_body_is_discarded_and_the_connection_stays_open(client: httpx.Client) -> None:
+def test_an_unread_small_body_is_discarded_and_the_connection_stays_open(client: httpx.Client) -> None:
     with socket.create_connection(
         (client.base_url.host, client.base_url.port or 80), timeout=PATIENCE
     ) as raw:
@@ -166,7 +166,7 @@ def test_a_small_unread_body_is_discarded_and_the_connection_stays_open(client: 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/number", "/v2/models/cnn/infer"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_411_for_a_picture_whose_length_nobody_knows(client: httpx.Client, path: str, version: str) -> None:
+def test_411_for_a_picture_without_a_length(client: httpx.Client, path: str, version: str) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:
         raw.sendall(
             f"POST {path} HTTP/{version}\r\nHost: x\r\nContent-Type: image/png\r\n\r\n".encode() + NINE
@@ -251,7 +251,7 @@ def test_422_empty_batch(client: httpx.Client) -> None:
     problem(client.post("/predict/batch", json={"images": []}), 422, "empty_batch")
 
 
-def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
+def test_500_is_a_problem_document_and_reveals_no_internals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     from app.main import create_app  # noqa: PLC0415
@@ -271,7 +271,7 @@ def test_500_is_a_problem_too_and_says_nothing_of_the_inside(
     assert "secret of the inside" in caplog.text
 
 
-def test_503_overloaded_when_all_places_are_taken_and_health_stays_green(
+def test_503_overloaded_when_all_places_are_taken_while_health_stays_ok(
     few: httpx.Client, slow_decoder: SlowDecoder
 ) -> None:
     with slow_decoder.occupy(few, 4):

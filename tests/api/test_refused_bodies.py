@@ -38,7 +38,7 @@ BATCHES: Final = {
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Without Python's collector, what refers to itself is kept; all else goes when nobody refers to it."""
+    """Disable the garbage collector: without it, objects in reference cycles are never freed."""
     gc.collect()
     gc.disable()
     tracemalloc.start()

@@ -16,7 +16,7 @@ def test_models_are_listed_with_the_default_first(client: httpx.Client) -> None:
     assert [model["default"] for model in models] == [True, False, False, False]
 
 
-def test_a_model_is_described_by_its_very_file(client: httpx.Client) -> None:
+def test_a_model_is_described_by_the_file_that_is_served(client: httpx.Client) -> None:
     model = client.get("/models/mlp-128").json()
     onnx = (MODELS / "mlp-128" / "model.onnx").read_bytes()
     assert model == {
@@ -42,7 +42,7 @@ def test_it_is_live_and_ready(client: httpx.Client) -> None:
     assert client.get("/health/ready").json() == {"status": "ready"}
 
 
-def test_the_openapi_document_tells_the_ways_and_the_refusals(client: httpx.Client) -> None:
+def test_the_openapi_document_describes_bodies_and_problems(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     predict = document["paths"]["/predict"]["post"]
     assert predict["requestBody"]["content"].keys() == {

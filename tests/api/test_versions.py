@@ -34,14 +34,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def several(folder: Path) -> Iterator[httpx.Client]:
+def client_with_versions(folder: Path) -> Iterator[httpx.Client]:
     """A service with a key, two versions of `cnn` and one of `linear`; the client shows the key."""
     with serve(Settings(models_dir=folder, api_keys=("k",))) as client:
         client.headers["X-API-Key"] = "k"
         yield client
 
 
-def answered(client: httpx.Client, query: str = "") -> dict[str, str]:
+def predict_version(client: httpx.Client, query: str = "") -> dict[str, str]:
     answer = client.post(f"/predict{query}", content=NINE, headers=PNG)
     assert answer.status_code == 200, answer.text
     model: dict[str, str] = answer.json()["model"]
@@ -60,34 +60,36 @@ def answered(client: httpx.Client, query: str = "") -> dict[str, str]:
         ("?model=linear@1", "linear", FIRST),
     ],
 )
-def test_an_answer_tells_which_version_gave_it(
-    several: httpx.Client, query: str, name: str, version: str
+def test_an_answer_names_the_version_that_gave_it(
+    client_with_versions: httpx.Client, query: str, name: str, version: str
 ) -> None:
-    assert answered(several, query) == {"name": name, "version": version}
+    assert predict_version(client_with_versions, query) == {"name": name, "version": version}
 
 
-def test_every_route_takes_a_version(several: httpx.Client) -> None:
+def test_every_route_takes_a_version(client_with_versions: httpx.Client) -> None:
     files = [("files", NINE), ("files", NINE)]
-    batch = several.post("/predict/batch?model=cnn@1", files=files).json()["results"]
+    batch = client_with_versions.post("/predict/batch?model=cnn@1", files=files).json()["results"]
     assert [one["prediction"]["model"]["name"] for one in batch] == ["cnn@1", "cnn@1"]
     assert batch[0]["prediction"]["digit_likelihood"] is None  # the first version does not tell
-    number = several.post("/predict/number?model=cnn@1", content=NUMBER, headers=PNG).json()
+    number = client_with_versions.post("/predict/number?model=cnn@1", content=NUMBER, headers=PNG).json()
     assert number["model"]["name"] == "cnn@1"
     assert number["text"]
 
 
 @pytest.mark.parametrize("asked", ["cnn@3", "cnn@0", "cnn@", "linear@2", "@1"])
-def test_a_version_that_is_not_there_is_404_with_those_that_are(several: httpx.Client, asked: str) -> None:
+def test_an_unknown_version_is_404_and_the_existing_ones_are_listed(
+    client_with_versions: httpx.Client, asked: str
+) -> None:
     for answer in (
-        several.post(f"/predict?model={asked}", content=NINE, headers=PNG),
-        several.get(f"/models/{asked}"),
+        client_with_versions.post(f"/predict?model={asked}", content=NINE, headers=PNG),
+        client_with_versions.get(f"/models/{asked}"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
         assert f"no model '{asked}'; there are cnn@1, cnn@2, linear" in answer.json()["detail"]
 
 
-def test_models_lists_each_version_the_default_first(several: httpx.Client) -> None:
-    models = several.get("/models").json()["models"]
+def test_models_lists_each_version_the_default_first(client_with_versions: httpx.Client) -> None:
+    models = client_with_versions.get("/models").json()["models"]
     assert [(one["name"], one["version"], one["default"]) for one in models] == [
         ("cnn@2", SECOND, True),
         ("cnn@1", FIRST, False),
@@ -95,21 +97,21 @@ def test_models_lists_each_version_the_default_first(several: httpx.Client) -> N
     ]
     assert [bool(one["metrics"]) for one in models] == [True, False, True]
     for model in models:
-        assert several.get(f"/models/{model['name']}").json() == model
-    assert several.get("/models/cnn").json() == models[0]
+        assert client_with_versions.get(f"/models/{model['name']}").json() == model
+    assert client_with_versions.get("/models/cnn").json() == models[0]
 
 
-def test_what_answers_when_none_is_asked_for_may_be_an_earlier_version(folder: Path) -> None:
+def test_the_default_may_be_an_earlier_version(folder: Path) -> None:
     with serve(Settings(models_dir=folder, default_model="cnn@1")) as client:
-        assert answered(client)["name"] == "cnn@1"
-        assert answered(client, "?model=cnn")["name"] == "cnn@2"
+        assert predict_version(client)["name"] == "cnn@1"
+        assert predict_version(client, "?model=cnn")["name"] == "cnn@2"
         models = client.get("/models").json()["models"]
         assert [one["name"] for one in models if one["default"]] == ["cnn@1"] == [models[0]["name"]]
         info = scrape(client).find("digits_model_info", default="true")
     assert [sample.labels["model"] for sample in info] == ["cnn@1"]
 
 
-def test_versions_are_counted_apart_and_only_those_that_are_loaded(folder: Path) -> None:
+def test_loaded_versions_have_separate_metrics(folder: Path) -> None:
     with serve(Settings(models_dir=folder)) as client:
         for query in ("", "?model=cnn", "?model=cnn@2", "?model=cnn@1", "?model=cnn@3"):
             client.post(f"/predict{query}", content=NINE, headers=PNG)
@@ -125,35 +127,40 @@ def test_versions_are_counted_apart_and_only_those_that_are_loaded(folder: Path)
     assert {sample.labels["model"] for sample in found.find("digits_confidence_count")} == {"cnn@1", "cnn@2"}
 
 
-def test_v2_lists_versions_by_number(several: httpx.Client) -> None:
+def test_v2_lists_versions_by_number(client_with_versions: httpx.Client) -> None:
     for path in ("cnn", "cnn/versions/1", "cnn/versions/2", "cnn@1"):
-        metadata = several.get(f"/v2/models/{path}").json()
+        metadata = client_with_versions.get(f"/v2/models/{path}").json()
         assert (metadata["name"], metadata["versions"]) == ("cnn", ["1", "2"])
-        assert several.get(f"/v2/models/{path}/ready").json() == {"name": "cnn", "ready": True}
+        assert client_with_versions.get(f"/v2/models/{path}/ready").json() == {"name": "cnn", "ready": True}
     outputs = [
-        [output["name"] for output in several.get(f"/v2/models/cnn/versions/{number}").json()["outputs"]]
+        [
+            output["name"]
+            for output in client_with_versions.get(f"/v2/models/cnn/versions/{number}").json()["outputs"]
+        ]
         for number in (1, 2)
     ]
     assert outputs == [["probabilities", "digit"], ["probabilities", "digit", "digit_likelihood"]]
-    assert several.get("/v2/models/linear").json()["versions"] == ["1"]
+    assert client_with_versions.get("/v2/models/linear").json()["versions"] == ["1"]
 
 
 @pytest.mark.parametrize(
     ("path", "number"), [("cnn", "2"), ("cnn/versions/1", "1"), ("cnn/versions/2", "2"), ("cnn@1", "1")]
 )
-def test_v2_infers_with_the_version_of_the_address(several: httpx.Client, path: str, number: str) -> None:
-    told = infer(several, BLANK, model=path).json()
-    assert (told["model_name"], told["model_version"]) == ("cnn", number)
-    assert ("digit_likelihood" in [output["name"] for output in told["outputs"]]) == (number == "2")
+def test_v2_infers_with_the_version_in_the_path(
+    client_with_versions: httpx.Client, path: str, number: str
+) -> None:
+    detail = infer(client_with_versions, BLANK, model=path).json()
+    assert (detail["model_name"], detail["model_version"]) == ("cnn", number)
+    assert ("digit_likelihood" in [output["name"] for output in detail["outputs"]]) == (number == "2")
 
 
 @pytest.mark.parametrize("version", ["3", "0", "01", SECOND, "latest", "-1"])
-def test_v2_knows_no_other_version(several: httpx.Client, version: str) -> None:
+def test_v2_refuses_other_versions(client_with_versions: httpx.Client, version: str) -> None:
     path = f"cnn/versions/{version}"
-    told = f"no model 'cnn@{version}'; there are cnn@1, cnn@2, linear"
-    error(several.get(f"/v2/models/{path}"), 404, told)
-    error(several.get(f"/v2/models/{path}/ready"), 404, told)
-    error(infer(several, BLANK, model=path), 404, told)
+    detail = f"no model 'cnn@{version}'; there are cnn@1, cnn@2, linear"
+    error(client_with_versions.get(f"/v2/models/{path}"), 404, detail)
+    error(client_with_versions.get(f"/v2/models/{path}/ready"), 404, detail)
+    error(infer(client_with_versions, BLANK, model=path), 404, detail)
 
 
 def test_the_repository_acts_on_one_version_or_on_all(folder: Path) -> None:
@@ -188,17 +195,17 @@ def test_a_version_that_appears_becomes_the_default_with_sighup_and_leaves_with_
     second = folder / "cnn" / "2"
     second.rename(tmp_path / "aside")
     with start_process(models_dir=str(folder), log_level="error") as running:
-        assert answered(running.client) == {"name": "cnn", "version": FIRST}
+        assert predict_version(running.client) == {"name": "cnn", "version": FIRST}
         shutil.copytree(tmp_path / "aside", second)
         running.popen.send_signal(signal.SIGHUP)
-        wait_until(lambda: answered(running.client)["name"] == "cnn@2")
-        assert answered(running.client, "?model=cnn@1") == {"name": "cnn@1", "version": FIRST}
+        wait_until(lambda: predict_version(running.client)["name"] == "cnn@2")
+        assert predict_version(running.client, "?model=cnn@1") == {"name": "cnn@1", "version": FIRST}
         shutil.rmtree(second)
         running.popen.send_signal(signal.SIGHUP)
-        wait_until(lambda: answered(running.client) == {"name": "cnn", "version": FIRST})
+        wait_until(lambda: predict_version(running.client) == {"name": "cnn", "version": FIRST})
 
 
-def test_a_start_with_a_default_that_is_not_there_ends_with_one_line(folder: Path) -> None:
+def test_a_missing_default_stops_the_start_with_one_line(folder: Path) -> None:
     with start_process(models_dir=str(folder), default_model="cnn@3") as running:
         status, log = running.end()
     assert status != 0

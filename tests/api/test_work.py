@@ -27,7 +27,7 @@ def free(client: httpx.Client) -> bool:
     return client.post("/predict", content=b"?", headers=JPEG).status_code == 415
 
 
-def test_work_that_is_given_up_ends_before_its_next_stage() -> None:
+def test_abandoned_work_ends_before_its_next_stage() -> None:
     stages = Stages()
     with stages.time_stage("decode"):
         stages.is_abandoned = True
@@ -35,7 +35,7 @@ def test_work_that_is_given_up_ends_before_its_next_stage() -> None:
         pytest.fail("the stage was entered")
 
 
-def test_what_has_timed_out_keeps_its_place_until_its_stage_ends(slow_decoder: SlowDecoder) -> None:
+def test_work_that_timed_out_keeps_its_place_until_its_stage_ends(slow_decoder: SlowDecoder) -> None:
     with serve(Settings(max_in_flight=1, max_batch=1, request_timeout=0.1)) as client:
         assert client.post("/predict/number", content=LARGE, headers=JPEG).status_code == 504
         assert client.post("/predict", content=TINY, headers=JPEG).json()["code"] == "overloaded"

@@ -36,13 +36,13 @@ BYTES = {"Content-Type": "application/octet-stream"}
 BOM = b"\xef\xbb\xbf"
 
 
-def command(*words: object) -> list[str]:
+def build_command(*words: object) -> list[str]:
     return [sys.executable, "-m", "app.client", *map(str, words)]
 
 
-def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_client(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words),
+        build_command(*words),
         cwd=ROOT,
         env={**os.environ, **environment},
         check=False,
@@ -52,8 +52,8 @@ def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def table(file: Path) -> list[dict[str, str]]:
-    """Read the file as a stranger would, and see that it is whole."""
+def read_table(file: Path) -> list[dict[str, str]]:
+    """Parse the file strictly, and check that every row is complete."""
     data = file.read_bytes()
     assert data.startswith(BOM)
     assert data.endswith(b"\n")
@@ -62,14 +62,14 @@ def table(file: Path) -> list[dict[str, str]]:
     return found
 
 
-def by_file(file: Path) -> dict[str, dict[str, str]]:
-    rows = table(file)
+def read_rows_by_file(file: Path) -> dict[str, dict[str, str]]:
+    rows = read_table(file)
     found = {row["file"]: row for row in rows}
     assert len(found) == len(rows), "a picture has two rows"
     return found
 
 
-def many(folder: Path, count: int) -> Path:
+def copy_pictures(folder: Path, count: int) -> Path:
     """Make a folder of nines."""
     folder.mkdir()
     for number in range(count):
@@ -78,83 +78,85 @@ def many(folder: Path, count: int) -> Path:
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
+def table_file(tmp_path: Path) -> Path:
     return tmp_path / "out.csv"
 
 
 # --- it can't run
 
 
-def refused(*words: object, **environment: str) -> str:
+def expect_refusal(*words: object, **environment: str) -> str:
     """Return the last line of a run that could not be."""
-    done = run(*words, **environment)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    finished = run_client(*words, **environment)
+    assert finished.returncode == 2, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr.splitlines()[-1]
 
 
-def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, out: Path) -> None:
-    assert "gone is not a folder" in refused(tmp_path / "gone", "--csv", out)
+def test_a_missing_folder_is_reported(tmp_path: Path, table_file: Path) -> None:
+    assert "gone is not a folder" in expect_refusal(tmp_path / "gone", "--csv", table_file)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "7"])
-def test_an_address_that_is_none_is_told_of(out: Path, url: str) -> None:
-    assert "--url" in refused(GOLDEN, "--csv", out, "--url", url)
+def test_an_invalid_address_is_reported(table_file: Path, url: str) -> None:
+    assert "--url" in expect_refusal(GOLDEN, "--csv", table_file, "--url", url)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--concurrency", "0"), ("--concurrency", "many"), ("--patience", "-1"), ("--patience", "nan")],
 )
-def test_a_number_that_is_none_is_told_of(out: Path, option: str, value: str) -> None:
-    assert repr(value) in refused(GOLDEN, "--csv", out, option, value)
+def test_an_invalid_number_is_reported(table_file: Path, option: str, value: str) -> None:
+    assert repr(value) in expect_refusal(GOLDEN, "--csv", table_file, option, value)
 
 
-def test_a_service_that_is_not_there_is_told_of_at_once_and_no_table_is_made(out: Path) -> None:
+def test_a_missing_service_is_reported_at_once_and_no_table_is_written(table_file: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    assert f"There is no service at {url}" in refused(GOLDEN, "--csv", out, "--url", url)
-    assert not out.exists()
+    assert f"There is no service at {url}" in expect_refusal(GOLDEN, "--csv", table_file, "--url", url)
+    assert not table_file.exists()
 
 
-def test_a_web_server_that_is_no_digits_service_is_told_of(out: Path, tmp_path: Path) -> None:
+def test_another_web_server_is_reported(table_file: Path, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("hello")
     directory = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), directory) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        told = refused(GOLDEN, "--csv", out, "--url", f"http://127.0.0.1:{server.server_port}")
+        message = expect_refusal(
+            GOLDEN, "--csv", table_file, "--url", f"http://127.0.0.1:{server.server_port}"
+        )
         server.shutdown()
         thread.join()
-    assert "not a digits service" in told
+    assert "not a digits service" in message
 
 
-def test_a_key_is_asked_for_and_may_come_from_the_environment(tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 1)
+def test_a_required_key_may_come_from_the_environment(tmp_path: Path, table_file: Path) -> None:
+    folder = copy_pictures(tmp_path / "nines", 1)
     with serve(Settings(api_keys=("a-key",))) as client:
-        asked = (folder, "--csv", out, "--url", client.base_url)
-        assert "The request has no key" in refused(*asked)
-        assert "The key is not valid" in refused(*asked, "--key", "another")
-        assert "a key can't have" in refused(*asked, "--key", "schlüssel")
-        assert run(*asked, DIGITS_KEY="a-key").returncode == 0
+        asked = (folder, "--csv", table_file, "--url", client.base_url)
+        assert "The request has no key" in expect_refusal(*asked)
+        assert "The key is not valid" in expect_refusal(*asked, "--key", "another")
+        assert "a key can't have" in expect_refusal(*asked, "--key", "schlüssel")
+        assert run_client(*asked, DIGITS_KEY="a-key").returncode == 0
 
 
-def test_a_model_that_is_not_there_is_told_of_before_a_picture_is_sent(
-    client: httpx.Client, out: Path
+def test_an_unknown_model_is_reported_before_a_picture_is_sent(
+    client: httpx.Client, table_file: Path
 ) -> None:
-    told = refused(GOLDEN, "--csv", out, "--url", client.base_url, "--model", "gpt")
-    assert told == "There is no model 'gpt'; there are cnn, linear, mlp-1000, mlp-128."
-    assert not out.exists()
+    message = expect_refusal(GOLDEN, "--csv", table_file, "--url", client.base_url, "--model", "gpt")
+    assert message == "There is no model 'gpt'; there are cnn, linear, mlp-1000, mlp-128."
+    assert not table_file.exists()
 
 
 @pytest.mark.parametrize("missing", ["httpx", "rich"])
 def test_one_line_says_what_to_install(missing: str) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None"
     script = f"{hidden}; import runpy; runpy.run_module('app.client', run_name='__main__')"
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True
     )
-    assert done.returncode != 0
-    (line,) = done.stderr.splitlines()
+    assert finished.returncode != 0
+    (line,) = finished.stderr.splitlines()
     assert "pip install 'httpx>=0.28' 'rich>=14.0'" in line
     assert missing in line
 
@@ -171,23 +173,25 @@ def test_one_line_says_what_to_install(missing: str) -> None:
         ",".join(DIGIT_COLUMNS).encode() + b'\n"a"b,,,,,,,,\n',
     ],
 )
-def test_a_foreign_table_is_refused_and_left_alone(client: httpx.Client, out: Path, foreign: bytes) -> None:
-    out.write_bytes(foreign)
-    assert str(out) in refused(GOLDEN, "--csv", out, "--url", client.base_url)
-    assert out.read_bytes() == foreign
-
-
-def test_a_table_that_can_be_no_file_is_refused(client: httpx.Client, tmp_path: Path) -> None:
-    for where in (tmp_path, "/dev/null", tmp_path / "no" / "such" / "folder.csv"):
-        assert str(where) in refused(GOLDEN, "--csv", where, "--url", client.base_url)
-
-
-def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
-    client: httpx.Client, tmp_path: Path, out: Path
+def test_a_table_written_by_something_else_is_refused_and_stays_unchanged(
+    client: httpx.Client, table_file: Path, foreign: bytes
 ) -> None:
-    folder = many(tmp_path / "nines", 40)
-    asked = command(folder, "--csv", out, "--url", client.base_url)
-    done = subprocess.run(
+    table_file.write_bytes(foreign)
+    assert str(table_file) in expect_refusal(GOLDEN, "--csv", table_file, "--url", client.base_url)
+    assert table_file.read_bytes() == foreign
+
+
+def test_a_table_that_cant_be_a_file_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+    for where in (tmp_path, "/dev/null", tmp_path / "no" / "such" / "folder.csv"):
+        assert str(where) in expect_refusal(GOLDEN, "--csv", where, "--url", client.base_url)
+
+
+def test_a_full_disk_ends_the_run_and_the_next_run_repairs_the_table(
+    client: httpx.Client, tmp_path: Path, table_file: Path
+) -> None:
+    folder = copy_pictures(tmp_path / "nines", 40)
+    asked = build_command(folder, "--csv", table_file, "--url", client.base_url)
+    finished = subprocess.run(
         asked,
         cwd=ROOT,
         check=False,
@@ -195,39 +199,41 @@ def test_a_full_disk_ends_it_with_a_line_and_the_next_run_mends_the_table(
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
     )
-    assert done.returncode == 2
+    assert finished.returncode == 2
     # where coverage is measured, it can't keep its own file either, and says so last
-    assert f"The table {out} can't be written: File too large." in done.stderr.splitlines()
-    assert out.stat().st_size == 2_000  # in the middle of a row
-    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
-    assert len(by_file(out)) == 40
+    assert f"The table {table_file} can't be written: File too large." in finished.stderr.splitlines()
+    assert table_file.stat().st_size == 2_000  # in the middle of a row
+    assert run_client(folder, "--csv", table_file, "--url", client.base_url).returncode == 0
+    assert len(read_rows_by_file(table_file)) == 40
 
 
 # --- pictures that can't be read, and those that can
 
 
-def test_no_bad_file_stops_it_and_each_has_its_problem(client: httpx.Client, out: Path) -> None:
-    done = run(HOSTILE, "--csv", out, "--url", client.base_url)
-    assert done.returncode == 1
-    rows = by_file(out)
+def test_bad_files_do_not_stop_the_run_and_have_their_problems_in_the_table(
+    client: httpx.Client, table_file: Path
+) -> None:
+    finished = run_client(HOSTILE, "--csv", table_file, "--url", client.base_url)
+    assert finished.returncode == 1
+    rows = read_rows_by_file(table_file)
     assert len(rows) > 180
     for name, row in rows.items():
         answer = client.post("/predict", content=(HOSTILE / name).read_bytes(), headers=BYTES).json()
         assert row["problem"] == answer.get("code", "")
         assert row["digit"] == str(answer.get("digit", ""))
         if row["problem"]:
-            assert f"{name}: {row['problem']}: " in done.stderr
+            assert f"{name}: {row['problem']}: " in finished.stderr
     failed = sum(row["problem"] != "" for row in rows.values())
-    assert done.stderr.splitlines()[-1] == f"{len(rows) - failed} read, {failed} could not be read"
+    assert finished.stderr.splitlines()[-1] == f"{len(rows) - failed} read, {failed} could not be read"
 
 
-def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_path: Path) -> None:
+def test_a_row_holds_the_services_answer(client: httpx.Client, table_file: Path, tmp_path: Path) -> None:
     names = ("7-photo.jpg", "1-eight-pixels.png", "9-cmyk.jpg")
     for name in names:
         (tmp_path / name).write_bytes((GOLDEN / name).read_bytes())
-    done = run(tmp_path, "--csv", out, "--url", client.base_url)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 read")
-    rows = by_file(out)
+    finished = run_client(tmp_path, "--csv", table_file, "--url", client.base_url)
+    assert (finished.returncode, finished.stderr.splitlines()[-1]) == (0, "3 read")
+    rows = read_rows_by_file(table_file)
     for name in names:
         answer = client.post("/predict", files={"file": (GOLDEN / name).read_bytes()}).json()
         row = rows[name]
@@ -241,17 +247,19 @@ def test_a_row_says_what_the_service_says(client: httpx.Client, out: Path, tmp_p
         assert (row["problem"], row["detail"]) == ("", "")
 
 
-def test_whole_numbers_and_another_model(client: httpx.Client, out: Path) -> None:
+def test_numbers_are_read_with_another_model(client: httpx.Client, table_file: Path) -> None:
     numbers = ROOT / "tests" / "data" / "numbers"
-    done = run(numbers, "--csv", out, "--url", client.base_url, "--number", "--model", "mlp-1000")
-    assert done.returncode == 0
-    rows = by_file(out)
+    finished = run_client(
+        numbers, "--csv", table_file, "--url", client.base_url, "--number", "--model", "mlp-1000"
+    )
+    assert finished.returncode == 0
+    rows = read_rows_by_file(table_file)
     assert {name: row["text"] for name, row in rows.items()} == {"4071.jpg": "4071", "2907.png": "2907"}
     assert all(tuple(row) == NUMBER_COLUMNS and row["model"].startswith("mlp-1000 ") for row in rows.values())
 
 
 def test_files_of_any_name_are_read_once(
-    out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, client: httpx.Client
+    table_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, client: httpx.Client
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -264,188 +272,198 @@ def test_files_of_any_name_are_read_once(
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(NINE)
     caplog.set_level("INFO", "app.access")
     for _ in range(2):
-        done = run(folder, "--csv", out, "--url", client.base_url)
-        assert done.returncode == 0
-        assert "\x1b" not in done.stderr
-        assert len(by_file(out)) == len(names)
-    assert {row["digit"] for row in table(out)} == {"9"}
+        finished = run_client(folder, "--csv", table_file, "--url", client.base_url)
+        assert finished.returncode == 0
+        assert "\x1b" not in finished.stderr
+        assert len(read_rows_by_file(table_file)) == len(names)
+    assert {row["digit"] for row in read_table(table_file)} == {"9"}
     assert sum(getattr(record, "path", "") == "/predict" for record in caplog.records) == len(names)
-    for cell in (cell for row in table(out) for cell in row.values()):
+    for cell in (cell for row in read_table(table_file) for cell in row.values()):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-def test_a_file_too_large_for_the_service_is_not_sent(tmp_path: Path, out: Path) -> None:
+def test_a_file_too_large_for_the_service_is_not_sent(tmp_path: Path, table_file: Path) -> None:
     (tmp_path / "large.bmp").write_bytes(bytes(6_000))
     (tmp_path / "9.png").write_bytes(NINE)
     with serve(Settings(max_body_bytes=5_000)) as client:
-        done = run(tmp_path, "--csv", out, "--url", client.base_url)
-    rows = by_file(out)
-    assert (done.returncode, rows["9.png"]["digit"]) == (1, "9")
+        finished = run_client(tmp_path, "--csv", table_file, "--url", client.base_url)
+    rows = read_rows_by_file(table_file)
+    assert (finished.returncode, rows["9.png"]["digit"]) == (1, "9")
     assert rows["large.bmp"]["problem"] == "body_too_large"
     assert "6000 bytes, at most 5000" in rows["large.bmp"]["detail"]
 
 
 def test_a_file_that_cant_be_read_has_a_row_and_is_tried_again(
-    client: httpx.Client, tmp_path: Path, out: Path
+    client: httpx.Client, tmp_path: Path, table_file: Path
 ) -> None:
     memory = Path("/proc/self/mem")  # a file whose first byte can't be read, by root neither
     if not memory.exists():
         pytest.skip("this system has no /proc")
     (tmp_path / "7.png").symlink_to(memory)
-    assert run(tmp_path, "--csv", out, "--url", client.base_url).returncode == 1
-    assert by_file(out)["7.png"]["problem"] == "unreadable_file"
+    assert run_client(tmp_path, "--csv", table_file, "--url", client.base_url).returncode == 1
+    assert read_rows_by_file(table_file)["7.png"]["problem"] == "unreadable_file"
     (tmp_path / "7.png").unlink()
     (tmp_path / "7.png").write_bytes(NINE)
-    assert run(tmp_path, "--csv", out, "--url", client.base_url).returncode == 0
-    assert by_file(out)["7.png"]["digit"] == "9"
+    assert run_client(tmp_path, "--csv", table_file, "--url", client.base_url).returncode == 0
+    assert read_rows_by_file(table_file)["7.png"]["digit"] == "9"
 
 
-def test_an_empty_folder_is_soon_read(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_an_empty_folder_gives_an_empty_table(client: httpx.Client, tmp_path: Path, table_file: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = run(tmp_path / "empty", "--csv", out, "--url", client.base_url)
-    assert (done.returncode, table(out), done.stderr.splitlines()[-1]) == (0, [], "0 read")
+    finished = run_client(tmp_path / "empty", "--csv", table_file, "--url", client.base_url)
+    assert (finished.returncode, read_table(table_file), finished.stderr.splitlines()[-1]) == (
+        0,
+        [],
+        "0 read",
+    )
 
 
 # --- a table that is there already
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 40, 100, 130, 10_000])
-def test_a_row_that_broke_off_is_taken_out_and_asked_for_again(
-    client: httpx.Client, tmp_path: Path, out: Path, cut: int
+def test_an_incomplete_row_is_removed_and_its_picture_read_again(
+    client: httpx.Client, tmp_path: Path, table_file: Path, cut: int
 ) -> None:
     (tmp_path / "pictures").mkdir()
     for name in ("1.png", 'a\n"b".png'):
         (tmp_path / "pictures" / name).write_bytes(NINE)
-    asked = (tmp_path / "pictures", "--csv", out, "--url", client.base_url, "--concurrency", 1)
-    assert run(*asked).returncode == 0
-    whole = out.read_bytes()
-    out.write_bytes(whole[:-cut])
-    assert run(*asked).returncode == 0
-    assert out.read_bytes() == whole
+    asked = (tmp_path / "pictures", "--csv", table_file, "--url", client.base_url, "--concurrency", 1)
+    assert run_client(*asked).returncode == 0
+    whole = table_file.read_bytes()
+    table_file.write_bytes(whole[:-cut])
+    assert run_client(*asked).returncode == 0
+    assert table_file.read_bytes() == whole
 
 
-def test_what_has_a_problem_of_its_own_is_not_asked_for_again(
-    client: httpx.Client, tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
+def test_a_picture_with_a_problem_of_its_own_is_not_sent_again(
+    client: httpx.Client, tmp_path: Path, table_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = many(tmp_path / "pictures", 2)
+    folder = copy_pictures(tmp_path / "pictures", 2)
     (folder / "blank.png").write_bytes((HOSTILE / "white.png").read_bytes())
-    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 1
-    before = out.read_bytes()
+    assert run_client(folder, "--csv", table_file, "--url", client.base_url).returncode == 1
+    before = table_file.read_bytes()
     caplog.set_level("INFO", "app.access")
-    done = run(folder, "--csv", out, "--url", client.base_url)
-    assert done.returncode == 1
-    assert "3 of them are in" in done.stderr
-    assert "1 of its rows with a problem" in done.stderr
-    assert out.read_bytes() == before
+    finished = run_client(folder, "--csv", table_file, "--url", client.base_url)
+    assert finished.returncode == 1
+    assert "3 of them are in" in finished.stderr
+    assert "1 of its rows with a problem" in finished.stderr
+    assert table_file.read_bytes() == before
     assert "/predict" not in {getattr(record, "path", "") for record in caplog.records}
 
 
-def test_where_the_service_failed_is_asked_for_again(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_picture_that_the_service_failed_on_is_sent_again(
+    client: httpx.Client, tmp_path: Path, table_file: Path
+) -> None:
     (tmp_path / "6.jpg").write_bytes((GOLDEN / "6-photo-small-in-large.jpg").read_bytes())
-    with serve(Settings(request_timeout=0.001)) as hasty:
-        done = run(tmp_path, "--csv", out, "--url", hasty.base_url, "--patience", 0)
-    assert (done.returncode, by_file(out)["6.jpg"]["problem"]) == (1, "timeout")
-    done = run(tmp_path, "--csv", out, "--url", client.base_url)
-    assert (done.returncode, by_file(out)["6.jpg"]["digit"]) == (0, "6")
+    with serve(Settings(request_timeout=0.001)) as impatient:
+        finished = run_client(tmp_path, "--csv", table_file, "--url", impatient.base_url, "--patience", 0)
+    assert (finished.returncode, read_rows_by_file(table_file)["6.jpg"]["problem"]) == (1, "timeout")
+    finished = run_client(tmp_path, "--csv", table_file, "--url", client.base_url)
+    assert (finished.returncode, read_rows_by_file(table_file)["6.jpg"]["digit"]) == (0, "6")
 
 
-def test_excel_may_have_written_it(client: httpx.Client, tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "pictures", 3)
-    asked = (folder, "--csv", out, "--url", client.base_url)
-    assert run(*asked).returncode == 0
-    rows = table(out)[:2]
-    with out.open("w", encoding="utf-8-sig", newline="") as file:
+def test_a_table_saved_by_excel_is_continued(client: httpx.Client, tmp_path: Path, table_file: Path) -> None:
+    folder = copy_pictures(tmp_path / "pictures", 3)
+    asked = (folder, "--csv", table_file, "--url", client.base_url)
+    assert run_client(*asked).returncode == 0
+    rows = read_table(table_file)[:2]
+    with table_file.open("w", encoding="utf-8-sig", newline="") as file:
         saved = csv.DictWriter(file, DIGIT_COLUMNS)  # few quotes, lines as on Windows
         saved.writeheader()
         saved.writerows(rows)
-    assert run(*asked).returncode == 0
-    assert len(by_file(out)) == 3
+    assert run_client(*asked).returncode == 0
+    assert len(read_rows_by_file(table_file)) == 3
 
 
 # --- what happens meanwhile
 
 
-def started(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def start_command(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(build_command(*words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def has_rows(out: Path, count: int) -> Callable[[], bool]:
-    return lambda: out.exists() and out.read_bytes().count(b"\n") > count
+def has_rows(table_file: Path, count: int) -> Callable[[], bool]:
+    return lambda: table_file.exists() and table_file.read_bytes().count(b"\n") > count
 
 
 @pytest.fixture
-def slow() -> Iterator[httpx.Client]:
+def slow_service() -> Iterator[httpx.Client]:
     """A service that answers sixty requests at once, and then one a second."""
     with serve(Settings(rate_limit=60)) as client:
         yield client
 
 
-def test_a_rate_limit_is_kept_to(slow: httpx.Client, tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 64)
+def test_a_rate_limit_is_respected(slow_service: httpx.Client, tmp_path: Path, table_file: Path) -> None:
+    folder = copy_pictures(tmp_path / "nines", 64)
     began = time.monotonic()
-    done = run(folder, "--csv", out, "--url", slow.base_url, "--patience", 0)
-    assert done.returncode == 0, done.stderr
-    assert len(by_file(out)) == 64
+    finished = run_client(folder, "--csv", table_file, "--url", slow_service.base_url, "--patience", 0)
+    assert finished.returncode == 0, finished.stderr
+    assert len(read_rows_by_file(table_file)) == 64
     assert time.monotonic() - began > 4  # the models were asked for, too
 
 
-def test_a_busy_service_is_asked_again(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_busy_service_is_retried(
+    tmp_path: Path, table_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "pictures").mkdir()
     large = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
     for number in range(24):
         (tmp_path / "pictures" / f"{number}.jpg").write_bytes(large)
     caplog.set_level("INFO", "app.access")
     with serve(Settings(max_in_flight=1, max_batch=1)) as client:
-        done = run(tmp_path / "pictures", "--csv", out, "--url", client.base_url)
-    assert done.returncode == 0, done.stderr
-    assert {row["digit"] for row in by_file(out).values()} == {"6"}
+        finished = run_client(tmp_path / "pictures", "--csv", table_file, "--url", client.base_url)
+    assert finished.returncode == 0, finished.stderr
+    assert {row["digit"] for row in read_rows_by_file(table_file).values()} == {"6"}
     assert 503 in {getattr(record, "status", 0) for record in caplog.records}
 
 
-def test_a_service_that_is_killed_and_started_again_is_waited_for(tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 150)
+def test_the_client_waits_for_a_service_that_restarts(tmp_path: Path, table_file: Path) -> None:
+    folder = copy_pictures(tmp_path / "nines", 150)
     with start_process(log_level="error") as running:
         port = str(running.port)
-        client = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{port}")
-        wait_until(has_rows(out, 20))
+        client = start_command(folder, "--csv", table_file, "--url", f"http://127.0.0.1:{port}")
+        wait_until(has_rows(table_file, 20))
         running.popen.kill()
-    lost = len(table(out))
+    cut_row = len(read_table(table_file))
     with start_process(log_level="error", port=port):
-        _, told = client.communicate(timeout=PATIENCE)
-    assert client.returncode == 0, told
-    assert 20 <= lost < 150
-    assert {row["digit"] for row in by_file(out).values()} == {"9"}
-    assert len(by_file(out)) == 150
+        _, message = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 0, message
+    assert 20 <= cut_row < 150
+    assert {row["digit"] for row in read_rows_by_file(table_file).values()} == {"9"}
+    assert len(read_rows_by_file(table_file)) == 150
 
 
-def test_a_service_that_does_not_come_back_ends_it_and_the_next_run_goes_on(
-    client: httpx.Client, tmp_path: Path, out: Path
+def test_a_service_that_stays_away_ends_the_run_and_the_next_run_continues(
+    client: httpx.Client, tmp_path: Path, table_file: Path
 ) -> None:
-    folder = many(tmp_path / "nines", 150)
+    folder = copy_pictures(tmp_path / "nines", 150)
     with start_process(log_level="error") as running:
-        asking = started(folder, "--csv", out, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1)
-        wait_until(has_rows(out, 20))
+        requesting = start_command(
+            folder, "--csv", table_file, "--url", f"http://127.0.0.1:{running.port}", "--patience", 1
+        )
+        wait_until(has_rows(table_file, 20))
         running.popen.kill()
-        _, told = asking.communicate(timeout=PATIENCE)
-    assert asking.returncode == 1
-    assert "The service has not answered for 1 s" in told
-    assert "Run the same command again" in told
-    assert " left" in told.splitlines()[-1]
-    assert {row["problem"] for row in table(out)} == {""}
-    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
-    assert len(by_file(out)) == 150
+        _, message = requesting.communicate(timeout=PATIENCE)
+    assert requesting.returncode == 1
+    assert "The service has not answered for 1 s" in message
+    assert "Run the same command again" in message
+    assert " left" in message.splitlines()[-1]
+    assert {row["problem"] for row in read_table(table_file)} == {""}
+    assert run_client(folder, "--csv", table_file, "--url", client.base_url).returncode == 0
+    assert len(read_rows_by_file(table_file)) == 150
 
 
-def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
-    folder = many(tmp_path / "nines", 150)
+def test_a_revoked_key_ends_the_run(tmp_path: Path, table_file: Path) -> None:
+    folder = copy_pictures(tmp_path / "nines", 150)
     (key, entry), (_, other) = keys.create_key("mine"), keys.create_key("other")
     listed = tmp_path / "keys.txt"
     listed.write_text(entry)
     with start_process(log_level="error", api_keys_file=str(listed)) as running:
-        asking = started(
+        requesting = start_command(
             folder,
             "--csv",
-            out,
+            table_file,
             "--url",
             f"http://127.0.0.1:{running.port}",
             "--key",
@@ -453,33 +471,33 @@ def test_a_key_that_is_withdrawn_ends_it(tmp_path: Path, out: Path) -> None:
             "--concurrency",
             2,
         )
-        wait_until(has_rows(out, 20))
+        wait_until(has_rows(table_file, 20))
         listed.write_text(other)
         running.popen.send_signal(signal.SIGHUP)
-        _, told = asking.communicate(timeout=PATIENCE)
-    assert asking.returncode == 1
-    assert "The key is not valid" in told
-    assert {row["problem"] for row in table(out)} == {""}
+        _, message = requesting.communicate(timeout=PATIENCE)
+    assert requesting.returncode == 1
+    assert "The key is not valid" in message
+    assert {row["problem"] for row in read_table(table_file)} == {""}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_end_at_any_time_leaves_a_table_to_go_on_with(
-    client: httpx.Client, tmp_path: Path, out: Path, number: signal.Signals, slow_decoder: SlowDecoder
+def test_a_run_killed_at_any_time_leaves_a_table_that_can_be_continued(
+    client: httpx.Client, tmp_path: Path, table_file: Path, number: signal.Signals, slow_decoder: SlowDecoder
 ) -> None:
-    folder = many(tmp_path / "nines", 150)
+    folder = copy_pictures(tmp_path / "nines", 150)
     slow_decoder.unhindered = 100
-    asking = started(folder, "--csv", out, "--url", client.base_url)
-    wait_until(has_rows(out, 20))
-    asking.send_signal(number)
-    _, told = asking.communicate(timeout=PATIENCE)
+    requesting = start_command(folder, "--csv", table_file, "--url", client.base_url)
+    wait_until(has_rows(table_file, 20))
+    requesting.send_signal(number)
+    _, message = requesting.communicate(timeout=PATIENCE)
     slow_decoder.go_on.set()
-    assert "Traceback" not in told
+    assert "Traceback" not in message
     if number == signal.SIGINT:
-        assert asking.returncode == 130
-        assert told.splitlines()[-1] == "Interrupted. Run the same command again to continue."
-        assert 20 <= len(table(out)) < 150
-    assert run(folder, "--csv", out, "--url", client.base_url).returncode == 0
-    assert len(by_file(out)) == 150
+        assert requesting.returncode == 130
+        assert message.splitlines()[-1] == "Interrupted. Run the same command again to continue."
+        assert 20 <= len(read_table(table_file)) < 150
+    assert run_client(folder, "--csv", table_file, "--url", client.base_url).returncode == 0
+    assert len(read_rows_by_file(table_file)) == 150
 
 
 @contextmanager
@@ -488,18 +506,18 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.passed_on(httpx.get(service.join(self.path)))
+            self.forward(httpx.get(service.join(self.path)))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if answers:
                 status, headers = answers.pop(0)
-                self.passed_on(httpx.Response(status, headers=headers, html="<h1>Sorry</h1>"))
+                self.forward(httpx.Response(status, headers=headers, html="<h1>Sorry</h1>"))
             else:
                 kind = {"Content-Type": self.headers["Content-Type"]}
-                self.passed_on(httpx.post(service.join(self.path), content=body, headers=kind))
+                self.forward(httpx.post(service.join(self.path), content=body, headers=kind))
 
-        def passed_on(self, answer: httpx.Response) -> None:
+        def forward(self, answer: httpx.Response) -> None:
             self.send_response(answer.status_code)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -512,8 +530,8 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
         yield address
 
 
-def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
-    client: httpx.Client, tmp_path: Path, out: Path
+def test_the_client_waits_while_a_proxy_reports_failures(
+    client: httpx.Client, tmp_path: Path, table_file: Path
 ) -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
     failures: list[tuple[int, dict[str, str]]] = [
@@ -522,38 +540,38 @@ def test_what_a_proxy_says_while_the_service_is_away_is_waited_out(
         (503, {"Retry-After": soon}),
         (504, {}),
     ]
-    folder = many(tmp_path / "nines", 1)
+    folder = copy_pictures(tmp_path / "nines", 1)
     with proxy(client.base_url, failures) as url:
-        done = run(folder, "--csv", out, "--url", url)
-    assert (done.returncode, failures) == (0, []), done.stderr
+        finished = run_client(folder, "--csv", table_file, "--url", url)
+    assert (finished.returncode, failures) == (0, []), finished.stderr
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ((413, {}), "413, with text/html"),
         ((200, {}), "200, with text/html"),
         ((302, {"Location": "https://login.example"}), "302, to https://login.example, with text/html"),
     ],
 )
-def test_what_is_no_answer_of_the_service_is_told_and_asked_for_again(
-    client: httpx.Client, tmp_path: Path, out: Path, answer: tuple[int, dict[str, str]], told: str
+def test_an_unexpected_answer_is_reported_and_the_picture_sent_again(
+    client: httpx.Client, tmp_path: Path, table_file: Path, answer: tuple[int, dict[str, str]], message: str
 ) -> None:
-    folder = many(tmp_path / "nines", 1)
+    folder = copy_pictures(tmp_path / "nines", 1)
     with proxy(client.base_url, [answer]) as url:
-        done = run(folder, "--csv", out, "--url", url)
-        (row,) = table(out)
-        assert (done.returncode, row["problem"]) == (1, "unexpected_answer")
-        assert told in row["detail"]
-        assert run(folder, "--csv", out, "--url", url).returncode == 0
-    assert by_file(out)["0000.png"]["digit"] == "9"
+        finished = run_client(folder, "--csv", table_file, "--url", url)
+        (row,) = read_table(table_file)
+        assert (finished.returncode, row["problem"]) == (1, "unexpected_answer")
+        assert message in row["detail"]
+        assert run_client(folder, "--csv", table_file, "--url", url).returncode == 0
+    assert read_rows_by_file(table_file)["0000.png"]["digit"] == "9"
 
 
-def test_nobody_waits_for_a_day(client: httpx.Client, tmp_path: Path, out: Path) -> None:
+def test_a_retry_after_of_a_day_ends_the_run(client: httpx.Client, tmp_path: Path, table_file: Path) -> None:
     with proxy(client.base_url, [(429, {"Retry-After": "86400"})]) as url:
-        done = run(many(tmp_path / "nines", 1), "--csv", out, "--url", url)
-    assert (done.returncode, table(out)) == (1, [])
-    assert "asks to wait for 86400 s" in done.stderr
+        finished = run_client(copy_pictures(tmp_path / "nines", 1), "--csv", table_file, "--url", url)
+    assert (finished.returncode, read_table(table_file)) == (1, [])
+    assert "asks to wait for 86400 s" in finished.stderr
 
 
 # --- where it tells and writes
@@ -561,16 +579,16 @@ def test_nobody_waits_for_a_day(client: httpx.Client, tmp_path: Path, out: Path)
 
 def test_the_table_may_go_to_standard_output(client: httpx.Client) -> None:
     numbers = ROOT / "tests" / "data" / "numbers"
-    done = run(numbers, "--csv", "-", "--url", client.base_url, "--number", "--concurrency", 1)
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert done.returncode == 0
+    finished = run_client(numbers, "--csv", "-", "--url", client.base_url, "--number", "--concurrency", 1)
+    rows = list(csv.DictReader(io.StringIO(finished.stdout)))
+    assert finished.returncode == 0
     assert [(row["file"], row["text"]) for row in rows] == [("2907.png", "2907"), ("4071.jpg", "4071")]
-    assert "2 read" in done.stderr
+    assert "2 read" in finished.stderr
 
 
-def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
+def test_a_closed_standard_output_ends_the_run(client: httpx.Client) -> None:
     asked = subprocess.Popen(
-        command(GOLDEN, "--csv", "-", "--url", client.base_url),
+        build_command(GOLDEN, "--csv", "-", "--url", client.base_url),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -579,17 +597,17 @@ def test_a_reader_of_standard_output_may_leave(client: httpx.Client) -> None:
     assert asked.stdout
     assert asked.stdout.readline().startswith('"file"')
     asked.stdout.close()
-    told = asked.stderr.read() if asked.stderr else ""
+    message = asked.stderr.read() if asked.stderr else ""
     assert asked.wait() == 2
-    assert told.splitlines()[-1] == "The table - can't be written: Broken pipe."
+    assert message.splitlines()[-1] == "The table - can't be written: Broken pipe."
     if asked.stderr:
         asked.stderr.close()
 
 
-def test_a_terminal_is_shown_a_bar(client: httpx.Client, out: Path) -> None:
+def test_a_terminal_shows_a_progress_bar(client: httpx.Client, table_file: Path) -> None:
     ours, theirs = pty.openpty()
     asked: subprocess.Popen[Any] = subprocess.Popen(
-        command(GOLDEN, "--csv", out, "--url", client.base_url),
+        build_command(GOLDEN, "--csv", table_file, "--url", client.base_url),
         cwd=ROOT,
         env={**os.environ, "TERM": "xterm"},
         stderr=theirs,
@@ -603,5 +621,5 @@ def test_a_terminal_is_shown_a_bar(client: httpx.Client, out: Path) -> None:
         pass
     os.close(ours)
     assert asked.wait() == 0
-    assert f"{len(table(out))} read".encode() in seen
+    assert f"{len(read_table(table_file))} read".encode() in seen
     assert "━".encode() in seen

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from app.client.folder import FORMULA_PREFIXES, format_path, scan_folder
 
 
-def test_pictures_are_found_in_all_folders_and_in_the_same_order_always(tmp_path: Path) -> None:
+def test_pictures_in_all_subfolders_are_found_in_a_stable_order(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "b/1.jpeg", "a/c/3.webp", "10.gif", "9.bmp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert scan_folder(tmp_path).pictures == ["10.gif", "9.bmp", "a/c/3.webp", "b/1.jpeg", "b/2.PNG"]
 
 
-def test_what_is_hidden_linked_or_no_file_is_left_out(tmp_path: Path) -> None:
+def test_hidden_and_linked_folders_and_special_files_are_skipped(tmp_path: Path) -> None:
     (tmp_path / ".hidden.png").write_bytes(b"")
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "1.png").write_bytes(b"")
@@ -39,7 +39,7 @@ def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
     assert (found.pictures, dict(found.other_files)) == (["7.png"], {".heic": 2, ".txt": 1, "none": 1})
 
 
-def test_a_folder_that_goes_away_meanwhile_is_told_of(tmp_path: Path) -> None:
+def test_a_folder_that_disappears_meanwhile_is_reported(tmp_path: Path) -> None:
     assert "No such file" in scan_folder(tmp_path / "gone").unreadable[0]
 
 
@@ -56,7 +56,7 @@ def test_a_folder_that_goes_away_meanwhile_is_told_of(tmp_path: Path) -> None:
         ("数字.png", "数字.png"),
     ],
 )
-def test_a_name_is_written_harmlessly(name: str, written: str) -> None:
+def test_a_file_name_is_written_harmlessly(name: str, written: str) -> None:
     assert format_path(name) == written
 
 
@@ -64,7 +64,7 @@ NAMES = st.binary(min_size=1, max_size=6).map(os.fsdecode) | st.text("\\xf=./a",
 
 
 @given(NAMES.map(os.path.normpath), NAMES.map(os.path.normpath))
-def test_two_files_are_never_written_alike_nor_as_a_formula(one: str, other: str) -> None:
+def test_two_file_names_are_never_written_alike_nor_as_a_formula(one: str, other: str) -> None:
     assert (format_path(one) == format_path(other)) == (one == other)
     assert not format_path(one).startswith(FORMULA_PREFIXES)
     format_path(one).encode()

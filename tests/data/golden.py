@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from app.digits import images
-from app.digits.look import canonicalise_upload
+from app.digits.canonical_upload import canonicalise_upload
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "golden"

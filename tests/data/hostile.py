@@ -234,7 +234,7 @@ def _flipped() -> Iterator[Case]:
             flipped[place] ^= 0x40
             yield f"flipped-{part}.{kind}", bytes(flipped), 422, "unreadable_image"
     jpeg = bytearray(encode(_nine(), "JPEG"))
-    jpeg[jpeg.index(b"\xff\xc0") + 4] = 12  # bits a sample
+    jpeg[jpeg.index(b"\xff\xc0") + 4] = 12  # bits per sample
     yield "twelve-bits.jpg", bytes(jpeg), 422, "unreadable_image"
 
 

@@ -12,7 +12,7 @@ from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
 from tests.tiny import GOOD, build_tiny_model
 
 
-def keep(folder: Path, place: str, onnx: bytes | None = None, metrics: object = None) -> None:
+def store_model(folder: Path, place: str, onnx: bytes | None = None, metrics: object = None) -> None:
     """Put a model at NAME or NAME/N."""
     name = place.partition("/")[0]
     (folder / place).mkdir(parents=True)
@@ -24,8 +24,8 @@ def keep(folder: Path, place: str, onnx: bytes | None = None, metrics: object = 
 
 
 def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
-    keep(tmp_path, "two")
+    store_model(tmp_path, "one")
+    store_model(tmp_path, "two")
     (tmp_path / "notes").mkdir()
     catalogue = Catalogue.load(tmp_path, default="two")
     assert list(catalogue.models) == ["one", "two"]
@@ -34,54 +34,57 @@ def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> N
     assert catalogue.get().metrics is None
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
+def test_an_error_about_an_unknown_name_lists_the_known_names(tmp_path: Path) -> None:
+    store_model(tmp_path, "one")
     with pytest.raises(UnknownModel, match=r"no model 'three'; there are one"):
         Catalogue.load(tmp_path, default="one").get("three")
 
 
-def test_a_default_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_default_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"'one' is not in .* no model at all"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
-    keep(tmp_path, "one", b"no model")
+def test_an_error_names_the_invalid_file(tmp_path: Path) -> None:
+    store_model(tmp_path, "one", b"no model")
     with pytest.raises(InvalidModel, match=r"one/model.onnx can't be served: onnxruntime can't load it"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_file_that_cant_be_opened_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_cant_be_opened(tmp_path: Path) -> None:
     (tmp_path / "one" / "model.onnx").mkdir(parents=True)
     with pytest.raises(InvalidModel, match=r"one/model.onnx can't be read: Is a directory"):
         Catalogue.load(tmp_path, default="one")
 
 
 def test_a_model_in_anothers_folder_is_refused(tmp_path: Path) -> None:
-    keep(tmp_path, "one", build_tiny_model())
-    with pytest.raises(InvalidModel, match=r"names it 'tiny', its folder 'one'"):
+    store_model(tmp_path, "one", build_tiny_model())
+    with pytest.raises(InvalidModel, match=r"calls it 'tiny', but its folder is called 'one'"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_metrics_of_that_very_file_are_kept(tmp_path: Path) -> None:
+def test_metrics_of_the_same_file_are_loaded(tmp_path: Path) -> None:
     onnx = build_tiny_model(metadata=GOOD | {Metadata.NAME: "one"})
     metrics = {"model": {"sha256": Classifier.load(onnx).sha256}, "test": {"accuracy": 0.5}}
-    keep(tmp_path, "one", onnx, metrics)
+    store_model(tmp_path, "one", onnx, metrics)
     assert Catalogue.load(tmp_path, default="one").get().metrics == metrics
 
 
 @pytest.mark.parametrize(
-    ("metrics", "reason"), [({"model": {"sha256": "0"}}, "of another file"), ([], "damaged"), ({}, "damaged")]
+    ("metrics", "reason"),
+    [({"model": {"sha256": "0"}}, "with another file"), ([], "damaged"), ({}, "damaged")],
 )
-def test_metrics_of_another_file_or_none_are_refused(tmp_path: Path, metrics: object, reason: str) -> None:
-    keep(tmp_path, "one", metrics=metrics)
+def test_metrics_of_another_file_and_damaged_metrics_are_refused(
+    tmp_path: Path, metrics: object, reason: str
+) -> None:
+    store_model(tmp_path, "one", metrics=metrics)
     with pytest.raises(InvalidModel, match=reason):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -> None:
+def test_a_model_that_is_loaded_again_returns_to_its_old_position(tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
-        keep(tmp_path, name)
+        store_model(tmp_path, name)
     catalogue = Catalogue.load(tmp_path, default="one")
     asked = catalogue.get("three")
     catalogue.unload("three")
@@ -93,8 +96,8 @@ def test_a_model_is_unloaded_and_loaded_again_in_its_old_place(tmp_path: Path) -
     assert catalogue.list_versions()[1] == []
 
 
-def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
+def test_the_default_cant_be_unloaded(tmp_path: Path) -> None:
+    store_model(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
     with pytest.raises(ModelInUse, match="'one' is the default model"):
         catalogue.unload("one")
@@ -104,7 +107,7 @@ def test_the_default_is_not_unloaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "", "one/..", "two"])
 def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / "models").mkdir()
-    keep(tmp_path / "models", "one")
+    store_model(tmp_path / "models", "one")
     (tmp_path / "model.onnx").write_bytes(build_tiny_model())
     (tmp_path / "models" / "model.onnx").write_bytes(build_tiny_model())
     catalogue = Catalogue.load(tmp_path / "models", default="one")
@@ -112,8 +115,8 @@ def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
         catalogue.reload_one(name)
 
 
-def test_a_model_that_can_no_longer_be_served_is_kept_as_it_was(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
+def test_if_the_new_file_cant_be_served_the_old_model_stays(tmp_path: Path) -> None:
+    store_model(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
     (tmp_path / "one" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(InvalidModel, match=r"^one/model.onnx can't be served"):
@@ -122,34 +125,34 @@ def test_a_model_that_can_no_longer_be_served_is_kept_as_it_was(tmp_path: Path) 
 
 
 @pytest.fixture
-def several(tmp_path: Path) -> Path:
+def versions_folder(tmp_path: Path) -> Path:
     """Three versions of `one`, and a single one of `two`."""
     for place in ("one", "one/2", "one/10", "two"):
-        keep(tmp_path, place)
+        store_model(tmp_path, place)
     return tmp_path
 
 
-def test_versions_stand_side_by_side_in_the_order_of_their_numbers(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="two")
+def test_versions_are_loaded_side_by_side_in_the_order_of_their_numbers(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="two")
     assert list(catalogue.models) == ["one@1", "one@2", "one@10", "two"]
     assert catalogue.get("one@2").version == Version("one", 2)
     assert catalogue.get("two@1") is catalogue.get("two")
     assert catalogue.get("two").version == Version("two", 1)
 
 
-def test_a_name_alone_means_the_highest_version_and_so_does_the_default(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="one")
+def test_a_name_alone_means_the_highest_version_and_so_does_the_default(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="one")
     assert catalogue.get("one").name == catalogue.get().name == "one@10"
 
 
-def test_the_default_may_be_any_version(several: Path) -> None:
-    assert Catalogue.load(several, default="one@1").get().name == "one@1"
+def test_the_default_may_be_any_version(versions_folder: Path) -> None:
+    assert Catalogue.load(versions_folder, default="one@1").get().name == "one@1"
     with pytest.raises(InvalidModel, match=r"'one@3' is not in .*, which holds one@1, one@2, one@10, two$"):
-        Catalogue.load(several, default="one@3")
+        Catalogue.load(versions_folder, default="one@3")
 
 
-def test_a_version_that_is_not_there_is_told_with_those_that_are(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="two")
+def test_an_error_about_a_missing_version_lists_the_existing_ones(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="two")
     for asked in ("one@3", "one@02", "one@", "one@2@2", "@1"):
         with pytest.raises(UnknownModel, match=f"no model '{asked}'; there are one@1, one@2, one@10, two"):
             catalogue.get(asked)
@@ -158,8 +161,8 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are(several: Path) 
 def test_each_version_has_metrics_of_its_own(tmp_path: Path) -> None:
     onnx = build_tiny_model(metadata=GOOD | {Metadata.NAME: "one", Metadata.VERSION: "0.0.2"})
     metrics = {"model": {"sha256": Classifier.load(onnx).sha256}}
-    keep(tmp_path, "one")
-    keep(tmp_path, "one/2", onnx, metrics)
+    store_model(tmp_path, "one")
+    store_model(tmp_path, "one/2", onnx, metrics)
     catalogue = Catalogue.load(tmp_path, default="one")
     assert catalogue.get("one@1").metrics is None
     assert catalogue.get("one@2").metrics == metrics
@@ -175,46 +178,46 @@ def test_each_version_has_metrics_of_its_own(tmp_path: Path) -> None:
         (["one", "one/0", "one/02", "one/x", "one/-1", "one/2.0", "one/٢"], ["one"]),
     ],
 )
-def test_what_is_a_version_is_told_by_the_folders_number(
+def test_only_folders_named_by_a_number_are_versions(
     tmp_path: Path, places: list[str], known: list[str]
 ) -> None:
     for place in places:
-        keep(tmp_path, place)
+        store_model(tmp_path, place)
     assert list(Catalogue.load(tmp_path, default="one").models) == known
 
 
-def test_two_first_versions_are_one_too_many(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
-    keep(tmp_path, "one/1")
+def test_a_model_with_two_first_versions_is_refused(tmp_path: Path) -> None:
+    store_model(tmp_path, "one")
+    store_model(tmp_path, "one/1")
     with pytest.raises(InvalidModel, match=r"^one/model.onnx .* version 1, and so is one/1/model.onnx; give"):
         Catalogue.load(tmp_path, default="one")
 
 
-def test_a_version_that_cant_be_served_is_named(several: Path) -> None:
-    (several / "one" / "2" / "model.onnx").write_bytes(b"no model")
+def test_an_error_names_the_version_that_cant_be_served(versions_folder: Path) -> None:
+    (versions_folder / "one" / "2" / "model.onnx").write_bytes(b"no model")
     with pytest.raises(InvalidModel, match=r"^one/2/model.onnx can't be served"):
-        Catalogue.load(several, default="one")
+        Catalogue.load(versions_folder, default="one")
 
 
 def test_a_name_that_looks_like_a_version_is_refused(tmp_path: Path) -> None:
-    keep(tmp_path, "one@2")
-    with pytest.raises(InvalidModel, match=r"^one@2/model.onnx .* version N of NAME lies in NAME/N$"):
+    store_model(tmp_path, "one@2")
+    with pytest.raises(InvalidModel, match=r"^one@2/model.onnx .* version N of NAME belongs in NAME/N$"):
         Catalogue.load(tmp_path, default="one@2")
 
 
-def test_a_new_version_takes_over_with_a_reload_and_is_kept_by_who_has_the_old_one(tmp_path: Path) -> None:
-    keep(tmp_path, "one")
+def test_a_reload_switches_to_a_new_version_and_old_references_stay_valid(tmp_path: Path) -> None:
+    store_model(tmp_path, "one")
     catalogue = Catalogue.load(tmp_path, default="one")
-    old = catalogue.get()
-    keep(tmp_path, "one/2")
+    old_model = catalogue.get()
+    store_model(tmp_path, "one/2")
     assert catalogue.list_versions()[1] == [Version("one", 2)]
     catalogue.reload()
-    assert (old.name, catalogue.get().name) == ("one", "one@2")
-    assert catalogue.get("one@1").classifier.sha256 == old.classifier.sha256
+    assert (old_model.name, catalogue.get().name) == ("one", "one@2")
+    assert catalogue.get("one@1").classifier.sha256 == old_model.classifier.sha256
 
 
-def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="one")
+def test_a_name_refers_to_the_highest_version_that_is_loaded(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="one")
     catalogue.unload("one@10")
     assert catalogue.get().name == "one@2"
     catalogue.unload("one@1")
@@ -225,8 +228,8 @@ def test_one_version_is_unloaded_and_loaded_and_the_name_follows(several: Path) 
     assert catalogue.list_versions()[1] == [Version("one", 1)]
 
 
-def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="two")
+def test_a_name_unloads_and_loads_all_its_versions(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="two")
     catalogue.unload("one")
     assert list(catalogue.models) == ["two"]
     assert catalogue.reload_one("one").name == "one@10"
@@ -234,25 +237,27 @@ def test_a_name_unloads_and_loads_all_its_versions(several: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", ["one@2", "one"])
-def test_a_pinned_default_is_not_unloaded(several: Path, asked: str) -> None:
-    catalogue = Catalogue.load(several, default="one@2")
+def test_a_pinned_default_cant_be_unloaded(versions_folder: Path, asked: str) -> None:
+    catalogue = Catalogue.load(versions_folder, default="one@2")
     with pytest.raises(ModelInUse, match="'one@2' is the default model"):
         catalogue.unload(asked)
     catalogue.unload("one@10")
 
 
-def test_of_several_that_are_loaded_one_that_cant_be_served_leaves_all_as_they_were(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="one")
+def test_if_one_of_several_versions_cant_be_served_all_stay_as_they_were(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="one")
     before = [model.classifier for model in catalogue]
-    (several / "one" / "2" / "model.onnx").write_bytes(b"damaged")
+    (versions_folder / "one" / "2" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(InvalidModel, match=r"^one/2/model.onnx"):
         catalogue.reload_one("one")
-    assert all(one is other for one, other in zip(before, (m.classifier for m in catalogue), strict=True))
+    assert all(
+        one is other for one, other in zip(before, (model_.classifier for model_ in catalogue), strict=True)
+    )
 
 
-def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: Path) -> None:
-    catalogue = Catalogue.load(several, default="two")
-    (several / "one" / "10" / "model.onnx").unlink()
+def test_a_version_removed_from_the_folder_stays_until_a_reload(versions_folder: Path) -> None:
+    catalogue = Catalogue.load(versions_folder, default="two")
+    (versions_folder / "one" / "10" / "model.onnx").unlink()
     assert catalogue.reload_one("one").name == "one@10"
     catalogue.reload()
     assert catalogue.get("one").name == "one@2"
@@ -272,12 +277,14 @@ def test_what_is_gone_from_the_folder_stays_until_all_is_loaded_again(several: P
         ("four@1", "four/1"),
     ],
 )
-def test_a_versions_folder_is_found_whether_it_is_there_or_not(several: Path, asked: str, place: str) -> None:
-    keep(several, "four/1")
-    assert locate_folder(several, asked) == several / place
+def test_a_versions_folder_is_located_even_if_it_does_not_exist(
+    versions_folder: Path, asked: str, place: str
+) -> None:
+    store_model(versions_folder, "four/1")
+    assert locate_folder(versions_folder, asked) == versions_folder / place
 
 
 @pytest.mark.parametrize("asked", ["one@", "one@0", "one@02", "one@x", "one@1@2", "one@../two"])
-def test_what_is_no_number_is_no_version(several: Path, asked: str) -> None:
+def test_a_version_that_is_not_a_number_is_refused(versions_folder: Path, asked: str) -> None:
     with pytest.raises(UnknownModel, match="names no version: write NAME@N"):
-        locate_folder(several, asked)
+        locate_folder(versions_folder, asked)

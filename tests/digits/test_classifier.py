@@ -12,16 +12,16 @@ from app.digits.errors import InvalidModel
 from tests.tiny import GOOD, build_tiny_model
 
 
-def tops(count: int) -> np.ndarray:
+def predict_digits(count: int) -> np.ndarray:
     """A picture whose top row has that many bright pixels."""
     picture = np.zeros((28, 28), np.uint8)
     picture[0, :count] = 255
     return picture
 
 
-def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
+def test_a_model_that_conforms_to_the_contract_is_loaded() -> None:
     classifier = Classifier.load(build_tiny_model())
-    scores = classifier.classify(np.stack([tops(count) for count in range(1, 11)]))
+    scores = classifier.classify(np.stack([predict_digits(count) for count in range(1, 11)]))
     assert scores.probabilities.shape == (10, 10)
     assert scores.probabilities.dtype == np.float32
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
@@ -29,18 +29,22 @@ def test_a_model_that_keeps_the_contract_is_loaded_and_read() -> None:
     assert (classifier.name, classifier.version) == ("tiny", "0.0.1")
 
 
-def test_a_digits_likelihood_is_passed_on_where_the_network_tells_it() -> None:
-    scores = Classifier.load(build_tiny_model(likelihood=0.25)).classify(np.stack([tops(1), tops(2)]))
+def test_the_digit_likelihood_is_returned_if_the_network_estimates_it() -> None:
+    scores = Classifier.load(build_tiny_model(likelihood=0.25)).classify(
+        np.stack([predict_digits(1), predict_digits(2)])
+    )
     assert scores.digit_likelihood is not None
     np.testing.assert_array_equal(scores.digit_likelihood, np.array([0.25, 0.25], np.float32))
 
 
 def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Classifier) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
-    together = classifier.classify(pictures).probabilities
+    in_batches = classifier.classify(pictures).probabilities
     with ThreadPoolExecutor(8) as pool:
-        alone = list(pool.map(lambda picture: classifier.classify(picture[None]).probabilities[0], pictures))
-    np.testing.assert_allclose(np.stack(alone), together, atol=1e-5)
+        one_by_one = list(
+            pool.map(lambda picture: classifier.classify(picture[None]).probabilities[0], pictures)
+        )
+    np.testing.assert_allclose(np.stack(one_by_one), in_batches, atol=1e-5)
 
 
 @pytest.mark.parametrize(

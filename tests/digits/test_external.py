@@ -26,7 +26,7 @@ Path_ = Sequence[FieldDescriptor]
 TINY = build_tiny_model()
 
 
-def move_out(tensor: TensorProto, location: str = "weights.bin") -> None:
+def move_to_external_file(tensor: TensorProto, location: str = "weights.bin") -> None:
     """Say that a tensor's data lies in a file."""
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -34,20 +34,20 @@ def move_out(tensor: TensorProto, location: str = "weights.bin") -> None:
     entry.key, entry.value = "location", location
 
 
-def paths(message: Descriptor, above: Path_ = ()) -> Iterator[Path_]:
+def list_tensor_paths(message: Descriptor, above: Path_ = ()) -> Iterator[Path_]:
     """Yield the fields that lead to a tensor; each message is entered once on the way."""
     entered = {message, *(field.containing_type for field in above)}
     for field in message.fields:
         if field.message_type is TensorProto.DESCRIPTOR:
             yield [*above, field]
         elif field.message_type is not None and field.message_type not in entered:
-            yield from paths(field.message_type, [*above, field])
+            yield from list_tensor_paths(field.message_type, [*above, field])
 
 
-PATHS = list(paths(ModelProto.DESCRIPTOR))
+PATHS = list(list_tensor_paths(ModelProto.DESCRIPTOR))
 
 
-def model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
+def build_model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
     """Return the tiny model with one more tensor at the end of a path, and that tensor."""
     model = onnx.load_from_string(TINY)
     message = model
@@ -59,25 +59,25 @@ def model_with(path: Path_) -> tuple[ModelProto, TensorProto]:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(field.name for field in path))
-def test_a_tensor_outside_is_found_wherever_onnx_may_have_tensors(path: Path_) -> None:
-    model, tensor = model_with(path)
+def test_external_data_is_detected_wherever_onnx_allows_tensors(path: Path_) -> None:
+    model, tensor = build_model_with(path)
     tensor.raw_data = b"1234"
     assert not has_external_data(model.SerializeToString())
-    move_out(tensor)
+    move_to_external_file(tensor)
     assert has_external_data(model.SerializeToString())
     with pytest.raises(InvalidModel, match="keeps data in other files, which its hash does not cover"):
         Classifier.load(model.SerializeToString())
 
 
-def test_the_ways_to_a_tensor_are_as_many_as_they_look() -> None:
+def test_the_paths_to_tensors_cover_all_that_onnx_defines() -> None:
     names = {".".join(field.name for field in path) for path in PATHS}
     assert {"graph.initializer", "graph.sparse_initializer.values", "graph.node.attribute.t"} <= names
     assert {"functions.node.attribute.g.initializer", "training_info.algorithm.initializer"} <= names
 
 
-def test_a_subgraph_at_any_depth_is_looked_into() -> None:
+def test_subgraphs_are_searched_at_any_depth() -> None:
     tensor = numpy_helper.from_array(np.zeros(4, np.float32), "deep")
-    move_out(tensor)
+    move_to_external_file(tensor)
     graph = helper.make_graph([], "innermost", [], [], [tensor])
     for depth in range(25):
         node = helper.make_node("If", ["condition"], ["out"], then_branch=graph)
@@ -90,27 +90,27 @@ def test_a_subgraph_at_any_depth_is_looked_into() -> None:
 @pytest.mark.parametrize(
     "piece", [b"\x70\x01", b"\x70\x81\x80\x80\x80\x10", b"\x6a\x00", b"\xf0\x80\x00\x01"]
 )
-def test_unusual_ways_to_write_it_are_understood(piece: bytes) -> None:
+def test_unusual_encodings_are_understood(piece: bytes) -> None:
     """A location in more bytes than it needs, or an entry without a key, after all that the tensor has."""
     tensor = onnx.load_from_string(TINY).graph.initializer[0].SerializeToString() + piece
-    graph = b"\x2a" + varint(len(tensor)) + tensor
+    graph = b"\x2a" + encode_varint(len(tensor)) + tensor
     assert has_external_data(
-        TINY + b"\x3a" + varint(len(graph)) + graph
+        TINY + b"\x3a" + encode_varint(len(graph)) + graph
     )  # a second graph: the two are merged
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     pieces = [number >> shift & 0x7F for shift in range(0, 35, 7)]
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
     return bytes([*(piece | 0x80 for piece in pieces[:-1]), pieces[-1]])
 
 
-def test_onnxruntime_alone_would_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntime_itself_reads_the_external_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is why this is looked for; where it refuses such models itself, that is not needed any more."""
     model = onnx.load_from_string(TINY)
     (tmp_path / "weights.bin").write_bytes(model.graph.initializer[0].raw_data)
-    move_out(model.graph.initializer[0])
+    move_to_external_file(model.graph.initializer[0])
     monkeypatch.chdir(tmp_path)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": np.zeros((1, 28, 28), np.uint8)})
@@ -119,19 +119,19 @@ def test_onnxruntime_alone_would_read_the_file(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/dev/zero", "*/_ORT_MEM_ADDR_/*", ""])
-def test_a_catalogue_with_such_a_model_is_refused_whatever_the_location(
+def test_a_catalogue_refuses_a_model_with_external_data_at_any_location(
     tmp_path: Path, location: str
 ) -> None:
     model = onnx.load_from_string(TINY)
     helper.set_model_props(model, GOOD | {Metadata.NAME: "tiny"})
-    move_out(model.graph.initializer[1], location)
+    move_to_external_file(model.graph.initializer[1], location)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidModel, match=r"tiny/model\.onnx can't be served: it keeps data in other files"):
         Catalogue.load(tmp_path, default="tiny")
 
 
-def test_what_onnx_saves_with_its_data_beside_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_onnx_saved_with_external_data_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     onnx.save(onnx.load_from_string(TINY), file, save_as_external_data=True, size_threshold=0)
     with pytest.raises(InvalidModel, match="keeps data in other files"):
@@ -139,7 +139,7 @@ def test_what_onnx_saves_with_its_data_beside_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["cnn", "linear", "mlp-128", "mlp-1000"])
-def test_the_models_of_the_repository_are_whole(name: str) -> None:
+def test_the_models_of_this_repository_are_self_contained(name: str) -> None:
     assert not has_external_data((MODELS / name / "model.onnx").read_bytes())
 
 
@@ -155,7 +155,7 @@ def test_onnxruntimes_own_format_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_walked_to_an_end(garbage: bytes) -> None:
+def test_arbitrary_bytes_are_parsed_or_refused(garbage: bytes) -> None:
     for onnx_bytes in (garbage, TINY + garbage):
         try:
             has_external_data(onnx_bytes)
@@ -164,6 +164,6 @@ def test_any_bytes_are_walked_to_an_end(garbage: bytes) -> None:
 
 
 @pytest.mark.parametrize("end", [1, 10, 200, -40, -1])
-def test_a_file_that_ends_too_early_is_no_model(end: int) -> None:
+def test_a_truncated_file_is_refused(end: int) -> None:
     with pytest.raises(InvalidModel, match="can't load it as an ONNX model"):
         Classifier.load(TINY[:end])

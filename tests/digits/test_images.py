@@ -51,7 +51,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     upright = Image.fromarray(NINE)
-    turns = {1: None, **{number: Image.Transpose(_stored(number)) for number in range(2, 9)}}
+    turns = {1: None, **{number: Image.Transpose(_store_turned(number)) for number in range(2, 9)}}
     turn = turns[orientation]
     stored = upright if turn is None else upright.transpose(turn)
     picture = decoded(encode(stored, "PNG", exif=exif))
@@ -59,13 +59,13 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     np.testing.assert_array_equal(picture.grey, NINE)
 
 
-def _stored(orientation: int) -> int:
+def _store_turned(orientation: int) -> int:
     names = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE"]
     return int(Image.Transpose[[*names, "ROTATE_270"][orientation - 2]])
 
 
 @pytest.mark.parametrize(("tone", "ground"), [(0, 255), (40, 255), (255, 0), (200, 0)])
-def test_ink_on_a_transparent_canvas_stands_out_from_its_ground(tone: int, ground: int) -> None:
+def test_ink_on_a_transparent_canvas_stands_out_from_the_background(tone: int, ground: int) -> None:
     alpha = 255 - NINE
     drawing = np.dstack([np.full((*NINE.shape, 3), tone, np.uint8), alpha])
     picture = decoded(encode(Image.fromarray(drawing), "PNG"))
@@ -73,7 +73,7 @@ def test_ink_on_a_transparent_canvas_stands_out_from_its_ground(tone: int, groun
     assert picture.grey[alpha == 255].mean() == tone
 
 
-def test_a_photo_with_clear_corners_keeps_its_own_paper() -> None:
+def test_a_photo_with_transparent_corners_keeps_its_background() -> None:
     alpha = np.full_like(NINE, 255)
     alpha[:8, :8] = 0
     paper = np.where(NINE > 128, 180, 30).astype(np.uint8)
@@ -81,13 +81,13 @@ def test_a_photo_with_clear_corners_keeps_its_own_paper() -> None:
     assert picture.grey[0, 0] == 180
 
 
-def test_what_is_hidden_by_full_transparency_is_not_read() -> None:
+def test_fully_transparent_pixels_are_not_read() -> None:
     hidden = np.dstack([NINE, NINE, NINE, np.zeros_like(NINE)])
     assert decoded(encode(Image.fromarray(hidden), "PNG")).grey.min() == 255
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
-def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None:
+def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(kind: str) -> None:
     large = Image.new("L", (4000, 3000), 255)
     large.paste(0, (1000, 600, 1200, 1400))
     picture = decoded(encode(large.convert("RGB"), kind))
@@ -101,7 +101,7 @@ def test_a_large_picture_is_decoded_small_and_boxes_lead_back(kind: str) -> None
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 @pytest.mark.parametrize("upright", [False, True])
-def test_a_picture_may_be_as_thin_as_it_likes(kind: str, upright: object) -> None:
+def test_a_picture_may_be_extremely_thin(kind: str, upright: object) -> None:
     line = Image.new("L", (4, 16_000) if upright else (16_000, 4), 255)
     picture = decoded(encode(line.convert("RGB"), kind))
     assert (picture.width, picture.height) == line.size
@@ -115,9 +115,11 @@ def test_a_moved_file_name_changes_nothing_but_the_first_frame_counts() -> None:
 
 
 def test_pixels_are_counted_from_the_header_before_any_is_decoded() -> None:
-    with pytest.raises(ImageTooLarge, match=r"30000x30000 = 900000000 pixels, at most 40000000") as refused:
+    with pytest.raises(
+        ImageTooLarge, match=r"30000x30000 = 900000000 pixels, at most 40000000"
+    ) as error_type:
         images.identify((HOSTILE / "bomb.png").read_bytes())
-    assert refused.value.limit == images.MAX_PIXELS
+    assert error_type.value.limit == images.MAX_PIXELS
 
 
 def test_the_limits_are_exact() -> None:
@@ -129,7 +131,7 @@ def test_the_limits_are_exact() -> None:
         images.identify(encode(Image.new("L", (4, 3), 255), "PNG"))
 
 
-def test_an_allowed_format_that_breaks_off_is_unreadable_and_others_are_unsupported() -> None:
+def test_a_truncated_picture_is_unreadable_and_another_format_unsupported() -> None:
     png = encode(Image.fromarray(NINE), "PNG")
     with pytest.raises(UnreadableImage):
         decoded(png[: len(png) // 2])
@@ -138,7 +140,7 @@ def test_an_allowed_format_that_breaks_off_is_unreadable_and_others_are_unsuppor
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
-def test_a_file_cut_at_any_byte_raises_only_our_errors(kind: str) -> None:
+def test_a_file_truncated_at_any_byte_raises_only_our_errors(kind: str) -> None:
     data = encode(Image.fromarray(NINE[::2, ::2]).convert("RGB"), kind)
     for length in range(len(data)):
         with contextlib.suppress(ImageError):  # a file without its last bytes may still be whole
@@ -169,7 +171,7 @@ def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
     assert picture.grey.ndim == 2
 
 
-def _padded(kind: str, piece: bytes, count: int) -> bytes:
+def _pad(kind: str, piece: bytes, count: int) -> bytes:
     """Put many tiny pieces behind a file's head."""
     head = {"PNG": 33, "JPEG": 2, "GIF": 13}[kind]
     data = encode(Image.fromarray(NINE), kind)
@@ -194,10 +196,12 @@ def _chunk(name: bytes) -> bytes:
     ],
     ids=["chunks", "texts", "comments", "application markers", "comment's pieces"],
 )
-def test_a_file_of_millions_of_pieces_is_refused_and_one_of_some_is_not(kind: str, piece: bytes) -> None:
-    assert decoded(_padded(kind, piece, 20)).width == 60
+def test_a_file_of_millions_of_parts_is_refused_and_a_file_of_hundreds_is_read(
+    kind: str, piece: bytes
+) -> None:
+    assert decoded(_pad(kind, piece, 20)).width == 60
     with pytest.raises(UnreadableImage):
-        decoded(_padded(kind, piece, 150_000))
+        decoded(_pad(kind, piece, 150_000))
 
 
 def test_a_large_png_in_small_chunks_is_read() -> None:
@@ -214,7 +218,7 @@ def test_a_large_png_in_small_chunks_is_read() -> None:
 
 
 def test_padding_between_the_segments_of_a_jpeg_costs_nothing() -> None:
-    assert decoded(_padded("JPEG", b"\xff", 150_000)).width == 60
+    assert decoded(_pad("JPEG", b"\xff", 150_000)).width == 60
 
 
 def test_every_way_to_write_the_orientation_is_understood() -> None:
@@ -243,7 +247,7 @@ def test_every_way_to_write_the_orientation_is_understood() -> None:
             assert decoded(encode(colour, kind, **metadata)).grey.shape == NINE.shape
 
 
-def test_a_directory_of_exif_that_claims_to_be_huge_is_not_walked_through() -> None:
+def test_an_exif_directory_that_claims_to_be_huge_is_not_searched_to_its_end() -> None:
     entry = struct.pack(">HHLL", 0x0100, 5, 2**31, 0)  # each refers to all there is
     exif = b"MM\0*" + struct.pack(">LH", 8, 65_535) + entry * 65_535
     png = encode(Image.fromarray(NINE), "PNG", exif=b"Exif\0\0" + exif)
@@ -253,7 +257,9 @@ def test_a_directory_of_exif_that_claims_to_be_huge_is_not_walked_through() -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_a_jpeg_is_read_without_its_end_but_not_without_its_rows(options: dict[str, object]) -> None:
+def test_a_jpeg_is_read_without_its_end_marker_but_not_without_its_last_rows(
+    options: dict[str, object],
+) -> None:
     grain = np.random.default_rng(1).integers(-40, 40, (400, 300))
     picture = np.clip(np.kron(NINE, np.ones((5, 5)))[:400, :300] + grain, 0, 255).astype(np.uint8)
     whole = encode(Image.fromarray(picture).convert("RGB"), "JPEG", quality=90, **options)
@@ -265,7 +271,7 @@ def test_a_jpeg_is_read_without_its_end_but_not_without_its_rows(options: dict[s
             decoded(whole[:end])
 
 
-def test_what_could_not_be_decoded_once_is_not_taken_for_black_afterwards() -> None:
+def test_a_failed_decoding_is_not_reused_with_black_in_place_of_missing_pixels() -> None:
     png = encode(Image.fromarray(NINE), "PNG")
     upload = images.identify(png[: len(png) // 2])
     decoding = images.Decoder(upload)
@@ -275,37 +281,37 @@ def test_what_could_not_be_decoded_once_is_not_taken_for_black_afterwards() -> N
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_bmp_of_run_lengths_is_read_as_one_without(bits: int) -> None:
+def test_a_run_length_encoded_bmp_gives_the_same_pixels_as_an_uncompressed_one(bits: int) -> None:
     levels = NINE // (1 if bits == 8 else 17)
     grey = levels * (1 if bits == 8 else 17)
     np.testing.assert_array_equal(decoded(run_length_bmp(levels, bits=bits)).grey, grey)
 
 
-def test_a_picture_that_would_cost_too_much_is_refused_with_what_to_do() -> None:
+def test_a_picture_that_would_cost_too_much_is_refused_with_a_remedy() -> None:
     scans = encode(Image.fromarray(NINE).resize((1600, 1200)), "JPEG", progressive=True)
     last = scans[scans.rindex(b"\xff\xda") : -2]
     with pytest.raises(
         ImageTooLarge,
         match=r"progressive JPEG with 9\d scans of 6400x4800 pixels may take .* Send it smaller",
     ):
-        images.identify(_resized(scans[:-2] + last * 90 + scans[-2:], 6400, 4800))
+        images.identify(_resize(scans[:-2] + last * 90 + scans[-2:], 6400, 4800))
 
 
-def test_an_operator_who_allows_more_pixels_allows_their_cost() -> None:
-    jpeg = _resized(encode(Image.fromarray(NINE).convert("RGB"), "JPEG", progressive=True), 12_000, 10_000)
+def test_a_higher_limit_on_pixels_raises_the_limit_on_the_cost() -> None:
+    jpeg = _resize(encode(Image.fromarray(NINE).convert("RGB"), "JPEG", progressive=True), 12_000, 10_000)
     with pytest.raises(ImageTooLarge, match="120000000 pixels"):
         images.identify(jpeg)
     assert images.identify(jpeg, max_pixels=120_000_000).cost > images.MAX_COST
 
 
-def _resized(jpeg: bytes, width: int, height: int) -> bytes:
+def _resize(jpeg: bytes, width: int, height: int) -> bytes:
     """Have a JPEG declare another size."""
     place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
     return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
-def test_a_picture_that_is_reduced_in_strips_comes_out_as_if_in_one_piece(mode: str) -> None:
+def test_a_picture_reduced_in_strips_equals_one_reduced_at_once(mode: str) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (2500, 2100, 3), np.uint8)
     if mode == "I;16":
         picture = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)

@@ -61,7 +61,7 @@ def pngs(draw: st.DrawFn) -> bytes:
 
 @given(pngs())
 @settings(max_examples=1000)
-def test_it_is_read_as_by_pillow(data: bytes) -> None:
+def test_it_is_decoded_as_by_pillow(data: bytes) -> None:
     expected, found = _decode_by_pillow(data), _decode(data)
     assert (found is None) == (expected is None)
     if expected is not None:
@@ -78,7 +78,7 @@ def test_a_png_of_an_unknown_method_is_not_read_by_opencv(
 
 
 @pytest.mark.parametrize("damage", [slice(-1), slice(-9), slice(60), slice(45)])
-def test_a_damaged_one_writes_nothing_to_the_log(damage: slice, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_png_writes_nothing_to_the_log(damage: slice, capfd: pytest.CaptureFixture[str]) -> None:
     _decode(encode(Image.fromarray(FIVE), "PNG")[damage])
     assert capfd.readouterr() == ("", "")
 
@@ -91,13 +91,13 @@ def test_its_size_does_not_matter(size: tuple[int, int], compress_level: int) ->
     np.testing.assert_array_equal(_decode(data), picture)
 
 
-def test_one_that_is_turned_comes_out_upright() -> None:
+def test_a_rotated_png_comes_out_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = encode(Image.fromarray(np.rot90(FIVE)), "PNG", exif=exif)
     np.testing.assert_array_equal(_decode(turned), FIVE)
 
 
-def test_a_long_one_is_made_smaller_when_a_small_copy_is_wanted() -> None:
+def test_a_long_png_is_shrunk_to_the_requested_side() -> None:
     upload = images.identify(encode(Image.fromarray(np.resize(FIVE, (1024, 4))), "PNG"))
     assert max(images.decode(upload, side=256).grey.shape) <= 256

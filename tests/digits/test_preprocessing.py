@@ -16,7 +16,7 @@ from app.digits.contract import CONTRACT_VERSION, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.light import remove_dead_pixels
 from app.digits.preprocessing import STEPS, CanonicalForm, canonicalise, is_canonical
-from app.digits.sheet import THUMBNAIL_SIDE, WorkingPicture
+from app.digits.working_picture import THUMBNAIL_SIDE, WorkingPicture
 from tests.conftest import golden_uploads
 from tests.data.golden import CANONICAL, uploads
 from tests.data.strokes import ink
@@ -29,9 +29,9 @@ ROUNDING = 2  # grey levels in which processors' vector units may differ; a chan
 @pytest.mark.parametrize("upload", golden_uploads(), ids=lambda file: file.name)
 def test_a_golden_upload_still_gives_its_canonical_picture(upload: Path) -> None:
     found = read_canonical(upload.read_bytes()).picture
-    wanted = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
-    off = np.abs(found.astype(int) - wanted).max()
-    assert off <= ROUNDING, (
+    expected = np.asarray(Image.open(upload.with_name(upload.name + CANONICAL)))
+    distance = np.abs(found.astype(int) - expected).max()
+    assert distance <= ROUNDING, (
         f"The canonical picture has changed. If that is meant, raise CONTRACT_VERSION ({CONTRACT_VERSION}), "
         "train and export the models again, and run `python -m tests.data.golden`."
     )
@@ -48,7 +48,7 @@ def test_every_golden_upload_is_made_by_the_script_beside_it() -> None:
 
 
 @pytest.mark.mnist
-def test_mnist_is_a_fixed_point(mnist_test: Labelled) -> None:
+def test_mnist_pictures_stay_as_they_are(mnist_test: Labelled) -> None:
     unchanged = sum(
         np.array_equal(read_canonical(encode_png(picture)).picture, picture)
         for picture in mnist_test.pictures
@@ -57,7 +57,7 @@ def test_mnist_is_a_fixed_point(mnist_test: Labelled) -> None:
 
 
 @pytest.mark.mnist
-def test_mnist_in_black_on_white_is_the_same(mnist_test: Labelled) -> None:
+def test_mnist_in_black_on_white_gives_the_same_pictures(mnist_test: Labelled) -> None:
     for picture in mnist_test.pictures[:500]:
         found = read_canonical(encode_png(255 - picture))
         np.testing.assert_array_equal(found.picture, picture)
@@ -97,18 +97,18 @@ def drawings(draw: st.DrawFn) -> tuple[int, GreyPicture]:
 
 
 @given(drawings())
-def test_twice_is_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
-    once = canonicalise(drawing[1]).picture
-    again = read_canonical(encode_png(once))
-    np.testing.assert_array_equal(again.picture, once)
-    np.testing.assert_array_equal(read_canonical(encode_png(255 - once)).picture, once)
+def test_preprocessing_twice_gives_the_same_as_once(drawing: tuple[int, GreyPicture]) -> None:
+    first = canonicalise(drawing[1]).picture
+    second = read_canonical(encode_png(first))
+    np.testing.assert_array_equal(second.picture, first)
+    np.testing.assert_array_equal(read_canonical(encode_png(255 - first)).picture, first)
 
 
 @given(drawings())
 def test_polarity_changes_nothing_but_its_name(drawing: tuple[int, GreyPicture]) -> None:
     dark, light = canonicalise(drawing[1]), canonicalise(255 - drawing[1])
     assert (dark.polarity, light.polarity) == ("dark_on_light", "light_on_dark")
-    assert apart(dark, light) < HALF_A_STROKE
+    assert draw_apart(dark, light) < HALF_A_STROKE
     # shrinking rounds grey levels: now and then the ink is one pixel longer on the small copy
     copy_pixel = max(drawing[1].shape) / THUMBNAIL_SIDE
     np.testing.assert_allclose(dark.box, light.box, atol=1 + max(1, copy_pixel))
@@ -118,7 +118,7 @@ def test_polarity_changes_nothing_but_its_name(drawing: tuple[int, GreyPicture])
     ("size", "box", "pen"),
     [((162, 240), (39, 20, 96, 200), 33), ((279, 229), (15, 15, 79, 199), 33)],
 )
-def test_a_bold_1_from_border_to_border_is_no_sheet_on_a_desk(
+def test_a_bold_1_from_border_to_border_is_not_taken_for_paper_on_a_desk(
     size: tuple[int, int], box: tuple[int, int, int, int], pen: int
 ) -> None:
     bar = canonicalise(255 - ink(1, size, box=box, pen=pen))
@@ -131,7 +131,7 @@ def test_more_room_around_the_digit_changes_little(
     drawing: tuple[int, GreyPicture], across: int, down: int
 ) -> None:
     roomy = cv2.copyMakeBorder(drawing[1], down, 0, across, 0, cv2.BORDER_CONSTANT, value=255)
-    assert apart(canonicalise(roomy), canonicalise(drawing[1])) < HALF_A_STROKE
+    assert draw_apart(canonicalise(roomy), canonicalise(drawing[1])) < HALF_A_STROKE
 
 
 def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint8]:
@@ -141,17 +141,17 @@ def digit(number: int = 6, *, side: int = 200, pen: int = 10) -> NDArray[np.uint
 HALF_A_STROKE = 14.0  # grey levels, of all pixels on average; other digits differ by 60
 
 
-def apart(one: CanonicalForm, other: CanonicalForm) -> float:
+def draw_apart(one: CanonicalForm, other: CanonicalForm) -> float:
     """Return by how many grey levels two pictures differ; the centre may be rounded to the next pixel."""
     shifted = (np.roll(other.picture, (down, across), (0, 1)) for down in (-1, 0, 1) for across in (-1, 0, 1))
     return min(float(np.abs(one.picture.astype(int) - picture).mean()) for picture in shifted)
 
 
-def same(one: CanonicalForm, other: CanonicalForm) -> bool:
-    return apart(one, other) < 4
+def is_same(one: CanonicalForm, other: CanonicalForm) -> bool:
+    return draw_apart(one, other) < 4
 
 
-def test_the_box_is_the_inks() -> None:
+def test_the_box_encloses_the_ink() -> None:
     grey = np.full((100, 150), 255, np.uint8)
     grey[20:70, 90:100] = 0
     assert canonicalise(grey).box == (90, 20, 10, 50)
@@ -159,27 +159,27 @@ def test_the_box_is_the_inks() -> None:
 
 def test_a_gradient_of_light_changes_little() -> None:
     light = np.linspace(1, 0.45, 200)[None, :]
-    assert same(canonicalise((digit() * light).astype(np.uint8)), canonicalise(digit()))
+    assert is_same(canonicalise((digit() * light).astype(np.uint8)), canonicalise(digit()))
 
 
 def test_a_frame_is_cut_off_and_the_box_stays_in_the_whole_pictures_pixels() -> None:
     framed = digit()
     cv2.rectangle(framed, (0, 0), (199, 199), 0, 8)
-    assert same(canonicalise(framed), canonicalise(digit()))
+    assert is_same(canonicalise(framed), canonicalise(digit()))
     np.testing.assert_allclose(canonicalise(framed).box, canonicalise(digit()).box, atol=2)
 
 
-def test_a_bar_that_fills_its_paper_is_a_one_and_no_framed_sheet() -> None:
+def test_a_bar_that_fills_its_paper_is_a_one_rather_than_a_frame() -> None:
     paper = np.full((84, 24), 255, np.uint8)
     paper[6:78, 6:18] = 0
     assert canonicalise(paper).box == (6, 6, 12, 72)
     assert canonicalise(cv2.GaussianBlur(paper, (5, 5), 1)).polarity == "dark_on_light"
 
 
-def test_a_dark_strip_along_the_border_is_no_ink() -> None:
+def test_a_dark_strip_along_the_border_is_not_ink() -> None:
     shadowed = digit()
     shadowed[:, 180:] = 70
-    assert same(canonicalise(shadowed), canonicalise(digit()))
+    assert is_same(canonicalise(shadowed), canonicalise(digit()))
 
 
 def test_specks_are_dropped_and_broken_strokes_are_joined() -> None:
@@ -196,7 +196,7 @@ def test_a_blank_picture_has_no_ink(level: int) -> None:
 
 
 @pytest.mark.parametrize("grain", [1, 3, 8, 20])
-def test_noise_is_no_ink(grain: float) -> None:
+def test_noise_is_not_ink(grain: float) -> None:
     noise = np.random.default_rng(1).normal(150, grain, (120, 160))
     with pytest.raises(NoInk):
         canonicalise(np.clip(np.rint(noise), 0, 255).astype(np.uint8))
@@ -270,7 +270,7 @@ def page(number: int, *, size: tuple[int, int] = (400, 300), pen: int = 7) -> Gr
 
 @pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("lean", [0, 12])
-def test_ruled_lines_are_taken_out_and_strokes_mended(number: int, lean: int, classifier: Classifier) -> None:
+def test_ruled_lines_are_removed_and_strokes_repaired(number: int, lean: int, classifier: Classifier) -> None:
     sheet = page(number)
     for y in range(10, 300, 28):
         cv2.line(sheet, (0, y), (400, y + lean), 150, 2, cv2.LINE_AA)
@@ -278,7 +278,7 @@ def test_ruled_lines_are_taken_out_and_strokes_mended(number: int, lean: int, cl
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_squared_paper_is_taken_out(number: int, classifier: Classifier) -> None:
+def test_squared_paper_is_removed(number: int, classifier: Classifier) -> None:
     sheet = page(number)
     for at in range(5, 400, 30):
         cv2.line(sheet, (0, at), (400, at), 150, 1)
@@ -287,14 +287,14 @@ def test_squared_paper_is_taken_out(number: int, classifier: Classifier) -> None
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_the_edge_of_a_shadow_through_the_digit_is_no_ink(number: int, classifier: Classifier) -> None:
+def test_the_edge_of_a_shadow_across_the_digit_is_not_ink(number: int, classifier: Classifier) -> None:
     shaded = photo(page(number)).astype(np.float32)
     y, x = np.mgrid[:300, :400]
     shaded[x + y > 310] *= 0.6
     assert reads(cv2.GaussianBlur(shaded, (5, 5), 0).astype(np.uint8), classifier) == number
 
 
-def test_a_dark_desk_beside_the_paper_is_no_ink(classifier: Classifier) -> None:
+def test_a_dark_desk_beside_the_paper_is_not_ink(classifier: Classifier) -> None:
     sheet = photo(page(5))
     sheet[:, :30] = 25
     found = canonicalise(sheet)
@@ -306,7 +306,7 @@ def test_a_dark_desk_beside_the_paper_is_no_ink(classifier: Classifier) -> None:
 @pytest.mark.parametrize(
     ("paper", "desk"), [(1.0, 40), (0.45, 235)], ids=["on dark wood", "on a white table"]
 )
-def test_a_sheet_of_paper_lies_on_a_desk(
+def test_a_digit_on_paper_that_lies_on_a_desk_is_read(
     number: int, paper: float, desk: int, classifier: Classifier
 ) -> None:
     sheet = (photo(page(number)) * paper).astype(np.uint8)
@@ -318,14 +318,14 @@ def test_a_sheet_of_paper_lies_on_a_desk(
     assert reads(desk_photo, classifier) == number
 
 
-def test_a_bold_stroke_that_parts_the_picture_is_no_desk(classifier: Classifier) -> None:
+def test_a_bold_stroke_that_divides_the_picture_is_not_taken_for_a_desk(classifier: Classifier) -> None:
     paper = np.full((120, 90), 230, np.uint8)
     paper[:, 36:52] = 20
     assert reads(paper, classifier) == 1
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_dead_pixels_are_taken_out(number: int, classifier: Classifier) -> None:
+def test_dead_pixels_are_removed(number: int, classifier: Classifier) -> None:
     scan = ink(number, (56, 56), box=(14, 8, 28, 40), pen=5)
     rng = np.random.default_rng(number)
     struck = np.where(rng.random(scan.shape) < 0.15, rng.choice([0, 255], scan.shape), scan)
@@ -353,20 +353,20 @@ def test_a_small_pale_digit_in_a_large_photo_is_found(number: int, classifier: C
 
 
 @pytest.mark.parametrize("side", ["left", "across"])
-def test_a_band_of_another_ground_is_evened_out(side: str, classifier: Classifier) -> None:
+def test_a_band_with_another_background_is_evened_out(side: str, classifier: Classifier) -> None:
     scan = 255 - ink(4, (56, 56), box=(16, 10, 24, 36), pen=5)
     band = np.s_[:, :20] if side == "left" else np.s_[30:44, :]
     scan[band] = 255 - scan[band]
     assert reads(scan, classifier) == 4
 
 
-def test_a_one_that_ends_at_both_borders_is_no_band(classifier: Classifier) -> None:
+def test_a_one_from_border_to_border_is_not_taken_for_a_band(classifier: Classifier) -> None:
     paper = np.full((60, 44), 255, np.uint8)
     paper[:, 18:26] = 0
     assert reads(paper, classifier) == 1
 
 
-def test_the_printed_border_of_a_cell_is_taken_out(classifier: Classifier) -> None:
+def test_the_printed_border_of_a_cell_is_removed(classifier: Classifier) -> None:
     cell = 255 - ink(3, (60, 64), box=(18, 12, 26, 40), pen=5)
     cell[3:5, :] = 0
     cell[:, 56:58] = 0
@@ -389,7 +389,7 @@ def test_an_open_4_is_one_digit() -> None:
     assert left + width > 124
 
 
-def test_a_second_digit_far_away_in_a_photo_is_told() -> None:
+def test_a_second_digit_far_away_in_a_photo_adds_a_warning() -> None:
     sheet = page(5)
     sheet[100:220, 20:95] = page(3)[90:210, 150:225]
     assert canonicalise(photo(sheet)).cautions == ("several_digits",)
@@ -423,7 +423,7 @@ def test_a_dashed_stroke_is_one_digit(number: int, classifier: Classifier) -> No
     assert reads(np.asarray(255 - dashed, np.uint8), classifier) == number
 
 
-def test_a_one_at_the_border_of_its_cell_is_no_printed_line(classifier: Classifier) -> None:
+def test_a_one_at_the_border_of_its_cell_is_not_taken_for_a_printed_line(classifier: Classifier) -> None:
     cell = np.full((80, 60), 240, np.uint8)
     cv2.polylines(cell, [np.array([(50, 4), (53, 25), (54, 50), (51, 76)])], False, 40, 2, cv2.LINE_AA)  # noqa: FBT003
     assert reads(cell, classifier) == 1
@@ -431,13 +431,13 @@ def test_a_one_at_the_border_of_its_cell_is_no_printed_line(classifier: Classifi
 
 @pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("pen", [9, 11])
-def test_ink_that_fills_its_frame_is_no_ground(number: int, pen: int) -> None:
+def test_ink_that_fills_its_frame_is_not_taken_for_background(number: int, pen: int) -> None:
     drawn = ink(number, (40, 56), box=(5, 5, 30, 46), pen=pen)
     assert canonicalise(255 - drawn).polarity == "dark_on_light"
     assert canonicalise(drawn).polarity == "light_on_dark"
 
 
-def test_a_small_digit_beside_the_large_one_is_no_part_of_it() -> None:
+def test_a_small_digit_beside_a_large_one_is_not_part_of_it() -> None:
     alone = 255 - ink(9, (300, 200), box=(60, 40, 70, 120), pen=9)
     pair = alone.copy()
     pair[30:80, 170:210] = 255 - ink(5, (40, 50), box=(8, 4, 24, 42), pen=5)

@@ -11,7 +11,7 @@ import pytest
 from app.digits import light, paper, preprocessing
 from app.digits.contract import GreyPicture
 from app.digits.errors import NoInk
-from app.digits.sheet import Mask, Step, WorkingPicture
+from app.digits.working_picture import Mask, Step, WorkingPicture
 from tests.data.strokes import ink
 
 FIVE = 255 - ink(5, (200, 200), box=(70, 40, 60, 110), pen=10)
@@ -34,7 +34,7 @@ def test_every_step_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("step", preprocessing.STEPS[:8])
-def test_a_clean_drawing_needs_no_step_before_its_ink_is_extracted(step: Step) -> None:
+def test_a_clean_drawing_passes_unchanged_through_the_steps_before_extract_ink(step: Step) -> None:
     np.testing.assert_array_equal(step(sheet(FIVE)).pixels, FIVE)
 
 

@@ -17,7 +17,7 @@ from tests.feedback.postgres import Postgres, postgres
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What a command has done."""
 
     status: int
@@ -25,7 +25,7 @@ class Done:
     err: str
 
 
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +54,10 @@ def store(url: str) -> Iterator[Store]:
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run `python -m app feedback` in this process: to start one takes longer than all that it does."""
 
-    def run(url: str, *words: str) -> Done:
+    def run(url: str, *words: str) -> CommandResult:
         monkeypatch.setenv("DIGITS_FEEDBACK_URL", url)
         monkeypatch.setattr(sys, "argv", ["app", "feedback", *words])
-        return Done(main(), *capsys.readouterr())
+        return CommandResult(main(), *capsys.readouterr())
 
     return run
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.feedback.store import Entry, Store, hash_picture
 from tests.conftest import GOLDEN
-from tests.feedback.conftest import Command, Done
+from tests.feedback.conftest import Command, CommandResult
 
 SEVEN = (GOLDEN / "7-photo.jpg").read_bytes()
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def filled(url: str) -> str:
+def stored_url(url: str) -> str:
     """A database with two pictures, the three a week old."""
     read = {"is_digit": True, "confidence": 0.987, "model": {"name": "cnn", "version": "1.0.0"}}
     now = datetime.now(UTC)
@@ -36,50 +36,54 @@ def filled(url: str) -> str:
     return url
 
 
-def test_pictures_are_listed_exported_and_deleted(command: Command, filled: str, tmp_path: Path) -> None:
-    _, *lines = command(filled, "list").out.splitlines()
+def test_pictures_are_listed_exported_and_deleted(command: Command, stored_url: str, tmp_path: Path) -> None:
+    _, *lines = command(stored_url, "list").out.splitlines()
     assert sorted((line.split()[0], *line.split()[3:]) for line in lines) == sorted(
         (hash_picture(picture), digit, "7", "0.99", "cnn", "1.0.0")
         for picture, digit in ((SEVEN, "7"), (THREE, "none"))
     )
     folder = tmp_path / "hands" / "mine"
-    assert command(filled, "export", str(folder)) == Done(0, f"2 written into {folder}\n", "")
+    assert command(stored_url, "export", str(folder)) == CommandResult(
+        0, f"Pictures written to {folder}: 2\n", ""
+    )
     written = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
     assert written == {f"7/{hash_picture(SEVEN)}.jpg": SEVEN, f"none/{hash_picture(THREE)}.png": THREE}
-    assert command(filled, "delete", "--older-than", "6") == Done(0, "1 deleted\n", "")
-    assert command(filled, "delete", hash_picture(SEVEN), hash_picture(THREE)) == Done(0, "1 deleted\n", "")
+    assert command(stored_url, "delete", "--older-than", "6") == CommandResult(0, "1 deleted\n", "")
+    assert command(stored_url, "delete", hash_picture(SEVEN), hash_picture(THREE)) == CommandResult(
+        0, "1 deleted\n", ""
+    )
 
 
-def test_everything_can_be_deleted(command: Command, filled: str) -> None:
-    assert command(filled, "delete", "--all") == Done(0, "2 deleted\n", "")
-    assert len(command(filled, "list").out.splitlines()) == 1
+def test_everything_can_be_deleted(command: Command, stored_url: str) -> None:
+    assert command(stored_url, "delete", "--all") == CommandResult(0, "2 deleted\n", "")
+    assert len(command(stored_url, "list").out.splitlines()) == 1
 
 
-def test_nothing_is_deleted_unless_it_is_said_what(command: Command, filled: str) -> None:
+def test_delete_requires_a_selection(command: Command, stored_url: str) -> None:
     with pytest.raises(SystemExit):
-        command(filled, "delete")
-    assert len(command(filled, "list").out.splitlines()) == 3
+        command(stored_url, "delete")
+    assert len(command(stored_url, "list").out.splitlines()) == 3
 
 
-def test_a_folder_that_holds_something_is_not_added_to(command: Command, tmp_path: Path) -> None:
+def test_export_refuses_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
-    done = command(f"sqlite:///{tmp_path}/feedback.db", "export", str(tmp_path))
-    assert done.status == 1
-    assert f"{tmp_path} is not empty" in done.err
+    result = command(f"sqlite:///{tmp_path}/feedback.db", "export", str(tmp_path))
+    assert result.status == 1
+    assert f"{tmp_path} is not empty" in result.err
 
 
 @pytest.mark.parametrize(
-    ("url", "status", "told"),
+    ("url", "status", "message"),
     [
         ("", 2, "DIGITS_FEEDBACK_URL is not set"),
         ("mysql://localhost/x", 2, "'mysql' is neither sqlite nor postgresql+psycopg"),
         ("postgresql://digits:secret@127.0.0.1:1/digits", 1, "Connection refused"),
     ],
 )
-def test_a_database_that_is_not_there_is_told_in_a_line(
-    command: Command, url: str, status: int, told: str
+def test_a_missing_database_is_reported_in_one_line(
+    command: Command, url: str, status: int, message: str
 ) -> None:
-    done = command(url, "delete", "--all")
-    assert (done.status, done.out, done.err.count("\n")) == (status, "", 1)
-    assert told in done.err
-    assert "secret" not in done.err
+    result = command(url, "delete", "--all")
+    assert (result.status, result.out, result.err.count("\n")) == (status, "", 1)
+    assert message in result.err
+    assert "secret" not in result.err

@@ -47,7 +47,7 @@ def test_its_settings_fit_the_database_that_the_profile_adds(monkeypatch: pytest
     assert "sqlalchemy==" in (ROOT / "requirements" / f"{requirements}.txt").read_text()
 
 
-def test_its_figures_are_those_of_the_code() -> None:
+def test_its_figures_match_the_code() -> None:
     page = " ".join(read_page(PAGE).split())
     assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
     assert (
@@ -70,4 +70,4 @@ def test_its_commands_exist(
     for command in shown:
         monkeypatch.setattr(sys, "argv", command.split()[2:])
         assert main() == 0, command
-    assert "0 written into hands" in capsys.readouterr().out
+    assert "Pictures written to hands: 0" in capsys.readouterr().out

@@ -62,11 +62,11 @@ def entry(picture: bytes, *, days: int) -> Entry:
     )
 
 
-def test_everything_is_deleted_overwritten_and_its_room_given_back(disk: Path, command: Command) -> None:
+def test_deleting_everything_overwrites_it_and_shrinks_the_file(disk: Path, command: Command) -> None:
     count = fill(disk)
     assert count > 10
-    done = command(f"sqlite:///{disk}/feedback.db", "delete", "--all")
-    assert (done.status, done.out, done.err) == (0, f"{count} deleted\n", "")
+    result = command(f"sqlite:///{disk}/feedback.db", "delete", "--all")
+    assert (result.status, result.out, result.err) == (0, f"{count} deleted\n", "")
     assert len(command(f"sqlite:///{disk}/feedback.db", "list").out.splitlines()) == 1
     assert (disk / "feedback.db").stat().st_size < MEGABYTE
     picture = os.urandom(MEGABYTE)
@@ -74,25 +74,25 @@ def test_everything_is_deleted_overwritten_and_its_room_given_back(disk: Path, c
         assert store.keep(entry(picture, days=0), picture, max_bytes=10**9)
 
 
-def test_some_are_deleted_and_the_others_stay_whole(disk: Path) -> None:
+def test_deleting_some_pictures_leaves_the_others_intact(disk: Path) -> None:
     count = fill(disk)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
         assert store.delete(newest)
         assert store.delete_until(NOON - timedelta(days=5)) == count - 5
-        left = list(store.pictures())
-        assert len(left) == 4
-        assert all(hash_picture(picture) == one for one, _, picture in left)
+        remaining = list(store.iterate_pictures())
+        assert len(remaining) == 4
+        assert all(hash_picture(picture) == one for one, _, picture in remaining)
         assert len(list(store.list_entries())) == 4
 
 
-def test_a_picture_that_is_not_there_is_still_told(disk: Path) -> None:
+def test_a_missing_picture_is_still_reported(disk: Path) -> None:
     fill(disk)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         assert not store.delete("0" * 64)
 
 
-def test_nothing_of_what_was_deleted_can_be_read_from_the_file(disk: Path) -> None:
+def test_deleted_data_cant_be_read_from_the_file(disk: Path) -> None:
     secret = b"what somebody wrote" * 1_000
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
         store.keep(entry(secret, days=100), secret, max_bytes=10**9)

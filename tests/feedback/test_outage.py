@@ -27,7 +27,7 @@ def service(server: Postgres) -> Iterator[httpx.Client]:
         yield client
 
 
-def predicts(client: httpx.Client) -> bool:
+def predict_seven(client: httpx.Client) -> bool:
     return bool(client.post("/predict", content=THREE, headers=BYTES).json()["digit"] == 3)
 
 
@@ -36,43 +36,45 @@ def is_refused(answer: httpx.Response) -> None:
     assert 1 <= int(answer.headers["Retry-After"]) <= 5
 
 
-def test_predictions_go_on_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
+def test_predictions_continue_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
     assert give(service, THREE, "3").status_code == 201  # a connection that will hang, too
     with ThreadPoolExecutor(MAX_REQUESTS) as others:
         with server.hanging():
             waiting = [others.submit(give, service, THREE, "3") for _ in range(MAX_REQUESTS)]
             predicted = 0
             while not all(one.done() for one in waiting):
-                predicted += predicts(service)
+                predicted += predict_seven(service)
                 assert service.get("/health/ready").status_code == 200
         for one in waiting:
             is_refused(one.result())
     assert predicted > 20
-    assert predicts(service)
+    assert predict_seven(service)
     wait_until(lambda: give(service, THREE, "3").status_code == 200)
 
 
-def test_no_more_wait_for_the_database_than_may(service: httpx.Client, server: Postgres) -> None:
+def test_the_number_of_requests_that_wait_for_the_database_is_limited(
+    service: httpx.Client, server: Postgres
+) -> None:
     with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hanging():
         waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MAX_REQUESTS)]
         codes = [one.result().json()["code"] for one in waiting]
-        assert predicts(service)
+        assert predict_seven(service)
     assert {"overloaded", "feedback_unavailable"} == set(codes)
 
 
-def test_a_service_starts_without_its_database_and_finds_it_once_it_is_there(server: Postgres) -> None:
+def test_a_service_starts_without_its_database_and_connects_later(server: Postgres) -> None:
     empty(server.url)
     server.stop()
     try:
         with serve(Settings(feedback_url=server.url)) as client:
             assert client.get("/health/ready").status_code == 200
-            began = time.monotonic()
+            started = time.monotonic()
             is_refused(give(client, THREE, "3"))
             is_refused(client.post("/feedback", content=b"?", headers=BYTES))  # before it is looked at
-            assert predicts(client)
+            assert predict_seven(client)
             server.start()
             wait_until(lambda: give(client, THREE, "3").status_code == 201)
-            assert time.monotonic() - began > 5  # a database that has failed is left alone for so long
+            assert time.monotonic() - started > 5  # a database that has failed is left alone for so long
             server.stop()
             server.start()
             assert give(client, THREE, "3").status_code == 200  # a connection that was cut is made again

@@ -16,7 +16,7 @@ from tests.feedback.postgres import Postgres
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PICTURES = [bytes([index]) * 100 for index in range(4)]
-PLENTY = 10**9
+LARGE_LIMIT = 10**9
 
 
 def entry(picture: bytes, digit: int | None = 7, *, time: datetime = NOON) -> Entry:
@@ -30,22 +30,22 @@ def entry(picture: bytes, digit: int | None = 7, *, time: datetime = NOON) -> En
     )
 
 
-def test_what_is_kept_comes_back(store: Store) -> None:
-    kept = {hash_picture(picture): picture for picture in PICTURES}
+def test_stored_entries_are_returned_unchanged(store: Store) -> None:
+    stored = {hash_picture(picture): picture for picture in PICTURES}
     for digit, picture in enumerate(PICTURES):
-        assert store.keep(entry(picture, digit), picture, max_bytes=PLENTY)
+        assert store.keep(entry(picture, digit), picture, max_bytes=LARGE_LIMIT)
     assert list(store.list_entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
-    assert {one: picture for one, _, picture in store.pictures()} == kept
+    assert {one: picture for one, _, picture in store.iterate_pictures()} == stored
 
 
-def test_no_digit_is_an_answer(store: Store) -> None:
-    store.keep(entry(PICTURES[0], None), PICTURES[0], max_bytes=PLENTY)
-    assert [digit for _, digit, _ in store.pictures()] == [None]
+def test_an_entry_may_have_no_digit(store: Store) -> None:
+    store.keep(entry(PICTURES[0], None), PICTURES[0], max_bytes=LARGE_LIMIT)
+    assert [digit for _, digit, _ in store.iterate_pictures()] == [None]
 
 
-def test_a_second_opinion_of_a_picture_takes_the_place_of_the_first(store: Store) -> None:
+def test_a_second_entry_for_a_picture_replaces_the_first(store: Store) -> None:
     (picture, *_) = PICTURES
-    assert store.keep(entry(picture, 1), picture, max_bytes=PLENTY)
+    assert store.keep(entry(picture, 1), picture, max_bytes=LARGE_LIMIT)
     later = entry(picture, 7, time=NOON + timedelta(hours=1))
     assert not store.keep(later, picture, max_bytes=0)  # even where there is no room for another
     assert list(store.list_entries()) == [later]
@@ -65,7 +65,7 @@ def test_a_new_picture_is_refused_once_the_bytes_are_used_up(store: Store) -> No
 
 def test_a_picture_is_deleted_by_its_id(store: Store) -> None:
     for picture in PICTURES[:2]:
-        store.keep(entry(picture), picture, max_bytes=PLENTY)
+        store.keep(entry(picture), picture, max_bytes=LARGE_LIMIT)
     assert store.delete(hash_picture(PICTURES[0]))
     assert not store.delete(hash_picture(PICTURES[0]))
     assert [one.id for one in store.list_entries()] == [hash_picture(PICTURES[1])]
@@ -73,34 +73,34 @@ def test_a_picture_is_deleted_by_its_id(store: Store) -> None:
 
 def test_pictures_are_deleted_by_their_age(store: Store) -> None:
     for days, picture in enumerate(PICTURES):
-        store.keep(entry(picture, time=NOON - timedelta(days=days)), picture, max_bytes=PLENTY)
+        store.keep(entry(picture, time=NOON - timedelta(days=days)), picture, max_bytes=LARGE_LIMIT)
     assert store.delete_until(NOON - timedelta(days=2)) == 2
     assert {one.id for one in store.list_entries()} == {hash_picture(picture) for picture in PICTURES[:2]}
 
 
 def test_all_pictures_are_deleted_even_those_of_a_clock_that_is_ahead(store: Store) -> None:
     for picture in PICTURES:
-        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, max_bytes=PLENTY)
+        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, max_bytes=LARGE_LIMIT)
     assert store.delete_all() == 4
     assert not list(store.list_entries())
 
 
-def test_many_are_read_page_by_page(store: Store) -> None:
+def test_many_pictures_are_read_page_by_page(store: Store) -> None:
     pictures = [str(index).encode() for index in range(101)]
     for picture in pictures:
-        store.keep(entry(picture), picture, max_bytes=PLENTY)
-    ids = [one for one, _, _ in store.pictures()]
+        store.keep(entry(picture), picture, max_bytes=LARGE_LIMIT)
+    ids = [one for one, _, _ in store.iterate_pictures()]
     assert ids == sorted(map(hash_picture, pictures))
 
 
-def test_workers_that_come_at_the_same_moment_make_one_table_and_one_row_a_picture(url: str) -> None:
-    together = threading.Barrier(4)
+def test_concurrent_workers_create_one_table_and_one_row_per_picture(url: str) -> None:
+    barrier_ = threading.Barrier(4)
     news: list[bool] = []
 
     def work() -> None:
         with closing(Store(url, timeout=10)) as own:
-            together.wait()
-            news.extend([own.keep(entry(picture), picture, max_bytes=PLENTY) for picture in PICTURES])
+            barrier_.wait()
+            news.extend([own.keep(entry(picture), picture, max_bytes=LARGE_LIMIT) for picture in PICTURES])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -112,28 +112,28 @@ def test_workers_that_come_at_the_same_moment_make_one_table_and_one_row_a_pictu
         assert len(list(store.list_entries())) == 4
 
 
-def test_a_table_that_was_removed_is_made_again(store: Store, url: str) -> None:
-    store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
+def test_a_removed_table_is_created_again(store: Store, url: str) -> None:
+    store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE digits_feedback"))
     engine.dispose()
     with pytest.raises(SQLAlchemyError):
-        store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
-    assert store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=PLENTY)
+        store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
+    assert store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
 
 
-def test_what_is_deleted_is_gone_from_the_file(tmp_path: Path) -> None:
+def test_deleted_bytes_are_gone_from_the_file(tmp_path: Path) -> None:
     with closing(Store(f"sqlite:///{tmp_path}/feedback.db", timeout=10)) as store:
         secret = b"somebody's handwriting " * 100
-        store.keep(entry(secret), secret, max_bytes=PLENTY)
+        store.keep(entry(secret), secret, max_bytes=LARGE_LIMIT)
         assert secret[:100] in (tmp_path / "feedback.db").read_bytes()
         store.delete(hash_picture(secret))
         assert secret[:10] not in (tmp_path / "feedback.db").read_bytes()
 
 
 @pytest.mark.needs("postgresql")
-def test_a_server_that_hangs_is_given_up_and_found_again(server: Postgres) -> None:
+def test_a_hanging_server_times_out_and_is_used_again_later(server: Postgres) -> None:
     with closing(Store(server.url, timeout=0.5)) as store:
         assert store.delete("") is False  # a connection that there is
         with server.hanging(), pytest.raises(OperationalError, match="connection timeout expired"):
@@ -155,7 +155,7 @@ def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(server: Postgr
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("feedback.db", "not the URL of a database"),
         ("mysql://digits:secret@localhost/digits", "'mysql' is neither sqlite nor"),
@@ -164,12 +164,12 @@ def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(server: Postgr
         ("sqlite:////nowhere/feedback.db", "there is no folder /nowhere"),
     ],
 )
-def test_a_url_that_will_not_do_says_why_and_is_not_repeated(url: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told) as error:
+def test_an_error_about_a_url_gives_the_reason_but_not_the_url(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as error:
         parse_url(url)
     assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_is_known_by_the_names_that_it_is_given(scheme: str) -> None:
+def test_all_usual_names_of_postgresql_are_accepted(scheme: str) -> None:
     assert parse_url(f"{scheme}://digits@localhost/digits").drivername == "postgresql+psycopg"

@@ -39,40 +39,40 @@ class Watch:
     """What a page asks for, and what the browser complains of."""
 
     def __init__(self, page: Page) -> None:
-        self.asked: list[str] = []  # addresses that pictures were sent to
+        self.requested_urls: list[str] = []  # addresses that pictures were sent to
         self.most_at_once = 0
         self.refusals: list[int] = []  # statuses
         self._open: set[Request] = set()
         self._complaints: list[str] = []
         self._hosts: set[str] = set()
-        page.on("console", self._said)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
-        page.on("request", self._began)
-        page.on("requestfinished", self._ended)
-        page.on("requestfailed", self._ended)
-        page.on("response", self._answered)
+        page.on("request", self._on_request)
+        page.on("requestfinished", self._on_finished)
+        page.on("requestfailed", self._on_finished)
+        page.on("response", self._on_response)
 
     def check(self, page: Page) -> None:
         """Assert that nothing was complained of and nobody else was asked."""
         assert not self._complaints, self._complaints
         assert self._hosts <= {urlsplit(page.url).netloc, ""}  # data: and blob: have none
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         # the browser's remark on every refusal and whenever it is offline; tests look at `refusals`
         if not message.text.startswith("Failed to load resource"):
             self._complaints.append(f"{message.type}: {message.text}")
 
-    def _began(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         self._hosts.add(urlsplit(request.url).netloc)
         if request.method == "POST":
             self._open.add(request)
-            self.asked.append(request.url)
+            self.requested_urls.append(request.url)
             self.most_at_once = max(self.most_at_once, len(self._open))
 
-    def _ended(self, request: Request) -> None:
+    def _on_finished(self, request: Request) -> None:
         self._open.discard(request)
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if response.status >= 400:
             self.refusals.append(response.status)
 

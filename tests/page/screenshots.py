@@ -24,22 +24,22 @@ def main() -> None:
     """Take all of them."""
     with serve(Settings(log_level="error")) as client, chromium() as browser:
         address = str(client.base_url)
-        page = _opened(browser, address, DESKTOP)
+        page = _open_page(browser, address, DESKTOP)
         write(page, 7)
-        _taken(page, "7", DOCS / "page-desktop.png")
-        page = _opened(browser, address, DESKTOP, scheme="dark")
+        _take_screenshot(page, "7", DOCS / "page-desktop.png")
+        page = _open_page(browser, address, DESKTOP, scheme="dark")
         page.get_by_label("Whole number").check()
         write_number(page, "4071")
-        _taken(page, "4071", DOCS / "page-dark.png")
+        _take_screenshot(page, "4071", DOCS / "page-dark.png")
         page.get_by_text("Metrics of the service").click()
         expect(page.locator("#digits-read td")).to_have_count(10)
-        _kept(page.locator("#numbers").screenshot(), DOCS / "page-numbers.png")
-        page = _opened(browser, address, PHONE, scale=2)
+        _save(page.locator("#numbers").screenshot(), DOCS / "page-numbers.png")
+        page = _open_page(browser, address, PHONE, scale=2)
         write(page, 3)
-        _taken(page, "3", DOCS / "page-phone.png")
+        _take_screenshot(page, "3", DOCS / "page-phone.png")
 
 
-def _opened(
+def _open_page(
     browser: Browser,
     address: str,
     size: tuple[int, int],
@@ -60,12 +60,12 @@ def _opened(
     return page
 
 
-def _taken(page: Page, text: str, file: Path) -> None:
+def _take_screenshot(page: Page, text: str, file: Path) -> None:
     expect(page.locator("#status")).to_contain_text(text)  # the last answer has come
-    _kept(page.screenshot(), file)
+    _save(page.screenshot(), file)
 
 
-def _kept(picture: bytes, file: Path) -> None:
+def _save(picture: bytes, file: Path) -> None:
     Image.open(BytesIO(picture)).convert("RGB").quantize(COLOURS).save(file, optimize=True)
 
 

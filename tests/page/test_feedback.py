@@ -37,7 +37,7 @@ def service(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def keeping(open_page: Open, service: httpx.Client) -> Page:
+def page_with_feedback(open_page: Open, service: httpx.Client) -> Page:
     """The page of a service that keeps what is right."""
     return open_page(str(service.base_url))
 
@@ -45,7 +45,7 @@ def keeping(open_page: Open, service: httpx.Client) -> Page:
 def list_stored(url: str) -> list[tuple[int | None, str, bytes]]:
     """Return the right digit, the model and the picture of all that is kept."""
     with closing(Store(url, timeout=10)) as store:
-        pictures = {identity: picture for identity, _, picture in store.pictures()}
+        pictures = {identity: picture for identity, _, picture in store.iterate_pictures()}
         return [
             (entry.digit, entry.prediction["model"]["name"], pictures[entry.id])
             for entry in store.list_entries()
@@ -53,81 +53,83 @@ def list_stored(url: str) -> list[tuple[int | None, str, bytes]]:
 
 
 def expect_question(page: Page, text: str) -> None:
-    expect(page.locator("#asked")).to_have_text(text)
+    expect(page.locator("#question")).to_have_text(text)
 
 
-def test_a_service_that_keeps_nothing_asks_nothing(page: Page) -> None:
+def test_without_feedback_the_page_asks_nothing(page: Page) -> None:
     write(page, 7)
     expect_settled(page, "7, ")
     expect(page.locator("#judge")).not_to_be_visible()
     expect(page.locator("footer")).to_contain_text("which does not store them")
 
 
-def test_that_it_was_right_is_kept_with_the_very_picture(keeping: Page, url: str) -> None:
-    expect(keeping.locator("footer")).to_contain_text("which stores those you give feedback on")
-    expect(keeping.locator("#judge")).not_to_be_visible()
-    keeping.locator("#file").set_input_files(SEVEN)
-    expect_reading(keeping, "7")
-    expect_question(keeping, "Was this right?")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    expect(keeping.locator("#status")).to_have_text("Thank you. The picture has been saved for training.")
+def test_a_yes_is_stored_with_exactly_the_picture_sent(page_with_feedback: Page, url: str) -> None:
+    expect(page_with_feedback.locator("footer")).to_contain_text("which stores those you give feedback on")
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
+    page_with_feedback.locator("#file").set_input_files(SEVEN)
+    expect_reading(page_with_feedback, "7")
+    expect_question(page_with_feedback, "Was this right?")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    expect(page_with_feedback.locator("#status")).to_have_text(
+        "Thank you. The picture has been saved for training."
+    )
     assert list_stored(url) == [(7, "cnn", SEVEN.read_bytes())]
 
 
-def test_the_keyboard_alone_puts_it_right(keeping: Page, url: str) -> None:
-    keeping.get_by_label("Network").select_option("linear")
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="No", exact=True).press("Enter")
-    expect_question(keeping, "What is it?")
+def test_a_prediction_can_be_corrected_by_keyboard_alone(page_with_feedback: Page, url: str) -> None:
+    page_with_feedback.get_by_label("Network").select_option("linear")
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="No", exact=True).press("Enter")
+    expect_question(page_with_feedback, "What is it?")
     for _ in range(3):  # no digit, 0, 1
-        keeping.keyboard.press("Tab")
-    keeping.keyboard.press("Enter")
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    assert keeping.evaluate("document.activeElement.id") == "asked"
+        page_with_feedback.keyboard.press("Tab")
+    page_with_feedback.keyboard.press("Enter")
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    assert page_with_feedback.evaluate("document.activeElement.id") == "question"
     assert [entry[:2] for entry in list_stored(url)] == [(1, "linear")]
 
 
-def test_what_is_no_digit_can_be_told_in_both_ways(keeping: Page, url: str) -> None:
-    scrawl(keeping)
-    expect(keeping.locator("#answer")).to_have_attribute("data-state", "doubt")
-    expect_settled(keeping, "does not look like a digit")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    keeping.get_by_role("button", name="Clear").click()
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="No", exact=True).click()
-    keeping.get_by_role("button", name="No digit").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
+def test_a_picture_without_a_digit_can_be_reported_in_two_ways(page_with_feedback: Page, url: str) -> None:
+    scrawl(page_with_feedback)
+    expect(page_with_feedback.locator("#answer")).to_have_attribute("data-state", "doubt")
+    expect_settled(page_with_feedback, "does not look like a digit")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="No", exact=True).click()
+    page_with_feedback.get_by_role("button", name="No digit").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
     assert [entry[0] for entry in list_stored(url)] == [None, None]
 
 
-def test_each_answer_is_asked_about_and_a_number_is_not(keeping: Page) -> None:
-    write(keeping, 7)
-    expect_settled(keeping, "7, ")
-    keeping.get_by_role("button", name="Yes").click()
-    expect_question(keeping, "Thank you. The picture has been saved for training.")
-    keeping.get_by_role("button", name="Clear").click()
-    expect(keeping.locator("#judge")).not_to_be_visible()
-    write(keeping, 3)
-    expect_reading(keeping, "3")
-    expect_question(keeping, "Was this right?")
-    select_number_mode(keeping)
-    keeping.get_by_role("button", name="Clear").click()
-    write_number(keeping, "40")
-    expect_reading(keeping, "40")
-    expect(keeping.locator("#judge")).not_to_be_visible()
+def test_the_page_asks_about_every_digit_but_not_about_numbers(page_with_feedback: Page) -> None:
+    write(page_with_feedback, 7)
+    expect_settled(page_with_feedback, "7, ")
+    page_with_feedback.get_by_role("button", name="Yes").click()
+    expect_question(page_with_feedback, "Thank you. The picture has been saved for training.")
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
+    write(page_with_feedback, 3)
+    expect_reading(page_with_feedback, "3")
+    expect_question(page_with_feedback, "Was this right?")
+    select_number_mode(page_with_feedback)
+    page_with_feedback.get_by_role("button", name="Clear").click()
+    write_number(page_with_feedback, "40")
+    expect_reading(page_with_feedback, "40")
+    expect(page_with_feedback.locator("#judge")).not_to_be_visible()
 
 
-def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_feedback_that_failed_can_be_sent_again(open_page: Open, watches: dict[Page, Watch]) -> None:
     with serve(Settings(feedback_url="postgresql://127.0.0.1:1/digits")) as client:
         page = open_page(str(client.base_url))
         write(page, 7)
         expect_settled(page, "7, ")
         page.get_by_role("button", name="Yes").click()
-        expect(page.locator("#asked")).to_contain_text("does not answer at the moment. Try again in")
+        expect(page.locator("#question")).to_contain_text("does not answer at the moment. Try again in")
         with page.expect_request("**/feedback?digit=7&model=cnn"):
             page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -137,7 +139,7 @@ def test_what_could_not_be_kept_can_be_sent_again(open_page: Open, watches: dict
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desktop"])
-def test_the_question_is_no_barrier(
+def test_the_question_is_accessible(
     open_page: Open, service: httpx.Client, scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(str(service.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, Route, expect
 
 from app.api import page as files
 from app.digits.numbers import NumberCaution
-from app.digits.sheet import Caution
+from app.digits.working_picture import Caution
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
@@ -54,7 +54,7 @@ def test_a_drawn_seven_is_read(page: Page, watch: Watch) -> None:
     expect(page.locator("#words")).to_contain_text("% sure")
     expect(page.locator("#bars .name")).to_have_text([str(digit) for digit in range(10)])
     expect(page.locator("#bars .best .name")).to_have_text("7")
-    assert page.locator("#seen img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [
+    assert page.locator("#view img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [
         28,
         28,
     ]
@@ -69,7 +69,7 @@ def test_every_digit_can_be_drawn(page: Page) -> None:
         page.get_by_role("button", name="Clear").click()
 
 
-def test_undo_goes_back_even_over_clear(page: Page) -> None:
+def test_undo_also_reverts_clear(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_role("button", name="Clear").click()
@@ -102,7 +102,7 @@ def test_a_finger_draws_and_does_not_scroll(open_page: Open, client: httpx.Clien
     assert page.evaluate("scrollY") == 0
 
 
-def test_a_pen_that_is_pressed_writes_broader(page: Page) -> None:
+def test_a_pen_under_pressure_draws_wider_strokes(page: Page) -> None:
     screen = page.context.new_cdp_session(page)
     ((start, *_, end), *_) = points(page, 1)
 
@@ -179,11 +179,11 @@ def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
         expect(video).not_to_be_visible()
         expect(page.locator("#sheet")).to_have_attribute("data-state", state)
         expect(video).to_have_js_property("srcObject", None)
-    expect(page.locator("#seen img")).to_be_visible()  # what Chromium's test picture is taken for is all one
-    assert len(watch.asked) == 1
+    expect(page.locator("#view img")).to_be_visible()  # what Chromium's test picture is taken for is all one
+    assert len(watch.requested_urls) == 1
 
 
-def test_where_browsers_lend_no_camera_a_file_is_asked_for(open_page: Open, client: httpx.Client) -> None:
+def test_without_a_camera_the_page_asks_for_a_file(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Camera").click()
@@ -202,7 +202,7 @@ def test_a_number_is_read_and_boxed(page: Page) -> None:
     expect(page.locator("#words")).to_contain_text("that all 4 are right")
 
 
-def test_boxes_lie_on_the_picture(page: Page) -> None:
+def test_boxes_are_drawn_on_the_picture(page: Page) -> None:
     select_number_mode(page)
     page.locator("#file").set_input_files(NUMBER)
     expect_reading(page, "4071")
@@ -215,19 +215,19 @@ def test_boxes_lie_on_the_picture(page: Page) -> None:
     assert (first["y"] - sheet["y"]) / sheet["height"] == pytest.approx(0.37, abs=0.03)
 
 
-def test_what_is_no_digit_is_said_to_be_none(page: Page) -> None:
+def test_a_drawing_that_is_no_digit_is_reported_as_such(page: Page) -> None:
     scrawl(page)
     expect(page.locator("#words")).to_contain_text("This does not look like a digit.")
     expect(page.locator("#answer")).to_have_attribute("data-state", "doubt")
 
 
-def test_a_warning_is_a_sentence(page: Page) -> None:
+def test_a_warning_is_shown_as_a_sentence(page: Page) -> None:
     write(page, 7, (0.55, 0.2, 0.3, 0.6))
     write(page, 1, (0.2, 0.3, 0.1, 0.5))
     expect(page.locator("#warnings")).to_contain_text("only the most prominent one was read")
 
 
-def test_every_warning_has_its_sentence() -> None:
+def test_every_warning_has_a_sentence() -> None:
     script = (files.FOLDER / "answer.js").read_text()
     for code in {*get_args(Caution), *get_args(NumberCaution)}:
         assert f"  {code}: " in script
@@ -252,10 +252,10 @@ def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) ->
         expect(page.locator("#code")).to_contain_text("model=cnn%401")
 
 
-def test_a_refusal_is_the_services_own_sentence(page: Page, watch: Watch, client: httpx.Client) -> None:
+def test_a_refusal_shows_the_services_own_message(page: Page, watch: Watch, client: httpx.Client) -> None:
     page.locator("#file").set_input_files(TEXT)
-    told = client.post("/predict", files={"file": TEXT["buffer"]}).json()["detail"]
-    expect(page.get_by_role("alert")).to_have_text(told)
+    message = client.post("/predict", files={"file": TEXT["buffer"]}).json()["detail"]
+    expect(page.get_by_role("alert")).to_have_text(message)
     assert watch.refusals == [415]
     write(page, 7)
     expect_reading(page, "7")
@@ -268,10 +268,10 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Pag
         expect(page.locator("#model option")).to_have_count(4)
         page.locator("#file").set_input_files(SEVEN)
         expect(page.get_by_role("alert")).to_contain_text("the service accepts at most 2 KiB")
-        assert not watches[page].asked
+        assert not watches[page].requested_urls
 
 
-def test_offline_is_said_and_got_over(page: Page) -> None:
+def test_the_page_reports_being_offline_and_recovers(page: Page) -> None:
     expect(page.locator("#health")).to_have_text("Ready")
     page.context.set_offline(True)
     expect(page.locator("#health")).to_have_text("Not reachable")
@@ -294,7 +294,7 @@ def test_a_service_that_comes_back_is_noticed(open_page: Open) -> None:
         expect_reading(page, "7")
 
 
-def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_the_page_waits_as_long_as_a_busy_service_asks(open_page: Open, watches: dict[Page, Watch]) -> None:
     with serve(Settings(rate_limit=12)) as client:  # one every five seconds
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
@@ -302,13 +302,13 @@ def test_a_busy_service_is_given_the_time_it_asks_for(open_page: Open, watches: 
             pass
         write(page, 7)
         expect(page.get_by_role("alert")).to_have_text(re.compile(r"Retrying in [1-5] s\.$"))
-        asked = len(watches[page].asked)
+        requests = len(watches[page].requested_urls)
         expect_reading(page, "7")
         expect(page.get_by_role("alert")).not_to_be_visible()
-        assert len(watches[page].asked) <= asked + 2
+        assert len(watches[page].requested_urls) <= requests + 2
 
 
-def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
+def test_the_page_asks_for_a_required_key(open_page: Open) -> None:
     key, entry = keys.create_key("page")
     with serve(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
@@ -329,37 +329,37 @@ def test_a_service_with_keys_asks_for_one(open_page: Open) -> None:
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
 
 
-def test_one_question_at_a_time_while_somebody_draws(page: Page, watch: Watch) -> None:
+def test_one_request_at_a_time_is_sent_while_somebody_draws(page: Page, watch: Watch) -> None:
     (stroke,) = points(page, 8)
     page.mouse.move(*stroke[0])
     page.mouse.down()
-    began = time.monotonic()
+    started_at = time.monotonic()
     for point in stroke + stroke:
         page.mouse.move(*point)
-    drawn = time.monotonic() - began
-    asked = len(watch.asked)
+    drawn = time.monotonic() - started_at
+    requests = len(watch.requested_urls)
     page.mouse.up()
     expect_reading(page, "8")
     assert watch.most_at_once == 1
-    assert 1 < asked <= 2 + drawn / PAUSE
+    assert 1 < requests <= 2 + drawn / PAUSE
 
 
-def test_an_answer_to_what_is_gone_is_dropped(page: Page, watch: Watch) -> None:
-    held: list[Route] = []
-    page.route("**/predict?*", lambda route: route.continue_() if held else held.append(route))
+def test_an_answer_to_a_cleared_drawing_is_dropped(page: Page, watch: Watch) -> None:
+    held_route: list[Route] = []
+    page.route("**/predict?*", lambda route: route.continue_() if held_route else held_route.append(route))
     write(page, 7)
-    while not held:
+    while not held_route:
         page.wait_for_timeout(20)
     page.get_by_role("button", name="Clear").click()
     write(page, 3)
     expect_reading(page, "3")
-    held[0].fulfill(json={"digit": 7})
+    held_route[0].fulfill(json={"digit": 7})
     page.wait_for_timeout(300)
     expect_reading(page, "3")
-    assert len(watch.asked) > 1
+    assert len(watch.requested_urls) > 1
 
 
-def test_the_keyboard_alone_draws(page: Page) -> None:
+def test_a_digit_can_be_drawn_by_keyboard_alone(page: Page) -> None:
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "sheet":
@@ -367,11 +367,11 @@ def test_the_keyboard_alone_draws(page: Page) -> None:
     expect(page.get_by_text("Arrow keys move the pen")).to_be_visible()
 
     def go(keys: str, times: int) -> None:
-        held = keys.split()
+        held_route = keys.split()
         for _ in range(times):
-            for key in held:
+            for key in held_route:
                 page.keyboard.down(key)
-            for key in held:
+            for key in held_route:
                 page.keyboard.up(key)
 
     go("ArrowLeft", 6)
@@ -386,12 +386,12 @@ def test_the_keyboard_alone_draws(page: Page) -> None:
     expect_reading(page, "?")
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> None:
+def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_role("link", name="digits").focus()
-    reached: list[str] = []
-    while len(reached) < 30:
+    focused: list[str] = []
+    while len(focused) < 30:
         page.keyboard.press("Tab")
         name, outline = page.evaluate(
             """() => {
@@ -404,7 +404,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> No
         if not name:  # behind the last one comes the browser itself
             break
         assert outline == "solid", name
-        reached.append(name)
+        focused.append(name)
     everything = {
         "model",
         "API",
@@ -417,12 +417,12 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> No
         "language",
         "copy",
     }
-    assert everything <= set(reached)
+    assert everything <= set(focused)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desktop"])
-def test_no_barrier_and_nothing_too_wide(
+def test_the_page_is_accessible_and_nothing_overflows(
     open_page: Open, client: httpx.Client, scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(str(client.base_url), color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
@@ -450,11 +450,11 @@ def check_accessible(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_what_the_service_has_counted_is_shown_to_who_asks(page: Page) -> None:
+def test_the_services_metrics_are_shown_on_request(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_text("Metrics of the service").click()
-    counted = page.locator("#counted")
+    counted = page.locator("#metrics")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
     expect(page.locator("#digits-read td").nth(7)).to_have_text(re.compile("^[1-9]"))
@@ -472,10 +472,10 @@ def run_program(page: Page, language: str, folder: Path, **environment: str) -> 
     begin = {"curl": "curl", "Python": "import"}.get(language, "fetch")
     expect(page.locator("#code")).to_contain_text(begin)
     command = [*run, page.locator("#code").inner_text()]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=True, text=True
     )
-    return done.stdout
+    return result.stdout
 
 
 @pytest.mark.parametrize("number", [False, True], ids=["a drawn digit", "a number in a file"])
@@ -483,9 +483,9 @@ def run_program(page: Page, language: str, folder: Path, **environment: str) -> 
 def test_the_program_gets_the_same_answer(page: Page, tmp_path: Path, language: str, *, number: bool) -> None:
     if number:
         select_number_mode(page)
-        odd = tmp_path / 'it\'s a "seven".jpg'
-        odd.write_bytes(SEVEN.read_bytes())
-        page.locator("#file").set_input_files(odd)
+        odd_name = tmp_path / 'it\'s a "seven".jpg'
+        odd_name.write_bytes(SEVEN.read_bytes())
+        page.locator("#file").set_input_files(odd_name)
     else:
         write(page, 7)
     expect_settled(page, "7")
@@ -516,20 +516,20 @@ def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
     write(page, 7)
     expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).to_have_text("Copied")
+    expect(page.locator("#copy-status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#code").inner_text()
 
 
-def test_where_the_clipboard_is_closed_the_program_is_selected(open_page: Open, client: httpx.Client) -> None:
+def test_without_clipboard_access_the_program_is_selected(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     write(page, 7)
     expect_settled(page, "7")
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).to_contain_text("Selected")
+    expect(page.locator("#copy-status")).to_contain_text("Selected")
     assert page.evaluate("getSelection().toString()").startswith("curl 'http://digits.test:")
 
 
-def test_a_picture_that_a_program_reads_can_be_saved(page: Page, tmp_path: Path) -> None:
+def test_the_picture_that_a_program_reads_can_be_saved(page: Page, tmp_path: Path) -> None:
     page.locator("#file").set_input_files(SEVEN)
     expect_reading(page, "7")
     with page.expect_download() as download:

@@ -91,20 +91,20 @@ def describe(operation: Document, examples: Document) -> Iterator[str]:
                 yield value.get("detail") or value["error"]
 
 
-def test_every_call_is_there_with_all_that_the_document_says(page: Page, document: Document) -> None:
-    shown = page.locator("details.call").evaluate_all(
+def test_every_call_is_shown_with_everything_in_the_document(page: Page, document: Document) -> None:
+    sections = page.locator("details.call").evaluate_all(
         "calls => calls.map(call => [call.id, call.textContent])"
     )
-    texts = dict(shown)
+    texts = dict(sections)
     assert texts.keys() == {operation["operationId"] for _, _, operation in operations(document)}
     for method, path, operation in operations(document):
         text = texts[operation["operationId"]]
         assert text.startswith(f"{method}{path}")
-        said = describe(operation, document["components"]["examples"])
-        assert [words for words in said if words not in text] == []
+        statuses = describe(operation, document["components"]["examples"])
+        assert [words for words in statuses if words not in text] == []
 
 
-def test_fields_are_described_however_deep_they_are(page: Page) -> None:
+def test_fields_are_described_at_any_depth(page: Page) -> None:
     call = open_call(page, "predict_batch")
     call.get_by_text("Results in the order").click()
     answer = call.locator("details.part[open]")
@@ -125,17 +125,17 @@ def test_a_call_is_found_by_a_word(page: Page) -> None:
         ["post/predict/batch", "post/predict/number"]
     )
     expect(page.locator("h2:visible")).to_have_text(["predict"])
-    expect(page.locator("#found")).to_have_text("2 calls")
+    expect(page.locator("#filter-status")).to_have_text("2 calls")
 
 
-def test_an_address_names_a_call(open_page: Open, client: httpx.Client) -> None:
+def test_a_link_opens_its_call(open_page: Open, client: httpx.Client) -> None:
     page = open_page(f"{client.base_url}/docs#predict_number")
     expect(page.locator("details.call[open] h3")).to_have_text("post/predict/number")
     open_call(page, "list_models")
     expect(page).to_have_url(f"{client.base_url}/docs#list_models")
 
 
-def test_the_page_and_the_document_are_one_click_away(page: Page, client: httpx.Client) -> None:
+def test_the_page_and_the_document_are_linked(page: Page, client: httpx.Client) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="openapi.json").click()
     assert json.loads(Path(download.value.path()).read_text()) == client.get("/openapi.json").json()
@@ -156,7 +156,9 @@ def test_every_call_can_be_tried_as_it_stands(page: Page, document: Document, wa
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "image/*", "application/octet-stream"])
-def test_a_file_is_uploaded_and_the_command_does_the_same(page: Page, tmp_path: Path, kind: str) -> None:
+def test_an_uploaded_file_gets_the_answer_that_the_command_gets(
+    page: Page, tmp_path: Path, kind: str
+) -> None:
     if not shutil.which("curl"):
         pytest.skip("there is no curl on this machine")
     call = open_call(page, "predict")
@@ -173,9 +175,7 @@ def test_a_file_is_uploaded_and_the_command_does_the_same(page: Page, tmp_path: 
     assert json.loads(ran.stdout) == answer
 
 
-def test_the_example_is_sent_where_no_file_is_chosen_and_can_be_saved(
-    page: Page, client: httpx.Client
-) -> None:
+def test_the_example_is_sent_if_no_file_is_chosen_and_can_be_saved(page: Page, client: httpx.Client) -> None:
     call = open_call(page, "predict")
     with page.expect_download() as download:
         call.get_by_role("link", name="Save example.png").click()
@@ -199,7 +199,7 @@ def test_json_can_be_edited_and_a_refusal_is_shown(page: Page, watch: Watch) -> 
     call.get_by_role("textbox", name="model").fill("linear")
     assert json.loads(send(call))["code"] == "malformed_request"
     assert "it'\\''s none" in call.get_by_role("group", name="Request").inner_text()
-    assert watch.asked[-1].endswith("/predict?model=linear")
+    assert watch.requested_urls[-1].endswith("/predict?model=linear")
     assert watch.refusals == [400]
 
 
@@ -220,7 +220,7 @@ def test_a_path_is_filled_in_and_escaped(page: Page, watch: Watch) -> None:
     assert watch.refusals == [404]
 
 
-def test_a_key_is_asked_for_and_sent_and_never_shown(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_a_required_key_is_sent_and_never_shown(open_page: Open, watches: dict[Page, Watch]) -> None:
     key, entry = keys.create_key("reader")
     with serve(Settings(api_keys=(entry.replace(" ", ":"),))) as client:
         page = open_reference(open_page, client)
@@ -228,7 +228,7 @@ def test_a_key_is_asked_for_and_sent_and_never_shown(open_page: Open, watches: d
         assert json.loads(send(call))["code"] == "unauthorized"
         page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#kept")).to_contain_text("It is sent with every request")
+        expect(page.locator("#key-status")).to_contain_text("It is sent with every request")
         assert json.loads(send(call))["digit"] == 9
         assert (
             '-H "Authorization: Bearer $DIGITS_KEY"' in call.get_by_role("group", name="Request").inner_text()
@@ -241,7 +241,7 @@ def test_a_service_without_keys_asks_for_none(page: Page) -> None:
     expect(page.locator("#key")).not_to_be_visible()
 
 
-def test_a_service_that_is_gone_is_said_to_be(open_page: Open) -> None:
+def test_an_unreachable_service_is_reported(open_page: Open) -> None:
     with serve(Settings()) as client:
         page = open_reference(open_page, client)
     call = open_call(page, "predict")
@@ -249,7 +249,9 @@ def test_a_service_that_is_gone_is_said_to_be(open_page: Open) -> None:
     expect(call.get_by_role("status")).to_have_text("The service does not answer.")
 
 
-def test_it_works_below_a_prefix_of_a_proxy(open_page: Open, client: httpx.Client, tmp_path: Path) -> None:
+def test_it_works_under_the_path_prefix_of_a_proxy(
+    open_page: Open, client: httpx.Client, tmp_path: Path
+) -> None:
     if not NGINX:
         pytest.skip("there is no nginx on this machine")
     with proxied(client.base_url.port or 0, tmp_path) as proxy:
@@ -264,7 +266,7 @@ def test_it_works_below_a_prefix_of_a_proxy(open_page: Open, client: httpx.Clien
 # --- for everybody
 
 
-def test_the_keyboard_alone_tries_a_call(page: Page) -> None:
+def test_a_call_can_be_tried_by_keyboard_alone(page: Page) -> None:
     page.get_by_role("searchbox", name="Find a call").fill("/predict/number")
     for _ in range(2):  # Open all, the row
         page.keyboard.press("Tab")
@@ -284,7 +286,7 @@ def test_the_keyboard_alone_tries_a_call(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, TABLET, DESKTOP], ids=["phone", "tablet", "desktop"])
-def test_it_is_no_barrier(
+def test_the_reference_is_accessible(
     open_page: Open, client: httpx.Client, scheme: str, viewport: dict[str, int]
 ) -> None:
     options = {"color_scheme": scheme, "viewport": viewport, "reduced_motion": "reduce"}

@@ -9,10 +9,10 @@ import numpy as np
 import typer
 
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import locate_folder
 from app.digits.classifier import Classifier
 from app.digits.errors import DigitsError
-from app.digits.look import canonicalise_upload
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures

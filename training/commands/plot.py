@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from app.digits import images
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import locate_folder
-from app.digits.look import canonicalise_upload
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture

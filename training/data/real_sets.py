@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.contract import CLASSES
-from app.digits.sheet import Polarity
+from app.digits.working_picture import Polarity
 from training.data.uploads import encode_png
 from training.errors import DataError
 

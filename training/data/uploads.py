@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.digits import images
-from app.digits.look import canonicalise_upload
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.preprocessing import CanonicalForm
 
 

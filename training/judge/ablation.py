@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import track
 
 from app.digits import images, numbers
+from app.digits.canonical_upload import canonicalise_upload
 from app.digits.classifier import Classifier
 from app.digits.contract import SIDE, CanonicalPicture, Likelihoods
 from app.digits.errors import ImageError, NoInk
-from app.digits.look import canonicalise_upload
 from app.digits.numbers import PAGE_STEPS, WEIGHTS_WITH_LIKELIHOOD, Weights
 from app.digits.preprocessing import STEPS, centre, extract_ink, fit
-from app.digits.sheet import Step
+from app.digits.working_picture import Step
 from training.data.labelled import Labelled
 from training.data.real_sets import LABELS, LINE_SEPARATOR, RealSet, RealSets, read_table, read_upload
 from training.data.uploads import encode_png

@@ -13,7 +13,7 @@ from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
 from app.digits.preprocessing import CanonicalForm
-from app.digits.sheet import Polarity
+from app.digits.working_picture import Polarity
 from training.data.uploads import read_canonical
 from training.judge.rejection import rejected_share
 

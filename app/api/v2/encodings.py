@@ -13,8 +13,8 @@ from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaTy
 # coding → zlib's `wbits`, the preferred coding first
 WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}
 MIN_COMPRESSED_BYTES: Final = 1024  # bytes: less travels in one packet anyway
-LEVEL: Final = 1  # of 9: level 6 makes the answer for 64 pictures 3 % shorter, in 2.6 times the time
-STEP_BYTES: Final = 65_536  # bytes: unpacked in a few milliseconds, however they were packed
+COMPRESSION_LEVEL: Final = 1  # of 9: level 6 takes 2.6 times as long for answers that are 3 % shorter
+STEP_BYTES: Final = 65_536  # bytes of the packed body at a time: a few milliseconds, however they were packed
 # Seconds of processor time. 32 MiB of base64 take 0.2; but a stream that describes a new Huffman code every
 # 12 bytes and holds nothing else takes 2 s for 32 MiB.
 MAX_UNPACK_SECONDS: Final = 0.5
@@ -22,11 +22,11 @@ _CODING: Final = re.compile(r"\s*(?P<name>[^\s;]+)\s*(?:;\s*q=(?P<weight>[01](?:
 
 
 def decompress(body: bytes, coding: str, *, max_bytes: int) -> bytes:
-    """Unpack a body with this Content-Encoding, or none if that is empty; never more than `max_bytes` bytes.
+    """Unpack a body by its Content-Encoding, which may be empty, without ever exceeding `max_bytes`.
 
     Raises:
         UnsupportedMediaType: the coding is not supported.
-        MalformedRequest: the body is not in this coding, breaks off, or goes on after its end.
+        MalformedRequest: the body is not in this coding, is cut off, or has bytes after its end.
         BodyTooLarge: the body holds more than `max_bytes` bytes.
     """
     coding = coding.strip().lower()
@@ -53,8 +53,8 @@ def _unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
         offset += STEP_BYTES
         _check_effort(coding, size, max_bytes=max_bytes, seconds=time.thread_time() - started)
     if not decompressor.eof or decompressor.unused_data or offset < len(body):
-        fault = "goes on after its end" if decompressor.eof else "breaks off"
-        msg = f"The body's {coding} {fault}. Send the whole of it, in one piece."
+        fault = "has bytes after its end" if decompressor.eof else "is cut off"
+        msg = f"The body's {coding} {fault}. Send a single, complete stream."
         raise MalformedRequest(msg)
     return b"".join(pieces)
 
@@ -65,7 +65,7 @@ def _check_effort(coding: str, size: int, *, max_bytes: int, seconds: float) -> 
         raise BodyTooLarge(msg, limit=max_bytes)
     if seconds > MAX_UNPACK_SECONDS:
         msg = (
-            f"The body's {coding} was given up after {MAX_UNPACK_SECONDS:g} s of unpacking, which gave "
+            f"Unpacking the body's {coding} took more than {MAX_UNPACK_SECONDS:g} s, and yielded "
             f"{size} bytes. Compress it with a common encoder, or send it uncompressed."
         )
         raise MalformedRequest(msg)
@@ -82,4 +82,4 @@ def choose_encoding(header: str) -> str | None:
 
 def compress(body: bytes, coding: str) -> bytes:
     """Return `body` in that coding."""
-    return zlib.compress(body, LEVEL, WINDOW_BITS[coding])
+    return zlib.compress(body, COMPRESSION_LEVEL, WINDOW_BITS[coding])

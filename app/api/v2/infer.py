@@ -30,11 +30,11 @@ _REQUEST: Final = {
             "name": JSON_LENGTH_HEADER,
             "in": "header",
             "schema": {"type": "string", "pattern": f"^{tensors.INTEGER.pattern}$"},
-            "description": "How many bytes of the body are JSON, if binary data follow.",
+            "description": "How many bytes of the body are JSON, if binary data follows.",
         }
     ],
     **openapi.describe_body(
-        "The request as JSON, followed by binary data if there are any.",
+        "The request as JSON, followed by binary data if there is any.",
         {
             "application/json": openapi.describe_model(InferRequest),
             "application/octet-stream": openapi.BINARY,
@@ -43,7 +43,7 @@ _REQUEST: Final = {
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "JSON, followed by binary data if they are requested",
+        "description": "JSON, followed by binary data if requested",
         "content": {"application/octet-stream": {"schema": openapi.BINARY}},
     },
     **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *openapi.BATCH_PROBLEMS, v2=True),
@@ -117,7 +117,7 @@ async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> Digi
     """Return pictures in canonical form.
 
     Raises:
-        DigitsError: of the first picture that can't be read.
+        DigitsError: the error of the first picture that can't be read.
     """
     if isinstance(pictures, np.ndarray):
         return pictures

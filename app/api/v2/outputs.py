@@ -31,7 +31,7 @@ def select_outputs(request: InferRequest, classifier: Classifier) -> Sequence[Re
     """Return the outputs that a request asks for, in its order; all of them if it names none.
 
     Raises:
-        MalformedRequest: an output does not exist, is named twice, or has no classes though they are wanted.
+        MalformedRequest: an output does not exist, is requested twice, or has none of the classes requested.
     """
     available = list_outputs(classifier)
     seen: set[str] = set()
@@ -51,7 +51,7 @@ def select_outputs(request: InferRequest, classifier: Classifier) -> Sequence[Re
 
 
 def build_outputs(scores: Scores, requested: Sequence[RequestedOutput], *, binary: bool) -> list[Output]:
-    """Return the requested outputs; `binary` holds for those that do not say whether they are binary."""
+    """Return the requested outputs; `binary` applies to those that do not say whether they are binary."""
     values: dict[str, Values] = {
         PROBABILITIES: scores.probabilities,
         DIGIT: scores.probabilities.argmax(axis=1).astype(np.int64),

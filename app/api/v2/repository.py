@@ -18,13 +18,15 @@ from app.settings import Settings
 from app.state import get_state
 from app.wire.problems import Forbidden, MalformedRequest
 
-OtherModel = Annotated[str, Path(description="NAME for all its versions, or NAME@N.", examples=["mlp-128"])]
+RepositoryModel = Annotated[
+    str, Path(description="NAME for all its versions, or NAME@N.", examples=["mlp-128"])
+]
 router = APIRouter(prefix="/v2/repository", tags=[openapi.V2_TAG])
 
 
 def _describe_body(model: type[Schema]) -> dict[str, Any]:
     schemas = {"application/json": openapi.describe_model(model)}
-    return openapi.describe_body("It may be left out.", schemas, required=False)
+    return openapi.describe_body("The body may be omitted.", schemas, required=False)
 
 
 async def _read_body(request: Request, body: type[Body]) -> Body:
@@ -32,7 +34,7 @@ async def _read_body(request: Request, body: type[Body]) -> Body:
 
 
 def is_enabled(settings: Settings) -> bool:
-    """Return whether these settings allow loading and unloading models."""
+    """Tell whether these settings allow loading and unloading models."""
     return bool(settings.api_keys or settings.api_keys_file) and settings.workers == 1
 
 
@@ -61,8 +63,8 @@ async def index(request: Request) -> list[IndexEntry]:
     openapi_extra=_describe_body(LoadRequest),
     responses=openapi.describe_problems(MalformedRequest, Forbidden, UnknownModel, InvalidModel, v2=True),
 )
-async def load(request: Request, name: OtherModel) -> IndexEntry:
-    """Load versions of the service's folder, new or again; if one can't be served, the old ones stay."""
+async def load(request: Request, name: RepositoryModel) -> IndexEntry:
+    """Load or reload versions from the service's folder; if one can't be served, the old ones stay."""
     _check_allowed(request)
     await _read_body(request, LoadRequest)
     return _build_entry(await asyncio.to_thread(get_state(request).catalogue.reload_one, name))
@@ -74,7 +76,7 @@ async def load(request: Request, name: OtherModel) -> IndexEntry:
     response_model_exclude_none=True,
     responses=openapi.describe_problems(MalformedRequest, Forbidden, UnknownModel, ModelInUse, v2=True),
 )
-async def unload(request: Request, name: OtherModel) -> IndexEntry:
+async def unload(request: Request, name: RepositoryModel) -> IndexEntry:
     """Unload versions until they are loaded again; the last version of the default model stays."""
     _check_allowed(request)
     await _read_body(request, UnloadRequest)

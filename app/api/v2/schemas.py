@@ -1,4 +1,4 @@
-"""The protocol's JSON: names and shapes are its specification's."""
+"""JSON of the Open Inference Protocol, with the names and shapes of its specification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.api.schemas import RequestSchema, Schema, WholeNumber
 
-MAX_ID: Final = 1024  # characters: it is sent back, and clients count or use UUIDs
+MAX_ID: Final = 1024  # characters: an id is returned in the answer, and clients use counters or UUIDs
 
 
 class ServerMetadata(Schema):
@@ -78,22 +78,22 @@ class InputTensor(RequestSchema):
     name: Literal["image", "picture"]
 
     shape: Annotated[list[Annotated[int, WholeNumber]], FailFast()]
-    """[n, 28, 28] of `image`, [n] of `picture`."""
+    """[n, 28, 28] for `image`, [n] for `picture`."""
 
     datatype: str
-    """UINT8 of `image`, BYTES of `picture`."""
+    """UINT8 for `image`, BYTES for `picture`."""
 
     parameters: InputParameters = InputParameters()
 
     data: list[Any] | None = None
-    """Of `image` the pixels, ink 255 on 0, flat or nested; of `picture` each file's bytes in base64."""
+    """For `image`, the pixels, ink 255 on 0, flat or nested; for `picture`, each file's bytes in base64."""
 
 
 class OutputParameters(RequestSchema):
     """Parameters of a requested output; others are ignored."""
 
     binary_data: bool | None = None
-    """Whether its data follow the JSON; by default as `binary_data_output` says."""
+    """Whether its data follows the JSON; by default as `binary_data_output` says."""
 
     classification: Annotated[int, Field(ge=1), WholeNumber] | None = None
     """For `probabilities`: return this many of the most likely digits as texts, `probability:digit`."""
@@ -110,7 +110,7 @@ class RequestParameters(RequestSchema):
     """Parameters of the whole request; others are ignored."""
 
     binary_data_output: bool = False
-    """Whether the outputs' data follow the JSON."""
+    """Whether the outputs' data follows the JSON."""
 
 
 class InferRequest(RequestSchema):
@@ -130,7 +130,7 @@ class BinarySize(Schema):
     """The size of an output's binary data."""
 
     binary_data_size: int
-    """How many bytes after the JSON are this output's."""
+    """How many of the bytes after the JSON belong to this output."""
 
 
 class OutputTensor(Schema):
@@ -160,13 +160,13 @@ class IndexRequest(RequestSchema):
 
 
 class LoadParameters(RequestSchema):
-    """There are none: models are loaded from the service's folder as they are."""
+    """No parameters are allowed: models are loaded from the service's folder as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class LoadRequest(RequestSchema):
-    """May be left out."""
+    """How to load a model; may be omitted."""
 
     parameters: LoadParameters = LoadParameters()
 
@@ -179,7 +179,7 @@ class UnloadParameters(LoadParameters):
 
 
 class UnloadRequest(RequestSchema):
-    """May be left out."""
+    """How to unload a model; may be omitted."""
 
     parameters: UnloadParameters = UnloadParameters()
 

@@ -1,4 +1,4 @@
-"""Tensors as JSON or as binary data that follow the JSON: bytes to arrays, and back. Does no I/O."""
+"""Tensors as JSON, or as binary data that follows the JSON: bytes to arrays, and back. Does no I/O."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -
 
 
 def encode_outputs(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
-    """Return the description of the outputs for the JSON, and the binary data that follow it."""
+    """Return the description of the outputs for the JSON, and the binary data that follows it."""
     binary = [_to_binary(output) if output.binary else b"" for output in outputs]
     tensors = [
         OutputTensor(
@@ -106,7 +106,7 @@ def _split_body(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
 
 
 def _choose_data(tensor: InputTensor, binary: bytes) -> bytes | list[Any]:
-    """Return the data of a request's only input, from the JSON or from behind it."""
+    """Return the data of a request's only input, from the JSON or from the binary data after it."""
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
         has = "neither 'data' nor" if size is None else "both 'data' and"
@@ -146,7 +146,7 @@ def _read_images(data: bytes | list[Any], count: int) -> DigitBatch:
 
 
 def _to_bytes(data: list[Any]) -> bytes:
-    """Return the pixels of a list, flat or nested in any way: the shape says all that nesting could."""
+    """Return the pixels of a list, flat or nested in any way: the shape says how they are arranged."""
     while data and set(map(type, data)) == {list}:
         data = list(chain.from_iterable(data))
     if set(map(type, data)) <= {int}:  # `bool` is another type
@@ -208,5 +208,5 @@ def _describe_input(info: TensorInfo) -> str:
 def _check_count(info: TensorInfo, count: int, shape: list[int]) -> None:
     expected = np.prod(shape)
     if count != expected:
-        msg = f"Input {info.name!r} has {count} values, its shape {shape} holds {expected}. Send as many."
+        msg = f"Input {info.name!r} has {count} values, its shape {shape} holds {expected}. Make them agree."
         raise MalformedRequest(msg)

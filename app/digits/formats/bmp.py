@@ -9,18 +9,18 @@ from app.digits.errors import UnreadableImage
 from app.digits.formats.header import DAMAGED_FILE, Header
 
 SIGNATURE: Final = b"BM"
-_FILE_HEADER: Final = 14  # bytes
-_CORE: Final = 12  # bytes of OS/2's header, and
-_INFO: Final = 40  # of the shortest other one
+_FILE_HEADER_BYTES: Final = 14
+_OS2_HEADER_BYTES: Final = 12  # of the header after the file header
+_MIN_WINDOWS_HEADER_BYTES: Final = 40  # the shortest of Windows' several versions
 _RUN_LENGTHS: Final = {1: "RLE8", 2: "RLE4"}  # compressions that Pillow decodes in Python, byte by byte
 _MAX_COLOURS: Final = 256  # of a palette
-_PALETTE_BITS: Final = 8  # a pixel, or fewer: it names a colour of the palette
+_MAX_PALETTE_BITS: Final = 8  # bits per pixel: with more, a pixel is a colour instead of an index
 
-# Nanoseconds of a core of 2026.
-_PIXEL: Final = 8.0
-_RUN_LENGTH_PIXEL: Final = 12.0
-_FILE_BYTE: Final = 2.0
-_ROW: Final = 60.0
+# Costs in nanoseconds of a processor core of 2026.
+_PIXEL_COST: Final = 8.0
+_RUN_LENGTH_PIXEL_COST: Final = 12.0
+_FILE_BYTE_COST: Final = 2.0
+_ROW_COST: Final = 60.0
 
 
 def read_header(data: bytes) -> Header:
@@ -29,27 +29,27 @@ def read_header(data: bytes) -> Header:
     Raises:
         UnreadableImage: it breaks off, or has a palette of more than 256 colours.
     """
-    width, height, bits, compression, colours = _read_fields(data[_FILE_HEADER:])
-    if bits <= _PALETTE_BITS and colours > _MAX_COLOURS:
+    width, height, bits, compression, colours = _read_fields(data[_FILE_HEADER_BYTES:])
+    if bits <= _MAX_PALETTE_BITS and colours > _MAX_COLOURS:
         raise UnreadableImage(DAMAGED_FILE)
     run_length = _RUN_LENGTHS.get(compression)
-    pixel = _RUN_LENGTH_PIXEL if run_length else _PIXEL
+    pixel_cost = _RUN_LENGTH_PIXEL_COST if run_length else _PIXEL_COST
     return Header(
         format="BMP",
         description=f"BMP ({run_length or f'{bits}-bit'})",
         size=(width, height),
         stripped_file=data,
-        cost=(width * height * pixel + height * _ROW + len(data) * _FILE_BYTE) / 1e6,
-        is_run_length=run_length is not None,
+        cost=(width * height * pixel_cost + height * _ROW_COST + len(data) * _FILE_BYTE_COST) / 1e6,
+        is_run_length_encoded=run_length is not None,
     )
 
 
 def _read_fields(header: bytes) -> tuple[int, int, int, int, int]:
-    """Return width, height, bits a pixel, compression, and colours of the palette."""
+    """Return width, height, bits per pixel, compression, and the number of colours in the palette."""
     length = int.from_bytes(header[:4], "little")
-    if len(header) < length or length < _CORE or _CORE < length < _INFO:
+    if len(header) < length or (length != _OS2_HEADER_BYTES and length < _MIN_WINDOWS_HEADER_BYTES):
         raise UnreadableImage(DAMAGED_FILE)
-    if length == _CORE:
+    if length == _OS2_HEADER_BYTES:
         width, height, _, bits = struct.unpack_from("<4H", header, 4)
         return width, height, bits, 0, 0
     width, height, _, bits, compression = struct.unpack_from("<IIHHI", header, 4)

@@ -1,4 +1,4 @@
-"""What is known of a picture before it is decoded."""
+"""What is known about a picture before it is decoded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_PARTS: Final = 25_000  # chunks, markers or blocks of a file: 10 MB of PNG i
 class Header:
     """What a file says about its picture.
 
-    `stripped_file` is the file without what no pixel depends on: metadata, previews, all frames but the
-    first. Pillow gets nothing else. So texts are not unpacked, no library parses EXIF, and an animation costs
-    no more than its first frame.
+    `stripped_file` is the file without everything that its pixels do not depend on: metadata, previews, all
+    frames but the first. Nothing else is decoded: no text is unpacked, no library parses EXIF, and an
+    animation costs no more than its first frame.
     """
 
     format: Format
@@ -28,13 +28,13 @@ class Header:
     stripped_file: bytes
     cost: float  # milliseconds of a processor core that decoding takes at most
     orientation: int = 1  # as EXIF counts, 1 to 8; 1 is upright
-    is_complete: bool = True  # whether a JPEG's end marker is there
-    is_run_length: bool = False  # whether a BMP is compressed by run lengths
-    is_plain: bool = False  # whether it is a small, whole PNG of 8-bit grey pixels, as MNIST's are
+    is_complete: bool = True  # False only for a JPEG without its end marker
+    is_run_length_encoded: bool = False  # whether the file is a BMP compressed by run lengths
+    is_plain: bool = False  # whether the file is a small, complete PNG of 8-bit grey pixels, as MNIST's are
 
 
 def check_parts(count: int) -> None:
-    """Refuse a file of too many parts, which are walked over in Python at a microsecond each.
+    """Refuse a file with too many parts, because Python takes a microsecond for each.
 
     Raises:
         UnreadableImage: there are more than MAX_PARTS.

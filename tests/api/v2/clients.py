@@ -56,7 +56,7 @@ def asked(tensor: triton.InferInput, model: str = "cnn", **options: object) -> t
 
 
 @contextmanager
-def refused(status: int, told: str) -> Iterator[None]:
+def expect_refusal(status: int, detail: str) -> Iterator[None]:
     caught = None
     try:
         yield
@@ -64,7 +64,7 @@ def refused(status: int, told: str) -> Iterator[None]:
         caught = error
     assert caught, f"there was no error {status}"
     assert caught.status() == str(status), caught.status()
-    assert told in caught.message(), caught.message()
+    assert detail in caught.message(), caught.message()
 
 
 def triton_finds_the_server_live_and_ready_without_a_key() -> None:
@@ -122,7 +122,7 @@ def triton_reads_uploads_as_raw_bytes_and_as_base64() -> None:
 def triton_names_a_version() -> None:
     assert asked(pictures(binary=True), model_version=SECOND).as_numpy("digit").tolist() == DIGITS
     assert asked(pictures(binary=True), model_version=FIRST).as_numpy("digit_likelihood") is None
-    with refused(404, "no model 'cnn@3'; there are cnn@1, cnn@2"):
+    with expect_refusal(404, "no model 'cnn@3'; there are cnn@1, cnn@2"):
         asked(pictures(binary=True), model_version="3")
 
 
@@ -156,21 +156,21 @@ def triton_asks_many_at_once() -> None:
 
 
 def triton_gets_errors_as_its_exception() -> None:
-    with refused(404, "no model 'vgg'"):
+    with expect_refusal(404, "no model 'vgg'"):
         asked(images(BLANK), "vgg")
-    with refused(400, "There are 2 inputs"), triton.InferenceServerClient(ADDRESS) as client:
+    with expect_refusal(400, "There are 2 inputs"), triton.InferenceServerClient(ADDRESS) as client:
         client.infer("cnn", [images(BLANK), pictures(binary=False)], headers=dict(HEADERS))
-    with refused(400, "FP32 [1, 28, 28]"):
+    with expect_refusal(400, "FP32 [1, 28, 28]"):
         floats = triton.InferInput("image", [1, 28, 28], "FP32")
         asked(floats.set_data_from_numpy(np.zeros((1, 28, 28), np.float32)))
-    with refused(400, "'nothing' of 'cnn' does not exist"):
+    with expect_refusal(400, "'nothing' of 'cnn' does not exist"):
         asked(images(BLANK), outputs=[triton.InferRequestedOutput("nothing")])
-    with refused(415, "picture[1]: "):
+    with expect_refusal(415, "picture[1]: "):
         tensor = triton.InferInput("picture", [2], "BYTES")
         asked(tensor.set_data_from_numpy(np.array([UPLOADS[0], b"no picture"], np.object_)))
-    with refused(401, "no key"), triton.InferenceServerClient(ADDRESS) as client:
+    with expect_refusal(401, "no key"), triton.InferenceServerClient(ADDRESS) as client:
         client.infer("cnn", [images(BLANK)])
-    with refused(404, "does not exist"), triton.InferenceServerClient(ADDRESS) as client:
+    with expect_refusal(404, "does not exist"), triton.InferenceServerClient(ADDRESS) as client:
         client.get_model_config("cnn", headers=HEADERS)
 
 
@@ -184,7 +184,7 @@ def triton_unloads_a_model_and_loads_it_again() -> None:
         }
         assert states == {entry["name"]: "READY" for entry in before} | {"linear": "UNAVAILABLE"}
         assert not client.is_model_ready("linear", headers=HEADERS)
-        with refused(404, "no model 'linear'"):
+        with expect_refusal(404, "no model 'linear'"):
             asked(images(BLANK), "linear")
         client.load_model("linear", headers=HEADERS)
         assert client.is_model_ready("linear", headers=HEADERS)
@@ -203,13 +203,13 @@ def triton_unloads_one_version_and_loads_it_again() -> None:
 
 def triton_is_refused_what_the_repository_does_not_do() -> None:
     with triton.InferenceServerClient(ADDRESS) as client:
-        with refused(409, "'cnn' is the default model"):
+        with expect_refusal(409, "'cnn' is the default model"):
             client.unload_model("cnn", headers=HEADERS)
-        with refused(404, "no model 'vgg'"):
+        with expect_refusal(404, "no model 'vgg'"):
             client.load_model("vgg", headers=HEADERS)
-        with refused(400, "parameters.config"):
+        with expect_refusal(400, "parameters.config"):
             client.load_model("linear", headers=HEADERS, config="{}")
-        with refused(401, "no key"):
+        with expect_refusal(401, "no key"):
             client.get_model_repository_index()
 
 

@@ -33,12 +33,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     folder = make_two_versions(tmp_path_factory.mktemp("models"))
     with start_process(api_keys=entry, models_dir=str(folder)) as running:
         command = [CLIENTS, SCRIPT, f"127.0.0.1:{running.port}", key, *PICTURES]
-        done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
-    return told
+        result = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    message: dict[str, str | None] = json.loads(result.stdout.splitlines()[-1])
+    return message
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_client_that_others_wrote(outcomes: dict[str, str | None], check: str) -> None:
+def test_third_party_clients_work(outcomes: dict[str, str | None], check: str) -> None:
     assert outcomes[check] is None, outcomes[check]

@@ -27,7 +27,7 @@ BINARY = pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"]
 
 
 @BINARY
-def test_pictures_are_read_as_a_batch_is(client: httpx.Client, *, binary: bool) -> None:
+def test_pictures_are_read_as_by_predict_batch(client: httpx.Client, *, binary: bool) -> None:
     found = outputs(infer(client, picture_input(UPLOADS, binary=binary)))
     batch = client.post("/predict/batch", files=[("files", ("a", upload)) for upload in UPLOADS]).json()
     predictions = [result["prediction"] for result in batch["results"]]
@@ -37,7 +37,7 @@ def test_pictures_are_read_as_a_batch_is(client: httpx.Client, *, binary: bool) 
 
 
 @BINARY
-def test_images_are_given_to_the_network_as_they_are(
+def test_images_reach_the_network_unchanged(
     client: httpx.Client, catalogue: Catalogue, *, binary: bool
 ) -> None:
     images = np.array([read_canonical(upload).picture for upload in UPLOADS])
@@ -71,11 +71,11 @@ def test_an_answer_has_exactly_the_documented_members(client: httpx.Client) -> N
     assert [part.split(";")[0] for part in timing.split(", ")] == ["decode", "preprocess", "infer"]
 
 
-def test_an_id_that_was_not_given_is_not_made_up(client: httpx.Client) -> None:
+def test_without_an_id_the_answer_has_none(client: httpx.Client) -> None:
     assert "id" not in infer(client, image_input(BLANK, binary=True)).json()
 
 
-def test_outputs_come_as_asked_for_in_that_order(client: httpx.Client) -> None:
+def test_the_requested_outputs_are_returned_in_their_order(client: httpx.Client) -> None:
     wanted = [{"name": "digit", "parameters": {"binary_data": True}}, {"name": "probabilities"}]
     answer = infer(client, image_input(BLANK, binary=False), outputs=wanted)
     assert answer.headers["Content-Type"] == "application/octet-stream"
@@ -92,7 +92,7 @@ def test_outputs_come_as_asked_for_in_that_order(client: httpx.Client) -> None:
 
 
 @BINARY
-def test_classes_come_the_likeliest_first(client: httpx.Client, *, binary: bool) -> None:
+def test_classes_are_sorted_by_probability(client: httpx.Client, *, binary: bool) -> None:
     picture = picture_input(UPLOADS[:3], binary=True)
     probabilities = outputs(infer(client, picture))["probabilities"]
     parameters = {"classification": 4, "binary_data": binary}
@@ -127,7 +127,7 @@ def test_there_are_no_more_than_ten_classes(client: httpx.Client) -> None:
         ("digit", "outputs"),
     ],
 )
-def test_outputs_that_cant_be_given_are_refused(client: httpx.Client, wanted: Any, told: str) -> None:  # noqa: ANN401
+def test_unavailable_outputs_are_refused(client: httpx.Client, wanted: Any, told: str) -> None:  # noqa: ANN401
     error(infer(client, image_input(BLANK, binary=True), model="linear", outputs=wanted), 400, told)
 
 
@@ -170,7 +170,7 @@ PICTURE = {"name": "picture", "datatype": "BYTES", "shape": [1]}
         (PICTURE | {"data": ["?"]}, "'picture[0]' is not base64"),
     ],
 )  # fmt: skip
-def test_400_for_a_tensor_that_is_not_as_wanted(
+def test_400_for_a_tensor_of_another_shape_or_type(
     client: httpx.Client, tensor: dict[str, Any], told: str
 ) -> None:
     error(infer(client, (tensor, b"")), 400, told)
@@ -186,7 +186,7 @@ def test_422_for_no_pictures_and_for_too_many(client: httpx.Client) -> None:
         error(infer(client, picture_input([THREE] * 65, binary=binary)), 422, told)
 
 
-def test_400_for_both_inputs_or_none(client: httpx.Client) -> None:
+def test_400_for_both_inputs_and_for_neither(client: httpx.Client) -> None:
     both = (image_input(BLANK, binary=False), picture_input([THREE], binary=True))
     error(
         infer(client, *both), 400, "There are 2 inputs. Send one: 'image' as UINT8 [n, 28, 28], or 'picture'"
@@ -195,11 +195,11 @@ def test_400_for_both_inputs_or_none(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"inputs": 7}'])
-def test_400_for_what_is_no_request(client: httpx.Client, content: bytes) -> None:
+def test_400_for_an_invalid_request(client: httpx.Client, content: bytes) -> None:
     error(client.post("/v2/models/cnn/infer", content=content), 400, "The JSON can't be accepted")
 
 
-def test_an_error_does_not_repeat_what_was_sent(client: httpx.Client) -> None:
+def test_an_error_does_not_repeat_the_request(client: httpx.Client) -> None:
     long = "7" * 4000
     for tensor in (
         IMAGE | {"shape": [int(long), 28, 28], "data": []},
@@ -223,14 +223,14 @@ def test_a_long_id_is_refused(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "1e3", "999999", "9" * 5000, "٣", "0x10"])
-def test_400_for_a_length_of_the_json_that_is_none(client: httpx.Client, length: str) -> None:
+def test_400_for_an_invalid_length_of_the_json(client: httpx.Client, length: str) -> None:
     content, _ = body(image_input(BLANK, binary=True))
     headers = {b"Inference-Header-Content-Length": length.encode()}
     error(client.post("/v2/models/cnn/infer", content=content, headers=headers), 400, "Inference-Header")
 
 
 @pytest.mark.parametrize("more", [-1, 1])
-def test_400_for_binary_data_that_are_not_as_long_as_declared(client: httpx.Client, more: int) -> None:
+def test_400_for_binary_data_of_another_length_than_declared(client: httpx.Client, more: int) -> None:
     tensor, data = image_input(BLANK, binary=True)
     other = data[:-1] if more < 0 else data + b"\0"
     told = f"'binary_data_size' is {len(data)}, but {len(other)} bytes follow the JSON"
@@ -238,7 +238,7 @@ def test_400_for_binary_data_that_are_not_as_long_as_declared(client: httpx.Clie
 
 
 @BINARY
-def test_one_bad_picture_fails_the_request_and_is_named(client: httpx.Client, *, binary: bool) -> None:
+def test_an_error_names_the_picture_that_fails_the_request(client: httpx.Client, *, binary: bool) -> None:
     white = (HOSTILE / "white.png").read_bytes()
     answer = infer(client, picture_input([THREE, white, b"no picture"], binary=binary))
     error(answer, 422, "picture[1]: ")
@@ -266,23 +266,21 @@ def test_a_compressed_request_is_read(client: httpx.Client, coding: str, pack: A
     np.testing.assert_array_equal(outputs(answer)["probabilities"], outputs(plain)["probabilities"])
 
 
-def test_what_is_unpacked_counts_against_the_limit() -> None:
+def test_the_unpacked_body_counts_against_the_limit() -> None:
     gzipped = {"Content-Encoding": "gzip"}
     with serve(Settings(max_batch_body_bytes=100_000)) as client:
         bomb = gzip.compress(bytes(10_000_000))
-        told = "more than 100000 bytes once it is unpacked"
-        error(client.post("/v2/models/cnn/infer", content=bomb, headers=gzipped), 413, told)
+        detail = "more than 100000 bytes once it is unpacked"
+        error(client.post("/v2/models/cnn/infer", content=bomb, headers=gzipped), 413, detail)
         error(client.post("/v2/models/cnn/infer", content=b"x" * 20, headers=gzipped), 400, "not in gzip")
-        error(client.post("/v2/models/cnn/infer", content=b"", headers=gzipped), 400, "breaks off")
+        error(client.post("/v2/models/cnn/infer", content=b"", headers=gzipped), 400, "is cut off")
         brotli = {"Content-Encoding": "br"}
         error(client.post("/v2/models/cnn/infer", content=b"", headers=brotli), 415, "gzip, deflate or none")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 @BINARY
-def test_an_answer_is_compressed_where_that_is_worth_it(
-    client: httpx.Client, coding: str, *, binary: bool
-) -> None:
+def test_a_large_answer_is_compressed(client: httpx.Client, coding: str, *, binary: bool) -> None:
     parameters = {"binary_data_output": binary}
     for count, told in ((1, None), (64, coding)):
         content, headers = body(
@@ -295,13 +293,13 @@ def test_an_answer_is_compressed_where_that_is_worth_it(
         assert outputs(answer)["digit"].shape == (count,)  # httpx has unpacked it
 
 
-def test_one_picture_alone_and_among_others_gets_the_same(client: httpx.Client) -> None:
+def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(client: httpx.Client) -> None:
     alone = outputs(infer(client, picture_input([THREE], binary=True)))
     among = outputs(infer(client, picture_input([*UPLOADS, THREE], binary=True)))
     np.testing.assert_allclose(among["probabilities"][-1], alone["probabilities"][0], atol=1e-6)
 
 
-def test_a_body_of_another_type_is_read_all_the_same(client: httpx.Client) -> None:
+def test_a_body_is_read_whatever_its_content_type(client: httpx.Client) -> None:
     content, headers = body(image_input(BLANK, binary=True))
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/octet-stream"):
         answer = client.post(

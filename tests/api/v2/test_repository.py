@@ -48,14 +48,14 @@ def put(folder: Path, version: str, name: str = "tiny") -> None:
     draft.rename(folder / name / "model.onnx")
 
 
-def index(client: httpx.Client, **asked: object) -> dict[str, tuple[str, str | None]]:
-    answer = client.post(f"{REPOSITORY}/index", json=asked)
+def index(client: httpx.Client, **request_json: object) -> dict[str, tuple[str, str | None]]:
+    answer = client.post(f"{REPOSITORY}/index", json=request_json)
     assert answer.status_code == 200
     return {entry["name"]: (entry["state"], entry.get("version")) for entry in answer.json()}
 
 
-def change(client: httpx.Client, name: str, what: str) -> httpx.Response:
-    return client.post(f"{REPOSITORY}/models/{name}/{what}")
+def change(client: httpx.Client, name: str, action: str) -> httpx.Response:
+    return client.post(f"{REPOSITORY}/models/{name}/{action}")
 
 
 def test_a_model_is_unloaded_and_loaded_again(keyed: httpx.Client) -> None:
@@ -90,32 +90,32 @@ def test_a_loaded_model_is_replaced_by_what_is_now_in_the_folder(keyed: httpx.Cl
     assert keyed.get("/models/tiny").json()["version"] == "2.0.0"
 
 
-def test_a_file_that_cant_be_served_is_refused_and_the_old_one_serves_on(
+def test_a_file_that_cant_be_served_is_refused_and_the_old_model_stays(
     keyed: httpx.Client, folder: Path
 ) -> None:
     (folder / "tiny" / "model.onnx").write_bytes(b"damaged")
-    told = error(
+    detail = error(
         change(keyed, "tiny", "load"), 409, "tiny/model.onnx can't be served: onnxruntime can't load"
     )
-    assert str(folder) not in told
+    assert str(folder) not in detail
     assert infer(keyed, BLANK, model="tiny").status_code == 200
 
 
-def test_the_default_is_not_unloaded(keyed: httpx.Client) -> None:
+def test_the_default_cant_be_unloaded(keyed: httpx.Client) -> None:
     error(change(keyed, "linear", "unload"), 409, "'linear' is the default model")
     assert infer(keyed, BLANK, model="linear").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["..", "%2e%2e", "nothing", "%00", "*", "tin?"])
-def test_what_is_not_in_the_folder_is_not_loaded(keyed: httpx.Client, folder: Path, name: str) -> None:
+def test_a_model_that_is_not_in_the_folder_is_404(keyed: httpx.Client, folder: Path, name: str) -> None:
     (folder.parent / "model.onnx").write_bytes(build_tiny_model())
     answer = change(keyed, name, "load")
     error(answer, 404, "")
 
 
-@pytest.mark.parametrize("what", ["load", "unload"])
+@pytest.mark.parametrize("action", ["load", "unload"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "detail"),
     [
         ('{"parameters": {"config": "{}"}}', "parameters.config"),
         ('{"parameters": {"file:1/model.onnx": "AAAA"}}', "parameters.file:1/model.onnx"),
@@ -123,29 +123,31 @@ def test_what_is_not_in_the_folder_is_not_loaded(keyed: httpx.Client, folder: Pa
         ("[]", "the body"),
     ],
 )
-def test_what_it_does_not_do_is_refused(keyed: httpx.Client, what: str, content: str, told: str) -> None:
-    error(keyed.post(f"{REPOSITORY}/models/tiny/{what}", content=content), 400, told)
+def test_unsupported_parameters_are_refused(
+    keyed: httpx.Client, action: str, content: str, detail: str
+) -> None:
+    error(keyed.post(f"{REPOSITORY}/models/tiny/{action}", content=content), 400, detail)
     assert index(keyed)["tiny"] == ("READY", "1")
 
 
-def test_an_index_of_what_is_no_flag_is_refused(keyed: httpx.Client) -> None:
+def test_an_index_with_an_invalid_flag_is_refused(keyed: httpx.Client) -> None:
     error(keyed.post(f"{REPOSITORY}/index", json={"ready": "yes"}), 400, "ready")
 
 
 @pytest.mark.parametrize("path", ["index", "models/mlp-128/load", "models/mlp-128/unload"])
-def test_without_keys_nobody_is_let_in(client: httpx.Client, path: str) -> None:
+def test_without_configured_keys_the_repository_is_forbidden(client: httpx.Client, path: str) -> None:
     error(client.post(f"{REPOSITORY}/{path}", headers=KEY), 403, "set DIGITS_API_KEYS_FILE")
     assert client.get("/v2/models/mlp-128/ready").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["index", "models/tiny/load", "models/tiny/unload"])
-def test_with_keys_nobody_else_is_let_in(keyed: httpx.Client, path: str) -> None:
-    for wrong in ("", "other"):
-        error(keyed.post(f"{REPOSITORY}/{path}", headers={"X-API-Key": wrong}), 401, "key")
+def test_a_request_without_a_valid_key_is_unauthorized(keyed: httpx.Client, path: str) -> None:
+    for invalid in ("", "other"):
+        error(keyed.post(f"{REPOSITORY}/{path}", headers={"X-API-Key": invalid}), 401, "key")
     assert index(keyed)["tiny"] == ("READY", "1")
 
 
-def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) -> None:
+def test_several_workers_list_models_but_refuse_to_load_and_unload(folder: Path) -> None:
     settings = {
         "models_dir": str(folder),
         "default_model": "linear",
@@ -155,11 +157,11 @@ def test_several_workers_list_their_models_and_refuse_to_differ(folder: Path) ->
     with start_process(**settings) as running:
         running.client.headers.update(KEY)
         assert index(running.client)["tiny"] == ("READY", "1")
-        for what in ("load", "unload"):
-            error(change(running.client, "tiny", what), 403, "2 workers, and a request reaches one of them")
+        for action in ("load", "unload"):
+            error(change(running.client, "tiny", action), 403, "2 workers, and a request reaches one of them")
 
 
-def test_sighup_loads_what_was_unloaded(folder: Path) -> None:
+def test_sighup_loads_unloaded_models_again(folder: Path) -> None:
     with start_process(
         models_dir=str(folder), default_model="linear", api_keys="a key of some length"
     ) as running:
@@ -177,7 +179,7 @@ def test_a_compressed_body_is_refused_by_name(keyed: httpx.Client, path: str) ->
 
 
 @pytest.mark.parametrize("value", [1, "true", None, []])
-def test_what_is_not_a_flag_is_refused(keyed: httpx.Client, value: object) -> None:
+def test_a_value_that_is_not_a_boolean_is_refused(keyed: httpx.Client, value: object) -> None:
     error(
         keyed.post(f"{REPOSITORY}/index", json={"ready": value}),
         400,

@@ -25,7 +25,7 @@ NINE = (GOLDEN / "9-grey.png").read_bytes()
 INFER = "/v2/models/cnn/infer"
 
 
-def test_it_tells_which_server_it_is(client: httpx.Client) -> None:
+def test_the_server_describes_itself(client: httpx.Client) -> None:
     assert client.get("/v2").json() == {
         "name": "digits",
         "version": __version__,
@@ -34,16 +34,18 @@ def test_it_tells_which_server_it_is(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "can"),
+    ("settings", "expects_repository"),
     [
         (Settings(api_keys=("k",)), True),
         (Settings(api_keys=("k",), workers=2), False),
     ],
 )
-def test_the_repository_is_an_extension_where_it_can_be_changed(settings: Settings, can: object) -> None:
+def test_the_repository_extension_is_listed_if_it_is_enabled(
+    settings: Settings, expects_repository: object
+) -> None:
     with serve(settings) as client:
         extensions = client.get("/v2", headers={"X-API-Key": "k"}).json()["extensions"]
-    assert ("model_repository" in extensions) is can
+    assert ("model_repository" in extensions) is expects_repository
 
 
 def test_it_is_live_and_ready(client: httpx.Client) -> None:
@@ -78,19 +80,19 @@ def test_a_model_is_described(client: httpx.Client, path: str) -> None:
     }
 
 
-def test_a_model_that_does_not_tell_the_likelihood_has_no_such_output(client: httpx.Client) -> None:
+def test_a_model_without_a_digit_likelihood_lacks_that_output(client: httpx.Client) -> None:
     outputs = client.get("/v2/models/linear").json()["outputs"]
     assert [output["name"] for output in outputs] == ["probabilities", "digit"]
 
 
-def test_the_version_of_a_model_that_has_one_may_be_named(client: httpx.Client) -> None:
+def test_a_version_may_be_named_if_it_exists(client: httpx.Client) -> None:
     path = "/v2/models/cnn/versions/1"
     assert client.get(f"{path}/ready").json() == {"name": "cnn", "ready": True}
     answer = client.post(f"{path}/infer", content=b"{}")
     error(answer, 400, "inputs")
 
 
-def test_404_for_what_there_is_not(client: httpx.Client) -> None:
+def test_404_for_unknown_models_and_versions(client: httpx.Client) -> None:
     error(client.get("/v2/nothing"), 404, "/v2/nothing does not exist")
     error(client.get("/v2/nowhere/"), 404, "does not exist")
     error(client.get("/v2/models/vgg"), 404, "no model 'vgg'; there are cnn, linear, mlp-1000, mlp-128")
@@ -101,7 +103,7 @@ def test_404_for_what_there_is_not(client: httpx.Client) -> None:
     error(client.post("/v2/models/vgg/infer", content=b"{}"), 404, "no model 'vgg'")
 
 
-def test_what_only_begins_alike_keeps_its_own_errors(client: httpx.Client) -> None:
+def test_paths_that_only_begin_like_v2_keep_their_problem_documents(client: httpx.Client) -> None:
     assert client.get("/v2nothing").headers["Content-Type"] == "application/problem+json"
 
 
@@ -111,7 +113,7 @@ def test_405_names_the_method(client: httpx.Client) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
-def test_401_without_a_key_where_keys_are_asked_for_but_health_is_open() -> None:
+def test_401_without_a_required_key_except_for_health() -> None:
     with serve(Settings(api_keys=("k",))) as client:
         error(client.get("/v2"), 401, "no key")
         assert client.post(INFER, content=b"{}").headers["WWW-Authenticate"].startswith("Bearer")
@@ -136,7 +138,7 @@ def test_413_by_the_declared_and_by_the_counted_length() -> None:
         error(client.post(INFER, content=bytes(2000)), 400, "JSON")
 
 
-def test_429_when_asked_too_often() -> None:
+def test_429_for_too_many_requests() -> None:
     with serve(Settings(rate_limit=1)) as client:
         client.get("/v2")
         answer = client.get("/v2")
@@ -154,7 +156,7 @@ def test_431_for_a_head_that_is_too_long(client: httpx.Client) -> None:
     raw.close()
 
 
-def test_500_reveals_nothing_about_the_inside() -> None:
+def test_500_reveals_no_internals() -> None:
     from app.main import create_app  # noqa: PLC0415
 
     app = create_app(Settings())
@@ -170,7 +172,7 @@ def test_500_reveals_nothing_about_the_inside() -> None:
     assert answer.headers["X-Request-ID"] == "my-own-id"
 
 
-def test_503_when_a_request_has_more_pictures_than_places_are_free(slow_decoder: SlowDecoder) -> None:
+def test_503_for_more_pictures_than_free_places(slow_decoder: SlowDecoder) -> None:
     pair = np.zeros((2, 28, 28), np.uint8)
     with serve(Settings(max_in_flight=2, max_batch=2)) as client:
         with slow_decoder.occupy(client, 1):
@@ -211,7 +213,7 @@ def test_a_page_of_another_origin_may_send_and_read_binary_tensors() -> None:
 
 
 @pytest.mark.parametrize("keys", [(), ("k",)], ids=["open", "with keys"])
-def test_the_document_tells_the_protocols_errors_and_refers_to_nothing_outside_of_it(
+def test_the_document_describes_the_protocols_errors_and_has_no_outside_references(
     keys: tuple[str, ...],
 ) -> None:
     with serve(Settings(api_keys=keys)) as client:
@@ -220,6 +222,6 @@ def test_the_document_tells_the_protocols_errors_and_refers_to_nothing_outside_o
     for path, operations in document["paths"].items():
         kind = "application/json" if path.startswith("/v2") else "application/problem+json"
         for operation in operations.values():
-            errors = {status: told for status, told in operation["responses"].items() if status >= "4"}
-            assert all(told["content"].keys() == {kind} for told in errors.values())
+            errors = {status: detail for status, detail in operation["responses"].items() if status >= "4"}
+            assert all(detail["content"].keys() == {kind} for detail in errors.values())
             assert ("401" in errors) is ("health" not in path)

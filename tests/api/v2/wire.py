@@ -15,7 +15,7 @@ DTYPES = {"FP32": "<f4", "INT64": "<i8"}
 
 
 def image_input(values: NDArray[np.uint8], *, binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON of an input, and what follows the JSON."""
+    """Return the JSON of an input, and the binary data that follows it."""
     tensor = {"name": "image", "datatype": "UINT8", "shape": list(values.shape)}
     if binary:
         return tensor | {"parameters": {"binary_data_size": values.size}}, values.tobytes()
@@ -75,7 +75,7 @@ def read(data: bytes, datatype: str) -> Any:  # noqa: ANN401  what numpy takes
     return texts
 
 
-def error(answer: httpx.Response, status: int, told: str) -> str:
+def error(answer: httpx.Response, status: int, detail: str) -> str:
     """Check that the answer is the protocol's error with that status, and that its text says so."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/json"
@@ -83,5 +83,5 @@ def error(answer: httpx.Response, status: int, told: str) -> str:
     content = answer.json()
     assert content.keys() == {"error"}
     text: str = content["error"]
-    assert told in text, text
+    assert detail in text, text
     return text

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from app.digits import images
+from app.digits.canonical_upload import CanonicalUpload, canonicalise_upload
 from app.digits.classifier import Classifier
 from app.digits.errors import NoInk
-from app.digits.look import CanonicalUpload, canonicalise_upload
 from tests.data.strokes import ink
 
 
-def photograph(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG") -> bytes:
+def draw_photo(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG") -> bytes:
     """A digit so long on a sheet under a lamp."""
     rng = np.random.default_rng(1)
     written = ink(
@@ -27,43 +27,43 @@ def photograph(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG")
     return file.getvalue()
 
 
-def looked(upload: bytes) -> tuple[CanonicalUpload, list[str]]:
+def canonicalise_bytes(upload: bytes) -> tuple[CanonicalUpload, list[str]]:
     stages = []
 
-    class Noted:
+    class RecordedStages:
         def __enter__(self) -> None: ...
         def __exit__(self, *_: object) -> None: ...
 
-    def timed(stage: str) -> Noted:
+    def timed(stage: str) -> RecordedStages:
         stages.append(stage)
-        return Noted()
+        return RecordedStages()
 
     return canonicalise_upload(images.identify(upload), time_stage=timed), stages
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("digit", [2, 5])
-def test_a_long_digit_is_read_from_afar_and_a_short_one_closer(
+def test_a_long_digit_is_read_on_a_small_copy_and_a_short_one_at_working_size(
     digit: int, kind: str, classifier: Classifier
 ) -> None:
     for length, wanted in ((600, ["decode", "preprocess"]), (90, ["decode", "preprocess"] * 2)):
-        (picture, found), stages = looked(photograph(digit, length=length, kind=kind))
+        (picture, canonical), stages = canonicalise_bytes(draw_photo(digit, length=length, kind=kind))
         assert stages == wanted
         assert (picture.width, picture.height) == (1200, 1200)
-        assert classifier.classify(found.picture[np.newaxis]).probabilities.argmax() == digit
-        left, top, width, height = picture.map_to_original(found.box)
+        assert classifier.classify(canonical.picture[np.newaxis]).probabilities.argmax() == digit
+        left, top, width, height = picture.map_to_original(canonical.box)
         np.testing.assert_allclose((left, top, height), (400, 400, length), atol=length / 8 + 8)
         assert width < height
 
 
-def test_what_is_too_thin_to_be_seen_from_afar_is_found() -> None:
-    sheet = np.full((1200, 1200), 255, np.uint8)
-    cv2.line(sheet, (600, 500), (600, 560), 225, 1)
+def test_ink_too_thin_for_the_small_copy_is_found() -> None:
+    rows = np.full((1200, 1200), 255, np.uint8)
+    cv2.line(rows, (600, 500), (600, 560), 225, 1)
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, "PNG")
-    (_, found), stages = looked(file.getvalue())
+    Image.fromarray(rows).save(file, "PNG")
+    (_, canonical), stages = canonicalise_bytes(file.getvalue())
     assert stages == ["decode", "preprocess"] * 2
-    assert found.picture.any()
+    assert canonical.picture.any()
 
 
 def test_a_large_blank_picture_has_no_ink() -> None:

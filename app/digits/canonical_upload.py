@@ -1,4 +1,7 @@
-"""Upload → canonical picture; a large one is decoded small first, larger only where its digit is small."""
+"""Upload → canonical picture.
+
+A large upload is first decoded as a small copy, and at working size only if its digit is small.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from app.digits.errors import NoInk
 from app.digits.images import WORKING_SIDE, Decoder, Picture, Upload
 from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, STEPS, CanonicalForm, canonicalise
-from app.digits.sheet import SMALL_COPY_SIDE, Step
+from app.digits.working_picture import SMALL_COPY_SIDE, Step
 
 PictureStage: TypeAlias = Literal["decode", "preprocess"]
 StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]
@@ -33,18 +36,18 @@ def canonicalise_upload(
 
     Args:
         upload: from `images.identify`.
-        steps: of preprocessing.
-        time_stage: is entered with the name of the stage around each one.
+        steps: the preprocessing pipeline.
+        time_stage: takes a stage's name, and returns a context in which the stage then runs.
 
     Raises:
         UnreadableImage: the file is truncated or corrupt.
         OutOfMemory: the machine has too little memory left.
-        NoInk: nothing stands out from the ground.
+        NoInk: nothing stands out from the background.
     """
     attempt = partial(_canonicalise_at, Decoder(upload), steps, time_stage)
     is_large = max(upload.size) > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE
     if is_large:
-        with suppress(NoInk):  # it may be too thin to be seen on the small copy
+        with suppress(NoInk):  # the ink may be too thin to show on the small copy
             preview = attempt(side=SMALL_COPY_SIDE, try_small=True)
             if max(preview.canonical.box[2:]) >= MIN_COPY_LENGTH:
                 return preview

@@ -1,4 +1,4 @@
-"""A picture on its way through the steps, and what several steps need to know about it."""
+"""A picture on its way through the steps, and the measurements that several steps share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border",
 Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
 THUMBNAIL_SIDE: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
 UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within UNIFORM_SPREAD of its median
-UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat ground
+UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat background
 MIN_CLOSE_UP_CONTRAST: Final = 8.0  # grey levels between ink and background, once the grain is blurred
 SMALL_COPY_SIDE: Final = 256  # pixels: enough to find lines and digits; a digit of 4 % still has 10
 SPANNING_SHARE: Final = 0.8  # of the width or height: a ruled line is as long, and hardly ever a digit's bar
@@ -68,19 +68,21 @@ class WorkingPicture:
 Step: TypeAlias = Callable[[WorkingPicture], WorkingPicture]
 
 
-def find_outer_edges(pieces: NDArray[np.int32]) -> tuple[int, int, int, int]:
+def find_outer_edges(components: NDArray[np.int32]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of all components together."""
-    left, top = pieces[:, :2].min(axis=0).tolist()
-    right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0).tolist()
+    left, top = components[:, :2].min(axis=0).tolist()
+    right, bottom = (components[:, :2] + components[:, 2:4]).max(axis=0).tolist()
     return left, top, right, bottom
 
 
-def crop_to_edges(sheet: WorkingPicture, edges: tuple[int, int, int, int]) -> WorkingPicture:
-    """Cut a picture and its mask to left, top, right and bottom; beyond the border there is nothing."""
+def crop_to_edges(picture: WorkingPicture, edges: tuple[int, int, int, int]) -> WorkingPicture:
+    """Cut a picture and its mask to left, top, right and bottom; edges beyond the border are moved to it."""
     left, top, right, bottom = (max(edge, 0) for edge in edges)
     window = np.s_[top:bottom, left:right]
-    offset = (sheet.offset[0] + left, sheet.offset[1] + top)
-    return dataclasses.replace(sheet, pixels=sheet.pixels[window], mask=sheet.mask[window], offset=offset)
+    offset = (picture.offset[0] + left, picture.offset[1] + top)
+    return dataclasses.replace(
+        picture, pixels=picture.pixels[window], mask=picture.mask[window], offset=offset
+    )
 
 
 def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
@@ -112,8 +114,8 @@ def measure_gaps(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDAr
     return distances
 
 
-def add_caution(sheet: WorkingPicture, caution: Caution) -> WorkingPicture:
-    """Add a caution, once."""
-    if caution in sheet.cautions:
-        return sheet
-    return dataclasses.replace(sheet, cautions=(*sheet.cautions, caution))
+def add_caution(picture: WorkingPicture, caution: Caution) -> WorkingPicture:
+    """Add a caution unless the picture has it already."""
+    if caution in picture.cautions:
+        return picture
+    return dataclasses.replace(picture, cautions=(*picture.cautions, caution))
