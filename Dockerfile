@@ -1,13 +1,13 @@
-# Two stages: the first installs the locked dependencies into an environment of its own, the second
-# holds that environment, the service and the models, and neither pip nor a compiler's leavings.
+# Two stages: the first installs the locked dependencies into a virtual environment; the second holds that
+# environment, the service and the models, without pip and build files.
 ARG PYTHON=python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f
 
-# Nothing is built from this stage. Dependabot reads FROM and not ARG: it renews the digest here, and a test fails until
-# the line above has it, too.
+# Nothing is built from this stage. Dependabot reads FROM but not ARG: it updates the digest here, and a test fails until
+# the line above has the same one.
 FROM python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS renewed
 
 FROM ${PYTHON} AS build
-# which of requirements/: `service`, or `feedback` for an image that can keep pictures in a database
+# one of the locks in requirements/: `service`, or `feedback` for an image that can keep pictures in a database
 ARG REQUIREMENTS=service
 COPY requirements/${REQUIREMENTS}.txt /tmp/requirements.txt
 RUN python -m venv /opt/digits \
@@ -32,7 +32,7 @@ ENV PATH=/opt/digits/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     DIGITS_HOST=0.0.0.0
-# A number, so that Kubernetes' runAsNonRoot can tell; nobody of that number is needed in /etc/passwd.
+# A number, so that Kubernetes can check runAsNonRoot; it needs no entry in /etc/passwd.
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
