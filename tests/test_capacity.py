@@ -1,4 +1,4 @@
-"""What is held for other requests leaves no room for more, until it is let go."""
+"""Bodies and places that other requests hold limit what is accepted, until they are released."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ROOM = 100_000  # bytes
 NARROW = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=ROOM)
 
 
-def padded(size: int) -> bytes:
+def pad_picture(size: int) -> bytes:
     """Return a picture with what decoders don't look at behind it."""
     return TINY + bytes(size - len(TINY))
 
 
 @contextmanager
-def uploaded(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[None]:
+def hold_body(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[None]:
     """Have the service hold a body of that size, whose picture is being read until the block ends."""
     with ThreadPoolExecutor(1) as sender:
         sender.submit(client.post, "/predict", content=LARGE + bytes(size - len(LARGE)), headers=PNG)
@@ -41,15 +41,15 @@ def uploaded(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[
         decoder.go_on.set()
 
 
-def sending(client: httpx.Client, *, size: int, declared: int) -> socket.socket:
+def begin_upload(client: httpx.Client, *, size: int, declared: int) -> socket.socket:
     """Begin an upload that breaks off."""
     raw = socket.create_connection((client.base_url.host, client.base_url.port or 80))
     raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n")
-    raw.sendall(b"Content-Length: %d\r\n\r\n" % declared + padded(size))
+    raw.sendall(b"Content-Length: %d\r\n\r\n" % declared + pad_picture(size))
     return raw
 
 
-def fits(client: httpx.Client, size: int) -> bool:
+def is_accepted(client: httpx.Client, size: int) -> bool:
     """Tell whether a body of that size is let in. It holds no picture, so that nothing is decoded."""
     answer = client.post("/predict", content=bytes(size), headers=PNG)
     assert answer.status_code in {415, 503}
@@ -58,21 +58,21 @@ def fits(client: httpx.Client, size: int) -> bool:
 
 def test_the_body_of_one_request_leaves_less_room_for_others(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client:
-        assert fits(client, ROOM)
-        with uploaded(client, slow_decoder, 60_000):
-            assert not fits(client, 40_001)
-            assert fits(client, 40_000)
-        wait_until(lambda: fits(client, ROOM))
+        assert is_accepted(client, ROOM)
+        with hold_body(client, slow_decoder, 60_000):
+            assert not is_accepted(client, 40_001)
+            assert is_accepted(client, 40_000)
+        wait_until(lambda: is_accepted(client, ROOM))
 
 
-def test_what_is_only_declared_takes_no_room() -> None:
-    with serve(NARROW) as client, sending(client, size=1000, declared=ROOM):
-        assert fits(client, ROOM - 1000)
+def test_a_declared_length_alone_takes_no_room() -> None:
+    with serve(NARROW) as client, begin_upload(client, size=1000, declared=ROOM):
+        assert is_accepted(client, ROOM - 1000)
 
 
-def test_the_refusal_says_what_is_short_and_when_to_come_back(slow_decoder: SlowDecoder) -> None:
-    with serve(NARROW) as client, uploaded(client, slow_decoder, 60_000):
-        answer = client.post("/predict", content=padded(50_000), headers=PNG)
+def test_the_refusal_names_the_limit_and_when_to_retry(slow_decoder: SlowDecoder) -> None:
+    with serve(NARROW) as client, hold_body(client, slow_decoder, 60_000):
+        answer = client.post("/predict", content=pad_picture(50_000), headers=PNG)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     problem = answer.json()
     assert (problem["code"], problem["limit"]) == ("overloaded", ROOM)
@@ -83,22 +83,22 @@ def test_the_refusal_says_what_is_short_and_when_to_come_back(slow_decoder: Slow
 
 def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client:
-        with uploaded(client, slow_decoder, 60_000):
-            answer = client.post("/predict", content=iter([padded(30_000), bytes(30_000)]), headers=PNG)
+        with hold_body(client, slow_decoder, 60_000):
+            answer = client.post("/predict", content=iter([pad_picture(30_000), bytes(30_000)]), headers=PNG)
             assert answer.json()["code"] == "overloaded"
-            assert fits(client, 40_000)  # what was refused holds nothing
-        wait_until(lambda: fits(client, ROOM))
+            assert is_accepted(client, 40_000)  # what was refused holds nothing
+        wait_until(lambda: is_accepted(client, ROOM))
 
 
-def test_a_client_that_hangs_up_within_its_upload_gives_its_room_back() -> None:
+def test_a_client_that_disconnects_during_its_upload_frees_its_room() -> None:
     with serve(NARROW) as client:
-        with sending(client, size=60_000, declared=80_000):
+        with begin_upload(client, size=60_000, declared=80_000):
             pass
-        wait_until(lambda: fits(client, ROOM))
+        wait_until(lambda: is_accepted(client, ROOM))
 
 
 @pytest.mark.parametrize("room", [ROOM, 2 * ROOM])
-def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decoder: SlowDecoder) -> None:
+def test_a_compressed_body_takes_room_for_its_unpacked_size(room: int, slow_decoder: SlowDecoder) -> None:
     pictures = np.zeros((64, 28, 28), np.uint8)
     header = (
         b'{"inputs":[{"name":"image","shape":[64,28,28],"datatype":"UINT8",'
@@ -106,7 +106,7 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decode
     )
     packed = gzip.compress(header + pictures.tobytes())
     settings = Settings(max_body_bytes=ROOM, max_batch_body_bytes=ROOM, max_bytes_in_flight=room)
-    with serve(settings) as client, uploaded(client, slow_decoder, 60_000):
+    with serve(settings) as client, hold_body(client, slow_decoder, 60_000):
         answer = client.post(
             "/v2/models/linear/infer",
             content=packed,
@@ -116,8 +116,8 @@ def test_what_a_compressed_body_unpacks_to_takes_room_too(room: int, slow_decode
 
 
 def test_a_body_that_has_stalled_gives_way_to_another() -> None:
-    with serve(NARROW) as client, sending(client, size=60_000, declared=80_000) as stalled:
-        wait_until(lambda: fits(client, 90_000) and select.select([stalled], [], [], 0)[0] != [])
+    with serve(NARROW) as client, begin_upload(client, size=60_000, declared=80_000) as stalled:
+        wait_until(lambda: is_accepted(client, 90_000) and select.select([stalled], [], [], 0)[0] != [])
         assert stalled.recv(12) == b"HTTP/1.1 408"
 
 
@@ -136,7 +136,7 @@ class Arriving:
         self.given_up = True
 
 
-def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -> None:
+def test_only_stalled_bodies_give_way_and_only_if_room_is_short() -> None:
     room = BodyBudget(100)
     room.reserve(90)
     steady, stalled = Arriving(50, stalled=False), Arriving(40, stalled=True)
@@ -155,7 +155,7 @@ def test_only_bodies_that_have_stalled_give_way_and_only_where_room_is_short() -
         room.check(51)
 
 
-def test_one_client_that_has_taken_all_places_keeps_no_other_out() -> None:
+def test_one_client_that_takes_all_places_does_not_lock_out_others() -> None:
     places = Places(32)
     with places.hold(32, "greedy"):
         with pytest.raises(Overloaded, match="32 of 32"):
@@ -174,7 +174,7 @@ def test_a_client_may_send_batches_that_take_all_places() -> None:
         assert places.taken == 128
 
 
-def test_where_there_are_few_places_none_are_reserved() -> None:
+def test_few_places_are_not_reserved() -> None:
     places = Places(8)
     with places.hold(8, "greedy"), pytest.raises(Overloaded):
         places.check(1, "modest")
