@@ -47,7 +47,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         ("Digits_Rate_Limits", "DIGITS_RATE_LIMIT"),
     ],
 )
-def test_a_variable_that_nobody_reads_is_refused_with_what_was_meant(
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
     for value in ("a secret of somebody", ""):
@@ -58,7 +58,7 @@ def test_a_variable_that_nobody_reads_is_refused_with_what_was_meant(
 
 
 @pytest.mark.parametrize("name", ["DIGITS_FOO", "DIGITS_", "DIGITS_\nFORGED"])
-def test_a_variable_like_no_setting_is_refused_in_one_line(
+def test_a_variable_unlike_any_setting_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "x")
@@ -85,14 +85,14 @@ def test_every_setting_may_be_written_in_small_letters(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("second", ["a-key-of-some-length", ""])
-def test_a_setting_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch, second: str) -> None:
+def test_a_setting_that_is_set_twice_is_refused(monkeypatch: pytest.MonkeyPatch, second: str) -> None:
     monkeypatch.setenv("DIGITS_API_KEYS", "a-key-of-some-length")
     monkeypatch.setenv("digits_api_keys", second)  # an empty one would win, and open the service
     with pytest.raises(SettingsError, match="DIGITS_API_KEYS and digits_api_keys are the same setting"):
         load_settings()
 
 
-def test_what_kubernetes_sets_for_services_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_kubernetes_sets_for_services_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     others = {name.replace("DIGITS", "DIGITS_API"): value for name, value in LINKS.items()}
     set_all(monkeypatch, LINKS | others)
     settings = load_settings()
@@ -100,7 +100,7 @@ def test_what_kubernetes_sets_for_services_stops_nothing(monkeypatch: pytest.Mon
     assert set(find_foreign_variables({**LINKS, **others})) == {*LINKS, *others}
 
 
-def test_a_port_of_ones_own_counts_beside_those_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_port_counts_among_those_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, LINKS | {"DIGITS_PORT": "9000"})
     assert load_settings().port == 9000
 
@@ -114,7 +114,7 @@ def test_a_port_of_ones_own_counts_beside_those_of_services(monkeypatch: pytest.
         ("DIGITS_SERVICE_PORT", "http"),
     ],
 )
-def test_half_of_what_kubernetes_sets_is_a_mistake(
+def test_some_but_not_all_variables_of_a_service_are_a_mistake(
     monkeypatch: pytest.MonkeyPatch, left: str, changed: str | None
 ) -> None:
     set_all(monkeypatch, LINKS)
@@ -150,7 +150,7 @@ def test_every_other_variable_of_this_repository_is_known() -> None:
 SOURCES = {".py", ".md", ".js", ".ipynb"}
 
 
-def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_other_programs_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {name: value for name, value in LINKS.items() if name != "DIGITS_PORT"})
     monkeypatch.setenv("DIGITS_PUBLISH", "8000")
     monkeypatch.delenv("DIGITS_NO_SKIPS", raising=False)  # of CI
@@ -162,7 +162,9 @@ def test_others_variables_are_named_in_the_log(monkeypatch: pytest.MonkeyPatch) 
     assert set(line["variables"]) == {*LINKS, "DIGITS_PUBLISH"} - {"DIGITS_PORT"}
 
 
-def test_the_key_of_clients_does_not_pass_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clients_key_is_not_mistaken_for_the_services_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DIGITS_KEY", "a secret of somebody")
     running = Process()
     status, log = running.end()
