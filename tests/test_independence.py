@@ -40,7 +40,7 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 
 
-def loaded(script: str, *, first: str = "") -> set[str]:
+def list_loaded_modules(script: str, *, first: str = "") -> set[str]:
     """Return the top-level modules that a fresh interpreter holds after the script."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script.format(first=first)],
@@ -52,18 +52,18 @@ def loaded(script: str, *, first: str = "") -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def test_the_running_service_has_loaded_nothing_of_the_workshop_and_no_database() -> None:
-    assert loaded(SERVE).isdisjoint(FOREIGN)
+def test_the_running_service_loads_neither_the_workshop_nor_a_database() -> None:
+    assert list_loaded_modules(SERVE).isdisjoint(FOREIGN)
 
 
 def test_evaluation_needs_no_keras() -> None:
-    assert loaded(EVALUATE).isdisjoint({"keras", "tensorflow"})
+    assert list_loaded_modules(EVALUATE).isdisjoint({"keras", "tensorflow"})
 
 
 @pytest.mark.parametrize("name", ["keras", "training", "sqlalchemy"])
 def test_the_tests_above_can_fail(name: str) -> None:
     stand_in = f"import types; sys.modules[{name!r}] = types.ModuleType({name!r})"
-    assert name in loaded(SERVE, first=stand_in)
+    assert name in list_loaded_modules(SERVE, first=stand_in)
 
 
 LOAD = """
@@ -78,9 +78,9 @@ print(os.environ["ORT_DISABLE_TELEMETRY"])
 """
 
 
-def test_onnxruntime_is_told_not_to_phone_home_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntimes_telemetry_is_disabled_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
-    assert loaded(LOAD) == {"1"}
+    assert list_loaded_modules(LOAD) == {"1"}
 
 
 IMPORT = """
@@ -107,7 +107,7 @@ print("set" if settings() != before else "unset", "read" if "app" in readers els
 
 
 def test_importing_the_application_reads_no_variable_and_sets_nothing() -> None:
-    assert loaded(IMPORT) == {"unset", "unread"}
+    assert list_loaded_modules(IMPORT) == {"unset", "unread"}
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_importing_the_application_reads_no_variable_and_sets_nothing() -> None:
     ],
 )
 def test_the_test_above_can_fail(change: str, result: set[str]) -> None:
-    assert loaded(IMPORT, first=change) == result
+    assert list_loaded_modules(IMPORT, first=change) == result
