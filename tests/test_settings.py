@@ -103,7 +103,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("MAX_BATCH", "200", "DIGITS_MAX_IN_FLIGHT is 128"),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line_with_name_value_and_what_is_allowed(
+def test_an_invalid_setting_is_reported_in_one_line_with_name_value_and_limits(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(f"DIGITS_{name}", value)
@@ -116,7 +116,7 @@ def test_a_wrong_setting_is_told_in_one_line_with_name_value_and_what_is_allowed
     assert not re.search(r"Value error|Input should|pydantic|\(\)|None", line)
 
 
-def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_invalid_setting_has_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_PORT", "x")
     monkeypatch.setenv("DIGITS_WORKERS", "x")
     with pytest.raises(SettingsError) as told:
@@ -132,7 +132,7 @@ def test_settings_are_frozen() -> None:
         Settings().port = 1
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
@@ -166,13 +166,13 @@ def test_a_wrong_secret_is_refused_and_never_shown(
 
 
 @pytest.mark.parametrize("value", [GOOD, f" {GOOD} ", f"{GOOD},", f"alice:{64 * 'a'}"])
-def test_a_key_of_some_length_will_do(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_key_of_sufficient_length_is_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("DIGITS_API_KEYS", value)
     assert load_settings().api_keys == (value.strip(" ,"),)
 
 
 @pytest.mark.parametrize("line_end", ["\r", " ", "\t"])
-def test_blanks_around_a_value_do_not_matter(monkeypatch: pytest.MonkeyPatch, line_end: str) -> None:
+def test_blanks_around_a_value_are_ignored(monkeypatch: pytest.MonkeyPatch, line_end: str) -> None:
     given = {"HOST": "::1", "WORKERS": "2", "PUBLIC_DOCS": "false", "LOG_LEVEL": "error", "RATE_LIMIT": "60"}
     for name, value in given.items():
         monkeypatch.setenv(f"DIGITS_{name}", f" {value}{line_end}")
@@ -181,7 +181,9 @@ def test_blanks_around_a_value_do_not_matter(monkeypatch: pytest.MonkeyPatch, li
     assert (settings.log_level, settings.rate_limit) == ("error", 60)
 
 
-def test_a_wrong_default_of_another_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_that_conflicts_with_a_setting_is_named_with_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DIGITS_MAX_BODY_BYTES", "999999999")
     with pytest.raises(
         SettingsError, match=r"^DIGITS_MAX_BYTES_IN_FLIGHT=268435456: it must hold a body of 999999999"
