@@ -1,13 +1,13 @@
-# `make serve` and `make test` are all you need to begin; `make help` lists the rest.
+# `make serve` and `make test` are all you need to start with; `make help` lists the rest.
 PYTHON ?= python3
 SERVICE := .venv
 DEV := .venv-dev
 CLIENTS := .venv-clients
 RAY := .venv-ray
 NAME ?= cnn
-FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is also evaluated beyond MNIST: minutes
+FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is also evaluated beyond MNIST, which takes minutes
 IMAGE ?= digits
-PARALLEL ?= --numprocesses logical --dist loadscope# tests of a module share servers
+PARALLEL ?= --numprocesses logical --dist loadscope# the tests of a module share servers
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} exec $(SERVICE)/bin/python -m app
 
-test: $(DEV)/ready  ## run the tests that need Python alone; ARGS=--cov also measures coverage, in twice the time
+test: $(DEV)/ready  ## run the tests that need only Python; ARGS=--cov also measures coverage, in twice the time
 	$(DEV)/bin/python -m pytest $(PARALLEL) --no-extras $(ARGS)
 
 test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## also run the tests that need a browser, containers, databases, Ray …
@@ -40,7 +40,7 @@ train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=
 	$(DEV)/bin/python -m training export $(NAME)
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
-evaluate: $(DEV)/ready  ## score one network on the test set: make evaluate NAME=cnn
+evaluate: $(DEV)/ready  ## evaluate one network on the test set: make evaluate NAME=cnn
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
 notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and store its outputs: three minutes
@@ -73,11 +73,11 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 
-image:  ## build the container image, and write sbom.json, the list of its contents
+image:  ## build the container image, and write sbom.json, its software bill of materials
 	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(BUILD_ARGS) -t $(IMAGE) .
 	$(ENGINE) run --rm --network none $(IMAGE) cat /opt/digits/sbom.json > sbom.json
 
-clean:  ## remove environments and caches; runs stay
+clean:  ## remove environments and caches, but keep training runs
 	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

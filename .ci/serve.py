@@ -1,7 +1,7 @@
-"""Start the service by a command, send it a picture, and stop it.
+"""Start the service with a command, send it a picture, and stop it.
 
 python .ci/serve.py make serve
-python .ci/serve.py               does the work of `make serve` on systems without make
+python .ci/serve.py               works without make: installs and starts the service itself
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PYTHON = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/pyt
 
 
 def main() -> None:
-    """Start the command, or install and start the service; fail unless it reads a seven."""
+    """Run the given command, or install and start the service; fail unless it reads a seven."""
     command = sys.argv[1:]
     if not command:
         installer = ROOT / "requirements" / "install.py"

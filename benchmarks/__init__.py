@@ -1,1 +1,1 @@
-"""Measurements, which are no tests: each prints medians, to be compared as ratios."""
+"""Measures speed and memory. Every benchmark prints medians, whose ratios can be compared."""

@@ -31,9 +31,9 @@ from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measur
 from benchmarks.processes import CLIENT, SERVER, pin_this_process
 from benchmarks.serving import Service, serve
 
-OUT: Final = Path("bench.json")
-BATCH: Final = 64
-IN_FLIGHT: Final = 2  # batches: as many pictures as a worker accepts
+RESULTS_FILE: Final = Path("bench.json")
+BATCH_SIZE: Final = 64
+BATCHES_IN_FLIGHT: Final = 2  # together as many pictures as a worker has places
 SOAK: Final = 5.0  # seconds at full load, with each kind of picture
 SIZES: Final = {"photograph 640x480": (640, 480), "1280x960": (1280, 960), "12 megapixels": (4032, 3024)}
 FLOORS: Final = {  # ratios, a tenth or more below those of short rounds: 0.38 to 0.50 for the first
@@ -48,8 +48,8 @@ _TIMING: Final = re.compile(r"dur=([\d.]+)")
 def main() -> None:
     """Measure everything, print it, and write the file."""
     parser = argparse.ArgumentParser("python -m benchmarks")
-    parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared (5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds of each comparison (5)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
     parser.add_argument("--check", action="store_true", help="fail if a ratio is below its floor")
     arguments = parser.parse_args()
     options = {"rounds": arguments.rounds, "seconds": arguments.seconds}
@@ -66,10 +66,10 @@ def main() -> None:
     for name, measure in measures.items():
         results[name] = measure()
         print(f"{name}:", json.dumps(results[name], indent=2), flush=True)
-    OUT.write_text(json.dumps(results, indent=2) + "\n")
+    RESULTS_FILE.write_text(json.dumps(results, indent=2) + "\n")
     too_slow = list(find_low_ratios(results))
     if arguments.check and too_slow:
-        sys.exit("\n".join(["slower than before:", *too_slow]))
+        sys.exit("\n".join(["These ratios are below their floors:", *too_slow]))
 
 
 def find_low_ratios(results: dict[str, Any]) -> Iterator[str]:
@@ -79,7 +79,7 @@ def find_low_ratios(results: dict[str, Any]) -> Iterator[str]:
         for key in path:
             value = value[key]
         if value < floor:
-            yield f"{' / '.join(path)}: {value}, at least {floor}"
+            yield f"{' / '.join(path)}: {value}, but at least {floor} is expected"
 
 
 def measure_small(*, rounds: int, seconds: float) -> dict[str, Any]:
@@ -107,14 +107,14 @@ def measure_small(*, rounds: int, seconds: float) -> dict[str, Any]:
 
 def measure_batch(*, rounds: int, seconds: float) -> dict[str, float]:
     """Send 64 small pictures at a time; compare with a loop that does the same work without HTTP."""
-    body, content_type = build_form(pictures.SMALL, field="files", count=BATCH)
+    body, content_type = build_form(pictures.SMALL, field="files", count=BATCH_SIZE)
     with serve() as service:
         target = service.target("/predict/batch", body, content_type)
         rates = alternate(
             {
                 "loop": _measure_plain_loop,
                 "service": lambda seconds: (
-                    BATCH * measure_load(target, connections=IN_FLIGHT, seconds=seconds).rate
+                    BATCH_SIZE * measure_load(target, connections=BATCHES_IN_FLIGHT, seconds=seconds).rate
                 ),
             },
             rounds=rounds,
@@ -132,9 +132,11 @@ def _measure_plain_loop(seconds: float) -> float:
     with pin_this_process(SERVER):
         count, started = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - started) < seconds:
-            forms = [canonicalise_upload(images.identify(pictures.SMALL)).canonical for _ in range(BATCH)]
+            forms = [
+                canonicalise_upload(images.identify(pictures.SMALL)).canonical for _ in range(BATCH_SIZE)
+            ]
             classifier.classify(np.array([form.picture for form in forms]))
-            count += BATCH
+            count += BATCH_SIZE
     return count / elapsed
 
 
@@ -155,7 +157,7 @@ def measure_kinds(*, rounds: int) -> dict[str, Any]:
 
 
 def _measure_latency(client: httpx.Client, path: str, data: bytes, *, times: int) -> dict[str, float]:
-    """Return the size of a picture, and the time of its work as `Server-Timing` reports it."""
+    """Return the size of a picture, and the median of the processing time in `Server-Timing`."""
     durations = []
     for _ in range(times):
         answer = client.post(path, content=data, headers={"Content-Type": "application/octet-stream"})
@@ -187,8 +189,8 @@ def measure_memory() -> dict[str, float]:
 def measure_workers(*, rounds: int, seconds: float) -> dict[str, float]:
     """Compare two workers on two cores with one on one core.
 
-    The load generator takes its share of the two cores. So the requests per second of the workers' processor
-    time are compared, counted twice for two workers.
+    The load generator also uses one of the two cores. So requests per second of processor time are compared,
+    counted twice for two workers.
     """
 
     def measure(service: Service) -> Callable[[float], float]:

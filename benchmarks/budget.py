@@ -1,7 +1,7 @@
-"""Where the time of one small request goes, and how little each part could take.
+"""Measures how the time of one small request is spent, and the least time that each part could take.
 
-Each part is timed within whole requests. On its own, again and again, it finds everything in the processor's
-caches and takes half as long: that is its floor.
+Each part is timed within complete requests. Repeated on its own, a part finds everything in the processor's
+caches, and takes half as long: that is its floor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from app.settings import Settings
 from app.telemetry import logs
 from benchmarks.pictures import SMALL
 
-CALLS: Final = 3000
+CALLS: Final = 3000  # of each part; the median is reported
 MODELS: Final = Path(__file__).parent.parent / "models"
 SCOPE: Final = {
     "type": "http",

@@ -1,4 +1,4 @@
-"""Figures: measured in alternation, because on a shared machine only ratios within a round are comparable."""
+"""Measures in alternation, because on a shared machine only ratios within a round can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def alternate(
     measures: Mapping[str, Callable[[float], Result]], *, rounds: int, seconds: float
 ) -> dict[str, list[Result]]:
-    """Take all measurements in turn, `rounds` times, after a round of a second that doesn't count."""
+    """Take all measurements in turn, `rounds` times, after a warm-up round of one second each."""
     results: dict[str, list[Result]] = {name: [] for name in measures}
     for number in range(rounds + 1):
         for name, measure in measures.items():
@@ -24,7 +24,9 @@ def alternate(
 
 def median_ratio(over: Iterable[float], under: Iterable[float]) -> float:
     """Return the median of the ratios, round by round."""
-    return statistics.median(one / other for one, other in zip(over, under, strict=True))
+    return statistics.median(
+        numerator / denominator for numerator, denominator in zip(over, under, strict=True)
+    )
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

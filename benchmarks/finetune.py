@@ -1,7 +1,8 @@
-"""What fine-tuning achieves with 20 pictures of each digit: `python -m benchmarks.finetune [--real FOLDER]`.
+"""Measures fine-tuning with 20 pictures of each digit: `python -m benchmarks.finetune [--real FOLDER]`.
 
-Prints the table of docs/train.md: the mean and standard deviation over three draws of the pictures, and for
-MNIST the worst. Networks are tuned as `python -m training finetune` does it; the exported file is measured.
+Prints the table of docs/train.md: means and standard deviations over three random choices of pictures, and
+the worst result for MNIST. Networks are fine-tuned as by `python -m training finetune`; the
+exported files are measured.
 """
 
 from __future__ import annotations
@@ -45,13 +46,15 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.finetune")
     parser.add_argument("--real", type=Path, help="folder of real sets (default: DIGITS_REAL)")
     folder = real_sets.find_folder(parser.parse_args().real)
-    sets = {each.name: each for each in real_sets.load_real_sets(folder).digits}
+    sets = {real.name: real for real in real_sets.load_real_sets(folder).digits}
     file = fetch()
     mnist = Mnist(*load_training(file), load_test(file))
     rows = []
     for title, (name, split) in SPLITS.items():
         if name not in sets:
-            sys.exit(f"there is no set {name}: --real FOLDER or DIGITS_REAL")
+            sys.exit(
+                f"There is no set {name}: name the folder that holds it with --real FOLDER or DIGITS_REAL."
+            )
         pictures = np.stack([read_canonical(upload).picture for upload in sets[name].uploads])
         labelled = Labelled(pictures, sets[name].digits)
         outcomes = [_measure_seed(labelled, split, seed, mnist) for seed in SEEDS]
@@ -60,22 +63,22 @@ def main() -> None:
 
 
 def split_at_random(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
-    """Draw from all pictures, and hold out the others."""
-    everything = np.arange(len(digits))
-    drawn = _draw_rows(digits, everything, seed)
-    return drawn, np.setdiff1d(everything, drawn)
+    """Choose rows to learn from among all pictures, and hold out the others."""
+    all_rows = np.arange(len(digits))
+    to_learn = _draw_rows(digits, all_rows, seed)
+    return to_learn, np.setdiff1d(all_rows, to_learn)
 
 
 def split_by_writer(digits: NDArray[np.uint8], seed: int) -> tuple[Rows, Rows]:
-    """Draw from the pictures of some writers of semeion, and hold out those of all others.
+    """Choose rows to learn from among those of some writers of semeion, and hold out all other writers.
 
     The set doesn't name its writers. Similarities between its rows suggest this order: each digit by 20
-    writers, each digit by the same ones, written fast, then by 20 more writers, and then by 40.
+    writers, each digit by the same writers in a hurry, then by 20 other writers, and then by 40.
     """
-    begins = np.flatnonzero(np.diff(digits, prepend=digits[-1]))
-    writers = np.searchsorted(begins[[20, 40]], np.arange(len(digits)), side="right")
-    ours = writers == seed % 3
-    return _draw_rows(digits, np.flatnonzero(ours), seed), np.flatnonzero(~ours)
+    starts = np.flatnonzero(np.diff(digits, prepend=digits[-1]))
+    writers = np.searchsorted(starts[[20, 40]], np.arange(len(digits)), side="right")
+    is_ours = writers == seed % 3
+    return _draw_rows(digits, np.flatnonzero(is_ours), seed), np.flatnonzero(~is_ours)
 
 
 SPLITS: Final[dict[str, tuple[str, Split]]] = {
@@ -92,13 +95,13 @@ def _draw_rows(digits: NDArray[np.uint8], rows: Rows, seed: int) -> Rows:
 
 def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> list[float]:
     """Return the figures of one seed, in the order of `COLUMNS`."""
-    drawn, held_out = split(pictures.digits, seed)
+    to_learn, held_out = split(pictures.digits, seed)
     with tempfile.TemporaryDirectory() as models:
         folder = Path(models) / "own"
         changes = fine_tuned.export_fine_tuned(
-            PARENT, folder, pictures[drawn], mnist=mnist, fine_tuning=FineTuning(name="own")
+            PARENT, folder, pictures[to_learn], mnist=mnist, fine_tuning=FineTuning(name="own")
         )
-        networks = [load_classifier(each) for each in (PARENT, folder)]
+        networks = [load_classifier(network_folder) for network_folder in (PARENT, folder)]
     rest, on_mnist = pictures[held_out], changes[-1]
     before, after = (measure(classify(network, rest.pictures), rest.digits) for network in networks)
     assert on_mnist.before and on_mnist.after  # noqa: PT018, S101  for mypy: the committed network is evaluated
@@ -108,7 +111,7 @@ def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> 
 
 
 def _format_cells(outcomes: NDArray[np.float64]) -> Iterator[str]:
-    """Return the cells of a row from outcomes, one for each seed."""
+    """Return the cells of a row; `outcomes` has one row of figures for each seed."""
     held_out, *columns, mnist_before, mnist_after = outcomes.T
     yield f"{held_out.mean():,.0f}"
     for column in columns:

@@ -1,6 +1,6 @@
-"""What all guards together cost a small request: `python -m benchmarks.guards`.
+"""Measures what all guards together cost a small request: `python -m benchmarks.guards`.
 
-Compares the service with every guard and with none, in alternation. Machines differ, so quote the ratio.
+Compares the service with all guards and with none, in alternation. Machines differ, so quote the ratio.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def create_unguarded() -> FastAPI:
 
 
 def main() -> None:
-    """Print how many requests a second both serve, and what the guards cost."""
+    """Print the requests per second with and without guards, and what the guards cost."""
     key, entry = keys.create_key("bench")
     settings = {"DIGITS_API_KEYS": entry, "DIGITS_RATE_LIMIT": "1000000", "DIGITS_CORS_ORIGINS": ORIGIN}
     with (
@@ -46,7 +46,7 @@ def main() -> None:
         figures = measure_alternating(targets, connections=CONNECTIONS, rounds=ROUNDS, seconds=1.0)
     rates = {name: f"{median(rounds).rate:.0f}/s" for name, rounds in figures.items()}
     cost = 1 - ratio(figures["guarded"], figures["bare"])
-    print(f"with all guards {rates['guarded']}, with none {rates['bare']}: they cost {cost:.1%}")
+    print(f"with all guards {rates['guarded']}, without {rates['bare']}: guards cost {cost:.1%}")
 
 
 def _serve_quietly(factory: str, settings: Mapping[str, str]) -> AbstractContextManager[Service]:

@@ -1,4 +1,4 @@
-"""Load by `wrk`: so many connections, each of which asks again as soon as it is answered."""
+"""Generates load with `wrk`: each connection sends its next request as soon as it has an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONNECTIONS: Final = (1, 16, 64)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request to send again and again."""
+    """A request to send repeatedly."""
 
     url: str
     body: bytes
@@ -39,7 +39,7 @@ class Figures(NamedTuple):
     p99_us: float
 
     def round(self) -> dict[str, int]:
-        """Return them as they are printed."""
+        """Return the figures as whole numbers by name."""
         return {name: round(value) for name, value in self._asdict().items()}
 
 
@@ -51,7 +51,7 @@ def build_form(picture: bytes, *, field: str = "file", count: int = 1) -> tuple[
 
 
 def measure_load(target: Target, *, connections: int, seconds: float) -> Figures:
-    """Send a request over and over, from the clients' core.
+    """Send a request repeatedly, from the load generator's core.
 
     Raises:
         SystemExit: `wrk` is not installed, or a request was not served.
@@ -68,7 +68,7 @@ def measure_load(target: Target, *, connections: int, seconds: float) -> Figures
                 pin_command(CLIENT, [*command, target.url]), env=environment, capture_output=True, check=True
             )
         except subprocess.CalledProcessError as error:
-            sys.exit(f"wrk, which Debian's package of that name has, failed: {error.stderr.decode()}")
+            sys.exit(f"wrk failed (install it with `apt-get install wrk`): {error.stderr.decode()}")
     figures = json.loads(done.stdout.splitlines()[-1])
     if figures.pop("failed"):
         sys.exit(f"{target.url} did not serve every request")
@@ -78,7 +78,7 @@ def measure_load(target: Target, *, connections: int, seconds: float) -> Figures
 def measure_alternating(
     targets: Mapping[str, Target], *, connections: int, rounds: int, seconds: float
 ) -> dict[str, list[Figures]]:
-    """Measure the load that each target takes, in alternation."""
+    """Measure the load that each target can serve, in alternation."""
 
     def measure(target: Target) -> Callable[[float], Figures]:
         return lambda seconds: measure_load(target, connections=connections, seconds=seconds)

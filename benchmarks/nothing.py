@@ -1,6 +1,6 @@
-"""Routes that do nothing, to compare with: the cost of HTTP, the framework and the guards by themselves.
+"""Serves routes that do nothing, to measure the cost of HTTP, the framework and the guards alone.
 
-python -m benchmarks.nothing      serves /predict and /predict/nothing with the service's own settings
+python -m benchmarks.nothing      serves /predict and /predict/nothing with the service's settings
 uvicorn benchmarks.nothing:bare   serves an ASGI function without any framework
 """
 
@@ -37,7 +37,7 @@ async def answer_constant(request: Request) -> Prediction:
 
 
 def create_app() -> FastAPI:
-    """Return the service with one more route, behind the same guards."""
+    """Return the service with an additional route behind the same guards."""
     app = create_service()
     app.add_api_route("/predict/nothing", answer_constant, methods=["POST"])
     return app

@@ -1,7 +1,7 @@
 """Open load: requests are sent at fixed times, whether or not earlier ones have been answered.
 
-A client that waits for an answer before it asks again never sees how long other clients would have waited.
-Here the time of an answer counts from when its request was due.
+A client that waits for each answer before it sends the next request never sees how long other clients would
+have waited. Here latency counts from the time at which a request was due.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmarks.processes import CLIENT, pin_this_process
 
 CONNECTIONS: Final = 64
 WARM_UP: Final = 0.5  # seconds at the start that do not count
-PATIENCE: Final = 2.0  # seconds after the last request
+ANSWER_TIMEOUT: Final = 2.0  # seconds after the last request
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedLoad:
-    """What became of requests that were sent at a steady rate."""
+    """The result of sending requests at a steady rate."""
 
     offered: float  # requests a second
     served: float  # requests a second, with status 200
@@ -33,7 +33,7 @@ class OfferedLoad:
 
 
 def measure_offered(target: Target, *, rate: float, seconds: float) -> OfferedLoad:
-    """Send `rate` requests a second over 64 connections, from the clients' core."""
+    """Send `rate` requests a second over 64 connections, from the load generator's core."""
     with pin_this_process(CLIENT):
         return asyncio.run(_offer(target, rate=rate, seconds=seconds))
 
@@ -49,20 +49,20 @@ async def _offer(target: Target, *, rate: float, seconds: float) -> OfferedLoad:
             await asyncio.sleep(ahead)
         due_times.put_nowait(due)
     with suppress(TimeoutError):
-        await asyncio.wait_for(due_times.join(), PATIENCE)
+        await asyncio.wait_for(due_times.join(), ANSWER_TIMEOUT)
     elapsed = time.perf_counter() - started - WARM_UP
     for client in clients:
         client.cancel()
     await asyncio.gather(*clients, return_exceptions=True)
     counted = [1e3 * latency for due, latency in latencies.items() if due >= started + WARM_UP]
-    if len(counted) < int(rate * seconds):  # some were refused, or waited for longer than anybody would
+    if len(counted) < int(rate * seconds):  # some were refused, or not answered in time
         return OfferedLoad(rate, len(counted) / elapsed, None, None)
     cuts = statistics.quantiles(counted, n=100, method="inclusive")
     return OfferedLoad(rate, len(counted) / elapsed, cuts[49], cuts[98])
 
 
 async def _send(target: Target, due_times: asyncio.Queue[float], latencies: dict[float, float]) -> None:
-    """Send one request at a time over one connection, whenever one is due."""
+    """Send requests over one connection, one at a time, whenever a request is due."""
     parts = urlsplit(target.url)
     head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: {target.content_type}\r\n"
     request = f"{head}Content-Length: {len(target.body)}\r\n\r\n".encode() + target.body

@@ -1,4 +1,4 @@
-"""The pictures to send: a small one, drawings, and photographs as phones take them."""
+"""The pictures to send: a small picture, drawings, and photographs like those of phones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from tests.data.strokes import ink
 
 GOLDEN: Final = Path(__file__).parent.parent / "tests" / "data" / "golden"
-SMALL: Final = (GOLDEN / "3-canvas-black-on-white.png.canonical.png").read_bytes()  # 28x28, as MNIST's are
+SMALL: Final = (GOLDEN / "3-canvas-black-on-white.png.canonical.png").read_bytes()  # 28x28, as in MNIST
 CANVAS: Final = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()  # 280x280, grey
 CLEAR_CANVAS: Final = (GOLDEN / "3-canvas-black-on-clear.png").read_bytes()  # 280x280, with transparency
 DIGIT: Final = 7

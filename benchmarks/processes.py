@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Final
 
 _CORES: Final = sorted(os.sched_getaffinity(0))
-SERVER: Final = {_CORES[0]}  # the core of what is measured
-CLIENT: Final = {_CORES[-1]}  # the core of the load generator
+SERVER: Final = {_CORES[0]}  # the core for the service that is measured
+CLIENT: Final = {_CORES[-1]}  # the core for the load generator
 
 
 def pin_command(cores: set[int], command: Sequence[str]) -> list[str]:
-    """Return a command that runs on these cores alone."""
+    """Return the command, restricted to these cores."""
     return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
 
 
 @contextmanager
 def pin_this_process(cores: set[int]) -> Iterator[None]:
-    """Run this process on these cores alone until the block ends."""
+    """Restrict this process to these cores until the block ends."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -30,10 +30,10 @@ def pin_this_process(cores: set[int]) -> Iterator[None]:
 
 
 def list_family(pid: int) -> list[int]:
-    """Return a process and those that it has started, directly or not."""
+    """Return the ids of a process and all its descendants."""
     children: list[int] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             children += map(int, file.read_text().split())
     return [pid, *(member for child in children for member in list_family(child))]
 

@@ -1,7 +1,8 @@
-"""What Ray costs: `python -m benchmarks.ray_serve --rounds 5 --seconds 4` prints the table of docs/ray.md.
+"""Measures what Ray costs: `python -m benchmarks.ray_serve --rounds 5 --seconds 4`.
 
-Measures one plain process of the service in alternation with the service behind each of Ray's two proxies,
-with one replica and with two, on a cluster on this machine. Needs wrk and .venv-ray.
+Prints the table of docs/ray.md. Compares a single process of the service, in alternation, with the service
+behind each of Ray's two proxies, with one and with two replicas, on a cluster on this machine. Needs wrk and
+.venv-ray.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from tests.serving import wait_until
 
 CONNECTIONS: Final = 16  # enough for two replicas
 REPLICAS: Final = (1, 2)
-PROXIES: Final = {"Ray's own": "0", "HAProxy": "1"}  # and RAY_SERVE_ENABLE_HA_PROXY
-REPLICA: Final = "ray::ServeReplica"  # how titles of its processes begin
+PROXIES: Final = {"Ray's own": "0", "HAProxy": "1"}  # proxy → RAY_SERVE_ENABLE_HA_PROXY
+REPLICA: Final = "ray::ServeReplica"  # begins the titles of replicas' processes
 HEADER: Final = ("", "requests a second", "p50", "p99", "p50 of one connection")
 
 

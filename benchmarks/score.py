@@ -1,10 +1,10 @@
-"""Measures deploy/ray/score.py, in Ray's environment: pictures a second on one core and on two, and memory.
+"""Measures deploy/ray/score.py in Ray's environment: pictures a second on one core and on two, and memory.
 
     .venv-ray/bin/python -m benchmarks.score [--pictures 200000] [--shard 10000]
 
-Draws small pictures, all of them different, as PNG into one Parquet file; reads the first in a plain loop
-over `app.digits`; scores all with one core and with two, and a quarter with two for the memory. A rate counts
-from when every core has finished its first shard, as in a long run: Ray's start is left out.
+Draws small pictures, all different, as PNG into one Parquet file. Reads some in a plain loop over
+`app.digits`; scores all with one core and with two, and a quarter with two cores to compare the memory. As in
+a long run, Ray's start does not count: rates are measured from when every core has finished its first shard.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from app.settings import Settings
 from benchmarks.processes import list_family
 from tests.data.strokes import ink
 
-SIDE: Final = 64  # pixels
-LOOP: Final = 20_000  # pictures that the plain loop reads
-BATCH: Final = 256  # pictures that the network classifies at a time, as in the scorer
-INTERVAL: Final = 0.5  # seconds between two samples of the memory
+SIDE: Final = 64  # pixels: width and height of a picture
+LOOP_PICTURES: Final = 20_000  # that the plain loop reads
+BATCH_SIZE: Final = 256  # pictures that the network classifies at a time, as in the scorer
+INTERVAL: Final = 0.5  # seconds between two measurements of memory
 
 
 def main() -> None:
@@ -47,12 +47,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         counts = (arguments.pictures, arguments.pictures // 4)
-        everything, quarter = (draw_file(Path(folder), count, shard=arguments.shard) for count in counts)
+        all_pictures, quarter = (draw_file(Path(folder), count, shard=arguments.shard) for count in counts)
         print(
-            f"a plain loop over app.digits: {measure_plain_loop(everything):,.0f} pictures a second",
+            f"a plain loop over app.digits: {measure_plain_loop(all_pictures):,.0f} pictures a second",
             flush=True,
         )
-        for file, cores in ((everything, 1), (everything, 2), (quarter, 2)):
+        for file, cores in ((all_pictures, 1), (all_pictures, 2), (quarter, 2)):
             print(json.dumps(measure_run(file, cores=cores, shard=arguments.shard)), flush=True)
 
 
@@ -86,7 +86,7 @@ def measure_plain_loop(file: Path) -> float:
     settings = Settings()
     classifier = Catalogue.load(settings.models_dir, default=settings.default_model).get().classifier
     count, started = 0, time.perf_counter()
-    for batch in pq.ParquetFile(file).iter_batches(BATCH, columns=["bytes"]):
+    for batch in pq.ParquetFile(file).iter_batches(BATCH_SIZE, columns=["bytes"]):
         forms = []
         for data in batch.column(0).to_pylist():
             try:
@@ -95,13 +95,13 @@ def measure_plain_loop(file: Path) -> float:
                 continue
         classifier.classify(np.array(forms))
         count += batch.num_rows
-        if count >= LOOP:
+        if count >= LOOP_PICTURES:
             break
     return count / (time.perf_counter() - started)
 
 
 def measure_run(file: Path, *, cores: int, shard: int) -> dict[str, float]:
-    """Score a file with so many cores."""
+    """Score a file with some cores; return errors, rates and memory."""
     with tempfile.TemporaryDirectory(dir=file.parent) as out:
         command = [sys.executable, "-m", "deploy.ray.score", str(file), out, "--id", "path"]
         command += ["--shard", str(shard), "--cores", str(cores)]
@@ -118,19 +118,23 @@ def measure_run(file: Path, *, cores: int, shard: int) -> dict[str, float]:
         return {
             "cores": cores,
             "pictures": len(rows),
-            "wrong": sum(int(row["path"][-5]) != row["digit"] for row in rows),  # than drawn; errors, too
+            "wrong": sum(
+                int(row["path"][-5]) != row["digit"] for row in rows
+            ),  # including unreadable pictures
             "seconds": round(seconds, 1),
-            "per_second": round(sum(counts[cores:]) / (times[-1] - times[cores - 1])),  # after the start
+            "per_second": round(
+                sum(counts[cores:]) / (times[-1] - times[cores - 1])
+            ),  # without each core's first shard
             "result_bytes": round(sum(each.stat().st_size for each in files) / len(rows), 1),  # a picture
             "peak_mib": peak_mib,  # memory of all processes
         }
 
 
 def measure_memory(pid: int) -> int:
-    """Return the mebibytes that a process and its children take; pages that several share count once."""
+    """Return the mebibytes that a process and its descendants use; shared pages count once."""
     kibibytes = 0
     for member in list_family(pid):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             shares = Path(f"/proc/{member}/smaps_rollup").read_text()
             kibibytes += int(shares.partition("\nPss:")[2].split()[0])
     return kibibytes // 1024

@@ -1,4 +1,4 @@
-"""Services in processes of their own, each on its own core, and what they use."""
+"""Runs services as processes on their own cores, and measures their processor time and memory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ END_TIMEOUT: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that is ready."""
+    """A running service that is ready."""
 
     client: httpx.Client
     pid: int
-    start_seconds: float  # from its start until it was ready
+    start_seconds: float  # from the start of the process until it was ready
 
     def target(self, path: str, body: bytes, content_type: str = "image/png", **headers: str) -> Target:
         """Return a request to one of its routes."""
@@ -42,7 +42,7 @@ class Service:
         return read_cpu_seconds(*list_family(self.pid))
 
     def resident_mb(self) -> float:
-        """Return the resident memory of its process in megabytes (10^6 bytes)."""
+        """Return the resident memory of its main process in megabytes (10^6 bytes)."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -51,7 +51,7 @@ class Service:
 def serve(
     *command: str, settings: Mapping[str, str] | None = None, cores: set[int] = SERVER
 ) -> Iterator[Service]:
-    """Run the service, or what `python command` serves, until the block ends."""
+    """Run the service, or another one that `python command` starts, until the block ends."""
     port = str(free_port())
     environment = {"DIGITS_PORT": port, "UVICORN_PORT": port, **(settings or {})}
     full_command = [sys.executable, *(command or ("-m", "app"))]
@@ -62,7 +62,7 @@ def serve(
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         if not wait_until_served(lambda: client.get("/health/ready"), process):
-            sys.exit(f"{' '.join(full_command)} does not serve:\n{Path(log.name).read_text()}")
+            sys.exit(f"{' '.join(full_command)} did not become ready:\n{Path(log.name).read_text()}")
         yield Service(client, process.pid, time.perf_counter() - started)
 
 
@@ -75,7 +75,7 @@ def start(
     cores: set[int] = SERVER,
     folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command until the block ends; then end it and all that it has started."""
+    """Run a command until the block ends; then end it and all processes that it has started."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             pin_command(cores, command),
@@ -97,7 +97,7 @@ def start(
 
 
 def wait_until_served(ask: Callable[[], httpx.Response], process: subprocess.Popen[bytes]) -> bool:
-    """Ask until the answer is a success; return False if the process ends, or takes too long."""
+    """Send requests until one succeeds; return False if the process ends first, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
@@ -108,6 +108,6 @@ def wait_until_served(ask: Callable[[], httpx.Response], process: subprocess.Pop
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

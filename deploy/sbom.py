@@ -1,11 +1,11 @@
 """Write a software bill of materials of the image, as a CycloneDX document.
 
-The Dockerfile runs it, so it needs the standard library alone:
+The Dockerfile runs this script, so it needs only the standard library:
 
     python sbom.py REPORT SERVICE > sbom.json
 
-REPORT comes from `pip install --report`: it has the hash of each installed file, which the environment does
-not keep. SERVICE is the folder of `app` and `models`.
+REPORT comes from `pip install --report`, and has the hash of each installed wheel, which the environment does
+not keep. SERVICE is the folder that holds `app` and `models`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Component = dict[str, Any]
 
 
 def describe(report: Path, service: Path) -> dict[str, Any]:
-    """Return the document: Python, its packages, our models, and the packages of the base image."""
+    """Return the document: Python, installed packages, models, and the packages of the base image."""
     components = [
         _describe_python(),
         *_describe_packages(json.loads(report.read_text(encoding="utf-8"))),
@@ -64,7 +64,7 @@ def _describe_python() -> Component:
 
 
 def _describe_packages(report: dict[str, Any]) -> Iterator[Component]:
-    """Describe what the report says was installed; fail if a package has been removed since."""
+    """Describe the packages in pip's report; fail if one has been removed since."""
     entries = {_normalise(entry["metadata"]["name"]): entry for entry in report["install"]}
     for name, entry in sorted(entries.items()):
         package = distribution(name)

@@ -1,7 +1,7 @@
-"""Make an environment of locked packages: `python requirements/install.py dev .venv-dev`.
+"""Create an environment of locked packages: `python requirements/install.py dev .venv-dev`.
 
-A lock is complete, so pip has nothing to resolve (`--no-deps`), and a package that is published later changes
-nothing. Any Python 3 can read this file, so that one that is too old gets a sentence and not a traceback.
+A lock is complete, so pip has nothing to resolve (`--no-deps`), and packages that are published later change
+nothing. Any Python 3 can read this file, so that one that is too old prints a message and no traceback.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-OLDEST = 11  # minor version of Python 3: what the code is written for
+OLDEST = 11  # minor version of Python 3 that the code is written for
 GLIBC = (2, 28)  # manylinux_2_28 is the newest tag among the locked wheels
-MACOS = 14  # onnxruntime's wheels are built for it
+MACOS = 14  # the oldest version that onnxruntime's wheels support
 OPTIONS = ("--no-deps", "--require-hashes", "--only-binary=:all:")  # nothing is resolved or built
-PROGRESS_INTERVAL = 10  # seconds between two lines of progress, if they don't go to a terminal
-LOG_LINES = 15  # last lines of pip's log to show when it fails: an error takes fewer
+PROGRESS_INTERVAL = 10  # seconds between two lines of progress, if the output is not a terminal
+LOG_LINES = 15  # the last lines of pip's log to show when it fails; its errors are shorter
 X86_LINUX = {"Linux x86_64": "Linux x86-64 (glibc 2.28)"}
-PLATFORMS = {  # names of Python's `platform`, and names for people
+PLATFORMS = {  # system and machine, as in Python's `platform`, and their names for people
     **X86_LINUX,
     "Linux aarch64": "Linux Arm64 (glibc 2.28)",
     "Darwin arm64": "macOS 14 on Apple silicon",
@@ -35,17 +35,17 @@ PLATFORMS = {  # names of Python's `platform`, and names for people
 
 
 class Environment(NamedTuple):
-    """What a lock is for, where all its packages have wheels, and its cost, measured on two cores."""
+    """What a lock is for, the Pythons and platforms that have all its wheels, and what installing costs."""
 
     purpose: str
     newest: int  # minor version of Python 3
-    limit: str  # the package that has no wheel for a newer one
+    limit: str  # the package that has no wheel for a newer Python
     download: str
     disk: str
-    duration: str
+    duration: str  # measured on two cores
     platforms: "dict[str, str]" = PLATFORMS
-    # Otherwise Python compiles a module at its first import: `dev` then installs in two thirds of the time.
-    # A service may run as a user who can't write there.
+    # Whether to compile modules while installing. Otherwise Python does so at the first import, and
+    # `dev` installs in two thirds of the time; but a service may run as a user who can't write there.
     is_compiled: bool = False
 
 
@@ -65,14 +65,14 @@ ENVIRONMENTS = {
 
 
 class InstallError(Exception):
-    """Why an environment can't be made, and the remedy."""
+    """An environment can't be created; the message says why, and how to solve it."""
 
 
 def main() -> int:
-    """Make the environment that the command line names; return the exit status."""
-    parser = argparse.ArgumentParser(description="Make an environment of locked packages.")
-    parser.add_argument("name", choices=ENVIRONMENTS, help="which of the locks beside this file")
-    parser.add_argument("folder", type=Path, help="where to make it; an existing folder is replaced")
+    """Create the environment that the command line names; return the exit status."""
+    parser = argparse.ArgumentParser(description="Create an environment of locked packages.")
+    parser.add_argument("name", choices=ENVIRONMENTS, help="one of the locks beside this file")
+    parser.add_argument("folder", type=Path, help="the environment's folder; an existing one is replaced")
     options = parser.parse_args()
     environment = ENVIRONMENTS[options.name]
     try:
@@ -94,7 +94,7 @@ def check_python(environment: Environment, version: "tuple[int, ...]" = sys.vers
     if not supported or threaded or sys.implementation.name != "cpython":
         names = [f"python3.{minor}" for minor in range(environment.newest, OLDEST - 1, -1)]
         installed = [
-            f"{name} will do: add PYTHON={name} to the make command." for name in names if shutil.which(name)
+            f"Use {name}: add PYTHON={name} to the make command." for name in names if shutil.which(name)
         ]
         missing = f"Install one, and add for example PYTHON={names[0]} to the make command."
         msg = (
@@ -105,7 +105,7 @@ def check_python(environment: Environment, version: "tuple[int, ...]" = sys.vers
         )
         raise InstallError(msg)
     if not importlib.util.find_spec("ensurepip"):
-        msg = f"{sys.executable} can't make environments: apt-get install python3-venv"
+        msg = f"{sys.executable} can't create environments: run `apt-get install python3-venv`."
         raise InstallError(msg)
 
 
@@ -121,7 +121,7 @@ def check_platform(environment: Environment) -> None:
 
 
 def is_recent() -> bool:
-    """Tell whether the wheels support a system of this age."""
+    """Tell whether the operating system is recent enough for the wheels."""
     if platform.system() == "Darwin":
         return int(platform.mac_ver()[0].split(".")[0]) >= MACOS
     if platform.system() != "Linux":
@@ -134,7 +134,7 @@ def is_recent() -> bool:
 
 
 def install(environment: Environment, lock: Path, folder: Path) -> None:
-    """Make the environment, and prove by `pip check` that the lock is complete."""
+    """Create the environment, and verify with `pip check` that the lock is complete."""
     total = len(set(re.findall(r"^[\w.-]+(?===)", lock.read_text(), re.MULTILINE)))
     cost = f"{total} packages, {environment.download} to fetch, {environment.disk} on disk"
     print(f"Installing {environment.purpose} into {folder}: {cost}, about {environment.duration}", flush=True)
@@ -158,7 +158,7 @@ def run(*command: str) -> None:
 
 
 def run_pip(command: "list[str]", folder: Path, *, total: int) -> None:
-    """Run pip, write its log into the folder, and show its progress."""
+    """Run pip with its log in the folder, and show its progress."""
     log = folder / "install.log"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("w") as file:
@@ -175,24 +175,24 @@ def run_pip(command: "list[str]", folder: Path, *, total: int) -> None:
 
 
 def describe_progress(log: str, folder: Path, *, total: int) -> str:
-    """Return how far pip is, by what it has logged and unpacked."""
+    """Describe pip's progress, judging by its log and the unpacked packages."""
     if "\nInstalling collected packages" in log:
         packages = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
         unpacked = sum(1 for _ in Path(packages).glob("*.dist-info"))
-        return f"unpacked {min(unpacked, total)} of {total}"  # pip itself is one more
+        return f"unpacked {min(unpacked, total)} of {total}"  # pip itself has been unpacked, too
     fetched = re.findall(r"^(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d)", log, re.MULTILINE)
     return f"fetching {len(fetched)} of {total}: {fetched[-1]}" if fetched else "starting pip"
 
 
 class Display:
-    """A line of progress: rewritten on a terminal, a new one every ten seconds elsewhere."""
+    """A line of progress: rewritten on a terminal; elsewhere, a new line every ten seconds."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()
         self._printed = time.monotonic()
 
     def update(self, text: str) -> None:
-        """Show the progress, if it is time to."""
+        """Show the progress, unless the last line is too recent."""
         if self._is_terminal:
             print(f"\r  {text:<70.70}", end="", flush=True)
         elif time.monotonic() - self._printed >= PROGRESS_INTERVAL:
@@ -200,7 +200,7 @@ class Display:
             self._printed = time.monotonic()
 
     def clear(self) -> None:
-        """Leave an empty line for the next output."""
+        """Remove the line of progress from a terminal."""
         if self._is_terminal:
             print(f"\r{'':<72}\r", end="", flush=True)
 

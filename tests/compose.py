@@ -1,4 +1,4 @@
-"""docker-compose.yml, as podman-compose understands it."""
+"""Reads docker-compose.yml with podman-compose."""
 
 from __future__ import annotations
 

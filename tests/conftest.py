@@ -1,4 +1,4 @@
-"""Real things for the tests: the committed models, a real server on a real socket, MNIST where it is."""
+"""Shared fixtures: the committed models, a real server on a real socket, and MNIST and fonts if available."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose fixtures need something."""
+    """Add the mark `needs` to tests whose fixtures need it."""
     for item in items:
         for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.needs(FIXTURES[fixture]))
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that needs something which is not there, or is not to be used."""
+    """Skip a test that needs something that is missing, or that --no-extras rules out."""
     for name in (name for mark in item.iter_markers("needs") for name in mark.args):
         if item.config.getoption("--no-extras"):
             pytest.skip(f"needs {name}, which `make test` does without: make test-all")
@@ -95,7 +95,7 @@ def client() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def slow_decoder() -> Iterator[SlowDecoder]:
-    """Pillow, slowed down: pictures are being read until the test lets go of them."""
+    """Slow down Pillow, so that pictures are being decoded until the test releases them."""
     with slowing_down() as decoder:
         yield decoder
 
@@ -123,6 +123,6 @@ def golden_uploads() -> list[Path]:
 
 
 def hostile_files() -> dict[str, tuple[int, str | None]]:
-    """File name → the status and code that it must give."""
+    """Return the expected status and code of each hostile file, by name."""
     expected = json.loads((HOSTILE / "expected.json").read_text())
     return {name: (answer["status"], answer["code"]) for name, answer in expected.items()}

@@ -1,4 +1,4 @@
-"""What work costs a process: processor time and peak memory, as the kernel accounts for them."""
+"""Measures the processor time and the peak memory of a process, as counted by the kernel."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_cpu_seconds(pid: int) -> float:
 
 
 def read_megabytes(pid: int) -> float:
-    """Return how much memory a process holds."""
+    """Return the memory of a process in megabytes."""
     return _read_kilobytes(pid, "VmRSS") / 1024
 
 

@@ -1,4 +1,4 @@
-"""What pages say, taken out of them to be tried: blocks of code, commands, answers."""
+"""Extracts blocks of code, commands and answers from pages, so that tests can execute them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 
 from tests.conftest import ROOT
 
-# CHANGELOG.md tells of earlier versions, too
+# CHANGELOG.md also describes earlier versions
 PAGES: Final = [
     str(file.relative_to(ROOT))
     for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"))
@@ -39,7 +39,7 @@ def find_commands(page: str, start: str) -> list[str]:
 
 
 def pair_answers(page: str) -> Iterator[tuple[str, Any]]:
-    """Yield each curl with the answer that stands below it, `ANYTHING` if none does."""
+    """Yield each curl with the answer below it, or `ANYTHING` if there is none."""
     for (language, block), (next_language, next_block) in pairwise([*find_blocks(page), ("", "")]):
         if language == "sh" and block.startswith("curl "):
             yield block.strip(), json.loads(next_block) if next_language == "json" else ANYTHING
@@ -73,7 +73,7 @@ def is_same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
 
 
 def find_table(page: str, *columns: str) -> list[tuple[str, ...]]:
-    """Return the rows of the table whose first columns have these names, the columns alone."""
+    """Return these columns of the table that begins with them."""
     head, _, rest = read_page(page).partition(f"| {' | '.join(columns)} |")
     assert rest, f"{page} has no table of {columns} below {head[:40]}"
     rows = re.match(r".*\n\|[ :|-]+\|\n((?:\|.*\n)+)", rest)

@@ -26,7 +26,7 @@ CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How to find out whether it is there, and how to get it."""
+    """How to check whether something is available, and how to get it."""
 
     is_met: Callable[[], bool]
     remedy: str

@@ -1,4 +1,4 @@
-"""A real uvicorn on a real socket: in a thread of this process, or as a process of its own."""
+"""Runs the service on a real socket, in a thread of this process or as another process."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run_handler(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]
 
 
 class Process:
-    """`python -m app` as people run it."""
+    """A running `python -m app`."""
 
     def __init__(self, **settings: str) -> None:
         self.port = int(settings["port"]) if "port" in settings else free_port()
@@ -95,7 +95,7 @@ class Process:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
 
     def ready(self) -> int | None:
-        """Return what /health/ready answers, None where nobody listens."""
+        """Return the status of /health/ready, or None if nobody listens."""
         try:
             return self.client.get("/health/ready").status_code
         except httpx.TransportError:

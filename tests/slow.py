@@ -1,4 +1,4 @@
-"""Pillow on a slow machine: pictures that are being read for as long as a test wants."""
+"""Slows down Pillow: pictures are being decoded for as long as a test wants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ load = ImageFile.load
 
 
 class SlowDecoder:
-    """Holds up every picture that is being decoded, until it is told to go on."""
+    """Holds up every picture that is being decoded, until the test releases it."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -36,7 +36,7 @@ class SlowDecoder:
 
     @contextmanager
     def occupy(self, client: httpx.Client, places: int) -> Iterator[None]:
-        """Occupy so many places of a service until the block ends."""
+        """Occupy some places of a service until the block ends."""
         with ThreadPoolExecutor(places) as senders:
             for _ in range(places):
                 senders.submit(client.post, "/predict", content=LARGE, headers=JPEG)

@@ -26,7 +26,7 @@ BUDGET = 100_000  # bytes
 NARROW = Settings(max_body_bytes=BUDGET, max_batch_body_bytes=BUDGET, max_bytes_in_flight=BUDGET)
 
 
-def padded(size: int) -> bytes:
+def pad_picture(size: int) -> bytes:
     """Return a picture, padded with bytes that decoders ignore."""
     return TINY + bytes(size - len(TINY))
 
@@ -45,7 +45,7 @@ def start_upload(client: httpx.Client, *, size: int, declared: int) -> socket.so
     """Send the head and the first bytes of an upload."""
     raw = socket.create_connection((client.base_url.host, client.base_url.port or 80))
     raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n")
-    raw.sendall(b"Content-Length: %d\r\n\r\n" % declared + padded(size))
+    raw.sendall(b"Content-Length: %d\r\n\r\n" % declared + pad_picture(size))
     return raw
 
 
@@ -72,7 +72,7 @@ def test_only_bytes_that_have_arrived_count() -> None:
 
 def test_the_refusal_names_the_sizes_and_when_to_try_again(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client, held_upload(client, slow_decoder, 60_000):
-        answer = client.post("/predict", content=padded(50_000), headers=PNG)
+        answer = client.post("/predict", content=pad_picture(50_000), headers=PNG)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     problem = answer.json()
     assert (problem["code"], problem["limit"]) == ("overloaded", BUDGET)
@@ -84,7 +84,7 @@ def test_the_refusal_names_the_sizes_and_when_to_try_again(slow_decoder: SlowDec
 def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client:
         with held_upload(client, slow_decoder, 60_000):
-            answer = client.post("/predict", content=iter([padded(30_000), bytes(30_000)]), headers=PNG)
+            answer = client.post("/predict", content=iter([pad_picture(30_000), bytes(30_000)]), headers=PNG)
             assert answer.json()["code"] == "overloaded"
             assert fits(client, 40_000)  # the refused body holds nothing
         wait_until(lambda: fits(client, BUDGET))

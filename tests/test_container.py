@@ -52,20 +52,20 @@ def running(engine: str, *options: str) -> Iterator[str]:
         output(engine, "rm", "--force", container)
 
 
-def healthy(engine: str, container: str) -> bool:
+def is_healthy(engine: str, container: str) -> bool:
     """Run the image's own HEALTHCHECK; its timer needs systemd under podman, the check does not."""
     if engine == "podman":
         return succeeds(engine, "healthcheck", "run", container)
     return output(engine, "inspect", "--format={{.State.Health.Status}}", container) == "healthy"
 
 
-def test_it_becomes_healthy_answers_and_ends_with_0_on_sigterm(engine: str) -> None:
+def test_the_container_becomes_healthy_answers_and_exits_with_0_on_sigterm(engine: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     publish = ("--publish", f"127.0.0.1:{port}:{port}", "--env", f"DIGITS_PORT={port}")
     with running(engine, *publish) as container:
-        wait_until(lambda: healthy(engine, container))
+        wait_until(lambda: is_healthy(engine, container))
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": PHOTO.read_bytes()})
         assert answer.json()["digit"] == 7
         output(engine, "stop", "--time", "30", container)
@@ -74,27 +74,27 @@ def test_it_becomes_healthy_answers_and_ends_with_0_on_sigterm(engine: str) -> N
     assert not state["OOMKilled"]
 
 
-def test_it_needs_no_network_and_is_nobody(engine: str) -> None:
+def test_the_container_needs_no_network_and_no_known_user(engine: str) -> None:
     with running(engine, "--network=none") as container:
-        wait_until(lambda: healthy(engine, container))
+        wait_until(lambda: is_healthy(engine, container))
         assert output(engine, "exec", container, "id", "-u") == "10001"
 
 
-def test_several_workers_share_their_numbers_though_its_file_system_is_read_only(engine: str) -> None:
+def test_several_workers_share_their_metrics_on_a_read_only_file_system(engine: str) -> None:
     ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
     with running(engine, "--network=none", "--memory=1g", "--env=DIGITS_WORKERS=2") as container:
-        wait_until(lambda: healthy(engine, container))
+        wait_until(lambda: is_healthy(engine, container))
         wait_until(lambda: "digits_workers 2.0" in output(engine, "exec", container, "python", "-c", ask))
 
 
-def test_it_holds_no_tensorflow_and_no_pip(engine: str) -> None:
+def test_the_image_has_neither_tensorflow_nor_pip(engine: str) -> None:
     with running(engine) as container:
         for module in ("tensorflow", "keras", "onnx", "pip", "pytest", "training"):
             assert not succeeds(engine, "exec", container, "python", "-c", f"import {module}")
         assert succeeds(engine, "exec", container, "python", "-c", "import app.main")
 
 
-def test_what_is_in_it_is_written_beside(engine: str) -> None:
+def test_the_image_has_a_software_bill_of_materials(engine: str) -> None:
     document = json.loads((ROOT / "sbom.json").read_text())
     check_document(document)
     assert any(part.get("purl", "").startswith("pkg:deb/debian/libc6@") for part in document["components"])
@@ -110,7 +110,7 @@ def test_the_image_is_labelled_and_stopped_by_sigterm(engine: str) -> None:
     assert "8000/tcp" in config["ExposedPorts"]
 
 
-def test_compose_starts_it_healthy_and_stops_it(engine: str) -> None:
+def test_compose_starts_a_healthy_service_and_stops_it(engine: str) -> None:
     beside = Path(sys.executable).with_name("podman-compose")  # a test dependency
     command = [str(beside)] if engine == "podman" and beside.exists() else [engine, "compose"]
     if not succeeds(*command, "version"):
@@ -118,14 +118,14 @@ def test_compose_starts_it_healthy_and_stops_it(engine: str) -> None:
     output(engine, "tag", IMAGE, "digits")
     output(*command, "up", "--detach", "--no-build")
     try:
-        wait_until(lambda: reached("http://127.0.0.1:8000/health/ready"))
+        wait_until(lambda: is_reachable("http://127.0.0.1:8000/health/ready"))
         answer = httpx.post("http://127.0.0.1:8000/predict", files={"file": PHOTO.read_bytes()})
         assert answer.json()["digit"] == 7
     finally:
         output(*command, "down")
 
 
-def reached(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     try:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:

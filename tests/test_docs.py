@@ -65,7 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_page_is_on_the_site_and_so_is_what_pages_link_to(site: Path) -> None:
+def test_every_page_and_every_file_that_it_links_to_is_on_the_site(site: Path) -> None:
     for page in (ROOT / "docs").glob("*.md"):
         assert (site / ("" if page.stem == "index" else page.stem) / "index.html").exists()
     for file in ("SECURITY/index.html", "models/cnn/metrics.json", "notebooks/digits.ipynb"):
@@ -77,7 +77,7 @@ def test_the_site_has_the_openapi_document_that_the_service_serves(site: Path, c
     assert json.loads((site / "openapi.json").read_text()) == client.get("/openapi.json").json()
 
 
-def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
+def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
     pages = "".join(file.read_text() for file in site.rglob("*.html"))
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*>", pages)
     assert len(loaded) > 50
@@ -95,7 +95,7 @@ def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
         ("orphan.md", "# Nobody leads here", "orphan.md"),
     ],
 )
-def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, page: str, added: str, told: str) -> None:
+def test_a_dead_link_fails_the_build(tmp_path: Path, page: str, added: str, told: str) -> None:
     for entry in ROOT.iterdir():
         if entry.name != "docs":
             (tmp_path / entry.name).symlink_to(entry)
@@ -114,7 +114,7 @@ def test_every_link_leads_to_a_file(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/index.md", API])
-def test_every_curl_gives_the_answer_that_stands_below_it(client: httpx.Client, page: str) -> None:
+def test_every_curl_gives_the_answer_shown_below_it(client: httpx.Client, page: str) -> None:
     shown = list(pair_answers(page))
     assert shown
     for command, wanted in shown:
@@ -123,7 +123,7 @@ def test_every_curl_gives_the_answer_that_stands_below_it(client: httpx.Client, 
         assert "code" in found if isinstance(wanted, dict) and "code" in wanted else "code" not in found
 
 
-def test_the_table_of_errors_is_complete_and_true() -> None:
+def test_the_table_of_errors_is_complete_and_correct() -> None:
     rows = {
         code.strip("`"): (int(status), title)
         for status, code, title in find_table(API, "status", "code", "title")
@@ -137,7 +137,7 @@ def list_kinds(error: type[DigitsError]) -> list[type[DigitsError]]:
     return [error, *below] if "code" in vars(error) else below
 
 
-def test_every_field_and_warning_is_told() -> None:
+def test_every_field_and_warning_is_documented() -> None:
     assert read_names(find_table(API, "field of a prediction")) == list(Prediction.model_fields)
     assert set(read_names(find_table(API, "warning"))) == {*get_args(Caution), *get_args(NumberCaution)}
 
@@ -169,7 +169,7 @@ def test_every_call_exists() -> None:
         assert method.lower() in paths[path]
 
 
-def test_the_table_of_settings_is_complete_and_true() -> None:
+def test_the_table_of_settings_is_complete_and_correct() -> None:
     rows = find_table(DEPLOY, "variable", "default", "meaning")
     names = [name.strip("`").removeprefix("DIGITS_").lower() for name, _, _ in rows]
     assert names == list(Settings.model_fields)
@@ -213,7 +213,7 @@ def test_every_training_command_exists_with_its_options(page: str) -> None:
         assert options <= WORKSHOP[find_command(line)], line
 
 
-def test_every_training_command_is_told() -> None:
+def test_every_training_command_is_documented() -> None:
     assert {find_command(line) for line in find_commands(TRAIN, "python -m training")} == set(WORKSHOP)
 
 

@@ -104,13 +104,13 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def test_the_locked_version_is_installed_though_a_newer_one_has_been_published(project: Project) -> None:
+def test_the_locked_version_is_installed_although_a_newer_one_has_been_published(project: Project) -> None:
     result = project.install()
     assert result.returncode == 0, result.stdout
     assert project.ask("import base, user; print(base.VERSION)") == "1.0\n"
 
 
-def test_it_says_what_it_installs_how_large_it_is_and_how_long_it_takes(project: Project) -> None:
+def test_the_first_line_gives_purpose_size_and_duration(project: Project) -> None:
     first, *_, last = project.install().stdout.splitlines()
     service = ENVIRONMENTS["service"]
     assert first.startswith(f"Installing the service into {project.environment}: 2 packages, ")

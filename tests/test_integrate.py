@@ -77,7 +77,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(words: list[str], here: Path, url: httpx.URL | str) -> subprocess.Popen[str]:
+def start_block(words: list[str], here: Path, url: httpx.URL | str) -> subprocess.Popen[str]:
     """Start a block with the service's address in it, in the folder of the page's files."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
@@ -97,7 +97,7 @@ def output(running: subprocess.Popen[str]) -> str:
 
 
 def run(words: list[str], here: Path, url: httpx.URL | str) -> str:
-    return output(started(words, here, url))
+    return output(start_block(words, here, url))
 
 
 def shell(text: str) -> list[str]:
@@ -116,7 +116,7 @@ def test_every_block_of_the_page_is_executed_below() -> None:
     assert len(CURLS) == 8
 
 
-def test_the_three_ways_and_a_phones_give_the_same_answer(client: httpx.Client, here: Path) -> None:
+def test_all_ways_to_send_a_picture_give_the_same_answer(client: httpx.Client, here: Path) -> None:
     form, *others = (json.loads(run(shell(CURLS[place]), here, client.base_url)) for place in (0, 1, 2, 7))
     assert form["digit"] == 7
     assert len(others) == 3
@@ -136,7 +136,7 @@ def test_a_batch_a_number_and_a_view(client: httpx.Client, here: Path) -> None:
 
 def test_a_script_notices_an_error(client: httpx.Client, here: Path) -> None:
     shutil.copy(HOSTILE / "white.png", here / "photo.jpg")
-    running = started(shell(CURLS[6]), here, client.base_url)
+    running = start_block(shell(CURLS[6]), here, client.base_url)
     running.communicate(timeout=PATIENCE)
     assert running.returncode == 22
     assert json.loads((here / "answer.json").read_text())["code"] == "no_ink"
@@ -166,7 +166,7 @@ def program(
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-def test_a_program_prints_what_stands_below_it(client: httpx.Client, here: Path, kind: str) -> None:
+def test_a_program_prints_the_output_below_it(client: httpx.Client, here: Path, kind: str) -> None:
     words, expected = program(kind, here, client.base_url)
     assert run(words, here, client.base_url) == expected
 
@@ -190,13 +190,13 @@ def answered() -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-def test_a_program_waits_when_it_has_asked_too_often(here: Path, kind: str, answered: list[int]) -> None:
+def test_a_program_waits_when_its_rate_limit_is_reached(here: Path, kind: str, answered: list[int]) -> None:
     with serve(Settings(rate_limit=60)) as client:
         words, expected = program(kind, here, client.base_url)
         for _ in range(10):  # it may come just when there is a request left again
             if 429 in answered:
                 break
-            running = started(words, here, client.base_url)
+            running = start_block(words, here, client.base_url)
             use_up(client, running, answered)
             assert output(running) == expected
         assert 429 in answered
@@ -216,20 +216,20 @@ def test_a_program_waits_while_the_service_is_busy(
         words, expected = program(kind, here, client.base_url)
         with slow_decoder.occupy(client, 1):
             answered.clear()
-            running = started(words, here, client.base_url)
+            running = start_block(words, here, client.base_url)
             wait_until(lambda: 503 in answered)
         assert output(running) == expected
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-def test_a_program_asks_again_after_its_connection_was_lost(here: Path, kind: str) -> None:
+def test_a_program_retries_after_its_connection_was_lost(here: Path, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         words, expected = program(kind, here, url)
         if kind == "curl":  # which takes a lost connection for final; one that is refused it tries again
             listening.close()
-        running = started(words, here, url)
+        running = start_block(words, here, url)
         if kind != "curl":
             with listening.accept()[0] as lost:
                 lost.recv(1)
@@ -238,11 +238,11 @@ def test_a_program_asks_again_after_its_connection_was_lost(here: Path, kind: st
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-def test_a_program_gives_up_in_the_end(here: Path, kind: str) -> None:
+def test_a_program_gives_up_after_its_last_attempt(here: Path, kind: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     words, _ = program(kind, here, url, attempts=2)
     began = time.monotonic()
-    running = started(words, here, url)
+    running = start_block(words, here, url)
     out, told = running.communicate(timeout=PATIENCE)
     assert (running.returncode != 0, out) == (True, ""), told
     assert time.monotonic() - began > 0.4  # it has tried twice
@@ -264,7 +264,7 @@ def web_server(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.needs("chromium")
-def test_a_page_reads_files_and_drawings_and_asks_again(here: Path, answered: list[int]) -> None:
+def test_a_page_reads_files_and_drawings_and_retries(here: Path, answered: list[int]) -> None:
     with web_server(here) as origin, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serve(Settings(cors_origins=(origin,), rate_limit=20)) as client:

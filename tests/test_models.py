@@ -31,14 +31,14 @@ def test_there_is_a_model_for_every_recipe(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_model_was_trained_by_the_recipe_as_it_stands(catalogue: Catalogue, name: str) -> None:
+def test_a_model_was_trained_by_its_current_recipe(catalogue: Catalogue, name: str) -> None:
     metadata = catalogue.get(name).classifier.metadata
     assert Recipe.from_json(metadata[Metadata.RECIPE]) == RECIPES[name]
     assert len(metadata[Metadata.COMMIT]) == 40, "trained by code that was not committed"
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_models_accuracy_is_what_its_recipe_promises(catalogue: Catalogue, name: str) -> None:
+def test_a_models_accuracy_reaches_its_recipes_target(catalogue: Catalogue, name: str) -> None:
     test = metrics(catalogue, name)["test"]
     assert RECIPES[name].target <= test["accuracy"] < 1
     confusion = np.array(test["confusion"])
@@ -72,7 +72,7 @@ def seen(mnist_test: Labelled) -> DigitBatch:
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_metrics_can_be_measured_again(
+def test_the_metrics_are_reproducible(
     catalogue: Catalogue, mnist_test: Labelled, seen: DigitBatch, name: str
 ) -> None:
     found = service_reader.classify(catalogue.get(name).classifier, seen).probabilities
@@ -82,7 +82,7 @@ def test_the_metrics_can_be_measured_again(
     assert measured.loss == pytest.approx(kept["loss"], abs=1e-4)
 
 
-def test_the_default_model_has_been_judged_beyond_mnist(catalogue: Catalogue) -> None:
+def test_the_default_model_was_evaluated_beyond_mnist(catalogue: Catalogue) -> None:
     full = metrics(catalogue, "cnn")
     assert full["corruptions"]["pictures"] == 2_000
     assert full["corruptions"]["each"].keys() == CORRUPTIONS.keys()

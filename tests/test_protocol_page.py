@@ -58,7 +58,7 @@ def test_a_command_gives_the_answer_below_it(
 
 @pytest.mark.needs("clients")
 @pytest.mark.parametrize(("program", "below"), PROGRAMS)
-def test_a_program_prints_what_stands_below_it(client: httpx.Client, program: str, below: str) -> None:
+def test_a_program_prints_the_output_below_it(client: httpx.Client, program: str, below: str) -> None:
     command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.stdout == below, done.stderr

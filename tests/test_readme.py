@@ -13,7 +13,7 @@ from training.show import model_table
 README = "README.md"
 
 
-def test_every_curl_works_and_the_first_gives_the_answer_that_stands_below_it(client: httpx.Client) -> None:
+def test_every_curl_works_and_the_first_gives_the_answer_below_it(client: httpx.Client) -> None:
     (first, shown), *others = pair_answers(README)
     by_form = run_curl(client, first)
     assert shown != ANYTHING
@@ -25,7 +25,7 @@ def test_every_curl_works_and_the_first_gives_the_answer_that_stands_below_it(cl
     assert number["text"] == "4071"
 
 
-def test_the_table_of_networks_is_what_was_measured() -> None:
+def test_the_table_of_networks_shows_the_measured_figures() -> None:
     assert model_table.format_markdown(MODELS) in read_page(README)
 
 

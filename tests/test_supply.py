@@ -38,7 +38,7 @@ def test_the_image_is_built_from_a_digest() -> None:
     assert others == {"${PYTHON}"}
 
 
-def test_compose_takes_other_images_by_digest() -> None:
+def test_compose_pins_other_images_by_digest() -> None:
     images = {name: each["image"] for name, each in COMPOSE["services"].items() if "build" not in each}
     assert images.keys() == {"prometheus", "grafana", "postgres"}
     for image in images.values():
@@ -46,7 +46,7 @@ def test_compose_takes_other_images_by_digest() -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
-def test_a_workflow_takes_actions_by_commit_and_may_only_read(file: Path) -> None:
+def test_workflows_pin_actions_by_commit_and_have_read_only_permissions(file: Path) -> None:
     text = file.read_text()
     used = re.findall(r"uses: *(.+)", text)
     assert used
@@ -57,7 +57,7 @@ def test_a_workflow_takes_actions_by_commit_and_may_only_read(file: Path) -> Non
     assert not any("permissions" in job for job in workflow["jobs"].values())
 
 
-def test_a_bot_renews_everything_that_is_pinned() -> None:
+def test_dependabot_updates_everything_that_is_pinned() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
     kinds = {update["package-ecosystem"]: ROOT / update["directory"].lstrip("/") for update in updates}
     assert kinds.keys() == {"pip", "docker", "docker-compose", "github-actions"}
@@ -81,7 +81,7 @@ def validator() -> Draft7Validator:
     return Draft7Validator(schemas["bom-1.6.SNAPSHOT.schema.json"], registry=registry.with_resources(beside))
 
 
-def locked() -> dict[str, set[str]]:
+def read_locked_hashes() -> dict[str, set[str]]:
     """Return the hashes of the files that the lock allows, by package."""
     hashes: dict[str, set[str]] = {}
     for entry in re.split(r"^(?=\S)", LOCK.read_text(), flags=re.MULTILINE):
@@ -97,10 +97,10 @@ def check_document(document: Document) -> None:
     parts = document["components"]
     python = [part for part in parts if part.get("purl", "").startswith("pkg:pypi/")]
     packages = {re.sub(r"[-_.]+", "-", part["name"]).lower(): part for part in python}
-    assert packages.keys() == locked().keys()
+    assert packages.keys() == read_locked_hashes().keys()
     for name, part in packages.items():
         assert part["licenses"], name
-        assert {each["content"] for each in part["hashes"]} <= locked()[name]
+        assert {each["content"] for each in part["hashes"]} <= read_locked_hashes()[name]
     models = {part["name"]: part for part in parts if part["type"] == "machine-learning-model"}
     assert models.keys() == {file.parent.name for file in MODELS.glob("*/model.onnx")}
     for name, part in models.items():
@@ -114,7 +114,7 @@ def document(tmp_path: Path) -> Document:
     """What the script says of this environment, as if pip had reported that it installed it."""
     entries = [
         {"metadata": {"name": name}, "download_info": {"archive_info": {"hashes": {"sha256": min(hashes)}}}}
-        for name, hashes in locked().items()
+        for name, hashes in read_locked_hashes().items()
     ]
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"install": entries}))
@@ -124,11 +124,11 @@ def document(tmp_path: Path) -> Document:
     return loaded
 
 
-def test_what_the_service_is_made_of_is_a_valid_document(document: Document) -> None:
+def test_the_bill_of_materials_is_valid_and_complete(document: Document) -> None:
     check_document(document)
     assert [part["name"] for part in document["components"] if part["type"] == "platform"] == ["CPython"]
 
 
-def test_a_document_that_is_wrong_is_found_out(document: Document) -> None:
+def test_an_invalid_document_is_detected(document: Document) -> None:
     document["components"][0]["hashes"] = [{"alg": "SHA-256", "content": "seven"}]
     assert list(validator().iter_errors(document))

@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs that keep the contract, or break it in one point."""
+"""Builds tiny ONNX graphs that keep the contract, or break it in one point."""
 
 from __future__ import annotations
 

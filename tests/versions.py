@@ -1,4 +1,4 @@
-"""A folder of models that holds two versions of one."""
+"""Creates a folder of models with two versions of one of them."""
 
 from __future__ import annotations
 

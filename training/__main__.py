@@ -43,7 +43,7 @@ def main() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        print(f"{error}. Install the training extra: make test does, into .venv-dev.", file=sys.stderr)
+        print(f"{error}. `make test` installs what training needs, into .venv-dev.", file=sys.stderr)
         sys.exit(1)
     except (WorkshopError, DigitsError) as error:
         Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,22 +1,22 @@
-"""What can go wrong in the workshop, each told in one line.
+"""Errors that a user of the workshop can solve. The command line prints each as one line.
 
 WorkshopError
-├── DataError      MNIST is missing, damaged or not MNIST
-├── RunError       a training run is missing, unfinished or in the way
-└── ExportError    the ONNX file does not do what the Keras model does
+├── DataError      a data set is missing, damaged or not the expected one
+├── RunError       a training run is missing or unfinished, or would be overwritten
+└── ExportError    the ONNX file differs from the Keras model
 """
 
 
 class WorkshopError(Exception):
-    """A problem that the person at the terminal can mend; its text says how."""
+    """A problem that the user can solve; the message says how."""
 
 
 class DataError(WorkshopError):
-    """The data set is missing, damaged, or is another one."""
+    """A data set is missing or damaged, or is not the expected one."""
 
 
 class RunError(WorkshopError):
-    """A training run is missing, unfinished, or would be overwritten."""
+    """A training run is missing or unfinished, or would be overwritten."""
 
 
 class ExportError(WorkshopError):

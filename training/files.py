@@ -1,4 +1,4 @@
-"""Writes files so that neither a reader nor a crash ever meets half of one."""
+"""Writes files atomically: nobody ever reads half a file, even after a crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 @contextmanager
 def open_draft(file: Path) -> Iterator[Path]:
     """Yield a path to write to; the draft replaces `file` in one step once the block has succeeded."""
-    draft = file.with_stem(f"{file.stem}-draft")  # NumPy and Keras insist on the suffix
+    draft = file.with_stem(f"{file.stem}-draft")  # keeps the suffix, which NumPy and Keras insist on
     try:
         yield draft
         draft.replace(file)

@@ -6,6 +6,6 @@ from collections.abc import Iterable, Sequence
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table, all columns but the first aligned to the right."""
+    """Return a table whose columns, except the first, are aligned to the right."""
     lines = [columns, ("---", *["---:"] * (len(columns) - 1)), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

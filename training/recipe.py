@@ -1,4 +1,4 @@
-"""How each network is trained: frozen values, and every number with its reason."""
+"""How each network is trained, with the reason for every number."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Schedule: TypeAlias = Literal["constant", "cosine"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far a training picture may be bent: draws are uniform in ± the figure, but `bend`.
+    """How far a training picture is distorted: every value but `bend` is drawn uniformly from ± its range.
 
-    Wider ranges make 6 and 9, 1 and 7, 4 and 9 change places; narrower ones leave the network
-    to MNIST's own hands.
+    Wider ranges turn a 6 into a 9, a 1 into a 7 and a 4 into a 9; narrower ones teach no handwriting
+    that MNIST lacks.
     """
 
     rotation: float = 10.0  # degrees; writers' slant differs by about that much
     shear: float = 0.15  # horizontal, as a tangent: upright to italic
-    scale: float = 0.1  # relative, width and height drawn apart
+    scale: float = 0.1  # relative, drawn separately for width and height
     shift: float = 2.0  # pixels; a stray mark moves the centre of mass that far
     bend: float = 0.6  # pixels, standard deviation of each knot of a 5x5 mesh: an unsteady hand
     stroke: float = 0.6  # share of a full 3x3 dilation (+) or erosion (-)
 
     def scale_by(self, share: float) -> Augmentation:
-        """Return these ranges, each `share` as wide."""
+        """Return these ranges, each multiplied by `share`."""
         return Augmentation(**{name: share * width for name, width in dataclasses.asdict(self).items()})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scenes:
-    """How many scenes are made, and how much of a batch they are. The rest is MNIST, plainly bent.
+    """How many scenes are drawn, and their share of a batch. The rest of a batch is augmented MNIST.
 
-    Each is drawn once and bent a little anew whenever it is shown.
+    Each scene is drawn once, and distorted slightly each time the network sees it.
     """
 
     photographs: int = 16_000
@@ -44,14 +44,14 @@ class Scenes:
     worn: int = 16_000
     boxed: int = 8_000
     no_digits: int = 36_000
-    pieces: int = 16_000  # of numbers, cut rightly and wrongly
-    seed: int = 1  # of all that is drawn: networks of other seeds are shown the same
+    pieces: int = 16_000  # cut from numbers, correctly and incorrectly
+    seed: int = 1  # of the drawing: networks trained with different seeds see the same scenes
     share: float = 0.3  # of a batch: digits in scenes
-    share_no_digits: float = 0.2  # of a batch
-    plain_epochs: int = 24  # first, MNIST alone: what a digit is comes before what hides it
+    share_no_digits: float = 0.2  # of a batch: negative examples
+    plain_epochs: int = 24  # at the start, MNIST alone: what a digit is comes before what hides it
     bending: Augmentation = Augmentation(
         rotation=5.0, shear=0.08, scale=0.05, shift=1.0, bend=0.4, stroke=0.3
-    )  # half of MNIST's: scenes are bent already
+    )  # half as much as MNIST: scenes are distorted when they are drawn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Recipe:
     """Everything that decides what a network learns, besides the code and the data.
 
     The recipes below state what they cost on two cores of a shared x86-64 server in 2026, with TensorFlow
-    2.21, and the accuracy of the committed model on MNIST's test set. Each has been trained once so.
+    2.21, and the accuracy of the committed model on MNIST's test set. Each figure is from one training.
     """
 
     name: str
@@ -70,10 +70,10 @@ class Recipe:
     learning_rate: float
     schedule: Schedule = "constant"
     weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
-    dropout: float = 0.0  # of the hidden layer of a dense network; the others settle it themselves
+    dropout: float = 0.0  # of the hidden layer of a dense network; other networks set their own
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # while training; weights stay float32
     augmentation: Augmentation | None = None
-    scenes: Scenes | None = None  # only for a network that also tells whether it is a digit
+    scenes: Scenes | None = None  # only for a network that also returns a digit likelihood
     seed: int = 1
     target: float  # accuracy on the test set; `evaluate` fails below it
 
@@ -95,25 +95,25 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FineTuning:
-    """How a trained network is adapted to a few pictures of one's own; docs/train.md says what it reaches."""
+    """How a trained network is adapted to a user's own pictures; docs/train.md says how well that works."""
 
     name: str = "cnn-own"
     version: str = "1.0.0"
-    own: int = 24  # of a batch: of 200 pictures each comes about five times a round, bent anew
-    rehearsed: int = 128  # of a batch: MNIST's, bent as well
-    scribbles: int = 16  # of a batch: no digits
+    own: int = 24  # the user's pictures in a batch: in a round, each of 200 is seen about five times
+    rehearsed: int = 128  # MNIST pictures in a batch
+    scribbles: int = 16  # negative examples in a batch
     steps: int = 40  # batches in a round
     rounds: int = 4
-    head_rounds: int = 1  # at first the last layer alone learns, so that no layer below follows its errors
-    learning_rate: float = 0.001  # falling along a cosine once all layers learn
-    share: float = 0.7  # of the way from the parent's weights to those that were learned
-    folds: int = 4  # parts of the own pictures; each is held out once
+    head_rounds: int = 1  # first rounds, which train the last layer alone: its early errors spoil no other
+    learning_rate: float = 0.001  # decays along a cosine once all layers learn
+    share: float = 0.7  # of the way from the parent's weights to the learned ones
+    folds: int = 4  # parts of the user's pictures; each is held out once
     augmentation: Augmentation = Augmentation()
     seed: int = 1
 
 
-# Keras' own defaults for Adam (0.001) suit the dense networks; they are what every textbook
-# trains and are here to be compared with.
+# Keras' default learning rate for Adam, 0.001, suits the dense networks. They are the textbook examples, and
+# serve as a comparison.
 
 # half a minute, 92.50 %
 LINEAR: Final = Recipe(
@@ -165,8 +165,8 @@ RECIPES: Final = {recipe.name: recipe for recipe in (LINEAR, MLP_128, MLP_1000, 
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe of that name."""
+    """Return the recipe with this name."""
     if name not in RECIPES:
-        msg = f"There is no network {name!r}; there are {', '.join(RECIPES)}."
+        msg = f"There is no network {name!r}: choose one of {', '.join(RECIPES)}."
         raise WorkshopError(msg)
     return RECIPES[name]

@@ -1,1 +1,1 @@
-"""Other ways to serve the same network over HTTP, each as its own documentation shows it."""
+"""Compares other ways to serve a network over HTTP, each used as in its own documentation."""

@@ -1,8 +1,8 @@
 """Compares the service with other ways to serve a network: `make bench-peers`.
 
-Every peer is installed in its own environment, gets one core, as the service does, and serves the same
-network of 29 million multiply-adds for the same picture. It is measured in alternation with the service,
-which answers with that network and with its own. A peer that gives wrong answers is not measured. Prints
+Every peer is installed in its own environment, runs on one core, as the service does, and reads the same
+picture with the same network of 29 million multiply-adds. It is measured in alternation with the service,
+with the peers' network and with the service's own. A peer that gives wrong answers is not measured. Prints
 medians and ratios, and writes them as JSON; `python -m benchmarks.peers.plot` draws latency against offered
 load.
 """
@@ -33,26 +33,26 @@ from benchmarks.offered import measure_offered
 from benchmarks.peers.table import COMMON, HERE, PEERS, WORK, Peer
 from benchmarks.serving import ROOT, free_port, serve, start, wait_until_served
 
-OUT: Final = Path("bench-peers.json")
-LOADS: Final = (100, 200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000, 2200, 2400, 2600)
-SATURATED: Final = 0.97  # of the offered load: when less is served, no more is offered
+RESULTS_FILE: Final = Path("bench-peers.json")
+OFFERED_RATES: Final = (100, 200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000, 2200, 2400, 2600)
+MIN_SERVED_SHARE: Final = 0.97  # of the offered load; when less is served, the load is not increased further
 OURS: Final = "digits"
-OURS_SAME: Final = "digits, the peers' network"
+OURS_WITH_PEER_NETWORK: Final = "digits, the peers' network"
 
 
 def main() -> None:
     """Measure everything, print it, and write the file."""
     parser = argparse.ArgumentParser("python -m benchmarks.peers")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything that is compared (3)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each round (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds of each comparison (3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
     parser.add_argument("--only", nargs="*", default=[peer.name for peer in PEERS], help="names of peers")
     arguments = parser.parse_args()
     set_up_process()  # the peers inherit the environment
     if not (WORK / "peer.keras").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.peers.network", str(WORK)], cwd=ROOT, check=True)
-    same = {"DIGITS_MODELS_DIR": str(WORK), "DIGITS_DEFAULT_MODEL": "peer"}
-    with serve() as own, serve(settings=same) as with_same:
-        services = {OURS: own, OURS_SAME: with_same}
+    settings = {"DIGITS_MODELS_DIR": str(WORK), "DIGITS_DEFAULT_MODEL": "peer"}
+    with serve() as service, serve(settings=settings) as with_peer_network:
+        services = {OURS: service, OURS_WITH_PEER_NETWORK: with_peer_network}
         ours = {name: service.target("/predict", pictures.SMALL) for name, service in services.items()}
         results: dict[str, Any] = {name: {"load": measure_loads(target)} for name, target in ours.items()}
         for peer in (peer for peer in PEERS if peer.name in arguments.only):
@@ -60,11 +60,11 @@ def main() -> None:
             with start_peer(peer) as target:
                 results[peer.name] = compare(ours, target, rounds=arguments.rounds, seconds=arguments.seconds)
             print(f"{peer.name}:", json.dumps(results[peer.name]), flush=True)
-    OUT.write_text(json.dumps(results, indent=2) + "\n")
+    RESULTS_FILE.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def install(peer: Peer) -> None:
-    """Make its environment, unless it exists."""
+    """Create the peer's environment, unless it exists."""
     ready = peer.folder / "ready"
     if not ready.exists():
         print(f"installing {peer.name}", flush=True)
@@ -76,7 +76,7 @@ def install(peer: Peer) -> None:
 
 @contextmanager
 def start_peer(peer: Peer) -> Iterator[Target]:
-    """Run a peer on the service's core until the block ends, after its answers have been checked."""
+    """Run a peer on the service's core, check its answers, and yield its target."""
     port = free_port()
     shutil.rmtree(WORK / peer.folder.name, ignore_errors=True)
     environment = {
@@ -91,16 +91,16 @@ def start_peer(peer: Peer) -> Iterator[Target]:
     target = Target(f"http://127.0.0.1:{port}{peer.path}", *peer.body(pictures.SMALL))
     with start(peer.fill_in_command(port), environment=environment, log=log, folder=WORK) as process:
         if not wait_until_served(lambda: send_picture(target, target.body), process):
-            sys.exit(f"{target.url} is not served, see {log}")
+            sys.exit(f"{peer.name} does not serve {target.url}: see {log}")
         check_answers(peer, target)
         yield target
 
 
 def check_answers(peer: Peer, target: Target) -> None:
-    """Compare the peer's answers with the network's own.
+    """Compare the peer's answers with the network's.
 
     Raises:
-        SystemExit: one differs.
+        SystemExit: an answer differs.
     """
     classifier = Catalogue.load(WORK, default="peer").get().classifier
     for file in sorted(pictures.GOLDEN.glob("*-canvas-black-on-white.png.canonical.png")):
@@ -110,7 +110,7 @@ def check_answers(peer: Peer, target: Target) -> None:
         if prediction["digit"] != probabilities.argmax() or not np.allclose(
             prediction["probabilities"], probabilities, atol=1e-4
         ):
-            sys.exit(f"{peer.name} reads {file.name} as {prediction}, the network says {probabilities}")
+            sys.exit(f"{peer.name} answers {prediction} to {file.name}; the network gives {probabilities}")
 
 
 def send_picture(target: Target, body: bytes) -> httpx.Response:
@@ -119,7 +119,7 @@ def send_picture(target: Target, body: bytes) -> httpx.Response:
 
 
 def unwrap_answer(answer: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return digit and probabilities, whatever they are wrapped in."""
+    """Return digit and probabilities from the answer of any peer."""
     if "outputs" in answer:  # tensors of version 2 of the inference protocol
         tensors = {tensor["name"]: tensor["data"] for tensor in answer["outputs"]}
         return {"digit": tensors["digit"][0], "probabilities": tensors["probabilities"]}
@@ -128,7 +128,7 @@ def unwrap_answer(answer: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def compare(ours: Mapping[str, Target], target: Target, *, rounds: int, seconds: float) -> dict[str, Any]:
-    """Measure the service and the peer in alternation, then offer the peer more and more."""
+    """Measure the service and the peer in alternation, then offer the peer an increasing load."""
     targets = {**ours, "peer": target}
     results: dict[str, Any] = {}
     for connections in CONNECTIONS:
@@ -140,12 +140,12 @@ def compare(ours: Mapping[str, Target], target: Target, *, rounds: int, seconds:
 
 
 def measure_loads(target: Target) -> list[dict[str, Any]]:
-    """Offer more and more until not all of it is served."""
+    """Offer an increasing load until the target no longer serves all of it."""
     results = []
-    for rate in LOADS:
+    for rate in OFFERED_RATES:
         load = measure_offered(target, rate=rate, seconds=2.0)
         results.append(asdict(load))
-        if load.served < SATURATED * rate:
+        if load.served < MIN_SERVED_SHARE * rate:
             break
     return results
 

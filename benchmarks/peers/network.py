@@ -27,7 +27,7 @@ RECIPE: Final = Recipe(
 
 
 def build() -> keras.Model:
-    """Return the untrained network: pairs of convolutions, as most people would write one."""
+    """Return the untrained network: pairs of convolutions, as in most tutorials."""
     image = keras.Input((SIDE, SIDE), dtype="uint8", name=INPUT)
     x = layers.Reshape((SIDE, SIDE, 1))(layers.Rescaling(1 / 255)(image))
     for filters in (40, 80):
@@ -39,7 +39,7 @@ def build() -> keras.Model:
 
 
 def main() -> None:
-    """Train it and write both files."""
+    """Train the network, and write both files."""
     folder = Path(sys.argv[1])
     keras.utils.set_random_seed(RECIPE.seed)
     training, validation = load_training(find(None))
@@ -49,7 +49,7 @@ def main() -> None:
     model.fit(training.pictures, training.digits, batch_size=RECIPE.batch_size, verbose=2)
     _, accuracy = model.evaluate(validation.pictures, validation.digits, batch_size=500, verbose=0)
     if accuracy < RECIPE.target:
-        sys.exit(f"{accuracy:.1%} on validation, at least {RECIPE.target:.1%}")
+        sys.exit(f"The accuracy on validation is {accuracy:.1%}, but must be at least {RECIPE.target:.1%}.")
     exported = convert(model, Origin(recipe=RECIPE, data_sha256=training.sha256, commit=get_current_commit()))
     verify_equal(model, exported)
     (folder / "peer").mkdir(parents=True, exist_ok=True)

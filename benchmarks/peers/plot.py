@@ -1,4 +1,4 @@
-"""Latency against offered load: `python -m benchmarks.peers.plot bench-peers.json docs/load.png`."""
+"""Draws latency against offered load: `python -m benchmarks.peers.plot bench-peers.json docs/load.png`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LATENCY: Final = 1000.0  # ms
 
 
 def main() -> None:
-    """Read the figures and draw the picture."""
+    """Read the results, and write the figure."""
     source, target = map(Path, sys.argv[1:])
     results: dict[str, Any] = json.loads(source.read_text())
     mpl.use("Agg")

@@ -1,7 +1,7 @@
-"""What every peer runs for one picture: Pillow decodes it, and the same network classifies it.
+"""Reads a picture, for every peer: Pillow decodes it, and the peers' network classifies it.
 
-Needs onnxruntime, NumPy and Pillow alone, so that every peer's environment can import it. PEER_MODEL is the
-network's file.
+Needs only onnxruntime, NumPy and Pillow, so that every peer's environment can import it. The environment
+variable PEER_MODEL names the network's file.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""The peers, in the newest versions of November 2026: how each is installed and started, and its requests."""
+"""The peers, in their newest versions of November 2026: packages, commands and requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.serving import ROOT
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = ROOT / ".venv-peers"
 WORK: Final = ENVIRONMENTS / "work"  # the network, and what peers write
-COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # what every peer needs
+COMMON: Final = ("onnxruntime==1.31.1", "numpy", "pillow==13.0.0")  # packages that every peer needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class Peer:
     packages: tuple[str, ...]
     command: tuple[str, ...]  # a program of its environment; {port}, {work} and {here} are filled in
     path: str
-    body: Callable[[bytes], tuple[bytes, str]]  # from a picture, with its Content-Type
+    body: Callable[[bytes], tuple[bytes, str]]  # picture → body and Content-Type of a request
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
-        """Its environment."""
+        """The folder of its virtual environment."""
         return ENVIRONMENTS / self.name.lower().replace(" ", "-")
 
     def fill_in_command(self, port: int) -> list[str]:
@@ -43,12 +43,12 @@ class Peer:
 
 
 def build_raw_body(picture: bytes) -> tuple[bytes, str]:
-    """Return the picture as it is."""
+    """Return the picture itself as the body."""
     return picture, PNG
 
 
 def build_json_body(wrap: Callable[[str], Any], picture: bytes) -> tuple[bytes, str]:
-    """Return the picture in base64 within JSON."""
+    """Return a JSON body with the picture in base64."""
     return json.dumps(wrap(base64.b64encode(picture).decode())).encode(), "application/json"
 
 
@@ -97,7 +97,7 @@ PEERS: Final = (
         body=partial(build_json_body, _build_v2_request),
         environment={
             "MLSERVER_HTTP_PORT": "{port}",
-            "MLSERVER_PARALLEL_WORKERS": "0",  # one core has no use for a second process
+            "MLSERVER_PARALLEL_WORKERS": "0",  # a second process would not help on one core
             "MLSERVER_MODEL_NAME": "digits",
             "MLSERVER_MODEL_IMPLEMENTATION": "with_mlserver.Reader",
         },

@@ -1,4 +1,4 @@
-"""BentoML: a service of one worker; `bentoml serve` starts it."""
+"""BentoML: a service with one worker, started by `bentoml serve`."""
 
 from pathlib import Path
 

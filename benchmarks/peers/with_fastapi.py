@@ -1,4 +1,4 @@
-"""FastAPI as most people write it: an endpoint that is `async` and computes in the event loop."""
+"""FastAPI as in most tutorials: an `async` endpoint that computes in the event loop."""
 
 import os
 

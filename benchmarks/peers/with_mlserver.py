@@ -1,4 +1,4 @@
-"""MLServer: a custom runtime; `mlserver start` takes it from MLSERVER_MODEL_IMPLEMENTATION."""
+"""MLServer: a custom runtime, which `mlserver start` finds through MLSERVER_MODEL_IMPLEMENTATION."""
 
 import numpy as np
 from mlserver import MLModel

@@ -1,4 +1,4 @@
-"""Ray Serve: one replica behind its own proxy."""
+"""Ray Serve: one replica behind Ray's proxy."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""TorchServe: a handler that reads whole batches, packed and started as its documentation says.
+"""TorchServe: a handler that reads batches, packed and started as in its documentation.
 
 python with_torchserve.py FOLDER PORT
 """
@@ -13,11 +13,11 @@ import numpy as np
 from reading import classify, decode
 
 BATCH = 16
-DELAY = 1  # ms that a batch waits to be filled
+MAX_DELAY = 1  # ms for which a batch waits for more pictures
 
 
 def handle(data, context):
-    """Answer a batch, which is empty when the worker starts."""
+    """Read a batch of pictures; TorchServe sends an empty one when the worker starts."""
     if not data:
         return None
     pictures = [bytes(row.get("body") or row.get("data")) for row in data]
@@ -30,7 +30,7 @@ def main():
     folder.mkdir(parents=True)
     archiver = ["torch-model-archiver", "--model-name", "digits", "--version", "1.0", "--handler"]
     subprocess.run([*archiver, __file__, "--export-path", str(folder)], check=True)
-    model = {"minWorkers": 1, "maxWorkers": 1, "batchSize": BATCH, "maxBatchDelay": DELAY}
+    model = {"minWorkers": 1, "maxWorkers": 1, "batchSize": BATCH, "maxBatchDelay": MAX_DELAY}
     model |= {"marName": "digits.mar", "defaultVersion": True, "responseTimeout": 30}
     settings = {
         "inference_address": f"http://127.0.0.1:{port}",

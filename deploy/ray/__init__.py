@@ -1,1 +1,1 @@
-"""The service, and the reading of many pictures, on a Ray cluster."""
+"""Runs the service on a Ray cluster, and scores many pictures with Ray."""

@@ -11,7 +11,7 @@ from pyarrow import fs
 
 
 class RunAborted(Exception):
-    """The run can't start or continue; the text says why."""
+    """The run can't start or continue; the message says why."""
 
 
 def open_folder(location: str) -> DirFileSystem:

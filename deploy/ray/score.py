@@ -30,10 +30,10 @@ from deploy.ray.folders import RunAborted, describe_error, open_folder, write_fi
 from deploy.ray.scorer import Codes, Job, score
 from deploy.ray.sources import PARQUET, Shard, Source
 
-RUN: Final = "_run.json"  # beside the results: what they are made with, which must not change
+RUN_FILE: Final = "_run.json"  # beside the results: the source, model and options, which must not change
 INTERVAL: Final = 10.0  # seconds between two lines of progress
-MAX_SHARD: Final = 100_000  # pictures: a list of their names, 10 MB, is sent to a core
-OBJECT_STORE: Final = 64 * 1024 * 1024  # bytes for each core, and once more: lists of names wait there
+MAX_SHARD: Final = 100_000  # pictures: the list of their names, 10 MB, is sent to a core
+OBJECT_STORE: Final = 64 * 1024 * 1024  # bytes for each core, and as many more: lists of names wait there
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 EPILOG: Final = """SOURCE and OUT are paths or URIs (s3://, gs://, abfs://, file://). The command starts Ray,
 or uses the cluster at RAY_ADDRESS. Limits and models are the service's, set by DIGITS_MAX_PIXELS,
@@ -90,7 +90,9 @@ def _run(options: argparse.Namespace) -> int:
     )
     out = open_folder(options.out)
     if not source.file_name and f"{out.path}/".startswith(f"{source.folder.path}/"):
-        msg = f"{options.out} is in {options.source}: results would be taken for pictures."
+        msg = (
+            f"{options.out} is in {options.source}: results would be read as pictures. Choose another folder."
+        )
         raise RunAborted(msg)
     model = Catalogue.load(settings.models_dir, default=options.model or settings.default_model).get()
     plan = {
@@ -116,20 +118,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _begin(location: str, out: DirFileSystem, plan: Mapping[str, Any]) -> None:
-    """Record what the results are made with; refuse to mix them with other results, or with other files."""
+    """Record the source, model and options; refuse a folder with results of others, or with other files."""
     out.makedirs("", exist_ok=True)
     text = json.dumps(plan, indent=2)
     earlier = text
-    if out.exists(RUN):
-        earlier = out.cat_file(RUN).decode()
+    if out.exists(RUN_FILE):
+        earlier = out.cat_file(RUN_FILE).decode()
     elif any(not name.startswith("_") for name in out.ls("", detail=False)):
-        msg = f"{location} holds other files than results. Choose a new folder."
+        msg = f"{location} holds files that are not results. Choose a new folder."
         raise RunAborted(msg)
     if changes := set(earlier.splitlines()) - set(text.splitlines()):
         settings = ", ".join(sorted(line.strip(" ,") for line in changes))
-        msg = f"{location} was started with {settings}. Use the same, or choose another folder."
+        msg = f"{location} was started with {settings}. Use the same options, or choose another folder."
         raise RunAborted(msg)
-    write_file(out, RUN, text.encode())
+    write_file(out, RUN_FILE, text.encode())
 
 
 def _name_shards(out: DirFileSystem, shards: Iterable[Shard]) -> Iterator[tuple[str, Shard]]:
@@ -144,14 +146,14 @@ def _name_shards(out: DirFileSystem, shards: Iterable[Shard]) -> Iterator[tuple[
         yield name, shard
     if earlier:
         msg = (
-            f"{min(earlier.values())} is made from other pictures: the source has changed since. "
+            f"{min(earlier.values())} was made from other pictures: the source has changed since. "
             "Restore it, or choose another folder for the results."
         )
         raise RunAborted(msg)
 
 
 def _score(job: Job, shards: Iterable[tuple[str, Shard]], *, cores: int | None) -> Codes:
-    """Score all shards, and print the progress now and then."""
+    """Score all shards, and print the progress every `INTERVAL` seconds."""
     codes: Codes = Counter()
     started = printed = time.monotonic()
     earlier = 0
@@ -199,7 +201,7 @@ def _run_tasks(
 
 
 def _connect(cores: int | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports usage to its developers
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     cores = cores or count_cores()

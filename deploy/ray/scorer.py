@@ -39,18 +39,18 @@ COLUMNS: Final = pa.schema(
     }
 )
 PROBABILITIES: Final = pa.field("probabilities", pa.list_(pa.float32(), CLASSES))
-Codes: TypeAlias = Counter[str | None]  # how many pictures have each error code; None: have a digit
+Codes: TypeAlias = Counter[str | None]  # the number of pictures by error code; None if they were read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What all tasks share."""
+    """The source, the network and the options, which all tasks share."""
 
     source: Source
     out: DirFileSystem
     onnx: bytes
     max_pixels: int  # of a picture
-    probabilities: bool  # whether the results have a column of them
+    probabilities: bool  # whether the results have a column of probabilities
 
 
 def score(job: Job, name: str, shard: Shard) -> tuple[Codes, bool]:
@@ -71,12 +71,12 @@ def _read_codes(out: DirFileSystem, name: str) -> Codes | None:
     try:
         with out.open(name) as file:
             return Counter(pq.read_table(file, columns=["error_code"])["error_code"].to_pylist())
-    except PARQUET_ERRORS:  # it doesn't exist, or was cut off when the machine lost its power
+    except PARQUET_ERRORS:  # the file doesn't exist, or was cut off by a power failure
         return None
 
 
 def _score_batches(job: Job, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    """Yield rows of results, some at a time."""
+    """Yield rows of results in batches."""
     classifier = _load_classifier(job.onnx)
     pictures = job.source.read(shard)
     forms = ((_escape(name), _canonicalise(content, job.max_pixels)) for name, content in pictures)
@@ -95,12 +95,12 @@ def _load_classifier(onnx: bytes) -> Classifier:
     """Load the network, once in each process."""
     set_up_process()
     pa.set_cpu_count(1)
-    warnings.filterwarnings("ignore", module="PIL")  # of what it can't read: the row has the error
+    warnings.filterwarnings("ignore", module="PIL")  # about unreadable pictures: their rows have the error
     return Classifier.load(onnx)
 
 
 def _escape(name: str) -> str:
-    r"""Return a file's name as UTF-8 can hold it, other bytes as `\xff`."""
+    r"""Return a file's name as valid UTF-8; bytes that are not become escapes such as `\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -111,7 +111,7 @@ def _canonicalise(content: Content, max_pixels: int) -> CanonicalForm | Failure:
         return canonicalise_upload(images.identify(content, max_pixels=max_pixels)).canonical
     except ImageError as error:
         return Failure(error.code, error.detail)
-    except Exception as error:  # noqa: BLE001  a bug of ours must not stop a billion pictures at one
+    except Exception as error:  # noqa: BLE001  a bug must not stop the run at one of a billion pictures
         return Failure("internal_error", f"{type(error).__name__}: {describe_error(error)}")
 
 

@@ -1,6 +1,6 @@
 """The service on an existing Ray cluster: `serve run deploy.ray.serve:app`, or `serve.yaml` beside this file.
 
-Each replica builds the application for itself, from its own environment, and loads its own models.
+Each replica builds its own application, from its environment, and loads its own models.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from app.wire.problems import RETRY_AFTER
 from app.wire.request_id import REQUEST_ID_HEADER
 
 READY: Final = "/health/ready"
-# More than DIGITS_MAX_IN_FLIGHT (128), so that the service refuses before Ray: it counts pictures and answers
-# with a problem document; Ray counts requests and answers in plain text.
+# More than DIGITS_MAX_IN_FLIGHT (128), so that the service refuses requests before Ray does: it counts
+# pictures, and answers with a problem document; Ray counts requests, and answers in plain text.
 MAX_ONGOING: Final = 160
-MAX_QUEUED: Final = 64  # requests at each proxy, while no replica accepts any, as when one is being replaced
-GRACE: Final = 30  # seconds for requests in flight when a replica ends, like DIGITS_GRACEFUL_TIMEOUT
+MAX_QUEUED: Final = 64  # requests at each proxy, while no replica accepts any, such as during a replacement
+GRACEFUL_TIMEOUT: Final = 30  # seconds for requests in flight when a replica ends, as DIGITS_GRACEFUL_TIMEOUT
 _ID: Final = REQUEST_ID_HEADER.lower().encode()
 
 
 class Replica:
-    """The application for Ray, which doesn't pass on the lifespan's state and adds request ids of its own."""
+    """Adapts the application to Ray, which drops the lifespan's state and adds its own request ids."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,7 +47,7 @@ class Replica:
             await self._app(scope, receive, _strip_id(send))
 
     async def get_status(self, path: str) -> int:
-        """Return the status that answers a GET of a path."""
+        """Return the status of the answer to a GET request."""
         answers: list[Message] = []
 
         async def receive() -> Message:
@@ -89,14 +89,14 @@ def _count_cores() -> int:
     max_ongoing_requests=MAX_ONGOING,
     max_queued_requests=MAX_QUEUED,
     backpressure_config={"status_code": 503, "retry_after_s": int(RETRY_AFTER)},
-    graceful_shutdown_timeout_s=GRACE,
+    graceful_shutdown_timeout_s=GRACEFUL_TIMEOUT,
     max_surge_percent=25,  # an update starts new replicas before it ends old ones, and needs cores for them
     logging_config={"enable_access_log": False},  # the service writes its own
     ray_actor_options={"num_cpus": 1},  # a replica is one event loop, and runs the network on one thread
 )
 @serve.ingress(build)
 class Digits:
-    """A replica: one process that serves."""
+    """A replica: one process that serves requests."""
 
     app: Replica  # set by Ray to what `build` returns
 
@@ -108,7 +108,7 @@ class Digits:
         """
         status = await self.app.get_status(READY)
         if status != HTTPStatus.OK:
-            msg = f"{READY} gives {status}"
+            msg = f"{READY} answers {status}"
             raise RuntimeError(msg)
 
 

@@ -54,7 +54,7 @@ class Shard(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the files' names, sizes and times, which shows whether the source has changed."""
+        """A hash of the files' names, sizes and times; it differs once the source has changed."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
@@ -74,7 +74,7 @@ class Source:
     """A folder of pictures, and the columns that hold them in its Parquet files."""
 
     folder: DirFileSystem
-    file_name: str  # the only file of the folder to read, unless empty
+    file_name: str  # the only file to read; empty to read the whole folder
     picture_column: str  # a field of a struct is written image.bytes
     id_column: str | None
     max_bytes: int  # of an encoded picture
@@ -84,7 +84,7 @@ class Source:
         """Return the source at a path or URI.
 
         Raises:
-            RunAborted: there is no picture, or the first Parquet file lacks a column.
+            RunAborted: the source holds no pictures, or its first Parquet file lacks a column.
             OSError: a folder doesn't exist or can't be listed.
         """
         folder, file_name = open_folder(location), ""
@@ -119,7 +119,7 @@ class Source:
                 yield from self.walk(entry["name"])
 
     def divide(self, *, shard_size: int) -> Iterator[Shard]:
-        """Divide the pictures into shards: files by their number, a Parquet file between its row groups."""
+        """Divide the source into shards, of `shard_size` picture files or of row groups of a Parquet file."""
         pending: list[File] = []
         for file in self.walk():
             if file.name.endswith(PARQUET):
@@ -133,7 +133,7 @@ class Source:
             yield Shard(pending)
 
     def read(self, shard: Shard) -> Iterator[Picture]:
-        """Yield every picture of a shard; one that can't be read or is too large is a failure."""
+        """Yield every picture of a shard; one that can't be read or is too large gives a `Failure`."""
         if shard.rows is None:
             return self._read_files([file.name for file in shard.files])
         return self._read_rows(shard.files[0].name, shard.rows)
@@ -156,7 +156,7 @@ class Source:
             with self._open_parquet(name) as table:
                 lengths = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
         except PARQUET_ERRORS:
-            yield Rows([], 0, 0)  # a single row of results, as nobody knows how many pictures it held
+            yield Rows([], 0, 0)  # one row of results, because nobody knows how many pictures the file held
             return
         groups, first, total = [], 0, 0
         for group, length in enumerate(lengths):
@@ -167,7 +167,7 @@ class Source:
                 groups, first, total = [], first + total, 0
 
     def _read_files(self, names: list[str]) -> Iterator[Picture]:
-        """Yield files while the next ones are being read."""
+        """Yield files in order, while threads read the next ones."""
         pending: deque[Future[Picture]] = deque()
         with ThreadPoolExecutor(_READERS) as pool:
             for name in names:
@@ -185,7 +185,7 @@ class Source:
             return name, Failure("unreadable_file", f"The file can't be read: {describe_error(error)}.")
 
     def _read_rows(self, file: str, rows: Rows) -> Iterator[Picture]:
-        """Yield rows of a Parquet file; where it is damaged, all that are left are failures."""
+        """Yield rows of a Parquet file; after damage, every remaining row gives a `Failure`."""
         names = iter([f"{file}#{rows.first + number}" for number in range(rows.total)] or [file])
         columns = [self.picture_column, *filter(None, [self.id_column])]
         try:

@@ -1,7 +1,6 @@
-"""The manifests of `deploy/kubernetes` as Kustomize makes them, and what must be true of them.
+"""Renders the manifests of `deploy/kubernetes` with Kustomize, and checks them against the application.
 
-Each check yields a sentence for every fault: where the manifests name what the application does not have, or
-do not fit each other.
+Each check yields a sentence for every fault: manifests that contradict the application or one another.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ Manifest = dict[str, Any]
 
 def render(overlay: str) -> list[Manifest]:
     """Return the manifests of an overlay."""
-    return list(yaml.safe_load_all(_rendered(overlay)))
+    return list(yaml.safe_load_all(_run_kustomize(overlay)))
 
 
 @cache
-def _rendered(overlay: str) -> str:
+def _run_kustomize(overlay: str) -> str:
     command = ["kubectl", "kustomize", overlay]
     return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What makes pods of the service."""
+    """A Deployment or an InferenceService, which creates pods of the service."""
 
     name: str
     labels: Mapping[str, str]
@@ -62,12 +61,12 @@ class Workload:
         """The service's settings in its pods.
 
         Raises:
-            ValidationError: there is no such setting, or no such value.
+            ValidationError: a setting does not exist, or has an invalid value.
         """
         values: dict[str, Any] = {
             name.removeprefix(ENV_PREFIX).lower(): value
             for name, value in self.environment.items()
-            if name != "PROTOCOL"  # KServe's
+            if name != "PROTOCOL"  # a variable of KServe
         }
         return Settings(**values)
 
@@ -77,9 +76,9 @@ class Workload:
         return {port["name"]: port["containerPort"] for port in self.container["ports"]}
 
 
-def workloads(manifests: Sequence[Manifest]) -> list[Workload]:
+def list_workloads(manifests: Sequence[Manifest]) -> list[Workload]:
     """Return the Deployments and InferenceServices."""
-    made = []
+    workloads = []
     for manifest in manifests:
         if manifest["kind"] == "Deployment":
             template = manifest["spec"]["template"]
@@ -89,66 +88,66 @@ def workloads(manifests: Sequence[Manifest]) -> list[Workload]:
         else:
             continue
         (container,) = pod["containers"]
-        environment = _environment(container, manifests)
-        made.append(Workload(manifest["metadata"]["name"], labels, pod, container, environment))
-    return made
+        environment = _read_environment(container, manifests)
+        workloads.append(Workload(manifest["metadata"]["name"], labels, pod, container, environment))
+    return workloads
 
 
-def _environment(container: Mapping[str, Any], manifests: Sequence[Manifest]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _read_environment(container: Mapping[str, Any], manifests: Sequence[Manifest]) -> dict[str, str]:
+    variables: dict[str, str] = {}
     for source in container.get("envFrom", []):
         (config,) = find_named(manifests, "ConfigMap", source["configMapRef"]["name"])
-        found |= config["data"]
-    return found | {variable["name"]: variable["value"] for variable in container.get("env", [])}
+        variables |= config["data"]
+    return variables | {variable["name"]: variable["value"] for variable in container.get("env", [])}
 
 
 def filter_kind(manifests: Sequence[Manifest], *kinds: str) -> list[Manifest]:
-    """Return those of some kinds."""
+    """Return the manifests of some kinds."""
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
 
 
 def find_named(manifests: Sequence[Manifest], kind: str, name: str) -> list[Manifest]:
-    """Return those of a kind and name: one, where all is well."""
+    """Return the manifests with a kind and a name; there should be exactly one."""
     return [manifest for manifest in filter_kind(manifests, kind) if manifest["metadata"]["name"] == name]
 
 
 @cache
-def paths() -> frozenset[str]:
-    """Return what the application answers to a GET."""
+def list_paths() -> frozenset[str]:
+    """Return the paths that the application answers to a GET request."""
     document = create_app(Settings()).openapi()
     return frozenset(path for path, operations in document["paths"].items() if "get" in operations)
 
 
-def _dockerfile(pattern: str) -> tuple[int, ...]:
-    (found,) = re.findall(pattern, (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    return tuple(map(int, (found,) if isinstance(found, str) else found))
+def _search_dockerfile(pattern: str) -> tuple[int, ...]:
+    (groups,) = re.findall(pattern, (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return tuple(map(int, (groups,) if isinstance(groups, str) else groups))
 
 
 def wrong_settings(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for workload in workloads(manifests):
+    for workload in list_workloads(manifests):
         try:
             default, image = workload.settings.default_model, workload.container["image"]
         except ValidationError as error:
             yield f"{workload.name}: {error}"
         else:
-            if why := _refused(default, by_the_next=not image.endswith(f":{__version__}")):
+            if why := _explain_refusal(default, next_version=not image.endswith(f":{__version__}")):
                 yield f"{workload.name}: {why}"
 
 
 @cache
-def _refused(default: str, *, by_the_next: bool) -> str | None:
-    """Return why an image refuses a default model: this version's, or the next one's, with another `cnn`."""
+def _explain_refusal(default: str, *, next_version: bool) -> str | None:
+    """Return why an image would refuse a default model; the next version's image has a second `cnn`."""
     with TemporaryDirectory() as folder:
         try:
-            Catalogue.load(make_two_versions(Path(folder)) if by_the_next else MODELS, default=default)
+            Catalogue.load(make_two_versions(Path(folder)) if next_version else MODELS, default=default)
         except InvalidModel as error:
             return str(error)
     return None
 
 
 def wrong_ports(manifests: Sequence[Manifest]) -> Iterator[str]:
-    (exposed,) = _dockerfile(r"^EXPOSE (\d+)$")
-    for workload in workloads(manifests):
+    (exposed,) = _search_dockerfile(r"^EXPOSE (\d+)$")
+    for workload in list_workloads(manifests):
         listens = workload.settings.port
         for port in workload.ports.values():
             if not port == exposed == listens:
@@ -156,36 +155,36 @@ def wrong_ports(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def wrong_user(manifests: Sequence[Manifest]) -> Iterator[str]:
-    user, group = _dockerfile(r"^USER (\d+):(\d+)$")
-    for workload in workloads(manifests):
+    user, group = _search_dockerfile(r"^USER (\d+):(\d+)$")
+    for workload in list_workloads(manifests):
         context = workload.pod["securityContext"]
         if (context["runAsUser"], context["runAsGroup"]) != (user, group):
             yield f"{workload.name}: the user is not the image's {user}:{group}"
 
 
 def wrong_probes(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for workload in workloads(manifests):
+    for workload in list_workloads(manifests):
         for probe in PROBES:
-            asked = workload.container[probe]["httpGet"]
-            if asked["path"] not in paths():
-                yield f"{workload.name}: {probe} asks {asked['path']}, which does not exist"
-            if asked["path"] not in PUBLIC_PATHS:
-                yield f"{workload.name}: {probe} has no key, and {asked['path']} needs one"
-            if asked["port"] not in workload.ports:
-                yield f"{workload.name}: {probe} asks a port {asked['port']}, which does not exist"
+            target = workload.container[probe]["httpGet"]
+            if target["path"] not in list_paths():
+                yield f"{workload.name}: {probe} requests {target['path']}, which does not exist"
+            if target["path"] not in PUBLIC_PATHS:
+                yield f"{workload.name}: {probe} has no key, but {target['path']} needs one"
+            if target["port"] not in workload.ports:
+                yield f"{workload.name}: {probe} uses a port {target['port']}, which does not exist"
 
 
 def too_short_grace(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for workload in workloads(manifests):
-        asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        settings, patience = workload.settings, workload.pod["terminationGracePeriodSeconds"]
-        needed = asleep + settings.drain_delay + LINGER_SECONDS + settings.graceful_timeout
-        if patience <= needed:
-            yield f"{workload.name}: it is killed after {patience} s, and may need {needed:g}"
+    for workload in list_workloads(manifests):
+        pre_stop = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        settings, grace_period = workload.settings, workload.pod["terminationGracePeriodSeconds"]
+        needed = pre_stop + settings.drain_delay + LINGER_SECONDS + settings.graceful_timeout
+        if grace_period <= needed:
+            yield f"{workload.name}: it is killed after {grace_period} s, but may need {needed:g}"
 
 
 def unreadable_keys(manifests: Sequence[Manifest]) -> Iterator[str]:
-    for workload in workloads(manifests):
+    for workload in list_workloads(manifests):
         file = workload.settings.api_keys_file or Path()
         secrets = {volume["name"]: volume["secret"] for volume in workload.pod["volumes"]}
         mounted = {
@@ -199,23 +198,23 @@ def unreadable_keys(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def wrong_selectors(manifests: Sequence[Manifest]) -> Iterator[str]:
-    own = {workload.name: workload.labels for workload in workloads(manifests)}
+    labels_by_name = {workload.name: workload.labels for workload in list_workloads(manifests)}
     for manifest in filter_kind(manifests, "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"):
         name = manifest["metadata"]["name"]
-        if _selected(manifest) != own.get(name):
-            yield f"{manifest['kind']} {name}: selects other pods than those of the Deployment of its name"
-    for workload in workloads(manifests):
-        if sum(workload.labels == labels for labels in own.values()) > 1:
+        if _read_selector(manifest) != labels_by_name.get(name):
+            yield f"{manifest['kind']} {name}: selects other pods than those of the Deployment with its name"
+    for workload in list_workloads(manifests):
+        if sum(workload.labels == labels for labels in labels_by_name.values()) > 1:
             yield f"{workload.name}: has the labels of another Deployment's pods"
         for spread in workload.pod.get("topologySpreadConstraints", []):
             if spread["labelSelector"]["matchLabels"] != workload.labels:
                 yield f"{workload.name}: spread by {spread['topologyKey']} counts other pods than its own"
 
 
-def _selected(manifest: Manifest) -> dict[str, str]:
+def _read_selector(manifest: Manifest) -> dict[str, str]:
     selector = manifest["spec"].get("podSelector") or manifest["spec"].get("selector") or {}
-    selected: dict[str, str] = selector.get("matchLabels", selector)
-    return selected
+    labels: dict[str, str] = selector.get("matchLabels", selector)
+    return labels
 
 
 def wrong_scalers(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -227,11 +226,11 @@ def wrong_scalers(manifests: Sequence[Manifest]) -> Iterator[str]:
             if scaler["spec"]["scaleTargetRef"]["name"] == name
         ]
         if len(scalers) != 1 or "replicas" in deployment["spec"]:
-            yield f"{name}: what sets its replicas is {scalers}, not one scaler alone"
+            yield f"{name}: its replicas are set by {scalers}, not by one scaler alone"
 
 
 def wrong_entrances(manifests: Sequence[Manifest]) -> Iterator[str]:
-    known = {port for workload in workloads(manifests) for port in workload.ports}
+    known = {port for workload in list_workloads(manifests) for port in workload.ports}
     for service in filter_kind(manifests, "Service"):
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in known:
@@ -239,19 +238,19 @@ def wrong_entrances(manifests: Sequence[Manifest]) -> Iterator[str]:
     for policy in filter_kind(manifests, "NetworkPolicy"):
         entrances = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
         if not known.issuperset(entrances) or policy["spec"].get("egress"):
-            yield f"NetworkPolicy {policy['metadata']['name']}: in by {entrances}, out by something"
+            yield f"NetworkPolicy {policy['metadata']['name']}: allows ports {entrances}, or connections out"
 
 
 def wrong_monitors(manifests: Sequence[Manifest]) -> Iterator[str]:
     for monitor in filter_kind(manifests, "ServiceMonitor"):
-        wanted = _selected(monitor).items()
+        selector = _read_selector(monitor).items()
         for service in filter_kind(manifests, "Service"):
             ports = {port["name"] for port in service["spec"]["ports"]}
             for endpoint in monitor["spec"]["endpoints"]:
-                if not wanted <= service["metadata"]["labels"].items() or endpoint["port"] not in ports:
+                if not selector <= service["metadata"]["labels"].items() or endpoint["port"] not in ports:
                     yield f"ServiceMonitor: does not find Service {service['metadata']['name']}"
-                if endpoint["path"] not in paths():
-                    yield f"ServiceMonitor: asks {endpoint['path']}, which does not exist"
+                if endpoint["path"] not in list_paths():
+                    yield f"ServiceMonitor: requests {endpoint['path']}, which does not exist"
 
 
 def wrong_routes(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -264,7 +263,7 @@ def wrong_routes(manifests: Sequence[Manifest]) -> Iterator[str]:
         for rule in route["spec"]["rules"]:
             backends = {(backend["name"], backend["port"]) for backend in rule["backendRefs"]}
             if backends != services or sum(backend["weight"] for backend in rule["backendRefs"]) != 100:
-                yield f"HTTPRoute: splits between {sorted(backends)}, and there is {sorted(services)}"
+                yield f"HTTPRoute: splits between {sorted(backends)}, but there is {sorted(services)}"
 
 
 CHECKS: Final[tuple[Callable[[Sequence[Manifest]], Iterator[str]], ...]] = (

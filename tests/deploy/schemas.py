@@ -1,10 +1,10 @@
-"""Say of every manifest where it does not fit the schema of its kind. Run by .venv-clients' Python.
+"""Checks manifests against the schemas of their kinds. Run by .venv-clients' Python.
 
-Kubernetes' own kinds are checked by kubernetes-validate, KEDA's and Prometheus' by models that were generated
-from their CRDs, KServe's by its own client's. No package brings the Gateway API's schemas: `HTTPRoute` has
-the part of them that is used here.
+kubernetes-validate checks Kubernetes' own kinds; models that were generated from their CRDs check KEDA's and
+Prometheus'; the models of its client check KServe's. No package has the Gateway API's schemas, so `HTTPRoute`
+below has the part of them that is used.
 
-Reads a JSON list of manifests; writes one of strings, empty where a manifest fits.
+Reads a JSON list of manifests; writes a list of problems, "" for a manifest that fits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GENERATED: Final = {
 }
 MANY_OF: Final = re.compile(r"[Ll]ist\[(?P<kind>.+)\]|[Dd]ict[(\[]str, (?P<value>.+)[)\]]")
 PLAIN: Final = {"str": str, "int": int, "bool": bool}
-MANY: Final = 16  # the Gateway API's bound for most lists
+MAX_LIST_LENGTH: Final = 16  # the Gateway API's limit for most lists
 
 Manifest = dict[str, Any]
 
@@ -36,14 +36,14 @@ class Part(BaseModel):
 
 
 class Name(Part):
-    """Where something is."""
+    """The name and namespace of a manifest."""
 
     name: str
     namespace: str
 
 
 class Backend(Part):
-    """A Service, and its share."""
+    """A Service, and its share of the requests."""
 
     name: str
     port: Annotated[int, Field(ge=1, le=65535)]
@@ -53,15 +53,15 @@ class Backend(Part):
 class Rule(Part):
     """A rule without conditions."""
 
-    backendRefs: Annotated[list[Backend], Field(max_length=MANY)]  # noqa: N815  its name there
+    backendRefs: Annotated[list[Backend], Field(max_length=MAX_LIST_LENGTH)]  # noqa: N815  its name there
 
 
 class Route(Part):
     """A route from gateways to Services."""
 
-    parentRefs: Annotated[list[Name], Field(max_length=2 * MANY)]  # noqa: N815
-    hostnames: Annotated[list[str], Field(max_length=MANY)]
-    rules: Annotated[list[Rule], Field(max_length=MANY)]
+    parentRefs: Annotated[list[Name], Field(max_length=2 * MAX_LIST_LENGTH)]  # noqa: N815
+    hostnames: Annotated[list[str], Field(max_length=MAX_LIST_LENGTH)]
+    rules: Annotated[list[Rule], Field(max_length=MAX_LIST_LENGTH)]
 
 
 class HTTPRoute(Part):
@@ -73,15 +73,15 @@ class HTTPRoute(Part):
     spec: Route
 
 
-def misfit(manifest: Manifest, version: str) -> str:
-    """Say where a manifest does not fit, for a `version` of Kubernetes."""
+def find_misfit(manifest: Manifest, version: str) -> str:
+    """Describe where a manifest does not fit a `version` of Kubernetes; "" if it does."""
     kind, group = manifest["kind"], manifest["apiVersion"]
     if kind == "InferenceService":
-        return "; ".join(unknown(manifest, "V1beta1InferenceService", kind))
+        return "; ".join(list_unknown(manifest, "V1beta1InferenceService", kind))
     if kind == "HTTPRoute":
-        return lost(manifest, HTTPRoute)
+        return find_dropped(manifest, HTTPRoute)
     if group in GENERATED:
-        return lost(manifest, getattr(import_module(GENERATED[group]), kind))
+        return find_dropped(manifest, getattr(import_module(GENERATED[group]), kind))
     validator = import_module("kubernetes_validate")
     try:
         validator.validate(manifest, version, strict=True)
@@ -90,8 +90,8 @@ def misfit(manifest: Manifest, version: str) -> str:
     return ""
 
 
-def lost(manifest: Manifest, model: type[BaseModel]) -> str:
-    """Say what of a manifest its model refuses, or drops because it has no such field."""
+def find_dropped(manifest: Manifest, model: type[BaseModel]) -> str:
+    """Describe what a model refuses in a manifest, or drops because it has no such field."""
     try:
         kept = model.model_validate(manifest).model_dump(mode="json", by_alias=True, exclude_unset=True)
     except ValidationError as error:
@@ -99,28 +99,28 @@ def lost(manifest: Manifest, model: type[BaseModel]) -> str:
     return "" if kept == manifest else f"{manifest} has more than {kept}"
 
 
-def unknown(value: Any, kind: str, where: str) -> Iterator[str]:  # noqa: ANN401  JSON
-    """Say what KServe's and Kubernetes' clients do not know in `value`, which should be a `kind`."""
+def list_unknown(value: Any, kind: str, where: str) -> Iterator[str]:  # noqa: ANN401  JSON
+    """Yield what KServe's and Kubernetes' clients do not accept in `value`, which should be a `kind`."""
     if of := MANY_OF.fullmatch(kind):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from unknown(item, of["kind"] or of["value"], f"{where}.{key}")
+            yield from list_unknown(item, of["kind"] or of["value"], f"{where}.{key}")
     elif kind in PLAIN:
         if type(value) is not PLAIN[kind]:
             yield f"{where}: {value!r} is no {kind}"
     elif kind != "object":
-        yield from _unknown_fields(value, kind, where)
+        yield from _list_unknown_fields(value, kind, where)
 
 
-def _unknown_fields(value: dict[str, Any], kind: str, where: str) -> Iterator[str]:
+def _list_unknown_fields(value: dict[str, Any], kind: str, where: str) -> Iterator[str]:
     clients = import_module("kserve.models"), import_module("kubernetes.client")
     model: Any = next(getattr(client, kind) for client in clients if hasattr(client, kind))
     types = {field: model.openapi_types[name] for name, field in model.attribute_map.items()}
     for field, item in value.items():
         if field in types:
-            yield from unknown(item, types[field], f"{where}.{field}")
+            yield from list_unknown(item, types[field], f"{where}.{field}")
         else:
             yield f"{where}: {kind} has no field {field}"
 
 
 if __name__ == "__main__":
-    json.dump([misfit(manifest, sys.argv[1]) for manifest in json.load(sys.stdin)], sys.stdout)
+    json.dump([find_misfit(manifest, sys.argv[1]) for manifest in json.load(sys.stdin)], sys.stdout)

@@ -1,4 +1,4 @@
-"""What `deploy/kubernetes` asks a cluster for is true of the application, and whole."""
+"""The manifests in `deploy/kubernetes` are complete, and agree with the application and one another."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.deploy.manifests import (
     filter_kind,
     find_faults,
     find_named,
+    list_workloads,
     render,
-    workloads,
     wrong_settings,
 )
 
@@ -27,19 +27,19 @@ pytestmark = pytest.mark.needs("kubectl")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_manifests_fit_the_application_and_each_other(overlay: str) -> None:
+def test_the_manifests_agree_with_the_application_and_one_another(overlay: str) -> None:
     manifests = render(overlay)
-    assert workloads(manifests)
+    assert list_workloads(manifests)
     assert not find_faults(manifests)
 
 
-def put(manifests: list[Manifest], kind: str, path: str, value: Any) -> None:  # noqa: ANN401  YAML
-    """Set what stands at a dotted path in the first manifest of a kind."""
-    *way, last = path.split(".")
-    place: Any = filter_kind(manifests, kind)[0]
-    for step in way:
-        place = place[int(step) if isinstance(place, list) else step]
-    place[last] = value
+def set_value(manifests: list[Manifest], kind: str, path: str, value: Any) -> None:  # noqa: ANN401  YAML
+    """Set the value at a dotted path in the first manifest of a kind."""
+    *parents, last = path.split(".")
+    node: Any = filter_kind(manifests, kind)[0]
+    for step in parents:
+        node = node[int(step) if isinstance(node, list) else step]
+    node[last] = value
 
 
 POD = "spec.template.spec"
@@ -57,7 +57,7 @@ CANARY = {"app.kubernetes.io/name": "digits", "app.kubernetes.io/instance": "dig
         ("ConfigMap", "data.DIGITS_MAX_PIXELS", "many", "max_pixels\n  Input should be a valid integer"),
         ("ConfigMap", "data.DIGITS_DEFAULT_MODEL", "resnet", "resnet"),
         ("ConfigMap", "data.DIGITS_PORT", "9000", "has port 8000, the image 8000, and listens at 9000"),
-        ("ConfigMap", "data.DIGITS_GRACEFUL_TIMEOUT", "40", "killed after 45 s, and may need 50.5"),
+        ("ConfigMap", "data.DIGITS_GRACEFUL_TIMEOUT", "40", "killed after 45 s, but may need 50.5"),
         ("ConfigMap", "data.DIGITS_API_KEYS_FILE", "/keys.txt", "no Secret is mounted where /keys.txt"),
         ("Deployment", f"{POD}.securityContext.runAsUser", 1000, "not the image's 10001:10001"),
         ("Deployment", f"{POD}.volumes.0.secret.defaultMode", 0o400, "can't read /etc/digits/keys.txt"),
@@ -65,43 +65,43 @@ CANARY = {"app.kubernetes.io/name": "digits", "app.kubernetes.io/instance": "dig
         ("Deployment", PORTS, [{"name": "http", "containerPort": 80}], "has port 80, the image 8000"),
         ("Deployment", PORTS, [{"name": "web", "containerPort": 8000}], "a port http, which does not exist"),
         ("Deployment", ALIVE, "/healthz", "/healthz, which does not exist"),
-        ("Deployment", ALIVE, "/models", "no key, and /models needs one"),
+        ("Deployment", ALIVE, "/models", "no key, but /models needs one"),
         ("Deployment", SPREAD, {}, "spread by kubernetes.io/hostname counts other pods"),
         ("Deployment", "spec.template.metadata.labels", CANARY, "digits: has the labels of another"),
-        ("Deployment", "spec.replicas", 2, "not one scaler alone"),
-        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "digit", "not one scaler alone"),
+        ("Deployment", "spec.replicas", 2, "not by one scaler alone"),
+        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "digit", "not by one scaler alone"),
         ("Service", "spec.ports.0.targetPort", "web", "no container has a port web"),
         ("Service", "spec.selector", CANARY, "Service digits: selects other pods"),
         ("PodDisruptionBudget", "spec.selector", {}, "PodDisruptionBudget digits: selects other pods"),
         ("NetworkPolicy", "spec.podSelector", {}, "NetworkPolicy digits: selects other pods"),
-        ("NetworkPolicy", "spec.egress", [{}], "out by something"),
+        ("NetworkPolicy", "spec.egress", [{}], "or connections out"),
         ("ServiceMonitor", "spec.endpoints.0.path", "/prometheus", "/prometheus, which does not exist"),
         ("ServiceMonitor", "spec.endpoints.0.port", "web", "does not find Service digits"),
         ("HTTPRoute", f"{BACKEND}.name", "canary", "splits between"),
         ("HTTPRoute", f"{BACKEND}.weight", 20, "splits between"),
     ],
 )
-def test_a_fault_would_be_found(kind: str, path: str, value: Any, fault: str) -> None:  # noqa: ANN401  YAML
+def test_every_check_finds_its_fault(kind: str, path: str, value: Any, fault: str) -> None:  # noqa: ANN401  YAML
     manifests = render("canary")
-    put(manifests, kind, path, value)
+    set_value(manifests, kind, path, value)
     assert fault in "\n".join(find_faults(manifests))
 
 
-def test_pods_are_not_told_of_services() -> None:
-    assert all(not workload.pod["enableServiceLinks"] for workload in workloads(render("base")))
+def test_pods_get_no_variables_of_services() -> None:
+    assert all(not workload.pod["enableServiceLinks"] for workload in list_workloads(render("base")))
 
 
 @pytest.mark.parametrize(
     ("overlay", "scaler"), [("base", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
 )
-def test_nothing_is_missing(overlay: str, scaler: str) -> None:
+def test_every_kind_of_manifest_is_there(overlay: str, scaler: str) -> None:
     kinds = {manifest["kind"] for manifest in render(overlay)}
     assert kinds >= {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", scaler}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_pods_may_run_where_security_is_restricted(overlay: str) -> None:
-    for workload in workloads(render(overlay)):
+def test_the_pods_meet_the_restricted_security_standard(overlay: str) -> None:
+    for workload in list_workloads(render(overlay)):
         pod, container = workload.pod["securityContext"], workload.container["securityContext"]
         assert pod["runAsNonRoot"]
         assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -112,53 +112,53 @@ def test_the_pods_may_run_where_security_is_restricted(overlay: str) -> None:
 
 
 def test_kserve_runs_the_pod_of_the_deployment() -> None:
-    (deployed,) = workloads(render("production"))
-    (kserve,) = workloads(render("kserve"))
-    assert kserve.environment == {**deployed.environment, "PROTOCOL": "v2"}
+    (deployment,) = list_workloads(render("production"))
+    (kserve,) = list_workloads(render("kserve"))
+    assert kserve.environment == {**deployment.environment, "PROTOCOL": "v2"}
     different = {"name", "ports", "env", "envFrom", *PROBES}
-    for field in (kserve.container.keys() | deployed.container.keys()) - different:
-        assert kserve.container[field] == deployed.container[field]
-    for field in deployed.pod.keys() - {"containers", "topologySpreadConstraints"}:
-        assert kserve.pod[field] == deployed.pod[field]
+    for field in (kserve.container.keys() | deployment.container.keys()) - different:
+        assert kserve.container[field] == deployment.container[field]
+    for field in deployment.pod.keys() - {"containers", "topologySpreadConstraints"}:
+        assert kserve.pod[field] == deployment.pod[field]
     for probe in PROBES:
-        path = "/v2" + deployed.container[probe]["httpGet"]["path"]
+        path = "/v2" + deployment.container[probe]["httpGet"]["path"]
         assert kserve.container[probe] == {
-            **deployed.container[probe],
+            **deployment.container[probe],
             "httpGet": {"path": path, "port": "http1"},
         }
 
 
 def test_the_canary_is_another_version_that_gets_a_tenth() -> None:
     manifests = render("canary")
-    stable, canary = workloads(manifests)
+    stable, canary = list_workloads(manifests)
     assert stable.container["image"] != canary.container["image"]
     (route,) = find_named(manifests, "HTTPRoute", "digits")
     shares = {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
     assert shares == {stable.name: 90, canary.name: 10}
 
 
-def test_a_canary_whose_image_lacks_its_version_would_be_found() -> None:
+def test_a_canary_whose_image_lacks_its_version_is_a_fault() -> None:
     manifests = render("canary")
-    stable, canary = workloads(manifests)
+    stable, canary = list_workloads(manifests)
     assert (stable.settings.default_model, canary.settings.default_model) == ("cnn", "cnn@2")
     for manifest in filter_kind(manifests, "Deployment"):
         manifest["spec"]["template"]["spec"]["containers"][0]["image"] = stable.container["image"]
-    (told,) = wrong_settings(manifests)
-    assert told.startswith(f"{canary.name}: the default model 'cnn@2' is not in")
+    (fault,) = wrong_settings(manifests)
+    assert fault.startswith(f"{canary.name}: the default model 'cnn@2' is not in")
 
 
 @pytest.mark.parametrize("overlay", ["production", "kserve"])
-def test_the_image_is_this_version(overlay: str) -> None:
-    (workload,) = workloads(render(overlay))
+def test_the_image_has_this_version(overlay: str) -> None:
+    (workload,) = list_workloads(render(overlay))
     assert workload.container["image"].endswith(f"/digits:{__version__}")
 
 
-def test_the_example_of_keys_is_what_the_pods_mount_and_the_service_reads(tmp_path: Path) -> None:
+def test_the_example_secret_is_the_one_that_pods_mount_and_the_service_reads(tmp_path: Path) -> None:
     example = yaml.safe_load((FOLDER / "keys.example.yaml").read_text())
-    (workload,) = workloads(render("production"))
+    (workload,) = list_workloads(render("production"))
     assert workload.pod["volumes"][0]["secret"]["secretName"] == example["metadata"]["name"]
     file = workload.settings.api_keys_file
     assert file
     (tmp_path / file.name).write_text(example["stringData"][file.name])
     (key,) = Keyring((), tmp_path / file.name).keys
-    assert key.digest == bytes(32)  # of no key that anybody knows
+    assert key.digest == bytes(32)  # the digest of no known key

@@ -1,4 +1,4 @@
-"""The commands of docs/kubernetes.md fit the manifests."""
+"""The commands of docs/kubernetes.md agree with the manifests."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.deploy.manifests import OVERLAYS, filter_kind, find_named, render, workloads
+from tests.deploy.manifests import OVERLAYS, filter_kind, find_named, list_workloads, render
 
 pytestmark = pytest.mark.needs("kubectl")
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 
 
-def commands() -> list[list[str]]:
+def list_commands() -> list[list[str]]:
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
 
 
-def test_what_is_applied_exists() -> None:
+def test_everything_that_the_page_applies_exists() -> None:
     targets = [
         words[-1].removeprefix("deploy/kubernetes/")
-        for words in commands()
+        for words in list_commands()
         if words[:2] == ["kubectl", "apply"]
     ]
     assert set(targets) == {"production/namespace.yaml", "production", "keda", "canary", "kserve"}
@@ -33,38 +33,38 @@ def test_what_is_applied_exists() -> None:
     assert set(targets) <= {*OVERLAYS, "production/namespace.yaml"}
 
 
-def test_the_secrets_that_are_made_are_those_that_are_read(tmp_path: Path) -> None:
+def test_the_page_creates_the_secrets_that_the_manifests_use(tmp_path: Path) -> None:
     for name in ("keys.txt", "prometheus.txt"):
         (tmp_path / name).write_text("x")
-    made = {}
-    for words in commands():
+    created = {}
+    for words in list_commands():
         if words[1:3] == ["create", "secret"]:
             command = (
                 words[: words.index("|")] if "|" in words else [*words, "--dry-run=client", "-o", "yaml"]
             )
-            told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
-            secret = yaml.safe_load(told.stdout)
-            made[secret["metadata"]["name"]] = (secret["metadata"]["namespace"], *secret["data"])
+            process = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+            secret = yaml.safe_load(process.stdout)
+            created[secret["metadata"]["name"]] = (secret["metadata"]["namespace"], *secret["data"])
     manifests = render("production")
-    (workload,) = workloads(manifests)
+    (workload,) = list_workloads(manifests)
     (monitor,) = filter_kind(manifests, "ServiceMonitor")
     credentials = monitor["spec"]["endpoints"][0]["authorization"]["credentials"]
     file = workload.settings.api_keys_file
     assert file
-    assert made == {
+    assert created == {
         workload.pod["volumes"][0]["secret"]["secretName"]: ("digits", file.name),
         credentials["name"]: ("digits", credentials["key"]),
     }
 
 
-def test_what_is_asked_for_by_name_or_label_exists() -> None:
+def test_every_name_and_label_on_the_page_exists() -> None:
     names = [
-        word for words in commands() for word in words if re.fullmatch(r"(deployment|service)/\w+", word)
+        word for words in list_commands() for word in words if re.fullmatch(r"(deployment|service)/\w+", word)
     ]
     assert names
     for kind, name in (name.split("/") for name in names):
         assert find_named(render("production"), kind.capitalize(), name)
-    (label,) = {word for words in commands() for word in words if word.startswith("app.kubernetes.io/")}
+    (label,) = {word for words in list_commands() for word in words if word.startswith("app.kubernetes.io/")}
     key, value = label.split("=")
     labelled = {
         manifest["kind"]
@@ -72,18 +72,20 @@ def test_what_is_asked_for_by_name_or_label_exists() -> None:
         if manifest["metadata"].get("labels", {}).get(key) == value
     }
     (deleted,) = (
-        words[2].split(",") for words in commands() if words[:2] == ["kubectl", "delete"] and "-l" in words
+        words[2].split(",")
+        for words in list_commands()
+        if words[:2] == ["kubectl", "delete"] and "-l" in words
     )
     short = {"hpa": "horizontalpodautoscaler", "pdb": "poddisruptionbudget"}
     assert {kind.lower() for kind in labelled} == {short.get(kind, kind) for kind in deleted}
 
 
-def test_the_timeline_of_a_pods_end_is_the_manifests() -> None:
-    (workload,) = workloads(render("production"))
-    asleep = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    closed = asleep + workload.settings.drain_delay
-    patience = workload.pod["terminationGracePeriodSeconds"]
-    shown = re.findall(r"^\| ([\d.]+) \|", PAGE, re.MULTILINE)
-    assert [float(seconds) for seconds in shown] == [
-        0, asleep, closed, closed + 0.5 + workload.settings.graceful_timeout, patience,
+def test_the_timeline_of_a_pods_end_agrees_with_the_manifests() -> None:
+    (workload,) = list_workloads(render("production"))
+    pre_stop = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    closed = pre_stop + workload.settings.drain_delay
+    grace_period = workload.pod["terminationGracePeriodSeconds"]
+    times = re.findall(r"^\| ([\d.]+) \|", PAGE, re.MULTILINE)
+    assert [float(seconds) for seconds in times] == [
+        0, pre_stop, closed, closed + 0.5 + workload.settings.graceful_timeout, grace_period,
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every manifest fits the schema of its kind, as published: no field misspelt, none of another type."""
+"""Every manifest fits the published schema of its kind: no field is misspelt or has another type."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import yaml
 from tests.deploy.manifests import FOLDER, OVERLAYS, Manifest, filter_kind, render
 from tests.needs import CLIENTS
 
-VERSIONS: Final = ("1.30", "1.37")  # of Kubernetes: the oldest that has all that is used, and the newest
+VERSIONS: Final = ("1.30", "1.37")  # of Kubernetes: the oldest that is supported, and the newest
 
 pytestmark = pytest.mark.needs("clients", "kubectl")
 
 
-def misfits(manifests: Sequence[Manifest], version: str) -> list[str]:
-    """Say of each manifest where it does not fit; nothing where it does."""
-    told = subprocess.run(
+def find_misfits(manifests: Sequence[Manifest], version: str) -> list[str]:
+    """Describe for each manifest where it does not fit; "" if it does."""
+    process = subprocess.run(
         [CLIENTS, Path(__file__).with_name("schemas.py"), version],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         input=json.dumps(manifests),
@@ -30,29 +30,29 @@ def misfits(manifests: Sequence[Manifest], version: str) -> list[str]:
         text=True,
         check=True,
     )
-    found: list[str] = json.loads(told.stdout)
-    return found
+    misfits: list[str] = json.loads(process.stdout)
+    return misfits
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_of_every_overlay_fits(version: str) -> None:
     manifests = [manifest for overlay in OVERLAYS for manifest in render(overlay)]
     manifests.append(yaml.safe_load((FOLDER / "keys.example.yaml").read_text()))
-    assert not any(misfits(manifests, version))
+    assert not any(find_misfits(manifests, version))
 
 
-def spoilt(overlay: str, kind: str, way: Sequence[str | int], value: object) -> Manifest:
-    """Return an overlay's manifest of a kind with another value at the end of the way."""
+def spoil(overlay: str, kind: str, path: Sequence[str | int], value: object) -> Manifest:
+    """Return an overlay's manifest of a kind with another value at a path."""
     manifest = filter_kind(render(overlay), kind)[0]
-    place: Any = manifest
-    for step in way[:-1]:
-        place = place[step]
-    place[way[-1]] = value
+    node: Any = manifest
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
     return manifest
 
 
 POD: Final = ("spec", "template", "spec")
-SPOILT: Final = (
+FAULTS: Final = (
     ("production", "Namespace", ("metadata", "misspelt"), "x"),
     ("production", "ConfigMap", ("misspelt",), "x"),
     ("production", "Deployment", (*POD, "containers", 0, "livenessProbe", "misspelt"), "x"),
@@ -73,7 +73,7 @@ SPOILT: Final = (
 )
 
 
-def test_a_misspelt_field_or_a_value_of_another_type_would_be_found() -> None:
-    found = misfits([spoilt(*what) for what in SPOILT], VERSIONS[0])
-    for (_, kind, way, value), misfit in zip(SPOILT, found, strict=True):
-        assert str(way[-1] if value == "x" else value) in misfit, kind
+def test_a_misspelt_field_and_a_value_of_another_type_are_found() -> None:
+    misfits = find_misfits([spoil(*fault) for fault in FAULTS], VERSIONS[0])
+    for (_, kind, path, value), misfit in zip(FAULTS, misfits, strict=True):
+        assert str(path[-1] if value == "x" else value) in misfit, kind

@@ -1,6 +1,6 @@
-"""Clients that mean harm, as a process of their own: `python -m tests.resilience.attacks NAME PORT CLIENTS`.
+"""Malicious clients, in their own process: `python -m tests.resilience.attacks NAME PORT CLIENTS`.
 
-Says "ready" once all of them are connected, and goes on until it is killed.
+Prints "ready" once all clients are connected, and runs until it is killed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tests.serving import ROOT
 
 Attack: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TINY: Final = (GOLDEN / "1-eight-pixels.png").read_bytes()
-LARGE: Final = 10 * 1024 * 1024  # bytes: the longest body
+MAX_BODY: Final = 10 * 1024 * 1024  # bytes: the longest body that is accepted
 HEAD: Final = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-WHOLE: Final = HEAD + b"Content-Length: %d\r\n\r\n" % len(TINY) + TINY
+REQUEST: Final = HEAD + b"Content-Length: %d\r\n\r\n" % len(TINY) + TINY
 
 
 async def never_read(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pipeline requests and take no answer."""
+    """Pipeline requests, and read no answers."""
     while True:
-        writer.write(WHOLE * 100)
+        writer.write(REQUEST * 100)
         await writer.drain()
 
 
 async def pipeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Send 300 KB of the shortest requests at once, and take the answers."""
+    """Send 300 KB of the shortest requests at once, and read the answers."""
     writer.write(b"GET / HTTP/1.1\r\nHost:\r\n\r\n" * 12_500)
     while await reader.read(65_536):
         pass
@@ -46,13 +46,13 @@ async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 
 
 async def stop_before_the_end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Send all of the longest body but its last byte."""
-    writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % LARGE + bytes(LARGE - 1))
+    """Send the longest body except its last byte."""
+    writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % MAX_BODY + bytes(MAX_BODY - 1))
     await writer.drain()
 
 
 async def stay_idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Ask once, and keep the connection."""
+    """Send one request, and keep the connection open."""
     writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.read(1)
 
@@ -63,7 +63,7 @@ ATTACKS: Final[dict[str, Attack]] = {
 
 
 @contextmanager
-def attacking(attack: str, port: int, *, clients: int) -> Iterator[None]:
+def run_attack(attack: str, port: int, *, clients: int) -> Iterator[None]:
     """Let clients attack until the block ends."""
     command = [sys.executable, "-m", __name__, attack, str(port), str(clients)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -76,13 +76,13 @@ def attacking(attack: str, port: int, *, clients: int) -> Iterator[None]:
 
 
 async def main(attack: Attack, port: int, clients: int) -> None:
-    async def go_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def attack_and_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             await attack(reader, writer)
         await asyncio.Event().wait()
 
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
-    attacks = [asyncio.create_task(go_on(*stream)) for stream in streams]
+    attacks = [asyncio.create_task(attack_and_wait(*stream)) for stream in streams]
     await asyncio.sleep(0.5)  # for the attack to take hold
     print("ready", flush=True)  # noqa: T201
     await asyncio.gather(*attacks)

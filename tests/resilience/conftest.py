@@ -1,7 +1,7 @@
-"""How much is done, and the table of what came of it.
+"""Chooses short or full scenarios, and prints a table of their results.
 
-In a plain test run every scenario is short, and only what must always hold is asserted. `make resilience`
-sets DIGITS_RESILIENCE=full: the amounts of `docs/reliability.md`, whose figures are asserted, too.
+In a plain test run every scenario is short, and asserts only what must always hold. `make resilience` sets
+DIGITS_RESILIENCE=full, which runs the scenarios of `docs/reliability.md` and also asserts its figures.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _ROWS: list[tuple[str, str]] = []
 
 @pytest.fixture(scope="session")
 def full() -> bool:
-    """Tell whether the whole suite is run."""
+    """Whether to run the scenarios in full."""
     return FULL
 
 
 @pytest.fixture
 def measured() -> Callable[[str, str], None]:
-    """Note a figure for the table: what, and how much."""
+    """A function that adds a row to the table: the scenario, and its figures."""
     return lambda what, figure: _ROWS.append((what, figure))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything here, so that `-m resilience` chooses it."""
+    """Mark all tests in this folder, so that `-m resilience` selects them."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("resilience")

@@ -1,6 +1,6 @@
-"""Hooks of schemathesis: what the document calls a picture is one, wherever a request is to be accepted.
+"""Hooks of schemathesis, which put real pictures into requests that should be accepted.
 
-No schema can say that bytes are a picture with a digit in it; all else comes from the document.
+No schema can describe bytes as a picture of a digit; everything else comes from the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ for kind in ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", 
 
 @schemathesis.hook
 def map_case(_: schemathesis.HookContext, case: Case) -> Case:
-    """Put base64 where a text of base64 is wanted, and a tensor of pictures where a tensor is."""
+    """Replace base64 texts and tensors in valid requests by those of a picture."""
     if not (case.meta and case.meta.generation.mode.is_positive):
         return case
     if case.path.endswith("/infer"):
-        _infer(case)
+        _fill_in_inference(case)
     elif isinstance(case.body, dict):
         if "image" in case.body:
             case.body["image"] = TEXT
@@ -41,15 +41,15 @@ def map_case(_: schemathesis.HookContext, case: Case) -> Case:
     return case
 
 
-def _infer(case: Case) -> None:
-    """Have a model that there is asked for what it has; all else is as it was drawn."""
+def _fill_in_inference(case: Case) -> None:
+    """Ask an existing model for an existing output; leave everything else as generated."""
     known = {"name": "cnn", "version": "2.2.0+int8"}
     case.path_parameters = {parameter: known[parameter] for parameter in case.path_parameters}
-    asked: Any = case.body
-    if isinstance(asked, dict):
+    generated: Any = case.body
+    if isinstance(generated, dict):
         tensor, _ = picture_input([PICTURE], binary=False)
-        outputs = [output | {"name": "probabilities"} for output in asked.get("outputs", [])]
-        case.body = asked | {"inputs": [tensor], "outputs": outputs[:1]}
+        outputs = [output | {"name": "probabilities"} for output in generated.get("outputs", [])]
+        case.body = generated | {"inputs": [tensor], "outputs": outputs[:1]}
         headers: dict[str, str] = {}
     else:
         case.body, headers = body(picture_input([PICTURE], binary=True))
@@ -59,6 +59,6 @@ def _infer(case: Case) -> None:
 
 @schemathesis.hook
 def filter_case(_: schemathesis.HookContext, case: Case) -> bool:
-    """Leave out forms whose files are of another type: on the wire they are bytes, as all parts are."""
+    """Leave out forms whose files have another type: on the wire, every part is bytes."""
     files = case.body.get("files", []) if isinstance(case.body, dict) else []
     return isinstance(files, list) and all(isinstance(file, bytes | Binary) for file in files)

@@ -1,4 +1,4 @@
-"""Files of pictures, taken apart into their chunks, markers or blocks and put together otherwise."""
+"""Splits picture files into chunks, markers or blocks, and joins them in other ways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 Rng = np.random.Generator
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-# What fields of lengths, sizes and depths are set to: nothing, one, limits of their types, and beside them.
+# Values for fields of lengths, sizes and depths: small ones, and the limits of their types.
 _EXTREMES: Final = tuple(
     value.to_bytes(size, order)
     for size in (1, 2, 4)
@@ -23,7 +23,7 @@ _EXTREMES: Final = tuple(
 
 
 def restructure(data: bytes, other: bytes, rng: Rng) -> bytes:
-    """Drop, double, move, swap, splice or overwrite a few parts of a file; checksums stay right."""
+    """Drop, repeat, move, replace, splice or overwrite a few parts of a file; checksums stay valid."""
     parts = split(data)
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(len(parts)))
@@ -35,7 +35,7 @@ def restructure(data: bytes, other: bytes, rng: Rng) -> bytes:
 
 
 def split(data: bytes) -> list[bytes]:
-    """Take a file apart; together the parts are the file."""
+    """Split a file into parts, which joined give the file again."""
     for signature, splitting in _SPLITTING.items():
         if data.startswith(signature):
             return [part for part in splitting(data) if part]
@@ -43,7 +43,7 @@ def split(data: bytes) -> list[bytes]:
 
 
 def join(parts: list[bytes]) -> bytes:
-    """Put parts together; a PNG's chunks get the checksums that they should have."""
+    """Join parts; the chunks of a PNG get valid checksums."""
     if parts[0] != _PNG:
         return b"".join(parts)
     return parts[0] + b"".join(
@@ -82,7 +82,7 @@ def _split_riff(data: bytes) -> list[bytes]:
 
 
 def _split_gif(data: bytes) -> list[bytes]:
-    """Take apart screen, palette, and what begins like an extension or a frame."""
+    """Split into screen, palette, and whatever begins like an extension or a frame."""
     head = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)
     return [data[:13], data[13:head], *re.split(rb"(?<=\x00)(?=[!,])", data[head:])]
 
@@ -106,7 +106,7 @@ def _drop(parts: list[bytes], at: int, _: list[bytes], __: Rng) -> None:
     del parts[at]
 
 
-def _double(parts: list[bytes], at: int, _: list[bytes], rng: Rng) -> None:
+def _repeat(parts: list[bytes], at: int, _: list[bytes], rng: Rng) -> None:
     parts[at:at] = [parts[at]] * int(rng.integers(1, 9))
 
 
@@ -128,7 +128,7 @@ def _shorten(parts: list[bytes], at: int, _: list[bytes], rng: Rng) -> None:
 
 
 def _overwrite(parts: list[bytes], at: int, _: list[bytes], rng: Rng) -> None:
-    """Set a field, of which most stand at the beginning of a part."""
+    """Overwrite a field; most fields are at the beginning of a part."""
     value = _EXTREMES[int(rng.integers(len(_EXTREMES)))]
     place = int(rng.integers(min(len(parts[at]), 48) + 1))
     parts[at] = parts[at][:place] + value + parts[at][place + len(value) :]
@@ -141,4 +141,4 @@ def _flip(parts: list[bytes], at: int, _: list[bytes], rng: Rng) -> None:
     parts[at] = bytes(part)
 
 
-_CHANGES: Final = (_drop, _double, _move, _splice, _replace, _shorten, _overwrite, _overwrite, _flip)
+_CHANGES: Final = (_drop, _repeat, _move, _splice, _replace, _shorten, _overwrite, _overwrite, _flip)

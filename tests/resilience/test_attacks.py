@@ -1,4 +1,4 @@
-"""Clients that send without reading, or hold what others need: ordinary clients do not notice."""
+"""Malicious clients send without reading, or hold resources; ordinary clients are served all the same."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from app.feedback.keeper import MAX_REQUESTS
 from tests.costs import measure_cost, needs_proc
-from tests.resilience.attacks import HEAD, TINY, attacking
+from tests.resilience.attacks import HEAD, TINY, run_attack
 from tests.resilience.clients import PNG, Answer, Connection, Tally, build_ask, load, stop_after
 from tests.serving import start_process
 
 Measured = Callable[[str, str], None]
-MEGABYTES = 256  # that no attack may take
-ROOM = 256  # megabytes of bodies that a worker holds at a time, by default
+MAX_MEGABYTES = 256  # of memory that an attack may cost
+ROOM = 256  # megabytes of bodies that a worker holds at a time by default
 
 
 async def _check_health(connection: Connection) -> Answer:
@@ -25,7 +25,7 @@ async def _check_health(connection: Connection) -> Answer:
 
 
 async def serve_others(port: int, seconds: float) -> tuple[Tally, Tally]:
-    """Return what ordinary clients and health checks meet."""
+    """Return the tallies of ordinary clients and of health checks."""
     over = stop_after(seconds)
     predict = build_ask("/predict", [TINY], PNG)
     return await asyncio.gather(
@@ -40,17 +40,17 @@ async def serve_others(port: int, seconds: float) -> tuple[Tally, Tally]:
         ("never_read", 140, "140 that pipeline requests and read no answer", 0),
         ("pipeline", 60, "60 that pipeline 18 MB of requests", 0),
         ("trickle", 140, "140 that trickle a body", 0),
-        ("stop_before_the_end", 30, "30 that send 10 MiB but the last byte", ROOM),
+        ("stop_before_the_end", 30, "30 that send 10 MiB except the last byte", ROOM),
         ("stay_idle", 500, "500 that keep idle connections", 0),
     ],
 )
-def test_ordinary_clients_are_served_beside(
+def test_ordinary_clients_are_served_during_an_attack(
     measured: Measured, attack: str, clients: int, what: str, room: int, *, full: bool
 ) -> None:
     with (
         start_process(log_level="error") as running,
         measure_cost(running.popen.pid) as cost,
-        attacking(attack, running.port, clients=clients),
+        run_attack(attack, running.port, clients=clients),
     ):
         ordinary, health = asyncio.run(serve_others(running.port, 20.0 if full else 2.0))
     assert health.count(200) == len(health.answers) > 0
@@ -58,7 +58,7 @@ def test_ordinary_clients_are_served_beside(
     assert ordinary.count(200) > 0
     # bodies that have stalled give way to others after a second
     assert ordinary.count(200) + (ordinary.count(503) if room else 0) == len(ordinary.answers)
-    assert cost.megabytes <= MEGABYTES + room
+    assert cost.megabytes <= MAX_MEGABYTES + room
     measured(
         f"beside {what}: ordinary requests answered, their median, 99th percentile of health checks; memory",
         f"{ordinary.count(200):,}, {ordinary.quantile(0.5) * 1e3:.0f} ms, "
@@ -67,10 +67,10 @@ def test_ordinary_clients_are_served_beside(
 
 
 @needs_proc
-def test_idle_connections_leave_room_for_new_clients_and_use_up_no_descriptors() -> None:
+def test_idle_connections_make_room_for_new_clients_and_do_not_use_up_descriptors() -> None:
     with (
         start_process(log_level="error", max_connections="50") as running,
-        attacking("stay_idle", running.port, clients=200),
+        run_attack("stay_idle", running.port, clients=200),
     ):
         ordinary, health = asyncio.run(serve_others(running.port, 1.0))
         assert len(list(Path(f"/proc/{running.popen.pid}/fd").iterdir())) < 100
@@ -78,14 +78,14 @@ def test_idle_connections_leave_room_for_new_clients_and_use_up_no_descriptors()
     assert health.count(200) == len(health.answers) > 0
 
 
-def test_uploads_of_feedback_that_trickle_hold_no_place(tmp_path: Path) -> None:
+def test_slow_uploads_to_feedback_take_no_places(tmp_path: Path) -> None:
     path = "/feedback?digit=1"
-    begun = HEAD.replace(b"/predict", path.encode()) + b"Content-Length: 1000\r\n\r\na"
+    beginning = HEAD.replace(b"/predict", path.encode()) + b"Content-Length: 1000\r\n\r\na"
 
     async def scenario(port: int) -> Tally:
         writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2 * MAX_REQUESTS)]
         for writer in writers:
-            writer.write(begun)
+            writer.write(beginning)
         tally = await load(port, build_ask(path, [TINY], PNG), clients=2, until=stop_after(1.0))
         for writer in writers:
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: schemathesis asks the running service whatever it allows and forbids."""
+"""The OpenAPI document is correct: schemathesis sends requests that it allows and that it forbids."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def test_schemathesis_finds_no_failure(
             text=True,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    counted = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
-    assert counted
-    assert counted[1] == counted[2]
+    counts = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert counts
+    assert counts[1] == counts[2]
     measured(
         f"schemathesis{' with keys required' if locked else ''}: cases from the OpenAPI document, failures",
-        f"{int(counted[1]):,}, 0",
+        f"{int(counts[1]):,}, 0",
     )

@@ -1,4 +1,4 @@
-"""The service calls nobody: it serves without a network, and where there is one it sends nothing into it."""
+"""The service makes no outgoing connections: it works without a network, and sends nothing into one."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ print("sent", next(line.split()[9] for line in open("/proc/net/dev") if line.str
 """
 
 
-def isolated(network: str, *programs: str) -> subprocess.CompletedProcess[str]:
-    """Run programs one after another in a network namespace of their own."""
+def run_isolated(network: str, *programs: str) -> subprocess.CompletedProcess[str]:
+    """Run programs one after another in a new network namespace."""
     shell = f"set -e\n{network}\n" + "".join(
         f'"{sys.executable}" -c "${n}"\n' for n in range(1, len(programs) + 1)
     )
@@ -66,23 +66,23 @@ def isolated(network: str, *programs: str) -> subprocess.CompletedProcess[str]:
 
 
 def require(network: str) -> None:
-    """Skip the test where such a network can't be made."""
-    if not shutil.which("unshare") or not shutil.which("ip") or isolated(network).returncode:
-        pytest.skip("this machine lets nobody make such a network namespace, or has no unshare or ip")
+    """Skip the test if the network can't be created."""
+    if not shutil.which("unshare") or not shutil.which("ip") or run_isolated(network).returncode:
+        pytest.skip("this machine does not allow network namespaces, or lacks unshare or ip")
 
 
 @pytest.mark.parametrize("network", ["ip link set lo up", NETWORK], ids=["no network", "a network"])
-def test_it_starts_and_serves_and_sends_nothing(network: str) -> None:
+def test_the_service_starts_and_answers_and_sends_nothing(network: str) -> None:
     require(network)
-    ran = isolated(network, SERVE, *([COUNT] if network is NETWORK else []))
-    assert '"digit":7' in ran.stdout, ran.stderr
-    assert "status 0" in ran.stdout
-    assert "Traceback" not in ran.stderr
-    assert network is not NETWORK or "sent 0\n" in ran.stdout
+    process = run_isolated(network, SERVE, *([COUNT] if network is NETWORK else []))
+    assert '"digit":7' in process.stdout, process.stderr
+    assert "status 0" in process.stdout
+    assert "Traceback" not in process.stderr
+    assert network is not NETWORK or "sent 0\n" in process.stdout
 
 
-def test_a_call_to_somebody_would_be_noticed() -> None:
+def test_an_outgoing_connection_is_counted() -> None:
     require(NETWORK)
-    ran = isolated(NETWORK, CALL, COUNT)
-    assert "sent " in ran.stdout, ran.stderr
-    assert "sent 0\n" not in ran.stdout
+    process = run_isolated(NETWORK, CALL, COUNT)
+    assert "sent " in process.stdout, process.stderr
+    assert "sent 0\n" not in process.stdout

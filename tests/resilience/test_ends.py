@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, and a worker's sudden death, under load."""
+"""SIGTERM, SIGHUP and the sudden end of a worker, under load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.resilience.clients import (
     Connection,
     Tally,
     build_ask,
-    list_sockets,
+    count_sockets,
     load,
     stop_after,
 )
@@ -38,7 +38,7 @@ def test_sigterm_loses_no_request(measured: Measured, *, full: bool) -> None:
             ended = False
 
             async def ask(connection: Connection) -> object:
-                # a connection for each request: one that is kept may be closed just as it is used again
+                # a new connection for each request: the service may close an idle one just as it is reused
                 return await connection.ask("POST", "/predict", PHOTO, JPEG | {"Connection": "close"})
 
             async def scenario() -> Tally:
@@ -69,7 +69,7 @@ def test_sigterm_loses_no_request(measured: Measured, *, full: bool) -> None:
 def test_models_are_swapped_without_a_failed_request(
     tmp_path: Path, measured: Measured, *, workers: int, full: bool
 ) -> None:
-    """Each answer is the model's that was there, none is missing, and in the end all are the newest's."""
+    """Every request is answered, by a model that was there, and finally by the newest one."""
     swaps = (20 if full else 3) if workers == 1 else (6 if full else 2)
     put_model(tmp_path, "0.0.0")
     settings = {"models_dir": str(tmp_path), "default_model": "tiny", "workers": str(workers)}
@@ -105,22 +105,24 @@ def test_models_are_swapped_without_a_failed_request(
     )
 
 
-def workers_of(running: Process) -> set[int]:
+def list_serving_workers(running: Process) -> set[int]:
     """Return the ids of the worker processes that serve."""
     children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
     return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
-def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Measured, *, full: bool) -> None:
+def test_a_killed_worker_is_replaced_and_other_workers_lose_no_request(
+    measured: Measured, *, full: bool
+) -> None:
     clients = 6
     with start_process(workers="2") as running:
         log: list[str] = []
         reader = threading.Thread(target=lambda: log.extend(running.popen.stderr or ()), daemon=True)
         reader.start()
         wait_until(lambda: sum('"ready"' in line for line in log) == 2)
-        before = workers_of(running)
+        before = list_serving_workers(running)
         killed = min(before)
-        idle, held = list_sockets(killed), 0
+        idle, held = count_sockets(killed), 0
 
         async def scenario() -> Tally:
             over = stop_after(20 if full else 6)
@@ -128,7 +130,7 @@ def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Meas
             async def kill() -> None:
                 nonlocal held
                 await asyncio.sleep(1)
-                held = list_sockets(killed) - idle  # a connection each
+                held = count_sockets(killed) - idle  # the connections of clients
                 os.kill(killed, signal.SIGKILL)
 
             tally, _ = await asyncio.gather(
@@ -137,9 +139,9 @@ def test_a_killed_worker_is_replaced_and_the_others_do_not_notice(measured: Meas
             return tally
 
         tally = asyncio.run(scenario())
-        wait_until(lambda: len(workers_of(running) - before) == 1)
-        assert killed not in workers_of(running)
-    assert tally.lost <= held <= clients  # the others' connections were the other worker's
+        wait_until(lambda: len(list_serving_workers(running) - before) == 1)
+        assert killed not in list_serving_workers(running)
+    assert tally.lost <= held <= clients  # all other connections are those of the other worker
     assert tally.count(200) == len(tally.answers)
     measured(
         "kill -9 of one of two workers under load: answered, lost, clients that it served",

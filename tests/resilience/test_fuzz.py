@@ -1,4 +1,4 @@
-"""Pictures, files and bodies by chance: no crash, no hang, no error that is not ours."""
+"""Random pictures, files and bodies: no crash, no hang, no unexpected error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.resilience.structure import restructure
 
 Measured = Callable[[str, str], None]
 Rng = np.random.Generator
-LONGEST: float = 1.0  # seconds of a processor's time for one case
+MAX_SECONDS: float = 1.0  # of processor time for one case
 
 _FILES = [file.read_bytes() for file in golden_uploads()]
 _GOOD = [
@@ -32,8 +32,8 @@ _GOOD = [
 _FILES += [data for name in hostile_files() if len(data := (HOSTILE / name).read_bytes()) < 20_000]
 
 
-def damaged_file(rng: Rng) -> bytes:
-    """Take a file and overwrite, cut, repeat or splice it."""
+def damage_file(rng: Rng) -> bytes:
+    """Choose a file, and overwrite, cut, repeat or splice it."""
     data = bytearray(_FILES[rng.integers(len(_FILES))])
     for _ in range(rng.integers(1, 5)):
         if len(data) < 4:
@@ -54,8 +54,8 @@ def damaged_file(rng: Rng) -> bytes:
     return bytes(data)
 
 
-def drawn_picture(rng: Rng) -> GreyPicture:
-    """Draw stripes, hairs, boxes, scribble, digits and noise over each other, at any size."""
+def draw_picture(rng: Rng) -> GreyPicture:
+    """Draw stripes, specks, scribble, boxes, digits and noise over each other, at any size."""
     height, width = (int(np.exp(rng.uniform(np.log(4), np.log(1024)))) for _ in range(2))
     picture = np.full((height, width), rng.integers(256), np.uint8)
     if rng.random() < 0.3:
@@ -111,35 +111,35 @@ _LAYERS = (_stripes, _specks, _scribble, _box, _text, _noise)
 
 def decode(rng: Rng) -> None:
     """Decode a damaged file."""
-    picture = images.decode(images.identify(damaged_file(rng), max_pixels=1_000_000))
+    picture = images.decode(images.identify(damage_file(rng), max_pixels=1_000_000))
     assert picture.grey.ndim == 2
 
 
 def decode_restructured(rng: Rng) -> None:
-    """Decode a file whose parts have been dropped, doubled, moved, swapped or overwritten."""
+    """Decode a file whose parts have been dropped, repeated, moved, replaced or overwritten."""
     file, other = (_GOOD[rng.integers(len(_GOOD))] for _ in range(2))
     picture = images.decode(images.identify(restructure(file, other, rng), max_pixels=1_000_000))
     assert picture.grey.ndim == 2
 
 
 def preprocess(rng: Rng) -> None:
-    """Bring a drawn picture into canonical form."""
-    found = canonicalise(drawn_picture(rng)).picture
-    assert found.shape == (28, 28)
-    assert found.any()
+    """Turn a drawn picture into a canonical one."""
+    picture = canonicalise(draw_picture(rng)).picture
+    assert picture.shape == (28, 28)
+    assert picture.any()
 
 
 def read_number(rng: Rng) -> None:
-    """Read a drawn picture as a number, with a network that says what it likes."""
-    page = numbers.segment(drawn_picture(rng))
+    """Read a drawn picture as a number, with random answers of the network."""
+    page = numbers.segment(draw_picture(rng))
     probabilities = rng.dirichlet(np.full(CLASSES, 0.2), len(page.pictures)).astype(np.float32)
-    found = numbers.assemble(page, probabilities, rng.random(len(page.pictures)).astype(np.float32))
-    assert "".join(found.lines) == "".join(str(digit.digit) for digit in found.digits)
-    assert 0 <= found.confidence <= 1
+    number = numbers.assemble(page, probabilities, rng.random(len(page.pictures)).astype(np.float32))
+    assert "".join(number.lines) == "".join(str(digit.digit) for digit in number.digits)
+    assert 0 <= number.confidence <= 1
 
 
 def parse(rng: Rng) -> None:
-    """Take a form apart that has been damaged."""
+    """Parse a damaged form."""
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../x"\r\n\r\n'
     body += base64.b64encode(rng.bytes(int(rng.integers(100)))) + b"\r\n--b--\r\n"
     damaged = bytearray(body)
@@ -159,9 +159,9 @@ def parse(rng: Rng) -> None:
         (read_number, 10_000),
         (parse, 50_000),
     ],
-    ids=lambda given: getattr(given, "__name__", ""),
+    ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_chance_finds_no_crash(
+def test_random_input_causes_no_crash(
     target: Callable[[Rng], None], cases: int, measured: Measured, *, full: bool
 ) -> None:
     amount = cases if full else cases // 500
@@ -171,9 +171,9 @@ def test_chance_finds_no_crash(
         try:
             with contextlib.suppress(DigitsError):
                 target(np.random.default_rng((4, case)))
-        except Exception as error:  # noqa: BLE001  # any other is a defect
+        except Exception as error:  # noqa: BLE001  # any other error is a defect
             pytest.fail(f"{target.__name__}, case {case}: {error!r}")
         longest = max(longest, time.process_time() - started)
     measured(f"{target.__name__}: random cases, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
     if full:
-        assert longest < LONGEST
+        assert longest < MAX_SECONDS

@@ -1,4 +1,4 @@
-"""More than the service can do, slowly, all at once, for long."""
+"""Overload, slow clients, large pictures, concurrency, and a long run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.resilience.clients import (
     measure_usage,
     offer,
     stop_after,
-    times,
+    stop_after_calls,
 )
 from tests.serving import Process, start_process
 from training.data.uploads import read_canonical
@@ -39,56 +39,60 @@ PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 
 
 @pytest.fixture
-def quiet() -> Iterator[Process]:
-    """A service with few places, whose log holds nothing up."""
+def small_service() -> Iterator[Process]:
+    """A service with few places, which logs errors only."""
     with start_process(log_level="error", max_in_flight="8", max_batch="8") as running:
         yield running
 
 
-def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
+def test_an_overloaded_service_refuses_the_excess_and_keeps_its_throughput(
+    small_service: Process, measured: Measured, *, full: bool
+) -> None:
     seconds = 60.0 if full else 2.0
     photos = build_ask("/predict", [PHOTO], JPEG)
-    spent: list[
-        float
-    ] = []  # seconds of the service's processor time, before and after the peak, and at the end
+    spent: list[float] = []  # the service's processor time before and after the peak, and at the end
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
-        spent.append(read_cpu_seconds(quiet.popen.pid))
-        peak = await load(quiet.port, photos, clients=4, until=stop_after(seconds / 4))
-        spent.append(read_cpu_seconds(quiet.popen.pid))
+        spent.append(read_cpu_seconds(small_service.popen.pid))
+        peak = await load(small_service.port, photos, clients=4, until=stop_after(seconds / 4))
+        spent.append(read_cpu_seconds(small_service.popen.pid))
         over, capacity = stop_after(seconds), peak.count(200) / (seconds / 4)
         crowd, health = await asyncio.gather(
-            offer(quiet.port, photos, each_second=4 * capacity, until=over),
-            offer(quiet.port, lambda one: one.ask("GET", "/health/ready"), each_second=20, until=over),
+            offer(small_service.port, photos, each_second=4 * capacity, until=over),
+            offer(
+                small_service.port, lambda one: one.ask("GET", "/health/ready"), each_second=20, until=over
+            ),
         )
         return peak, crowd, health
 
     peak, crowd, health = asyncio.run(scenario())
-    spent.append(read_cpu_seconds(quiet.popen.pid))
+    spent.append(read_cpu_seconds(small_service.popen.pid))
     assert crowd.lost == crowd.refused == health.lost == 0
     assert crowd.count(200) + crowd.count(503) == len(crowd.answers)
-    assert crowd.count(503) or not full  # in two seconds a busy machine may have become a quiet one
+    assert crowd.count(503) or not full  # the machine may have become faster within two seconds
     for answer in crowd.answers:
         if answer.status == 503:
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
     assert health.count(200) == len(health.answers)
-    # of each second that the service works: the clients take a part of the machine's, more of a fast one's
+    # per second of the service's processor time, because the clients use a varying part of the machine
     goodput = (crowd.count(200) / (spent[2] - spent[1])) / (peak.count(200) / (spent[1] - spent[0]))
     measured(
         "four times the capacity for a minute: goodput of the peak's, for each second of processor time, "
         "refusals, health's 99th percentile",
         f"{goodput:.0%}, {crowd.count(503):,}, {health.quantile(0.99) * 1e3:.0f} ms",
     )
-    if full:  # a refusal over a new connection takes 0.6 ms, a picture 8: three for each leave four fifths
+    if (
+        full
+    ):  # a refusal takes 0.6 ms, a picture 8 ms: with three refusals for each picture, four fifths remain
         assert goodput >= 0.6
 
 
-def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full: bool) -> None:
+def test_slow_clients_do_not_delay_others(small_service: Process, measured: Measured, *, full: bool) -> None:
     count, seconds = (500, 8.0) if full else (60, 1.5)
     ask = build_ask("/predict", [TINY], PNG)
 
     async def trickle(stop: Callable[[], bool]) -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", quiet.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", small_service.port)
         writer.write(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
         while not stop():
             writer.write(b"X-Slow: yes\r\n")
@@ -96,10 +100,10 @@ def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full
         writer.close()
 
     async def scenario() -> tuple[Tally, Tally]:
-        alone = await load(quiet.port, ask, clients=2, until=stop_after(seconds))
+        alone = await load(small_service.port, ask, clients=2, until=stop_after(seconds))
         over = stop_after(seconds)
         slow = [asyncio.create_task(trickle(over)) for _ in range(count)]
-        beside = await load(quiet.port, ask, clients=2, until=over)
+        beside = await load(small_service.port, ask, clients=2, until=over)
         await asyncio.gather(*slow)
         return alone, beside
 
@@ -112,8 +116,8 @@ def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full
     )
 
 
-def test_large_photos_hold_small_requests_up_little(
-    quiet: Process, measured: Measured, *, full: bool
+def test_small_requests_are_answered_during_a_flood_of_large_photos(
+    small_service: Process, measured: Measured, *, full: bool
 ) -> None:
     rng_photo = Image.effect_noise((4000, 3000), 20).convert("RGB")
     large = encode(rng_photo, "JPEG", quality=80)
@@ -122,9 +126,9 @@ def test_large_photos_hold_small_requests_up_little(
     async def scenario() -> tuple[Tally, Tally, Tally]:
         over = stop_after(seconds)
         flood, small, health = await asyncio.gather(
-            load(quiet.port, build_ask("/predict", [large], JPEG), clients=6, until=over),
-            load(quiet.port, build_ask("/predict", [TINY], PNG), clients=1, until=over),
-            load(quiet.port, lambda one: one.ask("GET", "/health/live"), clients=1, until=over),
+            load(small_service.port, build_ask("/predict", [large], JPEG), clients=6, until=over),
+            load(small_service.port, build_ask("/predict", [TINY], PNG), clients=1, until=over),
+            load(small_service.port, lambda one: one.ask("GET", "/health/live"), clients=1, until=over),
         )
         return flood, small, health
 
@@ -140,7 +144,9 @@ def test_large_photos_hold_small_requests_up_little(
     )
 
 
-def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measured, *, full: bool) -> None:
+def test_every_client_gets_the_answer_to_its_own_picture(
+    classifier: Classifier, measured: Measured, *, full: bool
+) -> None:
     chance = random.Random(4)
     pictures = []
     for _ in range(400 if full else 40):
@@ -148,33 +154,33 @@ def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measu
         box = (chance.randint(5, 150 - width), chance.randint(5, 150 - height), width, height)
         drawn = ink(chance.randrange(10), (160, 160), box=box, pen=chance.randint(3, 9))
         pictures.append(encode(Image.fromarray(255 - drawn), "PNG"))
-    found = [read_canonical(picture) for picture in pictures]
-    scores = classify(classifier, [one.picture for one in found])  # type: ignore[arg-type]
-    wanted = [
-        (list(one.box), int(row.argmax())) for one, row in zip(found, scores.probabilities, strict=True)
+    forms = [read_canonical(picture) for picture in pictures]
+    scores = classify(classifier, [form.picture for form in forms])  # type: ignore[arg-type]
+    expected = [
+        (list(form.box), int(row.argmax())) for form, row in zip(forms, scores.probabilities, strict=True)
     ]
 
-    async def one(port: int, index: int) -> None:
+    async def run_client(port: int, index: int) -> None:
         connection = Connection(port)
         for shift in range(25 if full else 5):
             row = (index + shift * 7) % len(pictures)
             answer = await connection.ask("POST", "/predict", pictures[row], PNG)
-            assert (answer.json()["image"]["box"], answer.json()["digit"]) == wanted[row]
+            assert (answer.json()["image"]["box"], answer.json()["digit"]) == expected[row]
             pair = [row, (row + 1) % len(pictures)]
             batch = await connection.ask("POST", "/predict/batch", *_form([pictures[item] for item in pair]))
             assert [
                 (result["prediction"]["image"]["box"], result["prediction"]["digit"])
                 for result in batch.json()["results"]
-            ] == [wanted[item] for item in pair]
+            ] == [expected[item] for item in pair]
             number = await connection.ask("POST", "/predict/number", pictures[row], PNG)
             assert number.json()["image"]["width"] == 160
         await connection.close()
 
-    async def all_at_once(port: int) -> None:
-        await asyncio.gather(*(one(port, index) for index in range(40 if full else 10)))
+    async def run_all(port: int) -> None:
+        await asyncio.gather(*(run_client(port, index) for index in range(40 if full else 10)))
 
     with start_process(log_level="error", max_in_flight="1000") as running:
-        asyncio.run(all_at_once(running.port))
+        asyncio.run(run_all(running.port))
     measured(
         "different pictures at once, each answered with its own result",
         f"{3 * (1000 if full else 50):,} requests",
@@ -189,8 +195,9 @@ def _form(pictures: list[bytes]) -> tuple[bytes, dict[str, str]]:
     return b"".join(parts) + b"--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
 
 
-def test_soak(measured: Measured, *, full: bool) -> None:
-    """Good requests and bad ones, for long: memory, threads and descriptors stay."""
+def test_memory_threads_and_descriptors_stay_constant_over_many_requests(
+    measured: Measured, *, full: bool
+) -> None:
     rounds, each = (26, 20_000) if full else (4, 400)
     good = [TINY, (GOLDEN / "3-canvas-black-on-white.png").read_bytes()]
     bad = [
@@ -215,16 +222,16 @@ def test_soak(measured: Measured, *, full: bool) -> None:
         return await connection.ask("POST", "/predict", chance.choice(good if kind == "good" else bad), PNG)
 
     with start_process(log_level="error") as running:
-        held = []
+        usages = []
         total = 0
         for _ in range(rounds):
-            tally = asyncio.run(load(running.port, ask, clients=8, until=times(each)))
+            tally = asyncio.run(load(running.port, ask, clients=8, until=stop_after_calls(each)))
             assert tally.lost == tally.refused == 0
             assert {answer.status for answer in tally.answers} <= {200, 400, 404, 413, 415, 422}
             total += len(tally.answers)
-            held.append(measure_usage(running.popen.pid))
-    warm = held[len(held) // 4 :]
-    slope = statistics.linear_regression(range(len(warm)), [one.megabytes for one in warm]).slope
+            usages.append(measure_usage(running.popen.pid))
+    warm = usages[len(usages) // 4 :]
+    slope = statistics.linear_regression(range(len(warm)), [usage.megabytes for usage in warm]).slope
     growth = slope / each * 100_000
     assert warm[-1].threads <= warm[0].threads + 1
     assert warm[-1].descriptors <= warm[0].descriptors + 8

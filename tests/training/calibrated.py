@@ -1,4 +1,4 @@
-"""Answers whose confidence is honest by construction."""
+"""Answers whose confidence is calibrated by construction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def draw_digits(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Draw a digit for each row, by the row's own probabilities: these are calibrated by construction."""
+    """Draw a true digit for each row with the row's probabilities, which are therefore calibrated."""
     chances = np.random.default_rng(2).random((len(probabilities), 1))
     drawn = (chances > probabilities.cumsum(axis=1)).sum(axis=1)
     digits: NDArray[np.intp] = np.minimum(drawn, 9)  # where rounding leaves the last sum below 1

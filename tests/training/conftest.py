@@ -1,4 +1,4 @@
-"""Networks that are trained once for all the tests of a worker."""
+"""Fixtures of networks; each is trained once for all tests of a process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 class RunWithScenes(Run):
-    """A run whose scenes are given, not drawn; the same serve to calibrate."""
+    """A run with one file of scenes, to learn from and to calibrate with."""
 
     @property
     def held_out(self) -> Path:
@@ -36,11 +36,11 @@ class RunWithScenes(Run):
 
 
 @pytest.fixture(scope="session")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A network with two heads, taught that blots are no digits."""
+def two_headed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of a network with two heads, which learned that blots are negative examples."""
     from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
 
-    folder = tmp_path_factory.mktemp("champion")
+    folder = tmp_path_factory.mktemp("two_headed_run")
     run = RunWithScenes(folder / "run", scenes_folder=folder)
     rng = np.random.default_rng(3)
     noise = [cv2.GaussianBlur(rng.normal(0, 1, (28, 28)), (0, 0), 2) for _ in range(300)]
@@ -60,7 +60,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def tiny_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of two versions of a tiny network."""
+    """A folder of models that holds two versions of a tiny network."""
     folder = tmp_path_factory.mktemp("models")
     write_versions(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Digits in many hands, drawn here: MNIST is not needed."""
+"""Draws handwritten digits for tests that need no MNIST."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.data.labelled import Labelled
 
 
 def draw_digits(count: int, *, seed: int) -> Labelled:
-    """Digits in many hands: sizes, slants and pens."""
+    """Draw random digits, with random sizes, slants and pens."""
     rng = np.random.default_rng(seed)
     digits = rng.integers(0, 10, count).astype(np.uint8)
     pictures = [
@@ -29,7 +29,7 @@ def draw_digits(count: int, *, seed: int) -> Labelled:
 
 
 def draw_upright(count: int) -> Labelled:
-    """Digits in one hand, upright, 0 to 9 in turn."""
+    """Draw the digits 0 to 9 in turn, upright and with one pen."""
     digits = np.arange(count, dtype=np.uint8) % 10
     return Labelled(
         np.stack([ink(row % 10, (28, 28), box=(8, 5, 12, 18), pen=2) for row in range(count)]), digits

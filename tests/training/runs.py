@@ -1,4 +1,4 @@
-"""Quick runs, on digits that are drawn here: MNIST is not needed."""
+"""A recipe that trains in seconds, with pictures to train on: neither needs MNIST."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.training.hands import draw_digits
 from training.recipe import Augmentation, Recipe
 
-# of modules that train or export
+# the marks of test modules that train or export
 TRAINS = [
     pytest.mark.training,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # TensorFlow's and tf2onnx' own

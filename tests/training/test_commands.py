@@ -1,4 +1,4 @@
-"""`python -m training` as people type it."""
+"""`python -m training`, run as a command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def workshop(
 
 
 def fail(*words: str, environment: dict[str, str] | None = None) -> str:
-    """Return the line that a command fails with; TensorFlow may have written of itself before."""
+    """Return the last line of a failing command's errors; TensorFlow may have printed others before it."""
     done = workshop(*words, environment=environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -64,7 +64,7 @@ def test_help_names_every_command() -> None:
         assert f" {command} " in help_text
 
 
-def test_the_command_line_starts_without_what_takes_seconds() -> None:
+def test_the_command_line_starts_without_importing_slow_packages() -> None:
     code = "import sys, training.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
@@ -97,10 +97,10 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["plot", "curves", "cnn", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "vgg"], "There is no models/vgg/metrics.json"),
         (["plot", "reliability", "vgg"], "There is no models/vgg/metrics.json"),
-        (["train", "cnn", "--resume", "--fresh"], "--resume goes on with a run and --fresh discards it"),
+        (["train", "cnn", "--resume", "--fresh"], "--resume continues a run and --fresh discards it"),
         (["train", "cnn", "--resume", "--run", "nowhere"], "There is no run in nowhere"),
         (["plot", "confusion", "cnn", "--out", "x.xyz"], "x.xyz can't be written"),
-        (["list", "--models", "tests"], "Nothing below tests has been evaluated"),
+        (["list", "--models", "tests"], "No network below tests has been evaluated"),
         (["train", "cnn", "--set", "momentum=0.9"], "'momentum=0.9' can't be set: write NAME=VALUE"),
         (
             ["train", "cnn", "--set", "epochs=ten"],
@@ -110,15 +110,15 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["train", "--dropout", "0.5", "linear"], "linear has no hidden layer"),
         (["tune", "linear", "--resume", "--run", "nowhere"], "There is no search in nowhere"),
         (["plot", "search", "linear", "--run", "nowhere"], "There is no search in nowhere"),
-        (["compare", "--test"], "--data, --real, --test and --plot are for two networks"),
+        (["compare", "--test"], "--data, --real, --test and --plot need two networks"),
         (["compare", "cnn", "vgg"], "There is no models/vgg/model.onnx"),
         (["compare", "cnn", "cnn@0"], "'cnn@0' names no version: write NAME@N"),
-        (["compare", "cnn", "linear", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
+        (["compare", "cnn", "linear", "--data", "nowhere"], "There is no folder or CSV file nowhere"),
         (
             ["compare", "cnn", "linear", "--data", "docs", "--test"],
-            "--data FOLDER, --real and --test are three",
+            "--data FOLDER, --real and --test each choose the pictures",
         ),
-        (["compare", "cnn", "linear", "--real", "none"], "none holds no picture of a digit"),
+        (["compare", "cnn", "linear", "--real", "none"], "none holds no readable picture of a digit"),
         (
             ["evaluate", "cnn@2"],
             "There is no models/cnn/2/model.onnx: `python -m training export cnn --version 2`",
@@ -126,36 +126,39 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["plot", "confusion", "cnn@2"], "There is no models/cnn/2/metrics.json"),
         (["train", "linear", "--data", "none.npz"], "There is no file none.npz"),
         (["fetch", "--data", "README.md"], "README.md can't be read as MNIST"),
-        (["finetune", "--data", "nowhere"], "There is no folder and no CSV nowhere"),
-        (["finetune", "--data", "tests", "--name", "linear"], "models/linear holds a network: --force"),
-        (["finetune", "--data", "tests", "--name", "../cnn"], "'../cnn' can't be a network's name"),
+        (["finetune", "--data", "nowhere"], "There is no folder or CSV file nowhere"),
+        (
+            ["finetune", "--data", "tests", "--name", "linear"],
+            "models/linear already holds a network: --force",
+        ),
+        (["finetune", "--data", "tests", "--name", "../cnn"], "'../cnn' can't be the name of a network"),
         (["finetune", "--data", "tests", "--from", "vgg"], "There is no models/vgg/model.onnx"),
     ],
 )
-def test_what_can_be_mended_is_told_in_one_line(words: list[str], line: str) -> None:
+def test_an_error_that_the_user_can_solve_is_one_line(words: list[str], line: str) -> None:
     assert fail(*words).startswith(line)
 
 
-def test_the_networks_are_listed_and_the_earlier_call_still_lists_them() -> None:
+def test_list_shows_the_networks_and_so_does_the_earlier_call() -> None:
     listed = workshop("list", "--markdown")
     assert "| `cnn` |" in listed.stdout
     earlier = workshop("compare", "--markdown")
     assert earlier.stdout == listed.stdout
-    assert earlier.stderr.splitlines() == ["compare without two networks is now list."]
+    assert earlier.stderr.splitlines() == ["Use list instead of compare without two networks."]
     assert " cnn " in workshop("list").stdout
 
 
-def test_earlier_options_of_train_still_set_its_values_and_say_what_they_are_now() -> None:
+def test_earlier_options_of_train_still_work_and_name_their_replacement() -> None:
     done = workshop("train", "linear", "--batch-size=64", "--weight-decay", "-1")
     *notices, error = done.stderr.splitlines()
     assert notices == [
-        "--batch-size is now --set batch_size=64.",
-        "--weight-decay is now --set weight_decay=-1.",
+        "Use --set batch_size=64 instead of --batch-size.",
+        "Use --set weight_decay=-1 instead of --weight-decay.",
     ]
     assert error == "'weight_decay=-1' can't be set: Input should be greater than or equal to 0."
 
 
-def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> None:
+def test_two_networks_are_compared_on_the_users_pictures(tmp_path: Path) -> None:
     for name in ("3-canvas-bold.png", "7-photo.jpg"):
         (tmp_path / name[0]).mkdir()
     shutil.copy(GOLDEN / "3-canvas-black-on-white.png", tmp_path / "3")
@@ -165,22 +168,22 @@ def test_two_networks_are_compared_on_pictures_of_ones_own(tmp_path: Path) -> No
     done = workshop("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
     assert done.returncode == 0, done.stderr
     assert re.search(r"│ all +│ 2 +│ \d", done.stdout)
-    assert "1 uploads are refused" in done.stdout
+    assert "1 uploads are left out" in done.stdout
     assert "McNemar" in done.stdout or "same pictures" in done.stdout
     assert width(picture) > 1000
 
 
 @pytest.mark.parametrize(("content", "line"), [("{", "is damaged"), ('{"model": {}}', "has no calibration")])
-def test_metrics_that_wont_do_are_told_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
+def test_unusable_metrics_are_reported_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
     (tmp_path / "linear").mkdir()
     (tmp_path / "linear" / "metrics.json").write_text(content)
-    said = fail("plot", "reliability", "linear", "--models", str(tmp_path))
-    assert line in said
-    assert "training evaluate linear" in said
+    message = fail("plot", "reliability", "linear", "--models", str(tmp_path))
+    assert line in message
+    assert "training evaluate linear" in message
 
 
-def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
-    nowhere = "http://127.0.0.1:9"  # the discard port: nobody listens
+def test_offline_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"  # the discard port, where nobody listens
     environment = {
         "KERAS_HOME": str(tmp_path),
         "DIGITS_MNIST": "",
@@ -194,7 +197,7 @@ def test_without_a_network_the_download_fails_with_the_remedy(tmp_path: Path) ->
 
 @pytest.mark.mnist
 @pytest.mark.training
-def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path) -> None:
+def test_a_network_is_trained_exported_evaluated_and_plotted(mnist_file: Path, tmp_path: Path) -> None:
     environment = {"DIGITS_MNIST": str(mnist_file)}
 
     def step(*words: str) -> subprocess.CompletedProcess[str]:
@@ -224,7 +227,7 @@ def test_the_whole_way_from_training_to_metrics(mnist_file: Path, tmp_path: Path
 
 @pytest.mark.mnist
 @pytest.mark.training
-def test_a_search_that_is_killed_goes_on_and_tells_how_to_train_with_what_it_found(
+def test_a_killed_search_resumes_and_prints_the_command_that_trains_with_its_values(
     mnist_file: Path, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIGITS_MNIST": str(mnist_file)}

@@ -9,7 +9,7 @@ from training.recipe import RECIPES, Recipe, find_recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_a_recipe_survives_its_way_through_the_models_metadata(recipe: Recipe) -> None:
+def test_a_recipe_survives_a_round_trip_through_the_models_metadata(recipe: Recipe) -> None:
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
@@ -18,6 +18,6 @@ def test_recipes_are_frozen() -> None:
         find_recipe("cnn").epochs = 1  # type: ignore[misc]
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
-    with pytest.raises(WorkshopError, match="'vgg'; there are linear, mlp-128, mlp-1000, cnn"):
+def test_an_unknown_name_is_refused_with_the_known_names() -> None:
+    with pytest.raises(WorkshopError, match="'vgg': choose one of linear, mlp-128, mlp-1000, cnn"):
         find_recipe("vgg")

@@ -1,4 +1,4 @@
-"""Folders of tiny networks, and pictures whose answers are known."""
+"""Tiny networks in folders, and pictures that they are known to read correctly or not."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DRAWINGS = Labelled(
     np.stack([255 - ink(row % 10, (60, 60), box=(18, 8, 24, 44), pen=5) for row in range(20)]),
     np.arange(20, dtype=np.uint8) % 10,
 )
-# As many bright pixels as a tiny network counts: it says 3, 3, 3, 4, 4, 0, 1; the confused one takes 3 for 4.
+# A tiny network counts bright pixels: here it reads 3, 3, 3, 4, 4, 0, 1. The confused one swaps 3 and 4.
 COUNTS = (4, 4, 4, 5, 5, 1, 2)
 TRUTH = (3, 3, 4, 3, 9, 0, 2)
 
 
 def write_network(models: Path, *, name: str = "tiny", likelihood: float | None = None) -> Path:
-    """Write a network that passes for an exported one; return its folder."""
+    """Write a network as if it had been exported; return its folder."""
     (models / name).mkdir()
     file = build_tiny_model(metadata=FACTS | {Metadata.NAME: name}, likelihood=likelihood)
     (models / name / "model.onnx").write_bytes(file)
@@ -33,7 +33,7 @@ def write_network(models: Path, *, name: str = "tiny", likelihood: float | None 
 
 
 def write_versions(models: Path) -> None:
-    """Write two versions of a network; only the second, which takes 3 for 4, has a likelihood."""
+    """Write two versions of a network; the second swaps 3 and 4, and has a likelihood."""
     write_network(models)
     (models / "tiny" / "2").mkdir()
     facts = FACTS | {Metadata.VERSION: "0.0.2", Metadata.PARAMETERS: "8000"}
@@ -42,7 +42,7 @@ def write_versions(models: Path) -> None:
 
 
 def confuse(file: bytes) -> bytes:
-    """Return the network with 3 and 4 in each other's place."""
+    """Return the network with the digits 3 and 4 swapped."""
     proto = onnx.load_from_string(file)
     for array in proto.graph.initializer:
         if array.name in {"weights", "bias"}:
@@ -51,8 +51,8 @@ def confuse(file: bytes) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def bright_pixels(*counts: int) -> DigitBatch:
-    """Return pictures with so many bright pixels in the top row."""
+def draw_bright_pixels(*counts: int) -> DigitBatch:
+    """Return pictures, each with the given number of bright pixels in the top row."""
     batch = np.zeros((len(counts), 28, 28), np.uint8)
     for picture, count in zip(batch, counts, strict=True):
         picture[0, :count] = 255
@@ -60,7 +60,7 @@ def bright_pixels(*counts: int) -> DigitBatch:
 
 
 def known_sample() -> Sample:
-    """Return pictures of which both versions read some correctly."""
+    """Return pictures of which each version reads some correctly."""
     sets = np.array(["photos"] * 3 + ["scans"] * 4)
-    digits, others = bright_pixels(*COUNTS), bright_pixels(1, 2)
+    digits, others = draw_bright_pixels(*COUNTS), draw_bright_pixels(1, 2)
     return Sample("mine", digits, np.array(TRUTH, np.uint8), sets, others, unreadable=2)

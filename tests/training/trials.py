@@ -1,4 +1,4 @@
-"""Trials of a search that were never trained."""
+"""Adds trials to a search without training."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands of `python -m training`, a module for each group."""
+"""The commands of `python -m training`, one module for each group."""

@@ -22,24 +22,24 @@ from training.markdown import format_table
 from training.recipe import RECIPES
 from training.show import comparison_report, model_table, plots, tables
 
-Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file, too.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="As the README's table.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw a figure into this file.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the README's table in Markdown.")]
 
 
 def evaluate(
-    name: arg.Exported,
+    name: arg.NetworkName,
     path: arg.MnistFile = None,
-    models: arg.Models = MODELS,
+    models: arg.ModelsFolder = MODELS,
     full: Annotated[
-        bool, typer.Option("--full", help="Also damage test pictures, and read real uploads.")
+        bool, typer.Option("--full", help="Also read corrupted test pictures, numbers and real uploads.")
     ] = False,
     real: Annotated[
-        Path | None, typer.Option("--real", help="Folder of real sets for --full; else DIGITS_REAL.")
+        Path | None, typer.Option("--real", help="Folder of real sets for --full. Default: DIGITS_REAL.")
     ] = None,
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     folder = locate_folder(models, name)
-    evaluation.load_classifier(folder)  # so that MNIST is not fetched in vain
+    evaluation.load_classifier(folder)  # fails before MNIST is fetched
     test = mnist.load_test(mnist.fetch(path))
     sets = real_sets.load_real_sets(real_sets.find_folder(real)) if full or real else None
     metrics = evaluation.evaluate(folder, test, real=sets)
@@ -48,13 +48,13 @@ def evaluate(
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
 
 
-def list_networks(models: arg.Models = MODELS, markdown: Markdown = False) -> None:
+def list_networks(models: arg.ModelsFolder = MODELS, markdown: Markdown = False) -> None:
     """List all evaluated networks side by side."""
     if markdown:
         print(model_table.format_markdown(models))
     else:
         rows = ((name.strip("`"), *cells) for name, *cells in model_table.build_rows(models))
-        console.print(tables.plain(model_table.COLUMNS, rows))
+        console.print(tables.build_plain_table(model_table.COLUMNS, rows))
 
 
 def compare(
@@ -63,24 +63,24 @@ def compare(
         typer.Argument(metavar="ONE OTHER", help="Two exported networks: NAME or NAME@N."),
     ] = None,
     path: Annotated[
-        Path | None, typer.Option("--data", help="Your pictures, as finetune reads them; or mnist.npz.")
+        Path | None, typer.Option("--data", help="Your pictures, laid out as for finetune; or mnist.npz.")
     ] = None,
     real: Annotated[Path | None, typer.Option("--real", help="Folder of real sets.")] = None,
     test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
     plot: Plot = None,
-    models: arg.Models = MODELS,
+    models: arg.ModelsFolder = MODELS,
     markdown: Annotated[bool, typer.Option("--markdown", hidden=True)] = False,
 ) -> None:
     """Compare two networks picture by picture, on MNIST's validation split or on other pictures."""
     if not both:
         if path or real or test or plot:
-            msg = "--data, --real, --test and --plot are for two networks: compare ONE OTHER."
+            msg = "--data, --real, --test and --plot need two networks: compare ONE OTHER."
             raise WorkshopError(msg)
-        notify("compare without two networks is now list.")
+        notify("Use list instead of compare without two networks.")
         list_networks(models, markdown)
         return
     for name in both:
-        evaluation.load_classifier(locate_folder(models, name))  # so that nothing is read in vain
+        evaluation.load_classifier(locate_folder(models, name))  # fails before any picture is read
     compared = comparison.compare(models, *both, _choose_sample(path, real, test=test))
     for part in comparison_report.build_report(compared):
         console.print(part)
@@ -89,12 +89,12 @@ def compare(
 
 
 def ablate(
-    model: arg.Reader = "cnn",
+    model: arg.ReaderName = "cnn",
     path: arg.MnistFile = None,
-    models: arg.Models = MODELS,
+    models: arg.ModelsFolder = MODELS,
     real: Annotated[
         Path | None,
-        typer.Option("--real", help="Folder of real sets; else DIGITS_REAL.", show_default=False),
+        typer.Option("--real", help="Folder of real sets. Default: DIGITS_REAL.", show_default=False),
     ] = None,
     cases: Annotated[
         Path | None,
@@ -102,8 +102,10 @@ def ablate(
             "--cases", help="Folder of pictures with a labels.csv: file, route, expected.", show_default=False
         ),
     ] = None,
-    each: Annotated[int, typer.Option("--each", min=1, help="Pictures of each set, at most.")] = 200,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the documentation's tables.")] = False,
+    each: Annotated[int, typer.Option("--each", min=1, help="At most this many pictures of each set.")] = 200,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the documentation's tables in Markdown.")
+    ] = False,
 ) -> None:
     """Leave out each step of preprocessing and each rule for numbers in turn, and read all sets again."""
     classifier = evaluation.load_classifier(locate_folder(models, model))
@@ -120,11 +122,14 @@ def ablate(
         if markdown:
             print(format_table(ablation.COLUMNS, result.build_rows()))
         else:
-            console.print(tables.plain(ablation.COLUMNS, result.build_rows()))
+            console.print(tables.build_plain_table(ablation.COLUMNS, result.build_rows()))
 
 
 def predict(
-    files: arg.Files, model: arg.Reader = "cnn", models: arg.Models = MODELS, plot: Plot = None
+    files: arg.PictureFiles,
+    model: arg.ReaderName = "cnn",
+    models: arg.ModelsFolder = MODELS,
+    plot: Plot = None,
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
     classifier = evaluation.load_classifier(locate_folder(models, model))
@@ -134,7 +139,7 @@ def predict(
             readings.append(read_picture(file, classifier))
         except DigitsError as error:
             console.print(f"{file}: {error.detail}", style="red", markup=False, soft_wrap=True)
-    console.print(tables.predictions(readings))
+    console.print(tables.build_prediction_table(readings))
     if plot and readings:
         plots.save(plots.plot_side_by_side(readings), plot)
     if len(readings) < len(files):
@@ -149,13 +154,13 @@ def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
 
 
 def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:
-    own = path if path and path.suffix != ".npz" else None
-    if sum(map(bool, (own, real, test))) > 1:
-        msg = "--data FOLDER, --real and --test are three things to compare on: give one of them."
+    user_folder = path if path and path.suffix != ".npz" else None
+    if sum(map(bool, (user_folder, real, test))) > 1:
+        msg = "--data FOLDER, --real and --test each choose the pictures: give only one of them."
         raise WorkshopError(msg)
-    if own:
-        sets = real_sets.RealSets(digits=(user_pictures.load_uploads(own),))
-        return comparison.sample_uploads(str(own), sets)
+    if user_folder:
+        sets = real_sets.RealSets(digits=(user_pictures.load_uploads(user_folder),))
+        return comparison.sample_uploads(str(user_folder), sets)
     if real:
         return comparison.sample_uploads(str(real), real_sets.load_real_sets(real))
     file = mnist.fetch(path)

@@ -24,18 +24,18 @@ from training.scenes import scene_pool
 from training.search.search_space import find_space
 from training.show import plots
 
-plot = typer.Typer(no_args_is_help=True, help="Draw the data, a run, or results into a file.")
+plot = typer.Typer(no_args_is_help=True, help="Draw data, a run or results into a file.")
 
 
 @plot.command()
-def samples(path: arg.MnistFile = None, out: arg.Out = Path("samples.png")) -> None:
+def samples(path: arg.MnistFile = None, out: arg.OutputFile = Path("samples.png")) -> None:
     """Draw pictures of the data set."""
     training, _ = mnist.load_training(mnist.fetch(path))
     plots.save(plots.plot_samples(training), out)
 
 
 @plot.command()
-def curves(name: arg.Name, run: arg.RunFolder = None, out: arg.Out = Path("curves.png")) -> None:
+def curves(name: arg.RecipeName, run: arg.RunFolder = None, out: arg.OutputFile = Path("curves.png")) -> None:
     """Draw the learning curves of a run."""
     where = find_run(name, run)
     recipe = where.read_origin().recipe
@@ -47,22 +47,24 @@ def curves(name: arg.Name, run: arg.RunFolder = None, out: arg.Out = Path("curve
 
 
 @plot.command()
-def confusion(name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("confusion.png")) -> None:
+def confusion(
+    name: arg.NetworkName, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("confusion.png")
+) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
     plots.save(plots.plot_confusion(read_metrics(models, name, part="test")), out)
 
 
 @plot.command()
 def reliability(
-    name: arg.Exported, models: arg.Models = MODELS, out: arg.Out = Path("reliability.png")
+    name: arg.NetworkName, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("reliability.png")
 ) -> None:
-    """Draw how often answers of each confidence were right, as `evaluate` measured it."""
+    """Draw how often answers were right at each confidence, as `evaluate` measured it."""
     plots.save(plots.plot_reliability(read_metrics(models, name, part="calibration")), out)
 
 
 @plot.command()
-def corruptions(path: arg.MnistFile = None, out: arg.Out = Path("corruptions.png")) -> None:
-    """Draw validation pictures, damaged in all the ways in which `evaluate --full` damages them."""
+def corruptions(path: arg.MnistFile = None, out: arg.OutputFile = Path("corruptions.png")) -> None:
+    """Draw validation pictures with every corruption that `evaluate --full` measures."""
     _, validation = mnist.load_training(mnist.fetch(path))
     _, first = np.unique(validation.digits, return_index=True)
     plots.save(plots.plot_corruptions(validation.pictures[first], seed=robustness.SEED), out)
@@ -70,28 +72,30 @@ def corruptions(path: arg.MnistFile = None, out: arg.Out = Path("corruptions.png
 
 @plot.command()
 def predictions(
-    name: arg.Exported,
+    name: arg.NetworkName,
     path: arg.MnistFile = None,
-    models: arg.Models = MODELS,
-    out: arg.Out = Path("predictions.png"),
+    models: arg.ModelsFolder = MODELS,
+    out: arg.OutputFile = Path("predictions.png"),
 ) -> None:
-    """Draw validation pictures with what was read, the errors first and marked."""
+    """Draw validation pictures with the network's answers; errors come first, in red."""
     _, validation = mnist.load_training(mnist.fetch(path))
     scores = classify(load_classifier(locate_folder(models, name)), validation.pictures).probabilities
     plots.save(plots.plot_predictions(validation, scores, title=f"{name} on validation"), out)
 
 
 @plot.command()
-def scenes(path: arg.MnistFile = None, out: arg.Out = Path("scenes.png")) -> None:
-    """Draw scenes of every kind, and what the network is shown of them."""
+def scenes(path: arg.MnistFile = None, out: arg.OutputFile = Path("scenes.png")) -> None:
+    """Draw scenes of every kind, and the canonical pictures that the network sees."""
     training, _ = mnist.load_training(mnist.fetch(path))
     fonts.fetch()
     plots.save(plots.plot_scenes(scene_pool.draw_samples(training)), out)
 
 
 @plot.command()
-def search(name: arg.Name, run: arg.SearchFolder = None, out: arg.Out = Path("search.png")) -> None:
-    """Draw what `tune` tried, and what of it mattered."""
+def search(
+    name: arg.RecipeName, run: arg.SearchFolder = None, out: arg.OutputFile = Path("search.png")
+) -> None:
+    """Draw the trials of `tune`, and which hyper-parameters mattered."""
     find_recipe(name)
     folder = open_search(name, run)
     from training.search.study import list_trials, measure_importance, rank_trials  # noqa: PLC0415  a second: Optuna
@@ -106,8 +110,8 @@ def search(name: arg.Name, run: arg.SearchFolder = None, out: arg.Out = Path("se
 
 
 @plot.command()
-def stages(files: arg.Files, out: arg.Out = Path("stages.png")) -> None:
-    """Draw what preprocessing makes of uploads, step by step."""
+def stages(files: arg.PictureFiles, out: arg.OutputFile = Path("stages.png")) -> None:
+    """Draw uploads after each important step of preprocessing."""
     pictures = [
         (file.stem, canonicalise_upload(images.identify(file.read_bytes())).picture.grey) for file in files
     ]
@@ -116,11 +120,11 @@ def stages(files: arg.Files, out: arg.Out = Path("stages.png")) -> None:
 
 @plot.command()
 def uploads(
-    files: arg.Files,
-    model: arg.Reader = "cnn",
-    models: arg.Models = MODELS,
-    out: arg.Out = Path("uploads.png"),
+    files: arg.PictureFiles,
+    model: arg.ReaderName = "cnn",
+    models: arg.ModelsFolder = MODELS,
+    out: arg.OutputFile = Path("uploads.png"),
 ) -> None:
-    """Draw uploads above and what the network saw of them below."""
+    """Draw uploads above, and below them what the network sees."""
     classifier = load_classifier(locate_folder(models, model))
     plots.save(plots.plot_above_and_below([read_picture(file, classifier) for file in files]), out)

@@ -25,38 +25,42 @@ from training.show import tables
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help=f"Instead of the recipe's value: {', '.join(FIELDS)}. Repeatable."
+        "--set",
+        metavar="NAME=VALUE",
+        help=f"Override a value of the recipe: {', '.join(FIELDS)}. Repeatable.",
     ),
 ]
-Version = Annotated[int | None, typer.Option(min=1, help="Write NAME@N, beside other versions; else 1.")]
+Version = Annotated[int | None, typer.Option(min=1, help="Write NAME@N, beside other versions. Default: 1.")]
 Pictures = Annotated[
     Path, typer.Option("--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.")
 ]
-NewName = Annotated[str | None, typer.Option("--name", help="The new network's; else PARENT-own.")]
+NewName = Annotated[str | None, typer.Option("--name", help="Name of the new network. Default: PARENT-own.")]
 Rounds = Annotated[
-    int, typer.Option(min=1, help="At most this many; in the first only the last layer is trained.")
+    int, typer.Option(min=1, help="At most this many rounds; the first trains only the last layer.")
 ]
 
 
 def fetch(path: arg.MnistFile = None) -> None:
-    """Download MNIST unless it is here, and check it to the last bit."""
+    """Download MNIST unless it is already here, and verify its hashes."""
     file = mnist.fetch(path)
     training, validation = mnist.load_training(file)
     test = mnist.load_test(file)
-    counts = f"{len(training):,} to train on, {len(validation):,} to choose by, {len(test):,} to test with"
+    counts = (
+        f"{len(training):,} to train on, {len(validation):,} to validate with, {len(test):,} to test with"
+    )
     console.print(f"{file}: {counts}")
 
 
 def fetch_fonts() -> None:
-    """Fetch the fonts that cnn's scenes are drawn with, by npm, unless they are here."""
+    """Download the fonts for cnn's scenes with npm, unless they are already here."""
     console.print(f"{fonts.fetch()}: {len(fonts.ALL_FONTS)} fonts")
 
 
 class TrainCommand(TyperCommand):
-    """Also takes `--batch-size 64` for `--set batch_size=64`, as earlier versions did."""
+    """Also accepts `--batch-size 64` for `--set batch_size=64`, as earlier versions did."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  click's, which typer hides
-        """Replace the earlier form, then parse."""
+        """Replace earlier options, then parse."""
         return super().parse_args(ctx, list(_replace_options(args)))
 
 
@@ -67,14 +71,14 @@ def _replace_options(words: Iterable[str]) -> Iterator[str]:
         field = option.removeprefix("--").replace("-", "_")
         if option.startswith("--") and field in FIELDS:
             assignment = f"{field}={value if equals else next(remaining, '')}"
-            notify(f"{option} is now --set {assignment}.")
+            notify(f"Use --set {assignment} instead of {option}.")
             yield from ("--set", assignment)
         else:
             yield word
 
 
 def train(
-    name: arg.Name,
+    name: arg.RecipeName,
     path: arg.MnistFile = None,
     run: arg.RunFolder = None,
     resume: arg.Resume = False,
@@ -82,7 +86,7 @@ def train(
     overrides: Overrides = None,
     examples: arg.Examples = None,
 ) -> None:
-    """Train a network by its recipe. Stop it at any time: --resume goes on."""
+    """Train a network by its recipe. You can stop it at any time and continue with --resume."""
     where = find_run(name, run)
     refuse_both(resume=resume, fresh=fresh)
     recipe = where.read_origin().recipe if resume else find_recipe(name)
@@ -98,13 +102,13 @@ def train(
 
 
 def export(
-    name: arg.Name,
+    name: arg.RecipeName,
     path: arg.MnistFile = None,
     run: arg.RunFolder = None,
-    models: arg.Models = MODELS,
+    models: arg.ModelsFolder = MODELS,
     version: Version = None,
 ) -> None:
-    """Write a trained network to models/NAME/model.onnx, once it has been compared with Keras."""
+    """Write a trained network to models/NAME/model.onnx, after comparing it with the Keras model."""
     where = find_run(name, run)
     training, _ = mnist.load_training(mnist.fetch(path))
     from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  seconds: TensorFlow
@@ -121,39 +125,41 @@ def finetune(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
     mnist_file: Annotated[Path | None, typer.Option("--mnist", help=arg.MNIST_HELP)] = None,
     rounds: Rounds = FineTuning.rounds,
-    models: arg.Models = MODELS,
+    models: arg.ModelsFolder = MODELS,
 ) -> None:
-    """Adapt a network to pictures of your own, and export and evaluate it under a name of its own."""
+    """Adapt a network to your own pictures, then export and evaluate it under a new name."""
     name = name or f"{parent.partition(VERSION_SEPARATOR)[0]}-own"
     folder = _free_folder(models, name, force=force)
     parent_folder = locate_folder(models, parent)
-    load_classifier(parent_folder)  # so that nothing is read or fetched in vain
-    own = _load_pictures(source)
+    load_classifier(parent_folder)  # fails before anything is read or fetched
+    pictures = _load_pictures(source)
     file = mnist.fetch(mnist_file)
     from training.export.fine_tuned import export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
     from training.learn.fine_tuning import Mnist  # noqa: PLC0415  seconds: TensorFlow
 
     parts = Mnist(*mnist.load_training(file), mnist.load_test(file))
     fine_tuning = FineTuning(name=name, rounds=rounds)
-    changes = export_fine_tuned(parent_folder, folder, own, mnist=parts, fine_tuning=fine_tuning)
-    console.print(tables.plain(COLUMNS, list_changes(changes)))
-    console.print(f"Written to {folder}. A running service loads it on SIGHUP: ?model={name}", markup=False)
+    changes = export_fine_tuned(parent_folder, folder, pictures, mnist=parts, fine_tuning=fine_tuning)
+    console.print(tables.build_plain_table(COLUMNS, list_changes(changes)))
+    console.print(
+        f"Written to {folder}. A service loads it on SIGHUP; ask for it with ?model={name}", markup=False
+    )
 
 
 def _load_pictures(source: Path) -> Labelled:
-    own = user_pictures.load_user_pictures(source)
-    for picture, reason in own.left_out.items():
+    collection = user_pictures.load_user_pictures(source)
+    for picture, reason in collection.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
-    console.print(f"{len(own.pictures)} pictures to learn from, {len(own.left_out)} left out")
-    return own.pictures
+    console.print(f"{len(collection.pictures)} pictures to learn from, {len(collection.left_out)} left out")
+    return collection.pictures
 
 
 def _free_folder(models: Path, name: str, *, force: bool) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(VERSION_SEPARATOR)[0], re.IGNORECASE):
-        msg = f"{name!r} can't be a network's name: use letters, digits, dots, _ and -."
+        msg = f"{name!r} can't be the name of a network: use letters, digits, dots, _ and -."
         raise WorkshopError(msg)
     folder = locate_folder(models, name)
     if (folder / MODEL_FILE).exists() and not force:
-        msg = f"{folder} holds a network: --force overwrites it, --name gives the new one another name."
+        msg = f"{folder} already holds a network: --force overwrites it, --name chooses another name."
         raise WorkshopError(msg)
     return folder

@@ -1,4 +1,4 @@
-"""The command that searches for better numbers."""
+"""The command that searches for better hyper-parameters."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from training.show import tables
 if TYPE_CHECKING:
     from training.search.study import Search, TrialResult
 
-MAX_LISTED_TRIALS: Final = 10  # trials in a table
+MAX_LISTED_TRIALS: Final = 10
 
-Minutes = Annotated[float, typer.Option(min=0, help="Of the whole search, resumed or not.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Of a trial; else the recipe's.")]
+Minutes = Annotated[float, typer.Option(min=0, help="Length of the search, including earlier calls.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of a trial. Default: the recipe's.")]
 Seeds = Annotated[
     int | None,
-    typer.Option(min=2, help="Then train the best and the recipe's own values with this many new seeds."),
+    typer.Option(min=2, help="Afterwards, train the best and the recipe's values with this many new seeds."),
 ]
 
 
 def tune(
-    name: arg.Name,
+    name: arg.RecipeName,
     path: arg.MnistFile = None,
     run: arg.SearchFolder = None,
     resume: arg.Resume = False,
@@ -42,7 +42,7 @@ def tune(
     examples: arg.Examples = None,
     check: Seeds = None,
 ) -> None:
-    """Search for better numbers, on validation pictures. Stop it at any time: --resume goes on."""
+    """Search for better hyper-parameters. You can stop it at any time and continue with --resume."""
     refuse_both(resume=resume, fresh=fresh)
     recipe = find_recipe(name)
     find_space(recipe)
@@ -69,7 +69,7 @@ def tune(
 
 
 def open_search(name: str, folder: Path | None) -> Search:
-    """Return the search of a recipe in `folder`, else in its usual place."""
+    """Return the search of a recipe, in `folder` or in runs/NAME-tune."""
     from training.search.study import Search  # noqa: PLC0415  a second: Optuna
 
     return Search(folder or RUNS / f"{name}-tune")
@@ -82,11 +82,11 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
         trials = list_trials(study)
     ranked = rank_trials(trials)
     early = len(trials) - len(ranked)
-    console.print(
-        f"{len(trials)} trials, {early} of them stopped early; trial 0 has the recipe's own values."
-    )
+    console.print(f"{len(trials)} trials, {early} of them stopped early; trial 0 uses the recipe's values.")
     if not ranked:
-        msg = "No trial reached its last epoch: --resume and more --minutes, or --fresh and fewer --epochs."
+        msg = (
+            "No trial reached its last epoch: use --resume and more --minutes, or --fresh and fewer --epochs."
+        )
         raise WorkshopError(msg)
     console.print(tables.build_trial_table(ranked[:MAX_LISTED_TRIALS], pictures=pictures))
     return ranked[0]
@@ -98,17 +98,17 @@ def _check(
     from training.search.tune import check_seeds, welch_p_value  # noqa: PLC0415  seconds: TensorFlow
 
     if not best.number:
-        console.print("The recipe's own values are the best: there is nothing to check.")
+        console.print("The recipe's values are the best: there is nothing to check.")
         return
-    own, searched = check_seeds(search, training, validation, values=best.values, seeds=seeds)
-    console.print(tables.build_seed_table({"the recipe's": own, "the best": searched}))
-    chance = welch_p_value(own.losses, searched.losses)
+    baseline, searched = check_seeds(search, training, validation, values=best.values, seeds=seeds)
+    console.print(tables.build_seed_table({"the recipe's": baseline, "the best": searched}))
+    chance = welch_p_value(baseline.losses, searched.losses)
     console.print(
-        f"If they were equally good, seeds alone would separate their losses this far with p = {chance:.1g}."
+        f"If both were equally good, their losses would differ at least this much with p = {chance:.1g}."
     )
 
 
 def _print_command(recipe: Recipe, best: TrialResult) -> None:
     options = format_options({**best.values, "epochs": recipe.epochs})
     command = f"python -m training train {recipe.name} {options}"
-    console.print(f"The best: {command}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"To train with the best values: {command}", markup=False, highlight=False, soft_wrap=True)

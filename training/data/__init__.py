@@ -1,1 +1,1 @@
-"""What networks learn from and are judged by: MNIST, fonts, real sets, and a user's own pictures."""
+"""The data to train and evaluate networks with: MNIST, fonts, real sets, and a user's own pictures."""

@@ -1,7 +1,7 @@
-"""Fonts of handwriting and of other scripts, fetched from npm's registry by npm itself.
+"""Fonts of handwriting and of other scripts, downloaded with npm.
 
-All are free (SIL Open Font License or Apache 2.0), packaged by Fontsource. Their digits add hands that
-MNIST lacks, school hands of thirty countries among them; their letters are negative examples.
+All are free (SIL Open Font License or Apache 2.0), packaged by Fontsource. Their digits add handwriting that
+MNIST lacks, such as that taught in the schools of many countries; their letters are negative examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.files import write_atomically
 
 VERSION: Final = "5.3.0"  # of every package below
 
-# Hands, by the names of their packages.
+# Names of packages, without the scope.
 HANDWRITING: Final = (
     "amatic-sc", "annie-use-your-telescope", "architects-daughter", "bad-script", "beth-ellen",
     "calligraffitti", "caveat", "caveat-brush", "cedarville-cursive", "comic-neue", "comic-relief",
@@ -42,7 +42,7 @@ HANDWRITING: Final = (
 )  # fmt: skip
 PRINT: Final = ("courier-prime", "oswald", "pt-serif", "roboto")
 
-# Scripts with the code points of letters that are drawn, first and last; the font is noto-sans-NAME.
+# Other scripts, with the first and the last code point to draw; the font is noto-sans-NAME.
 SCRIPTS: Final = {
     "arabic": (0x0621, 0x064A), "armenian": (0x0531, 0x0556), "bengali": (0x0985, 0x09B9),
     "cherokee": (0x13A0, 0x13F4), "coptic": (0x2C80, 0x2CB0), "devanagari": (0x0905, 0x0939),
@@ -59,13 +59,13 @@ ALL_FONTS: Final = (*HANDWRITING, *PRINT, *SCRIPT_FONTS)
 
 
 def find_folder() -> Path:
-    """Return where the fonts lie: `DIGITS_FONTS`, else a folder of the user's cache."""
+    """Return the folder of the fonts: `DIGITS_FONTS`, else a folder in the user's cache."""
     named = os.environ.get("DIGITS_FONTS")
     return Path(named) if named else Path.home() / ".cache" / "digits" / "fonts"
 
 
 def find_file(name: str, *, subset: str = "latin") -> Path:
-    """Return the file of a font; only `fetch` makes sure that it is there."""
+    """Return the file of a font, which may not have been fetched yet."""
     return find_folder() / f"{name}-{subset}-400-normal.woff2"
 
 
@@ -75,10 +75,10 @@ def are_present() -> bool:
 
 
 def fetch() -> Path:
-    """Return the folder of the fonts, fetched if they are not all there.
+    """Return the folder of the fonts, after fetching those that are missing.
 
     Raises:
-        DataError: npm is missing, or could not fetch them.
+        DataError: npm is missing, or could not fetch the fonts.
     """
     if are_present():
         return find_folder()
@@ -88,7 +88,7 @@ def fetch() -> Path:
         for archive in Path(packed).glob("*.tgz"):
             _unpack(archive)
     if missing := _list_missing():
-        msg = f"npm fetched no usable font for {', '.join(missing)}."
+        msg = f"npm's packages lack the fonts {', '.join(missing)}."
         raise DataError(msg)
     return find_folder()
 
@@ -107,7 +107,7 @@ def _pack(names: list[str], into: Path) -> None:
         msg = "Fetching the fonts needs npm (https://nodejs.org); it is not on the PATH."
         raise DataError(msg)
     packages = [f"@fontsource/{name}@{VERSION}" for name in names]
-    npm_pack = subprocess.run(  # noqa: S603  constant words
+    npm_pack = subprocess.run(  # noqa: S603  the arguments are constants
         [npm, "pack", "--silent", *packages], cwd=into, capture_output=True, text=True, check=False
     )
     if npm_pack.returncode:

@@ -1,4 +1,4 @@
-"""Pictures with their digits, and how they are split."""
+"""Pictures with their digits, and a stratified split of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.digits.contract import DigitBatch
 
-SPLIT_SEED: Final = 20_261_120  # fixed for good: another split would leak validation into training
+SPLIT_SEED: Final = 20_261_120  # never change it: networks have learned from today's training split
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Labelled:
 def split_stratified(
     digits: NDArray[np.uint8], *, held_out: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split row numbers in two, with each digit's share in both; the same rows every time.
+    """Split row numbers in two parts with equal shares of each digit. The split is always the same.
 
     Returns:
-        The remaining rows and the `held_out` rows, each in ascending order.
+        The remaining rows, and `held_out` rows, each in ascending order.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(digits))
     by_digit = order[np.argsort(digits[order], kind="stable")]

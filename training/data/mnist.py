@@ -19,45 +19,45 @@ from training.data.labelled import Labelled, split_stratified
 from training.errors import DataError
 from training.files import write_atomically
 
-VALIDATION: Final = 5_000  # of the 60,000 training pictures; the choice of everything is made on these
+VALIDATION_SIZE: Final = 5_000  # of the 60,000 training pictures; every choice is made on these
 
-# SHA-256 over the arrays' bytes. The training images' IDX form has the MD5 that the original
-# distribution lists (6bbc9ace898e44ae57da46a324031adb), and labels and test equal it bit for bit.
+# SHA-256 of the arrays' bytes. Written as an IDX file, the training images have the MD5 that the original
+# distribution lists (6bbc9ace898e44ae57da46a324031adb); the other arrays equal the original bit for bit.
 SHA256: Final[Mapping[str, str]] = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
     "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
-# The file that `keras.datasets.mnist` downloads, to the same place: either finds the other's copy.
+# The file that `keras.datasets.mnist` downloads; both use one folder, so each finds the other's copy.
 URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 FILE_SHA256: Final = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-TIMEOUT: Final = 60.0  # seconds without a byte
+TIMEOUT: Final = 60.0  # seconds without receiving a byte
 
 
 def download_path() -> Path:
-    """Return where `keras.datasets.mnist.load_data()` keeps its copy."""
+    """Return the path at which `keras.datasets.mnist.load_data()` keeps its copy."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "datasets" / "mnist.npz"
 
 
 def find(path: Path | None) -> Path:
-    """Return the first of `path`, the file named by `DIGITS_MNIST`, and the download."""
+    """Return `path`, else the path in `DIGITS_MNIST`, else that of the download."""
     named = os.environ.get("DIGITS_MNIST")
     return path or (Path(named) if named else download_path())
 
 
 def fetch(path: Path | None = None, *, url: str = URL, sha256: str = FILE_SHA256) -> Path:
-    """Return MNIST's file, downloaded from `url` if neither `path` nor `DIGITS_MNIST` names one.
+    """Return MNIST's file; download it from `url` if neither `path` nor `DIGITS_MNIST` names one.
 
     Raises:
-        DataError: the file that was named does not exist, or the download failed.
+        DataError: the named file does not exist, or the download failed.
     """
     file = find(path)
     if file.exists():
         return file
     if file != download_path():
-        msg = f"There is no file {file}. Leave --data and DIGITS_MNIST out to download MNIST."
+        msg = f"There is no file {file}. To download MNIST, give neither --data nor DIGITS_MNIST."
         raise DataError(msg)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, _download(url, sha256))
@@ -65,14 +65,14 @@ def fetch(path: Path | None = None, *, url: str = URL, sha256: str = FILE_SHA256
 
 
 def load_training(path: Path) -> tuple[Labelled, Labelled]:
-    """Read the 60,000 training pictures, split into 55,000 to train on and 5,000 to choose by."""
+    """Read the 60,000 training pictures, split into 55,000 for training and 5,000 for validation."""
     everything = _load(path, part="train")
-    train, validation = split_stratified(everything.digits, held_out=VALIDATION)
+    train, validation = split_stratified(everything.digits, held_out=VALIDATION_SIZE)
     return everything[train], everything[validation]
 
 
 def load_test(path: Path) -> Labelled:
-    """Read the 10,000 test pictures. For `evaluate` alone: nothing may be chosen by them."""
+    """Read the 10,000 test pictures. They are for final figures: no choice may depend on them."""
     return _load(path, part="test")
 
 
@@ -84,7 +84,7 @@ def _download(url: str, sha256: str) -> bytes:
         msg = f"MNIST could not be downloaded ({error}). {_NETWORK_REMEDY}"
         raise DataError(msg) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        msg = f"MNIST could not be downloaded: {url} sent another file. {_NETWORK_REMEDY}"
+        msg = f"MNIST could not be downloaded: the SHA-256 of {url} differs. {_NETWORK_REMEDY}"
         raise DataError(msg)
     return content
 
@@ -114,6 +114,6 @@ def _read(path: Path, *keys: str) -> dict[str, NDArray[np.uint8]]:
         msg = f"MNIST is not at {path}. Run `python -m training fetch`, or name a copy with --data FILE."
         raise DataError(msg) from None
     except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        # KeyError: an .npz without our arrays; TypeError and AttributeError: an .npy, no archive at all
+        # KeyError: an .npz without these arrays; TypeError and AttributeError: an .npy, which is no archive
         msg = f"{path} can't be read as MNIST ({error}). {_REMEDY}"
         raise DataError(msg) from error

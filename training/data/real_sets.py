@@ -1,11 +1,11 @@
-"""Sets of real uploads in a folder: photos, scans and drawings of digits, of numbers, and negative examples.
+"""Sets of real uploads: photos, scans and drawings of digits and numbers, and negative examples.
 
-FOLDER/NAME/labels.csv      column file, and label or what; the files lie beside it
-FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; x_train and y_train may follow
+FOLDER/NAME/labels.csv      columns file, and label or what; the pictures lie beside it
+FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; also x_train and y_train, and so on
 
-A set whose name begins with not_digit_ holds negative examples, one that begins with numbers holds several
-digits in each picture. A set that is missing or damaged is skipped, with the reason; none is needed to train,
-export or serve.
+A set whose name begins with not_digit_ holds negative examples; in one whose name begins with numbers, each
+picture shows several digits. A set that is missing or damaged is skipped, with the reason. Training, export
+and the service need no real sets.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from training.errors import DataError
 LABELS: Final = "labels.csv"
 NEGATIVE_PREFIX: Final = "not_digit_"  # begins the name of a set of negative examples
 NUMBER_PREFIX: Final = "numbers"  # begins the name of a set with several digits in each picture
-LINE_SEPARATOR: Final = "|"  # in a number's label
+LINE_SEPARATOR: Final = "|"  # between the lines of a number's label
 
-# Of the sets that are known to be written one way throughout; in drawn_canvas both occur.
+# Sets whose pictures all have one polarity; other sets mix both, or have not been checked.
 KNOWN_POLARITIES: Final[Mapping[str, Polarity]] = {
     "paper_photos": "dark_on_light",
     "hwd1000": "dark_on_light",
     "semeion": "light_on_dark",
     "optdigits_orig": "light_on_dark",
 }
-# Pixels of background put round sets whose digits were cut out so closely that they touch the border.
+# Pixels of background to add around pictures that were cropped so tightly that the digits touch the border.
 MARGINS: Final[Mapping[str, int]] = {"semeion": 4, "optdigits_orig": 4}
 
-DIGITS: Final = frozenset(map(str, range(CLASSES)))  # as labels write them
+DIGIT_LABELS: Final = frozenset(map(str, range(CLASSES)))
 
 
 @dataclass(frozen=True)
 class RealSet:
-    """Uploads of one kind from one source."""
+    """Uploads of one kind and from one source, with their labels."""
 
     name: str
     uploads: tuple[bytes, ...]
@@ -57,18 +57,18 @@ class RealSet:
 
     @property
     def digits(self) -> NDArray[np.uint8]:
-        """The true digits, (n,), of a set of digits."""
+        """The true digits, (n,); only for a set of digits."""
         return np.array([int(label) for label in self.labels], np.uint8)
 
     @property
     def polarity(self) -> Polarity | None:
-        """The polarity that all its pictures share, if that is known."""
+        """The polarity of all pictures, or None if it is unknown."""
         return KNOWN_POLARITIES.get(self.name)
 
 
 @dataclass(frozen=True)
 class RealSets:
-    """The sets in a folder."""
+    """All sets in a folder, by what they show."""
 
     digits: tuple[RealSet, ...] = ()
     negatives: tuple[RealSet, ...] = ()
@@ -83,9 +83,11 @@ def find_folder(path: Path | None) -> Path | None:
 
 
 def load_real_sets(folder: Path | None) -> RealSets:
-    """Read every set in `folder`; what can't be read is among `skipped`."""
+    """Read every set in `folder`; `skipped` holds those that can't be read, with the reason."""
     if folder is None:
-        return RealSets(skipped={"all": "No folder of real sets is named: --real FOLDER or DIGITS_REAL."})
+        return RealSets(
+            skipped={"all": "No folder of real sets: name one with --real FOLDER or DIGITS_REAL."}
+        )
     if not folder.is_dir():
         return RealSets(skipped={"all": f"There is no folder {folder.name}."})
     sets, skipped = [], {}
@@ -109,14 +111,14 @@ def _read_folder(folder: Path) -> RealSet:
     try:
         files = [folder / row["file"] for row in rows]
         labels = [row[column].replace(LINE_SEPARATOR, "\n") for row in rows]
-    except (KeyError, AttributeError, TypeError):  # None stands where a row is too short
+    except (KeyError, AttributeError, TypeError):  # a missing column, or None in a row that is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
     return _make_set(folder.name, [read_upload(file) for file in files], labels)
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV by its columns' names; None stands where a row is too short."""
+    """Return the rows of a CSV as dictionaries by column; None fills up a row that is too short."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return list(csv.DictReader(lines))
@@ -126,7 +128,7 @@ def read_table(file: Path) -> list[dict[str, str]]:
 
 
 def read_upload(file: Path) -> bytes:
-    """Return a file's bytes; none if it is missing, so that it counts as an unreadable upload."""
+    """Return a file's bytes, or b"" if it is missing, so that it counts as an unreadable upload."""
     try:
         return file.read_bytes()
     except OSError:
@@ -139,7 +141,7 @@ def _read_archive(file: Path) -> RealSet:
     for key in sorted(key for key in arrays if key.startswith("x")):
         x, y = arrays[key], arrays.get(f"y{key[1:]}")
         if x.dtype != np.uint8 or x.ndim != 3 or (y is not None and y.shape != x.shape[:1]):  # noqa: PLR2004
-            msg = f"{key} is {x.dtype} {x.shape}, expected is uint8 (n, height, width) and as many labels."
+            msg = f"{key} is {x.dtype} {x.shape}; it must be uint8 (n, height, width), with n labels."
             raise DataError(msg)
         pictures += list(np.pad(x, [(0, 0)] + [(MARGINS.get(file.stem, 0),) * 2] * 2))
         labels += [""] * len(x) if y is None else [str(label) for label in y.tolist()]
@@ -151,8 +153,8 @@ def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        # TypeError and AttributeError: an .npy, no archive at all
-        msg = f"It can't be read as arrays ({type(error).__name__})."
+        # TypeError and AttributeError: an .npy, which is no archive
+        msg = f"It can't be read as an .npz file ({type(error).__name__})."
         raise DataError(msg) from error
 
 
@@ -160,7 +162,9 @@ def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
-    if not name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX)) and (wrong := sorted(set(labels) - DIGITS)):
+    if not name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX)) and (
+        wrong := sorted(set(labels) - DIGIT_LABELS)
+    ):
         msg = f"The label {wrong[0]!r} is not a digit."
         raise DataError(msg)
     return RealSet(name, tuple(uploads), tuple(labels))

@@ -1,4 +1,4 @@
-"""A picture as a client sends it, and what the service makes of it."""
+"""Encodes pictures as uploads, and turns uploads into canonical pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.digits.preprocessing import CanonicalForm
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """Return the picture as the bytes of a PNG file, as a client would send it."""
+    """Return the picture as the bytes of a PNG file."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()

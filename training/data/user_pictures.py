@@ -1,10 +1,11 @@
 """A user's own pictures and their digits: a folder for each digit, or a CSV of file and label.
 
-FOLDER/0/… to FOLDER/9/…     pictures of each digit, under any names; digits may be missing
-FILE.csv                     columns file and label; the pictures lie beside it or below
+FOLDER/0/… to FOLDER/9/…     pictures of each digit, with any file names; some digits may be missing
+FILE.csv                     columns file and label; the pictures lie in the CSV's folder or below it
 
-Pictures to learn from go through the service's preprocessing. Pictures that it would refuse, duplicates and
-negative examples (a folder or label `none`, as in exported feedback) are left out, with the reason.
+Pictures to learn from go through the service's preprocessing. Pictures that the service would refuse,
+duplicates and negative examples (a folder or label `none`, as in exported feedback) are left out, with the
+reason.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import numpy as np
 from app.digits.contract import SIDE, CanonicalPicture
 from app.digits.errors import ImageError
 from training.data.labelled import Labelled
-from training.data.real_sets import DIGITS, RealSet, read_table, read_upload
+from training.data.real_sets import DIGIT_LABELS, RealSet, read_table, read_upload
 from training.data.uploads import read_canonical
 from training.errors import DataError
 
-NEGATIVE: Final = "none"  # a folder's name, or a label
-MIN_PICTURES: Final = 4  # of each digit that there is: a quarter of them is held out in turn
+NEGATIVE_FOLDER: Final = "none"  # also the label in a CSV
+MIN_PICTURES: Final = 4  # of each digit that occurs: each quarter of them is held out once
 
 
 @dataclass(frozen=True)
 class UserPictures:
-    """Pictures that could be read, and why others were left out."""
+    """The pictures to learn from, and the reasons why others were left out."""
 
     pictures: Labelled
     left_out: Mapping[Path, str]
@@ -39,7 +40,7 @@ def load_user_pictures(source: Path) -> UserPictures:
     """Read the pictures of a folder or a CSV, to learn from.
 
     Raises:
-        DataError: there are none, too few of some digit, or a file or label can't be right.
+        DataError: there are no pictures, or too few of some digit; or a file or label is invalid.
     """
     user_pictures = _read_pictures(_list_files(source))
     _check_enough(user_pictures, source)
@@ -47,10 +48,10 @@ def load_user_pictures(source: Path) -> UserPictures:
 
 
 def load_uploads(source: Path) -> RealSet:
-    """Read the files of a folder or a CSV as they would be sent, to count what is refused, too."""
+    """Return the files of a folder or a CSV as uploads, including those that the service would refuse."""
     files = [(file, digit) for file, digit in _list_files(source) if digit is not None]
     if not files:
-        msg = f"{source} holds no picture, in folders 0 to 9."
+        msg = f"{source} holds no pictures of digits: put them into folders 0 to 9."
         raise DataError(msg)
     paths, digits = zip(*files, strict=True)
     return RealSet(source.stem, tuple(map(read_upload, paths)), tuple(map(str, digits)))
@@ -62,7 +63,7 @@ def _list_files(source: Path) -> list[tuple[Path, int | None]]:
 
 def _list_folders(source: Path) -> Iterator[tuple[Path, int | None]]:
     if not source.is_dir():
-        msg = f"There is no folder and no CSV {source}."
+        msg = f"There is no folder or CSV file {source}."
         raise DataError(msg)
     for folder in _list_visible(source):
         files = _list_visible(folder) if folder.is_dir() else ()
@@ -75,7 +76,7 @@ def _list_visible(folder: Path) -> Iterator[Path]:
 
 def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
     root = table.parent.resolve()
-    for number, row in enumerate(read_table(table), start=2):  # as editors count: the first line is a header
+    for number, row in enumerate(read_table(table), start=2):  # row 1 is the header
         where = f"{table}, row {number}"
         name, label = row.get("file"), row.get("label")
         if not name or not label:
@@ -83,7 +84,7 @@ def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
             raise DataError(msg)
         file = (root / name).resolve()
         if not file.is_relative_to(root):
-            msg = f"{where}: {name} is outside of {table.parent}: put the pictures beside the CSV or below."
+            msg = f"{where}: {name} is outside {table.parent}: put it into the CSV's folder or below."
             raise DataError(msg)
         if not file.is_file():
             msg = f"{where}: there is no file {name}."
@@ -92,10 +93,10 @@ def _list_table(table: Path) -> Iterator[tuple[Path, int | None]]:
 
 
 def _parse_digit(label: str, where: object) -> int | None:
-    if label == NEGATIVE:
+    if label == NEGATIVE_FOLDER:
         return None
-    if label not in DIGITS:
-        msg = f"{where}: {label!r} is not a digit, 0 to 9."
+    if label not in DIGIT_LABELS:
+        msg = f"{where}: {label!r} is neither a digit, 0 to 9, nor {NEGATIVE_FOLDER}."
         raise DataError(msg)
     return int(label)
 
@@ -107,7 +108,7 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
     first_by_content: dict[bytes, tuple[Path, int]] = {}
     for file, digit in files:
         if digit is None:
-            left_out[file] = "It is not a digit, and only digits are learned."
+            left_out[file] = "It is a negative example; fine-tuning learns digits only."
             continue
         try:
             picture = read_canonical(file.read_bytes()).picture
@@ -117,7 +118,7 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
         if earlier := first_by_content.get(picture.tobytes()):
             first, first_digit = earlier
             if first_digit != digit:
-                msg = f"{first} and {file} are the same picture, and called {first_digit} and {digit}."
+                msg = f"{first} and {file} are the same picture, but are labelled {first_digit} and {digit}."
                 raise DataError(msg)
             left_out[file] = f"It is the same picture as {first}."
             continue
@@ -129,17 +130,19 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
 
 
 def _check_enough(user_pictures: UserPictures, source: Path) -> None:
-    counts = {digit: int((user_pictures.pictures.digits == digit).sum()) for digit in range(len(DIGITS))}
+    counts = {
+        digit: int((user_pictures.pictures.digits == digit).sum()) for digit in range(len(DIGIT_LABELS))
+    }
     if not any(counts.values()):
         why = (
-            f": {len(user_pictures.left_out)} were left out"
+            f"{len(user_pictures.left_out)} were left out"
             if user_pictures.left_out
-            else ", in folders 0 to 9"
+            else "put them into folders 0 to 9"
         )
-        msg = f"{source} holds no picture that can be read{why}."
+        msg = f"{source} holds no pictures to learn from: {why}."
         raise DataError(msg)
     too_few = [f"{count} of {digit}" for digit, count in counts.items() if 0 < count < MIN_PICTURES]
     if too_few:
-        needed = f"at least {MIN_PICTURES} of each digit, or none"
+        needed = f"give at least {MIN_PICTURES} of each digit, or none"
         msg = f"{source} holds too few pictures, {', '.join(too_few)}: {needed}."
         raise DataError(msg)

@@ -1,1 +1,1 @@
-"""Turns Keras models into ONNX files that the service reads, and proves that they are equal."""
+"""Converts Keras models to ONNX files for the service, and verifies that both give the same answers."""

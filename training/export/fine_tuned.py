@@ -1,4 +1,4 @@
-"""Writes the folder of a fine-tuned network: both models, its metrics, and a card."""
+"""Writes the folder of a fine-tuned network: the Keras model, the ONNX file, metrics and a model card."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ CARD: Final = "README.md"
 
 
 def load_parent(folder: Path) -> Parent:
-    """Load both models from the folder of an exported network.
+    """Load the Keras model and the ONNX file from the folder of an exported network.
 
     Raises:
-        WorkshopError: one of them is missing, they are not the same network, or it can't be fine-tuned.
+        WorkshopError: a file is missing, the two are different networks, or fine-tuning is impossible.
     """
     classifier = evaluation.load_classifier(folder)
     file = folder / KERAS_FILE
@@ -55,9 +55,9 @@ def load_parent(folder: Path) -> Parent:
 def export_fine_tuned(
     parent_folder: Path, folder: Path, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning
 ) -> list[Change]:
-    """Fine-tune the network of one folder on the user's pictures into another; return what has changed.
+    """Fine-tune the network in `parent_folder`, write the result to `folder`, and return what changed.
 
-    Everything is written to a temporary folder and moved at the end, so that an interruption leaves nothing.
+    All files are written to a temporary folder and moved at the end, so that an interruption leaves nothing.
     """
     parent = load_parent(parent_folder)
     tuned = fine_tune(parent, user_pictures, mnist=mnist, fine_tuning=fine_tuning)
@@ -65,7 +65,7 @@ def export_fine_tuned(
         parent=parent.classifier,
         fine_tuning=fine_tuning,
         rounds=tuned.rounds,
-        own=user_pictures,
+        user_pictures=user_pictures,
         commit=get_current_commit(),
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def export_fine_tuned(
         classifier = _export(tuned, lineage, mnist.training.pictures, draft)
         changes = [
             Change(
-                "own, held out",
+                "the user, held out",
                 len(user_pictures),
                 _measure(parent.classifier, user_pictures),
                 measure(tuned.held_out, user_pictures.digits),
@@ -89,7 +89,7 @@ def export_fine_tuned(
                 "MNIST test",
                 len(mnist.test),
                 _read_figures(parent_folder, parent.classifier),
-                _figures_of(evaluation.evaluate(draft, mnist.test)),
+                _extract_figures(evaluation.evaluate(draft, mnist.test)),
             ),
         ]
         (draft / CARD).write_text(write_card(classifier, lineage, changes))
@@ -98,9 +98,9 @@ def export_fine_tuned(
 
 
 def _export(tuned: FineTuned, lineage: Lineage, pictures: DigitBatch, folder: Path) -> Classifier:
-    """Write both models; the ranges for rounding to eight bits are those of own pictures, too."""
-    step = -(-len(lineage.own) // (CALIBRATION_PICTURES // 2))
-    sample = np.concatenate([lineage.own.pictures[::step], pictures])
+    """Write the Keras model and the ONNX file, quantised with samples of the user's pictures and of MNIST."""
+    step = -(-len(lineage.user_pictures) // (CALIBRATION_PICTURES // 2))
+    sample = np.concatenate([lineage.user_pictures.pictures[::step], pictures])
     tuned.model.save(folder / KERAS_FILE)
     (folder / MODEL_FILE).write_bytes(convert_and_verify(tuned.model, lineage, sample))
     return evaluation.load_classifier(folder)
@@ -111,20 +111,20 @@ def _measure(classifier: Classifier, labelled: Labelled) -> Figures:
 
 
 def _read_figures(folder: Path, classifier: Classifier) -> Figures | None:
-    """Return what `evaluate` measured of this very network, if it did."""
+    """Return the figures in metrics.json, if they are those of this very file."""
     try:
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        return _figures_of(metrics) if metrics["model"]["sha256"] == classifier.sha256 else None
+        return _extract_figures(metrics) if metrics["model"]["sha256"] == classifier.sha256 else None
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _figures_of(metrics: Mapping[str, Any]) -> Figures:
+def _extract_figures(metrics: Mapping[str, Any]) -> Figures:
     return Figures(1 - metrics["test"]["accuracy"], metrics["calibration"]["expected_error"], None)
 
 
 def _move(draft: Path, folder: Path) -> None:
-    """Move the files; an earlier network's metrics are removed first, because they are not this one's."""
+    """Move the files; first remove the metrics of an earlier network, which the new one never has."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for name in (KERAS_FILE, CARD, MODEL_FILE, METRICS_FILE):

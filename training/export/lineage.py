@@ -1,4 +1,4 @@
-"""The lineage of a fine-tuned network, what fine-tuning changed, and the card that says so."""
+"""The lineage of a fine-tuned network, the changes that fine-tuning made, and the model card with both."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """The parent, the pictures and the recipe of a fine-tuned network; the ONNX file's metadata keep it."""
+    """The parent, pictures and recipe of a fine-tuned network; stored in the ONNX file's metadata."""
 
     parent: Classifier
     fine_tuning: FineTuning
-    rounds: int  # that it learned for
-    own: Labelled
+    rounds: int  # that it was trained for
+    user_pictures: Labelled
     commit: str
 
     @property
@@ -46,7 +46,7 @@ class Lineage:
             Metadata.RECIPE: json.dumps(
                 {**dataclasses.asdict(self.fine_tuning), "taught_rounds": self.rounds}
             ),
-            Metadata.DATA_SHA256: self.own.sha256,
+            Metadata.DATA_SHA256: self.user_pictures.sha256,
             Metadata.COMMIT: self.commit,
             Metadata.PARENT: json.dumps(parent),
         }
@@ -54,25 +54,25 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Figures:
-    """How well digits were read."""
+    """How well a network read a set of digits."""
 
-    errors: float  # share
+    errors: float  # share of the digits
     calibration_error: float
-    rejected: float | None  # share that was called no digit, if that is known
+    rejected: float | None  # share of the digits that was called no digit; None if it is unknown
 
 
 @dataclass(frozen=True)
 class Change:
-    """How fine-tuning changed the reading of some pictures."""
+    """How well a set of digits was read before and after fine-tuning."""
 
     data: str
     pictures: int
-    before: Figures | None  # None if it was not measured
+    before: Figures | None  # None if they were not measured
     after: Figures | None
 
 
 def measure(scores: Scores, digits: NDArray[np.uint8]) -> Figures:
-    """Return how well the true digits (n,) were read."""
+    """Compare scores with the true digits (n,)."""
     right = scores.probabilities.argmax(axis=1) == digits
     return Figures(
         errors=float(1 - right.mean()),
@@ -88,30 +88,30 @@ def list_changes(changes: Iterable[Change]) -> list[tuple[str, ...]]:
 
 def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Change]) -> str:
     """Return the model card in Markdown."""
-    parent, tuning, own = lineage.parent, lineage.fine_tuning, lineage.own
-    counts = np.bincount(own.digits)
-    batch = f"{tuning.own} own pictures, {tuning.rehearsed} of MNIST, {tuning.scribbles} scribbles"
+    parent, tuning, user_pictures = lineage.parent, lineage.fine_tuning, lineage.user_pictures
+    counts = np.bincount(user_pictures.digits)
+    batch = f"{tuning.own} of the user's pictures, {tuning.rehearsed} of MNIST, {tuning.scribbles} scribbles"
     facts = {
         "parent": f"`{parent.name}` {parent.version}, SHA-256 {parent.sha256}",
-        "learned": ", ".join(f"{count} of {digit}" for digit, count in enumerate(counts) if count),
-        "their SHA-256": f"{own.sha256}, of the canonical pictures and their digits",
-        "recipe": f"{lineage.rounds} of {tuning.rounds} rounds of {tuning.steps} batches: {batch}; Adam, "
-        f"learning rate {tuning.learning_rate:g}, falling along a cosine; {tuning.share:g} of the way; "
-        f"seed {tuning.seed}",
-        "calibrated": "temperature on MNIST's validation pictures and held-out own ones",
-        "again": f"`python -m training finetune --from {parent.name} --name {tuning.name} --data FOLDER`",
+        "pictures": ", ".join(f"{count} of {digit}" for digit, count in enumerate(counts) if count),
+        "SHA-256 of the data": f"{user_pictures.sha256}, of the canonical pictures and their digits",
+        "recipe": f"{lineage.rounds} of {tuning.rounds} rounds of {tuning.steps} batches, each {batch}; "
+        f"Adam, learning rate {tuning.learning_rate:g} with cosine decay; {tuning.share:g} of the way from "
+        f"the parent's weights; seed {tuning.seed}",
+        "calibration": "temperature fitted on MNIST's validation pictures and the user's held-out ones",
+        "command": f"`python -m training finetune --from {parent.name} --name {tuning.name} --data FOLDER`",
     }
     return f"""# `{classifier.name}` {classifier.version}
 
-`{parent.name}` {parent.version}, fine-tuned with {len(own)} pictures of the user's own.
+`{parent.name}` {parent.version}, fine-tuned on {len(user_pictures)} of the user's own pictures.
 Input, outputs, size and limits are the parent's.
 
 {format_table(("", ""), facts.items())}
 
 {format_table(COLUMNS, list_changes(changes))}
 
-Own pictures were held out in turn, and read by {tuning.folds} networks that learned from the others.
-This one learned from all of them.
+The user's pictures were held out in turn, and read by {tuning.folds} networks that learned from the others.
+This network learned from all of them.
 """
 
 

@@ -1,4 +1,4 @@
-"""Edits ONNX graphs in place, without changing a result, and counts what they cost."""
+"""Edits ONNX graphs in place without changing their results, and counts their multiply-adds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 
-FREE: Final = -1  # a dimension that follows from the others
+INFERRED: Final = -1  # the dimension that `Reshape` computes from the others
 _SHAPES: Final = {PROBABILITIES: (BATCH, CLASSES), DIGIT_LIKELIHOOD: (BATCH,)}  # in the order of `outputs`
 
 
 def fix_shapes(proto: ModelProto) -> None:
-    """Reshape to known numbers: Keras asks for the batch's size anew, by eight nodes for each flattening."""
+    """Give every `Reshape` a constant shape; Keras computes each anew, with eight nodes."""
     constant_names = {weight.name for weight in proto.graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.graph.value_info}
     for node in proto.graph.node:
         if node.op_type != "Reshape" or node.input[1] in constant_names:
             continue
-        shape = [dimension.dim_value or FREE for dimension in shapes[node.output[0]]]
+        shape = [dimension.dim_value or INFERRED for dimension in shapes[node.output[0]]]
         name = f"fixed_shape_{node.output[0]}"
         proto.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
         node.input[1] = name
@@ -31,7 +31,7 @@ def fix_shapes(proto: ModelProto) -> None:
 
 
 def feed_pictures_directly(proto: ModelProto) -> None:
-    """Let a quantised network begin with the picture itself: scaling and rounding would give it back."""
+    """Feed the uint8 picture to the first layer: scaling and quantising it gives the same numbers again."""
     producers = {output: node for node in proto.graph.node for output in node.output}
     first = next(node for node in proto.graph.node if node.op_type == "QuantizeLinear")
     path = [first]
@@ -39,16 +39,16 @@ def feed_pictures_directly(proto: ModelProto) -> None:
         path.append(producers[path[-1].input[0]])
     weights = {weight.name: weight for weight in proto.graph.initializer}
     scale, zero = (numpy_helper.to_array(weights[name]) for name in first.input[1:])
-    assert np.isclose(scale, 1 / 255) and zero == 0, "the network begins with more than a scaling"  # noqa: S101, PT018
+    assert np.isclose(scale, 1 / 255) and zero == 0, "the network does more than scale its input"  # noqa: S101, PT018
     (shape,) = (node.input[1] for node in path if node.op_type == "Reshape")
     first.CopyFrom(onnx.helper.make_node("Reshape", [INPUT, shape], list(first.output)))
     prune(proto)
 
 
 def prune(proto: ModelProto) -> None:
-    """Remove nodes and weights that no output needs."""
+    """Remove nodes and weights that no output depends on."""
     needed = {output.name for output in proto.graph.output}
-    for node in reversed(proto.graph.node):  # a graph is sorted: what a node needs stands before it
+    for node in reversed(proto.graph.node):  # a graph is sorted: a node comes after those that it depends on
         if needed.intersection(node.output):
             needed.update(node.input)
     for node in [node for node in proto.graph.node if not needed.intersection(node.output)]:
@@ -58,7 +58,7 @@ def prune(proto: ModelProto) -> None:
 
 
 def name_arrays(proto: ModelProto) -> None:
-    """Call input, outputs and batch dimension what the contract calls them."""
+    """Give the input, the outputs and the batch dimension the names of the contract."""
     (image,) = proto.graph.input
     outputs = dict(zip(_SHAPES, [output.name for output in proto.graph.output], strict=False))
     _rename(proto, image.name, INPUT)
@@ -80,7 +80,7 @@ def _rename(proto: ModelProto, old: str, new: str) -> None:
 
 
 def count_multiply_adds(proto: ModelProto) -> int:
-    """Count the multiply-adds that one picture costs: convolutions and matrix products."""
+    """Count the multiply-adds of convolutions and matrix products for one picture."""
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {
         value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)

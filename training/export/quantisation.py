@@ -1,9 +1,9 @@
-"""Rounds a network's convolutions to eight bits: twice as fast, and as accurate.
+"""Quantises a network's convolutions to eight bits: it is twice as fast, and as accurate.
 
-What a layer gives is rounded to uint8 in the range that it has on MNIST's training pictures, and each
-filter's weights to int8. Weights keep to seven bits: x86 processors without VNNI add two products in 16
-bits, which eight would overflow (onnxruntime's documentation, "Quantize ONNX models"). So results are the
-same on all processors.
+The outputs of a layer are rounded to uint8, over the range that they have on training pictures, and the
+weights of each filter to int8. Weights use seven bits only: x86 processors without VNNI add two products in
+16 bits, which eight-bit weights would overflow (onnxruntime's documentation, "Quantize ONNX models"). So
+results are the same on all processors.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from app.digits.contract import INPUT, DigitBatch
 from training.export import onnx_graph
 
-CALIBRATION_PICTURES: Final = 1000  # pictures; of more the ranges grow no more than their rounding
+CALIBRATION_PICTURES: Final = 1000  # with more, the ranges grow by less than one step of rounding
 BATCH_SIZE: Final = 50
-SUFFIX: Final = "+int8"  # of the version: build metadata, as Semantic Versioning has it
+SUFFIX: Final = "+int8"  # of the version: build metadata in the sense of Semantic Versioning
 _QUANTISED: Final = ["Conv", "Relu"]
 
 
 def is_convolutional(proto: ModelProto) -> bool:
-    """Whether there is something to gain: dense layers are fast as they are."""
+    """Whether the network has convolutions; dense layers alone are fast enough in float32."""
     return any(node.op_type == "Conv" for node in proto.graph.node)
 
 
 def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
-    """Return a float32 network with its convolutions in eight bits.
+    """Return a float32 network with 8-bit convolutions.
 
-    The `pictures`, uint8 (n, 28, 28), show how far each layer's values reach.
+    The `pictures`, uint8 (n, 28, 28), give the range of each layer's outputs.
     """
     prepared = ModelProto()
     prepared.CopyFrom(proto)
-    prepared.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # or it asks for it
+    prepared.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # avoids a warning
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "quantised.onnx"
         quantize_static(

@@ -1,1 +1,1 @@
-"""Measures exported networks through the service's own path, and compares them; imports no Keras."""
+"""Evaluates and compares exported networks through the service's own code; imports no Keras."""

@@ -1,4 +1,4 @@
-"""What each step of preprocessing and each rule for numbers contributes: it is left out, the rest stays."""
+"""Measures what each step of preprocessing and each rule for numbers contributes, by leaving it out."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from app.digits.working_picture import Step
 from training.data.labelled import Labelled
 from training.data.real_sets import LABELS, LINE_SEPARATOR, RealSet, RealSets, read_table, read_upload
 from training.data.uploads import encode_png
-from training.judge.mcnemar import LEVEL, PairedCounts
+from training.judge.mcnemar import CONFIDENCE_LEVEL, PairedCounts
 from training.judge.service_reader import classify
 from training.scenes import pages, symbols
 from training.scenes.corruptions import CORRUPTIONS
 from training.scenes.numbers import draw_scenes
 
 SEED: Final = 1  # of the samples, corruptions and scenes
-KEPT_SHARE: Final = 0.99  # of the digits are accepted by the threshold that negatives are rejected by
-ESSENTIAL_STEPS: Final = frozenset({extract_ink, fit, centre})  # without them nothing comes out
-CHEQUES: Final = "cheques"  # the folder of amounts, among the real sets
-MAX_NAMED: Final = 4  # sets in a row: those that lose the most
+ACCEPTED_SHARE: Final = 0.99  # of the digits; negatives are rejected by the threshold that accepts so many
+ESSENTIAL_STEPS: Final = frozenset({extract_ink, fit, centre})  # without them there is no canonical picture
+CHEQUES: Final = "cheques"  # the folder of amounts on cheques, among the real sets
+MAX_LISTED_SETS: Final = 4  # in a row; those that lose the most come first
 COLUMNS: Final = (
     "without",
     "accuracy",
@@ -51,11 +51,11 @@ SCENES: Final = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pag
 
 @dataclass(frozen=True)
 class Answers:
-    """What one variant of a pipeline answers to all sets."""
+    """How one variant of a pipeline reads all sets."""
 
     right: Mapping[str, NDArray[np.bool_]]  # by the name of each set
-    milliseconds: float  # of a processor for each picture, without decoding and the network
-    # share of the negatives below the threshold that keeps KEPT_SHARE of the digits
+    milliseconds: float  # processor time of preprocessing a picture
+    # share of the negatives below the threshold that accepts ACCEPTED_SHARE of the digits
     rejected: float | None = None
 
     @property
@@ -66,18 +66,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The answers of a whole pipeline, and those without each of its parts."""
+    """The answers of the complete pipeline, and those without each of its parts."""
 
-    whole: Answers
+    complete: Answers
     without: Mapping[str, Answers]
 
     def build_rows(self) -> Iterator[tuple[str, ...]]:
-        """Yield a row for the whole pipeline and for each part, in the order of `COLUMNS`."""
-        yield self._format_row("nothing", self.whole, "")
+        """Yield a row for the complete pipeline and one for each part, in the order of `COLUMNS`."""
+        yield self._format_row("nothing", self.complete, "")
         for part, answers in self.without.items():
             changes = sorted(self.list_changes(part), key=lambda change: change[1].gain)
-            cells = [f"{name} -{counts.first} +{counts.second}" for name, counts in changes[:MAX_NAMED]]
-            cells += [f"and {len(changes) - MAX_NAMED} more"] * (len(changes) > MAX_NAMED)
+            cells = [f"{name} -{counts.first} +{counts.second}" for name, counts in changes[:MAX_LISTED_SETS]]
+            cells += [f"and {len(changes) - MAX_LISTED_SETS} more"] * (len(changes) > MAX_LISTED_SETS)
             yield self._format_row(part, answers, ", ".join(cells))
 
     @staticmethod
@@ -86,10 +86,10 @@ class Ablation:
         return part, f"{answers.accuracy:.2%}", rejected, f"{answers.milliseconds:.2f}", changes
 
     def list_changes(self, part: str) -> Iterator[tuple[str, PairedCounts]]:
-        """Yield the sets that are read better or worse without a part, by McNemar's test."""
+        """Yield the sets that are read significantly better or worse without a part (McNemar's test)."""
         for name, right in self.without[part].right.items():
-            counts = PairedCounts.count(self.whole.right[name], right)
-            if counts.p_value < 1 - LEVEL:
+            counts = PairedCounts.count(self.complete.right[name], right)
+            if counts.p_value < 1 - CONFIDENCE_LEVEL:
                 yield name, counts
 
 
@@ -108,7 +108,7 @@ class _Stopwatch:
 
 
 def ablate_digits(classifier: Classifier, sets: RealSets) -> Ablation:
-    """Leave out each step of preprocessing that is not essential."""
+    """Read the sets without each optional step of preprocessing in turn."""
     answers = partial(_read_digits, classifier, sets)
     optional = [step for step in STEPS if step not in ESSENTIAL_STEPS]
     return Ablation(
@@ -121,7 +121,7 @@ def ablate_digits(classifier: Classifier, sets: RealSets) -> Ablation:
 
 
 def ablate_numbers(classifier: Classifier, sets: Sequence[RealSet]) -> Ablation:
-    """Leave out each optional step of preprocessing, and each kind of evidence."""
+    """Read sets of numbers without each optional step of preprocessing and each kind of evidence in turn."""
     answers = partial(_read_numbers, classifier, sets)
     without = {
         step.__name__: answers(steps=[other for other in PAGE_STEPS if other is not step])
@@ -137,15 +137,15 @@ def ablate_numbers(classifier: Classifier, sets: Sequence[RealSet]) -> Ablation:
 def _read_digits(classifier: Classifier, sets: RealSets, steps: Sequence[Step]) -> Answers:
     stopwatch = _Stopwatch()
     right, likelihoods = {}, []
-    for one in sets.digits:
-        pictures, readable = _canonicalise(one, steps, stopwatch)
+    for real in sets.digits:
+        pictures, readable = _canonicalise(real, steps, stopwatch)
         scores = classify(classifier, pictures)
-        right[one.name] = readable & (scores.probabilities.argmax(axis=1) == one.digits)
+        right[real.name] = readable & (scores.probabilities.argmax(axis=1) == real.digits)
         likelihoods.append(_zero_unreadable(scores.digit_likelihood, readable))
-    threshold = np.quantile(np.concatenate(likelihoods), 1 - KEPT_SHARE)
+    threshold = np.quantile(np.concatenate(likelihoods), 1 - ACCEPTED_SHARE)
     negatives = []
-    for one in sets.negatives:
-        pictures, readable = _canonicalise(one, steps, stopwatch)
+    for real in sets.negatives:
+        pictures, readable = _canonicalise(real, steps, stopwatch)
         negatives.append(_zero_unreadable(classify(classifier, pictures).digit_likelihood, readable))
     count = sum(map(len, (*sets.digits, *sets.negatives)))
     rejected = float((np.concatenate(negatives) < threshold).mean()) if negatives else None
@@ -153,14 +153,14 @@ def _read_digits(classifier: Classifier, sets: RealSets, steps: Sequence[Step]) 
 
 
 def _canonicalise(
-    one: RealSet, steps: Sequence[Step], stopwatch: _Stopwatch
+    real: RealSet, steps: Sequence[Step], stopwatch: _Stopwatch
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return canonical pictures (n, 28, 28), empty where an upload can't be read, and which can be (n,)."""
+    """Return canonical pictures (n, 28, 28), black for unreadable uploads, and which are readable (n,)."""
     pictures: list[CanonicalPicture | None] = []
-    for upload in one.uploads:
+    for upload in real.uploads:
         try:
-            found = canonicalise_upload(images.identify(upload), steps=steps, time_stage=stopwatch.time)
-            pictures.append(found.canonical.picture)
+            look = canonicalise_upload(images.identify(upload), steps=steps, time_stage=stopwatch.time)
+            pictures.append(look.canonical.picture)
         except ImageError:
             pictures.append(None)
     empty = np.zeros((SIDE, SIDE), np.uint8)
@@ -181,13 +181,13 @@ def _read_numbers(
 ) -> Answers:
     stopwatch = _Stopwatch()
     right = {
-        one.name: np.array(
+        real.name: np.array(
             [
                 _read_number(classifier, upload, steps, weights, stopwatch) == label
-                for upload, label in zip(one.uploads, one.labels, strict=True)
+                for upload, label in zip(real.uploads, real.labels, strict=True)
             ]
         )
-        for one in sets
+        for real in sets
     }
     return Answers(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
 
@@ -206,18 +206,18 @@ def _read_number(
 
 
 def sample_digits(validation: Labelled, real: RealSets, *, cases: Path | None, each: int) -> RealSets:
-    """Return at most `each` pictures of every set of digits and of negatives: real, corrupted and drawn.
+    """Return samples of all sets of digits and negatives: real uploads, corrupted pictures and scenes.
 
     Args:
-        validation: MNIST's, of which pictures are corrupted and drawn into scenes.
-        real: uploads.
-        cases: folder of pictures with the columns file, route and expected, if there is one.
-        each: pictures of a set.
+        validation: MNIST's validation pictures, to corrupt and to draw scenes with.
+        real: sets of real uploads.
+        cases: folder of pictures and a labels.csv with the columns file, route and expected.
+        each: the most pictures to take from a set.
     """
     rng = np.random.default_rng(SEED)
     chosen = validation[rng.permutation(len(validation))[:each]]
     labels = tuple(map(str, chosen.digits.tolist()))
-    digits = [_sample(one, each) for one in real.digits]
+    digits = [_sample(uploads, each) for uploads in real.digits]
     digits.append(RealSet("MNIST validation", tuple(map(encode_png, chosen.pictures)), labels))
     for name, corrupt in CORRUPTIONS.items():
         pictures = corrupt(chosen.pictures, np.random.default_rng(SEED))
@@ -231,27 +231,29 @@ def sample_digits(validation: Labelled, real: RealSets, *, cases: Path | None, e
     digits += [RealSet("draw_worn", worn, labels), RealSet("framed", framed, labels)]
     if cases:
         digits.append(_read_folder("cases", cases, "expected", route="/predict"))
-    return RealSets(digits=tuple(digits), negatives=tuple(_sample(one, each) for one in real.negatives))
+    return RealSets(
+        digits=tuple(digits), negatives=tuple(_sample(uploads, each) for uploads in real.negatives)
+    )
 
 
 def sample_numbers(
     validation: Labelled, real: RealSets, *, cheques: Path | None, cases: Path | None, each: int
 ) -> tuple[RealSet, ...]:
-    """Return at most `each` pictures of every set of numbers, real and drawn.
+    """Return samples of all sets of numbers, real and drawn.
 
     Args:
-        validation: MNIST's, whose ink numbers are drawn with.
-        real: uploads.
-        cheques: folder of amounts, if there is one.
-        cases: see `sample_digits`.
-        each: pictures of a set.
+        validation: MNIST's validation pictures, to compose numbers of.
+        real: sets of real uploads.
+        cheques: folder of amounts on cheques and a labels.csv with the columns file and label.
+        cases: folder of pictures and a labels.csv with the columns file, route and expected.
+        each: the most pictures to take from a set.
     """
     drawn: dict[str, list[tuple[bytes, str]]] = {}
     for scene in draw_scenes(validation, count=2 * each, seed=SEED):
         name = "drawn, touching" if scene.style.touching else "drawn, apart"
         drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
     sets = [_sample(RealSet(name, *zip(*pairs, strict=True)), each) for name, pairs in drawn.items()]
-    sets += [_sample(one, each) for one in real.numbers]
+    sets += [_sample(uploads, each) for uploads in real.numbers]
     if cheques:
         sets.append(_sample(_read_folder("cheques", cheques, "label"), each))
     if cases:
@@ -260,16 +262,16 @@ def sample_numbers(
 
 
 def _frame(picture: CanonicalPicture, *, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a frame around a digit, at the border or within a margin of paper."""
+    """Draw a digit inside a frame, with or without a margin of paper around the frame."""
     large = 255 - cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     frame, margin = int(rng.integers(1, 9)), int(rng.choice([0, 4, 8]))
     framed = cv2.copyMakeBorder(large, *(frame,) * 4, cv2.BORDER_CONSTANT, value=0)
     return np.asarray(cv2.copyMakeBorder(framed, *(margin,) * 4, cv2.BORDER_CONSTANT, value=255), np.uint8)
 
 
-def _sample(one: RealSet, count: int) -> RealSet:
-    rows = np.random.default_rng(SEED).permutation(len(one))[:count]
-    return RealSet(one.name, *(tuple(column[row] for row in rows) for column in (one.uploads, one.labels)))
+def _sample(real: RealSet, count: int) -> RealSet:
+    rows = np.random.default_rng(SEED).permutation(len(real))[:count]
+    return RealSet(real.name, *(tuple(column[row] for row in rows) for column in (real.uploads, real.labels)))
 
 
 def _read_folder(name: str, folder: Path, column: str, *, route: str | None = None) -> RealSet:

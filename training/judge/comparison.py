@@ -1,4 +1,4 @@
-"""Two exported networks that read the same pictures, as the service sees them."""
+"""Compares two exported networks on the same pictures, preprocessed as in the service."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
-from training.judge.evaluation import TIMED, load_classifier
+from training.judge.evaluation import TIMED_PICTURES, load_classifier
 from training.judge.mcnemar import PairedCounts
 from training.judge.service_reader import classify
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The pictures that two networks are compared on: digits, and negative examples."""
+    """The pictures that two networks are compared on: digits and negative examples."""
 
     name: str
     pictures: DigitBatch  # (n, 28, 28)
     digits: NDArray[np.uint8]  # (n,)
-    sets: NDArray[np.str_]  # (n,) where each comes from
+    sets: NDArray[np.str_]  # (n,) the name of the set that each picture comes from
     negatives: DigitBatch  # (m, 28, 28)
-    unreadable: int  # uploads that the service refuses, whatever the network
+    unreadable: int  # uploads that the service refuses whatever the network
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Side:
     size: int  # bytes of its file
     scores: Scores  # of the digits
     negatives: Scores  # of the negative examples
-    microseconds: float  # for one picture, the network alone
+    microseconds: float  # for one picture, without preprocessing
 
     @property
     def digits(self) -> NDArray[np.intp]:
@@ -64,24 +64,28 @@ class Comparison:
     second: Side
 
     def count(self, rows: NDArray[np.bool_] | slice = slice(None)) -> PairedCounts:
-        """Count the pictures by which network reads them correctly: all pictures, or some."""
+        """Count which networks read the pictures correctly, or those in some rows."""
         first, second = (side.digits == self.sample.digits for side in (self.first, self.second))
         return PairedCounts.count(first[rows], second[rows])
 
 
 def sample_mnist(name: str, labelled: Labelled) -> Sample:
-    """Return a part of MNIST, as the service sees it."""
+    """Return a part of MNIST, preprocessed as in the service."""
     uploads = tuple(encode_png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
     labels = tuple(map(str, labelled.digits.tolist()))
     return sample_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
 
 
 def sample_uploads(name: str, sets: RealSets) -> Sample:
-    """Return sets of uploads, as the service sees them."""
+    """Return sets of uploads, preprocessed as in the service.
+
+    Raises:
+        WorkshopError: no upload of a digit can be read.
+    """
     digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.negatives))
     if not digits:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
-        msg = f"{name} holds no picture of a digit that can be read.{why}"
+        msg = f"{name} holds no readable picture of a digit.{why}"
         raise WorkshopError(msg)
     return Sample(
         name=name,
@@ -94,7 +98,7 @@ def sample_uploads(name: str, sets: RealSets) -> Sample:
 
 
 def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison:
-    """Have two networks, NAME or NAME@N in `models`, read the same pictures."""
+    """Read the same pictures with two networks, given as NAME or NAME@N in `models`."""
     folders = [locate_folder(models, name) for name in (first, second)]
     classifiers = [load_classifier(folder) for folder in folders]
     speeds = _time_single_pictures(classifiers, sample.pictures)
@@ -113,8 +117,8 @@ def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison
 
 
 def _read_sets(sets: Sequence[RealSet]) -> Iterator[tuple[str, str, CanonicalPicture]]:
-    """Yield set, label and canonical picture of each upload that the service would read."""
-    uploads = [(one.name, *each) for one in sets for each in zip(one.labels, one.uploads, strict=True)]
+    """Yield the set's name, the label and the canonical picture of each upload that the service accepts."""
+    uploads = [(real.name, *pair) for real in sets for pair in zip(real.labels, real.uploads, strict=True)]
     for source, label, upload in track(uploads, "Preprocessing", transient=True):
         try:
             yield source, label, read_canonical(upload).picture
@@ -127,12 +131,12 @@ def _stack(pictures: Sequence[CanonicalPicture]) -> DigitBatch:
 
 
 def _time_single_pictures(classifiers: Sequence[Classifier], pictures: DigitBatch) -> list[float]:
-    """Return medians in microseconds, timed in turns, so that other work on the machine slows down both."""
-    spent: list[list[float]] = [[] for _ in classifiers]
-    for row in range(TIMED):
+    """Return median times in microseconds; networks take turns, so that a busy machine slows down both."""
+    durations: list[list[float]] = [[] for _ in classifiers]
+    for row in range(TIMED_PICTURES):
         picture = pictures[row % len(pictures)][None]
-        for classifier, times in zip(classifiers, spent, strict=True):
+        for classifier, times in zip(classifiers, durations, strict=True):
             started = time.perf_counter()
             classifier.classify(picture)
             times.append(time.perf_counter() - started)
-    return [statistics.median(times) * 1e6 for times in spent]
+    return [statistics.median(times) * 1e6 for times in durations]

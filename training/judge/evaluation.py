@@ -1,7 +1,7 @@
-"""Scores an exported model through the service's own path, and alone writes `metrics.json`.
+"""Evaluates an exported network through the service's own code, and writes `metrics.json`.
 
-Pictures go in as PNG bytes, are decoded and preprocessed by `app.digits` and classified by
-onnxruntime: what is measured here is the accuracy of the service. Imports no Keras.
+Pictures are encoded as PNG, decoded and preprocessed by `app.digits`, and classified by onnxruntime, so the
+accuracy is that of the service. No other module writes `metrics.json`.
 """
 
 from __future__ import annotations
@@ -32,28 +32,30 @@ from training.data.uploads import encode_png, read_canonical
 from training.errors import WorkshopError
 from training.files import write_json
 from training.judge import reliability
-from training.judge.robustness import FULL, Amounts, measure_robustness
+from training.judge.robustness import FULL, SampleSizes, measure_robustness
 from training.judge.service_reader import classify
 from training.recipe import Recipe
 
-SMALLEST: Final = 1e-7  # Keras' epsilon: a probability that was rounded to 0 costs 16, not infinity
-TIMED: Final = 500  # pictures, one after the other; their median is reported
+MIN_PROBABILITY: Final = (
+    1e-7  # Keras' epsilon: a probability that was rounded to 0 adds 16 to the loss, not infinity
+)
+TIMED_PICTURES: Final = 500  # one after the other; the median time is reported
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well predictions agree with the truth."""
+    """How well predictions agree with the true digits."""
 
     accuracy: float
     loss: float  # mean of -log(probability of the right digit)
-    precision: NDArray[np.float64]  # (10,), as the two below
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
+    precision: NDArray[np.float64]  # (10,)
+    recall: NDArray[np.float64]  # (10,)
+    f1: NDArray[np.float64]  # (10,)
     support: NDArray[np.int64]  # (10,) pictures of each digit
     confusion: NDArray[np.int64]  # (10, 10): row is the true digit, column the predicted one
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as it stands in `metrics.json`."""
+        """Return the score as in `metrics.json`."""
         columns = ("precision", "recall", "f1")
         return {
             "accuracy": self.accuracy,
@@ -73,7 +75,7 @@ def load_classifier(folder: Path) -> Classifier:
     file = folder / MODEL_FILE
     if not file.exists():
         name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
-        msg = f"There is no {file}: `python -m training export {name}` makes it."
+        msg = f"There is no {file}: `python -m training export {name}` writes it."
         raise WorkshopError(msg)
     try:
         return Classifier.load(file.read_bytes())
@@ -83,11 +85,11 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 def evaluate(
-    folder: Path, test: Labelled, *, real: RealSets | None = None, amounts: Amounts = FULL
+    folder: Path, test: Labelled, *, real: RealSets | None = None, sizes: SampleSizes = FULL
 ) -> dict[str, Any]:
-    """Score `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
+    """Evaluate `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
 
-    With `real`, sets of real uploads that may be empty, robustness is measured as well.
+    If `real` is given, even without any sets, robustness is measured as well.
     """
     classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
@@ -126,14 +128,14 @@ def evaluate(
     }
     if real is not None:
         metrics |= measure_robustness(
-            classifier, test, likelihoods=scores.digit_likelihood, real=real, amounts=amounts
+            classifier, test, likelihoods=scores.digit_likelihood, real=real, sizes=sizes
         )
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 
 
 def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
-    """Read what `evaluate` wrote; WorkshopError if it lacks `part`, as the files of earlier versions may."""
+    """Read metrics.json; WorkshopError if it lacks `part`, as files of earlier versions may."""
     file = locate_folder(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
@@ -150,39 +152,39 @@ def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
 
 
 def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
-    """Raise WorkshopError for an accuracy below the recipe's target, or too good to be true."""
+    """Raise WorkshopError for an accuracy below the recipe's target, and for 100 %, which can't be true."""
     accuracy = metrics["test"]["accuracy"]
     if recipe and accuracy < recipe.target:
-        reached = f"{recipe.name} reaches {accuracy:.2%} on the test set"
-        msg = f"{reached}, its recipe promises {recipe.target:.2%}."
+        problem = f"{recipe.name} reaches {accuracy:.2%} on the test set"
+        msg = f"{problem}, but its recipe promises {recipe.target:.2%}."
         raise WorkshopError(msg)
     if accuracy == 1.0:
-        msg = "100 % on MNIST's test set, which holds wrong labels, can't be: the evaluation is broken."
+        msg = "100 % is impossible on MNIST's test set, which has wrong labels: the evaluation is broken."
         raise WorkshopError(msg)
 
 
 def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:
     """Compare probabilities (n, 10) with the true digits (n,)."""
-    predicted, every = probabilities.argmax(axis=1), np.arange(CLASSES)
-    right = probabilities[np.arange(len(digits)), digits]
+    predicted, labels = probabilities.argmax(axis=1), np.arange(CLASSES)
+    of_true_digit = probabilities[np.arange(len(digits)), digits]
     precision, recall, f1, support = precision_recall_fscore_support(
-        digits, predicted, labels=every, zero_division=0.0
+        digits, predicted, labels=labels, zero_division=0.0
     )
     return Score(
         accuracy=float((predicted == digits).mean()),
-        loss=float(-np.log(np.maximum(right, SMALLEST)).mean()),
+        loss=float(-np.log(np.maximum(of_true_digit, MIN_PROBABILITY)).mean()),
         precision=precision,
         recall=recall,
         f1=f1,
         support=support,
-        confusion=confusion_matrix(digits, predicted, labels=every),
+        confusion=confusion_matrix(digits, predicted, labels=labels),
     )
 
 
 def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
-    spent = []
-    for row in range(min(TIMED, rows)):
+    durations = []
+    for row in range(min(TIMED_PICTURES, rows)):
         started = time.perf_counter()
         work(row)
-        spent.append(time.perf_counter() - started)
-    return round(statistics.median(spent) * 1e6, 1)
+        durations.append(time.perf_counter() - started)
+    return round(statistics.median(durations) * 1e6, 1)

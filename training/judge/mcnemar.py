@@ -1,4 +1,4 @@
-"""McNemar's test: whether two readers of the same pictures differ by more than chance."""
+"""McNemar's test: do two networks that read the same pictures differ by more than chance?"""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-LEVEL: Final = 0.95  # of the interval; the test's is what it leaves, 5 %
-_Z: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
-SMALLEST_P: Final = 1e-4  # that is printed: a smaller one says no more than that it is small
+CONFIDENCE_LEVEL: Final = 0.95  # of the interval; the test's significance level is 5 %
+_Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE_LEVEL) / 2)
+MIN_PRINTED_P: Final = 1e-4  # smaller values are printed as "p < 0.0001"
 
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How many pictures both read correctly, only the first, only the second, and neither."""
+    """How many pictures were read correctly by both networks, by only one of them, and by neither."""
 
     both: int
     first: int
@@ -27,7 +27,7 @@ class PairedCounts:
 
     @classmethod
     def count(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedCounts:
-        """Count, from whether each of (n,) answers is right."""
+        """Count pictures, given which of the n answers of each network are right."""
         return cls(
             both=int((first & second).sum()),
             first=int((first & ~second).sum()),
@@ -42,26 +42,26 @@ class PairedCounts:
 
     @property
     def gain(self) -> float:
-        """The second's accuracy minus the first's."""
+        """The second network's accuracy minus the first's."""
         return (self.second - self.first) / self.pictures
 
     @property
     def p_value(self) -> float:
-        """How likely equally good readers are to differ at least as much: McNemar's test, exact, two-sided.
+        """The probability that equally good networks differ as much (McNemar's exact two-sided test).
 
-        Pictures that both read alike say nothing. If the readers are equally good, each of the others is
-        a coin toss between the first and the second.
+        Pictures that both or neither read correctly do not count. If the networks are equally good, each of
+        the others is a toss of a coin.
         """
         discordant = self.first + self.second
         return float(binomtest(self.first, discordant).pvalue) if discordant else 1.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Between which the gain lies on all such pictures, with 95 % confidence.
+        """The 95 % confidence interval of the gain.
 
         Wald's interval with the adjustment of Bonett and Price (Journal of Educational and Behavioral
-        Statistics 37, 2012, pages 479 to 488), which holds where few pictures tell them apart, and where none
-        does. It is no inversion of the test: at the border of 5 % the two may disagree, and the test decides.
+        Statistics 37, 2012, pages 479 to 488), which is valid even if few or no pictures tell the networks
+        apart. It is not derived from the test: near 5 % the two may disagree, and the test decides.
         """
         all_and_two = self.pictures + 2
         first, second = (self.first + 1) / all_and_two, (self.second + 1) / all_and_two
@@ -70,18 +70,18 @@ class PairedCounts:
         return max(-1.0, gain - reach), min(1.0, gain + reach)
 
     def summarise(self, first: str, second: str) -> str:
-        """Return a sentence that says how far apart they are, and whether it is more than chance."""
+        """Return sentences that tell how far apart the networks are, and whether chance could explain it."""
         discordant, gain, p = self.first + self.second, 100 * self.gain, self.p_value
         low, high = (100 * bound for bound in self.interval)
         between = f"with 95 % confidence between {low:+.2f} and {high:+.2f}"
         if not discordant:
             return f"{first} and {second} are right on the same pictures: 0 points apart, {between}."
-        chance = f"p = {p:.4f}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
+        chance = f"p = {p:.4f}" if p >= MIN_PRINTED_P else f"p < {MIN_PRINTED_P}"
         better, more = (second, "more") if gain >= 0 else (first, "less")
         verdict = (
             f"more than chance: {better} is the better one on such pictures"
-            if p < 1 - LEVEL
-            else "no more than chance may do: nothing shows that one of them is better"
+            if p < 1 - CONFIDENCE_LEVEL
+            else "no more than chance can explain: nothing shows that one of them is better"
         )
         return (
             f"{second} reads {abs(gain):.2f} points {more} accurately than {first}, {between}. "

@@ -1,4 +1,4 @@
-"""How well whole numbers are read, from the bytes of a PNG file to the text."""
+"""Measures how well numbers are read, from an upload to the text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from training.data.labelled import Labelled
 from training.data.uploads import encode_png
 from training.scenes.numbers import draw_scenes
 
-SCENES: Final = 600  # numbers: half a percentage point of standard error at 98 %
+NUMBER_COUNT: Final = 600  # the standard error at 98 % is half a percentage point
 SEED: Final = 4071
 
 
 def score_numbers(
-    classifier: Classifier, digits: Labelled, *, count: int = SCENES, seed: int = SEED
+    classifier: Classifier, digits: Labelled, *, count: int = NUMBER_COUNT, seed: int = SEED
 ) -> dict[str, Any]:
-    """Read numbers drawn with the ink of `digits` as the service does, and count those that are right.
+    """Draw numbers with the ink of `digits`, read them as the service does, and count the right ones.
 
     Returns:
-        The shares of numbers without and with touching digits whose text is right in every character,
-        and the share of digits that are right: 1 - (edit distance / length).
+        The shares of right numbers, without and with touching digits, and of right digits:
+        1 - (edit distance / length).
     """
     right: dict[bool, list[bool]] = {False: [], True: []}
     distance = length = 0
@@ -41,7 +41,7 @@ def score_numbers(
 
 
 def read_number(upload: bytes, classifier: Classifier) -> str:
-    """Read the text of an upload as the service does; empty if nothing is written."""
+    """Read the number in an upload as the service does; return "" if nothing is written."""
     picture = images.decode(images.identify(upload))
     try:
         page = numbers.segment(picture.grey)
@@ -53,12 +53,12 @@ def read_number(upload: bytes, classifier: Classifier) -> str:
     return numbers.assemble(page, scores.probabilities, scores.digit_likelihood).text
 
 
-def edit_distance(found: str, wanted: str) -> int:
-    """Return how many characters have to be inserted, deleted or replaced (Levenshtein 1965)."""
-    costs = list(range(len(wanted) + 1))
-    for row, character in enumerate(found, 1):
+def edit_distance(text: str, expected: str) -> int:
+    """Return how many characters must be inserted, deleted or replaced (Levenshtein 1965)."""
+    costs = list(range(len(expected) + 1))
+    for row, character in enumerate(text, 1):
         before, costs[0] = costs[0], row
-        for column, other in enumerate(wanted, 1):
+        for column, other in enumerate(expected, 1):
             replaced = before + (character != other)
             before = costs[column]
             costs[column] = min(replaced, costs[column] + 1, costs[column - 1] + 1)

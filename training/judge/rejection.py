@@ -1,4 +1,4 @@
-"""How well `digit_likelihood` tells digits from negative examples."""
+"""Measures how well `digit_likelihood` separates digits from negative examples."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from app.digits.contract import MIN_DIGIT_LIKELIHOOD, Likelihoods
 
 
 def rejected_share(likelihoods: Likelihoods) -> float | None:
-    """Return the share that the service calls no digit; None for no pictures."""
+    """Return the share of pictures that the service calls no digit; None if there are no pictures."""
     return float((likelihoods < MIN_DIGIT_LIKELIHOOD).mean()) if len(likelihoods) else None
 
 
 def auroc(digits: Likelihoods, negatives: Likelihoods) -> float | None:
-    """Return the probability that a digit gets more likelihood than something else; None if either is empty.
+    """Return the area under the receiver operating characteristic, or None if either array is empty.
 
-    It is the area under the receiver operating characteristic, ties counting half: 0.5 is guessing, 1 is
-    perfect separation.
+    It is the probability that a random digit has a higher likelihood than a random negative example, where
+    ties count half: 0.5 is guessing, 1 is perfect separation.
     """
     if not len(digits) or not len(negatives):
         return None

@@ -1,4 +1,4 @@
-"""Whether confidence is honest: of the answers given with 90 %, are 90 % right?"""
+"""Measures calibration: of the answers with a confidence of 90 %, are 90 % right?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ BINS: Final = 15  # as in Guo et al. (2017), so that figures can be compared wit
 
 
 class Bin(NamedTuple):
-    """Answers of about the same confidence."""
+    """Answers of about equal confidence."""
 
     pictures: int
-    confidence: float  # mean of the largest probability
-    accuracy: float  # share of them that is right
+    confidence: float  # mean of the largest probabilities
+    accuracy: float  # share of right answers
 
 
 def bin_answers(confidence: NDArray[Any], right: NDArray[np.bool_]) -> list[Bin]:
-    """Sort answers by confidence into 15 bins of equal width; empty bins are left out.
+    """Sort answers by confidence into 15 bins of equal width; leave out empty bins.
 
-    Equal width and not equal mass: nearly all answers are surer than 99 %, and bins of equal mass would
-    hide the few unsure ones, for which the diagram is made, among them.
+    Bins of equal size would hide the few unsure answers, which the diagram is meant to show, because nearly
+    all answers have a confidence above 99 %.
     """
     numbers = np.ceil(np.asarray(confidence, float) * BINS).clip(1, BINS)  # (0, 1/15], (1/15, 2/15] …
     return [
@@ -33,12 +33,12 @@ def bin_answers(confidence: NDArray[Any], right: NDArray[np.bool_]) -> list[Bin]
 
 
 def expected_error(bins: list[Bin]) -> float:
-    """Return the expected calibration error: the bins' |accuracy - confidence|, weighted by their pictures.
+    """Return the expected calibration error: the mean |accuracy - confidence| of bins, weighted by pictures.
 
     Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, equation 3.
     """
-    pictures = sum(one.pictures for one in bins)
-    return sum(one.pictures * abs(one.accuracy - one.confidence) for one in bins) / max(pictures, 1)
+    pictures = sum(bin_.pictures for bin_ in bins)
+    return sum(bin_.pictures * abs(bin_.accuracy - bin_.confidence) for bin_ in bins) / max(pictures, 1)
 
 
 def report(probabilities: NDArray[Any], right: NDArray[np.bool_]) -> dict[str, Any]:
@@ -47,5 +47,5 @@ def report(probabilities: NDArray[Any], right: NDArray[np.bool_]) -> dict[str, A
     return {
         "pictures": len(right),
         "expected_error": expected_error(bins),
-        "bins": [one._asdict() for one in bins],
+        "bins": [bin_._asdict() for bin_ in bins],
     }

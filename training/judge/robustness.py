@@ -1,4 +1,4 @@
-"""How the service reads what MNIST lacks: damaged pictures, real uploads, numbers and negative examples."""
+"""Measures how the service reads corrupted pictures, real uploads, numbers and negative examples."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from training.data.labelled import Labelled, split_stratified
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
 from training.judge import reliability
-from training.judge.numbers import SCENES, read_number, score_numbers
+from training.judge.numbers import NUMBER_COUNT, read_number, score_numbers
 from training.judge.rejection import auroc, rejected_share
 from training.judge.service_reader import Answers, read_uploads
 from training.scenes.corruptions import CORRUPTIONS, Corruption
 
-SEED: Final = 1  # of the damage
+SEED: Final = 1  # of the corruptions
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
-    """How much is measured."""
+class SampleSizes:
+    """How many pictures to measure on."""
 
-    damaged: int = 2_000  # test pictures for each corruption, each digit by its share: sd 0.4 % at 97 %
-    numbers: int = SCENES
+    corrupted: int = 2_000  # stratified test pictures for each corruption: sd 0.4 % at 97 %
+    numbers: int = NUMBER_COUNT
 
 
-FULL: Final = Amounts()
+FULL: Final = SampleSizes()
 
 AnsweredSets = list[tuple[RealSet, Answers]]
 
@@ -42,28 +42,37 @@ def measure_robustness(
     *,
     likelihoods: Likelihoods | None,
     real: RealSets,
-    amounts: Amounts = FULL,
+    sizes: SampleSizes = FULL,
 ) -> dict[str, Any]:
-    """Return the parts of `metrics.json` that go beyond MNIST; `likelihoods`, (n,), are those of `test`."""
+    """Return the parts of `metrics.json` beyond MNIST; `likelihoods`, (n,), are those of `test`."""
     digits, others = _read_sets(classifier, real.digits), _read_sets(classifier, real.negatives)
     return {
-        "corruptions": _measure_corruptions(classifier, test, count=amounts.damaged),
+        "corruptions": _measure_corruptions(classifier, test, count=sizes.corrupted),
         "real": {
-            "sets": {one.name: answers.report(one.digits, polarity=one.polarity) for one, answers in digits},
+            "sets": {
+                uploads.name: answers.report(uploads.digits, polarity=uploads.polarity)
+                for uploads, answers in digits
+            },
             "calibration": _measure_calibration(digits),
             "skipped": dict(real.skipped),
         },
         "rejection": None if likelihoods is None else _measure_rejection(likelihoods, digits, others),
-        "numbers": score_numbers(classifier, test, count=amounts.numbers)
+        "numbers": score_numbers(classifier, test, count=sizes.numbers)
         | {"real": _measure_real_numbers(classifier, real)},
     }
 
 
 def _measure_real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
-    sets = {one.name: [read_number(upload, classifier) for upload in one.uploads] for one in real.numbers}
+    texts = {
+        numbers.name: [read_number(upload, classifier) for upload in numbers.uploads]
+        for numbers in real.numbers
+    }
     return {
-        one.name: {"pictures": len(one), "right": sum(map(str.__eq__, sets[one.name], one.labels))}
-        for one in real.numbers
+        numbers.name: {
+            "pictures": len(numbers),
+            "right": sum(map(str.__eq__, texts[numbers.name], numbers.labels)),
+        }
+        for numbers in real.numbers
     }
 
 
@@ -72,30 +81,30 @@ def _measure_corruptions(classifier: Classifier, test: Labelled, *, count: int) 
     sample = test[rows]
     each = {
         name: _measure_corruption(corrupt, classifier, sample)
-        for name, corrupt in track(CORRUPTIONS.items(), "Damaging", transient=True)
+        for name, corrupt in track(CORRUPTIONS.items(), "Corrupting", transient=True)
     }
-    mean = statistics.fmean(one["accuracy"] for one in each.values())
+    mean = statistics.fmean(report["accuracy"] for report in each.values())
     return {"pictures": len(sample), "seed": SEED, "mean": mean, "each": each}
 
 
-def _measure_corruption(corrupt: Corruption, classifier: Classifier, chosen: Labelled) -> dict[str, Any]:
-    pictures = corrupt(chosen.pictures, np.random.default_rng(SEED))
+def _measure_corruption(corrupt: Corruption, classifier: Classifier, sample: Labelled) -> dict[str, Any]:
+    pictures = corrupt(sample.pictures, np.random.default_rng(SEED))
     answers = read_uploads(classifier, map(encode_png, pictures))
-    return answers.report(chosen.digits, polarity="light_on_dark")
+    return answers.report(sample.digits, polarity="light_on_dark")
 
 
 def _read_sets(classifier: Classifier, sets: tuple[RealSet, ...]) -> AnsweredSets:
-    shown = track(sets, "Reading real sets", transient=True)
-    return [(one, read_uploads(classifier, one.uploads)) for one in shown]
+    tracked = track(sets, "Reading real sets", transient=True)
+    return [(real, read_uploads(classifier, real.uploads)) for real in tracked]
 
 
 def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
-    # over all sets together: single ones are too small for 15 bins
+    # over all sets together, because single sets are too small for 15 bins
     if not digits:
         return None
     return reliability.report(
         np.concatenate([answers.probabilities for _, answers in digits]),
-        np.concatenate([answers.right(one.digits) for one, answers in digits]),
+        np.concatenate([answers.right(real.digits) for real, answers in digits]),
     )
 
 
@@ -108,10 +117,10 @@ def _measure_rejection(test: Likelihoods, digits: AnsweredSets, others: Answered
         "threshold": MIN_DIGIT_LIKELIHOOD,
         "auroc": auroc(likelihoods, all_others),
         "digits": {"MNIST test": {"pictures": len(test), "unreadable": 0, "rejected": rejected_share(test)}}
-        | {one.name: answers.summarise_refusals() for one, answers in digits},
+        | {real.name: answers.summarise_refusals() for real, answers in digits},
         "others": {
-            one.name: answers.summarise_refusals() | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
-            for one, answers in others
+            real.name: answers.summarise_refusals() | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
+            for real, answers in others
         },
     }
 

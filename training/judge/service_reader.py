@@ -1,4 +1,4 @@
-"""What the service answers to many uploads; refusals are counted, not raised."""
+"""Reads many uploads as the service does; refusals are counted, not raised."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Answers:
     readable: NDArray[np.bool_]  # (n,)
     polarities: tuple[Polarity, ...]  # (m,)
     probabilities: Probabilities  # (m, 10)
-    likelihoods: Likelihoods | None  # (m,), None if the network has no such output
+    likelihoods: Likelihoods | None  # (m,); None if the network returns none
 
     def right(self, digits: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return which of the m answers are right, given the true digits (n,) of all uploads."""
@@ -35,7 +35,7 @@ class Answers:
         return right
 
     def summarise_refusals(self) -> dict[str, Any]:
-        """Return the number of uploads, of unreadable ones, and the share of the others that is rejected."""
+        """Return the number of uploads, of unreadable ones, and the rejected share of the others."""
         return {
             "pictures": len(self.readable),
             "unreadable": int((~self.readable).sum()),
@@ -44,10 +44,10 @@ class Answers:
 
     def report(self, digits: NDArray[np.uint8], *, polarity: Polarity | None) -> dict[str, Any]:
         """Return accuracy and refusals as in `metrics.json`; an unreadable upload is a wrong answer."""
-        wrong_way = sum(found != polarity for found in self.polarities)
+        wrong_polarities = sum(detected != polarity for detected in self.polarities)
         return {
             "accuracy": float(self.right(digits).sum()) / max(len(digits), 1),
-            "polarity_errors": None if polarity is None else wrong_way,
+            "polarity_errors": None if polarity is None else wrong_polarities,
             **self.summarise_refusals(),
         }
 
@@ -56,11 +56,11 @@ def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
     """Read and classify uploads."""
     attempts = [_try_to_read(upload) for upload in uploads]
     canonical_forms = [attempt for attempt in attempts if attempt]
-    pictures = np.array([one.picture for one in canonical_forms], np.uint8).reshape(-1, SIDE, SIDE)
+    pictures = np.array([form.picture for form in canonical_forms], np.uint8).reshape(-1, SIDE, SIDE)
     scores = classify(classifier, pictures)
     return Answers(
         readable=np.array([attempt is not None for attempt in attempts], bool),
-        polarities=tuple(one.polarity for one in canonical_forms),
+        polarities=tuple(form.polarity for form in canonical_forms),
         probabilities=scores.probabilities,
         likelihoods=scores.digit_likelihood,
     )

@@ -1,1 +1,1 @@
-"""Trains networks: their layers, the batches, runs on disk, calibration, fine-tuning."""
+"""Trains networks: layers, batches, runs on disk, calibration and fine-tuning."""

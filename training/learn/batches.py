@@ -18,18 +18,21 @@ from training.scenes import scene_pool
 from training.scenes.augmentation import augment
 from training.scenes.scene_pool import Pool
 
-ByOutput: TypeAlias = dict[str, NDArray[Any]]  # output → what it should say, or how much that counts
+ByOutput: TypeAlias = dict[str, NDArray[Any]]  # output → its targets, or the weights of its loss
 
 
 class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of training pictures, in a new order and bent anew in every epoch."""
+    """Batches of training pictures, shuffled and augmented anew in every epoch."""
 
     def __init__(self, training: Labelled, recipe: Recipe) -> None:
         super().__init__()
         self._training = training
         self._recipe = recipe
         self.epoch = 0
-        self._order = (-1, np.empty(0, np.intp))  # of one epoch: drawing it takes as long as half a batch
+        self._order = (
+            -1,
+            np.empty(0, np.intp),
+        )  # an epoch and its order, which takes half a batch's time to draw
 
     def __len__(self) -> int:
         return math.ceil(len(self._training) / self._recipe.batch_size)
@@ -46,7 +49,7 @@ class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         return pictures, rows.digits
 
     def on_epoch_end(self) -> None:
-        """Move on to the next order and the next bending; Keras calls it."""
+        """Move on to the next epoch's order and augmentation; Keras calls it."""
         self.epoch += 1
 
     def _shuffle(self) -> NDArray[np.intp]:
@@ -59,9 +62,9 @@ class MnistBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
 
 class MixedBatches(MnistBatches):
-    """Batches of MNIST, digits in scenes and negative examples; of MNIST alone in the first epochs.
+    """Batches of MNIST, digits in scenes and negative examples; in the first epochs, of MNIST alone.
 
-    The scenes are drawn when the first of them is needed, and kept beside the run.
+    The scenes are drawn when the first one is needed, and kept in the run's folder.
     """
 
     def __init__(self, training: Labelled, recipe: Recipe, scenes: Scenes, run: Run) -> None:
@@ -78,7 +81,7 @@ class MixedBatches(MnistBatches):
     ) -> tuple[DigitBatch, ByOutput, ByOutput]:
         pictures, digits = super().__getitem__(batch)
         if self.epoch < self._scenes.plain_epochs:
-            return _with_truth(pictures, digits, no_digits=0)
+            return _add_targets(pictures, digits, no_digits=0)
         rng = self._generator(batch, 1)
         size = len(digits)
         no_digits, in_scenes = (
@@ -86,13 +89,13 @@ class MixedBatches(MnistBatches):
         )
         rows = rng.integers(len(self._pool.digits), size=in_scenes)
         negative_rows = rng.integers(len(self._pool.negatives), size=no_digits)
-        shown = np.concatenate([self._pool.digits.pictures[rows], self._pool.negatives[negative_rows]])
-        plain = size - len(shown)
-        pictures = np.concatenate([pictures[:plain], augment(shown, self._scenes.bending, rng=rng)])
+        scenes = np.concatenate([self._pool.digits.pictures[rows], self._pool.negatives[negative_rows]])
+        from_mnist = size - len(scenes)
+        pictures = np.concatenate([pictures[:from_mnist], augment(scenes, self._scenes.bending, rng=rng)])
         digits = np.concatenate(
-            [digits[:plain], self._pool.digits.digits[rows], np.zeros(no_digits, np.uint8)]
+            [digits[:from_mnist], self._pool.digits.digits[rows], np.zeros(no_digits, np.uint8)]
         )
-        return _with_truth(pictures, digits, no_digits=no_digits)
+        return _add_targets(pictures, digits, no_digits=no_digits)
 
 
 def make_batches(training: Labelled, recipe: Recipe, run: Run) -> MnistBatches:
@@ -102,11 +105,11 @@ def make_batches(training: Labelled, recipe: Recipe, run: Run) -> MnistBatches:
     return MixedBatches(training, recipe, recipe.scenes, run)
 
 
-def _with_truth(
+def _add_targets(
     pictures: DigitBatch, digits: NDArray[np.uint8], *, no_digits: int
 ) -> tuple[DigitBatch, ByOutput, ByOutput]:
-    """Add what each head should say; from negative examples, which come last, only the second head learns."""
+    """Add targets and weights for both heads. From negative examples, at the end, only the second learns."""
     is_digit = (np.arange(len(digits)) < len(digits) - no_digits).astype(np.float32)
-    truth: ByOutput = {PROBABILITIES: digits, DIGIT_LIKELIHOOD: is_digit[:, None]}
+    targets: ByOutput = {PROBABILITIES: digits, DIGIT_LIKELIHOOD: is_digit[:, None]}
     weights: ByOutput = {PROBABILITIES: is_digit, DIGIT_LIKELIHOOD: np.ones(len(digits), np.float32)}
-    return pictures, truth, weights
+    return pictures, targets, weights

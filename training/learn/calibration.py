@@ -1,4 +1,4 @@
-"""Makes confidence honest, and 0.5 the threshold of `is_digit`."""
+"""Calibrates a network's confidence, and moves the threshold of `is_digit` to 0.5."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from scipy import optimize, special
 from app.digits.contract import DIGIT_LIKELIHOOD, PROBABILITIES
 from training.data.labelled import Labelled
 
-COLDEST: Final = 0.05  # every temperature is sought between these two; networks need about 0.5 to 3
-HOTTEST: Final = 20.0
+MIN_TEMPERATURE: Final = 0.05  # bounds of the search; networks need about 0.5 to 3
+MAX_TEMPERATURE: Final = 20.0
 PRECISION: Final = 1e-9  # of the temperature's logarithm
-SMALLEST_FLOAT: Final = float(np.finfo(np.float32).tiny)  # stands for a probability that was rounded to 0
-LOST_DIGITS: Final = 0.01  # of real digits: at most this share is called no digit
+SMALLEST_FLOAT: Final = float(np.finfo(np.float32).tiny)  # replaces a probability that was rounded to 0
+REJECTED_SHARE: Final = 0.01  # share of the digits that may fall below the threshold of `is_digit`
 
 
 def calibrate(model: keras.Model, validation: Labelled, scenes: Labelled) -> None:
-    """Fold into the last layers what makes confidence honest and 0.5 the threshold of `is_digit`.
+    """Calibrate the confidence, and shift the second head's bias so that 0.5 is the threshold of `is_digit`.
 
-    Neither `validation` nor the digits in `scenes` may be pictures that the model has learned from. Shifting
-    the second head's bias moves its threshold.
+    Both change the weights of the last layers. The model must not have learned from `validation` or from the
+    digits in `scenes`.
     """
     plain = model.predict(validation.pictures, batch_size=500, verbose=0)
-    cool(model, fit_temperature(log_probabilities(plain[PROBABILITIES]), validation.digits))
+    fold_temperature(model, fit_temperature(log_probabilities(plain[PROBABILITIES]), validation.digits))
     in_scenes = model.predict(scenes.pictures, batch_size=500, verbose=0)
-    # a scene that can't be read as its digit, because it is too blurred or broken, need not count as one
+    # scenes that the network misreads, because they are too blurred or broken, need not pass as digits
     readable = in_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits
     likelihoods = np.concatenate([plain[DIGIT_LIKELIHOOD], in_scenes[DIGIT_LIKELIHOOD][readable]])
-    threshold = np.clip(np.quantile(likelihoods.astype(np.float64), LOST_DIGITS), 1e-6, 1 - 1e-6)
+    threshold = np.clip(np.quantile(likelihoods.astype(np.float64), REJECTED_SHARE), 1e-6, 1 - 1e-6)
     head = model.get_layer(DIGIT_LIKELIHOOD)
     kernel, bias = head.get_weights()
     head.set_weights([kernel, bias - special.logit(threshold)])
 
 
-def cool(model: keras.Model, temperature: float) -> None:
-    """Fold a temperature into the last layer: dividing logits is dividing weights and bias.
+def fold_temperature(model: keras.Model, temperature: float) -> None:
+    """Divide the weights and the bias of the last layer, and so the logits, by a temperature.
 
     Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
     """
@@ -48,18 +48,18 @@ def cool(model: keras.Model, temperature: float) -> None:
 
 
 def fit_temperature(logits: NDArray[Any], digits: NDArray[Any]) -> float:
-    """Return the temperature T for which softmax(logits / T) is most likely to have given `digits`.
+    """Return the temperature T that gives the true `digits` the highest likelihood under softmax(logits / T).
 
-    To be fitted on validation pictures alone. It changes no answer, because it keeps the order of the
-    probabilities (Guo et al., 2017, section 4.2). The loss is convex in 1/T, so it has one minimum.
-    Log-probabilities, (n, 10), serve as well as logits: they differ by a constant in each row.
+    Use validation pictures only. A temperature changes no answer, because it keeps the order of the
+    probabilities (Guo et al., 2017, section 4.2). The loss is convex in 1/T, so it has a single minimum.
+    Log-probabilities, (n, 10), do as well as logits: they differ by a constant in each row.
     """
 
     def loss(log_temperature: float) -> float:
         logs = special.log_softmax(np.asarray(logits, float) / math.exp(log_temperature), axis=1)
         return float(-logs[np.arange(len(digits)), digits].mean())
 
-    bounds = math.log(COLDEST), math.log(HOTTEST)
+    bounds = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     minimum = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
     return math.exp(minimum.x)
 
@@ -71,6 +71,6 @@ def apply_temperature(probabilities: NDArray[Any], temperature: float) -> NDArra
 
 
 def log_probabilities(probabilities: NDArray[Any]) -> NDArray[np.float64]:
-    """Return logarithms, finite even where float32 rounded a probability to 0."""
+    """Return the logarithms of probabilities; those that float32 rounded to 0 stay finite."""
     logs: NDArray[np.float64] = np.log(np.maximum(np.asarray(probabilities, float), SMALLEST_FLOAT))
     return logs

@@ -1,14 +1,14 @@
-"""Adapts a trained network to a few of the user's own pictures, without forgetting the others.
+"""Adapts a trained network to a few pictures of the user's own, without forgetting others.
 
-Own pictures are a part of every batch. The rest is rehearsed: pictures of MNIST, and scribbles as negative
-examples, of which the network should say what it said before, with both heads, as sure or unsure as it was
-(Li and Hoiem: Learning without Forgetting, 2016). Batch normalisation keeps its means, since those of a few
-pictures are noise. In the end the weights go only a share of the way from the old to the learned ones, which
-keeps more of what the old ones could do (Wortsman et al.: Robust Fine-tuning of Zero-shot Models, 2022).
+The user's pictures are a part of every batch. The rest is rehearsed: pictures of MNIST, and scribbles as
+negative examples, for which the targets are the parent's own outputs, of both heads (Li and Hoiem: Learning
+without Forgetting, 2016). Batch normalisation keeps its means, because the means of a few pictures are noise.
+In the end, the weights move only a share of the way from the parent's to the learned ones, which keeps more
+of the parent's accuracy (Wortsman et al.: Robust Fine-tuning of Zero-shot Models, 2022).
 
-How long to train is found by cross-validation: after every round, each quarter of the own pictures is read
-by a network that learned the other three. The round with the lowest loss is the last one of the network that
-then learns all of them. So every own picture is held out once, and none is lost.
+Cross-validation decides how long to train: after every round, each quarter of the user's pictures is read by
+a network that learned from the other three. The final network learns from all of them, up to the round with
+the lowest held-out loss. So every picture is held out once, and every picture is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.data.labelled import Labelled
 from training.errors import WorkshopError
 from training.judge.evaluation import score
 from training.judge.service_reader import classify
-from training.learn.calibration import apply_temperature, cool, fit_temperature, log_probabilities
+from training.learn.calibration import apply_temperature, fit_temperature, fold_temperature, log_probabilities
 from training.learn.networks import compute_outputs
 from training.learn.train import JIT
 from training.recipe import FineTuning
@@ -37,12 +37,12 @@ from training.scenes import scene_pool
 from training.scenes.augmentation import augment
 
 _LOSSES: Final = {PROBABILITIES: "categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
-SCRIBBLE_COUNT: Final = 500  # negative examples; each is bent anew whenever it is shown
+SCRIBBLE_COUNT: Final = 500  # negative examples; each is augmented anew whenever it is shown
 
 
 @dataclass(frozen=True)
 class Mnist:
-    """The three parts of MNIST, and what each is for."""
+    """The three parts of MNIST, by their use in fine-tuning."""
 
     training: Labelled  # to rehearse
     validation: Labelled  # for the temperature
@@ -51,14 +51,14 @@ class Mnist:
 
 @dataclass(frozen=True)
 class Parent:
-    """The network to start from: as Keras keeps it, and as the service runs it."""
+    """The network to start from, as a Keras model and as the service loads it."""
 
     model: keras.Model
     classifier: Classifier
 
     @property
     def has_likelihood(self) -> bool:
-        """Whether it has the second head."""
+        """Whether it has a second head, for the digit likelihood."""
         return DIGIT_LIKELIHOOD in self.classifier.outputs
 
 
@@ -67,15 +67,15 @@ class FineTuned:
     """The result of fine-tuning."""
 
     model: keras.Model  # calibrated
-    rounds: int  # that it learned for
-    held_out: Scores  # of each own picture, by a network that did not learn from it
+    rounds: int  # that it was trained for
+    held_out: Scores  # of each of the user's pictures, by a network that did not learn from it
 
 
 def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tuning: FineTuning) -> FineTuned:
-    """Train a copy on the user's pictures, for as long as it learns to read others of their kind.
+    """Train a copy on the user's pictures, for as long as it gets better at those that are held out.
 
     Raises:
-        WorkshopError: held-out pictures are read best by the network as it is.
+        WorkshopError: the parent reads held-out pictures best.
     """
     course = _Course(parent, mnist.training.pictures, fine_tuning)
     with Progress(transient=True) as progress:
@@ -85,21 +85,21 @@ def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tun
             np.argmin([score(scores.probabilities, user_pictures.digits).loss for scores in scores_by_round])
         )
         if not rounds:
-            msg = "Held-out pictures are read best by the network as it is: nothing is gained or written."
+            msg = "Fine-tuning did not improve the reading of held-out pictures: nothing has been written."
             raise WorkshopError(msg)
         model = _copy_model(parent.model)
         for _ in islice(course.rounds(model, user_pictures), rounds):
             progress.advance(task)
     model, scores = course.interpolate(model), scores_by_round[rounds]
     temperature = _fit_temperature(model, mnist.validation, scores, user_pictures)
-    cool(model, temperature)
+    fold_temperature(model, temperature)
     probabilities = apply_temperature(scores.probabilities, temperature).astype(np.float32)
     return FineTuned(model, rounds, Scores(probabilities, scores.digit_likelihood))
 
 
 @dataclass(frozen=True)
 class _Course:
-    """What is learned along with the own pictures, and how."""
+    """How to train on the user's pictures, and what to rehearse beside them."""
 
     parent: Parent
     rehearsed: DigitBatch
@@ -110,7 +110,7 @@ class _Course:
         return self.fine_tuning.own + self.fine_tuning.rehearsed + self.fine_tuning.scribbles
 
     def rounds(self, model: keras.Model, user_pictures: Labelled) -> Iterator[None]:
-        """Train the model round by round: the last layer first, then all of them."""
+        """Train the model, and yield after each round. The first rounds train the last layer alone."""
         fine_tuning = self.fine_tuning
         keras.utils.set_random_seed(fine_tuning.seed)  # of dropout
         for number in range(fine_tuning.rounds):
@@ -118,23 +118,23 @@ class _Course:
                 self._compile(model, fine_tuning.head_rounds, all_layers=False)
             elif number == fine_tuning.head_rounds:
                 self._compile(model, fine_tuning.rounds - fine_tuning.head_rounds, all_layers=True)
-            shown, truth = self._draw_round(
+            pictures, targets = self._draw_round(
                 user_pictures, rng=np.random.default_rng((fine_tuning.seed, number))
             )
-            model.fit(shown, truth, batch_size=self._batch_size, shuffle=False, verbose=0)
+            model.fit(pictures, targets, batch_size=self._batch_size, shuffle=False, verbose=0)
             yield
 
     def interpolate(self, model: keras.Model) -> keras.Model:
-        """Return the network that lies a share of the way from the parent to the learned one."""
-        both = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
-        between = _copy_model(model)
-        between.set_weights(
-            [before + self.fine_tuning.share * (learned - before) for before, learned in both]
+        """Return the network with weights between the parent's and the learned ones."""
+        pairs = zip(self.parent.model.get_weights(), model.get_weights(), strict=True)
+        interpolated = _copy_model(model)
+        interpolated.set_weights(
+            [before + self.fine_tuning.share * (learned - before) for before, learned in pairs]
         )
-        return between
+        return interpolated
 
     def _compile(self, model: keras.Model, rounds: int, *, all_layers: bool) -> None:
-        """Let the last layer learn, or all except batch normalisation, which keeps its means."""
+        """Make the last layer trainable, or all layers except batch normalisation."""
         for layer in model.layers:
             normalises = isinstance(layer, keras.layers.BatchNormalization)
             layer.trainable = layer.name == PROBABILITIES or (all_layers and not normalises)
@@ -154,14 +154,14 @@ class _Course:
             rng.integers(SCRIBBLE_COUNT, size=steps * fine_tuning.scribbles)
         ]
         parts = (learned.pictures, rehearsed, scribbles)
-        shown = _interleave([augment(part, fine_tuning.augmentation, rng=rng) for part in parts], steps)
-        probabilities, likelihoods = classify(self.parent.classifier, shown)
-        is_own = np.arange(len(shown)) % self._batch_size < fine_tuning.own
+        pictures = _interleave([augment(part, fine_tuning.augmentation, rng=rng) for part in parts], steps)
+        probabilities, likelihoods = classify(self.parent.classifier, pictures)
+        is_own = np.arange(len(pictures)) % self._batch_size < fine_tuning.own
         probabilities[is_own] = np.eye(CLASSES)[learned.digits]
         if likelihoods is None:
-            return shown, probabilities
+            return pictures, probabilities
         likelihoods[is_own] = 1
-        return shown, {PROBABILITIES: probabilities, DIGIT_LIKELIHOOD: likelihoods[:, np.newaxis]}
+        return pictures, {PROBABILITIES: probabilities, DIGIT_LIKELIHOOD: likelihoods[:, np.newaxis]}
 
 
 def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
@@ -171,20 +171,20 @@ def _interleave(parts: Sequence[NDArray[Any]], steps: int) -> NDArray[Any]:
 
 
 def _cross_validate(course: _Course, user_pictures: Labelled, *, advance: Callable[[], None]) -> list[Scores]:
-    """Return scores of the own pictures, at first and after each round, by networks that never saw them."""
+    """Return the scores of held-out pictures: the parent's, then those after each round."""
     fine_tuning, parent = course.fine_tuning, course.parent
     before = _predict(parent.model, user_pictures.pictures)
     times = fine_tuning.rounds + 1
     probabilities = np.stack([before.probabilities] * times)
     likelihoods = None if before.digit_likelihood is None else np.stack([before.digit_likelihood] * times)
-    for held in _split_folds(user_pictures.digits, fine_tuning):
+    for held_out in _split_folds(user_pictures.digits, fine_tuning):
         model = _copy_model(parent.model)
-        rest = np.setdiff1d(np.arange(len(user_pictures)), held)
+        rest = np.setdiff1d(np.arange(len(user_pictures)), held_out)
         for number, _ in enumerate(course.rounds(model, user_pictures[rest]), start=1):
-            scores = _predict(course.interpolate(model), user_pictures.pictures[held])
-            probabilities[number, held] = scores.probabilities
+            scores = _predict(course.interpolate(model), user_pictures.pictures[held_out])
+            probabilities[number, held_out] = scores.probabilities
             if likelihoods is not None:
-                likelihoods[number, held] = scores.digit_likelihood
+                likelihoods[number, held_out] = scores.digit_likelihood
             advance()
     if likelihoods is None:
         return [Scores(one, None) for one in probabilities]
@@ -214,7 +214,7 @@ def _predict(model: keras.Model, pictures: DigitBatch) -> Scores:
 
 
 def _copy_model(model: keras.Model) -> keras.Model:
-    """Return the same network, all of it trainable, without an optimizer."""
+    """Return a copy of the network, with all layers trainable and no optimizer."""
     copy = keras.Model.from_config(model.get_config())  # `clone_model` would copy the optimizer, too
     copy.set_weights(model.get_weights())
     copy.trainable = True

@@ -1,8 +1,8 @@
-"""The networks, from one dense layer to the one that is served.
+"""The networks, from a single dense layer to the convolutional network that is served by default.
 
-Each takes `image`, uint8 (batch, 28, 28), ink 255 on 0, scales it itself, and gives probabilities,
-float32 (batch, 10): all arithmetic is in the graph, so that none is left to the service. `cnn` also
-gives the likelihood that the picture is a digit at all, float32 (batch, 1) until it is exported.
+Each takes `image`, uint8 (batch, 28, 28), ink 255 on 0, scales it, and returns probabilities, float32
+(batch, 10): all arithmetic is in the graph, and none is left to the service. `cnn` also returns the digit
+likelihood, float32 (batch, 1) in Keras and (batch,) once it is exported.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from training.recipe import Recipe
 
 
 def linear() -> keras.Model:
-    """One dense layer with sigmoids, each digit on its own, divided by their sum.
+    """Build one dense layer with a sigmoid for each digit, divided by their sum.
 
-    Written as softmax(log sigmoid(x)), which is sigmoid(x) / Σ sigmoid(x): far from any digit all ten
-    sigmoids underflow, and their quotient would be 0 / 0.
+    Written as softmax(log sigmoid(x)), which equals sigmoid(x) / Σ sigmoid(x): for a picture unlike any
+    digit, all ten sigmoids underflow, and their quotient would be 0 / 0.
     """
     image, scaled = _scaled_image()
     log_sigmoids = layers.Dense(CLASSES, activation="log_sigmoid")(layers.Flatten()(scaled))
@@ -29,22 +29,22 @@ def linear() -> keras.Model:
 
 
 def mlp_128(*, dropout: float = 0.0) -> keras.Model:
-    """One hidden layer of 128."""
+    """Build a network with one hidden layer of 128 units."""
     return _mlp(hidden=128, dropout=dropout, name="mlp_128")
 
 
 def mlp_1000(*, dropout: float = 0.0) -> keras.Model:
-    """One hidden layer of 1000."""
+    """Build a network with one hidden layer of 1000 units."""
     return _mlp(hidden=1000, dropout=dropout, name="mlp_1000")
 
 
 def cnn() -> keras.Model:
-    """Five convolutions without padding, the first with stride 2, and two heads.
+    """Build five convolutions without padding, the first with stride 2, and two heads.
 
-    28x28 → 12x12x32 → 10x10x48 → 8x8x64 → 6x6x80 → 4x4x112: a canonical picture keeps its rim empty, so
-    nothing is lost there, and each layer costs about the same. The 16 places of the last one are kept
-    apart: where a stroke lies tells a 6 from a 9. The second head tells whether it is a digit at all;
-    it does not steer the trunk by more than its share of the loss.
+    28x28 → 12x12x32 → 10x10x48 → 8x8x64 → 6x6x80 → 4x4x112: the rim of a canonical picture is empty, so
+    convolutions without padding lose nothing, and all layers cost about the same. The 16 positions of the
+    last layer are flattened, not pooled: where a stroke lies tells a 6 from a 9. The second head returns the
+    digit likelihood; the weight of its loss limits how much it shapes the shared layers.
     """
     image, scaled = _scaled_image()
     x = layers.Reshape((SIDE, SIDE, 1))(scaled)
@@ -71,7 +71,7 @@ def build_network(recipe: Recipe) -> keras.Model:
 def compute_outputs(
     model: keras.Model, batch: keras.KerasTensor | DigitBatch
 ) -> tuple[keras.KerasTensor, ...]:
-    """Return probabilities (batch, 10) and, with a second head, the likelihood (batch,) of a digit."""
+    """Return probabilities (batch, 10) and, if there is a second head, digit likelihoods (batch,)."""
     outputs = model(batch, training=False)
     if not isinstance(outputs, dict):
         return (outputs,)
@@ -92,7 +92,7 @@ def _mlp(*, hidden: int, dropout: float, name: str) -> keras.Model:
 
 
 def _softmax(x: keras.KerasTensor) -> keras.KerasTensor:
-    # float32 under every precision policy: bfloat16 keeps 2-3 digits, too few for probabilities
+    # float32 under every precision policy: the 2 or 3 digits of bfloat16 are too few for probabilities
     return layers.Dense(CLASSES, activation="softmax", dtype="float32", name=PROBABILITIES)(x)
 
 

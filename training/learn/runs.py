@@ -18,21 +18,21 @@ from training.recipe import Recipe
 
 RUNS: Final = Path("runs")
 
-History = dict[str, list[float]]  # metric → one value an epoch, as Keras names them
+History = dict[str, list[float]]  # Keras' name of a metric → its value in each epoch
 
 
 def metric_prefix(history: History) -> str:
-    """Return the prefix of the digits' metrics: of two heads, Keras names them after the head."""
+    """Return the prefix of the digits' metrics: in a network with two heads, Keras adds the head's name."""
     return f"{PROBABILITIES}_" if f"{PROBABILITIES}_loss" in history else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a model was trained by and on; the ONNX file's metadata keep it."""
+    """The recipe, data and code that a model was trained with; stored in the ONNX file's metadata."""
 
     recipe: Recipe
     data_sha256: str  # of the pictures and digits that it was trained on
-    commit: str  # of this repository; ends in "-dirty" where files differed from it
+    commit: str  # of this repository; ends in "-dirty" if there were uncommitted changes
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -48,12 +48,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class DescribedFolder:
-    """A folder that a file in it describes. Nothing is opened until a method is called."""
+    """A folder with a file that describes it. Nothing is opened until a method is called."""
 
     folder: Path
 
     kind: ClassVar[str]
-    command: ClassVar[str]  # that makes one
+    command: ClassVar[str]  # that creates such a folder
     description_name: ClassVar[str]
 
     @property
@@ -62,55 +62,55 @@ class DescribedFolder:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether `--resume` could go on with it."""
+        """Whether `--resume` could continue it."""
         return True
 
     def describe(self, description: Mapping[str, Any]) -> None:
-        """Make the folder, and write its description.
+        """Create the folder, and write its description.
 
         Raises:
-            RunError: the folder holds something already.
+            RunError: the folder is not empty.
         """
         if self._description_file.exists():
-            hint = ", --resume goes on with it" if self.is_resumable else ""
+            hint = ", --resume continues it" if self.is_resumable else ""
             msg = f"{self.folder} holds a {self.kind}{hint}. --fresh discards it, --run names another folder."
             raise RunError(msg)
-        self._refuse_others()
+        self._refuse_other_files()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._description_file, description)
 
     def discard(self) -> None:
-        """Remove the folder, if there is one.
+        """Remove the folder, if it exists.
 
         Raises:
-            RunError: the folder holds something else.
+            RunError: the folder holds other files.
         """
         if self._description_file.exists():
             shutil.rmtree(self.folder)
         else:
-            self._refuse_others()
+            self._refuse_other_files()
 
     def read_description(self) -> dict[str, Any]:
         """Return what `describe` wrote."""
         try:
             description: dict[str, Any] = json.loads(self._description_file.read_text())
         except FileNotFoundError:
-            remedy = f"`python -m training {self.command} NAME` makes one"
+            remedy = f"`python -m training {self.command} NAME` creates one"
             msg = f"There is no {self.kind} in {self.folder}: {remedy}."
             raise RunError(msg) from None
         return description
 
-    def _refuse_others(self) -> None:
+    def _refuse_other_files(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
-            msg = f"{self.folder} holds something that is not a {self.kind}: name another folder with --run."
+            msg = f"{self.folder} holds files that are not a {self.kind}: name another folder with --run."
             raise RunError(msg)
 
 
 @dataclass(frozen=True)
 class Run(DescribedFolder):
-    """The folder of one run."""
+    """The folder of one run: its recipe, checkpoint, history and model."""
 
-    scenes_folder: Path | None = None  # the folder of scenes that several runs share; else the run's own
+    scenes_folder: Path | None = None  # of scenes that several runs share; by default, the run's folder
 
     kind = "run"
     command = "train"
@@ -127,31 +127,31 @@ class Run(DescribedFolder):
 
     @property
     def model(self) -> Path:
-        """The trained model in float32; there only once the run has ended."""
+        """The trained model in float32; it exists only once the run has ended."""
         return self.folder / "model.keras"
 
     @property
     def scenes(self) -> Path:
-        """The scenes that it is shown, once they have been drawn."""
+        """The scenes to learn from, once they have been drawn."""
         return (self.scenes_folder or self.folder) / "scenes.npz"
 
     @property
     def held_out(self) -> Path:
-        """Scenes of validation digits, drawn when the training has ended."""
+        """Scenes of validation digits, to calibrate with; drawn once training has ended."""
         return self.folder / "held-out.npz"
 
     @property
     def tensorboard(self) -> Path:
-        """The folder that `tensorboard --logdir` takes."""
+        """The folder for `tensorboard --logdir`."""
         return self.folder / "tensorboard"
 
     @property
     def is_resumable(self) -> bool:
-        """Whether it has stopped between its first and its last epoch."""
+        """Whether it stopped after its first epoch and before it ended."""
         return self.checkpoint.exists() and not self.model.exists()
 
     def start(self, origin: Origin) -> None:
-        """Make the folder and write down what is trained."""
+        """Create the folder, and write down the run's origin."""
         self.describe(dataclasses.asdict(origin))
 
     def read_origin(self) -> Origin:
@@ -160,7 +160,7 @@ class Run(DescribedFolder):
         return Origin(**{**fields, "recipe": Recipe.from_json(json.dumps(fields["recipe"]))})
 
     def read_history(self) -> History:
-        """Return the metrics of the epochs so far; empty before the first one has ended."""
+        """Return the metrics of all complete epochs; empty if there is none yet."""
         return json.loads(self._history.read_text()) if self._history.exists() else {}
 
     def write_history(self, history: History) -> None:
@@ -175,10 +175,10 @@ class Run(DescribedFolder):
 
 
 def get_current_commit() -> str:
-    """Return the commit that is checked out, or "unknown" outside a git checkout."""
+    """Return the checked-out commit, or "unknown" outside a git checkout."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        return subprocess.check_output(  # noqa: S603  constant words
+        return subprocess.check_output(  # noqa: S603  the arguments are constants
             command, text=True, stderr=subprocess.DEVNULL, cwd=Path(__file__).parent
         ).strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Trains a network by its recipe; every epoch is kept, so that a run can be resumed."""
+"""Trains a network by its recipe, with a checkpoint after every epoch, from which a run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from training.learn.runs import Origin, Run, get_current_commit
 from training.recipe import Recipe
 from training.scenes.scene_pool import load_or_draw_held_out
 
-LIKELIHOOD_SHARE: Final = 0.5  # of the second head's loss: reading digits comes first
+LIKELIHOOD_WEIGHT: Final = 0.5  # of the second head's loss; that of the digits is 1, because they come first
 _LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
 # With TensorFlow, XLA takes twice as long on two CPU cores as oneDNN's kernels do: 56 s an epoch
-# against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX knows no other way.
+# against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX always compiles with XLA.
 JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
 
 
 def train(
     recipe: Recipe, training: Labelled, validation: Labelled, *, run: Run, resume: bool = False
 ) -> keras.Model:
-    """Train `recipe` into `run`, from the start or from the last whole epoch.
+    """Train a network by `recipe` in the folder of `run`, from the start or after the last complete epoch.
 
-    The order of the pictures and their bending depend on seed, epoch and batch alone, and the checkpoint
-    holds the optimizer's state, so a resumed run ends where an unbroken one does. Returns the model in
-    float32, as in `run.model`.
+    The order of the pictures and their augmentation depend only on seed, epoch and batch, and the checkpoint
+    holds the optimizer's state, so a resumed run gives the same network as an uninterrupted one. Returns the
+    model in float32, as in `run.model`.
 
     Raises:
-        RunError: the run exists already, or `resume` finds none, or one of another recipe.
+        RunError: the run exists already; or, with `resume`, it does not exist or has another recipe or data.
     """
     if resume:
         _check_resumable(run, recipe, training)
@@ -56,9 +56,9 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: Literal["auto", 0] = "auto",
 ) -> keras.Model:
-    """Train for the epochs that a run still lacks; `callbacks` are called once each has been written.
+    """Train for the remaining epochs of a run; `callbacks` are called after each epoch has been saved.
 
-    The model is returned as it was trained, in the recipe's precision and not calibrated.
+    Returns the model in the recipe's precision, not calibrated.
     """
     recipe = run.read_origin().recipe
     keras.utils.set_random_seed(recipe.seed)
@@ -71,25 +71,25 @@ def fit(
     batches.epoch = epochs_done
     model.fit(
         batches,
-        shuffle=False,  # the batches do; Keras would by a state that no checkpoint keeps
-        validation_data=(validation.pictures, _build_truth(recipe, validation.digits)),
+        shuffle=False,  # the batches shuffle; Keras would use a random state that no checkpoint keeps
+        validation_data=(validation.pictures, _build_targets(recipe, validation.digits)),
         validation_batch_size=1000,
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
-        callbacks=[_KeepEpochs(run, done=epochs_done), *callbacks],
+        callbacks=[_SaveEpochs(run, epochs_done=epochs_done), *callbacks],
         verbose=verbose,
     )
     return model
 
 
-class _KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class _SaveEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Writes model, optimizer and history to the run's folder after every epoch."""
 
-    def __init__(self, run: Run, *, done: int) -> None:
+    def __init__(self, run: Run, *, epochs_done: int) -> None:
         super().__init__()
         self._run = run
-        # a crash between the two files may have left one epoch more in the history
-        self._history = {metric: values[:done] for metric, values in run.read_history().items()}
+        # a crash between writing history and checkpoint may have left one epoch too many in the history
+        self._history = {metric: values[:epochs_done] for metric, values in run.read_history().items()}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         for metric, value in (logs or {}).items():
@@ -98,7 +98,7 @@ class _KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         _save(self.model, self._run.checkpoint)
 
 
-def _build_truth(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
+def _build_targets(recipe: Recipe, digits: NDArray[np.uint8]) -> NDArray[np.uint8] | dict[str, np.ndarray]:
     if recipe.scenes is None:
         return digits
     return {PROBABILITIES: digits, DIGIT_LIKELIHOOD: np.ones((len(digits), 1), np.float32)}
@@ -110,7 +110,7 @@ def _compile(recipe: Recipe, *, steps: int) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
         loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
-        loss_weights={PROBABILITIES: 1.0, DIGIT_LIKELIHOOD: LIKELIHOOD_SHARE} if recipe.scenes else None,
+        loss_weights={PROBABILITIES: 1.0, DIGIT_LIKELIHOOD: LIKELIHOOD_WEIGHT} if recipe.scenes else None,
         weighted_metrics={PROBABILITIES: ["accuracy"]} if recipe.scenes else ["accuracy"],
         jit_compile=JIT,
     )
@@ -133,7 +133,7 @@ def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
     elif origin.data_sha256 != training.sha256:
         problem = "was started on other pictures: give the same options, or --fresh"
     elif not run.checkpoint.exists():
-        problem = "has no complete epoch to go on from: --fresh starts it again"
+        problem = "has no complete epoch to resume from: --fresh starts it again"
     else:
         return
     msg = f"{run.folder} {problem}."
@@ -141,7 +141,7 @@ def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
 
 
 def _finish(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
-    """Keep the weights in a float32 model: bfloat16 was for speed, and ONNX need not know of it."""
+    """Copy the weights into a float32 model, calibrate it and save it; bfloat16 is for fast training only."""
     keras.config.set_dtype_policy("float32")
     plain = build_network(recipe)
     plain.set_weights(model.get_weights())

@@ -1,1 +1,1 @@
-"""Draws pictures to learn from and to be judged by: digits and numbers in scenes, bent or damaged."""
+"""Draws pictures to train and evaluate networks with: scenes, numbers, augmentation and corruptions."""

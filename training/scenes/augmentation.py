@@ -1,4 +1,4 @@
-"""Bends training pictures the way that hands differ: place, slant, size, line and pen."""
+"""Augments training pictures: varies position, slant, size, shape and stroke width, as handwriting does."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from training.recipe import Augmentation
 
 _PEN: Final = np.ones((3, 3), np.uint8)  # one pixel more or less on every side of a stroke
 _MIDDLE: Final = (SIDE - 1) / 2
-_MESH: Final = 5  # knots a side: bends half a stroke apart, none within one
+_MESH: Final = 5  # knots on each side; about 6 pixels apart, so that strokes bend without breaking
 
 
 def augment(pictures: DigitBatch, augmentation: Augmentation, *, rng: np.random.Generator) -> DigitBatch:
-    """Return a bent copy of every picture, (n, 28, 28); equal generators give equal pictures."""
+    """Return a distorted copy of every picture, (n, 28, 28); equal generators give equal pictures."""
     count = len(pictures)
     strokes = rng.uniform(-augmentation.stroke, augmentation.stroke, count)
     maps = _draw_affine_maps(count, augmentation, rng)
@@ -32,7 +32,7 @@ def augment(pictures: DigitBatch, augmentation: Augmentation, *, rng: np.random.
 def _draw_affine_maps(
     count: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Draw (count, 28, 28, 2): for every pixel of the result the point x, y that it shows.
+    """Draw affine maps, (count, 28, 28, 2): for every pixel of the result, its point x, y in the source.
 
     The picture is scaled, then sheared, then rotated about its middle, then shifted.
     """

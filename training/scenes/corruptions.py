@@ -1,12 +1,12 @@
-"""Test pictures damaged the ways that scanners, cameras, compression and canvases damage them.
+"""Corrupts test pictures the way that scanners, cameras, compression and drawing tools do.
 
-Strengths lie about those of MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337), where it has the kind, and else
-about the middle of the five of Hendrycks and Dietterich (2019, arXiv:1903.12261), brought to 28 pixels, and
-below where a person would no longer read every picture (fog, the blurs): so an error is the service's. The
-code and the pictures are our own; figures are not to be set beside those measured on MNIST-C itself.
+Strengths are about those of MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337) where it has the corruption, and
+else about the middle of the five levels of Hendrycks and Dietterich (2019, arXiv:1903.12261), scaled to 28
+pixels. Fog and blurs are weaker, so that people can still read every picture, and an error is the service's.
+The code and the pictures are our own: do not compare the figures with those measured on MNIST-C itself.
 
-Each corruption takes pictures, uint8 (n, 28, 28), light on dark, and a source of chance, and returns as
-many pictures of the same form; equal sources give equal pictures.
+Each corruption takes pictures, uint8 (n, 28, 28), light on dark, and a random generator, and returns pictures
+of the same shape; equal generators give equal pictures.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 Corruption: TypeAlias = Callable[[DigitBatch, np.random.Generator], DigitBatch]
 
 WHITE: Final = 255
-CENTRE: Final = (SIDE - 1) / 2  # pixels: what is turned or scaled is so about this point
+CENTRE: Final = (SIDE - 1) / 2  # pixels: the point about which pictures are rotated, sheared and scaled
 
 
 def shot_noise(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Count few photons, as a sensor does in the dark: 3 at full white."""
+    """Count few photons, as a sensor does in the dark: 3 for a white pixel."""
     photons = 3
     return _to_grey(rng.poisson(pictures / WHITE * photons) / photons * WHITE)
 
@@ -58,12 +58,12 @@ def defocus_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def glass_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Look through frosted glass: every pixel shows a neighbour, blurred before and after."""
+    """Look through frosted glass: blur, replace every pixel by a random neighbour, and blur again."""
     blurred = _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in pictures)
     steps = rng.integers(-1, 2, (len(pictures), 2, SIDE, SIDE)).swapaxes(0, 1)
     rows, columns = np.indices((SIDE, SIDE))[:, None] + steps
-    every = np.arange(len(pictures))[:, None, None]
-    moved = blurred[every, rows.clip(0, SIDE - 1), columns.clip(0, SIDE - 1)]
+    indices = np.arange(len(pictures))[:, None, None]
+    moved = blurred[indices, rows.clip(0, SIDE - 1), columns.clip(0, SIDE - 1)]
     return _stack(cv2.GaussianBlur(one, (0, 0), 0.7) for one in moved)
 
 
@@ -74,7 +74,7 @@ def motion_blur(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def stripes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Reverse the outer quarters, left and right or above and below: a banner behind the digit."""
+    """Invert the outer quarters, left and right or above and below: a banner behind the digit."""
     striped = pictures.copy()
     directions = rng.integers(0, 2, len(pictures))
     for one, standing in zip(striped, directions, strict=True):
@@ -85,7 +85,7 @@ def stripes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def scratches(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Scratch the ink off along two lines one pixel wide that pass within 5 pixels of the middle."""
+    """Scratch off the ink along two lines, one pixel wide, that pass within 5 pixels of the middle."""
     angle, aside = rng.uniform(0, np.pi, (len(pictures), 2)), rng.uniform(-5, 5, (len(pictures), 2))
     along = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     nearest = CENTRE + aside[..., None] * along[..., ::-1] * (-1, 1)
@@ -94,13 +94,13 @@ def scratches(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def fog(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Lay clouds over the picture, up to twice as bright as the ink, then expose for the whole."""
+    """Lay clouds over the picture, up to twice as bright as the ink, then reduce the exposure."""
     weight = 2.0
     return _to_grey((pictures + weight * WHITE * _draw_clouds(len(pictures), rng)) / (1 + weight))
 
 
 def dotted_line(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Print a dotted line across, as forms have it to write on: a dot every 4 pixels."""
+    """Print a dotted line across, as on forms: a dot every 4 pixels."""
     return _stack(_draw_dots(one, _draw_across(rng), every=4) for one in pictures)
 
 
@@ -110,7 +110,7 @@ def zigzag(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def dashes(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Let the pen skip: one diagonal in four is missing, from a random one on."""
+    """Let the pen skip: leave out one diagonal in four, with a random offset."""
     phase = rng.integers(0, 4, (len(pictures), 1, 1))
     is_skipped = (np.indices((SIDE, SIDE)).sum(axis=0) + phase) % 4 == 0
     return np.where(is_skipped, 0, pictures).astype(np.uint8)
@@ -122,9 +122,9 @@ def brightness(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def pale_ink(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Write with a hard pencil: a fifth of the contrast, on ground of a random grey."""
-    ground = rng.uniform(0, 0.8, (len(pictures), 1, 1)) * WHITE
-    return _to_grey(ground + 0.2 * pictures)
+    """Write with a hard pencil: a fifth of the contrast, on a background of a random grey."""
+    background = rng.uniform(0, 0.8, (len(pictures), 1, 1)) * WHITE
+    return _to_grey(background + 0.2 * pictures)
 
 
 def shear(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
@@ -140,7 +140,7 @@ def scale(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def rotation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Turn by 18 to 26 degrees to either side: a sheet laid down carelessly."""
+    """Rotate by 18 to 26 degrees to either side: a sheet laid down carelessly."""
     angles = np.radians(rng.uniform(18, 26, len(pictures))) * _draw_signs(len(pictures), rng)
     return _warp(pictures, [((np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))) for a in angles])
 
@@ -169,8 +169,8 @@ def pixelation(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
 
 
 def outline(pictures: DigitBatch, rng: np.random.Generator) -> DigitBatch:
-    """Keep the strokes' edges alone, as Canny's detector finds them: hollow letters."""
-    levels = _pair_with_levels(pictures, rng, 64, 192)  # grey levels from which on it is a stroke
+    """Keep only the edges of strokes, as found by Canny's detector: hollow letters."""
+    levels = _pair_with_levels(pictures, rng, 64, 192)  # threshold of a stroke, in grey levels
     return _stack(cv2.Canny(cv2.threshold(one, level, WHITE, 0)[1], 100, 200) for one, level in levels)
 
 
@@ -219,7 +219,7 @@ def _build_motion_kernel(angle: float, *, length: int) -> NDArray[np.float64]:
 def _draw_lines(
     picture: NDArray[np.uint8], lines: Iterable[NDArray[np.float64]], *, tone: int
 ) -> NDArray[np.uint8]:
-    """Draw lines a pixel wide, each (2, 2): its start and end as x, y."""
+    """Draw lines one pixel wide; each is (2, 2), its start and end as x, y."""
     drawn = picture.copy()
     for line in lines:
         ends = [tuple(round(value * 16) for value in point) for point in line.tolist()]
@@ -248,7 +248,7 @@ def _build_zigzag(line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw_clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return smooth fields from 0 to 1, (count, 28, 28): noise on ever finer grids, each half as strong."""
+    """Return smooth noise from 0 to 1, (count, 28, 28), summed over finer grids, each half as strong."""
     clouds = np.zeros((count, SIDE, SIDE))
     for octave in range(4):
         cells = rng.random((count, 2 << octave, 2 << octave))
@@ -262,7 +262,7 @@ def _draw_clouds(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
 def _warp(
     pictures: DigitBatch, matrices: Iterable[Any], *, shifts: NDArray[np.float64] | None = None
 ) -> DigitBatch:
-    """Map every picture by a (2, 2) matrix about its middle, then shift it by x, y pixels."""
+    """Transform every picture about its centre by its (2, 2) matrix, then shift it by x, y pixels."""
     linear = np.array(list(matrices), float)
     middle = np.full(2, CENTRE)
     offsets = middle - linear @ middle + (0 if shifts is None else shifts)

@@ -1,7 +1,7 @@
-"""Pictures of whole numbers, composed from MNIST's digits: to learn from, and to be judged by.
+"""Draws pictures of numbers, composed of MNIST's digits, for training and evaluation.
 
-A scene is drawn from a seed alone, so the same seed gives the same picture everywhere. Of an MNIST
-picture only the ink is used; place, size, slant, pen, paper, rules and boxes are drawn here.
+A scene depends on its seed alone: the same seed gives the same picture everywhere. Only the ink of MNIST's
+pictures is used; position, size, slant, pen, paper, rules and boxes are drawn here.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
 from app.digits.images import Box
 from training.data.labelled import Labelled
 
-Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where the pen was
-Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and its digits
+Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where there is ink
+Row: TypeAlias = tuple[Ink, list[Box]]  # a line, and the boxes of its digits
 
-MIN_DIGITS, MAX_DIGITS = 3, 8  # digits in a line that is scored
-TOUCHING_SHARE: Final = 1 / 3  # of the numbers that are scored
+MIN_DIGITS, MAX_DIGITS = 3, 8  # in a line
+TOUCHING_SHARE: Final = 1 / 3  # of the numbers in `draw_scenes`
 
-HEIGHT_RANGE: Final = (28, 90)  # pixels: a cheque's scan at 200 dpi … a phone's photo of a number
-CHEQUE_DIGIT_HEIGHT: Final = 30  # pixels: in a cheque's amount box, 40 pixels high
-MIN_INK: Final = 0.1  # ink from which on there is some
-MIN_VISIBLE_INK: Final = 0.5  # ink from which on people see it
-MIN_TOUCHING_INK: Final = 0.3  # ink from which on it touches
+HEIGHT_RANGE: Final = (28, 90)  # pixels: from a cheque scanned at 200 dpi to a number photographed by a phone
+CHEQUE_DIGIT_HEIGHT: Final = 30  # pixels: in the amount box of a cheque, which is 40 pixels high
+MIN_INK: Final = 0.1  # less does not count as ink
+MIN_VISIBLE_INK: Final = 0.5  # less is not visible
+MIN_TOUCHING_INK: Final = 0.3  # less does not make neighbours touch
 NEGATIVE_LABEL: Final = 255  # the label of negative examples
-# overlap with a digit's box: a candidate with less is none, with more is that digit
+# overlap with a digit below which a candidate is a negative example, and above which it is that digit
 MIN_OVERLAP, MIN_DIGIT_OVERLAP = 0.5, 0.85
-MARK_SHARE: Final = 0.3  # of the gaps have a mark, where there are marks
-GAP_RANGE: Final = (0.08, 0.4)  # of a digit's height, between the ink of neighbours that do not touch
-OVERLAP_RANGE: Final = (0.02, 0.06)  # of a digit's height: so deep touching neighbours lie in each other
-MAX_SLANT: Final = 0.3  # tangent: as much more or less than the writers of MNIST do themselves
+MARK_SHARE: Final = 0.3  # of the gaps, in numbers with marks
+GAP_RANGE: Final = (0.08, 0.4)  # share of a digit's height, between neighbours that do not touch
+OVERLAP_RANGE: Final = (0.02, 0.06)  # share of a digit's height by which touching neighbours overlap
+MAX_SLANT: Final = 0.3  # tangent, in addition to the slant of MNIST's writers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What a number is written with, and on. All lengths are shares of the digits' height."""
+    """How a number is written, and on what. All lengths are shares of the digits' height."""
 
     digits: int = 5
     lines: int = 1
     height: int = 48  # pixels
     touching: bool = False  # one pair of neighbours, or two
     slant: float = 0.0  # tangent
-    tilt: float = 0.0  # degrees that the lines climb
+    tilt: float = 0.0  # degrees by which the lines rise
     underline: bool = False
     boxes: bool = False  # one for each digit, side by side
-    texture: float = 0.0  # contrast of a printed background, of the ink's
+    texture: float = 0.0  # contrast of a printed background, as a share of the ink's
     marks: bool = False  # commas and dashes between digits
-    light: float = 0.0  # how much darker one side is
-    noise: float = 2.0  # grey levels
-    thin: float = 0.0  # by how much strokes are thinner
+    light: float = 0.0  # how much darker the right side is
+    noise: float = 2.0  # standard deviation in grey levels
+    thin: float = 0.0  # how much thinner strokes are, 0 to 1
     light_on_dark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture of a number and what it says."""
+    """A picture of a number, and its text."""
 
     picture: GreyPicture
     text: str  # its lines separated by \n
@@ -83,17 +83,17 @@ def draw(digits: Labelled, style: Style, rng: np.random.Generator) -> Scene:
 
 
 def draw_scenes(digits: Labelled, *, count: int, seed: int) -> Iterator[Scene]:
-    """Yield numbers of 3 to 8 digits in all styles; of every three, one has digits that touch."""
+    """Yield numbers of 3 to 8 digits in all styles; one in three has digits that touch."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         yield draw(digits, _draw_style(rng, touching=index % round(1 / TOUCHING_SHARE) == 0), rng)
 
 
 def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
-    """Cut numbers as the service does, rightly and wrongly, so that a network learns which is which.
+    """Cut numbers into candidates as the service does, so that a network learns which of them are digits.
 
-    These are the candidates that `app.digits.numbers` finds: digits with what it left of their
-    neighbours, and parts of a digit, two digits in one, marks and print.
+    `app.digits.numbers` finds digits, some with remnants of their neighbours, but also parts of a digit, two
+    digits in one, marks and print.
 
     Returns:
         uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NEGATIVE_LABEL`.
@@ -118,9 +118,9 @@ def _yield_pieces(digits: Labelled, seed: int) -> Iterator[tuple[CanonicalPictur
 
 
 def measure_overlap(one: Box, other: Box) -> float:
-    """Return what two boxes share, as a share of what they cover together.
+    """Return the intersection of two boxes over their union.
 
-    Each is grown by a tenth of its height, or a 1 that is two pixels beside its place would share nothing.
+    Each box first grows by a tenth of its height; else a 1 that is two pixels off would not overlap at all.
     """
     left, top, right, bottom = _grow(one)
     other_left, other_top, other_right, other_bottom = _grow(other)
@@ -159,7 +159,7 @@ def _draw_style(rng: np.random.Generator, *, touching: bool) -> Style:
 
 
 def _render_glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Generator) -> Ink:
-    """Enlarge and shear one digit's ink; its edge is as sharp as a pen's at that size."""
+    """Enlarge and shear the ink of one digit, with edges as sharp as a pen's at that size."""
     x, y, width, height = cv2.boundingRect(picture)
     ink = cv2.copyMakeBorder(picture[y : y + height, x : x + width], 2, 2, 2, 2, cv2.BORDER_CONSTANT)
     tall = style.height * rng.uniform(0.88, 1.12)
@@ -174,7 +174,7 @@ def _render_glyph(picture: NDArray[np.uint8], style: Style, rng: np.random.Gener
 
 
 def _find_visible_box(glyph: Ink, left: int, top: int) -> Box:
-    """Return the box of what is dark in a glyph that stands at `left`, `top`: not its soft edge."""
+    """Return the box of a glyph at `left`, `top`, without its soft edge."""
     x, y, width, height = cv2.boundingRect((glyph > MIN_VISIBLE_INK).astype(np.uint8))
     return left + x, top + y, width, height
 
@@ -204,8 +204,8 @@ def _write_line(glyphs: Sequence[Ink], style: Style, rng: np.random.Generator) -
 
 
 def _append_glyph(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
-    """Move `glyph` as near to `row` as `gap` allows, along the lines of pixels; also return where."""
-    free = row.shape[1] - 1 - _find_last_ink(row)  # in each line of pixels, behind what is written
+    """Append `glyph` to `row`, with `gap` pixels between their ink; also return the glyph's left edge."""
+    free = row.shape[1] - 1 - _find_last_ink(row)  # in each line of pixels, after the last ink
     ahead = glyph.shape[1] - 1 - _find_last_ink(glyph[:, ::-1])
     near = max(2, round(0.05 * len(row)))  # lines of pixels above and below count, too
     free, ahead = (cv2.erode(side.astype(np.float32), np.ones((2 * near + 1, 1))) for side in (free, ahead))
@@ -220,7 +220,7 @@ def _append_glyph(row: Ink, glyph: Ink, *, gap: int) -> tuple[Ink, int]:
 
 
 def _find_last_ink(ink: Ink) -> NDArray[np.float32]:
-    """Return the column of the last ink in each line of pixels, (height, 1); far to the left without."""
+    """Return the column of the last ink in each line of pixels, (height, 1); -10000 in lines without ink."""
     dark = ink > MIN_TOUCHING_INK
     last = ink.shape[1] - 1 - dark[:, ::-1].argmax(axis=1)
     return np.where(dark.any(axis=1), last, -1e4).astype(np.float32)[:, None]
@@ -275,7 +275,7 @@ def _stack_lines(rows: Sequence[Row], style: Style, rng: np.random.Generator) ->
 
 
 def _tilt(page: Ink, boxes: Sequence[Box], degrees: float) -> Row:
-    """Turn a page about its middle, with room for what climbs; boxes keep their size."""
+    """Rotate a page about its middle, and make it higher to cut nothing off; boxes keep their size."""
     turn = cv2.getRotationMatrix2D((page.shape[1] / 2, page.shape[0] / 2), degrees, 1)
     climb = abs(np.tan(np.radians(degrees))) * page.shape[1] / 2
     turn[1, 2] += climb
@@ -300,7 +300,7 @@ def _lay_on_paper(ink: Ink, style: Style, rng: np.random.Generator) -> GreyPictu
 
 
 def _draw_print(shape: tuple[int, ...], rng: np.random.Generator) -> Ink:
-    """A printed background, 0 to 1: waves of fine lines and words, as on cheques."""
+    """Draw a printed background, 0 to 1: waves of fine lines and words, as on cheques."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     waves = y + 4 * np.sin(x / rng.uniform(12, 30) + rng.uniform(0, 6))
     lines = np.sin(waves * 2 * np.pi / rng.uniform(4, 7)).clip(0.2, 0.6) * 2.5 - 0.5

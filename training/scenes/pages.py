@@ -1,7 +1,7 @@
-"""Pictures as people upload them: photographs of paper, scans of forms, drawings on a canvas.
+"""Draws pictures as people upload them: photographs of paper, scans of forms, drawings on a canvas.
 
-A scene is a glyph put on a ground, uint8 (height, width, 3). `read_scene` turns it into the canonical
-picture, through the service's own code, so the network learns from what it will be shown, remnants and all.
+A scene is a glyph on a background, uint8 (height, width, 3). `read_scene` turns it into the canonical picture
+through the service's own code, so the network learns from the pictures that it will see, flaws included.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from training.scenes.symbols import Glyph
 Rng: TypeAlias = np.random.Generator
 Layer: TypeAlias = NDArray[np.floating[Any]]  # (height, width) or (height, width, 3), grey levels or shares
 
-MIN_LENGTH: Final = 9  # pixels: a digit of fewer is no longer read by people
+MIN_LENGTH: Final = 9  # pixels: people can't read smaller digits
 STROKE_SHARE_RANGE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner to a thick marker
-MIN_COLOUR_DISTANCE: Final = 90.0  # distance of two colours in RGB, 0 to 441: pale, but people see it
+MIN_COLOUR_DISTANCE: Final = 90.0  # between ink and background in RGB, 0 to 441: pale, but visible
 
 
 def read_scene(scene: ColourPicture) -> CanonicalPicture | None:
-    """Return what the network would see of a scene; None if no ink is found."""
+    """Return the canonical picture of a scene, or None if it has no ink."""
     try:
         return canonicalise(to_grey(scene)).picture
     except NoInk:
@@ -37,7 +37,7 @@ def read_scene(scene: ColourPicture) -> CanonicalPicture | None:
 
 
 def draw_photograph(glyph: Glyph, *, rng: Rng) -> ColourPicture:
-    """Take a photo of a glyph that was written on paper, or chalked on a board."""
+    """Draw a photograph of a glyph on paper or on a blackboard."""
     side = int(rng.integers(96, 300))
     size = (round(side * rng.uniform(0.6, 1.2)), side)
     length = max(MIN_LENGTH + 7, round(min(size) * np.exp(rng.uniform(np.log(0.12), np.log(0.9)))))
@@ -60,7 +60,7 @@ def draw_photograph(glyph: Glyph, *, rng: Rng) -> ColourPicture:
 
 
 def draw_scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
-    """Scan a cell of a form, an envelope or a cheque: remnants of lines, printed grounds, two tones."""
+    """Draw a scan of a form, an envelope or a cheque, with remnants of lines, print, or only two tones."""
     length = int(rng.integers(14, 90))
     room = rng.uniform(1.05, 1.8, 2)
     ink = _scale_glyph(glyph, length, rng=rng)
@@ -82,7 +82,7 @@ def draw_scan(glyph: Glyph, *, rng: Rng) -> ColourPicture:
 
 
 def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
-    """Draw a glyph on a canvas: any two colours, any pen, smooth or not, sometimes cut at the border."""
+    """Draw a glyph on a canvas, in any colours and with any pen, smooth or jagged, sometimes cut off."""
     side = int(np.exp(rng.uniform(np.log(16), np.log(300))))
     size = (side, side if _happens(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
     fills_canvas = _happens(rng, 0.2)
@@ -102,7 +102,7 @@ def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
 
 
 def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
-    """Squeeze a glyph into a box of few pixels, stretched to fill it, as form readers and old data sets do."""
+    """Stretch a glyph to fill a box of few pixels, as form readers and old data sets do."""
     height = int(rng.integers(12, 36))
     aspect = glyph.shape[1] / glyph.shape[0] * np.exp(rng.uniform(-0.1, 0.7))
     width = round(height * np.clip(aspect, 0.15, 1.1))
@@ -118,7 +118,7 @@ def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
 
 
 def draw_worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
-    """Wear an MNIST picture down as scanners, fax lines and dirt do, at its own size or a little larger."""
+    """Damage an MNIST picture, at its own size or a little larger, as scanners, faxes and dirt do."""
     times = int(rng.integers(1, 4))
     ink = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     for wear in rng.choice(np.array(_WEAR, object), rng.integers(1, 3), replace=False):
@@ -128,7 +128,7 @@ def draw_worn(picture: CanonicalPicture, *, rng: Rng) -> ColourPicture:
 
 
 def draw_background(rng: Rng) -> ColourPicture:
-    """Return what cameras see where nobody wrote: paper's grain, gradients, blots, things."""
+    """Draw a picture without writing: noise, blots, or light on paper."""
     size = (int(rng.integers(28, 200)), int(rng.integers(28, 200)))
     noise = _draw_cloud(size, rng, rough=float(rng.choice([1, 2, 4, 8, 16, 32])))
     kind = rng.integers(3)
@@ -146,7 +146,7 @@ def _happens(rng: Rng, share: float) -> bool:
 
 
 def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
-    """Bring a glyph to its length in the scene, drawn again with some pen or in its own stroke."""
+    """Scale a glyph to a length in pixels; sometimes redraw it with another pen, or break its strokes."""
     scale = length / max(glyph.shape)
     size = (max(1, round(glyph.shape[1] * scale)), max(1, round(glyph.shape[0] * scale)))
     small = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -161,7 +161,7 @@ def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
 
 
 def _break_strokes(ink: Glyph, rng: Rng) -> Glyph:
-    """Let the pen skip: wipe thin lines through the ink, or the ink of a dry pen."""
+    """Break strokes: wipe grains out of the ink, as with a dry pen, or thin lines."""
     height, width = ink.shape
     broken = ink.copy()
     if _happens(rng, 0.5):
@@ -176,7 +176,7 @@ def _break_strokes(ink: Glyph, rng: Rng) -> Glyph:
 
 
 def _place_on_canvas(ink: Glyph, size: tuple[int, int], *, rng: Rng, cut: float) -> Glyph:
-    """Place ink on a canvas of `size`, up to a share `cut` of it beyond an edge."""
+    """Place ink at random on a canvas of `size`; up to a share `cut` of it may lie beyond an edge."""
     canvas = np.zeros(size, np.uint8)
     shrink = min(1.0, size[0] / ink.shape[0], size[1] / ink.shape[1])
     if shrink < 1:
@@ -200,7 +200,7 @@ def _draw_colour(rng: Rng, low: float, high: float, *, tint: float) -> Layer:
 
 
 def _draw_two_colours(rng: Rng) -> tuple[Layer, Layer]:
-    """Return the colours of ground and pen: mostly black and white, else any two that people tell apart."""
+    """Return colours for background and pen: mostly black and white, else any two that people can tell apart."""
     white, black = np.full(3, 255, np.float32), np.zeros(3, np.float32)
     chance = rng.random()
     if chance < 0.4:
@@ -213,7 +213,7 @@ def _draw_two_colours(rng: Rng) -> tuple[Layer, Layer]:
 
 
 def _draw_cloud(size: tuple[int, ...], rng: Rng, *, rough: float) -> Layer:
-    """Return smooth noise of mean 0 and deviation 1, its grains about `rough` pixels."""
+    """Return smooth noise of mean 0 and standard deviation 1, with grains of about `rough` pixels."""
     coarse = [max(2, round(length / rough)) for length in size[:2]]
     grains = rng.normal(0, 1, coarse).astype(np.float32)
     noise = cv2.resize(grains, size[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -227,7 +227,7 @@ def _draw_texture(size: tuple[int, int], rng: Rng) -> Layer:
 
 
 def _draw_light(size: tuple[int, int], rng: Rng) -> Layer:
-    """Return the light on the paper: a slope, a vignette, the edge of a shadow; 1 where it is brightest."""
+    """Return the light on the paper, 1 where it is brightest: a gradient, a vignette, the edge of a shadow."""
     height, width = size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
@@ -261,7 +261,7 @@ def _draw_ruled_lines(paper: Layer, length: int, *, rng: Rng) -> Layer:
 
 
 def _draw_neighbour(ink: Glyph, length: int, *, rng: Rng) -> Glyph:
-    """Write something smaller or cut off beside the digit, where there is room."""
+    """Write another, smaller digit beside the digit, if there is room."""
     height, width = ink.shape
     left, _, across, _ = cv2.boundingRect(ink)
     room = max(left, width - left - across)
@@ -311,7 +311,7 @@ def _compress(picture: ColourPicture, rng: Rng) -> ColourPicture:
 
 
 def _draw_print(size: tuple[int, int], rng: Rng) -> Layer:
-    """Return how much darker a printed ground is: waves as on cheques, grain as of envelopes, nothing."""
+    """Return how much print darkens the background: waves as on cheques, grain as on envelopes, or none."""
     kind = rng.integers(4)
     if kind == 0:
         y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
@@ -355,7 +355,7 @@ def _blur(ink: Layer, rng: Rng) -> Layer:
 
 
 def _add_streaks(ink: Layer, rng: Rng) -> Layer:
-    """Draw or wipe a few straight lines across."""
+    """Draw or wipe out a few straight lines."""
     side = ink.shape[0]
     lines = np.ascontiguousarray(ink, np.float32)
     for _ in range(rng.integers(1, 5)):
@@ -380,7 +380,7 @@ def _strike_through(ink: Layer, rng: Rng) -> Layer:
 
 
 def _add_dotted_line(ink: Layer, rng: Rng) -> Layer:
-    """Print a dotted line across, as forms have it to write on."""
+    """Print a dotted line across, as on forms."""
     side, count = ink.shape[0], int(rng.integers(5, 15))
     start, end = rng.uniform(0, 1, 2)
     dot = max(1, round(rng.uniform(0.03, 0.09) * side))
@@ -427,7 +427,7 @@ def _dash(ink: Layer, rng: Rng) -> Layer:
 
 
 def _add_grain(ink: Layer, rng: Rng) -> Layer:
-    """Count few photons: noise that grows with the tone."""
+    """Count few photons: noise that grows with brightness."""
     photons = rng.uniform(2, 20)
     return rng.poisson(np.clip(ink, 0, 255) / 255 * photons + rng.uniform(0, 1)) * 255 / photons
 

@@ -1,4 +1,4 @@
-"""The scenes that a network is shown: drawn once by several processes, preprocessed, and kept in a file."""
+"""The scenes that a network learns from: drawn once by several processes, preprocessed, and kept in a file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from training.scenes.numbers import NEGATIVE_LABEL
 from training.scenes.symbols import Glyph
 
 HELD_OUT_SEED: Final = 1_000_001
-CHUNK: Final = 500  # scenes to a task: seconds of work, and a seed of its own
-PIECES: Final = "pieces"  # of numbers, cut rightly and wrongly: many to a picture, so no kind of scene
+CHUNK: Final = 500  # scenes in a task: seconds of work; each task has its own seed
+PIECES: Final = "pieces"  # candidates cut from numbers; not in `KINDS`, because one picture gives many
 MNIST_SHARE: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
-DRAWN_SHARE: Final = 0.35  # of these others
-BACKGROUND_SHARE: Final = 0.08  # of the negative examples: no glyph at all
-MIN_LIKENESS: Final = 0.7  # likeness to the digit as it was written, below which nobody could read it
-MAX_SHIFT: Final = 4  # pixels that a remnant moves the centre of mass
+DRAWN_SHARE: Final = 0.35  # of the other digits; the rest comes from fonts
+BACKGROUND_SHARE: Final = 0.08  # of the negative examples: those without a glyph
+MIN_SIMILARITY: Final = 0.7  # to the digit that was drawn; below, nobody could read it
+MAX_SHIFT: Final = 4  # pixels by which a remnant may move the centre of mass
 
 Rng: TypeAlias = np.random.Generator
 Kind: TypeAlias = str
@@ -45,18 +45,18 @@ Shown: TypeAlias = tuple[ColourPicture, CanonicalPicture]
 
 @dataclass(frozen=True)
 class Example:
-    """A scene, and what is written in it."""
+    """A scene, and the digit in it."""
 
     scene: ColourPicture
     label: int
     glyph: Glyph | None = None  # None for a negative example
 
     def canonical(self) -> CanonicalPicture | None:
-        """Return what the network would see; None if there is no ink or the digit is lost."""
+        """Return the canonical picture, or None if there is no ink or the digit is no longer readable."""
         picture = pages.read_scene(self.scene)
         if picture is None or self.glyph is None:
             return picture
-        return picture if measure_likeness(picture, _canonicalise(self.glyph)) >= MIN_LIKENESS else None
+        return picture if measure_similarity(picture, _canonicalise(self.glyph)) >= MIN_SIMILARITY else None
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Pool:
 
 
 def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int = CHUNK) -> Pool:
-    """Return the recipe's scenes, from `file` if they have been drawn before.
+    """Return the recipe's scenes: read from `file` if it exists, else drawn and written to it.
 
-    Every chunk has a seed of its own, so the same scenes come out whatever the number of cores, and
-    whatever the seed of the network.
+    Every chunk has its own seed, so the scenes depend neither on the number of cores nor on the seed of the
+    network.
     """
     if not file.exists():
         fonts.fetch()
@@ -86,7 +86,7 @@ def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int =
 
 
 def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
-    """Return scenes of digits that no training saw, as many of each kind; none without a digit."""
+    """Return scenes of validation digits, equally many of each kind, without negative examples."""
     few = Scenes(
         photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, boxed=CHUNK, no_digits=0, pieces=0,
         seed=HELD_OUT_SEED,
@@ -95,7 +95,7 @@ def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -
 
 
 def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
-    """Return some scenes of every kind with what the network is shown of them."""
+    """Return some scenes of every kind with their canonical pictures."""
     rng = np.random.default_rng(seed)
     return [
         (kind, [(example.scene, picture) for example, picture in _draw_readable(kind, training, rng, each)])
@@ -105,7 +105,7 @@ def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[t
 
 @cache
 def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
-    """Return negative examples of strokes alone: they need no fonts, and take seconds."""
+    """Return negative examples that consist of strokes; they need no fonts, and are drawn in seconds."""
     rng = np.random.default_rng(seed)
     kinds = (symbols.draw_doodle, symbols.draw_invented)
     glyphs = (symbols.distort(kinds[rng.integers(2)](rng), rng=rng) for _ in range(count))
@@ -125,10 +125,10 @@ def _draw_readable(
 
 
 def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
-    assert recipe.scenes is not None  # noqa: S101  for mypy: only such recipes are drawn
+    assert recipe.scenes is not None  # noqa: S101  for mypy
     tasks = list(_list_tasks(recipe.scenes, chunk))
     work = partial(_draw_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
-    # spawned, since a fork of a process that runs TensorFlow's threads can hang
+    # spawned, because a fork of a process with TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
         chunks = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
@@ -153,8 +153,8 @@ def _draw_chunk(
     return np.stack(pictures), np.array([example.label for example in examples], np.uint8)
 
 
-def measure_likeness(one: CanonicalPicture, other: CanonicalPicture) -> float:
-    """Return how alike two canonical pictures are, from 0 to 1: the cosine at the shift that suits best."""
+def measure_similarity(one: CanonicalPicture, other: CanonicalPicture) -> float:
+    """Return the cosine similarity of two canonical pictures, from 0 to 1, at the best shift."""
     soft, other_soft = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (one, other))
     roomy = cv2.copyMakeBorder(soft, *(MAX_SHIFT,) * 4, cv2.BORDER_CONSTANT)
     best = cv2.matchTemplate(roomy, other_soft, cv2.TM_CCORR).max()
@@ -166,7 +166,7 @@ def _canonicalise(glyph: Glyph) -> CanonicalPicture:
 
 
 def draw_digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
-    """Return a digit's glyph and label: one of MNIST, of a font, or drawn."""
+    """Return the glyph and the label of a digit from MNIST, from a font, or drawn stroke by stroke."""
     if rng.random() < MNIST_SHARE:
         row = rng.integers(len(training))
         glyph, label = symbols.enlarge_mnist(training.pictures[row]), int(training.digits[row])

@@ -1,6 +1,6 @@
-"""Symbols to put on paper: digits of MNIST, of fonts and of drawn strokes, and negative examples.
+"""Draws glyphs: digits from MNIST, from fonts and stroke by stroke, and negative examples.
 
-A glyph is ink 255 on 0, cut out tightly, its longest side about `SIZE` pixels; `pages` scales it.
+A glyph is ink 255 on 0, cropped tightly, with a longest side of about `SIZE` pixels; `pages` scales it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Glyph: TypeAlias = NDArray[np.uint8]  # (height, width), ink 255 on 0
 Points: TypeAlias = Sequence[tuple[float, float]]
 Strokes: TypeAlias = Sequence[Points]
 
-SIZE: Final = 128  # pixels: shapes stay crisp when a scene shows them large
-_MARGIN: Final = SIZE // 4  # room for bending and for bold pens
+SIZE: Final = 128  # pixels: glyphs stay crisp in large scenes
+_MARGIN: Final = SIZE // 4  # room for distortion and for bold pens
 _MID_GREY: Final = 127
-_MISSING_CHARACTER: Final = "\uffff"  # no character: fonts draw a box for what they lack
+_MISSING_CHARACTER: Final = "\uffff"  # is in no font: fonts draw a box for characters that they lack
 
-# Nobody takes these for a digit, whatever the hand; l, O, S, Z, b, g, q and their like are left out.
+# Nobody takes these for a digit, in any handwriting; l, O, S, Z, b, g, q and the like are left out.
 LETTERS: Final = "HKMNWXhkmnwxdefuvaRPFGEAUV#*&%@+ÄÖßñ§€£{}=ÆæΞΨΩДЖФШЮЯ"
 
-# Knots of smooth curves in a box 0…1 wide and high, y downwards; a digit is one or more strokes.
-# What MNIST hardly has: the 1 with upstroke and foot, the crossed 7, the slashed 0, the open 4.
+# A digit has one or more strokes; a stroke is the knots of a smooth curve, x and y from 0 to 1, y downwards.
+# These are forms that are rare in MNIST: the 1 with upstroke and foot, the crossed 7, the slashed 0, the open 4.
 DRAWN_DIGITS: Final[tuple[tuple[int, Strokes], ...]] = (
     (0, [[(0.5, 0), (0.1, 0.3), (0.1, 0.7), (0.5, 1), (0.9, 0.7), (0.9, 0.3), (0.5, 0)], [(0.85, 0.1), (0.15, 0.9)]]),
     (0, [[(0.5, 0), (0.0, 0.3), (0.05, 0.75), (0.5, 1), (0.95, 0.75), (1.0, 0.3), (0.5, 0)]]),
@@ -80,14 +80,14 @@ DRAWN_DIGITS: Final[tuple[tuple[int, Strokes], ...]] = (
 
 
 def enlarge_mnist(picture: CanonicalPicture) -> Glyph:
-    """Enlarge an MNIST digit; its grey edge becomes a crisp outline."""
+    """Enlarge an MNIST digit, and sharpen its grey edge."""
     ink, times = _crop_tightly(picture), SIZE / 20
     large = cv2.resize(ink, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
     return _crop_tightly(_sharpen(cv2.GaussianBlur(_pad(large), (0, 0), 2.5)))
 
 
 def typeset(character: str, name: str, *, subset: str = "latin") -> Glyph:
-    """Draw a character; an empty glyph if the font lacks it."""
+    """Draw a character of a font; return an empty glyph if the font lacks it."""
     font = _load_font(name, subset)
     glyph = _render_text(character, font)
     if not glyph.size or np.array_equal(glyph, _render_text(_MISSING_CHARACTER, font)):
@@ -97,20 +97,20 @@ def typeset(character: str, name: str, *, subset: str = "latin") -> Glyph:
 
 
 def draw_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
-    """Draw a digit stroke by stroke, as people do whose hands MNIST hardly shows."""
+    """Draw a digit stroke by stroke, in one of the forms that are rare in MNIST."""
     digit, strokes = DRAWN_DIGITS[rng.integers(len(DRAWN_DIGITS))]
     return draw_strokes(strokes, rng=rng, unsteady=0.03), digit
 
 
 def typeset_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
-    """Draw a digit of a font: mostly of a hand, sometimes of print."""
+    """Draw a digit of a font, mostly of handwriting, sometimes of print."""
     digit = int(rng.integers(10))
     name = str(rng.choice(fonts.HANDWRITING if rng.random() < 0.9 else fonts.PRINT))
     return typeset(str(digit), name), digit
 
 
 def draw_negative(rng: np.random.Generator) -> Glyph:
-    """Draw something that is no digit: a letter, a character of another or of no script, a doodle, a word."""
+    """Draw a negative example: a letter, a foreign or invented character, a doodle or a word."""
     kinds = (draw_letter, draw_foreign, draw_invented, draw_doodle, draw_word)
     glyph = kinds[rng.choice(len(kinds), p=(0.27, 0.24, 0.22, 0.2, 0.07))](rng)
     return glyph if glyph.size else draw_negative(rng)
@@ -135,9 +135,9 @@ def draw_foreign(rng: np.random.Generator) -> Glyph:
 
 
 def draw_invented(rng: np.random.Generator) -> Glyph:
-    """Draw a character of no script: four to seven plain strokes, most of them begun on one before.
+    """Draw an invented character: four to seven plain strokes, most of which begin on an earlier one.
 
-    With fewer, much of what comes out is somebody's 1, 4 or 7.
+    With fewer strokes, many would look like somebody's 1, 4 or 7.
     """
     strokes: list[Points] = []
     for _ in range(rng.integers(4, 8)):
@@ -149,22 +149,22 @@ def draw_invented(rng: np.random.Generator) -> Glyph:
     points = np.concatenate(strokes)
     corner, extent = points.min(axis=0), np.ptp(points, axis=0)
     if extent.min() < extent.max() / 3:
-        return draw_invented(rng)  # strokes that lie on each other make a bar
+        return draw_invented(rng)  # strokes on top of each other look like a bar, which could be a 1
     fitted = [((np.array(stroke) - corner) / extent.max()).tolist() for stroke in strokes]
     return draw_strokes(fitted, rng=rng, unsteady=0.015)
 
 
 def draw_doodle(rng: np.random.Generator) -> Glyph:
-    """Draw what comes to a bored hand: loops, zigzags, stars, boxes, hatching, several at once."""
+    """Draw a doodle: one to three of loops, stars, hatching, polygons and spirals."""
     kinds = (_draw_wander, _draw_star, _draw_hatching, _draw_polygon, _draw_spiral)
     strokes = [stroke for _ in range(rng.integers(1, 4)) for stroke in kinds[rng.integers(len(kinds))](rng)]
-    if len(strokes) == 1 and len(strokes[0]) < 8:  # a bow or a bar: half of the digits
+    if len(strokes) == 1 and len(strokes[0]) < 8:  # a single arc or bar looks like a digit
         strokes = [*strokes, *_draw_wander(rng), *_draw_wander(rng)]
     return draw_strokes(strokes, rng=rng, unsteady=0.02)
 
 
 def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) -> Glyph:
-    """Draw strokes with a pen, every knot a little off."""
+    """Draw strokes with a random pen; every knot is displaced by an `unsteady` hand."""
     aspect = rng.uniform(0.45, 0.85)
     slant = rng.normal(0, 0.12)
     canvas = np.zeros((SIZE + 2 * _MARGIN, 2 * SIZE + 2 * _MARGIN), np.uint8)
@@ -180,7 +180,7 @@ def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float)
 
 
 def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
-    """Turn, slant, stretch and bend a glyph as hands differ."""
+    """Rotate, slant, stretch and bend a glyph at random, as handwriting varies."""
     roomy = _pad(glyph)
     height, width = roomy.shape
     angle, shear = np.radians(rng.normal(0, 6)), rng.normal(0, 0.12)
@@ -196,7 +196,7 @@ def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
 
 
 def redraw_with_pen(glyph: Glyph, pen: int) -> Glyph:
-    """Draw a glyph again along its middle line, with a round pen of so many pixels."""
+    """Redraw a glyph along its skeleton with a round pen, `pen` pixels wide."""
     skeleton = skeletonize(glyph > _MID_GREY).astype(np.uint8) * 255  # type: ignore[no-untyped-call]
     rim = pen // 2 + 1
     roomy = cv2.copyMakeBorder(skeleton, rim, rim, rim, rim, cv2.BORDER_CONSTANT)
@@ -217,7 +217,7 @@ def _render_text(text: str, font: ImageFont.FreeTypeFont) -> Glyph:
 
 
 def _draw_line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
-    """Mostly upright or level, with a knot in the middle for the next stroke to begin on."""
+    """Draw a line, mostly upright or level, with a knot in the middle on which another stroke can begin."""
     angle = rng.choice((0, 0.5, 1, 1.5)) * np.pi + rng.normal(0, 0.15)
     if rng.random() < 0.35:
         angle = rng.uniform(0, 2 * np.pi)
@@ -226,7 +226,7 @@ def _draw_line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
 
 
 def _draw_bow(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
-    """Go along a part of an ellipse, up to the whole."""
+    """Draw an arc of an ellipse, or the whole ellipse."""
     begin, turn = rng.uniform(0, 2 * np.pi), rng.choice((0.5, 1, 1.5, 2)) * np.pi * rng.choice((-1, 1))
     angles = begin + np.linspace(0, turn, 7)
     around = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * rng.uniform(0.12, 0.4, 2)
@@ -234,7 +234,7 @@ def _draw_bow(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
 
 
 def _draw_hook(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
-    """Turn a corner; the corner is drawn sharp by standing still at it."""
+    """Draw two lines that meet in a corner, which a repeated knot keeps sharp."""
     first = _draw_line(start, rng)
     second = _draw_line(np.array(first[-1]), rng)
     return [*first, first[-1], *second]
@@ -281,7 +281,7 @@ def _draw_spiral(rng: np.random.Generator) -> Strokes:
 
 
 def _interpolate_spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArray[np.float64]:
-    """Run a Catmull-Rom spline through the knots."""
+    """Return points on a Catmull-Rom spline through the knots."""
     padded = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
     along = np.linspace(0, 1, steps, endpoint=False)[:, None]
     parts = []
@@ -292,7 +292,7 @@ def _interpolate_spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArr
 
 
 def _sharpen(soft: Glyph) -> Glyph:
-    """Harden an edge to about two pixels."""
+    """Narrow soft edges to about two pixels."""
     return np.clip((soft.astype(np.int16) - _MID_GREY) * 5 + _MID_GREY, 0, 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Values that replace a recipe's own: parsed from NAME=VALUE, applied, and written as options again."""
+"""Overrides of a recipe's values: parsed from NAME=VALUE, applied, and formatted as options."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ FIELDS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "learning_rate": TypeAdapter(_Share),
     "schedule": TypeAdapter(Schedule),
     "weight_decay": TypeAdapter(_Share),
-    "dropout": TypeAdapter(Annotated[_Share, Field(le=0.99)]),  # of the hidden units, of dense networks
-    "augmentation": TypeAdapter(Annotated[_Share, Field(le=1.5)]),  # of `Augmentation`'s widths
+    "dropout": TypeAdapter(
+        Annotated[_Share, Field(le=0.99)]
+    ),  # share of the hidden units; dense networks only
+    "augmentation": TypeAdapter(Annotated[_Share, Field(le=1.5)]),  # share of `Augmentation`'s ranges
     "seed": TypeAdapter(NonNegativeInt),
 }
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Value]:
-    """Return the values of some NAME=VALUE, by name."""
+    """Parse assignments, NAME=VALUE, into values by name."""
     return dict(map(_parse, assignments))
 
 
@@ -44,10 +46,10 @@ def _parse(assignment: str) -> tuple[str, Value]:
 
 
 def override(recipe: Recipe, **values: Value) -> Recipe:
-    """Return the recipe with other values; `augmentation` is a share of its widths."""
+    """Return the recipe with some values replaced; `augmentation` is a share of the default ranges."""
     changes: dict[str, Any] = dict(values)
     if changes.get("dropout") and "dropout" not in SPACES.get(recipe.name, {}):
-        msg = f"{recipe.name} has no hidden layer of its own to drop units of: leave dropout out."
+        msg = f"{recipe.name} has no hidden layer that dropout could apply to: leave dropout out."
         raise WorkshopError(msg)
     if "augmentation" in changes:
         share = changes["augmentation"]
@@ -56,5 +58,5 @@ def override(recipe: Recipe, **values: Value) -> Recipe:
 
 
 def format_options(values: Values) -> str:
-    """Return the values as options of `train`."""
+    """Format values as options of `train`."""
     return " ".join(f"--set {name}={value}" for name, value in values.items())

@@ -1,7 +1,7 @@
-"""What may be searched of each recipe.
+"""The hyper-parameters that a search varies, and their ranges, for each recipe.
 
-Epochs are what a trial costs, and width is what an answer costs: more is nearly always better, so no search
-has to find that out. Smoothed labels buy accuracy with confidence that is too low.
+Epochs and width are not searched: more is nearly always better, but epochs make training slower, and width
+makes the service slower. Label smoothing is left out as well: it pays for accuracy with underconfidence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from training.recipe import Augmentation, Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Range:
-    """Numbers from `low` to `high`, equally likely, or with `log` their logarithms."""
+    """Numbers from `low` to `high`, drawn uniformly; with `log`, their logarithms are drawn uniformly."""
 
     low: float
     high: float
@@ -33,12 +33,12 @@ _DENSE: Final[Space] = {
     "learning_rate": Range(low=1e-4, high=1e-2, log=True),  # a decade on each side of Adam's default
     "batch_size": (32, 64, 128, 256),
     "schedule": ("constant", "cosine"),
-    "weight_decay": Range(low=0.0, high=0.2),  # times the learning rate, so even 0.2 is little
+    "weight_decay": Range(low=0.0, high=0.2),  # is multiplied by the learning rate, so even 0.2 is little
     "dropout": Range(low=0.0, high=0.5),
-    "augmentation": Range(low=0.0, high=1.0),  # share of `Augmentation`'s widths
+    "augmentation": Range(low=0.0, high=1.0),  # share of `Augmentation`'s ranges
 }
 SPACES: Final[Mapping[str, Space]] = {
-    "linear": {  # too small to learn its pictures by heart: nothing to keep it from that
+    "linear": {  # too small to overfit, so it needs neither dropout nor augmentation
         name: _DENSE[name] for name in ("learning_rate", "batch_size", "schedule", "weight_decay")
     },
     "mlp-128": _DENSE,
@@ -53,7 +53,7 @@ SPACES: Final[Mapping[str, Space]] = {
 
 
 def find_space(recipe: Recipe) -> Space:
-    """Return what may be searched of a recipe."""
+    """Return the search space of a recipe."""
     if recipe.name not in SPACES:
         msg = f"{recipe.name!r} has no search space: add one in training/search/search_space.py."
         raise WorkshopError(msg)
@@ -61,12 +61,12 @@ def find_space(recipe: Recipe) -> Space:
 
 
 def to_json(space: Space) -> str:
-    """Return a space as one line of JSON, to be compared with another."""
+    """Return a space as one line of JSON, to compare it with another."""
     return json.dumps(space, default=dataclasses.asdict)
 
 
 def get_recipe_values(recipe: Recipe) -> dict[str, Value]:
-    """Return the recipe's own values of what may be searched of it."""
+    """Return the recipe's values of the hyper-parameters in its search space."""
     augmentation = recipe.augmentation
     share = augmentation.rotation / Augmentation().rotation if augmentation else 0.0
     fields = vars(recipe) | {"augmentation": share}
@@ -74,7 +74,7 @@ def get_recipe_values(recipe: Recipe) -> dict[str, Value]:
 
 
 def round_values(values: Values) -> dict[str, Value]:
-    """Return the values with numbers rounded to three digits: more would only make commands longer."""
+    """Round numbers to three significant digits, which keeps commands short."""
     return {
         name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()
     }

@@ -1,11 +1,11 @@
-"""Searches a recipe's space for better numbers, a trial at a time, by the validation pictures alone.
+"""Searches for better hyper-parameters of a recipe, one trial at a time, on validation pictures alone.
 
-What is compared is the loss, the mean negative logarithm of the probability of the true digit, and not
-the errors: a hundred errors vary by ten from one sample of 5,000 pictures to the next, and the loss also
-pays for honest confidence, which the service answers with.
+Trials are compared by their loss, the mean negative log-probability of the true digit, not by their errors:
+a hundred errors vary by ten from one sample of 5,000 pictures to the next, and the loss also rewards
+calibrated confidence, which the service returns.
 
-All trials have the recipe's seed, so that `train` with a trial's values gives that trial's network. How
-much of the best one's lead was luck with this seed, `check_seeds` says, which trains with others.
+All trials use the recipe's seed, so that `train` with a trial's values gives that trial's network. To tell
+how much of the best trial's lead is luck with this seed, `check_seeds` trains with other seeds.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def tune(
     minutes: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[TrialResult]:
-    """Try values until the search has had its time, over all processes, and yield each trial that has ended.
+    """Run trials until the search has taken so many minutes in total, and yield each one that has ended.
 
-    Stopped at any moment, it resumes after the last complete epoch. The trial that is running when time is
-    up ends its epoch, and is kept for more time. RunError if another process goes on with the search.
+    A search can be stopped at any time, and resumes after the last complete epoch. When time is up, the
+    current trial completes its epoch, and continues when the search gets more time. RunError if another
+    process is using the search.
     """
     recipe = search.read_recipe()
     with search.lock() as study:
@@ -74,9 +75,9 @@ def tune(
 def check_seeds(
     search: Search, training: Labelled, validation: Labelled, *, values: Values, seeds: int
 ) -> tuple[SeedScores, SeedScores]:
-    """Train with the recipe's own values and with others, with the same new seeds, and return both scores.
+    """Train with the recipe's own values and with `values`, with the same new seeds; return both scores.
 
-    Every run is kept beside the trials, so that this too goes on where it was stopped.
+    Every run is kept in the folder of the search, so that an interrupted check can be resumed as well.
     """
     recipe = search.read_recipe()
     scores = {}
@@ -93,7 +94,7 @@ def check_seeds(
 
 
 def welch_p_value(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return how likely equal means are to differ at least as much: Welch's t-test."""
+    """Return how likely samples with equal means differ at least as much (Welch's t-test)."""
     return float(stats.ttest_ind(one, other, equal_var=False).pvalue)
 
 
@@ -128,7 +129,7 @@ class _TrialCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         self.model.stop_training = self.state() != TrialState.RUNNING or self._budget.is_spent()
 
     def state(self) -> TrialState:
-        """Report new epochs, and those before the run was resumed, and decide how the trial goes on."""
+        """Report all new epochs, including those before the run was resumed, and return the trial's state."""
         losses, _ = self._run.validation()
         for step in range(self._reported, len(losses)):
             self._trial.report(losses[step], step)
@@ -143,7 +144,7 @@ class _TrialCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
 def _fit(
     recipe: Recipe, training: Labelled, validation: Labelled, run: Run, *callbacks: keras.callbacks.Callback
 ) -> None:
-    """Train into the run, after its last whole epoch if it is of this recipe, else from the start."""
+    """Continue the run after its last complete epoch; restart it if it has another recipe."""
     if not _belongs_to(run, recipe):
         shutil.rmtree(run.folder, ignore_errors=True)
         run.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
@@ -154,5 +155,5 @@ def _fit(
 def _belongs_to(run: Run, recipe: Recipe) -> bool:
     try:
         return run.read_origin().recipe == recipe
-    except RunError:  # killed while it was removed
+    except RunError:  # the process was killed while it removed the folder
         return False

@@ -1,1 +1,1 @@
-"""Tables for the terminal, and figures."""
+"""Builds tables for the terminal, and draws figures."""

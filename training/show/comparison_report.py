@@ -1,4 +1,4 @@
-"""A comparison of two networks as tables and sentences for the terminal."""
+"""Formats a comparison of two networks as tables and sentences for the terminal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PERCENT_FORMAT: Final = ".2%"
 DECIMAL_FORMAT: Final = ".4f"
 INTEGER_FORMAT: Final = ",.0f"
 
-Quantity: TypeAlias = tuple[str, float | None, str]
+Quantity: TypeAlias = tuple[str, float | None, str]  # name, value if it could be measured, format
 
 
 def build_report(comparison: Comparison) -> Iterator[RenderableType]:
-    """Yield tables and lines: what changed, who reads what correctly, and whether it is more than chance."""
+    """Yield tables of what changed and of who reads what correctly, and the result of McNemar's test."""
     sample, first, second = comparison.sample, comparison.first.name, comparison.second.name
     yield _tabulate_changes(comparison)
     columns = ("pictures", "both right", f"{first} alone", f"{second} alone", "both wrong")
@@ -36,19 +36,18 @@ def build_report(comparison: Comparison) -> Iterator[RenderableType]:
     if len(np.unique(sample.sets)) > 1:
         yield _tabulate_counts(comparison, "set", columns, sample.sets)
     if sample.unreadable:
-        yield f"{sample.unreadable} uploads are refused by the service, whatever the network, and left out."
+        yield f"{sample.unreadable} uploads are left out: the service refuses them whatever the network."
     yield comparison.count().summarise(first, second)
 
 
 def _list_quantities(side: Side, digits: NDArray[np.uint8]) -> Iterator[Quantity]:
-    """Yield the name of each quantity, its value, None where it can't be measured, and its format."""
     figures, metadata = measure(side.scores, digits), side.classifier.metadata
     yield "accuracy", 1 - figures.errors, PERCENT_FORMAT
     yield "loss", score(side.scores.probabilities, digits).loss, DECIMAL_FORMAT
     yield "calibration error", figures.calibration_error, PERCENT_FORMAT
     yield "digits rejected", figures.rejected, PERCENT_FORMAT
     yield "negatives rejected", _rejected_share(side.negatives), PERCENT_FORMAT
-    yield "AUROC of that", _compute_auroc(side), DECIMAL_FORMAT
+    yield "AUROC", _compute_auroc(side), DECIMAL_FORMAT
     yield "parameters", float(metadata.get(Metadata.PARAMETERS, 0)), INTEGER_FORMAT
     yield "multiply-adds", float(metadata.get(Metadata.MULTIPLY_ADDS, 0)), INTEGER_FORMAT
     yield "bytes", side.size, INTEGER_FORMAT

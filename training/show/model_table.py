@@ -16,7 +16,7 @@ COLUMNS: Final = (
 
 
 def build_rows(models: Path) -> list[tuple[str, ...]]:
-    """Return a row a network, the cells as text in the order of `COLUMNS`, least accurate first."""
+    """Return a row of text for each network, in the order of `COLUMNS`, the least accurate network first."""
     try:
         files = find_files(models, METRICS_FILE)
         names = name_versions(find_files(models) | files)
@@ -27,13 +27,13 @@ def build_rows(models: Path) -> list[tuple[str, ...]]:
         msg = f"A {METRICS_FILE} below {models} is damaged: {remedy}."
         raise WorkshopError(msg) from error
     if not metrics_by_name:
-        msg = f"Nothing below {models} has been evaluated: `python -m training evaluate NAME` does it."
+        msg = f"No network below {models} has been evaluated: run `python -m training evaluate NAME`."
         raise WorkshopError(msg)
     return [_format_row(name, metrics) for name, metrics in metrics_by_name]
 
 
 def format_markdown(models: Path) -> str:
-    """Return the table in Markdown, as it stands in the README."""
+    """Return the README's table in Markdown."""
     return format_table(COLUMNS, build_rows(models))
 
 

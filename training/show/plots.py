@@ -1,4 +1,4 @@
-"""Figures of data, training and results. Each function returns a figure and shows nothing."""
+"""Draws figures of data, training and results. Each function returns a figure, and displays nothing."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ RIGHT: Final = "#2e7d32"
 WRONG: Final = "#c62828"
 PALE: Final = "#b0bec5"
 DPI: Final = 144
-COLUMNS: Final = 12  # pictures beside each other
-MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures of each kind
+COLUMNS: Final = 12  # pictures in a row
+MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures for each kind of difference
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An upload, what the network saw of it, and its answer."""
+    """An upload, its canonical picture, and the network's answer."""
 
     title: str
     upload: GreyPicture  # (height, width)
@@ -47,17 +47,17 @@ class Reading:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write the figure; the file's ending chooses the format."""
+    """Write the figure; the file's extension sets the format."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=DPI, facecolor="white")
-    except (OSError, ValueError) as error:  # ValueError: no format has that ending
+    except (OSError, ValueError) as error:  # ValueError: no format has this extension
         msg = f"{file} can't be written: {error}."
         raise WorkshopError(msg) from error
 
 
 def plot_samples(labelled: Labelled) -> Figure:
-    """Draw the first twelve pictures of every digit, a row a digit."""
+    """Draw the first twelve pictures of every digit, one row for each digit."""
     figure = Figure((COLUMNS * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
     figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
     _plot_rows(figure, [labelled.pictures[labelled.digits == digit][:COLUMNS] for digit in range(CLASSES)])
@@ -66,7 +66,7 @@ def plot_samples(labelled: Labelled) -> Figure:
 
 def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
     """Draw error and loss by epoch, on training pictures, which augmentation makes harder, and validation."""
-    training_label = "training, bent and with dropout" if is_augmented else "training"
+    training_label = "training, augmented" if is_augmented else "training"
     figure = Figure((9, 3.6), layout="constrained")
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
@@ -89,12 +89,12 @@ def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
 def plot_search(
     trials: Sequence[TrialResult], space: Space, *, importance: Mapping[str, float], title: str
 ) -> Figure:
-    """Draw the loss of every trial by time and by each hyper-parameter, and which of these moved it.
+    """Draw the loss of every trial by time and by each hyper-parameter, and the importance of each.
 
-    At least one trial has to be complete; `importance` is empty where there are too few to tell.
+    At least one trial must be complete; `importance` is empty if there are too few to measure it.
     """
-    below = [*space, *"." * (-len(space) % 3)]  # "." is nothing
-    panels: list[Any] = [below[start : start + 3] for start in range(0, len(below), 3)]
+    names = [*space, *"." * (-len(space) % 3)]  # "." leaves a panel empty
+    panels: list[Any] = [names[start : start + 3] for start in range(0, len(names), 3)]
     figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
     stopped = sum(not trial.complete for trial in trials)
     figure.suptitle(f"{title}: {len(trials)} trials, {stopped} of them stopped early")
@@ -119,7 +119,7 @@ def plot_search(
 
 
 def plot_reliability(metrics: Mapping[str, Any]) -> Figure:
-    """Draw accuracy over confidence, and below it how many answers were that sure, on a log scale."""
+    """Draw accuracy by confidence, and below it the number of answers, on a logarithmic scale."""
     parts = [("MNIST test", metrics["calibration"], INK)]
     if (real := metrics.get("real", {}).get("calibration")) is not None:
         parts.append(("real uploads", real, WRONG))
@@ -130,12 +130,12 @@ def plot_reliability(metrics: Mapping[str, Any]) -> Figure:
     for number, (name, calibration, colour) in enumerate(parts):
         columns = ("confidence", "accuracy", "pictures")
         confidence, accuracy, pictures = (
-            np.array([one[column] for one in calibration["bins"]]) for column in columns
+            np.array([bin_[column] for bin_ in calibration["bins"]]) for column in columns
         )
         label = f"{name}, calibration error {calibration['expected_error']:.2%}"
         share.plot(confidence, accuracy, "o-", color=colour, label=label)
         count.bar(confidence + (number - 0.5) * 0.016, pictures, width=0.016, color=colour)
-    share.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.03))
+    share.set(ylabel="share of right answers", xlim=(0, 1.03), ylim=(0, 1.03))
     share.legend(frameon=False)
     count.set(xlabel="confidence", ylabel="pictures", yscale="log", ylim=(0.5, None))
     for axis in (share, count):
@@ -145,8 +145,8 @@ def plot_reliability(metrics: Mapping[str, Any]) -> Figure:
 
 
 def plot_corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
-    """Draw every corruption of the pictures, (n, 28, 28), a row each."""
-    rows = {"as it is": pictures} | {
+    """Draw the pictures, (n, 28, 28), with every corruption, one row for each."""
+    rows = {"original": pictures} | {
         name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
     }
     figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
@@ -156,7 +156,7 @@ def plot_corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
 
 
 def plot_confusion(metrics: Mapping[str, Any]) -> Figure:
-    """Draw how often each digit was taken for which; the colours show the errors alone."""
+    """Draw the confusion matrix; the colours show only the errors."""
     counts = np.array(metrics["test"]["confusion"])
     errors = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
     figure = Figure((6.2, 5.8), layout="constrained")
@@ -178,7 +178,7 @@ def plot_confusion(metrics: Mapping[str, Any]) -> Figure:
 
 
 def plot_predictions(labelled: Labelled, probabilities: Probabilities, *, title: str) -> Figure:
-    """Draw pictures and answers: the surest errors first, in red, then the least sure correct answers."""
+    """Draw pictures with answers: the most confident errors, in red, then the least confident right ones."""
     predicted = probabilities.argmax(axis=1)
     wrong = predicted != labelled.digits
     sure = probabilities.max(axis=1)
@@ -193,10 +193,10 @@ def plot_predictions(labelled: Labelled, probabilities: Probabilities, *, title:
 
 
 def plot_differences(compared: Comparison) -> Figure:
-    """Draw pictures that two networks read differently, with what the first says → what the second says.
+    """Draw pictures that two networks read differently, with the first's answer → the second's answer.
 
-    Three kinds: only the second network is right, only the first, or neither. Each begins with the pictures
-    on which a wrong answer was surest.
+    There are three kinds: only the second network is right, only the first, or neither. Each kind begins with
+    the most confident wrong answers.
     """
     digits, sides = compared.sample.digits, (compared.first, compared.second)
     right = [side.digits == digits for side in sides]
@@ -241,7 +241,7 @@ def plot_side_by_side(readings: Sequence[Reading]) -> Figure:
 
 
 def plot_above_and_below(readings: Sequence[Reading]) -> Figure:
-    """Draw the uploads above, the canonical pictures below, and what was read under each."""
+    """Draw the uploads above, the canonical pictures below, and the answer under each."""
     figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
     rows = [[one.upload for one in readings], [one.canonical for one in readings]]
     for axis, one in zip(_plot_rows(figure, rows)[1], readings, strict=True):
@@ -262,7 +262,7 @@ PLOTTED_STEPS: Final = (
 
 
 def plot_steps(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
-    """Draw a row for each upload: how it comes, and what it is after the steps that change most."""
+    """Draw a row for each upload: the upload itself, and the picture after each of `PLOTTED_STEPS`."""
     figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(files) + 0.3), layout="constrained")
     grid = _plot_rows(figure, [[grey, *_trace_plotted_steps(grey)] for _, grey in files])
     for axes, (title, _) in zip(grid, files, strict=True):
@@ -280,7 +280,7 @@ def _trace_plotted_steps(grey: GreyPicture) -> Iterator[GreyPicture]:
 
 
 def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, CanonicalPicture]]]]) -> Figure:
-    """Draw a row of scenes for each kind, and below it what the network is shown of them."""
+    """Draw a row of scenes for each kind, and below it their canonical pictures."""
     rows = [row for _, pairs in drawn for row in zip(*pairs, strict=True)]
     figure = Figure((0.95 * len(rows[0]), len(rows)), layout="constrained")
     for axes, (kind, _) in zip(_plot_rows(figure, rows)[::2], drawn, strict=True):
@@ -289,12 +289,12 @@ def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, Canonic
 
 
 def _plot_trials(axis: Axes, places: Sequence[float], trials: Sequence[TrialResult]) -> None:
-    # trials that were stopped stand no higher than the worst of the others
+    # stopped trials are drawn no higher than the worst complete trial
     highest = max(trial.loss for trial in trials if trial.complete)
-    heights = np.fmin([trial.loss for trial in trials], highest)  # of NaN and a number, the number
+    heights = np.fmin([trial.loss for trial in trials], highest)  # which also replaces NaN
     kinds = (
         ("stopped early", [not trial.complete for trial in trials], PALE, "x"),
-        ("to the last epoch", [trial.complete for trial in trials], INK, "o"),
+        ("complete", [trial.complete for trial in trials], INK, "o"),
         ("the recipe's own values", [trial.number == 0 for trial in trials], WRONG, "D"),
     )
     for label, belong, colour, marker in kinds:
@@ -306,7 +306,7 @@ def _place_values(axis: Axes, trials: Sequence[TrialResult], name: str, of: Rang
     values = [trial.values[name] for trial in trials]
     if isinstance(of, Range):
         axis.set(xscale="log" if of.log else "linear")
-        axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # all of the range is in view
+        axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # shows the whole range
         return [float(value) for value in values]
     axis.set_xticks(range(len(of)), [str(choice) for choice in of])
     axis.set_xlim(-0.5, len(of) - 0.5)
@@ -316,13 +316,13 @@ def _place_values(axis: Axes, trials: Sequence[TrialResult], name: str, of: Rang
 def _plot_importance(axis: Axes, importance: Mapping[str, float]) -> None:
     if not importance:
         axis.set_axis_off()
-        axis.set_title("too few trials to tell what moves the loss", size=9)
+        axis.set_title("too few trials to measure importance", size=9)
         return
     shares = [100 * share for share in importance.values()]
     axis.barh([name.replace("_", " ") for name in importance], shares, color=INK)
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter("{x:.0f} %")
-    axis.set_title("what moves the loss", size=9)
+    axis.set_title("importance for the loss", size=9)
     _remove_frame(axis)
 
 
@@ -351,7 +351,9 @@ def _plot_bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
 
 def _scale_logarithmically(axis: Axes) -> None:
     axis.set(yscale="log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))  # short runs span no decade
+    axis.yaxis.set_major_locator(
+        LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8))
+    )  # short runs span less than a decade
     axis.yaxis.set_major_formatter("{x:.3g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
 

@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Builds tables for the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Metrics = Mapping[str, Any]
 
 
 def build_report(metrics: Metrics) -> Iterator[RenderableType]:
-    """Yield the tables and lines of a report, those on MNIST's test set last but for one line."""
+    """Yield the tables and lines of a report; those about MNIST's test set come last."""
     if "corruptions" in metrics:
         yield _build_corruption_table(metrics["corruptions"])
         yield from _build_real_tables(metrics["real"])
@@ -35,20 +35,21 @@ def build_report(metrics: Metrics) -> Iterator[RenderableType]:
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
 
 
-def plain(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table without lines."""
+def build_plain_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table without rules."""
     table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def predictions(readings: Iterable[Reading]) -> Table:
-    """Return the table of what was read in some pictures."""
-    return plain(("picture", "digit", "sure", *map(str, range(CLASSES))), map(_prediction, readings))
+def build_prediction_table(readings: Iterable[Reading]) -> Table:
+    """Return a table of pictures, the digits that were read in them, and all probabilities."""
+    columns = ("picture", "digit", "confidence", *map(str, range(CLASSES)))
+    return build_plain_table(columns, map(_format_prediction, readings))
 
 
-def _prediction(reading: Reading) -> Iterator[str]:
+def _format_prediction(reading: Reading) -> Iterator[str]:
     probabilities = reading.probabilities
     yield escape(reading.title)
     yield f"[bold]{probabilities.argmax()}"
@@ -57,14 +58,14 @@ def _prediction(reading: Reading) -> Iterator[str]:
 
 
 def format_trial(trial: TrialResult, *, pictures: int) -> str:
-    """Return the result of a trial as one line; `pictures` is the number that it was judged by."""
+    """Return the result of a trial as one line; `pictures` is the number of validation pictures."""
     epochs = f"{len(trial.losses)} epochs" if trial.complete else f"stopped after {len(trial.losses)}"
     result = f"loss {trial.loss:.4f}, {trial.errors(pictures)} errors, {epochs}"
     return f"trial {trial.number}: {result}: {format_options(trial.values)}"
 
 
 def build_trial_table(trials: Sequence[TrialResult], *, pictures: int) -> Table:
-    """Return the table of some trials, as narrow as a terminal of 80 columns."""
+    """Return a table of trials that fits a terminal of 80 columns."""
     names = [name.replace("_", "\n") for name in trials[0].values]
     table = Table("trial", "loss", "errors", *names, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for trial in trials:
@@ -74,8 +75,8 @@ def build_trial_table(trials: Sequence[TrialResult], *, pictures: int) -> Table:
 
 
 def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
-    """Return the table of some values' results with several seeds."""
-    table = plain(("values", "loss of each seed", "mean", "errors", "mean"), ())
+    """Return a table of losses and errors with several seeds, one row for each set of values."""
+    table = build_plain_table(("values", "loss of each seed", "mean", "errors", "mean"), ())
     for whose, scores in rows.items():
         losses = " ".join(f"{loss:.4f}" for loss in scores.losses)
         errors = " ".join(map(str, scores.errors))
@@ -86,8 +87,10 @@ def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
 
 def _format_numbers(numbers: Metrics) -> str:
     right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
-    real = "".join(f"; {name} {one['right']} of {one['pictures']}" for name, one in numbers["real"].items())
-    return f"numbers fully right of {numbers['numbers']}: {right}; digits {numbers['digits']:.2%}{real}"
+    real = "".join(
+        f"; {name} {part['right']} of {part['pictures']}" for name, part in numbers["real"].items()
+    )
+    return f"{numbers['numbers']} numbers, read correctly: {right}; digits {numbers['digits']:.2%}{real}"
 
 
 def _build_score_table(metrics: Metrics) -> Table:
@@ -109,13 +112,13 @@ def _build_confusion_table(confusion: list[list[int]]) -> Table:
     return table
 
 
-def _build_corruption_table(damaged: Metrics) -> Table:
-    title = f"{damaged['pictures']:,} test pictures, damaged"
+def _build_corruption_table(corruptions: Metrics) -> Table:
+    title = f"{corruptions['pictures']:,} corrupted test pictures"
     table = Table("corruption", *_ANSWER_COLUMNS, title=title)
-    for name, row in damaged["each"].items():
+    for name, row in corruptions["each"].items():
         table.add_row(name.replace("_", " "), *_format_answers(row))
     table.add_section()
-    table.add_row("mean", f"{damaged['mean']:.2%}")
+    table.add_row("mean", f"{corruptions['mean']:.2%}")
     return table
 
 
@@ -125,14 +128,14 @@ def _build_real_tables(real: Metrics) -> Iterator[RenderableType]:
         for name, row in real["sets"].items():
             table.add_row(name, f"{row['pictures']:,}", *_format_answers(row))
         yield table
-        yield f"calibration error over all of them {real['calibration']['expected_error']:.2%}"
+        yield f"calibration error over all real uploads: {real['calibration']['expected_error']:.2%}"
     for name, reason in real["skipped"].items():
         yield f"[yellow]skipped {name}:[/] {reason}"
 
 
 def _build_rejection_table(rejection: Metrics | None) -> Iterator[RenderableType]:
     if rejection is None:
-        yield "The network does not tell how likely a picture is a digit: nothing is rejected."
+        yield "The network returns no digit likelihood: nothing is rejected."
         return
     title = f"called no digit: likelihood below {rejection['threshold']}"
     table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
@@ -164,5 +167,5 @@ def _format_spread(values: Sequence[float], form: str) -> str:
 
 
 def format_known(value: float | None, form: str) -> str:
-    """Return the value in a format, or nothing where it is not known."""
+    """Return the formatted value, or "" if it is None."""
     return "" if value is None else format(value, form)

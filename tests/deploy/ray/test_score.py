@@ -289,11 +289,11 @@ def test_a_run_is_not_continued_if_the_source_has_changed(
         (source / f"{number:05}.jpg").unlink()
     status, output = score(source, out, "--shard", 100, **cluster)
     assert status == 2, output
-    assert "is made from other pictures: the source has changed since" in output
+    assert "was made from other pictures: the source has changed since" in output
     (source / "00000.jpg").unlink()
     status, output = score(source, out, "--shard", 100, **cluster)
     assert status == 2, output
-    assert "is made from other pictures: the source has changed since" in output
+    assert "was made from other pictures: the source has changed since" in output
     assert files(out) == before
 
 
@@ -351,7 +351,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             ["{tmp}/source", "{tmp}/full"],
             {},
-            "{tmp}/full holds other files than results. Choose a new folder.",
+            "{tmp}/full holds files that are not results. Choose a new folder.",
         ),
         (["{tmp}/source", "/proc/out"], {}, "No such file or directory: '/proc/out'"),
         (["ftp://host/source", "{tmp}/out"], {}, "Unrecognized filesystem type in URI: ftp://host/source"),

@@ -23,20 +23,20 @@ ZEROS = {
 
 
 @pytest.mark.mnist
-def test_mnist_is_read_and_parted(mnist_file: Path) -> None:
+def test_mnist_is_read_and_split(mnist_file: Path) -> None:
     training, validation = mnist.load_training(mnist_file)
     assert (len(training), len(validation)) == (55_000, 5_000)
     assert training.pictures.shape == (55_000, 28, 28)
     assert len(mnist.load_test(mnist_file)) == 10_000
 
 
-def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"not at .*none.npz.*training fetch"):
         mnist.load_training(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off", b"\x93NUMPY\x01\x00"])
-def test_a_damaged_file_is_told_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "mnist.npz"
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"can't be read as MNIST.*Delete it and run .*training fetch"):
@@ -44,7 +44,7 @@ def test_a_damaged_file_is_told_with_the_remedy(tmp_path: Path, content: bytes) 
 
 
 @pytest.mark.parametrize("pictures", [ZEROS["x_test"], ZEROS["x_test"][1:], ZEROS["x_test"].astype(float)])
-def test_what_is_not_mnist_is_refused(tmp_path: Path, pictures: np.ndarray) -> None:
+def test_other_pictures_than_mnists_are_refused(tmp_path: Path, pictures: np.ndarray) -> None:
     file = tmp_path / "mnist.npz"
     np.savez_compressed(file, x_test=pictures, y_test=ZEROS["y_test"])
     with pytest.raises(DataError, match=r"x_test is not MNIST's, its SHA-256 differs\. Delete it"):
@@ -52,19 +52,21 @@ def test_what_is_not_mnist_is_refused(tmp_path: Path, pictures: np.ndarray) -> N
 
 
 @pytest.mark.mnist
-def test_mnist_may_come_flattened(mnist_file: Path, tmp_path: Path) -> None:
+def test_flattened_pictures_of_mnist_are_accepted(mnist_file: Path, tmp_path: Path) -> None:
     with np.load(mnist_file) as archive:
         np.savez(tmp_path / "flat.npz", x_test=archive["x_test"].reshape(-1, 784), y_test=archive["y_test"])
     assert mnist.load_test(tmp_path / "flat.npz").pictures.shape == (10_000, 28, 28)
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_other_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(DataError, match=r"x_train"):
         mnist.load_training(tmp_path / "other.npz")
 
 
-def test_a_file_that_was_named_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_that_was_named_is_not_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DataError, match=r"There is no file"):
         mnist.fetch(tmp_path / "none.npz")
     monkeypatch.setenv("DIGITS_MNIST", str(tmp_path / "none.npz"))
@@ -73,8 +75,8 @@ def test_a_file_that_was_named_is_never_downloaded(tmp_path: Path, monkeypatch: 
 
 
 @contextmanager
-def serving(content: bytes, *, length: int | None = None) -> Iterator[str]:
-    """Serve a file, which may say that it is longer than it is; yield its address."""
+def serve_file(content: bytes, *, length: int | None = None) -> Iterator[str]:
+    """Serve a file, which may claim another length than its own; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -98,28 +100,28 @@ def serving(content: bytes, *, length: int | None = None) -> Iterator[str]:
 
 @pytest.fixture
 def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a download would go, which is empty."""
+    """The path of the download, where no file exists yet."""
     monkeypatch.delenv("DIGITS_MNIST", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     return tmp_path / "datasets" / "mnist.npz"
 
 
-@pytest.mark.parametrize(("length", "why"), [(None, "sent another file"), (100, "IncompleteRead")])
-def test_another_file_and_half_a_file_are_not_kept(download: Path, length: int | None, why: str) -> None:
-    with serving(b"no MNIST", length=length) as url, pytest.raises(DataError, match=why):
+@pytest.mark.parametrize(("length", "why"), [(None, "the SHA-256 of .* differs"), (100, "IncompleteRead")])
+def test_a_wrong_or_incomplete_download_is_not_kept(download: Path, length: int | None, why: str) -> None:
+    with serve_file(b"no MNIST", length=length) as url, pytest.raises(DataError, match=why):
         mnist.fetch(url=url)
     assert not download.exists()
 
 
 def test_a_file_is_downloaded_once_to_where_keras_keeps_it(download: Path) -> None:
     content = b"MNIST"
-    with serving(content) as url:
+    with serve_file(content) as url:
         assert mnist.fetch(url=url, sha256=hashlib.sha256(content).hexdigest()) == download
     assert mnist.fetch(url="http://127.0.0.1:9") == download
     assert download.read_bytes() == content
 
 
-def test_kerass_own_copy_is_found(download: Path) -> None:
+def test_a_copy_that_keras_downloaded_is_used(download: Path) -> None:
     download.parent.mkdir()
     download.touch()
     assert mnist.fetch() == download

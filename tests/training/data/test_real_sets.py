@@ -14,22 +14,23 @@ PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 ONES = np.full((3, 16, 16), 255, np.uint8)
 
 
-def folder_of(root: Path, name: str, labels: str) -> Path:
+def write_set(root: Path, name: str, labels: str) -> Path:
+    """Write a set of one picture and these labels into a folder `name`; return `root`."""
     (root / name).mkdir()
     (root / name / "seven.jpg").write_bytes(PHOTO)
     (root / name / "labels.csv").write_text(labels)
     return root
 
 
-def the_one(sets: tuple[RealSet, ...]) -> RealSet:
-    (one,) = sets
-    return one
+def get_only(sets: tuple[RealSet, ...]) -> RealSet:
+    (real,) = sets
+    return real
 
 
-def test_no_folder_is_skipped_with_the_remedy() -> None:
-    found = real_sets.load_real_sets(None)
-    assert found.digits == found.negatives == found.numbers == ()
-    assert "--real FOLDER or DIGITS_REAL" in found.skipped["all"]
+def test_without_a_folder_everything_is_skipped_with_the_remedy() -> None:
+    sets = real_sets.load_real_sets(None)
+    assert sets.digits == sets.negatives == sets.numbers == ()
+    assert "--real FOLDER or DIGITS_REAL" in sets.skipped["all"]
 
 
 def test_a_missing_folder_is_skipped_with_the_reason(tmp_path: Path) -> None:
@@ -49,35 +50,34 @@ def test_a_missing_folder_is_skipped_with_the_reason(tmp_path: Path) -> None:
 def test_a_folder_with_bad_labels_is_skipped_with_the_reason(
     tmp_path: Path, labels: str, reason: str
 ) -> None:
-    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", labels))
-    assert found.digits == ()
-    assert reason in found.skipped["photos"]
+    sets = real_sets.load_real_sets(write_set(tmp_path, "photos", labels))
+    assert sets.digits == ()
+    assert reason in sets.skipped["photos"]
 
 
 def test_a_folder_without_labels_is_skipped_and_the_next_one_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\n"))
-    assert found.skipped == {"empty": "labels.csv can't be read (FileNotFoundError)."}
-    assert len(found.digits) == 1
+    sets = real_sets.load_real_sets(write_set(tmp_path, "photos", "file,label\nseven.jpg,7\n"))
+    assert sets.skipped == {"empty": "labels.csv can't be read (FileNotFoundError)."}
+    assert len(sets.digits) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off", b"\x93NUMPY\x01\x00"])
 def test_damaged_arrays_are_skipped_with_the_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scans.npz").write_bytes(content)
-    assert "can't be read as arrays" in real_sets.load_real_sets(tmp_path).skipped["scans"]
+    assert "can't be read as an .npz file" in real_sets.load_real_sets(tmp_path).skipped["scans"]
 
 
 @pytest.mark.parametrize(
     "arrays",
     [{"x": ONES.astype(float)}, {"x": ONES[0]}, {"x": ONES, "y": np.zeros(2, np.uint8)}],
 )
-def test_arrays_of_another_form_are_skipped_with_the_reason(
+def test_arrays_of_the_wrong_shape_or_dtype_are_skipped_with_the_reason(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:
     np.savez(tmp_path / "not_digit_scans.npz", allow_pickle=False, **arrays)
     assert (
-        "expected is uint8 (n, height, width)"
-        in real_sets.load_real_sets(tmp_path).skipped["not_digit_scans"]
+        "it must be uint8 (n, height, width)" in real_sets.load_real_sets(tmp_path).skipped["not_digit_scans"]
     )
 
 
@@ -87,28 +87,28 @@ def test_digits_without_labels_are_skipped(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_upload_that_cant_be_read(tmp_path: Path) -> None:
-    found = real_sets.load_real_sets(folder_of(tmp_path, "photos", "file,label\nseven.jpg,7\ngone.jpg,1\n"))
-    assert the_one(found.digits).uploads == (PHOTO, b"")
+    sets = real_sets.load_real_sets(write_set(tmp_path, "photos", "file,label\nseven.jpg,7\ngone.jpg,1\n"))
+    assert get_only(sets.digits).uploads == (PHOTO, b"")
 
 
 def test_files_and_their_digits_are_read(tmp_path: Path) -> None:
-    photos = the_one(
-        real_sets.load_real_sets(folder_of(tmp_path, "paper_photos", "file,label\nseven.jpg,7\n")).digits
+    photos = get_only(
+        real_sets.load_real_sets(write_set(tmp_path, "paper_photos", "file,label\nseven.jpg,7\n")).digits
     )
     assert photos.digits.tolist() == [7]
     assert photos.polarity == "dark_on_light"
 
 
-def test_what_may_be_taken_for_a_digit_is_left_out(tmp_path: Path) -> None:
+def test_negative_examples_that_could_pass_for_a_digit_are_left_out(tmp_path: Path) -> None:
     labels = "file,what,confusable_with_digit\nseven.jpg,rho,0\nseven.jpg,tau,1\n"
-    letters = the_one(real_sets.load_real_sets(folder_of(tmp_path, "not_digit_greek", labels)).negatives)
+    letters = get_only(real_sets.load_real_sets(write_set(tmp_path, "not_digit_greek", labels)).negatives)
     assert letters.labels == ("rho",)
     assert letters.polarity is None
 
 
-def test_the_lines_of_a_number_are_parted(tmp_path: Path) -> None:
-    numbers = the_one(
-        real_sets.load_real_sets(folder_of(tmp_path, "numbers", "file,label\nseven.jpg,012|34\n")).numbers
+def test_a_numbers_label_is_split_into_lines(tmp_path: Path) -> None:
+    numbers = get_only(
+        real_sets.load_real_sets(write_set(tmp_path, "numbers", "file,label\nseven.jpg,012|34\n")).numbers
     )
     assert numbers.labels == ("012\n34",)
 
@@ -117,16 +117,16 @@ def test_all_arrays_of_an_archive_are_read_with_a_margin_where_ink_touches_the_b
     digits = np.array([1, 2, 3], np.uint8)
     np.savez(tmp_path / "semeion.npz", x=ONES, y=digits, x_train=ONES[:1], y_train=digits[:1])
     np.savez(tmp_path / "not_digit_signs.npz", x=ONES)
-    found = real_sets.load_real_sets(tmp_path)
-    assert the_one(found.digits).digits.tolist() == [1, 2, 3, 1]
-    assert len(the_one(found.negatives)) == 3
-    (tmp_path / "one.png").write_bytes(the_one(found.digits).uploads[0])
+    sets = real_sets.load_real_sets(tmp_path)
+    assert get_only(sets.digits).digits.tolist() == [1, 2, 3, 1]
+    assert len(get_only(sets.negatives)) == 3
+    (tmp_path / "one.png").write_bytes(get_only(sets.digits).uploads[0])
     with Image.open(tmp_path / "one.png") as image:
         assert image.size == (24, 24)
         assert image.getpixel((0, 0)) == 0
 
 
-def test_an_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIGITS_REAL", raising=False)
     assert real_sets.find_folder(None) is None
     monkeypatch.setenv("DIGITS_REAL", "there")

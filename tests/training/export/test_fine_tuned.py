@@ -1,4 +1,4 @@
-"""Real fine-tuning of the committed network, on digits that are drawn here: MNIST is not needed."""
+"""Fine-tuning of the committed network on drawn digits, which needs no MNIST."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ QUICK = FineTuning(
 MNIST = Mnist(draw_digits(1200, seed=1), draw_digits(100, seed=2), draw_digits(100, seed=3))
 
 
-def mirrored(count: int, *, seed: int) -> Labelled:
-    """Digits as they are seen in a mirror: the network has never been shown them."""
+def draw_mirrored_digits(count: int, *, seed: int) -> Labelled:
+    """Draw digits as seen in a mirror, which the network has never learned."""
     pictures = draw_digits(count, seed=seed)
     return Labelled(np.ascontiguousarray(pictures.pictures[:, :, ::-1]), pictures.digits)
 
 
-OWN = mirrored(120, seed=4)
+USER_PICTURES = draw_mirrored_digits(120, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def changes(models: Path) -> dict[str, Change]:
-    made = export_fine_tuned(models / "cnn", models / "mirrored", OWN, mnist=MNIST, fine_tuning=QUICK)
-    return {change.data: change for change in made}
+    changes = export_fine_tuned(
+        models / "cnn", models / "mirrored", USER_PICTURES, mnist=MNIST, fine_tuning=QUICK
+    )
+    return {change.data: change for change in changes}
 
 
 def test_the_committed_keras_model_and_onnx_file_are_the_same_network() -> None:
@@ -71,7 +73,7 @@ def test_a_keras_model_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "There is no"), (b"PK", "is damaged")])
-def test_without_a_whole_keras_model_the_remedy_is_told(
+def test_a_missing_or_damaged_keras_model_is_reported_with_the_remedy(
     tmp_path: Path, content: bytes | None, why: str
 ) -> None:
     (tmp_path / "cnn").mkdir()
@@ -82,8 +84,8 @@ def test_without_a_whole_keras_model_the_remedy_is_told(
         load_parent(tmp_path / "cnn")
 
 
-def test_held_out_own_pictures_are_read_better_and_the_others_no_worse(changes: dict[str, Change]) -> None:
-    own, others = changes["own, held out"], changes["MNIST validation"]
+def test_the_users_held_out_pictures_are_read_better_and_mnist_no_worse(changes: dict[str, Change]) -> None:
+    own, others = changes["the user, held out"], changes["MNIST validation"]
     assert own.before
     assert own.after
     assert own.before.errors > 0.3
@@ -93,42 +95,42 @@ def test_held_out_own_pictures_are_read_better_and_the_others_no_worse(changes: 
     assert others.after.errors <= others.before.errors + 0.02
 
 
-def test_what_was_held_out_is_what_the_exported_file_reaches(
+def test_the_held_out_error_predicts_that_of_the_exported_file(
     models: Path, changes: dict[str, Change]
 ) -> None:
-    after = changes["own, held out"].after
+    after = changes["the user, held out"].after
     assert after
-    others = mirrored(300, seed=5)
-    found = classify(Catalogue.load(models, default="mirrored").get().classifier, others.pictures)
-    assert (found.probabilities.argmax(axis=1) != others.digits).mean() < after.errors + 0.1
+    others = draw_mirrored_digits(300, seed=5)
+    scores = classify(Catalogue.load(models, default="mirrored").get().classifier, others.pictures)
+    assert (scores.probabilities.argmax(axis=1) != others.digits).mean() < after.errors + 0.1
 
 
-def test_scribbles_stay_no_digits_and_own_pictures_become_digits(
+def test_scribbles_are_still_rejected_and_the_users_pictures_accepted(
     models: Path, changes: dict[str, Change]
 ) -> None:
     scribbles = scene_pool.draw_scribbles(100, seed=9)
     before, after = (
-        [likelihoods(models, name, pictures) for pictures in (MNIST.validation.pictures, scribbles)]
+        [measure_likelihoods(models, name, pictures) for pictures in (MNIST.validation.pictures, scribbles)]
         for name in ("cnn", "mirrored")
     )
-    told_before, told_after = auroc(*before), auroc(*after)
-    assert told_before
-    assert told_after
-    assert told_after > told_before - 0.02
+    auroc_before, auroc_after = auroc(*before), auroc(*after)
+    assert auroc_before
+    assert auroc_after
+    assert auroc_after > auroc_before - 0.02
     assert (after[1] < MIN_DIGIT_LIKELIHOOD).mean() > 0.5
-    own = changes["own, held out"].after
+    own = changes["the user, held out"].after
     assert own
     assert own.rejected == pytest.approx(0, abs=0.05)
 
 
-def likelihoods(models: Path, name: str, pictures: DigitBatch) -> Likelihoods:
-    found = Catalogue.load(models, default=name).get().classifier.classify(pictures).digit_likelihood
-    assert found is not None
-    return found
+def measure_likelihoods(models: Path, name: str, pictures: DigitBatch) -> Likelihoods:
+    likelihoods = Catalogue.load(models, default=name).get().classifier.classify(pictures).digit_likelihood
+    assert likelihoods is not None
+    return likelihoods
 
 
 @pytest.mark.usefixtures("changes")
-def test_the_new_network_says_where_it_comes_from(models: Path) -> None:
+def test_the_new_network_records_its_lineage(models: Path) -> None:
     catalogue = Catalogue.load(models, default="cnn")
     parent, child = (catalogue.get(name).classifier for name in ("cnn", "mirrored"))
     assert child.version == "1.0.0+int8"
@@ -137,17 +139,17 @@ def test_the_new_network_says_where_it_comes_from(models: Path) -> None:
         "version": parent.version,
         "sha256": parent.sha256,
     }
-    assert child.metadata[Metadata.DATA_SHA256] == OWN.sha256
+    assert child.metadata[Metadata.DATA_SHA256] == USER_PICTURES.sha256
     recipe = json.loads(child.metadata[Metadata.RECIPE])
     assert 1 <= recipe.pop("taught_rounds") <= QUICK.rounds
     assert recipe == dataclasses.asdict(QUICK)
     card = (models / "mirrored" / "README.md").read_text()
     assert parent.sha256 in card
-    assert OWN.sha256 in card
-    assert "| own, held out | 120 |" in card
+    assert USER_PICTURES.sha256 in card
+    assert "| the user, held out | 120 |" in card
 
 
-def test_the_folder_is_as_export_and_evaluate_leave_it_and_can_be_a_parent_itself(
+def test_the_folder_looks_as_after_export_and_evaluate_and_can_be_a_parent_itself(
     models: Path, changes: dict[str, Change]
 ) -> None:
     folder = models / "mirrored"
@@ -156,23 +158,25 @@ def test_the_folder_is_as_export_and_evaluate_leave_it_and_can_be_a_parent_itsel
     }  # fmt: skip
     test = changes["MNIST test"].after
     assert test
-    measured = json.loads((folder / "metrics.json").read_text())["test"]["accuracy"]
-    assert test.errors == pytest.approx(1 - measured)
+    accuracy = json.loads((folder / "metrics.json").read_text())["test"]["accuracy"]
+    assert test.errors == pytest.approx(1 - accuracy)
     assert {one.name for one in models.iterdir()} == {"cnn", "mirrored"}
     assert (folder / "model.keras").stat().st_size < 1.5 * (models / "cnn" / "model.keras").stat().st_size
     load_parent(folder)
 
 
-def test_where_nothing_is_gained_nothing_is_written(models: Path, tmp_path: Path) -> None:
-    still = dataclasses.replace(QUICK, learning_rate=0.0, steps=1, rounds=1)
-    with pytest.raises(WorkshopError, match=r"read best by the network as it is"):
-        export_fine_tuned(models / "cnn", tmp_path / "same", OWN, mnist=MNIST, fine_tuning=still)
+def test_nothing_is_written_if_fine_tuning_does_not_help(models: Path, tmp_path: Path) -> None:
+    without_effect = dataclasses.replace(QUICK, learning_rate=0.0, steps=1, rounds=1)
+    with pytest.raises(WorkshopError, match=r"did not improve the reading of held-out pictures"):
+        export_fine_tuned(
+            models / "cnn", tmp_path / "same", USER_PICTURES, mnist=MNIST, fine_tuning=without_effect
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a network with one head that knows nothing."""
+    """The folder of an untrained network with one head."""
     folder = tmp_path_factory.mktemp("untrained") / "mlp-128"
     folder.mkdir()
     model = NETWORKS["mlp_128"]()
@@ -182,8 +186,10 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_network_with_one_head_is_adapted_too(untrained: Path, tmp_path: Path) -> None:
-    own, *_ = export_fine_tuned(untrained, tmp_path / "mirrored", OWN, mnist=MNIST, fine_tuning=QUICK)
+def test_a_network_with_one_head_can_be_fine_tuned(untrained: Path, tmp_path: Path) -> None:
+    own, *_ = export_fine_tuned(
+        untrained, tmp_path / "mirrored", USER_PICTURES, mnist=MNIST, fine_tuning=QUICK
+    )
     assert own.before
     assert own.after
     assert own.after.errors < own.before.errors - 0.2
@@ -200,8 +206,10 @@ def test_an_interruption_leaves_nothing_and_an_earlier_network_as_it_was(
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.onnx").write_bytes(b"earlier")
-    late = dataclasses.replace(MNIST, test=Interrupted(MNIST.test.pictures, MNIST.test.digits))
+    interrupted_late = dataclasses.replace(MNIST, test=Interrupted(MNIST.test.pictures, MNIST.test.digits))
     with pytest.raises(KeyboardInterrupt):
-        export_fine_tuned(untrained, tmp_path / "mine", OWN, mnist=late, fine_tuning=QUICK)
+        export_fine_tuned(
+            untrained, tmp_path / "mine", USER_PICTURES, mnist=interrupted_late, fine_tuning=QUICK
+        )
     assert (tmp_path / "mine" / "model.onnx").read_bytes() == b"earlier"
     assert [one.name for one in tmp_path.rglob("*")] == ["mine", "model.onnx"]

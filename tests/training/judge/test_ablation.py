@@ -15,7 +15,7 @@ from training.judge import ablation
 EACH = 4
 
 
-def write(*digits: int, paper: int) -> RealSet:
+def draw_set(*digits: int, paper: int) -> RealSet:
     drawn = (ink(digit, (60, 80), box=(15, 12, 28, 50), pen=5) for digit in digits)
     name = "dark on light" if paper else "light on dark"
     uploads = tuple(encode_png(np.asarray(abs(paper - one.astype(int)), np.uint8)) for one in drawn)
@@ -24,15 +24,15 @@ def write(*digits: int, paper: int) -> RealSet:
 
 @pytest.fixture(scope="module")
 def digits(classifier: Classifier) -> ablation.Ablation:
-    everything = write(*range(10), paper=0), write(*range(10), paper=255)
+    sets = draw_set(*range(10), paper=0), draw_set(*range(10), paper=255)
     blot = RealSet(
         "blot", (encode_png(np.pad(np.zeros((40, 40), np.uint8), 20, constant_values=255)),), ("",)
     )
-    return ablation.ablate_digits(classifier, RealSets(digits=everything, negatives=(blot,)))
+    return ablation.ablate_digits(classifier, RealSets(digits=sets, negatives=(blot,)))
 
 
 def test_a_step_that_a_set_needs_is_named_with_the_set(digits: ablation.Ablation) -> None:
-    assert digits.whole.accuracy == 1.0
+    assert digits.complete.accuracy == 1.0
     ((name, counts),) = digits.list_changes("normalise_polarity")
     assert (name, counts.first, counts.second) == ("light on dark", 10, 0)
 
@@ -41,7 +41,7 @@ def test_a_step_that_no_set_needs_changes_nothing(digits: ablation.Ablation) -> 
     assert not list(digits.list_changes("extend_paper"))
 
 
-def test_every_row_has_its_columns(digits: ablation.Ablation) -> None:
+def test_every_row_has_a_cell_for_each_column(digits: ablation.Ablation) -> None:
     rows = list(digits.build_rows())
     assert [row[0] for row in rows[:2]] == ["nothing", "remove_dead_pixels"]
     assert {len(row) for row in rows} == {len(ablation.COLUMNS)}
@@ -54,14 +54,14 @@ def test_sets_are_real_corrupted_and_drawn(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "file,route,expected\none.png,/predict,1\ntwo.png,/predict/number,1|2\n"
     )
-    real = RealSets(digits=(write(*range(10), paper=0),), numbers=(RealSet("numbers", (b"",), ("7",)),))
-    inks = draw_digits(12, seed=1)
-    sampled = ablation.sample_digits(inks, real, cases=tmp_path, each=EACH)
-    sizes = {one.name: len(one) for one in sampled.digits}
+    real = RealSets(digits=(draw_set(*range(10), paper=0),), numbers=(RealSet("numbers", (b"",), ("7",)),))
+    validation = draw_digits(12, seed=1)
+    sample = ablation.sample_digits(validation, real, cases=tmp_path, each=EACH)
+    sizes = {digits.name: len(digits) for digits in sample.digits}
     assert {"light on dark", "fog", "draw_scan", "framed"} < sizes.keys()
     assert sizes.pop("cases") == 1
     assert set(sizes.values()) == {EACH}
-    numbers = ablation.sample_numbers(inks, real, cheques=None, cases=tmp_path, each=EACH)
+    numbers = ablation.sample_numbers(validation, real, cheques=None, cases=tmp_path, each=EACH)
     assert [one.name for one in numbers if not one.name.startswith("drawn")] == ["numbers", "cases"]
     assert numbers[-1].labels == ("1\n2",)
 
@@ -72,6 +72,6 @@ def test_numbers_are_read_without_each_part(classifier: Classifier) -> None:
         number = np.minimum(
             number, 255 - ink(int(digit), (180, 60), box=(16 + 40 * place, 12, 22, 36), pen=4)
         )
-    found = ablation.ablate_numbers(classifier, [RealSet("numbers", (encode_png(number),), ("2907",))])
-    assert found.whole.accuracy == 1.0
-    assert {"remove_rules", "certainty", "geometry"} < found.without.keys()
+    result = ablation.ablate_numbers(classifier, [RealSet("numbers", (encode_png(number),), ("2907",))])
+    assert result.complete.accuracy == 1.0
+    assert {"remove_rules", "certainty", "geometry"} < result.without.keys()

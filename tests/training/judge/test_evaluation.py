@@ -11,17 +11,17 @@ from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
 from training.errors import WorkshopError
 from training.judge import evaluation
-from training.judge.robustness import Amounts
+from training.judge.robustness import SampleSizes
 from training.recipe import find_recipe
 
-FEW = Amounts(damaged=10, numbers=6)
+FEW = SampleSizes(corrupted=10, numbers=6)
 SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
 
 
-def test_a_score_is_as_computed_by_hand() -> None:
-    found = np.full((4, 10), 0.05, np.float32)
-    found[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
-    score = evaluation.score(found, np.array([0, 1, 1, 1], np.uint8))
+def test_a_score_equals_that_computed_by_hand() -> None:
+    probabilities = np.full((4, 10), 0.05, np.float32)
+    probabilities[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
+    score = evaluation.score(probabilities, np.array([0, 1, 1, 1], np.uint8))
     assert score.accuracy == 0.75
     assert score.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
     assert (score.precision[0], score.recall[0]) == (0.5, 1.0)
@@ -31,12 +31,12 @@ def test_a_score_is_as_computed_by_hand() -> None:
     assert score.to_dict()["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 10)
 
 
-def test_a_certain_error_costs_much_but_not_infinitely() -> None:
-    found = np.eye(10, dtype=np.float32)[[3]]
-    assert evaluation.score(found, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
+def test_a_certain_error_has_a_large_but_finite_loss() -> None:
+    certain = np.eye(10, dtype=np.float32)[[3]]
+    assert evaluation.score(certain, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
 
 
-def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path) -> None:
+def test_metrics_are_written_beside_the_model(tmp_path: Path) -> None:
     folder = write_network(tmp_path)
     returned = evaluation.evaluate(folder, DRAWINGS)
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -47,30 +47,30 @@ def test_metrics_are_written_beside_the_model_that_they_belong_to(tmp_path: Path
     assert min(metrics["microseconds"].values()) > 0
 
 
-def test_damage_and_real_uploads_are_judged_only_where_asked_for(tmp_path: Path) -> None:
+def test_robustness_is_measured_only_on_request(tmp_path: Path) -> None:
     folder = write_network(tmp_path)
-    usual = evaluation.evaluate(folder, SMALL)
-    assert not {"corruptions", "real", "rejection", "numbers"} & usual.keys()
-    full = evaluation.evaluate(folder, SMALL, real=RealSets(), amounts=FEW)
-    assert full.keys() - usual.keys() == {"corruptions", "real", "rejection", "numbers"}
-    assert all(full[part] == usual[part] for part in ("model", "data", "test", "calibration"))
+    basic = evaluation.evaluate(folder, SMALL)
+    assert not {"corruptions", "real", "rejection", "numbers"} & basic.keys()
+    full = evaluation.evaluate(folder, SMALL, real=RealSets(), sizes=FEW)
+    assert full.keys() - basic.keys() == {"corruptions", "real", "rejection", "numbers"}
+    assert all(full[part] == basic[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full
 
 
-def test_below_its_recipes_target_a_model_fails() -> None:
+def test_an_accuracy_below_the_recipes_target_fails() -> None:
     recipe = find_recipe("cnn")
     evaluation.check_target({"test": {"accuracy": recipe.target}}, recipe)
     with pytest.raises(
-        WorkshopError, match=r"cnn reaches 99.50% on the test set, its recipe promises 99.60%"
+        WorkshopError, match=r"cnn reaches 99.50% on the test set, but its recipe promises 99.60%"
     ):
         evaluation.check_target({"test": {"accuracy": 0.995}}, recipe)
 
 
-def test_100_percent_is_not_believed() -> None:
-    with pytest.raises(WorkshopError, match=r"can't be: the evaluation is broken"):
+def test_an_accuracy_of_100_percent_fails() -> None:
+    with pytest.raises(WorkshopError, match=r"100 % is impossible .* the evaluation is broken"):
         evaluation.check_target({"test": {"accuracy": 1.0}}, None)
 
 
-def test_a_model_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training export nothing"):
         evaluation.evaluate(tmp_path / "nothing", DRAWINGS)

@@ -13,7 +13,7 @@ DRAWN = draw_upright(20)
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "distance"),
+    ("text", "expected", "distance"),
     [
         ("", "", 0),
         ("4071", "4071", 0),
@@ -23,11 +23,11 @@ DRAWN = draw_upright(20)
         ("", "12", 2),
     ],
 )
-def test_the_edit_distance_is_as_counted_by_hand(found: str, wanted: str, distance: int) -> None:
-    assert edit_distance(found, wanted) == distance
+def test_the_edit_distance_equals_that_counted_by_hand(text: str, expected: str, distance: int) -> None:
+    assert edit_distance(text, expected) == distance
 
 
-def test_a_score_holds_both_shares_and_the_digits(classifier: Classifier) -> None:
+def test_a_score_has_the_shares_of_right_numbers_and_digits(classifier: Classifier) -> None:
     score = score_numbers(classifier, DRAWN, count=9, seed=2)
     assert score["numbers"] == 9
     assert set(score["right"]) == {"apart", "touching"}
@@ -35,7 +35,7 @@ def test_a_score_holds_both_shares_and_the_digits(classifier: Classifier) -> Non
 
 
 @pytest.mark.mnist
-def test_numbers_of_mnists_digits_are_read(classifier: Classifier, mnist_file: Path) -> None:
+def test_numbers_composed_of_mnists_digits_are_read(classifier: Classifier, mnist_file: Path) -> None:
     score = score_numbers(classifier, load_training(mnist_file)[1], count=60, seed=9)
     assert score["right"]["apart"] >= 0.85
     assert score["digits"] >= 0.9

@@ -14,8 +14,7 @@ from tests.tiny import build_tiny_model
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png
-from training.judge import robustness as module
-from training.judge.robustness import Amounts
+from training.judge.robustness import SampleSizes, measure_robustness
 from training.scenes.corruptions import CORRUPTIONS
 
 TEST = Labelled(
@@ -25,46 +24,52 @@ TEST = Labelled(
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
 LETTERS = RealSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
-SILENT = Classifier.load(build_tiny_model())
-DOUBTFUL = Classifier.load(build_tiny_model(likelihood=0.25))
-robustness = partial(module.measure_robustness, amounts=Amounts(damaged=10, numbers=6))
-SURE = np.full(len(TEST), 0.75, np.float32)
+WITHOUT_LIKELIHOOD = Classifier.load(build_tiny_model())
+WITH_LIKELIHOOD = Classifier.load(build_tiny_model(likelihood=0.25))
+measure = partial(measure_robustness, sizes=SampleSizes(corrupted=10, numbers=6))
+TEST_LIKELIHOODS = np.full(len(TEST), 0.75, np.float32)
 
 
-def test_without_real_sets_the_reason_stands_in_the_report() -> None:
-    found = robustness(SILENT, TEST, likelihoods=None, real=RealSets(skipped={"all": "none here"}))
-    assert found["real"] == {"sets": {}, "calibration": None, "skipped": {"all": "none here"}}
-    assert found["rejection"] is None
+def test_without_real_sets_the_report_gives_the_reason() -> None:
+    report = measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets(skipped={"all": "none here"}))
+    assert report["real"] == {"sets": {}, "calibration": None, "skipped": {"all": "none here"}}
+    assert report["rejection"] is None
 
 
 def test_damaged_files_of_real_sets_are_counted() -> None:
     real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
-    found = robustness(DOUBTFUL, TEST, likelihoods=SURE, real=real)
-    photos, letters = found["real"]["sets"]["paper_photos"], found["rejection"]["others"]["not_digit_letters"]
+    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=real)
+    photos, letters = (
+        report["real"]["sets"]["paper_photos"],
+        report["rejection"]["others"]["not_digit_letters"],
+    )
     assert (photos["pictures"], photos["unreadable"], photos["polarity_errors"]) == (2, 1, 0)
     assert (letters["pictures"], letters["unreadable"], letters["rejected"]) == (2, 1, 1.0)
-    assert found["real"]["calibration"]["pictures"] == 1
+    assert report["real"]["calibration"]["pictures"] == 1
 
 
-def test_likelihoods_of_test_and_real_digits_are_set_against_the_others() -> None:
+def test_likelihoods_of_test_and_real_digits_are_compared_with_those_of_negatives() -> None:
     real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
-    found = robustness(DOUBTFUL, TEST, likelihoods=SURE, real=real)["rejection"]
-    assert found["auroc"] == pytest.approx(20.5 / 21)  # one digit of 21 is as likely as the letter
-    assert found["threshold"] == 0.5
-    assert found["digits"]["MNIST test"] == {"pictures": 20, "unreadable": 0, "rejected": 0.0}
+    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=real)["rejection"]
+    assert report["auroc"] == pytest.approx(20.5 / 21)  # one digit of 21 is as likely as the letter
+    assert report["threshold"] == 0.5
+    assert report["digits"]["MNIST test"] == {"pictures": 20, "unreadable": 0, "rejected": 0.0}
 
 
-def test_without_other_things_there_is_no_area() -> None:
-    assert robustness(DOUBTFUL, TEST, likelihoods=SURE, real=RealSets())["rejection"]["auroc"] is None
+def test_without_negatives_there_is_no_auroc() -> None:
+    assert (
+        measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=RealSets())["rejection"]["auroc"]
+        is None
+    )
 
 
-def test_every_corruption_is_judged_on_the_same_part_of_the_test_set() -> None:
-    found = robustness(SILENT, TEST, likelihoods=None, real=RealSets())["corruptions"]
-    assert found["each"].keys() == CORRUPTIONS.keys()
-    assert {row["pictures"] for row in found["each"].values()} == {found["pictures"]} == {10}
-    assert found["mean"] == pytest.approx(np.mean([row["accuracy"] for row in found["each"].values()]))
+def test_every_corruption_is_measured_on_the_same_part_of_the_test_set() -> None:
+    report = measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets())["corruptions"]
+    assert report["each"].keys() == CORRUPTIONS.keys()
+    assert {row["pictures"] for row in report["each"].values()} == {report["pictures"]} == {10}
+    assert report["mean"] == pytest.approx(np.mean([row["accuracy"] for row in report["each"].values()]))
 
 
-def test_the_same_is_measured_again_and_is_json() -> None:
-    first, second = (robustness(SILENT, TEST, likelihoods=None, real=RealSets()) for _ in range(2))
+def test_results_are_reproducible_and_can_be_written_as_json() -> None:
+    first, second = (measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets()) for _ in range(2))
     assert json.loads(json.dumps(first)) == second

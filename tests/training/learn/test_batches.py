@@ -11,7 +11,7 @@ from training.learn.runs import Run
 pytestmark = TRAINS
 
 
-def test_every_epoch_has_every_picture_once_in_another_order() -> None:
+def test_every_epoch_shows_every_picture_once_in_a_new_order() -> None:
     recipe = dataclasses.replace(QUICK, augmentation=None, batch_size=64)
     batches = MnistBatches(TRAINING, recipe)
 
@@ -26,15 +26,17 @@ def test_every_epoch_has_every_picture_once_in_another_order() -> None:
     np.testing.assert_array_equal(np.sort(first.sum(axis=1)), np.sort(second.sum(axis=1)))
 
 
-def test_only_the_first_epochs_are_plain(champion: Run) -> None:
-    recipe = champion.read_origin().recipe
+def test_only_the_first_epochs_show_mnist_alone(two_headed_run: Run) -> None:
+    recipe = two_headed_run.read_origin().recipe
     assert recipe.scenes
-    batches = MixedBatches(TRAINING, recipe, recipe.scenes, champion)
-    shown, truth, weights = batches[0]
-    assert truth["digit_likelihood"].all()
+    batches = MixedBatches(TRAINING, recipe, recipe.scenes, two_headed_run)
+    pictures, targets, weights = batches[0]
+    assert targets["digit_likelihood"].all()
     batches.epoch = 1
-    shown, truth, weights = batches[0]
-    others = truth["digit_likelihood"][:, 0] == 0
-    assert len(shown) == recipe.batch_size
-    assert others.sum() == recipe.batch_size // 4
-    np.testing.assert_array_equal(weights["probabilities"] == 0, others)  # only the second head learns them
+    pictures, targets, weights = batches[0]
+    is_negative = targets["digit_likelihood"][:, 0] == 0
+    assert len(pictures) == recipe.batch_size
+    assert is_negative.sum() == recipe.batch_size // 4
+    np.testing.assert_array_equal(
+        weights["probabilities"] == 0, is_negative
+    )  # only the second head learns them

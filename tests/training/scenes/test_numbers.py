@@ -22,10 +22,10 @@ def test_the_same_seed_gives_the_same_pictures() -> None:
 
 
 def test_a_third_of_the_numbers_touch_and_all_have_3_to_8_digits() -> None:
-    found = list(draw_scenes(DRAWN, count=30, seed=1))
-    assert sum(scene.style.touching for scene in found) == 10
-    assert {len(scene.text) for scene in found} <= set(range(3, 9))
-    assert all(len(scene.boxes) == len(scene.text) for scene in found)
+    scenes = list(draw_scenes(DRAWN, count=30, seed=1))
+    assert sum(scene.style.touching for scene in scenes) == 10
+    assert {len(scene.text) for scene in scenes} <= set(range(3, 9))
+    assert all(len(scene.boxes) == len(scene.text) for scene in scenes)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_third_of_the_numbers_touch_and_all_have_3_to_8_digits() -> None:
         Style(marks=True, texture=0.3, light=0.4, thin=1.0),
     ],
 )
-def test_every_style_shows_ink_where_its_boxes_are(style: Style) -> None:
+def test_every_style_has_ink_inside_its_boxes(style: Style) -> None:
     scene = draw(DRAWN, style, np.random.default_rng(1))
     assert scene.picture.dtype == np.uint8
     assert scene.text.count("\n") == style.lines - 1
@@ -53,11 +53,11 @@ def test_neighbours_touch_only_where_they_should() -> None:
     for seed in range(8):
         apart = draw(DRAWN, Style(noise=0, digits=6), np.random.default_rng(seed))
         joined = draw(DRAWN, Style(noise=0, digits=6, touching=True), np.random.default_rng(seed))
-        assert pieces(apart) == 6
-        assert pieces(joined) < 6
+        assert count_components(apart) == 6
+        assert count_components(joined) < 6
 
 
-def pieces(scene: numbers.Scene) -> int:
+def count_components(scene: numbers.Scene) -> int:
     dark = scene.picture < (int(scene.picture.min()) + np.median(scene.picture)) / 2
     return int(cv2.connectedComponents(dark.astype(np.uint8))[0]) - 1
 
@@ -71,14 +71,14 @@ def test_pieces_of_numbers_are_canonical_and_the_same_every_time() -> None:
     assert 0 < (labels == NEGATIVE_LABEL).sum() < 60
 
 
-def test_a_piece_that_was_cut_rightly_is_read_as_its_label(classifier: Classifier) -> None:
+def test_pieces_labelled_as_digits_are_read_as_those_digits(classifier: Classifier) -> None:
     pictures, labels = numbers.cut_pieces(DRAWN, count=60, seed=5)
-    digits = labels != NEGATIVE_LABEL
-    read = classifier.classify(pictures[digits]).probabilities.argmax(axis=1)
-    assert (read == labels[digits]).mean() > 0.9
+    is_digit = labels != NEGATIVE_LABEL
+    answers = classifier.classify(pictures[is_digit]).probabilities.argmax(axis=1)
+    assert (answers == labels[is_digit]).mean() > 0.9
 
 
-def test_boxes_overlap_by_what_they_share() -> None:
+def test_the_overlap_of_boxes_is_intersection_over_union() -> None:
     assert measure_overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert measure_overlap((0, 0, 10, 10), (6, 0, 10, 10)) == pytest.approx(1 / 3)
     assert measure_overlap((0, 0, 10, 10), (20, 20, 10, 10)) == 0

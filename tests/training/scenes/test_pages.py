@@ -14,7 +14,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.mark.usefixtures("font_folder")  # a neighbour may be typed
+@pytest.mark.usefixtures("font_folder")  # a neighbour may come from a font
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_equal_generators_give_equal_scenes(scene: scene_pool.Draw) -> None:
     glyph, _ = symbols.draw_digit(rng())
@@ -24,7 +24,7 @@ def test_equal_generators_give_equal_scenes(scene: scene_pool.Draw) -> None:
 
 
 @pytest.mark.usefixtures("font_folder")
-def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> None:
+def test_drawn_digits_can_be_read_in_most_scenes(classifier: Classifier) -> None:
     right = []
     for seed in range(120):
         glyph, digit = symbols.draw_digit(rng(seed))
@@ -35,7 +35,7 @@ def test_people_s_digits_can_be_read_in_most_scenes(classifier: Classifier) -> N
     assert np.mean(right) > 0.8
 
 
-def test_worn_pictures_are_of_any_polarity_and_size() -> None:
+def test_worn_pictures_have_one_to_three_times_the_size() -> None:
     picture = np.asarray(Image.fromarray(symbols.draw_digit(rng())[0]).resize((20, 20)))
     picture = np.pad(picture, 4)
     sizes = {pages.draw_worn(picture, rng=rng(seed)).shape for seed in range(30)}

@@ -27,7 +27,7 @@ def small() -> tuple[Labelled, Recipe]:
 
 
 @pytest.mark.usefixtures("font_folder")
-def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
+def test_a_pool_is_drawn_once_and_does_not_depend_on_the_number_of_processes(
     small: tuple[Labelled, Recipe], tmp_path: Path
 ) -> None:
     training, recipe = small
@@ -43,23 +43,23 @@ def test_a_pool_is_drawn_once_and_the_same_by_any_number_of_hands(
     assert len(first.digits.digits) + len(first.negatives) == 3 * (len(scene_pool.KINDS) + 1)
 
 
-def test_a_scene_in_which_the_digit_is_lost_is_shown_to_no_network() -> None:
+def test_a_scene_in_which_the_digit_is_unreadable_is_discarded() -> None:
     glyph = symbols.draw_digit(rng(3))[0]
     scene = np.full((200, 200, 3), 255, np.uint8)
     scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
     assert scene_pool.Example(scene, 1, glyph).canonical() is not None
     scene[:, :] = 255
-    scene[90:110, 20:180] = 0  # a bar is all there is
+    scene[90:110, 20:180] = 0  # nothing but a bar
     assert scene_pool.Example(scene, 1, glyph).canonical() is None
     assert scene_pool.Example(scene, NEGATIVE_LABEL).canonical() is not None
 
 
 @pytest.mark.usefixtures("font_folder")
-def test_every_kind_of_scene_can_be_looked_at(small: tuple[Labelled, Recipe]) -> None:
-    shown = scene_pool.draw_samples(small[0], each=2)
-    assert [kind for kind, _ in shown] == list(scene_pool.KINDS)
-    assert all(picture.shape == (28, 28) for _, row in shown for _, picture in row)
+def test_samples_are_drawn_of_every_kind_of_scene(small: tuple[Labelled, Recipe]) -> None:
+    samples = scene_pool.draw_samples(small[0], each=2)
+    assert [kind for kind, _ in samples] == list(scene_pool.KINDS)
+    assert all(picture.shape == (28, 28) for _, row in samples for _, picture in row)
 
 
-def test_the_champions_recipe_has_scenes() -> None:
+def test_the_default_networks_recipe_has_scenes() -> None:
     assert find_recipe("cnn").scenes is not None

@@ -12,14 +12,14 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_a_drawn_digit_is_cut_out_tightly() -> None:
+def test_a_drawn_digit_is_cropped_tightly() -> None:
     for seed in range(20):
         glyph, digit = symbols.draw_digit(rng(seed))
         assert 0 <= digit <= 9
         assert cv2.boundingRect(glyph) == (0, 0, *glyph.shape[::-1])
 
 
-def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier) -> None:
+def test_an_enlarged_mnist_digit_is_read_as_before(classifier: Classifier) -> None:
     picture = pages.read_scene(
         cv2.cvtColor(cv2.copyMakeBorder(symbols.draw_digit(rng(3))[0], *[20] * 4, 0), cv2.COLOR_GRAY2RGB)
     )
@@ -27,11 +27,11 @@ def test_an_mnist_digit_stays_itself_when_it_is_enlarged(classifier: Classifier)
     glyph = symbols.enlarge_mnist(picture)
     large = pages.read_scene(cv2.cvtColor(cv2.copyMakeBorder(glyph, *[20] * 4, 0), cv2.COLOR_GRAY2RGB))
     assert large is not None
-    told = classifier.classify(np.stack([picture, large])).probabilities.argmax(axis=1)
-    assert told[0] == told[1]
+    answers = classifier.classify(np.stack([picture, large])).probabilities.argmax(axis=1)
+    assert answers[0] == answers[1]
 
 
-def test_a_pen_makes_strokes_of_its_width() -> None:
+def test_redrawn_strokes_have_the_width_of_the_pen() -> None:
     bar = np.full((120, 15), 255, np.uint8)
     for pen in (1, 3, 9):
         widths = np.count_nonzero(symbols.redraw_with_pen(bar, pen), axis=1)

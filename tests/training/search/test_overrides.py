@@ -12,12 +12,12 @@ from training.search.search_space import SPACES, find_space, round_values
 RECIPE = find_recipe("mlp-128")
 
 
-def test_everything_that_is_searched_can_be_set() -> None:
+def test_every_searched_value_can_be_set() -> None:
     for space in SPACES.values():
         assert space.keys() <= FIELDS.keys()
 
 
-def test_values_become_a_recipe_and_the_options_that_give_it() -> None:
+def test_values_become_a_recipe_and_options_that_give_the_same_recipe() -> None:
     values = round_values(
         {"learning_rate": 0.00123456, "batch_size": 64, "schedule": "cosine", "augmentation": 0.5}
     )
@@ -35,7 +35,7 @@ def test_values_become_a_recipe_and_the_options_that_give_it() -> None:
 
 
 @pytest.mark.parametrize("assignment", ["momentum=0.9", "epochs", "=3", "name=cnn"])
-def test_a_name_that_a_recipe_lacks_is_refused_with_the_names_that_it_has(assignment: str) -> None:
+def test_an_unknown_name_is_refused_with_the_known_names(assignment: str) -> None:
     with pytest.raises(WorkshopError, match=rf"'{assignment}' can't be set: .* epochs, batch_size, "):
         parse_overrides([assignment])
 
@@ -53,13 +53,13 @@ def test_a_name_that_a_recipe_lacks_is_refused_with_the_names_that_it_has(assign
         ("seed=", "Input should be a valid integer"),
     ],
 )
-def test_a_value_of_another_type_is_refused_with_what_is_expected(assignment: str, expected: str) -> None:
+def test_an_invalid_value_is_refused_with_the_expected_type_or_limit(assignment: str, expected: str) -> None:
     with pytest.raises(WorkshopError, match=f"'{assignment}' can't be set: {expected}"):
         parse_overrides([assignment])
 
 
-def test_a_value_that_a_network_has_no_place_for_is_refused() -> None:
-    with pytest.raises(WorkshopError, match="linear has no hidden layer of its own to drop units of"):
+def test_a_value_that_a_network_cant_use_is_refused() -> None:
+    with pytest.raises(WorkshopError, match="linear has no hidden layer that dropout could apply to"):
         override(find_recipe("linear"), dropout=0.5)
     with pytest.raises(WorkshopError, match="'mine' has no search space: add one"):
         find_space(dataclasses.replace(RECIPE, name="mine"))

@@ -8,7 +8,7 @@ from training.search.search_space import Range, find_space, get_recipe_values
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_a_recipes_own_values_lie_in_its_space_and_make_it_again(recipe: Recipe) -> None:
+def test_a_recipes_values_lie_in_its_space_and_give_the_recipe_again(recipe: Recipe) -> None:
     values = get_recipe_values(recipe)
     for name, of in find_space(recipe).items():
         value = values[name]

@@ -14,8 +14,8 @@ def print_report(compared: Comparison) -> list[str]:
     return console.export_text().splitlines()
 
 
-def cells(lines: list[str], first: str) -> list[str]:
-    """Return the cells of the row that begins so."""
+def get_cells(lines: list[str], first: str) -> list[str]:
+    """Return the cells of the row whose first cell is `first`."""
     return next(
         row[1:-1]
         for row in ([cell.strip() for cell in line.split("│")] for line in lines)
@@ -23,24 +23,24 @@ def cells(lines: list[str], first: str) -> list[str]:
     )
 
 
-def test_the_report_says_what_changed(compared: Comparison) -> None:
+def test_the_report_shows_what_changed(compared: Comparison) -> None:
     lines = print_report(compared)
     assert "on 7 pictures of mine" in lines[0]
-    assert cells(lines, "recipe") == ["recipe", "0.0.1", "0.0.2", ""]
-    assert cells(lines, "accuracy") == ["accuracy", "42.86%", "42.86%", "+0.00%"]
-    assert cells(lines, "parameters") == ["parameters", "7,850", "8,000", "+150"]
-    assert cells(lines, "multiply-adds") == ["multiply-adds", "7,840", "7,840", "+0"]
-    assert cells(lines, "digits rejected") == ["digits rejected", "", "100.00%", ""]
-    assert cells(lines, "AUROC of that") == ["AUROC of that", "", "0.5000", ""]
-    assert all(float(cell) > 0 for cell in cells(lines, "microseconds")[1:3])
+    assert get_cells(lines, "recipe") == ["recipe", "0.0.1", "0.0.2", ""]
+    assert get_cells(lines, "accuracy") == ["accuracy", "42.86%", "42.86%", "+0.00%"]
+    assert get_cells(lines, "parameters") == ["parameters", "7,850", "8,000", "+150"]
+    assert get_cells(lines, "multiply-adds") == ["multiply-adds", "7,840", "7,840", "+0"]
+    assert get_cells(lines, "digits rejected") == ["digits rejected", "", "100.00%", ""]
+    assert get_cells(lines, "AUROC") == ["AUROC", "", "0.5000", ""]
+    assert all(float(cell) > 0 for cell in get_cells(lines, "microseconds")[1:3])
 
 
-def test_the_report_says_where_they_disagree_and_whether_it_is_chance(compared: Comparison) -> None:
+def test_the_report_counts_disagreements_and_tests_their_significance(compared: Comparison) -> None:
     lines = print_report(compared)
-    assert cells(lines, "3") == ["3", "3", "·", "2", "1", "·"]
-    assert cells(lines, "9") == ["9", "1", "·", "·", "·", "1"]
-    assert cells(lines, "photos") == ["photos", "3", "·", "2", "1", "·"]
-    assert cells(lines, "scans") == ["scans", "4", "1", "·", "1", "2"]
-    assert cells(lines, "all") == ["all", "7", "1", "2", "2", "2"]
-    assert any(line.startswith("2 uploads are refused") for line in lines)
+    assert get_cells(lines, "3") == ["3", "3", "·", "2", "1", "·"]
+    assert get_cells(lines, "9") == ["9", "1", "·", "·", "·", "1"]
+    assert get_cells(lines, "photos") == ["photos", "3", "·", "2", "1", "·"]
+    assert get_cells(lines, "scans") == ["scans", "4", "1", "·", "1", "2"]
+    assert get_cells(lines, "all") == ["all", "7", "1", "2", "2", "2"]
+    assert any(line.startswith("2 uploads are left out") for line in lines)
     assert "p = 1.0000" in " ".join(lines)

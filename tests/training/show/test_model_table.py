@@ -13,7 +13,7 @@ from training.judge import evaluation
 from training.show import model_table
 
 
-def test_each_version_has_metrics_and_a_row_of_its_own(tmp_path: Path) -> None:
+def test_each_version_has_its_own_metrics_and_row(tmp_path: Path) -> None:
     write_network(tmp_path, name="two")
     folder = write_network(tmp_path, name="one")
     shutil.copytree(folder, folder / "2")
@@ -25,7 +25,7 @@ def test_each_version_has_metrics_and_a_row_of_its_own(tmp_path: Path) -> None:
     assert Catalogue.load(tmp_path, default="one").get().metrics
 
 
-def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
+def test_the_table_is_sorted_by_accuracy(tmp_path: Path) -> None:
     for name in ("one", "two"):
         evaluation.evaluate(write_network(tmp_path, name=name), DRAWINGS)
     file = tmp_path / "one" / "metrics.json"
@@ -37,12 +37,12 @@ def test_the_comparison_is_sorted_by_accuracy(tmp_path: Path) -> None:
     assert model_table.format_markdown(tmp_path).count("\n") == 3
 
 
-def test_nothing_to_compare_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_folder_without_metrics_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match=r"training evaluate NAME"):
         model_table.build_rows(tmp_path)
 
 
-def test_damaged_metrics_are_told_with_the_remedy(tmp_path: Path) -> None:
+def test_damaged_metrics_are_reported_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text("{")
     with pytest.raises(WorkshopError, match=r"is damaged: .*evaluate NAME"):

@@ -11,21 +11,23 @@ from training.data import uploads
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.judge import evaluation
-from training.judge.robustness import Amounts
+from training.judge.robustness import SampleSizes
 from training.show import tables
 
-FEW = Amounts(damaged=10, numbers=6)
+FEW = SampleSizes(corrupted=10, numbers=6)
 SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
 
 
 @pytest.mark.parametrize("likelihood", [None, 0.25])
-def test_a_report_says_what_was_measured_and_what_was_not(tmp_path: Path, likelihood: float | None) -> None:
+def test_a_report_shows_what_was_measured_and_what_was_skipped(
+    tmp_path: Path, likelihood: float | None
+) -> None:
     folder = write_network(tmp_path, likelihood=likelihood)
     photos = RealSet("photos", (uploads.encode_png(DRAWINGS.pictures[3]),), ("3",))
     letters = RealSet("not_digit_letters", (uploads.encode_png(DRAWINGS.pictures[4]),), ("delta",))
     real = RealSets(digits=(photos,), negatives=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real=real, amounts=FEW)))
+    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real=real, sizes=FEW)))
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
