@@ -125,7 +125,7 @@ def on_paper(sheet: Sheet) -> Sheet:
         if paper is None:
             continue
         tones = _continued(cv2.morphologyEx(soft, without_ink, _PEN), paper)
-        if not _is_written_on(np.where(paper > 0, soft, tones)):
+        if not _is_written_on(np.where(paper > 0, soft, tones), paper):
             continue
         shape = sheet.pixels.shape[::-1]
         kept = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
@@ -223,10 +223,14 @@ def _continued(light: GreyPicture, paper: Mask) -> GreyPicture:
     return np.asarray(cv2.blur(tones[nearest], (5, 5)), np.uint8)
 
 
-def _is_written_on(paper: GreyPicture) -> bool:
-    """Tell whether something stands out in few places; what a letter encloses is empty, or is nearly all."""
-    ink = cv2.absdiff(paper, cv2.medianBlur(paper, len(paper) // 3 | 1))
-    return bool(INKED[0] <= (ink > LEAST_INK).mean() <= INKED[1])
+def _is_written_on(picture: GreyPicture, paper: Mask) -> bool:
+    """Tell whether there is ink in few places: the inside of a letter is empty, or nearly all ink.
+
+    The paper's edge does not count, because the edge of a bold 1 that looks like a sheet is uneven.
+    """
+    ink = cv2.absdiff(picture, cv2.medianBlur(picture, len(picture) // 3 | 1)) > LEAST_INK
+    inner = cv2.erode(paper, _PEN, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    return bool(INKED[0] <= (ink & inner).mean() <= INKED[1])
 
 
 def _lightness(small: GreyPicture, *, ground: float) -> float:
