@@ -126,7 +126,7 @@ async def _repeat(asked: asyncio.Event, reload: Callable[[], None]) -> None:
         asked.clear()
         try:
             await asyncio.to_thread(reload)
-        except Exception:  # whatever it was, the next signal must not be ignored
+        except Exception:  # of any kind: a failed reload must not stop later ones
             log.exception("not reloaded")
 
 

@@ -252,7 +252,7 @@ class Supervisor:
             Catalogue.load(self._settings.models_dir, default=self._settings.default_model)
         except InvalidModel as error:
             log_kept_models(error)
-        except Exception:  # whatever it was, the workers that there are must not end with it
+        except Exception:  # of any kind: the running workers must survive a failed reload
             log.exception("models not reloaded, the old ones serve on")
         else:
             return True

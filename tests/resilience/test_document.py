@@ -47,6 +47,6 @@ def test_schemathesis_finds_no_failure(
     assert counted
     assert counted[1] == counted[2]
     measured(
-        f"schemathesis{', keys asked for' if locked else ''}: cases from the OpenAPI document, failures",
+        f"schemathesis{', with keys required' if locked else ''}: cases from the OpenAPI document, failures",
         f"{int(counted[1]):,}, 0",
     )

@@ -89,7 +89,7 @@ def test_models_are_swapped_without_a_failed_request(
         f"{number}.0.0" for number in range(swaps + 1)
     }
     measured(
-        f"models swapped by SIGHUP under load, {swaps} times with {workers} worker{'s' * (workers > 1)}: "
+        f"models replaced by SIGHUP under load, {swaps} times with {workers} worker{'s' * (workers > 1)}: "
         "answered, failed",
         f"{len(tally.answers):,}, 0",
     )

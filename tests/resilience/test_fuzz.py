@@ -174,6 +174,6 @@ def test_chance_finds_no_crash(
         except Exception as error:  # noqa: BLE001  # any other is a defect
             pytest.fail(f"{target.__name__}, case {case}: {error!r}")
         longest = max(longest, time.process_time() - started)
-    measured(f"{target.__name__}: cases by chance, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
+    measured(f"{target.__name__}: random cases, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
     if full:
         assert longest < LONGEST

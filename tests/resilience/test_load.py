@@ -47,9 +47,8 @@ def quiet() -> Iterator[Process]:
 def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
     seconds = 60.0 if full else 2.0
     photos = posting("/predict", [PHOTO], JPEG)
-    spent: list[
-        float
-    ] = []  # seconds of the service's processor time, before and after the peak, and at the end
+    # the service's processor time in seconds: before the peak, after it, and at the end
+    spent: list[float] = []
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
         spent.append(read_cpu_seconds(quiet.popen.pid))
@@ -71,14 +70,14 @@ def test_overload(quiet: Process, measured: Measured, *, full: bool) -> None:
         if answer.status == 503:
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
     assert health.count(200) == len(health.answers)
-    # of each second that the service works: the clients take a part of the machine's, more of a fast one's
+    # per second that the service works: the load generator takes a share of the machine, too
     goodput = (crowd.count(200) / (spent[2] - spent[1])) / (peak.count(200) / (spent[1] - spent[0]))
     measured(
-        "four times the capacity for a minute: goodput of the peak's, for each second of processor time, "
-        "refusals, health's 99th percentile",
+        "four times the capacity for a minute: goodput per second of processor time, relative to the peak; "
+        "refusals; 99th percentile of health checks",
         f"{goodput:.0%}, {crowd.count(503):,}, {health.quantile(0.99) * 1e3:.0f} ms",
     )
-    if full:  # a refusal over a new connection takes 0.6 ms, a picture 8: three for each leave four fifths
+    if full:  # a refusal takes 0.6 ms and a picture 8: three refusals for each picture leave four fifths
         assert goodput >= 0.6
 
 
@@ -106,7 +105,7 @@ def test_slow_clients_hold_nobody_up(quiet: Process, measured: Measured, *, full
     assert beside.count(200) == len(beside.answers)
     assert beside.lost == beside.refused == 0
     measured(
-        f"median of ordinary clients alone, and beside {count} that trickle",
+        f"median of ordinary clients on their own, and beside {count} clients that send slowly",
         f"{alone.quantile(0.5) * 1e3:.1f} ms, {beside.quantile(0.5) * 1e3:.1f} ms",
     )
 
@@ -132,7 +131,8 @@ def test_large_photos_hold_small_requests_up_little(
     assert {answer.status for answer in small.answers} <= {200, 503}
     assert health.count(200) == len(health.answers)
     measured(
-        "beside a flood of 12-megapixel photos: small requests' median and 99th percentile, health's",
+        "beside a flood of 12-megapixel photos: median and 99th percentile of small requests, "
+        "and of health checks",
         f"{small.quantile(0.5) * 1e3:.0f} and {small.quantile(0.99) * 1e3:.0f} ms, "
         f"{health.quantile(0.5) * 1e3:.0f} and {health.quantile(0.99) * 1e3:.0f} ms",
     )
@@ -174,7 +174,8 @@ def test_everybody_gets_their_own_answer(classifier: Classifier, measured: Measu
     with process(log_level="error", max_in_flight="1000") as running:
         asyncio.run(all_at_once(running.port))
     measured(
-        "different pictures at once, each answered with its own", f"{3 * (1000 if full else 50):,} requests"
+        "different pictures at once, each answered with its own result",
+        f"{3 * (1000 if full else 50):,} requests",
     )
 
 
@@ -226,7 +227,7 @@ def test_soak(measured: Measured, *, full: bool) -> None:
     assert warm[-1].threads <= warm[0].threads + 1
     assert warm[-1].descriptors <= warm[0].descriptors + 8
     measured(
-        f"{total:,} mixed requests: memory's growth in 100,000, threads, descriptors",
+        f"{total:,} mixed requests: growth of memory per 100,000, threads, file descriptors",
         f"{growth:.2f} MB, {warm[0].threads} → {warm[-1].threads}, "
         f"{warm[0].descriptors} → {warm[-1].descriptors}",
     )
