@@ -37,11 +37,11 @@ async def serve_others(port: int, seconds: float) -> tuple[Tally, Tally]:
 @pytest.mark.parametrize(
     ("attack", "clients", "what", "room"),
     [
-        ("never_read", 140, "140 that pipeline requests and read no answer", 0),
-        ("pipeline", 60, "60 that pipeline 18 MB of requests", 0),
-        ("trickle", 140, "140 that trickle a body", 0),
-        ("stop_before_the_end", 30, "30 that send 10 MiB except the last byte", ROOM),
-        ("stay_idle", 500, "500 that keep idle connections", 0),
+        ("never_read", 140, "140 clients that pipeline requests and read no answers", 0),
+        ("pipeline", 60, "60 clients that pipeline 18 MB of requests", 0),
+        ("trickle", 140, "140 clients that trickle a body", 0),
+        ("stop_before_the_end", 30, "30 clients that send 10 MiB except for the last byte", ROOM),
+        ("stay_idle", 500, "500 clients that keep idle connections", 0),
     ],
 )
 def test_ordinary_clients_are_served_during_an_attack(

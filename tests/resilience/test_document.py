@@ -47,6 +47,6 @@ def test_schemathesis_finds_no_failure(
     assert counts
     assert counts[1] == counts[2]
     measured(
-        f"schemathesis{' with keys required' if locked else ''}: cases from the OpenAPI document, failures",
+        f"schemathesis{', with keys required' if locked else ''}: cases from the OpenAPI document, failures",
         f"{int(counts[1]):,}, 0",
     )

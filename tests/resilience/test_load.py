@@ -50,7 +50,8 @@ def test_an_overloaded_service_refuses_the_excess_and_keeps_its_throughput(
 ) -> None:
     seconds = 60.0 if full else 2.0
     photos = build_ask("/predict", [PHOTO], JPEG)
-    spent: list[float] = []  # the service's processor time before and after the peak, and at the end
+    # the service's processor time in seconds: before the peak, after it, and at the end
+    spent: list[float] = []
 
     async def scenario() -> tuple[Tally, Tally, Tally]:
         spent.append(read_cpu_seconds(small_service.popen.pid))
@@ -74,16 +75,14 @@ def test_an_overloaded_service_refuses_the_excess_and_keeps_its_throughput(
         if answer.status == 503:
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("overloaded", "1")
     assert health.count(200) == len(health.answers)
-    # per second of the service's processor time, because the clients use a varying part of the machine
+    # per second that the service works: the load generator takes a share of the machine, too
     goodput = (crowd.count(200) / (spent[2] - spent[1])) / (peak.count(200) / (spent[1] - spent[0]))
     measured(
-        "four times the capacity for a minute: goodput of the peak's, for each second of processor time, "
-        "refusals, health's 99th percentile",
+        "four times the capacity for a minute: goodput per second of processor time, relative to the peak; "
+        "refusals; 99th percentile of health checks",
         f"{goodput:.0%}, {crowd.count(503):,}, {health.quantile(0.99) * 1e3:.0f} ms",
     )
-    if (
-        full
-    ):  # a refusal takes 0.6 ms, a picture 8 ms: with three refusals for each picture, four fifths remain
+    if full:  # a refusal takes 0.6 ms and a picture 8: three refusals for each picture leave four fifths
         assert goodput >= 0.6
 
 
@@ -111,7 +110,7 @@ def test_slow_clients_do_not_delay_others(small_service: Process, measured: Meas
     assert beside.count(200) == len(beside.answers)
     assert beside.lost == beside.refused == 0
     measured(
-        f"median of ordinary clients on their own, and beside {count} that send slowly",
+        f"median of ordinary clients on their own, and beside {count} clients that send slowly",
         f"{alone.quantile(0.5) * 1e3:.1f} ms, {beside.quantile(0.5) * 1e3:.1f} ms",
     )
 
@@ -137,8 +136,8 @@ def test_small_requests_are_answered_during_a_flood_of_large_photos(
     assert {answer.status for answer in small.answers} <= {200, 503}
     assert health.count(200) == len(health.answers)
     measured(
-        "beside a flood of 12-megapixel photos: median and 99th percentile of small requests, and of "
-        "health checks",
+        "beside a flood of 12-megapixel photos: median and 99th percentile of small requests, "
+        "and of health checks",
         f"{small.quantile(0.5) * 1e3:.0f} and {small.quantile(0.99) * 1e3:.0f} ms, "
         f"{health.quantile(0.5) * 1e3:.0f} and {health.quantile(0.99) * 1e3:.0f} ms",
     )
