@@ -202,8 +202,8 @@ class Reader:
         likelihood_list = [None] * len(readings) if likelihoods is None else likelihoods.tolist()
         return [
             Prediction(
-                digit=int(probabilities.argmax()),
-                confidence=float(probabilities.max()),
+                digit=(digit := int(probabilities.argmax())),
+                confidence=float(probabilities[digit]),
                 probabilities=probabilities.tolist(),
                 is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
                 digit_likelihood=likelihood,
