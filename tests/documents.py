@@ -20,7 +20,7 @@ PAGES: Final = [
     str(file.relative_to(ROOT))
     for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"))
 ]
-ANYTHING: Final = "…"  # in an answer that is shown: a value that differs each time, or members left out
+ANYTHING: Final = "…"  # in an expected answer: a value that varies, or omitted members
 
 
 def read_page(page: str) -> str:
@@ -53,23 +53,23 @@ def run_curl(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
     return json.loads(done.stdout)
 
 
-def is_same(shown: Any, found: Any) -> bool:  # noqa: ANN401  JSON
+def matches(expected: Any, actual: Any) -> bool:  # noqa: ANN401  JSON
     """Compare JSON, numbers to the fifth decimal: processors differ in the last ones."""
-    if shown == ANYTHING:
+    if expected == ANYTHING:
         return True
-    if isinstance(shown, float):
-        return bool(abs(shown - found) < 1e-5)
-    if isinstance(shown, dict):
-        keys = shown.keys() - {ANYTHING}
-        left_out = found.keys() - keys
+    if isinstance(expected, float):
+        return bool(abs(expected - actual) < 1e-5)
+    if isinstance(expected, dict):
+        keys = expected.keys() - {ANYTHING}
+        omitted = actual.keys() - keys
         return (
-            keys <= found.keys()
-            and bool(left_out) == (ANYTHING in shown)
-            and all(is_same(shown[key], found[key]) for key in keys)
+            keys <= actual.keys()
+            and bool(omitted) == (ANYTHING in expected)
+            and all(matches(expected[key], actual[key]) for key in keys)
         )
-    if isinstance(shown, list):
-        return len(shown) == len(found) and all(map(is_same, shown, found))
-    return bool(shown == found)
+    if isinstance(expected, list):
+        return len(expected) == len(actual) and all(map(matches, expected, actual))
+    return bool(expected == actual)
 
 
 def find_table(page: str, *columns: str) -> list[tuple[str, ...]]:

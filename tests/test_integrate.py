@@ -46,8 +46,8 @@ FILES: Final = {
 
 def block(language: str, beginning: str) -> str:
     """Return the one block in a language that has these words."""
-    (found,) = (text for of, text in BLOCKS if of == language and beginning in text)
-    return str(found)
+    (block,) = (text for of, text in BLOCKS if of == language and beginning in text)
+    return str(block)
 
 
 def shown(text: str) -> str:
@@ -91,8 +91,8 @@ def start_block(words: list[str], here: Path, url: httpx.URL | str) -> subproces
 
 
 def output(running: subprocess.Popen[str]) -> str:
-    out, told = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 0, told
+    out, errors = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, errors
     return out
 
 
@@ -243,8 +243,8 @@ def test_a_program_gives_up_after_its_last_attempt(here: Path, kind: str) -> Non
     words, _ = program(kind, here, url, attempts=2)
     began = time.monotonic()
     running = start_block(words, here, url)
-    out, told = running.communicate(timeout=PATIENCE)
-    assert (running.returncode != 0, out) == (True, ""), told
+    out, errors = running.communicate(timeout=PATIENCE)
+    assert (running.returncode != 0, out) == (True, ""), errors
     assert time.monotonic() - began > 0.4  # it has tried twice
 
 

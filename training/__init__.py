@@ -1,1 +1,1 @@
-"""The workshop: trains, exports and evaluates the networks that the service serves."""
+"""Trains, exports and evaluates the networks that the service serves."""

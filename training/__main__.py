@@ -12,7 +12,7 @@ from app.digits.errors import DigitsError
 from app.digits.process import set_up_process
 from training.commands import judge, train, tune
 from training.commands.plot import plot
-from training.errors import WorkshopError
+from training.errors import TrainingError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +45,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         print(f"{error}. `make test` installs what training needs, into .venv-dev.", file=sys.stderr)
         sys.exit(1)
-    except (WorkshopError, DigitsError) as error:
+    except (TrainingError, DigitsError) as error:
         Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 

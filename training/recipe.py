@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Final, Literal, TypeAlias
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
@@ -168,5 +168,5 @@ def find_recipe(name: str) -> Recipe:
     """Return the recipe with this name."""
     if name not in RECIPES:
         msg = f"There is no network {name!r}: choose one of {', '.join(RECIPES)}."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return RECIPES[name]

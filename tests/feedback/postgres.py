@@ -26,7 +26,7 @@ class Postgres:
         self._data = folder / "data"
         self._port = free_port()
         self._run("initdb", "--auth=trust", "--username=digits", "--no-sync", "--encoding=UTF8", self._data)
-        self._run("postgres", "--single", "-D", self._data, "postgres", told="CREATE DATABASE digits\n")
+        self._run("postgres", "--single", "-D", self._data, "postgres", stdin="CREATE DATABASE digits\n")
         self.url = f"postgresql+psycopg://digits@127.0.0.1:{self._port}/digits"
         self.start()
 
@@ -68,9 +68,9 @@ class Postgres:
         asked = [str(self._program("pg_isready")), "--host=127.0.0.1", f"--port={self._port}"]
         return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
-    def _run(self, program: str, *options: str | Path, told: str = "") -> None:
+    def _run(self, program: str, *options: str | Path, stdin: str = "") -> None:
         command = [str(self._program(program)), *map(str, options)]
-        subprocess.run(command, user=NOBODY, input=told, text=True, capture_output=True, check=True)
+        subprocess.run(command, user=NOBODY, input=stdin, text=True, capture_output=True, check=True)
 
     def _program(self, name: str) -> Path:
         assert INITDB

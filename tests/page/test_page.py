@@ -40,7 +40,7 @@ def expect_reading(page: Page, text: str) -> None:
 
 
 def expect_settled(page: Page, text: str) -> None:
-    """Wait until nothing more comes: then a screen reader is told."""
+    """Wait until nothing more comes: then a screen reader is notified."""
     expect(page.locator("#status")).to_contain_text(text)
 
 

@@ -20,7 +20,7 @@ from training.data.uploads import encode_png
 PHOTO = str(GOLDEN / "7-photo.jpg")
 
 
-def workshop(
+def run_training(
     *words: str, cwd: Path = ROOT, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -35,7 +35,7 @@ def workshop(
 
 def fail(*words: str, environment: dict[str, str] | None = None) -> str:
     """Return the last line of a failing command's errors; TensorFlow may have printed others before it."""
-    done = workshop(*words, environment=environment)
+    done = run_training(*words, environment=environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr.rstrip().splitlines()[-1]
@@ -47,7 +47,7 @@ def width(picture: Path) -> int:
 
 
 def test_help_names_every_command() -> None:
-    help_text = workshop("--help").stdout
+    help_text = run_training("--help").stdout
     for command in (
         "fetch",
         "train",
@@ -73,7 +73,7 @@ def test_the_command_line_starts_without_importing_slow_packages() -> None:
 
 
 def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
-    done = workshop("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
+    done = run_training("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
     assert done.returncode == 0
     row = next(line for line in done.stdout.splitlines() if "7-photo" in line)
     assert row.split()[1] == "7"
@@ -81,7 +81,7 @@ def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
-    done = workshop("predict", str(HOSTILE / "white.png"), PHOTO)
+    done = run_training("predict", str(HOSTILE / "white.png"), PHOTO)
     assert done.returncode == 1
     assert "Nothing is written" in done.stdout
     assert "7-photo" in done.stdout
@@ -140,16 +140,16 @@ def test_an_error_that_the_user_can_solve_is_one_line(words: list[str], line: st
 
 
 def test_list_shows_the_networks_and_so_does_the_earlier_call() -> None:
-    listed = workshop("list", "--markdown")
+    listed = run_training("list", "--markdown")
     assert "| `cnn` |" in listed.stdout
-    earlier = workshop("compare", "--markdown")
+    earlier = run_training("compare", "--markdown")
     assert earlier.stdout == listed.stdout
     assert earlier.stderr.splitlines() == ["Use list instead of compare without two networks."]
-    assert " cnn " in workshop("list").stdout
+    assert " cnn " in run_training("list").stdout
 
 
 def test_earlier_options_of_train_still_work_and_name_their_replacement() -> None:
-    done = workshop("train", "linear", "--batch-size=64", "--weight-decay", "-1")
+    done = run_training("train", "linear", "--batch-size=64", "--weight-decay", "-1")
     *notices, error = done.stderr.splitlines()
     assert notices == [
         "Use --set batch_size=64 instead of --batch-size.",
@@ -165,7 +165,7 @@ def test_two_networks_are_compared_on_the_users_pictures(tmp_path: Path) -> None
     shutil.copy(PHOTO, tmp_path / "7")
     shutil.copy(HOSTILE / "white.png", tmp_path / "7")
     picture = tmp_path / "differences.png"
-    done = workshop("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
+    done = run_training("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
     assert done.returncode == 0, done.stderr
     assert re.search(r"│ all +│ 2 +│ \d", done.stdout)
     assert "1 uploads are left out" in done.stdout
@@ -201,7 +201,7 @@ def test_a_network_is_trained_exported_evaluated_and_plotted(mnist_file: Path, t
     environment = {"DIGITS_MNIST": str(mnist_file)}
 
     def step(*words: str) -> subprocess.CompletedProcess[str]:
-        return workshop(*words, cwd=tmp_path, environment=environment)
+        return run_training(*words, cwd=tmp_path, environment=environment)
 
     for words in (["train", "linear", "--set", "epochs=2"], ["export", "linear"]):
         done = step(*words)
@@ -244,12 +244,12 @@ def test_a_killed_search_resumes_and_prints_the_command_that_trains_with_its_val
         trial = process.stdout.readline()
         process.kill()
     assert trial.startswith("trial 0: loss ")
-    again = workshop(*command, "--resume", "--minutes", "0", cwd=tmp_path, environment=environment)
+    again = run_training(*command, "--resume", "--minutes", "0", cwd=tmp_path, environment=environment)
     assert again.returncode == 0, again.stderr
     (row,) = (line.split() for line in again.stdout.splitlines() if line.split()[:1] == ["0"])
     assert f"trial 0: loss {row[1]}, {row[2]} errors, 1 epochs: --set learning_rate={row[3]} " in trial
     assert "python -m training train linear --set learning_rate=" in again.stdout
-    drawn = workshop("plot", "search", "linear", cwd=tmp_path)
+    drawn = run_training("plot", "search", "linear", cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert width(tmp_path / "search.png") > 1000
 
@@ -265,7 +265,7 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
     shutil.copy(HOSTILE / "white.png", tmp_path / "own" / "7")
     shutil.copytree(MODELS / "cnn", tmp_path / "models" / "cnn")
     words = ["finetune", "--data", "own", "--rounds", "1", "--name", "cnn@2"]
-    done = workshop(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
+    done = run_training(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
     assert done.returncode == 0, done.stderr
     assert "own/7/white.png is left out: Nothing is written" in done.stdout
     assert "16 pictures to learn from, 1 left out" in done.stdout

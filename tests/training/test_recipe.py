@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.recipe import RECIPES, Recipe, find_recipe
 
 
@@ -19,5 +19,5 @@ def test_recipes_are_frozen() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_names() -> None:
-    with pytest.raises(WorkshopError, match="'vgg': choose one of linear, mlp-128, mlp-1000, cnn"):
+    with pytest.raises(TrainingError, match="'vgg': choose one of linear, mlp-128, mlp-1000, cnn"):
         find_recipe("vgg")

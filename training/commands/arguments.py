@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.learn.runs import RUNS, Run
 from training.recipe import RECIPES, find_recipe
 
@@ -49,4 +49,4 @@ def refuse_both(*, resume: bool, fresh: bool) -> None:
     """Refuse options that contradict each other."""
     if resume and fresh:
         msg = "--resume continues a run and --fresh discards it: give only one of them."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)

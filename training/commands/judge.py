@@ -16,7 +16,7 @@ from app.digits.errors import DigitsError
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, notify
 from training.data import mnist, real_sets, user_pictures
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge import ablation, comparison, evaluation
 from training.markdown import format_table
 from training.recipe import RECIPES
@@ -75,7 +75,7 @@ def compare(
     if not both:
         if path or real or test or plot:
             msg = "--data, --real, --test and --plot need two networks: compare ONE OTHER."
-            raise WorkshopError(msg)
+            raise TrainingError(msg)
         notify("Use list instead of compare without two networks.")
         list_networks(models, markdown)
         return
@@ -157,7 +157,7 @@ def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> compa
     user_folder = path if path and path.suffix != ".npz" else None
     if sum(map(bool, (user_folder, real, test))) > 1:
         msg = "--data FOLDER, --real and --test each choose the pictures: give only one of them."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     if user_folder:
         sets = real_sets.RealSets(digits=(user_pictures.load_uploads(user_folder),))
         return comparison.sample_uploads(str(user_folder), sets)

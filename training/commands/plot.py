@@ -15,7 +15,7 @@ from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture
 from training.commands.tune import open_search
 from training.data import fonts, mnist
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge import robustness
 from training.judge.evaluation import load_classifier, read_metrics
 from training.judge.service_reader import classify
@@ -42,7 +42,7 @@ def curves(name: arg.RecipeName, run: arg.RunFolder = None, out: arg.OutputFile 
     history = where.read_history()
     if not history:
         msg = f"{where.folder} has no complete epoch yet."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     plots.save(plots.plot_curves(history, title=name, is_augmented=recipe.augmentation is not None), out)
 
 
@@ -105,7 +105,7 @@ def search(
         trials, shares = list_trials(study), measure_importance(study)
     if not rank_trials(trials):
         msg = f"No trial in {folder.folder} has reached its last epoch yet."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     plots.save(plots.plot_search(trials, space, importance=shares, title=name), out)
 
 

@@ -15,7 +15,7 @@ from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, find_run, notify, refuse_both
 from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.export.lineage import COLUMNS, list_changes
 from training.judge.evaluation import load_classifier
 from training.recipe import FineTuning, find_recipe
@@ -157,9 +157,9 @@ def _load_pictures(source: Path) -> Labelled:
 def _free_folder(models: Path, name: str, *, force: bool) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(VERSION_SEPARATOR)[0], re.IGNORECASE):
         msg = f"{name!r} can't be the name of a network: use letters, digits, dots, _ and -."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     folder = locate_folder(models, name)
     if (folder / MODEL_FILE).exists() and not force:
         msg = f"{folder} already holds a network: --force overwrites it, --name chooses another name."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return folder

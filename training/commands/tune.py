@@ -11,7 +11,7 @@ from training.commands import arguments as arg
 from training.commands.arguments import console, refuse_both
 from training.data import mnist
 from training.data.labelled import Labelled
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.learn.runs import RUNS, Origin, get_current_commit
 from training.recipe import Recipe, find_recipe
 from training.search.overrides import format_options, override
@@ -87,7 +87,7 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
         msg = (
             "No trial reached its last epoch: use --resume and more --minutes, or --fresh and fewer --epochs."
         )
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     console.print(tables.build_trial_table(ranked[:MAX_LISTED_TRIALS], pictures=pictures))
     return ranked[0]
 

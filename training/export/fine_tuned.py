@@ -15,7 +15,7 @@ from app.digits.catalogue import METRICS_FILE, MODEL_FILE
 from app.digits.classifier import Classifier
 from app.digits.contract import PROBABILITIES, DigitBatch
 from training.data.labelled import Labelled
-from training.errors import ExportError, WorkshopError
+from training.errors import ExportError, TrainingError
 from training.export.keras_to_onnx import convert_and_verify
 from training.export.lineage import Change, Figures, Lineage, measure, write_card
 from training.export.parity import KERAS_FILE, verify_same
@@ -33,7 +33,7 @@ def load_parent(folder: Path) -> Parent:
     """Load the Keras model and the ONNX file from the folder of an exported network.
 
     Raises:
-        WorkshopError: a file is missing, the two are different networks, or fine-tuning is impossible.
+        TrainingError: a file is missing, the two are different networks, or fine-tuning is impossible.
     """
     classifier = evaluation.load_classifier(folder)
     file = folder / KERAS_FILE
@@ -48,7 +48,7 @@ def load_parent(folder: Path) -> Parent:
     verify_same(model, classifier)
     if not model.get_layer(PROBABILITIES).weights:
         msg = f"{classifier.name} can't be fine-tuned: its last layer has no weights."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return Parent(model, classifier)
 
 

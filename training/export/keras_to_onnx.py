@@ -38,7 +38,7 @@ def export(run: Run, pictures: DigitBatch, *, models: Path, version: int | None 
         version: the N of NAME@N; not needed while 1 is the only version.
 
     Raises:
-        WorkshopError: the run has not ended, the exported file differs from the model, or there are several
+        TrainingError: the run has not ended, the exported file differs from the model, or there are several
             versions and none was chosen.
     """
     origin = run.read_origin()

@@ -19,7 +19,7 @@ from app.digits.errors import ImageError
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import encode_png, read_canonical
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge.evaluation import TIMED_PICTURES, load_classifier
 from training.judge.mcnemar import PairedCounts
 from training.judge.service_reader import classify
@@ -80,13 +80,13 @@ def sample_uploads(name: str, sets: RealSets) -> Sample:
     """Return sets of uploads, preprocessed as in the service.
 
     Raises:
-        WorkshopError: no upload of a digit can be read.
+        TrainingError: no upload of a digit can be read.
     """
     digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.negatives))
     if not digits:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
         msg = f"{name} holds no readable picture of a digit.{why}"
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return Sample(
         name=name,
         pictures=_stack([picture for _, _, picture in digits]),

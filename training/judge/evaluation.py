@@ -29,7 +29,7 @@ from app.digits.errors import InvalidModel
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
 from training.data.uploads import encode_png, read_canonical
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.files import write_json
 from training.judge import reliability
 from training.judge.robustness import FULL, SampleSizes, measure_robustness
@@ -71,17 +71,17 @@ class Score:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load `folder`/model.onnx as the service does; WorkshopError if the service would refuse it."""
+    """Load `folder`/model.onnx as the service does; TrainingError if the service would refuse it."""
     file = folder / MODEL_FILE
     if not file.exists():
         name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
         msg = f"There is no {file}: `python -m training export {name}` writes it."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     try:
         return Classifier.load(file.read_bytes())
     except InvalidModel as error:
         msg = f"{file} can't be served: {error.detail}"
-        raise WorkshopError(msg) from error
+        raise TrainingError(msg) from error
 
 
 def evaluate(
@@ -135,32 +135,32 @@ def evaluate(
 
 
 def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
-    """Read metrics.json; WorkshopError if it lacks `part`, as files of earlier versions may."""
+    """Read metrics.json; TrainingError if it lacks `part`, as files of earlier versions may."""
     file = locate_folder(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     try:
         metrics: dict[str, Any] = json.loads(file.read_text())
     except ValueError as error:
         msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
-        raise WorkshopError(msg) from error
+        raise TrainingError(msg) from error
     if part not in metrics:
         msg = f"{file} has no {part}: `python -m training evaluate {name}` measures it."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return metrics | {"model": metrics["model"] | {"name": name}}
 
 
 def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
-    """Raise WorkshopError for an accuracy below the recipe's target, and for 100 %, which can't be true."""
+    """Raise TrainingError for an accuracy below the recipe's target, and for 100 %, which can't be true."""
     accuracy = metrics["test"]["accuracy"]
     if recipe and accuracy < recipe.target:
         problem = f"{recipe.name} reaches {accuracy:.2%} on the test set"
         msg = f"{problem}, but its recipe promises {recipe.target:.2%}."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     if accuracy == 1.0:
         msg = "100 % is impossible on MNIST's test set, which has wrong labels: the evaluation is broken."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
 
 
 def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
 from training.data.labelled import Labelled
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge.evaluation import score
 from training.judge.service_reader import classify
 from training.learn.calibration import apply_temperature, fit_temperature, fold_temperature, log_probabilities
@@ -75,7 +75,7 @@ def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tun
     """Train a copy on the user's pictures, for as long as it gets better at those that are held out.
 
     Raises:
-        WorkshopError: the parent reads held-out pictures best.
+        TrainingError: the parent reads held-out pictures best.
     """
     course = _Course(parent, mnist.training.pictures, fine_tuning)
     with Progress(transient=True) as progress:
@@ -86,7 +86,7 @@ def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tun
         )
         if not rounds:
             msg = "Fine-tuning did not improve the reading of held-out pictures: nothing has been written."
-            raise WorkshopError(msg)
+            raise TrainingError(msg)
         model = _copy_model(parent.model)
         for _ in islice(course.rounds(model, user_pictures), rounds):
             progress.advance(task)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.recipe import Augmentation, Recipe, Schedule
 from training.search.search_space import SPACES, Value, Values
 
@@ -37,12 +37,12 @@ def _parse(assignment: str) -> tuple[str, Value]:
     name, equals, text = assignment.partition("=")
     if not equals or name not in FIELDS:
         msg = f"{assignment!r} can't be set: write NAME=VALUE, with one of the names {', '.join(FIELDS)}."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     try:
         return name, FIELDS[name].validate_python(text)
     except ValidationError as error:
         msg = f"{assignment!r} can't be set: {error.errors()[0]['msg']}."
-        raise WorkshopError(msg) from None
+        raise TrainingError(msg) from None
 
 
 def override(recipe: Recipe, **values: Value) -> Recipe:
@@ -50,7 +50,7 @@ def override(recipe: Recipe, **values: Value) -> Recipe:
     changes: dict[str, Any] = dict(values)
     if changes.get("dropout") and "dropout" not in SPACES.get(recipe.name, {}):
         msg = f"{recipe.name} has no hidden layer that dropout could apply to: leave dropout out."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     if "augmentation" in changes:
         share = changes["augmentation"]
         changes["augmentation"] = Augmentation().scale_by(share) if share else None

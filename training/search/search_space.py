@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.recipe import Augmentation, Recipe
 
 
@@ -56,7 +56,7 @@ def find_space(recipe: Recipe) -> Space:
     """Return the search space of a recipe."""
     if recipe.name not in SPACES:
         msg = f"{recipe.name!r} has no search space: add one in training/search/search_space.py."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return SPACES[recipe.name]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.digits.catalogue import METRICS_FILE, find_files, name_versions
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.markdown import format_table
 
 COLUMNS: Final = (
@@ -25,10 +25,10 @@ def build_rows(models: Path) -> list[tuple[str, ...]]:
     except (ValueError, KeyError, TypeError) as error:
         remedy = "`python -m training evaluate NAME` writes it again"
         msg = f"A {METRICS_FILE} below {models} is damaged: {remedy}."
-        raise WorkshopError(msg) from error
+        raise TrainingError(msg) from error
     if not metrics_by_name:
         msg = f"No network below {models} has been evaluated: run `python -m training evaluate NAME`."
-        raise WorkshopError(msg)
+        raise TrainingError(msg)
     return [_format_row(name, metrics) for name, metrics in metrics_by_name]
 
 

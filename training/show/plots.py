@@ -18,7 +18,7 @@ from app.digits import preprocessing
 from app.digits.colours import ColourPicture
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
 from training.data.labelled import Labelled
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge.comparison import Comparison
 from training.learn.runs import History, metric_prefix
 from training.scenes.corruptions import CORRUPTIONS
@@ -53,7 +53,7 @@ def save(figure: Figure, file: Path) -> None:
         figure.savefig(file, dpi=DPI, facecolor="white")
     except (OSError, ValueError) as error:  # ValueError: no format has this extension
         msg = f"{file} can't be written: {error}."
-        raise WorkshopError(msg) from error
+        raise TrainingError(msg) from error
 
 
 def plot_samples(labelled: Labelled) -> Figure:

@@ -283,7 +283,7 @@ def kserve_gets_errors_as_its_exception() -> None:
 def outcome(check: Callable[[], None]) -> str | None:
     try:
         check()
-    except Exception:  # noqa: BLE001  told to whoever has started this
+    except Exception:  # noqa: BLE001  reported to the process that started this
         return traceback.format_exc()
     return None
 

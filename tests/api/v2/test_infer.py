@@ -57,16 +57,16 @@ def test_a_data_url_is_read(client: httpx.Client) -> None:
 
 def test_an_answer_has_exactly_the_documented_members(client: httpx.Client) -> None:
     answer = infer(client, picture_input([THREE], binary=True), id="some id", parameters={"mine": [1]})
-    told = answer.json()
+    document = answer.json()
     assert answer.headers["Content-Type"] == "application/json"
-    assert list(told) == ["model_name", "model_version", "id", "outputs"]
-    assert (told["model_name"], told["model_version"], told["id"]) == ("cnn", "1", "some id")
-    assert [(one["name"], one["datatype"], one["shape"]) for one in told["outputs"]] == [
+    assert list(document) == ["model_name", "model_version", "id", "outputs"]
+    assert (document["model_name"], document["model_version"], document["id"]) == ("cnn", "1", "some id")
+    assert [(one["name"], one["datatype"], one["shape"]) for one in document["outputs"]] == [
         ("probabilities", "FP32", [1, 10]),
         ("digit", "INT64", [1]),
         ("digit_likelihood", "FP32", [1]),
     ]
-    assert all(list(one) == ["name", "datatype", "shape", "data"] for one in told["outputs"])
+    assert all(list(one) == ["name", "datatype", "shape", "data"] for one in document["outputs"])
     timing = answer.headers["Server-Timing"]
     assert [part.split(";")[0] for part in timing.split(", ")] == ["decode", "preprocess", "infer"]
 
@@ -111,7 +111,7 @@ def test_there_are_no_more_than_ten_classes(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ([{"name": "nothing"}], "'nothing' of 'linear' does not exist; there are probabilities, digit"),
         ([{"name": "digit_likelihood"}], "'digit_likelihood' of 'linear' does not exist"),
@@ -127,8 +127,8 @@ def test_there_are_no_more_than_ten_classes(client: httpx.Client) -> None:
         ("digit", "outputs"),
     ],
 )
-def test_unavailable_outputs_are_refused(client: httpx.Client, wanted: Any, told: str) -> None:  # noqa: ANN401
-    error(infer(client, image_input(BLANK, binary=True), model="linear", outputs=wanted), 400, told)
+def test_unavailable_outputs_are_refused(client: httpx.Client, wanted: Any, message: str) -> None:  # noqa: ANN401
+    error(infer(client, image_input(BLANK, binary=True), model="linear", outputs=wanted), 400, message)
 
 
 IMAGE = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28]}
@@ -136,7 +136,7 @@ PICTURE = {"name": "picture", "datatype": "BYTES", "shape": [1]}
 
 
 @pytest.mark.parametrize(
-    ("tensor", "told"),
+    ("tensor", "message"),
     [
         (IMAGE | {"datatype": "FP32", "data": []}, "is FP32 [1, 28, 28]. Send 'image' as UINT8 [n, 28, 28]"),
         (IMAGE | {"datatype": "INT64", "data": [0] * 784}, "'image' is INT64"),
@@ -171,9 +171,9 @@ PICTURE = {"name": "picture", "datatype": "BYTES", "shape": [1]}
     ],
 )  # fmt: skip
 def test_400_for_a_tensor_of_another_shape_or_type(
-    client: httpx.Client, tensor: dict[str, Any], told: str
+    client: httpx.Client, tensor: dict[str, Any], message: str
 ) -> None:
-    error(infer(client, (tensor, b"")), 400, told)
+    error(infer(client, (tensor, b"")), 400, message)
 
 
 def test_422_for_no_pictures_and_for_too_many(client: httpx.Client) -> None:
@@ -181,9 +181,9 @@ def test_422_for_no_pictures_and_for_too_many(client: httpx.Client) -> None:
         error(infer(client, (PICTURE | {"shape": [count], "data": []}, b"")), 422, "no pictures")
     images = np.zeros((65, 28, 28), np.uint8)
     for binary in (True, False):
-        told = "65 pictures in the request, at most 64 are taken"
-        error(infer(client, image_input(images, binary=binary)), 422, told)
-        error(infer(client, picture_input([THREE] * 65, binary=binary)), 422, told)
+        message = "65 pictures in the request, at most 64 are taken"
+        error(infer(client, image_input(images, binary=binary)), 422, message)
+        error(infer(client, picture_input([THREE] * 65, binary=binary)), 422, message)
 
 
 def test_400_for_both_inputs_and_for_neither(client: httpx.Client) -> None:
@@ -233,8 +233,8 @@ def test_400_for_an_invalid_length_of_the_json(client: httpx.Client, length: str
 def test_400_for_binary_data_of_another_length_than_declared(client: httpx.Client, more: int) -> None:
     tensor, data = image_input(BLANK, binary=True)
     other = data[:-1] if more < 0 else data + b"\0"
-    told = f"'binary_data_size' is {len(data)}, but {len(other)} bytes follow the JSON"
-    error(infer(client, (tensor, other)), 400, told)
+    message = f"'binary_data_size' is {len(data)}, but {len(other)} bytes follow the JSON"
+    error(infer(client, (tensor, other)), 400, message)
 
 
 @BINARY
@@ -282,14 +282,14 @@ def test_the_unpacked_body_counts_against_the_limit() -> None:
 @BINARY
 def test_a_large_answer_is_compressed(client: httpx.Client, coding: str, *, binary: bool) -> None:
     parameters = {"binary_data_output": binary}
-    for count, told in ((1, None), (64, coding)):
+    for count, expected in ((1, None), (64, coding)):
         content, headers = body(
             image_input(np.zeros((count, 28, 28), np.uint8), binary=True), parameters=parameters
         )
         answer = client.post(
             "/v2/models/cnn/infer", content=content, headers=headers | {"Accept-Encoding": coding}
         )
-        assert answer.headers.get("Content-Encoding") == told
+        assert answer.headers.get("Content-Encoding") == expected
         assert outputs(answer)["digit"].shape == (count,)  # httpx has unpacked it
 
 

@@ -16,7 +16,7 @@ from tests.conftest import MODELS
 from tests.training.hands import draw_digits
 from tests.training.runs import TRAINS
 from training.data.labelled import Labelled
-from training.errors import ExportError, WorkshopError
+from training.errors import ExportError, TrainingError
 from training.export.fine_tuned import export_fine_tuned, load_parent
 from training.export.keras_to_onnx import convert_and_verify
 from training.export.lineage import Change
@@ -167,7 +167,7 @@ def test_the_folder_looks_as_after_export_and_evaluate_and_can_be_a_parent_itsel
 
 def test_nothing_is_written_if_fine_tuning_does_not_help(models: Path, tmp_path: Path) -> None:
     without_effect = dataclasses.replace(QUICK, learning_rate=0.0, steps=1, rounds=1)
-    with pytest.raises(WorkshopError, match=r"did not improve the reading of held-out pictures"):
+    with pytest.raises(TrainingError, match=r"did not improve the reading of held-out pictures"):
         export_fine_tuned(
             models / "cnn", tmp_path / "same", USER_PICTURES, mnist=MNIST, fine_tuning=without_effect
         )

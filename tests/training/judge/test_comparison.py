@@ -10,7 +10,7 @@ from tests.conftest import GOLDEN, HOSTILE
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSet, RealSets
 from training.data.uploads import read_canonical
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge import comparison
 from training.judge.comparison import Comparison
 from training.judge.mcnemar import PairedCounts
@@ -48,6 +48,6 @@ def test_mnist_is_preprocessed_as_in_the_service(classifier: Classifier) -> None
 def test_sets_without_a_readable_digit_are_refused_with_the_reason() -> None:
     sets = RealSets(digits=(RealSet("blank", (BLANK,), ("1",)),), skipped={"scans": "It holds no picture."})
     with pytest.raises(
-        WorkshopError, match=r"^mine holds no readable picture .* scans: It holds no picture.$"
+        TrainingError, match=r"^mine holds no readable picture .* scans: It holds no picture.$"
     ):
         comparison.sample_uploads("mine", sets)

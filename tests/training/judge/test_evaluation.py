@@ -9,7 +9,7 @@ import pytest
 from tests.training.tiny_networks import DRAWINGS, write_network
 from training.data.labelled import Labelled
 from training.data.real_sets import RealSets
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge import evaluation
 from training.judge.robustness import SampleSizes
 from training.recipe import find_recipe
@@ -61,16 +61,16 @@ def test_an_accuracy_below_the_recipes_target_fails() -> None:
     recipe = find_recipe("cnn")
     evaluation.check_target({"test": {"accuracy": recipe.target}}, recipe)
     with pytest.raises(
-        WorkshopError, match=r"cnn reaches 99.50% on the test set, but its recipe promises 99.60%"
+        TrainingError, match=r"cnn reaches 99.50% on the test set, but its recipe promises 99.60%"
     ):
         evaluation.check_target({"test": {"accuracy": 0.995}}, recipe)
 
 
 def test_an_accuracy_of_100_percent_fails() -> None:
-    with pytest.raises(WorkshopError, match=r"100 % is impossible .* the evaluation is broken"):
+    with pytest.raises(TrainingError, match=r"100 % is impossible .* the evaluation is broken"):
         evaluation.check_target({"test": {"accuracy": 1.0}}, None)
 
 
 def test_a_missing_model_is_reported_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(WorkshopError, match=r"training export nothing"):
+    with pytest.raises(TrainingError, match=r"training export nothing"):
         evaluation.evaluate(tmp_path / "nothing", DRAWINGS)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.recipe import Augmentation, find_recipe
 from training.search.overrides import FIELDS, format_options, override, parse_overrides
 from training.search.search_space import SPACES, find_space, round_values
@@ -36,7 +36,7 @@ def test_values_become_a_recipe_and_options_that_give_the_same_recipe() -> None:
 
 @pytest.mark.parametrize("assignment", ["momentum=0.9", "epochs", "=3", "name=cnn"])
 def test_an_unknown_name_is_refused_with_the_known_names(assignment: str) -> None:
-    with pytest.raises(WorkshopError, match=rf"'{assignment}' can't be set: .* epochs, batch_size, "):
+    with pytest.raises(TrainingError, match=rf"'{assignment}' can't be set: .* epochs, batch_size, "):
         parse_overrides([assignment])
 
 
@@ -54,12 +54,12 @@ def test_an_unknown_name_is_refused_with_the_known_names(assignment: str) -> Non
     ],
 )
 def test_an_invalid_value_is_refused_with_the_expected_type_or_limit(assignment: str, expected: str) -> None:
-    with pytest.raises(WorkshopError, match=f"'{assignment}' can't be set: {expected}"):
+    with pytest.raises(TrainingError, match=f"'{assignment}' can't be set: {expected}"):
         parse_overrides([assignment])
 
 
 def test_a_value_that_a_network_cant_use_is_refused() -> None:
-    with pytest.raises(WorkshopError, match="linear has no hidden layer that dropout could apply to"):
+    with pytest.raises(TrainingError, match="linear has no hidden layer that dropout could apply to"):
         override(find_recipe("linear"), dropout=0.5)
-    with pytest.raises(WorkshopError, match="'mine' has no search space: add one"):
+    with pytest.raises(TrainingError, match="'mine' has no search space: add one"):
         find_space(dataclasses.replace(RECIPE, name="mine"))

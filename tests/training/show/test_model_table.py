@@ -8,7 +8,7 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from tests.training.tiny_networks import DRAWINGS, write_network
-from training.errors import WorkshopError
+from training.errors import TrainingError
 from training.judge import evaluation
 from training.show import model_table
 
@@ -38,12 +38,12 @@ def test_the_table_is_sorted_by_accuracy(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_metrics_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(WorkshopError, match=r"training evaluate NAME"):
+    with pytest.raises(TrainingError, match=r"training evaluate NAME"):
         model_table.build_rows(tmp_path)
 
 
 def test_damaged_metrics_are_reported_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text("{")
-    with pytest.raises(WorkshopError, match=r"is damaged: .*evaluate NAME"):
+    with pytest.raises(TrainingError, match=r"is damaged: .*evaluate NAME"):
         model_table.build_rows(tmp_path)
