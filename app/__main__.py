@@ -38,7 +38,7 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_feedback_commands(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
     commands.add_parser("list", help="print a line for each picture")
     export = commands.add_parser("export", help="write pictures into folders 0 to 9 and none, for training")
     export.add_argument("folder", type=Path, help="a folder that is empty or does not exist")

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace, url: str) -> int:
     """Run a command with the database at this URL; return 0, or 1 if it fails."""
     store = Store(url, timeout=STATEMENT_TIMEOUT)
     try:
-        COMMANDS[arguments.what](store, arguments)
+        COMMANDS[arguments.action](store, arguments)
     except (SQLAlchemyError, OSError, OverflowError) as error:
         print(str(error).partition("\n")[0], file=sys.stderr)
         return 1

@@ -86,7 +86,7 @@ class RateGuard:
             await send(message)
 
         if wait:
-            refusal = ProblemResponse(RateLimited("requests", limit=self._buckets.size, wait=wait))
+            refusal = ProblemResponse(RateLimited("Requests", limit=self._buckets.size, wait=wait))
             await refusal(scope, receive, send_with_state)
             return
         await self._app(scope, receive, send_with_state)
@@ -103,4 +103,4 @@ class WrongKeyLimiter:
         _, wait = self._buckets.take(get_client(scope))
         if not wait:
             return None
-        return ProblemResponse(RateLimited("wrong keys", limit=self._buckets.size, wait=wait))
+        return ProblemResponse(RateLimited("Wrong keys", limit=self._buckets.size, wait=wait))

@@ -76,10 +76,10 @@ def build() -> Replica:
     """Return the application; Ray calls this in each replica."""
     settings = load_settings()
     logging.config.dictConfig(logs.build_log_config(settings))
-    return Replica(create_app(settings, threads=_count_cores()))
+    return Replica(create_app(settings, threads=_count_reserved_cores()))
 
 
-def _count_cores() -> int:
+def _count_reserved_cores() -> int:
     """Return how many cores are reserved for the replica, which sees all cores of its node."""
     cpus: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     return math.ceil(cpus)

@@ -142,7 +142,7 @@ def test_429_for_too_many_requests() -> None:
     with serve(Settings(rate_limit=1)) as client:
         client.get("/v2")
         answer = client.get("/v2")
-        error(answer, 429, "At most 1 requests a minute")
+        error(answer, 429, "Requests are limited to 1 a minute")
         assert int(answer.headers["Retry-After"]) > 0
 
 
