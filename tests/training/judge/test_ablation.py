@@ -50,6 +50,7 @@ def test_every_row_has_a_cell_for_each_column(digits: ablation.Ablation) -> None
     )
 
 
+@pytest.mark.needs("fonts")
 def test_sets_are_real_corrupted_and_drawn(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "file,route,expected\none.png,/predict,1\ntwo.png,/predict/number,1|2\n"
