@@ -15,7 +15,7 @@ from app.digits.classifier import Classifier
 from app.digits.errors import DigitsError
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, console, notify
-from training.data import mnist, real_sets, user_pictures
+from training.data import fonts, mnist, real_sets, user_pictures
 from training.errors import TrainingError
 from training.judge import ablation, comparison, evaluation
 from training.markdown import format_table
@@ -113,6 +113,7 @@ def ablate(
     folder = real_sets.find_folder(real)
     sets = real_sets.load_real_sets(folder)
     cheques = folder / ablation.CHEQUES if folder and (folder / ablation.CHEQUES).is_dir() else None
+    fonts.fetch()
     digits = ablation.sample_digits(validation, sets, cases=cases, each=each)
     numbers = ablation.sample_numbers(validation, sets, cheques=cheques, cases=cases, each=each)
     for result in (
