@@ -136,7 +136,7 @@ class Metrics:
             self._predictions[model, digit].inc(0)
         if self._feedback is not None:
             for outcome in OUTCOMES.values():
-                self._feedback[catalogue.default, outcome].inc(0)
+                self._feedback[model, outcome].inc(0)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, and observe its duration."""

@@ -127,6 +127,16 @@ def test_loaded_versions_have_separate_metrics(folder: Path) -> None:
     assert {sample.labels["model"] for sample in found.find("digits_confidence_count")} == {"cnn@1", "cnn@2"}
 
 
+def test_the_first_feedback_on_the_default_model_is_counted_from_0(folder: Path, tmp_path: Path) -> None:
+    with serve(Settings(models_dir=folder, feedback_url=f"sqlite:///{tmp_path}/feedback.db")) as client:
+        before = scrape(client).find("digits_feedback_total")
+        assert client.post("/feedback?digit=9", content=NINE, headers=PNG).status_code == 201
+        after = scrape(client).find("digits_feedback_total")
+    assert [sample.labels for sample in before] == [sample.labels for sample in after]
+    assert [sample.labels["model"] for sample in after] == ["cnn@2", "cnn@2"]
+    assert (sum(sample.value for sample in before), sum(sample.value for sample in after)) == (0, 1)
+
+
 def test_v2_lists_versions_by_number(client_with_versions: httpx.Client) -> None:
     for path in ("cnn", "cnn/versions/1", "cnn/versions/2", "cnn@1"):
         metadata = client_with_versions.get(f"/v2/models/{path}").json()
