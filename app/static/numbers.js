@@ -19,7 +19,7 @@ async function refresh() {
     const { body } = await sendRequest("/metrics", { as: "text" });
     show(parseMetrics(body));
   } catch (error) {
-    byId("metrics").replaceChildren(createPair("Metrics can't be read", error.message));
+    byId("counts").replaceChildren(createPair("Metrics can't be read", error.message));
   }
   if (byId("numbers").open) next = setTimeout(refresh, INTERVAL);
 }
@@ -37,7 +37,7 @@ function parseMetrics(text) {
 function show(series) {
   const sum = (name, matches = () => true) =>
     series.filter((sample) => sample.name === name && matches(sample.labels)).reduce((total, { value }) => total + value, 0);
-  byId("metrics").replaceChildren(
+  byId("counts").replaceChildren(
     createPair("Requests answered", format(sum("digits_requests_total"))),
     createPair("Refused", format(sum("digits_refusals_total"))),
     createPair("50 % and 99 % of pictures read within", `${findQuantile(series, 0.5)}, ${findQuantile(series, 0.99)}`),

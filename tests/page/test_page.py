@@ -454,7 +454,7 @@ def test_the_services_metrics_are_shown_on_request(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
     page.get_by_text("Metrics of the service").click()
-    counted = page.locator("#metrics")
+    counted = page.locator("#counts")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
     expect(page.locator("#digits-read td").nth(7)).to_have_text(re.compile("^[1-9]"))
