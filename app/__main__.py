@@ -53,7 +53,7 @@ def print_new_key(identity: str) -> int:
     """Create a key and print it. Return 2 if the id is invalid."""
     try:
         key, line = keys.create_key(identity)
-    except keys.BadKeys as error:
+    except keys.InvalidKeys as error:
         print(error, file=sys.stderr)
         return 2
     print("The key, which is not stored anywhere:", key, "Add to DIGITS_API_KEYS_FILE:", line, sep="\n")
@@ -70,7 +70,7 @@ def run_feedback(arguments: argparse.Namespace) -> int:
     if url is None:
         print("DIGITS_FEEDBACK_URL is not set; set it to the URL of the feedback database", file=sys.stderr)
         return 2
-    from app.feedback import command  # noqa: PLC0415  needs the extra
+    from app.feedback import command  # noqa: PLC0415  needs the extra `feedback`
 
     return command.run(arguments, url)
 

@@ -25,25 +25,25 @@ from app.api.v2 import infer, repository, server
 from app.capacity import BodyBudget, Places, Readiness
 from app.digits.catalogue import Catalogue
 from app.digits.process import set_up_process
-from app.guard.bodies import BodyGuard, UnreadGuard
+from app.guard.bodies import BodyGuard, UnreadBodyGuard
 from app.guard.cors import Cors
 from app.guard.headers import HeaderGuard
 from app.guard.keys import KeyGuard, Keyring
 from app.guard.proxies import ProxyGuard
 from app.guard.rates import Buckets, RateGuard, WrongKeyLimiter
-from app.guard.routes import HeadGuard, RouteGuard
+from app.guard.routes import HeadAsGet, RouteGuard
 from app.settings import Settings, load_settings
 from app.state import STATE, State
 from app.telemetry import tracing
 from app.telemetry.access import AccessLog
 from app.telemetry.metrics import METRICS, Metrics
-from app.wire.paths import DOCUMENT, PUBLIC_PATHS
+from app.wire.paths import OPENAPI_PATH, PUBLIC_PATHS
 from app.wire.request_id import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from app.feedback.keeper import Keeper
+    from app.feedback.async_store import AsyncStore
 
 log = logging.getLogger("app")
 
@@ -64,13 +64,14 @@ def create_app(
 
     Args:
         settings: by default, read from the environment.
-        keyring: by default, read from where the settings say.
-        threads: number of threads that decode large pictures; by default, the number of cores.
+        keyring: by default, read from the settings or the file that they name.
+        threads: number of threads for work that is too long for the event loop; by default, the number of
+            cores.
         open_registry: called when the lifespan starts; returns the registry that the workers share, if any.
 
     Raises:
         SettingsError: a setting in the environment is invalid.
-        BadKeys, OSError: the keys can't be read.
+        InvalidKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
     parts = _Parts(
@@ -80,7 +81,7 @@ def create_app(
         readiness=Readiness(),
         body_budget=BodyBudget(settings.max_bytes_in_flight),
         threads=threads or os.cpu_count() or 1,
-        traces=tracing.find_provider(),
+        tracer_provider=tracing.find_provider(),
     )
     app = FastAPI(
         title="Digits",
@@ -89,13 +90,13 @@ def create_app(
         docs_url=None,  # FastAPI's page loads scripts from a CDN; `page` serves ours
         license_info=openapi.LICENSE,
         openapi_tags=openapi.TAGS,
-        openapi_url=DOCUMENT,
+        openapi_url=OPENAPI_PATH,
         responses=openapi.ANY_ERROR,
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED_ERRORS, Exception), answer_error),
-        telemetry=tracing.configure(parts.traces),
+        telemetry=tracing.configure(parts.tracer_provider),
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
@@ -106,7 +107,7 @@ def create_app(
 
 
 class HttpOnly:
-    """Pass everything but HTTP requests, which is the lifespan, directly to the routes."""
+    """Send only HTTP requests through the middleware; the lifespan goes directly to the router."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -127,14 +128,14 @@ class _Parts:
     readiness: Readiness
     body_budget: BodyBudget
     threads: int
-    traces: TracerProvider | None
+    tracer_provider: TracerProvider | None
 
 
 def _build_middleware(parts: _Parts) -> list[Middleware]:
     """Return the middleware, outermost first."""
     settings = parts.settings
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
-    spans = [Middleware(tracing.RequestSpan)] if parts.traces else []
+    spans = [Middleware(tracing.RequestSpan)] if parts.tracer_provider else []
     cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
     buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
     rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
@@ -142,16 +143,16 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
     return [
         Middleware(HttpOnly),
         *proxies,
-        Middleware(AccessLog, traced=parts.traces is not None),
+        Middleware(AccessLog, traced=parts.tracer_provider is not None),
         *spans,
         Middleware(HeaderGuard),
         *cors,
-        Middleware(UnreadGuard, readiness=parts.readiness),
+        Middleware(UnreadBodyGuard, readiness=parts.readiness),
         Middleware(RouteGuard),
         *keys,
         *rates,
         Middleware(BodyGuard, settings=settings, body_budget=parts.body_budget),
-        Middleware(HeadGuard),
+        Middleware(HeadAsGet),
         Middleware(DirectDispatch),
     ]
 
@@ -188,7 +189,7 @@ def _configure_keys(parts: _Parts, wrong_keys: WrongKeyLimiter) -> Middleware:
 async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # built now, or `RouteGuard` would build it during the first request
+    document = app.openapi()  # built here; otherwise `RouteGuard` would build it during the first request
     openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
     started = time.perf_counter()
@@ -196,9 +197,10 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     seconds = round(time.perf_counter() - started, 3)
     log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
-    feedback, registry = settings.feedback_url is not None, parts.open_registry()
-    metrics = Metrics(catalogue, places, threads, feedback=feedback, shared_registry=registry)
-    async with tracing.export(parts.traces) as tracer, _open_keeper(settings) as keeper:
+    has_feedback = settings.feedback_url is not None
+    registry = parts.open_registry()
+    metrics = Metrics(catalogue, places, threads, has_feedback=has_feedback, shared_registry=registry)
+    async with tracing.export(parts.tracer_provider) as tracer, _open_feedback_store(settings) as store:
         state = State(
             settings=settings,
             keyring=parts.keyring,
@@ -208,7 +210,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             body_budget=parts.body_budget,
             threads=threads,
             metrics=metrics,
-            feedback=keeper,
+            feedback_store=store,
             tracer=tracer,
         )
         yield {STATE: state, METRICS: metrics}
@@ -216,14 +218,14 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
 
 
 @asynccontextmanager
-async def _open_keeper(settings: Settings) -> AsyncIterator[Keeper | None]:
+async def _open_feedback_store(settings: Settings) -> AsyncIterator[AsyncStore | None]:
     if settings.feedback_url is None:
         yield None
         return
-    from app.feedback.keeper import Keeper  # noqa: PLC0415  needs the extra
+    from app.feedback.async_store import AsyncStore  # noqa: PLC0415  needs the extra `feedback`
 
-    keeper = Keeper(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
+    store = AsyncStore(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
     try:
-        yield keeper
+        yield store
     finally:
-        await keeper.close()
+        await store.close()

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     def _check_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                from app.feedback.store import parse_url  # noqa: PLC0415  needs the extra
+                from app.feedback.store import parse_url  # noqa: PLC0415  needs the extra `feedback`
 
                 parse_url(value)
             except ModuleNotFoundError as error:

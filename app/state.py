@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from app.feedback.keeper import Keeper
+    from app.feedback.async_store import AsyncStore
 
 STATE: Final = "digits"  # the key in the lifespan's state
 
@@ -32,9 +32,9 @@ class State:
     readiness: Readiness
     places: Places
     body_budget: BodyBudget
-    threads: CapacityLimiter  # for pictures too large to decode on the event loop
+    threads: CapacityLimiter  # for work that is too long for the event loop
     metrics: Metrics
-    feedback: Keeper | None  # None if no database is configured
+    feedback_store: AsyncStore | None  # None if no database is configured
     tracer: Tracer | None  # None if no traces are exported
 
 

@@ -21,7 +21,7 @@ from app.wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, Unkn
 from app.wire.scope import get_client
 
 if TYPE_CHECKING:
-    from app.feedback.keeper import Keeper
+    from app.feedback.async_store import AsyncStore
 
 router = APIRouter(tags=["feedback"])
 
@@ -32,7 +32,7 @@ Digit = Annotated[
         json_schema_extra={"enum": list(LABELS)},
     ),
 ]
-_KEEPER_PROBLEMS: Final = (Forbidden, FeedbackFull, FeedbackUnavailable)
+_STORE_PROBLEMS: Final = (Forbidden, FeedbackFull, FeedbackUnavailable)
 _ID: Final = re.compile("[0-9a-f]{64}")  # anything else is not looked up in the database
 Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes.", examples=[64 * "0"])]
 
@@ -45,7 +45,7 @@ Identity = Annotated[str, Path(description="The SHA-256 of the picture's bytes."
     responses={
         HTTPStatus.OK: {"model": Feedback},
         HTTPStatus.CREATED: {"description": "The picture is new."},
-        **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *_KEEPER_PROBLEMS),
+        **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *_STORE_PROBLEMS),
     },
 )
 async def give_feedback(
@@ -55,17 +55,17 @@ async def give_feedback(
 ) -> Response:
     """Store a picture and its correct digit; if the picture is known, replace its digit."""
     state = get_state(request)
-    keeper = _require_keeper(request)
+    store = _require_store(request)
     selected_model = state.catalogue.get(model)
     client = get_client(request.scope)
-    keeper.check(client)
+    store.check(client)
     reader = Reader(request, selected_model)
     picture, correct_digit = await uploads.read_feedback(request)
-    with keeper.admit(client):
+    with store.admit(client):
         # places are held while the picture is read, and not while it is stored
         prediction = unwrap(*await reader.predict([picture]))
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
-        identity, is_new = await keeper.keep(
+        identity, is_new = await store.keep(
             picture,
             digit=correct_digit,
             prediction=prediction.model_dump(),
@@ -85,19 +85,19 @@ async def give_feedback(
     response_description="The picture has been deleted.",
     responses=openapi.describe_problems(Forbidden, UnknownFeedback, FeedbackUnavailable),
 )
-async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  as the path has it
+async def delete_feedback(request: Request, id: Identity) -> Response:  # noqa: A002  its name in the path
     """Delete a picture and all that is stored with it. Needs a key."""
-    keeper = _require_keeper(request)
+    store = _require_store(request)
     require_key(request, "delete pictures")
-    if not _ID.fullmatch(id) or not await keeper.delete(id):
+    if not _ID.fullmatch(id) or not await store.delete(id):
         msg = f"No picture {id!r} is kept. The id is the SHA-256 of the picture's bytes."
         raise UnknownFeedback(msg)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _require_keeper(request: Request) -> Keeper:
-    keeper = get_state(request).feedback
-    if keeper is None:
+def _require_store(request: Request) -> AsyncStore:
+    store = get_state(request).feedback_store
+    if store is None:
         msg = "This service does not keep pictures: no database is configured (DIGITS_FEEDBACK_URL)."
         raise Forbidden(msg)
-    return keeper
+    return store

@@ -30,7 +30,7 @@ async def list_models(request: Request) -> ModelList:
     state = get_state(request)
     infos = [_describe_model(model, state) for model in state.catalogue]
     return ModelList(
-        models=sorted(infos, key=lambda info: not info.default), feedback=state.feedback is not None
+        models=sorted(infos, key=lambda info: not info.default), feedback=state.feedback_store is not None
     )
 
 
@@ -45,7 +45,7 @@ def _describe_model(model: Model, state: State) -> ModelInfo:
     classifier, settings = model.classifier, state.settings
     return ModelInfo(
         name=model.name,
-        version=classifier.version,
+        version=classifier.recipe_version,
         sha256=classifier.sha256,
         default=model.name == state.catalogue.get().name,
         input=_INPUT,

@@ -24,7 +24,9 @@ async def predict_number(request: Request, model: ModelName = None) -> Response:
     reader = Reader(request, get_state(request).catalogue.get(model))
     reading = await reader.read_number(await uploads.read_picture(request))
     number = reading.number
-    reader.count([(digit.digit, digit.confidence) for digit in number.digits], cautions=number.cautions)
+    reader.count_results(
+        [(digit.digit, digit.confidence) for digit in number.digits], cautions=number.cautions
+    )
     return reader.respond(_build_prediction(reading, reader.describe_model()))
 
 

@@ -73,7 +73,7 @@ _HEADERS: Final = {
         maxLength=128,
     ),
     "Server-Timing": _describe_header(
-        "Milliseconds that decoding, preprocessing and the network took; a batch's pictures added up.",
+        "Milliseconds for decoding, preprocessing and the network, summed over the pictures of a batch.",
         pattern=r"^decode;dur=[0-9.]+, preprocess;dur=[0-9.]+, infer;dur=[0-9.]+$",
     ),
     "Retry-After": _describe_header("Seconds to wait before trying again.", type="integer", minimum=1),
@@ -99,9 +99,9 @@ def _build_form_schema(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(fields), "properties": fields}
 
 
-def build_reference(name: str, kind: str = "schemas") -> dict[str, str]:
+def build_reference(name: str, section: str = "schemas") -> dict[str, str]:
     """Return a reference to a component of the document."""
-    return {"$ref": f"#/components/{kind}/{name}"}
+    return {"$ref": f"#/components/{section}/{name}"}
 
 
 _SCHEMAS: Final = {
@@ -117,7 +117,7 @@ _SCHEMAS: Final = {
 
 def describe_body(description: str, schemas: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
     """Return the `requestBody` of an operation, with a schema for each media type."""
-    content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
     return {"requestBody": {"description": description, "required": required, "content": content}}
 
 
@@ -154,17 +154,19 @@ def describe_model(model: type[Schema]) -> dict[str, Any]:
     return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
-def describe_problems(*kinds: type[errors.DigitsError], v2: bool = False) -> dict[int | str, dict[str, Any]]:
+def describe_problems(
+    *error_classes: type[errors.DigitsError], v2: bool = False
+) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these problems, by status."""
     codes: dict[str, dict[str, None]] = {}
-    for kind in kinds:
-        status = DEFAULT if kind in GENERAL_PROBLEMS else str(kind.status_hint)
-        codes.setdefault(status, {})[kind.code] = None
+    for error_class in error_classes:
+        status = DEFAULT if error_class in GENERAL_PROBLEMS else str(error_class.status_hint)
+        codes.setdefault(status, {})[error_class.code] = None
     return {status: _describe_problem(status, named, v2=v2) for status, named in sorted(codes.items())}
 
 
 def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[str, Any]:
-    kind, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
+    media_type, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
     content = {
         "schema": build_reference(schema),
         "examples": {code: build_reference(f"{schema}.{code}", "examples") for code in codes},
@@ -173,7 +175,7 @@ def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[st
     return {
         "description": f"Any other error: {listed}" if status == DEFAULT else listed,
         "headers": {name: build_reference(name, "headers") for name in _HEADERS_BY_STATUS.get(status, ())},
-        "content": {kind: content},
+        "content": {media_type: content},
     }
 
 

@@ -37,20 +37,21 @@ from app.telemetry.stages import Stages
 from app.wire.problems import BatchTooLarge
 from app.wire.scope import WORK, get_client
 
-# What the event loop reads: these limits bound the time to decode the files, and `is_quick` then decides by
+# Limits on what is read on the event loop. They bound the time to decode the files; then `is_quick` looks at
 # the decoded pictures. The longest side has a limit of its own: a thin strip takes ten times as long.
-INLINE_PICTURES: Final = 8
-INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
-INLINE_COST: Final = 0.5  # milliseconds to decode
-INLINE_PIXELS: Final = 90_000
-INLINE_SIDE: Final = 300  # pixels
+MAX_INLINE_PICTURES: Final = 8
+MAX_INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
+MAX_INLINE_COST: Final = 0.5  # milliseconds to decode
+MAX_INLINE_PIXELS: Final = 90_000
+MAX_INLINE_SIDE: Final = 300  # pixels
 
-BATCH_COST: Final = 800.0  # milliseconds of a core for all pictures of a request: a dozen phone photos
+# milliseconds of processor time for all pictures of a request: about a dozen phone photos
+MAX_BATCH_COST: Final = 800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """An upload whose digit is in canonical form; the pixels of the picture are no longer held."""
+class PreparedPicture:
+    """The digit of an upload in canonical form; the decoded picture is no longer in memory."""
 
     canonical: CanonicalPicture
     image: ImageInfo
@@ -82,13 +83,13 @@ class Reader:
         self._client = get_client(request.scope)
         self.state.places.check(1, self._client)
 
-    def begin(self) -> None:
+    def publish_stages(self) -> None:
         """Hand the stages to the log, metrics and traces."""
         self._request.scope[WORK] = self.stages
 
     def hold_places(self, count: int) -> AbstractContextManager[None]:
         """Hold a place for each picture of the request while it is read: see `Places.hold`."""
-        self.begin()
+        self.publish_stages()
         return self.state.places.hold(count, self._client)
 
     async def predict(
@@ -96,18 +97,19 @@ class Reader:
     ) -> list[Prediction | DigitsError]:
         """Read the digit in each upload; where that fails, return the error instead."""
         with self.hold_places(len(uploads)):
-            readings = await self.read(uploads)
-            predictions = iter(
-                self._predict([each for each in readings if isinstance(each, Reading)], view=view)
-            )
-        return [next(predictions) if isinstance(reading, Reading) else reading for reading in readings]
+            outcomes = await self.canonicalise_uploads(uploads)
+            prepared = [outcome for outcome in outcomes if isinstance(outcome, PreparedPicture)]
+            predictions = iter(self._predict(prepared, view=view))
+        return [outcome if isinstance(outcome, DigitsError) else next(predictions) for outcome in outcomes]
 
-    async def read(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
+    async def canonicalise_uploads(
+        self, uploads: Sequence[bytes | DigitsError]
+    ) -> list[PreparedPicture | DigitsError]:
         """Bring the digit of each upload into canonical form; where that fails, return the error instead."""
         pictures = self._decode_small(uploads)
         if pictures and is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
             return [attempt(self._preprocess, picture) for picture in pictures]
-        work = partial(self._read_in_thread, uploads)
+        work = partial(self._canonicalise_in_thread, uploads)
         return await run_in_thread(work, self._request, stages=self.stages, pictures=len(uploads))
 
     async def read_number(self, upload: bytes) -> NumberReading:
@@ -120,10 +122,10 @@ class Reader:
         with self.stages.time_stage("infer", pictures=len(batch)):
             return self.model.classifier.classify(batch)
 
-    def count(
+    def count_results(
         self, digits: Sequence[tuple[int, float]], *, negatives: int = 0, cautions: Iterable[str] = ()
     ) -> None:
-        """Count digits, each given with its confidence, negatives and cautions, for the log and metrics."""
+        """Count negatives, cautions and digits, given as (digit, confidence), for the log and metrics."""
         metrics = self.state.metrics
         self.stages.note_digits(digits)
         metrics.count_digits(self.model.name, digits)
@@ -131,8 +133,8 @@ class Reader:
         metrics.count_cautions(cautions)
 
     def count_predictions(self, predictions: Sequence[Prediction]) -> None:
-        """Count what was read in several pictures, for the log and metrics."""
-        self.count(
+        """Count the predictions for several pictures, for the log and metrics."""
+        self.count_results(
             [(prediction.digit, prediction.confidence) for prediction in predictions],
             negatives=sum(not prediction.is_digit for prediction in predictions),
             cautions=chain.from_iterable(prediction.warnings for prediction in predictions),
@@ -141,36 +143,39 @@ class Reader:
     def respond(self, result: Schema) -> Response:
         """Return the response with a result, and with the time that its stages took."""
         # serialised by pydantic itself: FastAPI would validate again what has just been built
-        body = result.model_dump_json(exclude_unset=True)  # a problem without a limit has no `limit`
+        # exclude_unset: a problem in a batch may have no `limit`
+        body = result.model_dump_json(exclude_unset=True)
         return Response(
             body, media_type="application/json", headers={"Server-Timing": self.stages.format_header()}
         )
 
     def describe_model(self) -> ModelRef:
         """Return the name and version of the model that answers."""
-        return ModelRef(name=self.model.name, version=self.model.classifier.version)
+        return ModelRef(name=self.model.name, version=self.model.classifier.recipe_version)
 
     def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError]:
-        """Decode pictures if they are few and small; return none of them otherwise."""
+        """Decode the pictures if they are few and small; otherwise return an empty list."""
         size = sum(len(upload) for upload in uploads if isinstance(upload, bytes))
-        if len(uploads) > INLINE_PICTURES or size > INLINE_FILE_BYTES:
+        if len(uploads) > MAX_INLINE_PICTURES or size > MAX_INLINE_FILE_BYTES:
             return []
         identified = [attempt(self._identify, upload) for upload in uploads]
         if not _are_small([upload for upload in identified if isinstance(upload, Upload)]):
             return []
         return [attempt(self._decode, upload) for upload in identified]
 
-    def _read_in_thread(self, uploads: Sequence[bytes | DigitsError]) -> list[Reading | DigitsError]:
-        """Read pictures of any size, as many as BATCH_COST allows."""
+    def _canonicalise_in_thread(
+        self, uploads: Sequence[bytes | DigitsError]
+    ) -> list[PreparedPicture | DigitsError]:
+        """Canonicalise pictures of any size, until the request has used up MAX_BATCH_COST."""
         started = time.thread_time()
 
-        def read(data: bytes) -> Reading:
+        def prepare(data: bytes) -> PreparedPicture:
             upload = self._identify(data)
             if len(uploads) > 1:
                 _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
-            return _build_reading(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
+            return _prepare(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
 
-        return [attempt(read, upload) for upload in uploads]
+        return [attempt(prepare, upload) for upload in uploads]
 
     def _identify(self, data: bytes) -> Upload:
         with self.stages.time_stage("decode"):
@@ -180,9 +185,9 @@ class Reader:
         with self.stages.time_stage("decode"):
             return images.decode(upload)
 
-    def _preprocess(self, picture: Picture) -> Reading:
+    def _preprocess(self, picture: Picture) -> PreparedPicture:
         with self.stages.time_stage("preprocess"):
-            return _build_reading(picture, canonicalise(picture.grey))
+            return _prepare(picture, canonicalise(picture.grey))
 
     def _read_number(self, data: bytes) -> NumberReading:
         picture = self._decode(self._identify(data))
@@ -193,13 +198,13 @@ class Reader:
             number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
         return NumberReading(picture, page, number)
 
-    def _predict(self, readings: Sequence[Reading], *, view: bool) -> list[Prediction]:
-        if not readings:
+    def _predict(self, prepared: Sequence[PreparedPicture], *, view: bool) -> list[Prediction]:
+        if not prepared:
             return []
-        scores = self.infer(np.array([reading.canonical for reading in readings]))
+        scores = self.infer(np.array([picture.canonical for picture in prepared]))
         model = self.describe_model()
         likelihoods = scores.digit_likelihood
-        likelihood_list = [None] * len(readings) if likelihoods is None else likelihoods.tolist()
+        likelihood_list = [None] * len(prepared) if likelihoods is None else likelihoods.tolist()
         return [
             Prediction(
                 digit=(digit := int(probabilities.argmax())),
@@ -208,38 +213,39 @@ class Reader:
                 is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
                 digit_likelihood=likelihood,
                 model=model,
-                image=reading.image,
-                warnings=list(reading.cautions),
-                view=_encode_data_url(reading.canonical) if view else None,
+                image=picture.image,
+                warnings=list(picture.cautions),
+                view=_encode_data_url(picture.canonical) if view else None,
             )
-            for reading, probabilities, likelihood in zip(
-                readings, scores.probabilities, likelihood_list, strict=True
+            for picture, probabilities, likelihood in zip(
+                prepared, scores.probabilities, likelihood_list, strict=True
             )
         ]
 
 
 def _are_small(uploads: Sequence[Upload]) -> bool:
     return (
-        sum(upload.cost for upload in uploads) <= INLINE_COST
-        and sum(upload.pixels for upload in uploads) <= INLINE_PIXELS
-        and all(max(upload.size) <= INLINE_SIDE for upload in uploads)
+        sum(upload.cost for upload in uploads) <= MAX_INLINE_COST
+        and sum(upload.pixels for upload in uploads) <= MAX_INLINE_PIXELS
+        and all(max(upload.size) <= MAX_INLINE_SIDE for upload in uploads)
     )
 
 
 def _check_cost(upload: Upload, *, spent: float) -> None:
     """Refuse a picture if decoding it may take more milliseconds than the batch has left."""
-    if spent + upload.cost > BATCH_COST:
+    if spent + upload.cost > MAX_BATCH_COST:
         msg = (
-            f"The pictures before this one took {spent:.0f} ms of processor time, this one may take "
-            f"{upload.cost:.0f}; a request may take {BATCH_COST:.0f}. Send it in another batch."
+            f"The pictures before this one took {spent:.0f} ms of processor time; this one may take "
+            f"{upload.cost:.0f} ms, and a request is allowed {MAX_BATCH_COST:.0f} ms. "
+            "Send it in another batch."
         )
-        raise BatchTooLarge(msg, limit=round(BATCH_COST))
+        raise BatchTooLarge(msg, limit=round(MAX_BATCH_COST))
 
 
-def _build_reading(picture: Picture, form: CanonicalForm) -> Reading:
+def _prepare(picture: Picture, form: CanonicalForm) -> PreparedPicture:
     box = picture.map_to_original(form.box)
     info = ImageInfo(width=picture.width, height=picture.height, polarity=form.polarity, box=box)
-    return Reading(form.picture, info, form.cautions)
+    return PreparedPicture(form.picture, info, form.cautions)
 
 
 def _encode_data_url(picture: CanonicalPicture) -> str:

@@ -19,8 +19,8 @@ from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, Unsup
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
-# Bodies up to this length are parsed on the event loop: that takes a millisecond at most, whatever they hold,
-# which is less than a thread would cost.
+# Bodies up to this length are parsed on the event loop: parsing takes at most a millisecond, whatever the
+# content, and a thread would cost more.
 MAX_INLINE_BODY: Final = 65_536  # bytes
 MAX_QUOTED: Final = 64  # characters of a header or field that an error repeats
 
@@ -28,7 +28,7 @@ Parsed = TypeVar("Parsed")
 
 
 async def read_picture(request: Request) -> bytes:
-    """Return the only picture of a request.
+    """Return the single picture of a request.
 
     Raises:
         UnsupportedMediaType: the Content-Type is not supported, or the body is compressed or base64 text.
@@ -40,7 +40,7 @@ async def read_picture(request: Request) -> bytes:
 
 
 async def read_feedback(request: Request) -> tuple[bytes, int | None]:
-    """Return the only picture of a request and its correct digit, None if it shows none.
+    """Return the single picture of a request and its correct digit, or None if the picture shows no digit.
 
     The digit is in the query, in the form or in the JSON; it may be in several of them if they agree.
 
@@ -58,13 +58,13 @@ async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[byte
         EmptyBatch, BatchTooLarge: there is no picture, or more than `max_pictures`; other errors are those of
             `read_picture`.
     """
-    kind = _get_media_type(request)
-    if kind == MULTIPART:
+    media_type = _get_media_type(request)
+    if media_type == MULTIPART:
         header = request.headers["content-type"]
         return await read_body(request, partial(_parse_batch_form, header, max_pictures=max_pictures))
-    if kind == JSON:
+    if media_type == JSON:
         return await read_body(request, partial(_parse_json_batch, max_pictures=max_pictures))
-    raise _build_unsupported_type(kind, f"{MULTIPART} or {JSON}")
+    raise _build_unsupported_type(media_type, f"{MULTIPART} or {JSON}")
 
 
 async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
@@ -85,16 +85,16 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
 async def _read_picture(
     request: Request, schema: type[JsonPicture], *, fields: Sequence[str]
 ) -> tuple[bytes, Sequence[str]]:
-    """Return the only picture of a request, and the digits that its body labels it with."""
-    kind = _get_media_type(request)
-    if kind.startswith("image/") or kind == BYTES:
+    """Return the single picture of a request, and the labels that the body gives it."""
+    media_type = _get_media_type(request)
+    if media_type.startswith("image/") or media_type == BYTES:
         _check_not_encoded(request)
         return _check_binary(await request.body(), "body"), ()
-    if kind == MULTIPART:
+    if media_type == MULTIPART:
         return await read_body(request, partial(_parse_form, request.headers["content-type"], fields))
-    if kind == JSON:
+    if media_type == JSON:
         return await read_body(request, partial(_parse_json, schema))
-    raise _build_unsupported_type(kind, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
+    raise _build_unsupported_type(media_type, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
 def _check_not_encoded(request: Request) -> None:
@@ -111,11 +111,11 @@ def _get_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _build_unsupported_type(kind: str, accepted_types: str) -> UnsupportedMediaType:
-    sent = f"The Content-Type {kind[:MAX_QUOTED]!r} is not supported here"
-    return UnsupportedMediaType(
-        f"{sent if kind else 'The request has no Content-Type'}. Send {accepted_types}."
-    )
+def _build_unsupported_type(media_type: str, accepted_types: str) -> UnsupportedMediaType:
+    reason = "The request has no Content-Type"
+    if media_type:
+        reason = f"The Content-Type {media_type[:MAX_QUOTED]!r} is not supported here"
+    return UnsupportedMediaType(f"{reason}. Send {accepted_types}.")
 
 
 def _parse_json(schema: type[JsonPicture], body: bytes) -> tuple[bytes, Sequence[str]]:
@@ -132,8 +132,9 @@ def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[
 
 
 def _parse_json_batch(body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
+    max_values = max_pictures + json_body.MAX_VALUES  # MAX_VALUES does not count the pictures
     try:
-        texts = json_body.parse(body, JsonPictures, max_values=max_pictures + json_body.MAX_VALUES).images
+        texts = json_body.parse(body, JsonPictures, max_values=max_values).images
     except json_body.TooManyValues:
         raise _build_batch_too_large(max_pictures) from None
     if not texts:
@@ -153,7 +154,7 @@ def _parse_batch_form(content_type: str, body: bytes, *, max_pictures: int) -> l
     except multipart.TooManyParts:
         raise _build_batch_too_large(max_pictures) from None
     return [
-        attempt(partial(_check_binary, where=f"field 'files' (number {index})"), part)
+        attempt(partial(_check_binary, where=f"field 'files' (index {index})"), part)
         for index, part in enumerate(_require_pictures(parts, "files"))
     ]
 
@@ -181,9 +182,9 @@ def _choose_digit(labels: set[str]) -> int | None:
 
 
 def _check_binary(data: bytes, where: str) -> bytes:
-    """Return the bytes of a picture, unless they are base64 text, which belongs in JSON."""
+    """Return the bytes of a picture; refuse base64 text, which belongs in JSON."""
     if base64_text.looks_like_base64(data):
-        msg = f"The {where} is base64 text. Send the bytes of the file itself, or the text in JSON: {JSON}."
+        msg = f"The {where} is base64 text. Send the bytes of the file itself, or the text as JSON ({JSON})."
         raise UnsupportedMediaType(msg)
     return data
 

@@ -56,19 +56,19 @@ class Service:
             RunAborted: one of these checks failed.
         """
         outcome = await self._request_with_retries("GET", "models", patience=0)
-        where = self._client.base_url
+        url = self._client.base_url
         if isinstance(outcome, httpx.RequestError):
             why = _parse_failure(outcome).detail
-            msg = f"There is no service at {where} ({why}). Start it, or pass its address as --url."
+            msg = f"There is no service at {url} ({why}). Start it, or pass its address as --url."
             raise RunAborted(msg)
         if outcome.status_code != HTTPStatus.OK:
-            msg = f"The service at {where} refuses requests: {_parse_failure(outcome).detail}"
+            msg = f"The service at {url} refuses requests: {_parse_failure(outcome).detail}"
             raise RunAborted(msg)
         try:
             models = {model["name"]: model for model in outcome.json()["models"]}
             max_bytes = int(next(iter(models.values()))["limits"]["max_body_bytes"])
         except (ValueError, LookupError, TypeError, StopIteration):
-            msg = f"What answers at {where} is not a digits service. Pass its address as --url."
+            msg = f"What answers at {url} is not a digits service. Pass its address as --url."
             raise RunAborted(msg) from None
         if self._model is not None and self._model not in models:
             msg = f"There is no model {self._model!r}; there are {', '.join(sorted(models))}."
@@ -127,9 +127,9 @@ class Service:
 
     async def _request_once(self, method: str, path: str, content: bytes = b"") -> Outcome:
         query = {} if self._model is None or method == "GET" else {"model": self._model}
-        kind = {} if method == "GET" else {"Content-Type": "application/octet-stream"}
+        headers = {} if method == "GET" else {"Content-Type": "application/octet-stream"}
         try:
-            return await self._client.request(method, path, content=content, params=query, headers=kind)
+            return await self._client.request(method, path, content=content, params=query, headers=headers)
         except httpx.RequestError as error:
             return error
 
@@ -184,5 +184,5 @@ def _parse_failure(outcome: Outcome) -> Failure:
 def _describe_unexpected(answer: httpx.Response) -> Failure:
     """Describe an answer that is not the service's: a proxy's, or a page that asks to log in."""
     target = f", to {answer.headers['Location']}" if answer.is_redirect else ""
-    kind = answer.headers.get("Content-Type", "nothing").partition(";")[0]
-    return Failure("unexpected_answer", f"The answer was {answer.status_code}{target}, with {kind}.")
+    media_type = answer.headers.get("Content-Type", "nothing").partition(";")[0]
+    return Failure("unexpected_answer", f"The answer was {answer.status_code}{target}, with {media_type}.")

@@ -58,12 +58,12 @@ class Table:
         self._output = _open_for_writing(self._file, "a")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         """Close the file."""
         try:
             self._output.close()
         except BrokenPipeError:
-            if kind is None:
+            if error_type is None:
                 raise
 
     def add(self, row: Sequence[str]) -> None:

@@ -12,7 +12,13 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from app.digits.errors import NoInk
 from app.digits.images import WORKING_SIDE, Decoder, Picture, Upload
-from app.digits.preprocessing import MIN_COPY_LENGTH, MIN_SHRINK_FACTOR, STEPS, CanonicalForm, canonicalise
+from app.digits.preprocessing import (
+    MIN_DIGIT_LENGTH_ON_COPY,
+    MIN_SHRINK_FACTOR,
+    STEPS,
+    CanonicalForm,
+    canonicalise,
+)
 from app.digits.working_picture import SMALL_COPY_SIDE, Step
 
 PictureStage: TypeAlias = Literal["decode", "preprocess"]
@@ -49,7 +55,7 @@ def canonicalise_upload(
     if is_large:
         with suppress(NoInk):  # the ink may be too thin to show on the small copy
             preview = attempt(side=SMALL_COPY_SIDE, try_small=True)
-            if max(preview.canonical.box[2:]) >= MIN_COPY_LENGTH:
+            if max(preview.canonical.box[2:]) >= MIN_DIGIT_LENGTH_ON_COPY:
                 return preview
     return attempt(side=WORKING_SIDE, try_small=not is_large)
 

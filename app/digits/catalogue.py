@@ -167,8 +167,8 @@ class Catalogue:
         return {model.name: model for model in self._by_name.values()}
 
     def get_recipe_versions(self) -> dict[str, str]:
-        """Return the version of each model's recipe, as its metadata has it, by the model's name."""
-        return {model.name: model.classifier.version for model in self}
+        """Return the version of each model's recipe, as in its metadata, by the model's name."""
+        return {model.name: model.classifier.recipe_version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())

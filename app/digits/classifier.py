@@ -47,7 +47,7 @@ class Classifier:
     """A network that conforms to the contract. Safe to share between threads."""
 
     name: str
-    version: str
+    recipe_version: str
     sha256: str
     metadata: Mapping[str, str]
     outputs: tuple[str, ...]
@@ -70,7 +70,7 @@ class Classifier:
         outputs = tuple(output.name for output in session.get_outputs())
         model = cls(
             name=metadata[Metadata.NAME],
-            version=metadata[Metadata.VERSION],
+            recipe_version=metadata[Metadata.VERSION],
             sha256=hashlib.sha256(onnx).hexdigest(),
             metadata=metadata,
             outputs=outputs,

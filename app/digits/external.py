@@ -56,22 +56,22 @@ def _parse_fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]
     offset = 0
     while offset < len(content):
         tag, offset = _read_varint(content, offset)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == _VARINT:
             value, offset = _read_varint(content, offset)
             yield number, value
             continue
-        if kind == _BYTES:
+        if wire_type == _BYTES:
             size, offset = _read_varint(content, offset)
-        elif kind in {_FIXED64, _FIXED32}:
-            size = 8 if kind == _FIXED64 else 4
+        elif wire_type in {_FIXED64, _FIXED32}:
+            size = 8 if wire_type == _FIXED64 else 4
         else:
-            msg = f"a field has the wire type {kind}"
+            msg = f"a field has the wire type {wire_type}"
             raise ValueError(msg)
         if size > len(content) - offset:
             msg = "it ends within a field"
             raise ValueError(msg)
-        if kind == _BYTES:
+        if wire_type == _BYTES:
             yield number, content[offset : offset + size]
         offset += size
 

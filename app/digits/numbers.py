@@ -37,10 +37,10 @@ from app.digits.light import even_light, extend_paper, normalise_polarity
 from app.digits.preprocessing import (
     TINY_LENGTH,
     centre,
-    crop,
+    crop_to_ink,
     extract_ink,
     extract_soft_ink,
-    fit,
+    scale_to_size,
     stretch_contrast,
     thicken_strokes,
 )
@@ -261,7 +261,7 @@ def _canonicalise_piece(page: WorkingPicture, labels: Labels, line: Line, piece:
     if not part.pixels.any():  # a hairline has faded away
         shape = _resize(is_piece * np.uint8(FULL_INK), min(1.0, scale))
         part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL_INK / int(shape.max())))
-    for step in (crop, thicken_strokes, fit, stretch_contrast, centre):
+    for step in (crop_to_ink, thicken_strokes, scale_to_size, stretch_contrast, centre):
         part = step(part)
     return part.pixels
 

@@ -48,19 +48,23 @@ from app.digits.working_picture import (
     measure_gaps,
 )
 
-MIN_CONTRAST: Final = 12.0  # grey levels of ink on its background: fainter than pencil, above paper's grain
+# grey levels between ink and background: less than pencil has, more than paper's grain
+MIN_CONTRAST: Final = 12.0
 MIN_CONTRAST_TO_NOISE: Final = 3.2  # standard deviations of the background; Otsu splits pure noise by 2.7
-MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0  # for the second attempt, which blank paper gets as well
+# for the attempt with the other polarity (see `trace_steps`), which blank paper also reaches
+MIN_CONTRAST_TO_NOISE_INVERTED: Final = 4.0
 LOW_CONTRAST: Final = 48.0  # grey levels: with less contrast, people have to look twice
 MIN_DIGIT_GAP: Final = 0.06  # of the main component's height: anything nearer is the other half of an open 4
-MIN_OTHER_DIGIT_HEIGHT: Final = 0.3  # of the main component's height: a lower one is a bar, a hook or a dot
+# of the main component's height: anything shorter is a bar, a hook or a dot
+MIN_OTHER_DIGIT_HEIGHT: Final = 0.3
 MAX_PEN_SKIP: Final = 0.04  # of the ink's length: the longest gap within one stroke of a skipping pen
-MIN_PEAK: Final = 240  # of 255: paler and thinner strokes are stretched; MNIST's peak is 254 or 255
+MIN_PEAK: Final = 240  # of 255: ink with a lower peak gets its contrast stretched; MNIST's peak is 254 or 255
 MIN_STROKE_WIDTH: Final = 2.2  # canonical pixels; MNIST's median is 2.5, its 5th percentile 1.9
 TINY_LENGTH: Final = 10  # pixels: a shorter digit has lost its shape
-MIN_SHRINK_FACTOR: Final = 1.25  # a picture less than this much larger than its copy is used as it is
-MAX_QUICK_PIXELS: Final = 64 * 64  # in pictures that need every step: about a millisecond
-MIN_COPY_LENGTH: Final = 51  # pixels: a digit of this length keeps its shape on a copy; the network sees 20
+MIN_SHRINK_FACTOR: Final = 1.25  # a picture that is less than 1.25 times as long as its copy is used itself
+MAX_QUICK_PIXELS: Final = 64 * 64  # total of the pictures that need every step: about a millisecond
+# pixels: a digit of this length keeps its shape on a copy; the network sees 20
+MIN_DIGIT_LENGTH_ON_COPY: Final = 51
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,21 @@ class CanonicalForm:
 
 
 def extract_ink(picture: WorkingPicture) -> WorkingPicture:
-    """Turn paper to 0, and separate ink from it by Otsu's threshold."""
-    levels, thumbnail = tones.histogram(picture.pixels), picture.thumbnail
+    """Set the background to 0, and separate the ink from it by Otsu's threshold."""
+    counts, thumbnail = tones.histogram(picture.pixels), picture.thumbnail
     # the border may lie in shadow
     background = int(
         max(tones.median(tones.border_histogram(thumbnail)), tones.median(tones.histogram(thumbnail)))
     )
     ink = cv2.subtract(np.full_like(picture.pixels, background), picture.pixels)
-    above = levels[background:].sum(keepdims=True)
-    threshold = tones.otsu_threshold(np.concatenate((above, levels[:background][::-1])))
+    lighter_count = counts[background:].sum(keepdims=True)
+    threshold = tones.otsu_threshold(np.concatenate((lighter_count, counts[:background][::-1])))
     is_ink = background - threshold > tones.LEVELS
-    paper, spread = tones.mean_and_deviation(levels * ~is_ink)
-    contrast = paper - tones.mean_and_deviation(levels * is_ink)[0]
+    background_mean, noise = tones.mean_and_deviation(counts * ~is_ink)
+    contrast = background_mean - tones.mean_and_deviation(counts * is_ink)[0]
     min_contrast = MIN_CLOSE_UP_CONTRAST if picture.is_close_up else MIN_CONTRAST
     min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if picture.is_inverted_guess else MIN_CONTRAST_TO_NOISE
-    if not levels[is_ink].any() or contrast < max(min_contrast, min_ratio * spread):
+    if not counts[is_ink].any() or contrast < max(min_contrast, min_ratio * noise):
         msg = "Nothing is written on the picture: no ink stands out from the background. Send a digit."
         raise NoInk(msg)
     _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
@@ -99,15 +103,15 @@ def extract_ink(picture: WorkingPicture) -> WorkingPicture:
 def isolate_digit(picture: WorkingPicture) -> WorkingPicture:
     """Keep the digit, and drop specks, other digits, and frames and shadows along the border.
 
-    The digit is the largest connected component that does not run along the border, with smaller ones
-    close by, where a pen skipped.
+    The digit is the largest connected component that does not run along the border, together with smaller
+    ones nearby that a skipping pen has separated.
     """
     picture = _crop_around_ink(picture)
     labels, components = _find_components(picture.mask)
-    area = components[:, cv2.CC_STAT_AREA]
-    areas = np.where(find_border_components(labels, components), 0, area)
-    main = int(np.argmax(areas if areas.any() else area))
-    is_large = areas >= MAX_SPECK_AREA * area[main]
+    areas = components[:, cv2.CC_STAT_AREA]
+    inner_areas = np.where(find_border_components(labels, components), 0, areas)
+    main = int(np.argmax(inner_areas if inner_areas.any() else areas))
+    is_large = inner_areas >= MAX_SPECK_AREA * areas[main]
     is_near = measure_gaps(components, components[main]) <= MAX_PART_GAP * components[main, 2:4].max()
     is_other_digit = _find_other_digits(components, components[main])
     is_kept = is_large & is_near & ~is_other_digit
@@ -131,7 +135,7 @@ def _crop_around_ink(picture: WorkingPicture) -> WorkingPicture:
     return crop_to_edges(picture, (left - margin, top - margin, left + width + margin, top + height + margin))
 
 
-def crop(picture: WorkingPicture) -> WorkingPicture:
+def crop_to_ink(picture: WorkingPicture) -> WorkingPicture:
     """Crop to the ink and its soft edge."""
     return dataclasses.replace(picture, pixels=_crop_tightly(picture.pixels))
 
@@ -141,7 +145,7 @@ def thicken_strokes(picture: WorkingPicture) -> WorkingPicture:
     scale = max(picture.pixels.shape) / INK_SIDE
     ink = (picture.pixels > picture.threshold).astype(np.uint8)
     distance = cv2.distanceTransform(cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
-    # the mean distance within a band is (width + 2) / 4
+    # in a stroke of constant width, the mean distance to its edge is (width + 2) / 4
     width = 4 * cv2.mean(distance, (distance > 0).astype(np.uint8))[0] - 2
     missing_width = round(MIN_STROKE_WIDTH * scale - width)
     if missing_width < 1:
@@ -152,10 +156,10 @@ def thicken_strokes(picture: WorkingPicture) -> WorkingPicture:
     return dataclasses.replace(picture, pixels=_crop_tightly(cv2.dilate(padded, pen)))
 
 
-def fit(picture: WorkingPicture) -> WorkingPicture:
+def scale_to_size(picture: WorkingPicture) -> WorkingPicture:
     """Scale the ink so that its longer side is 20 pixels."""
     ink = picture.pixels
-    while max(ink.shape) != INK_SIDE:  # again if faint ends were rounded away
+    while max(ink.shape) != INK_SIDE:  # repeated if scaling has rounded the faint ends to 0
         scale = INK_SIDE / max(ink.shape)
         size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -164,7 +168,7 @@ def fit(picture: WorkingPicture) -> WorkingPicture:
 
 
 def stretch_contrast(picture: WorkingPicture) -> WorkingPicture:
-    """Stretch pale ink to the full range, as MNIST has it."""
+    """Stretch pale ink to the full range, as in MNIST."""
     peak = int(picture.pixels.max())
     if peak >= MIN_PEAK:
         return picture
@@ -187,15 +191,15 @@ STEPS: Final[tuple[Step, ...]] = (
     zoom_to_ink,
     extract_ink,
     isolate_digit,
-    crop,
+    crop_to_ink,
     thicken_strokes,
-    fit,
+    scale_to_size,
     stretch_contrast,
     centre,
 )
 
 
-# These do nothing on a plain background, and finding that out takes a third of their time.
+# On a plain background these change nothing; `is_plain` takes a tenth of the time that they would.
 SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset(
     {remove_bands, crop_frame, extend_paper, even_light, remove_ruled_lines, zoom_to_ink}
 )
@@ -231,12 +235,12 @@ def trace_steps(
     """Yield the name of each step and the picture after it; the last one is canonical.
 
     A small copy is tried first: a digit that is long enough there is read as well as from the whole picture,
-    at a fraction of the cost. If the whole picture shows no ink, the other polarity is tried: a gradient of
-    light can be mistaken for faint strokes.
+    at a fraction of the cost. If the whole picture shows no ink, the polarity may have been guessed wrong, as
+    uneven light can look like strokes: then the other one is tried.
 
     Args:
         grey: uint8 (height, width), each at least 1.
-        steps: what is done to the picture, in this order.
+        steps: the steps to run, in this order.
         try_small: whether to try a small copy first.
 
     Raises:
@@ -245,7 +249,7 @@ def trace_steps(
     picture = WorkingPicture(pixels=grey)
     for small in _yield_small_copies(picture) if try_small else ():
         results = _try_steps(WorkingPicture(pixels=small, scale=max(grey.shape) / max(small.shape)), steps)
-        if results and max(results[-1][1].box[2:]) >= MIN_COPY_LENGTH:
+        if results and max(results[-1][1].box[2:]) >= MIN_DIGIT_LENGTH_ON_COPY:
             yield from results
             return
     yield from _try_steps(picture, steps) or _run_steps(
@@ -285,9 +289,10 @@ def is_canonical(picture: GreyPicture) -> bool:
 
 
 def is_quick(pictures: Sequence[GreyPicture]) -> bool:
-    """Tell whether `canonicalise` takes about a millisecond or less for each of some small pictures.
+    """Tell whether the small pictures that need every step take about a millisecond at most, all together.
 
-    It does on a plain background, as in most drawings. Noise and photographs take up to ten.
+    Those on a plain background, as most drawings are, do not. Noise and photographs do, and take up to ten
+    milliseconds each.
     """
     pixels_left = MAX_QUICK_PIXELS
     for picture in pictures:
@@ -315,16 +320,16 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     labels, stats = label_components(mask)
     components = stats[1:]
     is_inner = ~find_border_components(labels, components)
-    area = components[:, cv2.CC_STAT_AREA]
-    is_inner &= area >= MAX_SPECK_AREA * area[is_inner].max(initial=0)
+    areas = components[:, cv2.CC_STAT_AREA]
+    is_inner &= areas >= MAX_SPECK_AREA * areas[is_inner].max(initial=0)
     if is_inner.sum() <= 1:
         return labels, components
     left, top, right, bottom = find_outer_edges(components[is_inner])
     reach = max(1, round(MAX_PEN_SKIP * max(right - left, bottom - top) / 2))
-    strokes = mask_components(labels, is_inner)
-    _, groups = cv2.connectedComponents(cv2.dilate(strokes, np.ones((2 * reach + 1,) * 2, np.uint8)))
+    inner_ink = mask_components(labels, is_inner)
+    _, groups = cv2.connectedComponents(cv2.dilate(inner_ink, np.ones((2 * reach + 1,) * 2, np.uint8)))
     group_ids = np.arange(len(stats))  # components of one group get one number, from 1
-    ink_pixels = np.flatnonzero(strokes)
+    ink_pixels = np.flatnonzero(inner_ink)
     group_ids[labels.flat[ink_pixels]] = groups.flat[ink_pixels] + len(stats)
     _, group_ids = np.unique(group_ids, return_inverse=True)
     return group_ids.astype(np.int32)[labels], _merge_components(components, group_ids[1:] - 1)
@@ -333,11 +338,11 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 def _merge_components(components: NDArray[np.int32], groups: NDArray[np.intp]) -> NDArray[np.int32]:
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    sorted_pieces = components[order]
-    corner = np.minimum.reduceat(sorted_pieces[:, :2], starts)
-    far_corner = np.maximum.reduceat(sorted_pieces[:, :2] + sorted_pieces[:, 2:4], starts)
-    area = np.add.reduceat(sorted_pieces[:, cv2.CC_STAT_AREA], starts)
-    return np.column_stack([corner, far_corner - corner, area]).astype(np.int32)
+    sorted_components = components[order]
+    corners = np.minimum.reduceat(sorted_components[:, :2], starts)
+    far_corners = np.maximum.reduceat(sorted_components[:, :2] + sorted_components[:, 2:4], starts)
+    areas = np.add.reduceat(sorted_components[:, cv2.CC_STAT_AREA], starts)
+    return np.column_stack([corners, far_corners - corners, areas]).astype(np.int32)
 
 
 def _find_other_digits(components: NDArray[np.int32], main: NDArray[np.int32]) -> NDArray[np.bool_]:

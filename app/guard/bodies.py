@@ -20,7 +20,7 @@ STALL_SECONDS: Final = 1.0
 NO_LENGTH: Final = "The request has neither a Content-Length nor a chunked body. Send one of the two."
 
 
-class UnreadGuard:
+class UnreadBodyGuard:
     """Close the connection if a request is answered before its body has been read.
 
     Otherwise uvicorn would receive and discard the rest of the body. It may do so with a small body, which

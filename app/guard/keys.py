@@ -27,7 +27,7 @@ _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9A-Fa-f
 _NEAR_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # a mistyped entry, not a plain key
 
 
-class BadKeys(ValueError):
+class InvalidKeys(ValueError):
     """The list of keys is invalid. The message says where, and never contains a key."""
 
 
@@ -43,11 +43,11 @@ def create_key(identity: str) -> tuple[str, str]:
     """Generate a key. Return it, and its line for `DIGITS_API_KEYS_FILE`.
 
     Raises:
-        BadKeys: the id is too long, or has characters that are not allowed.
+        InvalidKeys: the id is too long, or has characters that are not allowed.
     """
     if not _ID.fullmatch(identity):
         msg = f"{identity!r} is not a valid id; use 1 to 64 letters, digits, dots, dashes and underscores"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     return key, f"{identity} {_hash_key(key).hex()}"
 
@@ -63,7 +63,7 @@ class Keyring:
             file: a text file with an id and a digest on each line; a # starts a comment.
 
         Raises:
-            BadKeys: an entry is invalid, or the file has no keys.
+            InvalidKeys: an entry is invalid, or the file has no keys.
             OSError: the file can't be read.
         """
         self._entries = entries
@@ -76,7 +76,7 @@ class Keyring:
         An id with a new digest is in both lists.
 
         Raises:
-            BadKeys, OSError: the keys can't be read; the old ones stay valid.
+            InvalidKeys, OSError: the keys can't be read; the old ones stay valid.
         """
         old_keys, new_keys = self.keys, _read_keys(self._entries, self._file)
         self.keys = new_keys
@@ -99,7 +99,7 @@ def _read_keys(entries: Sequence[str], file: Path | None) -> tuple[Key, ...]:
         keys += _read_file(file)
     if len({key.id for key in keys}) < len(keys):
         msg = "an id occurs twice"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     return tuple(keys)
 
 
@@ -108,12 +108,12 @@ def _read_file(file: Path) -> list[Key]:
         lines = file.read_text("utf-8-sig").splitlines()  # editors on Windows add a byte order mark
     except UnicodeDecodeError:
         msg = "it is not a text file"
-        raise BadKeys(msg) from None
+        raise InvalidKeys(msg) from None
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
     keys = [_parse_line(entry, number) for number, entry in entries if entry]
     if not keys:
         msg = "it has no keys; `python -m app keys new ID` creates one"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     return keys
 
 
@@ -121,7 +121,7 @@ def _parse_line(entry: str, number: int) -> Key:
     key = _parse_entry(entry)
     if key is None:
         msg = f"line {number} is not an id and a SHA-256; `python -m app keys new ID` creates one"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     return key
 
 
@@ -132,10 +132,10 @@ def _parse_setting(text: str, number: int) -> Key:
         return entry
     if _NEAR_ENTRY.fullmatch(text):
         msg = f"key {number} looks like ID:DIGEST, but a SHA-256 has 64 hexadecimal digits"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     if not (text.isascii() and text.isprintable()):
         msg = f"key {number} has characters other than printable ASCII, which HTTP headers can't carry"
-        raise BadKeys(msg)
+        raise InvalidKeys(msg)
     digest = _hash_key(text)
     return Key(f"key-{digest.hex()[:8]}", digest)
 

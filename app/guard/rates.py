@@ -16,6 +16,8 @@ from app.wire.scope import get_client
 
 WINDOW: Final = 60  # seconds in which an empty bucket fills up
 MAX_CLIENTS: Final = 100_000  # buckets in memory, about 20 MB
+ROUNDING_SECONDS: Final = 1e-9 * WINDOW  # what floating-point arithmetic may add to a wait of zero
+ROUNDING_TOKENS: Final = 1e-6  # what it may take away from a whole number of tokens
 MAX_WRONG_KEYS: Final = 100  # a minute: a misconfigured client that retries every second gets 401, not 429
 
 
@@ -50,13 +52,13 @@ class Buckets:
         now = self._clock()
         full_at = max(self._full_at.get(client, now), now) + self._interval
         wait = full_at - now - WINDOW
-        if wait > 1e-9 * WINDOW:
+        if wait > ROUNDING_SECONDS:
             return 0, wait
         self._full_at[client] = full_at
         self._full_at.move_to_end(client)
         if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
-        return math.floor((WINDOW - (full_at - now)) / self._interval + 1e-6), 0.0
+        return math.floor((WINDOW - (full_at - now)) / self._interval + ROUNDING_TOKENS), 0.0
 
 
 class RateGuard:
@@ -77,23 +79,23 @@ class RateGuard:
             return
         remaining, wait = self._buckets.take(get_client(scope))
         # https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/
-        state = f'"default";r={remaining};t={math.ceil(wait or WINDOW / self._buckets.size)}'
+        rate_limit = f'"default";r={remaining};t={math.ceil(wait or WINDOW / self._buckets.size)}'
 
-        async def send_with_state(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = (self._policy, (b"ratelimit", state.encode()))
+                headers = (self._policy, (b"ratelimit", rate_limit.encode()))
                 message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
         if wait:
             refusal = ProblemResponse(RateLimited("Requests", limit=self._buckets.size, wait=wait))
-            await refusal(scope, receive, send_with_state)
+            await refusal(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_state)
+        await self._app(scope, receive, send_with_headers)
 
 
 class WrongKeyLimiter:
-    """A limit on wrong keys per address. If there is a rate limit, wrong keys count towards it."""
+    """Limits the wrong keys that an address may send. They share the rate limit's buckets, if any."""
 
     def __init__(self, buckets: Buckets | None) -> None:
         self._buckets = Buckets(MAX_WRONG_KEYS) if buckets is None else buckets

@@ -81,7 +81,7 @@ class _Routes:
         return ProblemResponse(NotFound(path))
 
 
-class HeadGuard:
+class HeadAsGet:
     """Answer HEAD like GET. The server omits the body."""
 
     def __init__(self, app: ASGIApp) -> None:

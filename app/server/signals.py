@@ -14,7 +14,7 @@ from typing import Final
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
-from app.guard.keys import BadKeys, Keyring
+from app.guard.keys import InvalidKeys, Keyring
 
 log = logging.getLogger("app")
 
@@ -101,7 +101,7 @@ def reload_keys(keyring: Keyring) -> None:
         return
     try:
         added, removed = keyring.reload()
-    except (BadKeys, OSError) as error:
+    except (InvalidKeys, OSError) as error:
         log_keys_not_reloaded(error)
     else:
         log.info("keys reloaded", extra={"keys": len(keyring.keys), "added": added, "removed": removed})
@@ -119,9 +119,9 @@ def reload_models(catalogue: Catalogue) -> None:
 
 def log_keys_not_reloaded(error: Exception) -> None:
     """Log why the old keys stay valid."""
-    log.error("keys not reloaded, the old ones stay valid", extra={"reason": str(error)})
+    log.error("keys not reloaded; the old ones stay valid", extra={"reason": str(error)})
 
 
 def log_models_not_reloaded(error: Exception) -> None:
     """Log why the old models keep serving."""
-    log.error("models not reloaded, the old ones keep serving", extra={"reason": str(error)})
+    log.error("models not reloaded; the old ones keep serving", extra={"reason": str(error)})

@@ -14,7 +14,7 @@ from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
 from app.digits.process import set_up_process
 from app.environment import find_foreign_variables
-from app.guard.keys import BadKeys, Keyring
+from app.guard.keys import InvalidKeys, Keyring
 from app.main import create_app
 from app.server.cores import count_cores
 from app.server.process import Server, configure
@@ -87,7 +87,7 @@ def _load_keys(settings: Settings) -> Keyring:
     """
     try:
         keyring = Keyring(settings.api_keys, settings.api_keys_file)
-    except (BadKeys, OSError) as error:
+    except (InvalidKeys, OSError) as error:
         names = ["DIGITS_API_KEYS=(not shown)"] if settings.api_keys else []
         names += [f"DIGITS_API_KEYS_FILE={settings.api_keys_file}"] if settings.api_keys_file else []
         reason = error.strerror if isinstance(error, OSError) else error

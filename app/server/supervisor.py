@@ -1,4 +1,6 @@
-"""The supervisor of several workers: starts them, replaces those that die or hang, renews and stops them.
+"""The supervisor of several workers.
+
+It starts them, replaces those that die or hang, restarts them one by one on SIGHUP, and stops them.
 
 uvicorn's supervisor blocks during each of these, and does not react to SIGTERM meanwhile. This one never
 blocks: ten times a second, it checks on its workers and takes the next step that is due.
@@ -25,7 +27,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from app.digits.catalogue import Catalogue
 from app.digits.errors import InvalidModel
-from app.guard.keys import BadKeys, Keyring
+from app.guard.keys import InvalidKeys, Keyring
 from app.server.process import LINGER_SECONDS, Server, announce, configure
 from app.server.signals import (
     RELOAD_SIGNALS,
@@ -33,15 +35,15 @@ from app.server.signals import (
     log_keys_not_reloaded,
     log_models_not_reloaded,
 )
-from app.server.workers import FOLDER, SharedMetrics
+from app.server.workers import METRICS_FOLDER_VARIABLE, SharedMetrics
 from app.settings import Settings, SettingsError
 
 TICK: Final = 0.1  # seconds between two checks
 PING_INTERVAL: Final = 1.0  # seconds between two pings of a worker
-MAX_SILENCE: Final = 60.0  # seconds without an answer to a ping, which no load explains
+MAX_SILENCE: Final = 60.0  # seconds without an answer to a ping: longer than any load could explain
 RETRY_INTERVAL: Final = 10.0  # seconds between two attempts to start a worker that fails to start
 SHUTDOWN_MARGIN: Final = 10.0  # seconds that workers get beyond their own timeouts before they are killed
-END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+SHUTDOWN_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 log = logging.getLogger("app")
 
 
@@ -64,9 +66,10 @@ class WorkerProcess(Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends the process, or its supervisor dies."""
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
-        shared_metrics = SharedMetrics(Path(os.environ[FOLDER]))
+        shared_metrics = SharedMetrics(Path(os.environ[METRICS_FOLDER_VARIABLE]))
         self.config.app = partial(self._app_factory, open_registry=shared_metrics.open_registry)
-        self.config.load()  # before uvicorn handles signals: SIGTERM still ends the process immediately
+        # before uvicorn installs its signal handlers, so that SIGTERM still ends the process immediately
+        self.config.load()
         self._server = Server(self.config, shared_metrics)
         super().target(sockets)
 
@@ -76,7 +79,7 @@ def _stop_with_supervisor() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         supervisor.join()
-        log.error("the supervisor has died, this worker shuts down")
+        log.error("the supervisor has died; this worker is shutting down")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -86,7 +89,7 @@ class Worker:
     def __init__(self, process: WorkerProcess) -> None:
         """Start the process."""
         self._process = process
-        # the worker inherits the mask: by default, these signals would end it before it handles them
+        # inherited by the worker: otherwise, these signals would end it before it has installed its handlers
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, RELOAD_SIGNALS)
         self._process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -119,13 +122,13 @@ class Worker:
         """Tell whether the worker has not answered pings for too long."""
         return time.monotonic() > self._answered_at + MAX_SILENCE
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, signal_number: signal.Signals) -> None:
         """Send a signal to the worker, if it still runs."""
         if self.exitcode is None and self.pid is not None:
-            os.kill(self.pid, number)
+            os.kill(self.pid, signal_number)
 
     def kill(self) -> None:
-        """Kill the worker, and wait for its end."""
+        """Kill the worker, and wait for it to exit."""
         self._process.kill()
         self._process.join()
 
@@ -151,13 +154,13 @@ class Supervisor:
         self._retired: list[Worker] = []  # draining
         self._renewal_due = False
         # signals may interrupt any step, so the handler only records them
-        self._end_signals: list[int] = []
-        self._reload_signals = get_recorded_signals()
-        for number in END_SIGNALS | RELOAD_SIGNALS:
+        self._shutdown_signals: list[int] = []
+        self._reload_signals = get_recorded_signals()  # the list itself, with signals that arrived before now
+        for number in SHUTDOWN_SIGNALS | RELOAD_SIGNALS:
             signal.signal(number, self._record_signal)
 
     def _record_signal(self, number: int, _: FrameType | None) -> None:
-        (self._end_signals if number in END_SIGNALS else self._reload_signals).append(number)
+        (self._shutdown_signals if number in SHUTDOWN_SIGNALS else self._reload_signals).append(number)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and return when all workers have exited.
@@ -167,7 +170,7 @@ class Supervisor:
         """
         try:
             self._workers = [self._start() for _ in range(self._settings.workers)]
-            while not self._end_signals:
+            while not self._shutdown_signals:
                 self._check_workers()
                 time.sleep(TICK)
         finally:
@@ -176,12 +179,12 @@ class Supervisor:
     def _start(self) -> Worker:
         return Worker(self._spawn())
 
-    def _all_workers(self) -> list[Worker]:
+    def _list_all_workers(self) -> list[Worker]:
         successor = [self._successor] if self._successor else []
         return [*self._workers, *successor, *self._retired]
 
     def _check_workers(self) -> None:
-        for worker in self._all_workers():
+        for worker in self._list_all_workers():
             worker.check_heartbeat()
         self._retired = [worker for worker in self._retired if worker.exitcode is None]
         self._workers = [self._replace_if_dead(worker) for worker in self._workers]
@@ -190,13 +193,13 @@ class Supervisor:
             self._is_announced = True
         if self._reload_signals:
             self._renewal_due |= signal.SIGHUP in self._reload_signals
-            self._reload_signals.clear()  # the steps below serve all signals up to here
+            self._reload_signals.clear()  # one reload serves all signals recorded so far
             self._reload_keys()
         self._renew()
 
     def _replace_if_dead(self, worker: Worker) -> Worker:
         if worker.exitcode is None and worker.is_hung():
-            log.error("a worker hangs", extra={"pid": worker.pid})
+            log.error("a worker does not respond and is killed", extra={"pid": worker.pid})
             worker.kill()
         if worker.exitcode is None or self._must_wait(worker):
             return worker
@@ -223,11 +226,11 @@ class Supervisor:
         """
         try:
             self._keyring.reload()
-        except (BadKeys, OSError) as error:
+        except (InvalidKeys, OSError) as error:
             log_keys_not_reloaded(error)
             return
-        for worker in self._all_workers():
-            worker.send(signal.SIGUSR1)
+        for worker in self._list_all_workers():
+            worker.send_signal(signal.SIGUSR1)
 
     def _renew(self) -> None:
         """Take the next step of a renewal, which replaces all workers one by one."""
@@ -235,18 +238,19 @@ class Supervisor:
         if self._successor:
             self._promote(self._successor)
         elif self._outdated:
-            if not self._retired:  # at most one more process than workers, as memory is planned for
+            # memory is planned for at most one process more than there are workers
+            if not self._retired:
                 self._successor = self._start()
         elif self._renewal_due:
             self._renewal_due = False
             self._outdated = list(self._workers) if self._can_load_models() else []
 
     def _promote(self, successor: Worker) -> None:
-        """Replace the first outdated worker by its successor, once that serves."""
+        """Replace the first outdated worker with its successor, once the successor is ready."""
         if successor.exitcode is not None or successor.is_hung():
             successor.kill()
             self._outdated = []
-            log.error("a new worker could not start, the old ones keep serving")
+            log.error("a new worker could not start; the old ones keep serving")
         elif not successor.is_ready:
             return
         elif self._outdated:
@@ -258,7 +262,7 @@ class Supervisor:
         self._successor = None
 
     def _retire(self, worker: Worker) -> None:
-        worker.send(signal.SIGTERM)
+        worker.send_signal(signal.SIGTERM)
         self._retired.append(worker)
 
     def _can_load_models(self) -> bool:
@@ -267,24 +271,24 @@ class Supervisor:
         except InvalidModel as error:
             log_models_not_reloaded(error)
         except Exception:  # the running workers must not stop because of it
-            log.exception("models not reloaded, the old ones keep serving")
+            log.exception("models not reloaded; the old ones keep serving")
         else:
             return True
         return False
 
     def _stop_workers(self) -> None:
         """Let all workers drain; pass further signals on, and kill workers that take too long."""
-        forwarded = len(self._end_signals)
-        for worker in self._all_workers():
+        forwarded = len(self._shutdown_signals)
+        for worker in self._list_all_workers():
             if worker not in self._retired:
-                worker.send(signal.SIGTERM)
+                worker.send_signal(signal.SIGTERM)
         timeout = self._settings.drain_delay + LINGER_SECONDS + self._settings.graceful_timeout
         deadline = time.monotonic() + timeout + SHUTDOWN_MARGIN
-        while running := [worker for worker in self._all_workers() if worker.exitcode is None]:
+        while running := [worker for worker in self._list_all_workers() if worker.exitcode is None]:
             for worker in running:
-                if len(self._end_signals) > forwarded:
-                    worker.send(signal.SIGTERM)
+                if len(self._shutdown_signals) > forwarded:
+                    worker.send_signal(signal.SIGTERM)
                 if time.monotonic() > deadline:
                     worker.kill()
-            forwarded = len(self._end_signals)
+            forwarded = len(self._shutdown_signals)
             time.sleep(TICK)

@@ -27,7 +27,9 @@ from app.settings import SettingsError
 from app.telemetry.metrics import Metrics
 
 UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable; workers inherit it
+METRICS_FOLDER_VARIABLE: Final = (
+    "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable; workers inherit it
+)
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  we create a folder in it; writable even in a read-only container
 
 
@@ -46,7 +48,7 @@ def create_shared_folder() -> Iterator[None]:
         msg = f"several DIGITS_WORKERS share a folder, which can't be created ({reason}): make /tmp writable"
         raise SettingsError(msg) from None
     with temporary as folder:
-        os.environ[FOLDER] = folder
+        os.environ[METRICS_FOLDER_VARIABLE] = folder
         yield
 
 

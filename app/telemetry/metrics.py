@@ -57,7 +57,7 @@ class Metrics:
         places: Places,
         threads: CapacityLimiter,
         *,
-        feedback: bool,
+        has_feedback: bool,
         shared_registry: CollectorRegistry | None = None,
     ) -> None:
         """Create all metrics.
@@ -65,13 +65,13 @@ class Metrics:
         Args:
             catalogue: the loaded models.
             places: the places for pictures in flight.
-            threads: the threads for large pictures.
-            feedback: whether the service stores feedback; only then is there a metric for it.
+            threads: the threads for work that is too long for the event loop.
+            has_feedback: whether the service stores feedback; only then is there a metric for it.
             shared_registry: the registry that collects the metrics of several workers, if there are several.
         """
         self._registry = CollectorRegistry() if shared_registry is None else shared_registry
         self._registry.register(_InfoCollector(catalogue))
-        # a shared registry collects from files, and would report metrics twice that are registered as well
+        # a shared registry collects from files; metrics that were also registered would be reported twice
         factory = _Factory(None if shared_registry else self._registry)
         self._requests = factory.create_counter(
             "digits_requests", "Requests answered", "method", "route", "status"
@@ -84,7 +84,7 @@ class Metrics:
         )
         self._stages = factory.create_histogram(
             "digits_stage_duration_seconds",
-            "Time of a request in each stage, the pictures of a batch added up",
+            "Time of a request in each stage, summed over the pictures of a batch",
             "stage",
             buckets=STAGE_BUCKETS,
         )
@@ -97,22 +97,29 @@ class Metrics:
         )
         self._warnings = factory.create_counter("digits_warnings", "Warnings returned", "code")
         self._refusals = factory.create_counter(
-            "digits_refusals", "Requests and pictures of batches that were refused", "code"
+            "digits_refusals", "Refused requests, and refused pictures within batches", "code"
         )
         self._batches = factory.create_histogram(
             "digits_batch_pictures", "Pictures in a batch", "model", buckets=BATCH_BUCKETS
         )
         self._feedback = None
-        if feedback:
+        if has_feedback:
             self._feedback = factory.create_counter(
-                "digits_feedback", "Pictures whose right digit was sent as feedback", "model", "outcome"
+                "digits_feedback",
+                "Predictions for which feedback was sent, by whether they were right",
+                "model",
+                "outcome",
             )
         gauges: list[tuple[str, str, Callable[[], float]]] = [
             ("digits_workers", "Number of workers", lambda: 1),
             ("digits_pictures_in_flight", "Pictures being processed", lambda: places.taken),
-            ("digits_places", "Maximum of pictures in flight", lambda: places.count),
-            ("digits_threads", "Threads for large pictures", lambda: threads.total_tokens),
-            ("digits_threads_busy", "Busy threads for large pictures", lambda: threads.borrowed_tokens),
+            ("digits_places", "Maximum number of pictures in flight", lambda: places.count),
+            (
+                "digits_threads",
+                "Threads for work that is too long for the event loop",
+                lambda: threads.total_tokens,
+            ),
+            ("digits_threads_busy", "Busy threads", lambda: threads.borrowed_tokens),
             (
                 "digits_threads_waiting",
                 "Requests waiting for a thread",
@@ -161,12 +168,12 @@ class Metrics:
             self._negatives[model,].inc(pictures)
 
     def count_cautions(self, codes: Iterable[str]) -> None:
-        """Count the warnings about a picture."""
+        """Count warnings by their codes."""
         for code in codes:
             self._warnings[code,].inc()
 
     def count_refusal(self, code: str) -> None:
-        """Count a problem by its code, or a client that disconnected."""
+        """Count a refusal by its code: that of a problem, or the outcome of a client that disconnected."""
         self._refusals[code,].inc()
 
     def observe_batch(self, model: str, pictures: int) -> None:
@@ -249,7 +256,7 @@ class _InfoCollector(Collector):
         for model in self._catalogue:
             classifier, is_default = model.classifier, str(model.name == default).lower()
             models.add_metric(
-                [model.name, classifier.version, classifier.sha256[:HASH_DIGITS], is_default], 1
+                [model.name, classifier.recipe_version, classifier.sha256[:HASH_DIGITS], is_default], 1
             )
         return [build, models]
 
@@ -286,5 +293,6 @@ class _ProcessMetrics:
             if family.name in self._gauges:
                 self._gauges[family.name].set(value)
             elif family.name in self._counters:
-                self._counters[family.name][()].inc(max(value - self._last_values[family.name], 0))
+                increase = max(value - self._last_values[family.name], 0)
+                self._counters[family.name][()].inc(increase)  # (): no labels
                 self._last_values[family.name] = value

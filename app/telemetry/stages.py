@@ -22,7 +22,7 @@ class WorkAbandoned(Exception):
 
 
 class Stages:
-    """The seconds spent in each stage of a request's work; the pictures of a batch are added up.
+    """The seconds spent in each stage of a request's work, summed over the pictures of a batch.
 
     Also holds what the log and traces report about the work: how many digits were read, but never which.
     """

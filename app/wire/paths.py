@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 REFERENCE: Final = "/docs"
-DOCUMENT: Final = "/openapi.json"
+OPENAPI_PATH: Final = "/openapi.json"
 _SCRIPTS: Final = [
     "answer",
     "camera",
@@ -27,7 +27,7 @@ PAGE: Final[Mapping[str, str]] = {
     "/": "index.html",
     **{f"/static/{name}": name for name in _FILES},
 }
-DOCUMENT_PATHS: Final = frozenset({REFERENCE, DOCUMENT})
+DOCUMENT_PATHS: Final = frozenset({REFERENCE, OPENAPI_PATH})
 # these need no key and have no rate limit
 PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}

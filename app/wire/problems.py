@@ -115,9 +115,7 @@ class RateLimited(RequestProblem, code="rate_limited", status=429):
 
     def __init__(self, what: str, *, limit: int, wait: float) -> None:
         seconds = math.ceil(wait)
-        super().__init__(
-            f"{what} are limited to {limit} a minute. Try again in {seconds} s.", limit=limit
-        )
+        super().__init__(f"{what} are limited to {limit} a minute. Try again in {seconds} s.", limit=limit)
         self.headers = {"Retry-After": str(seconds)}
 
 

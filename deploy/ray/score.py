@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     plan = {
         **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
         "source": f"{source.folder.path}/{source.file_name}",  # without the keys that a bucket's URI may hold
-        "model": f"{model.name} {model.classifier.version} {model.classifier.sha256}",
+        "model": f"{model.name} {model.classifier.recipe_version} {model.classifier.sha256}",
         "max_pixels": settings.max_pixels,
         "max_body_bytes": settings.max_body_bytes,
     }

@@ -234,7 +234,7 @@ def test_base64_in_place_of_a_file_is_refused_with_a_remedy(client: httpx.Client
     for problem, where in (
         (raw.json(), "The body is base64 text"),
         (form.json(), "The field 'file' is base64 text"),
-        (results[1]["problem"], "The field 'files' (number 1) is base64 text"),
+        (results[1]["problem"], "The field 'files' (index 1) is base64 text"),
     ):
         assert (problem["status"], problem["code"]) == UNREADABLE
         assert where in problem["detail"]

@@ -90,7 +90,7 @@ def test_a_model_that_is_loaded_again_returns_to_its_old_position(tmp_path: Path
     catalogue.unload("three")
     assert list(catalogue.models) == ["one", "two"]
     assert catalogue.list_versions()[1] == [Version("three", 1)]
-    assert asked.classifier.version == "0.0.1"  # who has asked for it keeps it
+    assert asked.classifier.recipe_version == "0.0.1"  # who has asked for it keeps it
     assert catalogue.reload_one("three").name == "three"
     assert list(catalogue.models) == ["one", "three", "two"]
     assert catalogue.list_versions()[1] == []

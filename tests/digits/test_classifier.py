@@ -26,7 +26,7 @@ def test_a_model_that_conforms_to_the_contract_is_loaded() -> None:
     assert scores.probabilities.dtype == np.float32
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
     assert scores.digit_likelihood is None
-    assert (classifier.name, classifier.version) == ("tiny", "0.0.1")
+    assert (classifier.name, classifier.recipe_version) == ("tiny", "0.0.1")
 
 
 def test_the_digit_likelihood_is_returned_if_the_network_estimates_it() -> None:

@@ -243,9 +243,9 @@ def test_the_steps_can_be_read_aloud() -> None:
         "zoom_to_ink",
         "extract_ink",
         "isolate_digit",
-        "crop",
+        "crop_to_ink",
         "thicken_strokes",
-        "fit",
+        "scale_to_size",
         "stretch_contrast",
         "centre",
     ]

@@ -129,22 +129,22 @@ def test_isolate_digit() -> None:
     assert after.cautions == ("several_digits",)
 
 
-def test_crop() -> None:
-    after = preprocessing.crop(sheet(255 - FIVE)).pixels
+def test_crop_to_ink() -> None:
+    after = preprocessing.crop_to_ink(sheet(255 - FIVE)).pixels
     assert after.shape == cv2.boundingRect(255 - FIVE)[:1:-1]
 
 
 def test_thicken_strokes() -> None:
     hair = ink(5, (200, 200), box=(70, 40, 60, 110), pen=2)
-    before = preprocessing.crop(extracted(hair))
+    before = preprocessing.crop_to_ink(extracted(hair))
     assert preprocessing.thicken_strokes(before).pixels.mean() > 2 * before.pixels.mean()
-    bold = preprocessing.crop(extracted(cv2.dilate(255 - FIVE, np.ones((5, 5), np.uint8))))
+    bold = preprocessing.crop_to_ink(extracted(cv2.dilate(255 - FIVE, np.ones((5, 5), np.uint8))))
     np.testing.assert_array_equal(preprocessing.thicken_strokes(bold).pixels, bold.pixels)
 
 
-def test_fit() -> None:
-    before = preprocessing.crop(sheet(255 - FIVE))
-    after = preprocessing.fit(before).pixels
+def test_scale_to_size() -> None:
+    before = preprocessing.crop_to_ink(sheet(255 - FIVE))
+    after = preprocessing.scale_to_size(before).pixels
     height, width = before.pixels.shape
     assert after.shape == (20, round(20 * width / height))
 
@@ -156,7 +156,7 @@ def test_stretch_contrast() -> None:
 
 
 def test_centre() -> None:
-    small = preprocessing.fit(preprocessing.crop(sheet(255 - FIVE)))
+    small = preprocessing.scale_to_size(preprocessing.crop_to_ink(sheet(255 - FIVE)))
     after = preprocessing.centre(small).pixels
     moments = cv2.moments(after)
     assert after.shape == (28, 28)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.__main__ import main
-from app.feedback import keeper, postgres, store
+from app.feedback import async_store, postgres, store
 from app.settings import MEBIBYTE, Settings
 from tests.compose import compose
 from tests.conftest import ROOT
@@ -51,11 +51,11 @@ def test_its_figures_match_the_code() -> None:
     page = " ".join(read_page(PAGE).split())
     assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
     assert (
-        f"after {keeper.STATEMENT_TIMEOUT:g} if it does not answer, after {keeper.REQUEST_TIMEOUT:g} in "
-        "any case" in page
+        f"after {async_store.STATEMENT_TIMEOUT:g} if it does not answer, "
+        f"after {async_store.REQUEST_TIMEOUT:g} in any case" in page
     )
-    assert f"leaves the database alone for {keeper.RETRY_DELAY} seconds" in page
-    assert f"At most {keeper.MAX_REQUESTS} requests per worker wait" in page
+    assert f"leaves the database alone for {async_store.RETRY_DELAY} seconds" in page
+    assert f"At most {async_store.MAX_REQUESTS} requests per worker wait" in page
     assert f"{Settings().feedback_max_bytes // MEBIBYTE // 1024} GiB by default" in page
     assert f"each picture counts as at least {store.MIN_COUNTED_BYTES // 1024} KiB" in page
 

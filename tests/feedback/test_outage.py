@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from app.feedback.keeper import MAX_REQUESTS
+from app.feedback.async_store import MAX_REQUESTS
 from app.settings import Settings
 from tests.feedback.conftest import empty
 from tests.feedback.giving import BYTES, THREE, give

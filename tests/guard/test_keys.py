@@ -184,7 +184,7 @@ def test_the_message_about_an_invalid_file_names_the_line_and_quotes_nothing(
     file = tmp_path / "keys"
     file.write_text(text)
     for plain in ((), ("a plain key of some length",)):
-        with pytest.raises(keys.BadKeys, match=message) as caught:
+        with pytest.raises(keys.InvalidKeys, match=message) as caught:
             keys.Keyring(plain, file)
         assert KEY not in str(caught.value)
         assert "secret" not in str(caught.value)
@@ -207,7 +207,7 @@ DIGEST = LINE.split()[1]
     ids=["a digit less", "a digit more", "half", "a letter", "a key", "another script", "a control"],
 )
 def test_a_mistyped_entry_is_not_taken_for_a_plain_key(entry: str, message: str) -> None:
-    with pytest.raises(keys.BadKeys, match=f"key 2 .*{message}") as caught:
+    with pytest.raises(keys.InvalidKeys, match=f"key 2 .*{message}") as caught:
         keys.Keyring((LINE, entry), None)
     assert entry not in str(caught.value)
     assert DIGEST[:20] not in str(caught.value)

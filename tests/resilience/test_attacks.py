@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.feedback.keeper import MAX_REQUESTS
+from app.feedback.async_store import MAX_REQUESTS
 from tests.costs import measure_cost, needs_proc
 from tests.resilience.attacks import HEAD, TINY, run_attack
 from tests.resilience.clients import PNG, Answer, Connection, Tally, build_ask, load, stop_after

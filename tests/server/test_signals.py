@@ -106,7 +106,7 @@ def test_a_key_is_revoked_even_if_a_model_is_damaged(folder: Path, workers: str)
         wait_until(lambda: len(find_lines(log, "keys reloaded")) == int(workers))
     for line in find_lines(log, "keys reloaded"):
         assert (line["keys"], line["added"], line["removed"]) == (1, ["bob"], ["alice"])
-    (refused,) = find_lines(log, "models not reloaded, the old ones keep serving")
+    (refused,) = find_lines(log, "models not reloaded; the old ones keep serving")
     assert str(refused["reason"]).startswith("linear/model.onnx can't be served")
 
 
@@ -123,7 +123,7 @@ def test_a_new_model_is_loaded_even_if_the_keys_are_damaged(folder: Path, worker
         running.popen.send_signal(signal.SIGHUP)
         wait_until(lambda: versions(running) == {"2.0.0"})
         assert statuses(running, ALICE) == {200}
-    (not_reloaded,) = find_lines(log, "keys not reloaded, the old ones stay valid")
+    (not_reloaded,) = find_lines(log, "keys not reloaded; the old ones stay valid")
     expected = {"empty": "it has no keys", "nonsense": "line 1 is not an id", "gone": "No such file"}
     assert expected[damage] in str(not_reloaded["reason"])
     assert not find_lines(log, '"keys reloaded')

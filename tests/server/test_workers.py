@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from app.server.supervisor import MAX_SILENCE
-from app.server.workers import FOLDER, SHARED_MEMORY, WorkerSlot, create_shared_folder
+from app.server.workers import METRICS_FOLDER_VARIABLE, SHARED_MEMORY, WorkerSlot, create_shared_folder
 from tests.conftest import GOLDEN, ROOT
 from tests.serving import PATIENCE, Process, list_workers, start_process, wait_until
 from tests.telemetry.scrapes import scrape
@@ -34,7 +34,7 @@ def counted_predictions(running: Process) -> set[float]:
 
 def find_folder(running: Process) -> Path:
     environment = Path(f"/proc/{min(list_workers(running))}/environ").read_bytes().split(b"\0")
-    (folder,) = [entry for entry in environment if entry.startswith(FOLDER.encode())]
+    (folder,) = [entry for entry in environment if entry.startswith(METRICS_FOLDER_VARIABLE.encode())]
     return Path(folder.decode().partition("=")[2])
 
 
@@ -102,14 +102,14 @@ def test_renewals_leave_no_files_behind() -> None:
 def test_a_single_worker_has_no_shared_folder() -> None:
     with start_process() as running:
         environment = Path(f"/proc/{running.popen.pid}/environ").read_text()
-        assert FOLDER not in environment
+        assert METRICS_FOLDER_VARIABLE not in environment
         maps = Path(f"/proc/{running.popen.pid}/maps").read_text()
         assert "digits-metrics-" not in maps
 
 
 def test_the_shared_folder_is_in_memory_if_possible() -> None:
     with create_shared_folder():
-        folder = Path(os.environ.pop(FOLDER))
+        folder = Path(os.environ.pop(METRICS_FOLDER_VARIABLE))
         assert folder.is_dir()
         assert folder.is_relative_to(SHARED_MEMORY) or not os.access(SHARED_MEMORY, os.W_OK)
     assert not folder.exists()

@@ -138,7 +138,7 @@ def test_models_and_build_have_info_series(client: httpx.Client, catalogue: Cata
     for model in catalogue:
         known = {
             "model": model.name,
-            "version": model.classifier.version,
+            "version": model.classifier.recipe_version,
             "default": str(model.name == "cnn").lower(),
         }
         (info,) = metrics.find("digits_model_info", **known)

@@ -39,7 +39,11 @@ class Lineage:
     @property
     def metadata(self) -> dict[str, str]:
         """Name, version, recipe, data, commit and parent, by the keys of the ONNX file's metadata."""
-        parent = {"name": self.parent.name, "version": self.parent.version, "sha256": self.parent.sha256}
+        parent = {
+            "name": self.parent.name,
+            "version": self.parent.recipe_version,
+            "sha256": self.parent.sha256,
+        }
         return {
             Metadata.NAME: self.fine_tuning.name.partition(VERSION_SEPARATOR)[0],
             Metadata.VERSION: self.fine_tuning.version,
@@ -92,7 +96,7 @@ def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Chang
     counts = np.bincount(user_pictures.digits)
     batch = f"{tuning.own} of the user's pictures, {tuning.rehearsed} of MNIST, {tuning.scribbles} scribbles"
     facts = {
-        "parent": f"`{parent.name}` {parent.version}, SHA-256 {parent.sha256}",
+        "parent": f"`{parent.name}` {parent.recipe_version}, SHA-256 {parent.sha256}",
         "pictures": ", ".join(f"{count} of {digit}" for digit, count in enumerate(counts) if count),
         "SHA-256 of the data": f"{user_pictures.sha256}, of the canonical pictures and their digits",
         "recipe": f"{lineage.rounds} of {tuning.rounds} rounds of {tuning.steps} batches, each {batch}; "
@@ -101,9 +105,9 @@ def write_card(classifier: Classifier, lineage: Lineage, changes: Sequence[Chang
         "calibration": "temperature fitted on MNIST's validation pictures and the user's held-out ones",
         "command": f"`python -m training finetune --from {parent.name} --name {tuning.name} --data FOLDER`",
     }
-    return f"""# `{classifier.name}` {classifier.version}
+    return f"""# `{classifier.name}` {classifier.recipe_version}
 
-`{parent.name}` {parent.version}, fine-tuned on {len(user_pictures)} of the user's own pictures.
+`{parent.name}` {parent.recipe_version}, fine-tuned on {len(user_pictures)} of the user's own pictures.
 Input, outputs, size and limits are the parent's.
 
 {format_table(("", ""), facts.items())}

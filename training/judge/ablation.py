@@ -23,7 +23,7 @@ from app.digits.classifier import Classifier
 from app.digits.contract import SIDE, CanonicalPicture, Likelihoods
 from app.digits.errors import ImageError, NoInk
 from app.digits.numbers import PAGE_STEPS, WEIGHTS_WITH_LIKELIHOOD, Weights
-from app.digits.preprocessing import STEPS, centre, extract_ink, fit
+from app.digits.preprocessing import STEPS, centre, extract_ink, scale_to_size
 from app.digits.working_picture import Step
 from training.data.labelled import Labelled
 from training.data.real_sets import LABELS, LINE_SEPARATOR, RealSet, RealSets, read_table, read_upload
@@ -36,7 +36,8 @@ from training.scenes.numbers import draw_scenes
 
 SEED: Final = 1  # of the samples, corruptions and scenes
 ACCEPTED_SHARE: Final = 0.99  # of the digits; negatives are rejected by the threshold that accepts so many
-ESSENTIAL_STEPS: Final = frozenset({extract_ink, fit, centre})  # without them there is no canonical picture
+# without them there is no canonical picture
+ESSENTIAL_STEPS: Final = frozenset({extract_ink, scale_to_size, centre})
 CHEQUES: Final = "cheques"  # the folder of amounts on cheques, among the real sets
 MAX_LISTED_SETS: Final = 4  # in a row; those that lose the most come first
 COLUMNS: Final = (

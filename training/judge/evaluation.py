@@ -100,7 +100,7 @@ def evaluate(
     metrics = {
         "model": {
             "name": classifier.name,
-            "version": classifier.version,
+            "version": classifier.recipe_version,
             "sha256": classifier.sha256,
             "bytes": (folder / MODEL_FILE).stat().st_size,
             "parameters": int(classifier.metadata.get(Metadata.PARAMETERS, 0)),

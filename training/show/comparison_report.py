@@ -67,7 +67,7 @@ def _tabulate_changes(comparison: Comparison) -> Table:
     both = (comparison.first, comparison.second)
     title = f"on {len(comparison.sample.digits):,} pictures of {escape(comparison.sample.name)}"
     table = Table("", *(side.name for side in both), "change", title=title)
-    table.add_row("recipe", *(side.classifier.version for side in both))
+    table.add_row("recipe", *(side.classifier.recipe_version for side in both))
     quantities = (_list_quantities(side, comparison.sample.digits) for side in both)
     for (label, first, form), (_, second, _) in zip(*quantities, strict=True):
         change = None if first is None or second is None else second - first

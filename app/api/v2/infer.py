@@ -66,7 +66,7 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 
 async def _infer(request: Request, model: Model) -> Response:
     reader = Reader(request, model)
-    reader.begin()
+    reader.publish_stages()
     inference, unpacked_bytes = await _read_body(request, reader)
     requested = outputs.select_outputs(inference.request, model.classifier)
     with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
@@ -87,7 +87,7 @@ def _count_predictions(scores: Scores, reader: Reader) -> None:
     likelihoods = scores.digit_likelihood
     negatives = 0 if likelihoods is None else int((likelihoods < MIN_DIGIT_LIKELIHOOD).sum())
     digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
-    reader.count(digits, negatives=negatives)
+    reader.count_results(digits, negatives=negatives)
     reader.state.metrics.observe_batch(reader.model.name, len(digits))
 
 
@@ -122,22 +122,22 @@ async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> Digi
     if isinstance(pictures, np.ndarray):
         return pictures
     canonical = []
-    for index, reading in enumerate(await reader.read(pictures)):
-        if isinstance(reading, DigitsError):
-            detail = f"{tensors.PICTURE_INPUT.name}[{index}]: {reading.detail}"
-            raise type(reading)(detail, limit=reading.limit)
-        canonical.append(reading.canonical)
+    for index, outcome in enumerate(await reader.canonicalise_uploads(pictures)):
+        if isinstance(outcome, DigitsError):
+            detail = f"{tensors.PICTURE_INPUT.name}[{index}]: {outcome.detail}"
+            raise type(outcome)(detail, limit=outcome.limit)
+        canonical.append(outcome.canonical)
     return np.array(canonical)
 
 
 def _build_answer(answer: InferResponse, binary: bytes, request: Request, *, timing: str) -> Response:
     json = answer.model_dump_json(exclude_none=True).encode()
-    body, kind, headers = json + binary, "application/json", {"Server-Timing": timing}
+    body, media_type, headers = json + binary, "application/json", {"Server-Timing": timing}
     if binary:
-        kind = "application/octet-stream"
+        media_type = "application/octet-stream"
         headers[JSON_LENGTH_HEADER] = str(len(json))
     coding = encodings.choose_encoding(request.headers.get("accept-encoding", ""))
     if coding and len(body) >= encodings.MIN_COMPRESSED_BYTES:
         body = encodings.compress(body, coding)
         headers["Content-Encoding"] = coding
-    return Response(body, media_type=kind, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)

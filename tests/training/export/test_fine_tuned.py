@@ -133,10 +133,10 @@ def measure_likelihoods(models: Path, name: str, pictures: DigitBatch) -> Likeli
 def test_the_new_network_records_its_lineage(models: Path) -> None:
     catalogue = Catalogue.load(models, default="cnn")
     parent, child = (catalogue.get(name).classifier for name in ("cnn", "mirrored"))
-    assert child.version == "1.0.0+int8"
+    assert child.recipe_version == "1.0.0+int8"
     assert json.loads(child.metadata[Metadata.PARENT]) == {
         "name": "cnn",
-        "version": parent.version,
+        "version": parent.recipe_version,
         "sha256": parent.sha256,
     }
     assert child.metadata[Metadata.DATA_SHA256] == USER_PICTURES.sha256

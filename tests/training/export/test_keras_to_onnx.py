@@ -80,7 +80,7 @@ def test_a_network_with_two_heads_learns_both(two_headed_run: Run, tmp_path: Pat
     file = keras_to_onnx.export(two_headed_run, TRAINING.pictures, models=tmp_path)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in onnx.load(file).graph.node}
     classifier = Classifier.load(file.read_bytes())
-    assert classifier.version == "1.0.0+int8"
+    assert classifier.recipe_version == "1.0.0+int8"
     scores = classifier.classify(VALIDATION.pictures)
     accuracy = (scores.probabilities.argmax(axis=1) == VALIDATION.digits).mean()
     assert accuracy > 0.8

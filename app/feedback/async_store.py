@@ -32,8 +32,8 @@ log = logging.getLogger("app.feedback")
 Result = TypeVar("Result")
 
 
-class Keeper:
-    """Stores pictures within a limit of bytes."""
+class AsyncStore:
+    """Stores the pictures of requests, within limits of time and bytes."""
 
     def __init__(self, url: str, *, max_bytes: int) -> None:
         """Prepare to use a database, which is not contacted yet.
