@@ -29,7 +29,7 @@ from training.judge.service_reader import classify
 from training.learn.fine_tuning import Mnist
 from training.recipe import FineTuning
 
-EACH: Final = 20  # pictures of each digit
+PER_DIGIT: Final = 20  # pictures of each digit
 SEEDS: Final = (1, 2, 3)
 PARENT: Final = Path("models/cnn")
 COLUMNS: Final = (
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.finetune")
     parser.add_argument("--real", type=Path, help="folder of real sets (default: DIGITS_REAL)")
     folder = real_sets.find_folder(parser.parse_args().real)
-    sets = {real.name: real for real in real_sets.load_real_sets(folder).digits}
+    sets = {upload_set.name: upload_set for upload_set in real_sets.load_real_sets(folder).digits}
     file = fetch()
     mnist = Mnist(*load_training(file), load_test(file))
     rows = []
@@ -90,7 +90,7 @@ SPLITS: Final[dict[str, tuple[str, Split]]] = {
 
 def _draw_rows(digits: NDArray[np.uint8], rows: Rows, seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(rows)
-    return np.concatenate([order[digits[order] == digit][:EACH] for digit in np.unique(digits)])
+    return np.concatenate([order[digits[order] == digit][:PER_DIGIT] for digit in np.unique(digits)])
 
 
 def _measure_seed(pictures: Labelled, split: Split, seed: int, mnist: Mnist) -> list[float]:

@@ -20,7 +20,7 @@ from training.scenes.numbers import NEGATIVE_LABEL
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
+    from training.learn.train import train  # noqa: PLC0415  slow: imports TensorFlow
 
     run = Run(tmp_path_factory.mktemp("runs") / "quick")
     train(QUICK, TRAINING, VALIDATION, run=run)
@@ -38,7 +38,7 @@ class RunWithScenes(Run):
 @pytest.fixture(scope="session")
 def two_headed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of a network with two heads, which learned that blots are negative examples."""
-    from training.learn.train import train  # noqa: PLC0415  seconds: TensorFlow
+    from training.learn.train import train  # noqa: PLC0415  slow: imports TensorFlow
 
     folder = tmp_path_factory.mktemp("two_headed_run")
     run = RunWithScenes(folder / "run", scenes_folder=folder)

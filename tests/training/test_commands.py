@@ -268,7 +268,7 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
     done = run_training(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
     assert done.returncode == 0, done.stderr
     assert "own/7/white.png is left out: Nothing is written" in done.stdout
-    assert "16 pictures to learn from, 1 left out" in done.stdout
+    assert "16 pictures for training, 1 left out" in done.stdout
     row = next(line for line in done.stdout.splitlines() if "MNIST test" in line)
     assert row.split()[2] == "10,000"
     assert Catalogue.load(tmp_path / "models", default="cnn").get("cnn@2").metrics

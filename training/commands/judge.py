@@ -33,7 +33,7 @@ def evaluate(
     full: Annotated[
         bool, typer.Option("--full", help="Also read corrupted test pictures, numbers and real uploads.")
     ] = False,
-    real: Annotated[
+    real_folder: Annotated[
         Path | None, typer.Option("--real", help="Folder of real sets for --full. Default: DIGITS_REAL.")
     ] = None,
 ) -> None:
@@ -41,8 +41,8 @@ def evaluate(
     folder = locate_folder(models, name)
     evaluation.load_classifier(folder)  # fails before MNIST is fetched
     test = mnist.load_test(mnist.fetch(path))
-    sets = real_sets.load_real_sets(real_sets.find_folder(real)) if full or real else None
-    metrics = evaluation.evaluate(folder, test, real=sets)
+    sets = real_sets.load_real_sets(real_sets.find_folder(real_folder)) if full or real_folder else None
+    metrics = evaluation.evaluate(folder, test, real_sets=sets)
     for part in tables.build_report(metrics):
         console.print(part)
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
@@ -65,7 +65,7 @@ def compare(
     path: Annotated[
         Path | None, typer.Option("--data", help="Your pictures, laid out as for finetune; or mnist.npz.")
     ] = None,
-    real: Annotated[Path | None, typer.Option("--real", help="Folder of real sets.")] = None,
+    real_folder: Annotated[Path | None, typer.Option("--real", help="Folder of real sets.")] = None,
     test: Annotated[bool, typer.Option("--test", help="On MNIST's test set, for a final figure.")] = False,
     plot: Plot = None,
     models: arg.ModelsFolder = MODELS,
@@ -73,7 +73,7 @@ def compare(
 ) -> None:
     """Compare two networks picture by picture, on MNIST's validation split or on other pictures."""
     if not both:
-        if path or real or test or plot:
+        if path or real_folder or test or plot:
             msg = "--data, --real, --test and --plot need two networks: compare ONE OTHER."
             raise TrainingError(msg)
         notify("Use list instead of compare without two networks.")
@@ -81,7 +81,7 @@ def compare(
         return
     for name in both:
         evaluation.load_classifier(locate_folder(models, name))  # fails before any picture is read
-    compared = comparison.compare(models, *both, _choose_sample(path, real, test=test))
+    compared = comparison.compare(models, *both, _choose_sample(path, real_folder, test=test))
     for part in comparison_report.build_report(compared):
         console.print(part)
     if plot:
@@ -92,17 +92,21 @@ def ablate(
     model: arg.ReaderName = "cnn",
     path: arg.MnistFile = None,
     models: arg.ModelsFolder = MODELS,
-    real: Annotated[
+    real_folder: Annotated[
         Path | None,
         typer.Option("--real", help="Folder of real sets. Default: DIGITS_REAL.", show_default=False),
     ] = None,
-    cases: Annotated[
+    cases_folder: Annotated[
         Path | None,
         typer.Option(
-            "--cases", help="Folder of pictures with a labels.csv: file, route, expected.", show_default=False
+            "--cases",
+            help="Folder of cases: pictures with a labels.csv of file, route, expected.",
+            show_default=False,
         ),
     ] = None,
-    each: Annotated[int, typer.Option("--each", min=1, help="At most this many pictures of each set.")] = 200,
+    max_per_set: Annotated[
+        int, typer.Option("--each", min=1, help="At most this many pictures of each set.")
+    ] = 200,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the documentation's tables in Markdown.")
     ] = False,
@@ -110,12 +114,18 @@ def ablate(
     """Leave out each step of preprocessing and each rule for numbers in turn, and read all sets again."""
     classifier = evaluation.load_classifier(locate_folder(models, model))
     validation = mnist.load_training(mnist.fetch(path))[1]
-    folder = real_sets.find_folder(real)
+    folder = real_sets.find_folder(real_folder)
     sets = real_sets.load_real_sets(folder)
-    cheques = folder / ablation.CHEQUES if folder and (folder / ablation.CHEQUES).is_dir() else None
+    cheques_folder = folder / ablation.CHEQUES if folder and (folder / ablation.CHEQUES).is_dir() else None
     fonts.fetch()
-    digits = ablation.sample_digits(validation, sets, cases=cases, each=each)
-    numbers = ablation.sample_numbers(validation, sets, cheques=cheques, cases=cases, each=each)
+    digits = ablation.sample_digits(validation, sets, cases_folder=cases_folder, max_per_set=max_per_set)
+    numbers = ablation.sample_numbers(
+        validation,
+        sets,
+        cheques_folder=cheques_folder,
+        cases_folder=cases_folder,
+        max_per_set=max_per_set,
+    )
     for result in (
         ablation.ablate_digits(classifier, digits),
         ablation.ablate_numbers(classifier, numbers),
@@ -154,16 +164,16 @@ def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
     return plots.Reading(file.name, picture.grey, canonical.picture, scores.probabilities[0])
 
 
-def _choose_sample(path: Path | None, real: Path | None, *, test: bool) -> comparison.Sample:
+def _choose_sample(path: Path | None, real_folder: Path | None, *, test: bool) -> comparison.Sample:
     user_folder = path if path and path.suffix != ".npz" else None
-    if sum(map(bool, (user_folder, real, test))) > 1:
+    if sum(map(bool, (user_folder, real_folder, test))) > 1:
         msg = "--data FOLDER, --real and --test each choose the pictures: give only one of them."
         raise TrainingError(msg)
     if user_folder:
-        sets = real_sets.RealSets(digits=(user_pictures.load_uploads(user_folder),))
+        sets = real_sets.UploadSets(digits=(user_pictures.load_uploads(user_folder),))
         return comparison.sample_uploads(str(user_folder), sets)
-    if real:
-        return comparison.sample_uploads(str(real), real_sets.load_real_sets(real))
+    if real_folder:
+        return comparison.sample_uploads(str(real_folder), real_sets.load_real_sets(real_folder))
     file = mnist.fetch(path)
     if test:
         return comparison.sample_mnist("MNIST test", mnist.load_test(file))

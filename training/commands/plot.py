@@ -35,13 +35,15 @@ def samples(path: arg.MnistFile = None, out: arg.OutputFile = Path("samples.png"
 
 
 @plot.command()
-def curves(name: arg.RecipeName, run: arg.RunFolder = None, out: arg.OutputFile = Path("curves.png")) -> None:
+def curves(
+    name: arg.RecipeName, run_folder: arg.RunFolder = None, out: arg.OutputFile = Path("curves.png")
+) -> None:
     """Draw the learning curves of a run."""
-    where = find_run(name, run)
-    recipe = where.read_origin().recipe
-    history = where.read_history()
+    training_run = find_run(name, run_folder)
+    recipe = training_run.read_origin().recipe
+    history = training_run.read_history()
     if not history:
-        msg = f"{where.folder} has no complete epoch yet."
+        msg = f"{training_run.folder} has no complete epoch yet."
         raise TrainingError(msg)
     plots.save(plots.plot_curves(history, title=name, is_augmented=recipe.augmentation is not None), out)
 
@@ -93,18 +95,22 @@ def scenes(path: arg.MnistFile = None, out: arg.OutputFile = Path("scenes.png"))
 
 @plot.command()
 def search(
-    name: arg.RecipeName, run: arg.SearchFolder = None, out: arg.OutputFile = Path("search.png")
+    name: arg.RecipeName, run_folder: arg.SearchFolder = None, out: arg.OutputFile = Path("search.png")
 ) -> None:
     """Draw the trials of `tune`, and which hyper-parameters mattered."""
     find_recipe(name)
-    folder = open_search(name, run)
-    from training.search.study import list_trials, measure_importance, rank_trials  # noqa: PLC0415  a second: Optuna
+    search_folder = open_search(name, run_folder)
+    from training.search.study import (  # noqa: PLC0415  slow: imports Optuna
+        list_trials,
+        measure_importance,
+        rank_trials,
+    )
 
-    space = find_space(folder.read_recipe())
-    with folder.open() as study:
+    space = find_space(search_folder.read_recipe())
+    with search_folder.open() as study:
         trials, shares = list_trials(study), measure_importance(study)
     if not rank_trials(trials):
-        msg = f"No trial in {folder.folder} has reached its last epoch yet."
+        msg = f"No trial in {search_folder.folder} has reached its last epoch yet."
         raise TrainingError(msg)
     plots.save(plots.plot_search(trials, space, importance=shares, title=name), out)
 

@@ -30,7 +30,9 @@ Overrides = Annotated[
         help=f"Override a value of the recipe: {', '.join(FIELDS)}. Repeatable.",
     ),
 ]
-Version = Annotated[int | None, typer.Option(min=1, help="Write NAME@N, beside other versions. Default: 1.")]
+VersionNumber = Annotated[
+    int | None, typer.Option(min=1, help="Number N of the version to write, NAME@N. Default: 1.")
+]
 Pictures = Annotated[
     Path, typer.Option("--data", help="Folders 0 to 9 of pictures, or a CSV of file and label.")
 ]
@@ -45,9 +47,7 @@ def fetch(path: arg.MnistFile = None) -> None:
     file = mnist.fetch(path)
     training, validation = mnist.load_training(file)
     test = mnist.load_test(file)
-    counts = (
-        f"{len(training):,} to train on, {len(validation):,} to validate with, {len(test):,} to test with"
-    )
+    counts = f"{len(training):,} for training, {len(validation):,} for validation, {len(test):,} for testing"
     console.print(f"{file}: {counts}")
 
 
@@ -57,14 +57,14 @@ def fetch_fonts() -> None:
 
 
 class TrainCommand(TyperCommand):
-    """Also accepts `--batch-size 64` for `--set batch_size=64`, as earlier versions did."""
+    """Also accepts `--batch-size 64` in place of `--set batch_size=64`, as earlier versions did."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  click's, which typer hides
-        """Replace earlier options, then parse."""
-        return super().parse_args(ctx, list(_replace_options(args)))
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  a click.Context, not exported by typer
+        """Replace the options of earlier versions with --set, then parse."""
+        return super().parse_args(ctx, list(_replace_old_options(args)))
 
 
-def _replace_options(words: Iterable[str]) -> Iterator[str]:
+def _replace_old_options(words: Iterable[str]) -> Iterator[str]:
     remaining = iter(words)
     for word in remaining:
         option, equals, value = word.partition("=")
@@ -80,40 +80,42 @@ def _replace_options(words: Iterable[str]) -> Iterator[str]:
 def train(
     name: arg.RecipeName,
     path: arg.MnistFile = None,
-    run: arg.RunFolder = None,
+    run_folder: arg.RunFolder = None,
     resume: arg.Resume = False,
     fresh: arg.Fresh = False,
     overrides: Overrides = None,
     examples: arg.Examples = None,
 ) -> None:
-    """Train a network by its recipe. You can stop it at any time and continue with --resume."""
-    where = find_run(name, run)
+    """Train a network from its recipe. You can stop it at any time and continue with --resume."""
+    training_run = find_run(name, run_folder)
     refuse_both(resume=resume, fresh=fresh)
-    recipe = where.read_origin().recipe if resume else find_recipe(name)
+    recipe = training_run.read_origin().recipe if resume else find_recipe(name)
     recipe = override(recipe, **parse_overrides(overrides or ()))
     training, validation = mnist.load_training(mnist.fetch(path))
-    from training.learn.train import train as train_recipe  # noqa: PLC0415  seconds: TensorFlow
+    from training.learn.train import train as train_recipe  # noqa: PLC0415  slow: imports TensorFlow
 
     if fresh:
-        where.discard()
-    train_recipe(recipe, training[: examples or len(training)], validation, run=where, resume=resume)
-    option = f" --run {run}" if run else ""
-    console.print(f"Written to {where.folder}. Next: python -m training export {name}{option}", markup=False)
+        training_run.discard()
+    train_recipe(recipe, training[: examples or len(training)], validation, run=training_run, resume=resume)
+    option = f" --run {run_folder}" if run_folder else ""
+    console.print(
+        f"Written to {training_run.folder}. Next: python -m training export {name}{option}", markup=False
+    )
 
 
 def export(
     name: arg.RecipeName,
     path: arg.MnistFile = None,
-    run: arg.RunFolder = None,
+    run_folder: arg.RunFolder = None,
     models: arg.ModelsFolder = MODELS,
-    version: Version = None,
+    version: VersionNumber = None,
 ) -> None:
     """Write a trained network to models/NAME/model.onnx, after comparing it with the Keras model."""
-    where = find_run(name, run)
+    training_run = find_run(name, run_folder)
     training, _ = mnist.load_training(mnist.fetch(path))
-    from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  seconds: TensorFlow
+    from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  slow: imports TensorFlow
 
-    file = export_run(where, training.pictures, models=models, version=version)
+    file = export_run(training_run, training.pictures, models=models, version=version)
     exported = f"{name}{VERSION_SEPARATOR}{version}" if version else name
     console.print(f"{file}, {file.stat().st_size:,} bytes. Next: python -m training evaluate {exported}")
 
@@ -122,27 +124,27 @@ def finetune(
     source: Pictures,
     parent: Annotated[str, typer.Option("--from", help="The network to start from.")] = "cnn",
     name: NewName = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier network.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the network if it exists.")] = False,
     mnist_file: Annotated[Path | None, typer.Option("--mnist", help=arg.MNIST_HELP)] = None,
     rounds: Rounds = FineTuning.rounds,
     models: arg.ModelsFolder = MODELS,
 ) -> None:
     """Adapt a network to your own pictures, then export and evaluate it under a new name."""
     name = name or f"{parent.partition(VERSION_SEPARATOR)[0]}-own"
-    folder = _free_folder(models, name, force=force)
+    folder = _choose_new_folder(models, name, force=force)
     parent_folder = locate_folder(models, parent)
     load_classifier(parent_folder)  # fails before anything is read or fetched
     pictures = _load_pictures(source)
     file = mnist.fetch(mnist_file)
-    from training.export.fine_tuned import export_fine_tuned  # noqa: PLC0415  seconds: TensorFlow
-    from training.learn.fine_tuning import Mnist  # noqa: PLC0415  seconds: TensorFlow
+    from training.export.fine_tuned import export_fine_tuned  # noqa: PLC0415  slow: imports TensorFlow
+    from training.learn.fine_tuning import Mnist  # noqa: PLC0415  slow: imports TensorFlow
 
-    parts = Mnist(*mnist.load_training(file), mnist.load_test(file))
+    splits = Mnist(*mnist.load_training(file), mnist.load_test(file))
     fine_tuning = FineTuning(name=name, rounds=rounds)
-    changes = export_fine_tuned(parent_folder, folder, pictures, mnist=parts, fine_tuning=fine_tuning)
+    changes = export_fine_tuned(parent_folder, folder, pictures, mnist=splits, fine_tuning=fine_tuning)
     console.print(tables.build_plain_table(COLUMNS, list_changes(changes)))
     console.print(
-        f"Written to {folder}. A service loads it on SIGHUP; ask for it with ?model={name}", markup=False
+        f"Written to {folder}. A service loads it on SIGHUP; select it with ?model={name}", markup=False
     )
 
 
@@ -150,13 +152,17 @@ def _load_pictures(source: Path) -> Labelled:
     collection = user_pictures.load_user_pictures(source)
     for picture, reason in collection.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
-    console.print(f"{len(collection.pictures)} pictures to learn from, {len(collection.left_out)} left out")
+    console.print(f"{len(collection.pictures)} pictures for training, {len(collection.left_out)} left out")
     return collection.pictures
 
 
-def _free_folder(models: Path, name: str, *, force: bool) -> Path:
+def _choose_new_folder(models: Path, name: str, *, force: bool) -> Path:
+    """Return the folder for a new network; refuse a bad name or an existing network."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name.partition(VERSION_SEPARATOR)[0], re.IGNORECASE):
-        msg = f"{name!r} can't be the name of a network: use letters, digits, dots, _ and -."
+        msg = (
+            f"{name!r} can't be the name of a network: use letters, digits, dots, _ and -, "
+            "and begin with a letter or digit."
+        )
         raise TrainingError(msg)
     folder = locate_folder(models, name)
     if (folder / MODEL_FILE).exists() and not force:

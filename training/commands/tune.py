@@ -34,7 +34,7 @@ Seeds = Annotated[
 def tune(
     name: arg.RecipeName,
     path: arg.MnistFile = None,
-    run: arg.SearchFolder = None,
+    run_folder: arg.SearchFolder = None,
     resume: arg.Resume = False,
     fresh: arg.Fresh = False,
     minutes: Minutes = 30,
@@ -46,7 +46,7 @@ def tune(
     refuse_both(resume=resume, fresh=fresh)
     recipe = find_recipe(name)
     find_space(recipe)
-    search = open_search(name, run)
+    search = open_search(name, run_folder)
     if resume and not epochs:
         epochs = search.read_recipe().epochs
     recipe = override(recipe, epochs=epochs or recipe.epochs)
@@ -58,7 +58,7 @@ def tune(
         search.check_resumable(recipe, data_sha256=training.sha256)
     else:
         search.start(Origin(recipe=recipe, data_sha256=training.sha256, commit=get_current_commit()))
-    from training.search.tune import tune as try_values  # noqa: PLC0415  seconds: TensorFlow
+    from training.search.tune import tune as try_values  # noqa: PLC0415  slow: imports TensorFlow
 
     for trial in try_values(search, training, validation, minutes=minutes):
         print(tables.format_trial(trial, pictures=len(validation)), flush=True)
@@ -70,13 +70,13 @@ def tune(
 
 def open_search(name: str, folder: Path | None) -> Search:
     """Return the search of a recipe, in `folder` or in runs/NAME-tune."""
-    from training.search.study import Search  # noqa: PLC0415  a second: Optuna
+    from training.search.study import Search  # noqa: PLC0415  slow: imports Optuna
 
     return Search(folder or RUNS / f"{name}-tune")
 
 
 def _print_best(search: Search, *, pictures: int) -> TrialResult:
-    from training.search.study import list_trials, rank_trials  # noqa: PLC0415  a second: Optuna
+    from training.search.study import list_trials, rank_trials  # noqa: PLC0415  slow: imports Optuna
 
     with search.open() as study:
         trials = list_trials(study)
@@ -95,7 +95,7 @@ def _print_best(search: Search, *, pictures: int) -> TrialResult:
 def _check(
     search: Search, training: Labelled, validation: Labelled, *, best: TrialResult, seeds: int
 ) -> None:
-    from training.search.tune import check_seeds, welch_p_value  # noqa: PLC0415  seconds: TensorFlow
+    from training.search.tune import check_seeds, welch_p_value  # noqa: PLC0415  slow: imports TensorFlow
 
     if not best.number:
         console.print("The recipe's values are the best: there is nothing to check.")

@@ -45,8 +45,8 @@ DIGIT_LABELS: Final = frozenset(map(str, range(CLASSES)))
 
 
 @dataclass(frozen=True)
-class RealSet:
-    """Uploads of one kind and from one source, with their labels."""
+class UploadSet:
+    """Labelled uploads of one kind and from one source."""
 
     name: str
     uploads: tuple[bytes, ...]
@@ -67,12 +67,12 @@ class RealSet:
 
 
 @dataclass(frozen=True)
-class RealSets:
-    """All sets in a folder, by what they show."""
+class UploadSets:
+    """Sets of uploads, by what they show."""
 
-    digits: tuple[RealSet, ...] = ()
-    negatives: tuple[RealSet, ...] = ()
-    numbers: tuple[RealSet, ...] = ()
+    digits: tuple[UploadSet, ...] = ()
+    negatives: tuple[UploadSet, ...] = ()
+    numbers: tuple[UploadSet, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)  # name → why
 
 
@@ -82,14 +82,14 @@ def find_folder(path: Path | None) -> Path | None:
     return path or (Path(variable) if variable else None)
 
 
-def load_real_sets(folder: Path | None) -> RealSets:
+def load_real_sets(folder: Path | None) -> UploadSets:
     """Read every set in `folder`; `skipped` holds those that can't be read, with the reason."""
     if folder is None:
-        return RealSets(
+        return UploadSets(
             skipped={"all": "No folder of real sets: name one with --real FOLDER or DIGITS_REAL."}
         )
     if not folder.is_dir():
-        return RealSets(skipped={"all": f"There is no folder {folder.name}."})
+        return UploadSets(skipped={"all": f"There is no folder {folder.name}."})
     sets, skipped = [], {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.suffix == ".npz":
@@ -97,15 +97,19 @@ def load_real_sets(folder: Path | None) -> RealSets:
                 sets.append(_read_folder(path) if path.is_dir() else _read_archive(path))
             except DataError as error:
                 skipped[path.stem] = str(error)
-    return RealSets(
-        digits=tuple(real for real in sets if not real.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))),
-        negatives=tuple(real for real in sets if real.name.startswith(NEGATIVE_PREFIX)),
-        numbers=tuple(real for real in sets if real.name.startswith(NUMBER_PREFIX)),
+    return UploadSets(
+        digits=tuple(
+            upload_set
+            for upload_set in sets
+            if not upload_set.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))
+        ),
+        negatives=tuple(upload_set for upload_set in sets if upload_set.name.startswith(NEGATIVE_PREFIX)),
+        numbers=tuple(upload_set for upload_set in sets if upload_set.name.startswith(NUMBER_PREFIX)),
         skipped=skipped,
     )
 
 
-def _read_folder(folder: Path) -> RealSet:
+def _read_folder(folder: Path) -> UploadSet:
     rows = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(NEGATIVE_PREFIX) else "label"
     try:
@@ -135,7 +139,7 @@ def read_upload(file: Path) -> bytes:
         return b""
 
 
-def _read_archive(file: Path) -> RealSet:
+def _read_archive(file: Path) -> UploadSet:
     arrays = _read_arrays(file)
     pictures, labels = [], []
     for key in sorted(key for key in arrays if key.startswith("x")):
@@ -158,7 +162,7 @@ def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
         raise DataError(msg) from error
 
 
-def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
+def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> UploadSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
@@ -167,4 +171,4 @@ def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> RealSet:
     ):
         msg = f"The label {wrong[0]!r} is not a digit."
         raise DataError(msg)
-    return RealSet(name, tuple(uploads), tuple(labels))
+    return UploadSet(name, tuple(uploads), tuple(labels))

@@ -20,7 +20,7 @@ import numpy as np
 from app.digits.contract import SIDE, CanonicalPicture
 from app.digits.errors import ImageError
 from training.data.labelled import Labelled
-from training.data.real_sets import DIGIT_LABELS, RealSet, read_table, read_upload
+from training.data.real_sets import DIGIT_LABELS, UploadSet, read_table, read_upload
 from training.data.uploads import read_canonical
 from training.errors import DataError
 
@@ -47,14 +47,14 @@ def load_user_pictures(source: Path) -> UserPictures:
     return user_pictures
 
 
-def load_uploads(source: Path) -> RealSet:
+def load_uploads(source: Path) -> UploadSet:
     """Return the files of a folder or a CSV as uploads, including those that the service would refuse."""
     files = [(file, digit) for file, digit in _list_files(source) if digit is not None]
     if not files:
         msg = f"{source} holds no pictures of digits: put them into folders 0 to 9."
         raise DataError(msg)
     paths, digits = zip(*files, strict=True)
-    return RealSet(source.stem, tuple(map(read_upload, paths)), tuple(map(str, digits)))
+    return UploadSet(source.stem, tuple(map(read_upload, paths)), tuple(map(str, digits)))
 
 
 def _list_files(source: Path) -> list[tuple[Path, int | None]]:

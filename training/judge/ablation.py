@@ -26,7 +26,7 @@ from app.digits.numbers import PAGE_STEPS, WEIGHTS_WITH_LIKELIHOOD, Weights
 from app.digits.preprocessing import STEPS, centre, extract_ink, scale_to_size
 from app.digits.working_picture import Step
 from training.data.labelled import Labelled
-from training.data.real_sets import LABELS, LINE_SEPARATOR, RealSet, RealSets, read_table, read_upload
+from training.data.real_sets import LABELS, LINE_SEPARATOR, UploadSet, UploadSets, read_table, read_upload
 from training.data.uploads import encode_png
 from training.judge.mcnemar import CONFIDENCE_LEVEL, PairedCounts
 from training.judge.service_reader import classify
@@ -35,27 +35,34 @@ from training.scenes.corruptions import CORRUPTIONS
 from training.scenes.numbers import draw_scenes
 
 SEED: Final = 1  # of the samples, corruptions and scenes
-ACCEPTED_SHARE: Final = 0.99  # of the digits; negatives are rejected by the threshold that accepts so many
+# of the digits; the threshold that accepts this share rejects the negatives below it
+ACCEPTED_SHARE: Final = 0.99
 # without them there is no canonical picture
 ESSENTIAL_STEPS: Final = frozenset({extract_ink, scale_to_size, centre})
 CHEQUES: Final = "cheques"  # the folder of amounts on cheques, among the real sets
-MAX_LISTED_SETS: Final = 4  # in a row; those that lose the most come first
+CASES: Final = "cases"
+MAX_LISTED_SETS: Final = 4  # per row of the table; those that lose the most come first
 COLUMNS: Final = (
     "without",
     "accuracy",
     "negatives rejected",
-    "ms a picture",
-    "sets that change, lost and gained",
+    "ms per picture",
+    "sets that change significantly: lost, gained",
 )
-SCENES: Final = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_boxed)
+SCENES: Final = {
+    "photograph scenes": pages.draw_photograph,
+    "scan scenes": pages.draw_scan,
+    "drawing scenes": pages.draw_drawing,
+    "boxed scenes": pages.draw_boxed,
+}
 
 
 @dataclass(frozen=True)
-class Answers:
+class VariantResult:
     """How one variant of a pipeline reads all sets."""
 
     right: Mapping[str, NDArray[np.bool_]]  # by the name of each set
-    milliseconds: float  # processor time of preprocessing a picture
+    milliseconds: float  # processor time of preprocessing, per picture
     # share of the negatives below the threshold that accepts ACCEPTED_SHARE of the digits
     rejected: float | None = None
 
@@ -67,24 +74,25 @@ class Answers:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The answers of the complete pipeline, and those without each of its parts."""
+    """The results of the complete pipeline, and of those that lack one of its parts."""
 
-    complete: Answers
-    without: Mapping[str, Answers]
+    complete: VariantResult
+    without: Mapping[str, VariantResult]
 
     def build_rows(self) -> Iterator[tuple[str, ...]]:
         """Yield a row for the complete pipeline and one for each part, in the order of `COLUMNS`."""
         yield self._format_row("nothing", self.complete, "")
-        for part, answers in self.without.items():
+        for part, result in self.without.items():
             changes = sorted(self.list_changes(part), key=lambda change: change[1].gain)
             cells = [f"{name} -{counts.first} +{counts.second}" for name, counts in changes[:MAX_LISTED_SETS]]
-            cells += [f"and {len(changes) - MAX_LISTED_SETS} more"] * (len(changes) > MAX_LISTED_SETS)
-            yield self._format_row(part, answers, ", ".join(cells))
+            if len(changes) > MAX_LISTED_SETS:
+                cells.append(f"and {len(changes) - MAX_LISTED_SETS} more")
+            yield self._format_row(part, result, ", ".join(cells))
 
     @staticmethod
-    def _format_row(part: str, answers: Answers, changes: str) -> tuple[str, ...]:
-        rejected = "" if answers.rejected is None else f"{answers.rejected:.1%}"
-        return part, f"{answers.accuracy:.2%}", rejected, f"{answers.milliseconds:.2f}", changes
+    def _format_row(part: str, result: VariantResult, changes: str) -> tuple[str, ...]:
+        rejected = "" if result.rejected is None else f"{result.rejected:.1%}"
+        return part, f"{result.accuracy:.2%}", rejected, f"{result.milliseconds:.2f}", changes
 
     def list_changes(self, part: str) -> Iterator[tuple[str, PairedCounts]]:
         """Yield the sets that are read significantly better or worse without a part (McNemar's test)."""
@@ -100,68 +108,71 @@ class _Stopwatch:
     seconds = 0.0
 
     @contextmanager
-    def time(self, stage: str = "preprocess") -> Iterator[None]:
+    def time_stage(self, stage: str = "preprocess") -> Iterator[None]:
         started = time.thread_time()
         try:
             yield
         finally:
-            self.seconds += (time.thread_time() - started) * (stage == "preprocess")
+            if stage == "preprocess":
+                self.seconds += time.thread_time() - started
 
 
-def ablate_digits(classifier: Classifier, sets: RealSets) -> Ablation:
+def ablate_digits(classifier: Classifier, sets: UploadSets) -> Ablation:
     """Read the sets without each optional step of preprocessing in turn."""
-    answers = partial(_read_digits, classifier, sets)
+    read_sets = partial(_read_digits, classifier, sets)
     optional = [step for step in STEPS if step not in ESSENTIAL_STEPS]
     return Ablation(
-        answers(STEPS),
+        read_sets(STEPS),
         {
-            step.__name__: answers([other for other in STEPS if other is not step])
+            step.__name__: read_sets([other for other in STEPS if other is not step])
             for step in track(optional, console=Console(stderr=True))
         },
     )
 
 
-def ablate_numbers(classifier: Classifier, sets: Sequence[RealSet]) -> Ablation:
+def ablate_numbers(classifier: Classifier, sets: Sequence[UploadSet]) -> Ablation:
     """Read sets of numbers without each optional step of preprocessing and each kind of evidence in turn."""
-    answers = partial(_read_numbers, classifier, sets)
+    read_sets = partial(_read_numbers, classifier, sets)
     without = {
-        step.__name__: answers(steps=[other for other in PAGE_STEPS if other is not step])
+        step.__name__: read_sets(steps=[other for other in PAGE_STEPS if other is not step])
         for step in track(PAGE_STEPS, console=Console(stderr=True))
         if step is not extract_ink
     }
     for field in track(dataclasses.fields(Weights), console=Console(stderr=True)):
         weights = dataclasses.replace(WEIGHTS_WITH_LIKELIHOOD, **{field.name: 0.0})
-        without[field.name] = answers(weights=weights)
-    return Ablation(answers(), without)
+        without[field.name] = read_sets(weights=weights)
+    return Ablation(read_sets(), without)
 
 
-def _read_digits(classifier: Classifier, sets: RealSets, steps: Sequence[Step]) -> Answers:
+def _read_digits(classifier: Classifier, sets: UploadSets, steps: Sequence[Step]) -> VariantResult:
     stopwatch = _Stopwatch()
     right, likelihoods = {}, []
-    for real in sets.digits:
-        pictures, readable = _canonicalise(real, steps, stopwatch)
+    for upload_set in sets.digits:
+        pictures, readable = _canonicalise(upload_set, steps, stopwatch)
         scores = classify(classifier, pictures)
-        right[real.name] = readable & (scores.probabilities.argmax(axis=1) == real.digits)
+        right[upload_set.name] = readable & (scores.probabilities.argmax(axis=1) == upload_set.digits)
         likelihoods.append(_zero_unreadable(scores.digit_likelihood, readable))
     threshold = np.quantile(np.concatenate(likelihoods), 1 - ACCEPTED_SHARE)
     negatives = []
-    for real in sets.negatives:
-        pictures, readable = _canonicalise(real, steps, stopwatch)
+    for upload_set in sets.negatives:
+        pictures, readable = _canonicalise(upload_set, steps, stopwatch)
         negatives.append(_zero_unreadable(classify(classifier, pictures).digit_likelihood, readable))
     count = sum(map(len, (*sets.digits, *sets.negatives)))
     rejected = float((np.concatenate(negatives) < threshold).mean()) if negatives else None
-    return Answers(right, stopwatch.seconds / count * 1e3, rejected)
+    return VariantResult(right, stopwatch.seconds / count * 1e3, rejected)
 
 
 def _canonicalise(
-    real: RealSet, steps: Sequence[Step], stopwatch: _Stopwatch
+    upload_set: UploadSet, steps: Sequence[Step], stopwatch: _Stopwatch
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return canonical pictures (n, 28, 28), black for unreadable uploads, and which are readable (n,)."""
     pictures: list[CanonicalPicture | None] = []
-    for upload in real.uploads:
+    for upload in upload_set.uploads:
         try:
-            look = canonicalise_upload(images.identify(upload), steps=steps, time_stage=stopwatch.time)
-            pictures.append(look.canonical.picture)
+            result = canonicalise_upload(
+                images.identify(upload), steps=steps, time_stage=stopwatch.time_stage
+            )
+            pictures.append(result.canonical.picture)
         except ImageError:
             pictures.append(None)
     empty = np.zeros((SIDE, SIDE), np.uint8)
@@ -175,22 +186,22 @@ def _zero_unreadable(likelihoods: Likelihoods | None, readable: NDArray[np.bool_
 
 def _read_numbers(
     classifier: Classifier,
-    sets: Sequence[RealSet],
+    sets: Sequence[UploadSet],
     *,
     steps: Sequence[Step] = PAGE_STEPS,
     weights: Weights = WEIGHTS_WITH_LIKELIHOOD,
-) -> Answers:
+) -> VariantResult:
     stopwatch = _Stopwatch()
     right = {
-        real.name: np.array(
+        upload_set.name: np.array(
             [
                 _read_number(classifier, upload, steps, weights, stopwatch) == label
-                for upload, label in zip(real.uploads, real.labels, strict=True)
+                for upload, label in zip(upload_set.uploads, upload_set.labels, strict=True)
             ]
         )
-        for real in sets
+        for upload_set in sets
     }
-    return Answers(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
+    return VariantResult(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
 
 
 def _read_number(
@@ -198,7 +209,7 @@ def _read_number(
 ) -> str:
     picture = images.decode(images.identify(upload))
     try:
-        with stopwatch.time():
+        with stopwatch.time_stage():
             page = numbers.segment(picture.grey, steps=steps)
     except NoInk:
         return ""
@@ -206,59 +217,68 @@ def _read_number(
     return numbers.assemble(page, scores.probabilities, scores.digit_likelihood, weights=weights).text
 
 
-def sample_digits(validation: Labelled, real: RealSets, *, cases: Path | None, each: int) -> RealSets:
+def sample_digits(
+    validation: Labelled, real_sets: UploadSets, *, cases_folder: Path | None, max_per_set: int
+) -> UploadSets:
     """Return samples of all sets of digits and negatives: real uploads, corrupted pictures and scenes.
 
     Args:
-        validation: MNIST's validation pictures, to corrupt and to draw scenes with.
-        real: sets of real uploads.
-        cases: folder of pictures and a labels.csv with the columns file, route and expected.
-        each: the most pictures to take from a set.
+        validation: MNIST's validation pictures, which are corrupted and placed in scenes.
+        real_sets: sets of real uploads.
+        cases_folder: folder of cases, which are pictures with the answer expected of a route, and of their
+            labels.csv with the columns file, route and expected.
+        max_per_set: the most pictures to take from a set.
     """
     rng = np.random.default_rng(SEED)
-    chosen = validation[rng.permutation(len(validation))[:each]]
+    chosen = validation[rng.permutation(len(validation))[:max_per_set]]
     labels = tuple(map(str, chosen.digits.tolist()))
-    digits = [_sample(uploads, each) for uploads in real.digits]
-    digits.append(RealSet("MNIST validation", tuple(map(encode_png, chosen.pictures)), labels))
+    digits = [_sample(upload_set, max_per_set) for upload_set in real_sets.digits]
+    digits.append(UploadSet("MNIST validation", tuple(map(encode_png, chosen.pictures)), labels))
     for name, corrupt in CORRUPTIONS.items():
         pictures = corrupt(chosen.pictures, np.random.default_rng(SEED))
-        digits.append(RealSet(name, tuple(map(encode_png, pictures)), labels))
-    for draw in SCENES:
+        digits.append(UploadSet(name, tuple(map(encode_png, pictures)), labels))
+    for name, draw in SCENES.items():
         glyphs = (symbols.distort(symbols.enlarge_mnist(picture), rng=rng) for picture in chosen.pictures)
         scenes = tuple(encode_png(draw(glyph, rng=rng)) for glyph in glyphs)
-        digits.append(RealSet(draw.__name__, scenes, labels))
-    worn = tuple(encode_png(pages.draw_worn(picture, rng=rng)) for picture in chosen.pictures)
-    framed = tuple(encode_png(_frame(picture, rng=rng)) for picture in chosen.pictures)
-    digits += [RealSet("draw_worn", worn, labels), RealSet("framed", framed, labels)]
-    if cases:
-        digits.append(_read_folder("cases", cases, "expected", route="/predict"))
-    return RealSets(
-        digits=tuple(digits), negatives=tuple(_sample(uploads, each) for uploads in real.negatives)
+        digits.append(UploadSet(name, scenes, labels))
+    worn_uploads = tuple(encode_png(pages.draw_worn(picture, rng=rng)) for picture in chosen.pictures)
+    framed_uploads = tuple(encode_png(_frame(picture, rng=rng)) for picture in chosen.pictures)
+    digits += [UploadSet("worn scenes", worn_uploads, labels), UploadSet("framed", framed_uploads, labels)]
+    if cases_folder:
+        digits.append(_read_folder(CASES, cases_folder, "expected", route="/predict"))
+    return UploadSets(
+        digits=tuple(digits),
+        negatives=tuple(_sample(upload_set, max_per_set) for upload_set in real_sets.negatives),
     )
 
 
 def sample_numbers(
-    validation: Labelled, real: RealSets, *, cheques: Path | None, cases: Path | None, each: int
-) -> tuple[RealSet, ...]:
+    validation: Labelled,
+    real_sets: UploadSets,
+    *,
+    cheques_folder: Path | None,
+    cases_folder: Path | None,
+    max_per_set: int,
+) -> tuple[UploadSet, ...]:
     """Return samples of all sets of numbers, real and drawn.
 
     Args:
-        validation: MNIST's validation pictures, to compose numbers of.
-        real: sets of real uploads.
-        cheques: folder of amounts on cheques and a labels.csv with the columns file and label.
-        cases: folder of pictures and a labels.csv with the columns file, route and expected.
-        each: the most pictures to take from a set.
+        validation: MNIST's validation pictures, from which numbers are composed.
+        real_sets: sets of real uploads.
+        cheques_folder: folder of amounts on cheques, and of their labels.csv with the columns file and label.
+        cases_folder: see `sample_digits`.
+        max_per_set: the most pictures to take from a set.
     """
     drawn: dict[str, list[tuple[bytes, str]]] = {}
-    for scene in draw_scenes(validation, count=2 * each, seed=SEED):
+    for scene in draw_scenes(validation, count=2 * max_per_set, seed=SEED):
         name = "drawn, touching" if scene.style.touching else "drawn, apart"
         drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
-    sets = [_sample(RealSet(name, *zip(*pairs, strict=True)), each) for name, pairs in drawn.items()]
-    sets += [_sample(uploads, each) for uploads in real.numbers]
-    if cheques:
-        sets.append(_sample(_read_folder("cheques", cheques, "label"), each))
-    if cases:
-        sets.append(_read_folder("cases", cases, "expected", route="/predict/number"))
+    sets = [_sample(UploadSet(name, *zip(*pairs, strict=True)), max_per_set) for name, pairs in drawn.items()]
+    sets += [_sample(upload_set, max_per_set) for upload_set in real_sets.numbers]
+    if cheques_folder:
+        sets.append(_sample(_read_folder(CHEQUES, cheques_folder, "label"), max_per_set))
+    if cases_folder:
+        sets.append(_read_folder(CASES, cases_folder, "expected", route="/predict/number"))
     return tuple(sets)
 
 
@@ -270,12 +290,13 @@ def _frame(picture: CanonicalPicture, *, rng: np.random.Generator) -> NDArray[np
     return np.asarray(cv2.copyMakeBorder(framed, *(margin,) * 4, cv2.BORDER_CONSTANT, value=255), np.uint8)
 
 
-def _sample(real: RealSet, count: int) -> RealSet:
-    rows = np.random.default_rng(SEED).permutation(len(real))[:count]
-    return RealSet(real.name, *(tuple(column[row] for row in rows) for column in (real.uploads, real.labels)))
+def _sample(upload_set: UploadSet, count: int) -> UploadSet:
+    rows = np.random.default_rng(SEED).permutation(len(upload_set))[:count]
+    columns = (upload_set.uploads, upload_set.labels)
+    return UploadSet(upload_set.name, *(tuple(column[row] for row in rows) for column in columns))
 
 
-def _read_folder(name: str, folder: Path, column: str, *, route: str | None = None) -> RealSet:
+def _read_folder(name: str, folder: Path, column: str, *, route: str | None = None) -> UploadSet:
     rows = [row for row in read_table(folder / LABELS) if route is None or row["route"] == route]
     labels = tuple(row[column].replace(LINE_SEPARATOR, "\n") for row in rows)
-    return RealSet(name, tuple(read_upload(folder / row["file"]) for row in rows), labels)
+    return UploadSet(name, tuple(read_upload(folder / row["file"]) for row in rows), labels)

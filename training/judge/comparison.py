@@ -17,7 +17,7 @@ from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.errors import ImageError
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import TrainingError
 from training.judge.evaluation import TIMED_PICTURES, load_classifier
@@ -73,10 +73,10 @@ def sample_mnist(name: str, labelled: Labelled) -> Sample:
     """Return a part of MNIST, preprocessed as in the service."""
     uploads = tuple(encode_png(picture) for picture in track(labelled.pictures, "Writing", transient=True))
     labels = tuple(map(str, labelled.digits.tolist()))
-    return sample_uploads(name, RealSets(digits=(RealSet(name, uploads, labels),)))
+    return sample_uploads(name, UploadSets(digits=(UploadSet(name, uploads, labels),)))
 
 
-def sample_uploads(name: str, sets: RealSets) -> Sample:
+def sample_uploads(name: str, sets: UploadSets) -> Sample:
     """Return sets of uploads, preprocessed as in the service.
 
     Raises:
@@ -116,9 +116,13 @@ def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison
     return Comparison(sample, *sides)
 
 
-def _read_sets(sets: Sequence[RealSet]) -> Iterator[tuple[str, str, CanonicalPicture]]:
+def _read_sets(sets: Sequence[UploadSet]) -> Iterator[tuple[str, str, CanonicalPicture]]:
     """Yield the set's name, the label and the canonical picture of each upload that the service accepts."""
-    uploads = [(real.name, *pair) for real in sets for pair in zip(real.labels, real.uploads, strict=True)]
+    uploads = [
+        (upload_set.name, *pair)
+        for upload_set in sets
+        for pair in zip(upload_set.labels, upload_set.uploads, strict=True)
+    ]
     for source, label, upload in track(uploads, "Preprocessing", transient=True):
         try:
             yield source, label, read_canonical(upload).picture

@@ -27,7 +27,7 @@ from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, Metadata, Probabilities
 from app.digits.errors import InvalidModel
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSets
+from training.data.real_sets import UploadSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import TrainingError
 from training.files import write_json
@@ -85,11 +85,11 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 def evaluate(
-    folder: Path, test: Labelled, *, real: RealSets | None = None, sizes: SampleSizes = FULL
+    folder: Path, test: Labelled, *, real_sets: UploadSets | None = None, sizes: SampleSizes = FULL
 ) -> dict[str, Any]:
     """Evaluate `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
 
-    If `real` is given, even without any sets, robustness is measured as well.
+    If `real_sets` is given, even without any sets, robustness is measured as well.
     """
     classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
@@ -126,9 +126,9 @@ def evaluate(
             "machine": platform.machine(),
         },
     }
-    if real is not None:
+    if real_sets is not None:
         metrics |= measure_robustness(
-            classifier, test, likelihoods=scores.digit_likelihood, real=real, sizes=sizes
+            classifier, test, likelihoods=scores.digit_likelihood, real_sets=real_sets, sizes=sizes
         )
     write_json(folder / METRICS_FILE, metrics)
     return metrics

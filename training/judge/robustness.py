@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from rich.progress import track
 from app.digits.classifier import Classifier
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, Likelihoods
 from training.data.labelled import Labelled, split_stratified
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
 from training.judge import reliability
 from training.judge.numbers import NUMBER_COUNT, read_number, score_numbers
@@ -33,7 +34,7 @@ class SampleSizes:
 
 FULL: Final = SampleSizes()
 
-AnsweredSets = list[tuple[RealSet, Answers]]
+AnsweredSets = list[tuple[UploadSet, Answers]]
 
 
 def measure_robustness(
@@ -41,50 +42,50 @@ def measure_robustness(
     test: Labelled,
     *,
     likelihoods: Likelihoods | None,
-    real: RealSets,
+    real_sets: UploadSets,
     sizes: SampleSizes = FULL,
 ) -> dict[str, Any]:
     """Return the parts of `metrics.json` beyond MNIST; `likelihoods`, (n,), are those of `test`."""
-    digits, others = _read_sets(classifier, real.digits), _read_sets(classifier, real.negatives)
+    digits, others = _read_sets(classifier, real_sets.digits), _read_sets(classifier, real_sets.negatives)
     return {
         "corruptions": _measure_corruptions(classifier, test, count=sizes.corrupted),
         "real": {
             "sets": {
-                uploads.name: answers.report(uploads.digits, polarity=uploads.polarity)
-                for uploads, answers in digits
+                upload_set.name: answers.report(upload_set.digits, polarity=upload_set.polarity)
+                for upload_set, answers in digits
             },
             "calibration": _measure_calibration(digits),
-            "skipped": dict(real.skipped),
+            "skipped": dict(real_sets.skipped),
         },
         "rejection": None if likelihoods is None else _measure_rejection(likelihoods, digits, others),
         "numbers": score_numbers(classifier, test, count=sizes.numbers)
-        | {"real": _measure_real_numbers(classifier, real)},
+        | {"real": _measure_real_numbers(classifier, real_sets.numbers)},
     }
 
 
-def _measure_real_numbers(classifier: Classifier, real: RealSets) -> dict[str, Any]:
+def _measure_real_numbers(classifier: Classifier, sets: Sequence[UploadSet]) -> dict[str, Any]:
     texts = {
-        numbers.name: [read_number(upload, classifier) for upload in numbers.uploads]
-        for numbers in real.numbers
+        upload_set.name: [read_number(upload, classifier) for upload in upload_set.uploads]
+        for upload_set in sets
     }
     return {
-        numbers.name: {
-            "pictures": len(numbers),
-            "right": sum(map(str.__eq__, texts[numbers.name], numbers.labels)),
+        upload_set.name: {
+            "pictures": len(upload_set),
+            "right": sum(map(str.__eq__, texts[upload_set.name], upload_set.labels)),
         }
-        for numbers in real.numbers
+        for upload_set in sets
     }
 
 
 def _measure_corruptions(classifier: Classifier, test: Labelled, *, count: int) -> dict[str, Any]:
     _, rows = split_stratified(test.digits, held_out=min(count, len(test)))
     sample = test[rows]
-    each = {
+    reports = {
         name: _measure_corruption(corrupt, classifier, sample)
         for name, corrupt in track(CORRUPTIONS.items(), "Corrupting", transient=True)
     }
-    mean = statistics.fmean(report["accuracy"] for report in each.values())
-    return {"pictures": len(sample), "seed": SEED, "mean": mean, "each": each}
+    mean = statistics.fmean(report["accuracy"] for report in reports.values())
+    return {"pictures": len(sample), "seed": SEED, "mean": mean, "each": reports}
 
 
 def _measure_corruption(corrupt: Corruption, classifier: Classifier, sample: Labelled) -> dict[str, Any]:
@@ -93,9 +94,9 @@ def _measure_corruption(corrupt: Corruption, classifier: Classifier, sample: Lab
     return answers.report(sample.digits, polarity="light_on_dark")
 
 
-def _read_sets(classifier: Classifier, sets: tuple[RealSet, ...]) -> AnsweredSets:
+def _read_sets(classifier: Classifier, sets: tuple[UploadSet, ...]) -> AnsweredSets:
     tracked = track(sets, "Reading real sets", transient=True)
-    return [(real, read_uploads(classifier, real.uploads)) for real in tracked]
+    return [(upload_set, read_uploads(classifier, upload_set.uploads)) for upload_set in tracked]
 
 
 def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
@@ -104,7 +105,7 @@ def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
         return None
     return reliability.report(
         np.concatenate([answers.probabilities for _, answers in digits]),
-        np.concatenate([answers.right(real.digits) for real, answers in digits]),
+        np.concatenate([answers.right(upload_set.digits) for upload_set, answers in digits]),
     )
 
 
@@ -117,10 +118,11 @@ def _measure_rejection(test: Likelihoods, digits: AnsweredSets, others: Answered
         "threshold": MIN_DIGIT_LIKELIHOOD,
         "auroc": auroc(likelihoods, all_others),
         "digits": {"MNIST test": {"pictures": len(test), "unreadable": 0, "rejected": rejected_share(test)}}
-        | {real.name: answers.summarise_refusals() for real, answers in digits},
+        | {upload_set.name: answers.summarise_refusals() for upload_set, answers in digits},
         "others": {
-            real.name: answers.summarise_refusals() | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
-            for real, answers in others
+            upload_set.name: answers.summarise_refusals()
+            | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
+            for upload_set, answers in others
         },
     }
 

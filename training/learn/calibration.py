@@ -26,12 +26,14 @@ def calibrate(model: keras.Model, validation: Labelled, scenes: Labelled) -> Non
     Both change the weights of the last layers. The model must not have learned from `validation` or from the
     digits in `scenes`.
     """
-    plain = model.predict(validation.pictures, batch_size=500, verbose=0)
-    fold_temperature(model, fit_temperature(log_probabilities(plain[PROBABILITIES]), validation.digits))
-    in_scenes = model.predict(scenes.pictures, batch_size=500, verbose=0)
+    on_validation = model.predict(validation.pictures, batch_size=500, verbose=0)
+    fold_temperature(
+        model, fit_temperature(log_probabilities(on_validation[PROBABILITIES]), validation.digits)
+    )
+    on_scenes = model.predict(scenes.pictures, batch_size=500, verbose=0)
     # scenes that the network misreads, because they are too blurred or broken, need not pass as digits
-    readable = in_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits
-    likelihoods = np.concatenate([plain[DIGIT_LIKELIHOOD], in_scenes[DIGIT_LIKELIHOOD][readable]])
+    readable = on_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits
+    likelihoods = np.concatenate([on_validation[DIGIT_LIKELIHOOD], on_scenes[DIGIT_LIKELIHOOD][readable]])
     threshold = np.clip(np.quantile(likelihoods.astype(np.float64), REJECTED_SHARE), 1e-6, 1 - 1e-6)
     head = model.get_layer(DIGIT_LIKELIHOOD)
     kernel, bias = head.get_weights()

@@ -1,4 +1,4 @@
-"""Trains a network by its recipe, with a checkpoint after every epoch, from which a run can be resumed."""
+"""Trains a network from its recipe, with a checkpoint after every epoch, from which a run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from training.learn.runs import Origin, Run, get_current_commit
 from training.recipe import Recipe
 from training.scenes.scene_pool import load_or_draw_held_out
 
-LIKELIHOOD_WEIGHT: Final = 0.5  # of the second head's loss; that of the digits is 1, because they come first
+# weight of the second head's loss; the loss of the digits has weight 1, because the digits matter more
+LIKELIHOOD_WEIGHT: Final = 0.5
 _LOSSES: Final = {PROBABILITIES: "sparse_categorical_crossentropy", DIGIT_LIKELIHOOD: "binary_crossentropy"}
 # With TensorFlow, XLA takes twice as long on two CPU cores as oneDNN's kernels do: 56 s an epoch
 # against 28 s for a `cnn` of 7.3 million multiply-adds, in float32. JAX always compiles with XLA.
@@ -31,7 +32,7 @@ JIT: str | bool = "auto" if keras.backend.backend() == "jax" else False
 def train(
     recipe: Recipe, training: Labelled, validation: Labelled, *, run: Run, resume: bool = False
 ) -> keras.Model:
-    """Train a network by `recipe` in the folder of `run`, from the start or after the last complete epoch.
+    """Train a network from `recipe` in the folder of `run`, from the start or after the last complete epoch.
 
     The order of the pictures and their augmentation depend only on seed, epoch and batch, and the checkpoint
     holds the optimizer's state, so a resumed run gives the same network as an uninterrupted one. Returns the
@@ -71,18 +72,19 @@ def fit(
     batches.epoch = epochs_done
     model.fit(
         batches,
-        shuffle=False,  # the batches shuffle; Keras would use a random state that no checkpoint keeps
+        # `batches` shuffles by seed and epoch; Keras would use a random state that no checkpoint stores
+        shuffle=False,
         validation_data=(validation.pictures, _build_targets(recipe, validation.digits)),
         validation_batch_size=1000,
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
-        callbacks=[_SaveEpochs(run, epochs_done=epochs_done), *callbacks],
+        callbacks=[_EpochSaver(run, epochs_done=epochs_done), *callbacks],
         verbose=verbose,
     )
     return model
 
 
-class _SaveEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class _EpochSaver(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Writes model, optimizer and history to the run's folder after every epoch."""
 
     def __init__(self, run: Run, *, epochs_done: int) -> None:
@@ -108,7 +110,7 @@ def _compile(recipe: Recipe, *, steps: int) -> keras.Model:
     keras.config.set_dtype_policy(recipe.precision)
     model = build_network(recipe)
     model.compile(
-        optimizer=keras.optimizers.AdamW(_learning_rate(recipe, steps), weight_decay=recipe.weight_decay),
+        optimizer=keras.optimizers.AdamW(_build_schedule(recipe, steps), weight_decay=recipe.weight_decay),
         loss=_LOSSES if recipe.scenes else _LOSSES[PROBABILITIES],
         loss_weights={PROBABILITIES: 1.0, DIGIT_LIKELIHOOD: LIKELIHOOD_WEIGHT} if recipe.scenes else None,
         weighted_metrics={PROBABILITIES: ["accuracy"]} if recipe.scenes else ["accuracy"],
@@ -117,7 +119,7 @@ def _compile(recipe: Recipe, *, steps: int) -> keras.Model:
     return model
 
 
-def _learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+def _build_schedule(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     warmup = steps // 20  # Adam's second moments are noise in the first few hundred steps
@@ -143,12 +145,13 @@ def _check_resumable(run: Run, recipe: Recipe, training: Labelled) -> None:
 def _finish(model: keras.Model, recipe: Recipe, run: Run, validation: Labelled) -> keras.Model:
     """Copy the weights into a float32 model, calibrate it and save it; bfloat16 is for fast training only."""
     keras.config.set_dtype_policy("float32")
-    plain = build_network(recipe)
-    plain.set_weights(model.get_weights())
+    float32_model = build_network(recipe)
+    float32_model.set_weights(model.get_weights())
     if recipe.scenes is not None:
-        calibrate(plain, validation, load_or_draw_held_out(validation, recipe, file=run.held_out).digits)
-    _save(plain, run.model)
-    return plain
+        held_out_scenes = load_or_draw_held_out(validation, recipe, file=run.held_out)
+        calibrate(float32_model, validation, held_out_scenes.digits)
+    _save(float32_model, run.model)
+    return float32_model
 
 
 def _save(model: keras.Model, file: Path) -> None:

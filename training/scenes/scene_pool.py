@@ -94,11 +94,14 @@ def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -
     return load_or_draw(validation, dataclasses.replace(recipe, scenes=few), file=file)
 
 
-def draw_samples(training: Labelled, *, each: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
+def draw_samples(training: Labelled, *, per_kind: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
     """Return some scenes of every kind with their canonical pictures."""
     rng = np.random.default_rng(seed)
     return [
-        (kind, [(example.scene, picture) for example, picture in _draw_readable(kind, training, rng, each)])
+        (
+            kind,
+            [(example.scene, picture) for example, picture in _draw_readable(kind, training, rng, per_kind)],
+        )
         for kind in KINDS
     ]
 

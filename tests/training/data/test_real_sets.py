@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import GOLDEN
 from training.data import real_sets
-from training.data.real_sets import RealSet
+from training.data.real_sets import UploadSet
 
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 ONES = np.full((3, 16, 16), 255, np.uint8)
@@ -22,9 +22,9 @@ def write_set(root: Path, name: str, labels: str) -> Path:
     return root
 
 
-def get_only(sets: tuple[RealSet, ...]) -> RealSet:
-    (real,) = sets
-    return real
+def get_only(sets: tuple[UploadSet, ...]) -> UploadSet:
+    (upload_set,) = sets
+    return upload_set
 
 
 def test_without_a_folder_everything_is_skipped_with_the_remedy() -> None:

@@ -17,11 +17,11 @@ from training.errors import DataError
 BLANK = HOSTILE / "white.png"
 
 
-def write_folders(root: Path, *, each: int = 4, digits: str = "17") -> Path:
+def write_folders(root: Path, *, per_digit: int = 4, digits: str = "17") -> Path:
     """Write folders of different drawings, one folder for each digit."""
     for digit in digits:
         (root / digit).mkdir(parents=True)
-        for number in range(each):
+        for number in range(per_digit):
             drawing = 255 - ink(int(digit), (80, 80), box=(20, 10, 30, 60), pen=5 + number, slant=number / 10)
             (root / digit / f"{number}.png").write_bytes(encode_png(drawing))
     return root
@@ -92,7 +92,7 @@ def test_one_picture_with_two_labels_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_file_counts_as_an_upload_in_a_comparison(tmp_path: Path) -> None:
-    root = write_folders(tmp_path, each=1)
+    root = write_folders(tmp_path, per_digit=1)
     shutil.copy(BLANK, root / "1" / "9-blank.png")
     collection = user_pictures.load_uploads(root)
     assert collection.labels == ("1", "1", "7")
@@ -112,7 +112,7 @@ def test_a_folder_whose_name_is_no_digit_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_few_of_a_digit_are_refused(tmp_path: Path) -> None:
-    root = write_folders(write_folders(tmp_path), each=3, digits="5")
+    root = write_folders(write_folders(tmp_path), per_digit=3, digits="5")
     with pytest.raises(DataError, match=r"too few pictures, 3 of 5: give at least 4 of each digit, or none"):
         user_pictures.load_user_pictures(root)
 

@@ -8,27 +8,27 @@ import pytest
 from app.digits.classifier import Classifier
 from tests.data.strokes import ink
 from tests.training.hands import draw_digits
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
 from training.judge import ablation
 
-EACH = 4
+MAX_PER_SET = 4
 
 
-def draw_set(*digits: int, paper: int) -> RealSet:
+def draw_set(*digits: int, paper: int) -> UploadSet:
     drawn = (ink(digit, (60, 80), box=(15, 12, 28, 50), pen=5) for digit in digits)
     name = "dark on light" if paper else "light on dark"
     uploads = tuple(encode_png(np.asarray(abs(paper - one.astype(int)), np.uint8)) for one in drawn)
-    return RealSet(name, uploads, tuple(map(str, digits)))
+    return UploadSet(name, uploads, tuple(map(str, digits)))
 
 
 @pytest.fixture(scope="module")
 def digits(classifier: Classifier) -> ablation.Ablation:
     sets = draw_set(*range(10), paper=0), draw_set(*range(10), paper=255)
-    blot = RealSet(
+    blot = UploadSet(
         "blot", (encode_png(np.pad(np.zeros((40, 40), np.uint8), 20, constant_values=255)),), ("",)
     )
-    return ablation.ablate_digits(classifier, RealSets(digits=sets, negatives=(blot,)))
+    return ablation.ablate_digits(classifier, UploadSets(digits=sets, negatives=(blot,)))
 
 
 def test_a_step_that_a_set_needs_is_named_with_the_set(digits: ablation.Ablation) -> None:
@@ -55,14 +55,18 @@ def test_sets_are_real_corrupted_and_drawn(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "file,route,expected\none.png,/predict,1\ntwo.png,/predict/number,1|2\n"
     )
-    real = RealSets(digits=(draw_set(*range(10), paper=0),), numbers=(RealSet("numbers", (b"",), ("7",)),))
+    real_sets = UploadSets(
+        digits=(draw_set(*range(10), paper=0),), numbers=(UploadSet("numbers", (b"",), ("7",)),)
+    )
     validation = draw_digits(12, seed=1)
-    sample = ablation.sample_digits(validation, real, cases=tmp_path, each=EACH)
+    sample = ablation.sample_digits(validation, real_sets, cases_folder=tmp_path, max_per_set=MAX_PER_SET)
     sizes = {digits.name: len(digits) for digits in sample.digits}
-    assert {"light on dark", "fog", "draw_scan", "framed"} < sizes.keys()
+    assert {"light on dark", "fog", "scan scenes", "framed"} < sizes.keys()
     assert sizes.pop("cases") == 1
-    assert set(sizes.values()) == {EACH}
-    numbers = ablation.sample_numbers(validation, real, cheques=None, cases=tmp_path, each=EACH)
+    assert set(sizes.values()) == {MAX_PER_SET}
+    numbers = ablation.sample_numbers(
+        validation, real_sets, cheques_folder=None, cases_folder=tmp_path, max_per_set=MAX_PER_SET
+    )
     assert [one.name for one in numbers if not one.name.startswith("drawn")] == ["numbers", "cases"]
     assert numbers[-1].labels == ("1\n2",)
 
@@ -73,6 +77,6 @@ def test_numbers_are_read_without_each_part(classifier: Classifier) -> None:
         number = np.minimum(
             number, 255 - ink(int(digit), (180, 60), box=(16 + 40 * place, 12, 22, 36), pen=4)
         )
-    result = ablation.ablate_numbers(classifier, [RealSet("numbers", (encode_png(number),), ("2907",))])
+    result = ablation.ablate_numbers(classifier, [UploadSet("numbers", (encode_png(number),), ("2907",))])
     assert result.complete.accuracy == 1.0
     assert {"remove_rules", "certainty", "geometry"} < result.without.keys()

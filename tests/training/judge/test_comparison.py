@@ -8,7 +8,7 @@ import pytest
 from app.digits.classifier import Classifier
 from tests.conftest import GOLDEN, HOSTILE
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import read_canonical
 from training.errors import TrainingError
 from training.judge import comparison
@@ -31,9 +31,9 @@ def test_a_network_does_not_differ_from_itself(tiny_versions: Path, compared: Co
 
 
 def test_uploads_are_preprocessed_as_in_the_service() -> None:
-    digits = RealSet("photos", (PHOTO, BLANK), ("7", "1"))
-    letters = RealSet("not_digit_letters", (PHOTO, BLANK, PHOTO), ("a", "b", "c"))
-    sample = comparison.sample_uploads("mine", RealSets(digits=(digits,), negatives=(letters,)))
+    digits = UploadSet("photos", (PHOTO, BLANK), ("7", "1"))
+    letters = UploadSet("not_digit_letters", (PHOTO, BLANK, PHOTO), ("a", "b", "c"))
+    sample = comparison.sample_uploads("mine", UploadSets(digits=(digits,), negatives=(letters,)))
     np.testing.assert_array_equal(sample.pictures, [read_canonical(PHOTO).picture])
     assert (sample.digits.tolist(), sample.sets.tolist()) == ([7], ["photos"])
     assert (len(sample.negatives), sample.unreadable) == (2, 2)
@@ -46,7 +46,9 @@ def test_mnist_is_preprocessed_as_in_the_service(classifier: Classifier) -> None
 
 
 def test_sets_without_a_readable_digit_are_refused_with_the_reason() -> None:
-    sets = RealSets(digits=(RealSet("blank", (BLANK,), ("1",)),), skipped={"scans": "It holds no picture."})
+    sets = UploadSets(
+        digits=(UploadSet("blank", (BLANK,), ("1",)),), skipped={"scans": "It holds no picture."}
+    )
     with pytest.raises(
         TrainingError, match=r"^mine holds no readable picture .* scans: It holds no picture.$"
     ):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.tiny_networks import DRAWINGS, write_network
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSets
+from training.data.real_sets import UploadSets
 from training.errors import TrainingError
 from training.judge import evaluation
 from training.judge.robustness import SampleSizes
@@ -51,7 +51,7 @@ def test_robustness_is_measured_only_on_request(tmp_path: Path) -> None:
     folder = write_network(tmp_path)
     basic = evaluation.evaluate(folder, SMALL)
     assert not {"corruptions", "real", "rejection", "numbers"} & basic.keys()
-    full = evaluation.evaluate(folder, SMALL, real=RealSets(), sizes=FEW)
+    full = evaluation.evaluate(folder, SMALL, real_sets=UploadSets(), sizes=FEW)
     assert full.keys() - basic.keys() == {"corruptions", "real", "rejection", "numbers"}
     assert all(full[part] == basic[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full

@@ -12,7 +12,7 @@ from tests.conftest import GOLDEN
 from tests.data.strokes import ink
 from tests.tiny import build_tiny_model
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
 from training.judge.robustness import SampleSizes, measure_robustness
 from training.scenes.corruptions import CORRUPTIONS
@@ -22,8 +22,8 @@ TEST = Labelled(
     np.arange(20, dtype=np.uint8) % CLASSES,
 )
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
-PHOTOS = RealSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
-LETTERS = RealSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
+PHOTOS = UploadSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
+LETTERS = UploadSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
 WITHOUT_LIKELIHOOD = Classifier.load(build_tiny_model())
 WITH_LIKELIHOOD = Classifier.load(build_tiny_model(likelihood=0.25))
 measure = partial(measure_robustness, sizes=SampleSizes(corrupted=10, numbers=6))
@@ -31,14 +31,16 @@ TEST_LIKELIHOODS = np.full(len(TEST), 0.75, np.float32)
 
 
 def test_without_real_sets_the_report_gives_the_reason() -> None:
-    report = measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets(skipped={"all": "none here"}))
+    report = measure(
+        WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real_sets=UploadSets(skipped={"all": "none here"})
+    )
     assert report["real"] == {"sets": {}, "calibration": None, "skipped": {"all": "none here"}}
     assert report["rejection"] is None
 
 
 def test_damaged_files_of_real_sets_are_counted() -> None:
-    real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
-    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=real)
+    real_sets = UploadSets(digits=(PHOTOS,), negatives=(LETTERS,))
+    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real_sets=real_sets)
     photos, letters = (
         report["real"]["sets"]["paper_photos"],
         report["rejection"]["others"]["not_digit_letters"],
@@ -49,8 +51,8 @@ def test_damaged_files_of_real_sets_are_counted() -> None:
 
 
 def test_likelihoods_of_test_and_real_digits_are_compared_with_those_of_negatives() -> None:
-    real = RealSets(digits=(PHOTOS,), negatives=(LETTERS,))
-    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=real)["rejection"]
+    real_sets = UploadSets(digits=(PHOTOS,), negatives=(LETTERS,))
+    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real_sets=real_sets)["rejection"]
     assert report["auroc"] == pytest.approx(20.5 / 21)  # one digit of 21 is as likely as the letter
     assert report["threshold"] == 0.5
     assert report["digits"]["MNIST test"] == {"pictures": 20, "unreadable": 0, "rejected": 0.0}
@@ -58,18 +60,22 @@ def test_likelihoods_of_test_and_real_digits_are_compared_with_those_of_negative
 
 def test_without_negatives_there_is_no_auroc() -> None:
     assert (
-        measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real=RealSets())["rejection"]["auroc"]
+        measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real_sets=UploadSets())["rejection"][
+            "auroc"
+        ]
         is None
     )
 
 
 def test_every_corruption_is_measured_on_the_same_part_of_the_test_set() -> None:
-    report = measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets())["corruptions"]
+    report = measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real_sets=UploadSets())["corruptions"]
     assert report["each"].keys() == CORRUPTIONS.keys()
     assert {row["pictures"] for row in report["each"].values()} == {report["pictures"]} == {10}
     assert report["mean"] == pytest.approx(np.mean([row["accuracy"] for row in report["each"].values()]))
 
 
 def test_results_are_reproducible_and_can_be_written_as_json() -> None:
-    first, second = (measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real=RealSets()) for _ in range(2))
+    first, second = (
+        measure(WITHOUT_LIKELIHOOD, TEST, likelihoods=None, real_sets=UploadSets()) for _ in range(2)
+    )
     assert json.loads(json.dumps(first)) == second

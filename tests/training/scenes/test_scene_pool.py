@@ -56,7 +56,7 @@ def test_a_scene_in_which_the_digit_is_unreadable_is_discarded() -> None:
 
 @pytest.mark.usefixtures("font_folder")
 def test_samples_are_drawn_of_every_kind_of_scene(small: tuple[Labelled, Recipe]) -> None:
-    samples = scene_pool.draw_samples(small[0], each=2)
+    samples = scene_pool.draw_samples(small[0], per_kind=2)
     assert [kind for kind, _ in samples] == list(scene_pool.KINDS)
     assert all(picture.shape == (28, 28) for _, row in samples for _, picture in row)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.training.tiny_networks import DRAWINGS, write_network
 from training.data import uploads
 from training.data.labelled import Labelled
-from training.data.real_sets import RealSet, RealSets
+from training.data.real_sets import UploadSet, UploadSets
 from training.judge import evaluation
 from training.judge.robustness import SampleSizes
 from training.show import tables
@@ -23,11 +23,11 @@ def test_a_report_shows_what_was_measured_and_what_was_skipped(
     tmp_path: Path, likelihood: float | None
 ) -> None:
     folder = write_network(tmp_path, likelihood=likelihood)
-    photos = RealSet("photos", (uploads.encode_png(DRAWINGS.pictures[3]),), ("3",))
-    letters = RealSet("not_digit_letters", (uploads.encode_png(DRAWINGS.pictures[4]),), ("delta",))
-    real = RealSets(digits=(photos,), negatives=(letters,), skipped={"scans": "It holds no picture."})
+    photos = UploadSet("photos", (uploads.encode_png(DRAWINGS.pictures[3]),), ("3",))
+    letters = UploadSet("not_digit_letters", (uploads.encode_png(DRAWINGS.pictures[4]),), ("delta",))
+    real_sets = UploadSets(digits=(photos,), negatives=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real=real, sizes=FEW)))
+    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real_sets=real_sets, sizes=FEW)))
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
