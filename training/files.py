@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def open_draft(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; the draft replaces `file` in one step once the block has succeeded."""
+    """Yield a path to write to; the draft replaces `file` atomically once the block has succeeded."""
     draft = file.with_stem(f"{file.stem}-draft")  # keeps the suffix, which NumPy and Keras insist on
     try:
         yield draft
@@ -20,11 +20,11 @@ def open_draft(file: Path) -> Iterator[Path]:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write `content` to `file` in one step."""
+    """Write `content` to `file` atomically."""
     with open_draft(file) as draft:
         draft.write_bytes(content)
 
 
 def write_json(file: Path, content: object) -> None:
-    """Write `content` to `file` in one step, as indented JSON."""
+    """Write `content` to `file` atomically, as indented JSON."""
     write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())

@@ -50,7 +50,7 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
             extra={endpoint: environment[endpoint]},
         )
         return None
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  the extra `tracing`
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415  extra `tracing`
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
     environment_attributes = OTELResourceDetector().detect().attributes

@@ -27,7 +27,7 @@ def open_folder(location: str) -> DirFileSystem:
 
 
 def write_file(folder: DirFileSystem, name: str, data: bytes) -> None:
-    """Write a file in one step: nobody ever sees a part of it."""
+    """Write a file atomically: nobody ever sees a part of it."""
     draft = f"_{name}.draft"
     folder.pipe_file(draft, data)
     folder.mv(draft, name)

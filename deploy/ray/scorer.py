@@ -1,4 +1,4 @@
-"""The task: scores a shard of pictures and writes a Parquet file of results."""
+"""The task: scores a shard of pictures and writes the result file, in Parquet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS: Final = pa.schema(
     }
 )
 PROBABILITIES: Final = pa.field("probabilities", pa.list_(pa.float32(), CLASSES))
-Codes: TypeAlias = Counter[str | None]  # the number of pictures by error code; None if they were read
+ErrorCounts: TypeAlias = Counter[str | None]  # pictures by error code; None for those that were read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class Job:
     probabilities: bool  # whether the results have a column of probabilities
 
 
-def score(job: Job, name: str, shard: Shard) -> tuple[Codes, bool]:
-    """Write the file of results of a shard, unless it exists; return its codes, and whether it existed."""
-    codes = _read_codes(job.out, name)
-    if codes is not None:
-        return codes, True
+def score(job: Job, name: str, shard: Shard) -> tuple[ErrorCounts, bool]:
+    """Write the result file of a shard, unless it exists; return its errors, and whether it existed."""
+    error_counts = _read_error_counts(job.out, name)
+    if error_counts is not None:
+        return error_counts, True
     schema = COLUMNS.append(PROBABILITIES) if job.probabilities else COLUMNS
     batches = (pa.Table.from_pylist(rows, schema) for rows in _score_batches(job, shard))
     table = pa.concat_tables([schema.empty_table(), *batches])
@@ -67,7 +67,7 @@ def score(job: Job, name: str, shard: Shard) -> tuple[Codes, bool]:
     return Counter(table["error_code"].to_pylist()), False
 
 
-def _read_codes(out: DirFileSystem, name: str) -> Codes | None:
+def _read_error_counts(out: DirFileSystem, name: str) -> ErrorCounts | None:
     try:
         with out.open(name) as file:
             return Counter(pq.read_table(file, columns=["error_code"])["error_code"].to_pylist())

@@ -59,7 +59,7 @@ def fetch_fonts() -> None:
 class TrainCommand(TyperCommand):
     """Also accepts `--batch-size 64` in place of `--set batch_size=64`, as earlier versions did."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  a click.Context, not exported by typer
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer hides click.Context
         """Replace the options of earlier versions with --set, then parse."""
         return super().parse_args(ctx, list(_replace_old_options(args)))
 

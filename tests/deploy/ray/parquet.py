@@ -21,8 +21,8 @@ def pack(folder: Path, file: Path) -> None:
     files = sorted(each for each in folder.iterdir() if each.is_file())
     image = [{"bytes": each.read_bytes(), "width": 28} for each in files] + [None]
     called = [each.name for each in files] + [None]
-    kind = pa.struct({"bytes": pa.binary(), "width": pa.int32()})
-    pq.write_table(pa.table({"image": pa.array(image, kind), "called": called}), file, row_group_size=GROUP)
+    struct = pa.struct({"bytes": pa.binary(), "width": pa.int32()})
+    pq.write_table(pa.table({"image": pa.array(image, struct), "called": called}), file, row_group_size=GROUP)
 
 
 def rows(folder: Path) -> None:
@@ -30,5 +30,5 @@ def rows(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    verb, *paths = sys.argv[1:]
-    pack(*map(Path, paths)) if verb == "pack" else rows(*map(Path, paths))
+    command, *paths = sys.argv[1:]
+    pack(*map(Path, paths)) if command == "pack" else rows(*map(Path, paths))

@@ -258,7 +258,7 @@ def finished(
     complete = {name: version for name, version in killed.items() if name != cut.name}
     status, output = score(*command, **cluster)
     assert status == 0, output
-    assert f"1,500 pictures, {100 * len(complete):,} of them before, 0 with an error" in output
+    assert f"1,500 pictures, {100 * len(complete):,} of them in earlier runs, 0 with an error" in output
     assert complete.items() <= files(out).items()
     return source, out
 
@@ -298,7 +298,7 @@ def test_a_run_is_not_continued_if_the_source_has_changed(
 
 
 def files(out: Path) -> dict[str, tuple[int, int]]:
-    """Return each file of results with a version that changes when it is written again."""
+    """Return each result file with a version that changes when it is written again."""
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in out.glob("*.parquet")}
 
 
@@ -363,7 +363,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "packed.parquet has no column 'bytes'; its columns are image.bytes, image.width, called.",
         ),
         (["{tmp}/source", "{tmp}/out"], {"DIGITS_MAX_PIXELS": "many"}, "DIGITS_MAX_PIXELS=many"),
-        (["{tmp}/source", "{tmp}/out"], {"RAY_ADDRESS": "nonsense"}, "RAY_ADDRESS=nonsense"),
+        (["{tmp}/source", "{tmp}/out"], {"RAY_ADDRESS": "nonsense"}, "RAY_ADDRESS=nonsense can't be used"),
     ],
 )
 def test_a_run_that_cannot_start_says_why_in_one_line(
