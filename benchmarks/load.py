@@ -64,12 +64,12 @@ def measure_load(target: Target, *, connections: int, seconds: float) -> Figures
         command += [f"-H{name}: {value}" for name, value in headers.items()]
         environment = os.environ | {"BODY": body.name}
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 pin_command(CLIENT, [*command, target.url]), env=environment, capture_output=True, check=True
             )
         except subprocess.CalledProcessError as error:
             sys.exit(f"wrk failed (install it with `apt-get install wrk`): {error.stderr.decode()}")
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = json.loads(result.stdout.splitlines()[-1])
     if figures.pop("failed"):
         sys.exit(f"{target.url} did not serve every request")
     return Figures(**figures)

@@ -15,7 +15,7 @@ import httpx
 
 from tests.conftest import ROOT
 
-# CHANGELOG.md also describes earlier versions
+# without CHANGELOG.md, which also describes earlier versions
 PAGES: Final = [
     str(file.relative_to(ROOT))
     for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"))
@@ -33,13 +33,13 @@ def find_blocks(page: str) -> list[tuple[str, str]]:
 
 
 def find_commands(page: str, start: str) -> list[str]:
-    """Return the commands that begin with these words, comments taken off."""
+    """Return the shell commands that begin with `start`, without comments."""
     lines = [line for language, block in find_blocks(page) if language == "sh" for line in block.splitlines()]
     return [line.partition(" # ")[0].strip() for line in lines if line.startswith(start)]
 
 
-def pair_answers(page: str) -> Iterator[tuple[str, Any]]:
-    """Yield each curl with the answer below it, or `ANYTHING` if there is none."""
+def pair_commands_with_answers(page: str) -> Iterator[tuple[str, Any]]:
+    """Yield each curl command with the answer below it, or `ANYTHING` if there is none."""
     for (language, block), (next_language, next_block) in pairwise([*find_blocks(page), ("", "")]):
         if language == "sh" and block.startswith("curl "):
             yield block.strip(), json.loads(next_block) if next_language == "json" else ANYTHING
@@ -49,12 +49,12 @@ def run_curl(client: httpx.Client, command: str) -> Any:  # noqa: ANN401  JSON
     words = [
         word.replace("localhost:8000", str(client.base_url).rstrip("/")) for word in shlex.split(command)
     ]
-    done = subprocess.run([*words, "--silent"], cwd=ROOT, capture_output=True, check=True)
-    return json.loads(done.stdout)
+    result = subprocess.run([*words, "--silent"], cwd=ROOT, capture_output=True, check=True)
+    return json.loads(result.stdout)
 
 
 def matches(expected: Any, actual: Any) -> bool:  # noqa: ANN401  JSON
-    """Compare JSON, numbers to the fifth decimal: processors differ in the last ones."""
+    """Tell whether JSON is as expected. Floats may differ by 1e-5, as processors round differently."""
     if expected == ANYTHING:
         return True
     if isinstance(expected, float):
@@ -74,13 +74,13 @@ def matches(expected: Any, actual: Any) -> bool:  # noqa: ANN401  JSON
 
 def find_table(page: str, *columns: str) -> list[tuple[str, ...]]:
     """Return these columns of the table that begins with them."""
-    head, _, rest = read_page(page).partition(f"| {' | '.join(columns)} |")
-    assert rest, f"{page} has no table of {columns} below {head[:40]}"
+    _, _, rest = read_page(page).partition(f"| {' | '.join(columns)} |")
+    assert rest, f"{page} has no table that begins with the columns {columns}"
     rows = re.match(r".*\n\|[ :|-]+\|\n((?:\|.*\n)+)", rest)
     assert rows
     cells = [row.strip("| ").split(" | ") for row in rows[1].splitlines()]
     return [tuple(cell.strip() for cell in row[: len(columns)]) for row in cells]
 
 
-def link_exists(page: str, target: str) -> bool:
+def has_link_target(page: str, target: str) -> bool:
     return ((ROOT / page).parent / Path(target)).exists()

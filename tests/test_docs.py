@@ -1,4 +1,7 @@
-"""The documentation is true, and its site is whole: what pages name exists, what they show is answered."""
+"""Checks that the documentation is correct and its site complete.
+
+Everything that it names exists, and its examples give the answers shown.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ from tests.documents import (
     find_blocks,
     find_commands,
     find_table,
-    link_exists,
+    has_link_target,
     matches,
-    pair_answers,
+    pair_commands_with_answers,
     read_page,
     run_curl,
 )
-from training.__main__ import app as training
+from training.__main__ import app as training_cli
 
 API, DEPLOY, TRAIN = "docs/api.md", "docs/deploy.md", "docs/train.md"
 OTHER_HOST = r"""["'(](?:https?:)?//"""
@@ -60,8 +63,8 @@ def build_site(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    done = build_site(ROOT, folder)
-    assert done.returncode == 0, done.stderr
+    result = build_site(ROOT, folder)
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -92,7 +95,7 @@ def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
         ("design.md", "[gone](gone.md)", "gone.md"),
         ("design.md", "[gone](../gone.py)", "gone.py"),
         ("design.md", "[gone](api.md#gone)", "#gone"),
-        ("orphan.md", "# Nobody leads here", "orphan.md"),
+        ("orphan.md", "# No page links here", "orphan.md"),
     ],
 )
 def test_a_dead_link_fails_the_build(tmp_path: Path, page: str, added: str, message: str) -> None:
@@ -102,20 +105,20 @@ def test_a_dead_link_fails_the_build(tmp_path: Path, page: str, added: str, mess
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     with (tmp_path / "docs" / page).open("a") as file:
         file.write(f"\n{added}\n")
-    done = build_site(tmp_path, tmp_path / "site")
-    assert done.returncode != 0
-    assert message in done.stderr
+    result = build_site(tmp_path, tmp_path / "site")
+    assert result.returncode != 0
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_every_link_leads_to_a_file(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)[#)]", read_page(page)):
-        assert link_exists(page, target), target
+        assert has_link_target(page, target), target
 
 
 @pytest.mark.parametrize("page", ["docs/index.md", API])
 def test_every_curl_gives_the_answer_shown_below_it(client: httpx.Client, page: str) -> None:
-    shown = list(pair_answers(page))
+    shown = list(pair_commands_with_answers(page))
     assert shown
     for command, expected in shown:
         answer = run_curl(client, command)
@@ -129,21 +132,25 @@ def test_the_table_of_errors_is_complete_and_correct() -> None:
         code.strip("`"): (int(status), title)
         for status, code, title in find_table(API, "status", "code", "title")
     }
-    statuses = {kind.code: kind.status_hint for kind in list_kinds(DigitsError)}
+    statuses = {error_class.code: error_class.status_hint for error_class in list_error_classes(DigitsError)}
     assert rows == {code: (statuses[code], title) for code, title in TITLES.items()}
 
 
-def list_kinds(error: type[DigitsError]) -> list[type[DigitsError]]:
-    below = [kind for child in error.__subclasses__() for kind in list_kinds(child)]
-    return [error, *below] if "code" in vars(error) else below
+def list_error_classes(base: type[DigitsError]) -> list[type[DigitsError]]:
+    """Return the class and all its subclasses, as far as they define a code."""
+    subclasses = [error_class for child in base.__subclasses__() for error_class in list_error_classes(child)]
+    return [base, *subclasses] if "code" in vars(base) else subclasses
 
 
 def test_every_field_and_warning_is_documented() -> None:
-    assert read_names(find_table(API, "field of a prediction")) == list(Prediction.model_fields)
-    assert set(read_names(find_table(API, "warning"))) == {*get_args(Caution), *get_args(NumberCaution)}
+    assert strip_first_column(find_table(API, "field of a prediction")) == list(Prediction.model_fields)
+    assert set(strip_first_column(find_table(API, "warning"))) == {
+        *get_args(Caution),
+        *get_args(NumberCaution),
+    }
 
 
-def read_names(rows: list[tuple[str, ...]]) -> list[str]:
+def strip_first_column(rows: list[tuple[str, ...]]) -> list[str]:
     return [row[0].strip("`") for row in rows]
 
 
@@ -165,10 +172,11 @@ def test_the_limits_are_the_defaults() -> None:
     assert documented["head"] == f"{MAX_HEAD // 1024} KiB"
 
 
-def test_every_call_exists() -> None:
+def test_every_documented_route_exists() -> None:
     application = create_app()
-    beside = {path: {"get"} for path in ("/docs", "/openapi.json", *PAGE)}
-    paths = application.openapi()["paths"] | beside
+    # not in the OpenAPI document
+    undocumented_paths = {path: {"get"} for path in ("/docs", "/openapi.json", *PAGE)}
+    paths = application.openapi()["paths"] | undocumented_paths
     calls = re.findall(r"`(GET|POST) (/[^`]*)`", read_page(API))
     assert len(calls) >= 9
     for method, path in calls:
@@ -191,7 +199,7 @@ def format_default(value: object) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_variable_that_is_named_is_read_somewhere(page: str) -> None:
+def test_every_documented_variable_is_read_by_the_code(page: str) -> None:
     settings = {f"DIGITS_{name.upper()}" for name in Settings.model_fields}
     folders = ("app", "benchmarks", "notebooks", "tests", "training")
     files = [
@@ -207,7 +215,7 @@ def test_every_variable_that_is_named_is_read_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_make_verb_exists(page: str) -> None:
+def test_every_make_target_exists(page: str) -> None:
     for command in find_commands(page, "make "):
         subprocess.run(["make", "--dry-run", command.split()[1]], cwd=ROOT, check=True, capture_output=True)
 
@@ -230,12 +238,12 @@ def find_command(line: str) -> str:
     return name
 
 
-def list_options(command: Any, *, within: str = "") -> dict[str, set[str]]:  # noqa: ANN401  typer hides its type
-    """Return the options of each command, by its words."""
+def list_options(command: Any, *, prefix: str = "") -> dict[str, set[str]]:  # noqa: ANN401  typer hides its type
+    """Return the options of each command by its full name, such as `plot curves`."""
     if not isinstance(command, TyperGroup):
-        return {within.strip(): {option for parameter in command.params for option in parameter.opts}}
-    named = [list_options(child, within=f"{within} {name}") for name, child in command.commands.items()]
+        return {prefix.strip(): {option for parameter in command.params for option in parameter.opts}}
+    named = [list_options(child, prefix=f"{prefix} {name}") for name, child in command.commands.items()]
     return dict(ChainMap(*named))
 
 
-TRAINING_OPTIONS = list_options(typer.main.get_command(training))
+TRAINING_OPTIONS = list_options(typer.main.get_command(training_cli))

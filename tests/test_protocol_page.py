@@ -19,9 +19,11 @@ from tests.serving import serve
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-PAIRS = [(kind, block, *BLOCKS[index + 1]) for index, (kind, block) in enumerate(BLOCKS) if index % 2 == 0]
-COMMANDS = [(block, below) for kind, block, _, below in PAIRS if kind == "sh"]
-PROGRAMS = [(block, below) for kind, block, _, below in PAIRS if kind == "python"]
+PAIRS = [
+    (language, block, *BLOCKS[index + 1]) for index, (language, block) in enumerate(BLOCKS) if index % 2 == 0
+]
+COMMANDS = [(block, below) for language, block, _, below in PAIRS if language == "sh"]
+PROGRAMS = [(block, below) for language, block, _, below in PAIRS if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def at(client: httpx.Client, text: str) -> str:
 
 
 def test_all_blocks_are_executed() -> None:
-    assert [(kind, below) for kind, _, below, _ in PAIRS] == [
+    assert [(language, below) for language, _, below, _ in PAIRS] == [
         ("sh", "json"), ("python", "text"), ("python", "text"), ("sh", "json"), ("sh", "json"), ("sh", "json")
     ]  # fmt: skip
 
@@ -46,19 +48,19 @@ def test_a_command_gives_the_answer_below_it(
     client: httpx.Client, keyed: httpx.Client, command: str, below: str
 ) -> None:
     asked = keyed if "$KEY" in command else client
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", at(asked, command).replace("curl ", "curl --silent ")],
         cwd=ROOT,
         env={**os.environ, "KEY": "the key"},
         check=True,
         capture_output=True,
     )
-    assert matches(json.loads(done.stdout), json.loads(below))
+    assert matches(json.loads(result.stdout), json.loads(below))
 
 
 @pytest.mark.needs("clients")
 @pytest.mark.parametrize(("program", "below"), PROGRAMS)
 def test_a_program_prints_the_output_below_it(client: httpx.Client, program: str, below: str) -> None:
     command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.stdout == below, done.stderr
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert result.stdout == below, result.stderr

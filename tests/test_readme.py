@@ -7,14 +7,14 @@ import subprocess
 import httpx
 
 from tests.conftest import MODELS, ROOT
-from tests.documents import ANYTHING, matches, pair_answers, read_page, run_curl
+from tests.documents import ANYTHING, matches, pair_commands_with_answers, read_page, run_curl
 from training.show import model_table
 
 README = "README.md"
 
 
 def test_every_curl_works_and_the_first_gives_the_answer_below_it(client: httpx.Client) -> None:
-    (first, shown), *others = pair_answers(README)
+    (first, shown), *others = pair_commands_with_answers(README)
     by_form = run_curl(client, first)
     assert shown != ANYTHING
     assert matches(shown, by_form)
@@ -29,11 +29,11 @@ def test_the_table_of_networks_shows_the_measured_figures() -> None:
     assert model_table.format_markdown(MODELS) in read_page(README)
 
 
-def test_make_help_lists_every_verb() -> None:
+def test_make_help_lists_every_target() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    verbs = "serve test test-all resilience check train evaluate notebook docs bench lock image clean help"
-    for verb in verbs.split():
-        assert f"make {verb} " in listed
+    targets = "serve test test-all resilience check train evaluate notebook docs bench lock image clean help"
+    for target in targets.split():
+        assert f"make {target} " in listed
 
 
 def test_the_versions_agree() -> None:

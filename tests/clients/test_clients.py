@@ -122,18 +122,18 @@ def test_curl_that_insists_on_http2_does_not_hang(client: httpx.Client) -> None:
 
 @pytest.fixture
 def paths() -> Iterator[list[str]]:
-    """The paths that the service has been asked for, as its log has them."""
-    asked: list[str] = []
+    """The paths of all requests to the service, from its access log."""
+    requested: list[str] = []
 
-    class Noted(logging.Handler):
+    class PathRecorder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            asked.append(vars(record).get("path", ""))
+            requested.append(vars(record).get("path", ""))
 
-    log, noted = logging.getLogger("app.access"), Noted()
-    log.addHandler(noted)
+    log, recorder = logging.getLogger("app.access"), PathRecorder()
+    log.addHandler(recorder)
     log.setLevel("INFO")
-    yield asked
-    log.removeHandler(noted)
+    yield requested
+    log.removeHandler(recorder)
     log.setLevel("NOTSET")
 
 

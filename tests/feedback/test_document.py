@@ -13,14 +13,21 @@ from app.feedback import async_store, postgres, store
 from app.settings import MEBIBYTE, Settings
 from tests.compose import compose
 from tests.conftest import ROOT
-from tests.documents import find_blocks, find_commands, matches, pair_answers, read_page, run_curl
+from tests.documents import (
+    find_blocks,
+    find_commands,
+    matches,
+    pair_commands_with_answers,
+    read_page,
+    run_curl,
+)
 from tests.serving import serve
 
 PAGE = "docs/feedback.md"
 
 
 def test_every_curl_gives_the_answer_that_stands_below_it(url: str) -> None:
-    shown = list(pair_answers(PAGE))
+    shown = list(pair_commands_with_answers(PAGE))
     assert len(shown) == 3
     with serve(Settings(feedback_url=url)) as client:
         for command, wanted in shown:

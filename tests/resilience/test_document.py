@@ -34,7 +34,7 @@ def test_schemathesis_finds_no_failure(
         ]
         amount = ["--max-examples", "500" if full else "10", "--seed=4", "--continue-on-failure"]
         address = f"http://127.0.0.1:{running.port}/openapi.json"
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, *amount, address],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.resilience.pictures"},
@@ -42,8 +42,8 @@ def test_schemathesis_finds_no_failure(
             capture_output=True,
             text=True,
         )
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    counts = re.search(r"(\d+) generated, (\d+) passed", result.stdout)
     assert counts
     assert counts[1] == counts[2]
     measured(

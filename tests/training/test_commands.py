@@ -35,10 +35,10 @@ def run_training(
 
 def fail(*words: str, environment: dict[str, str] | None = None) -> str:
     """Return the last line of a failing command's errors; TensorFlow may have printed others before it."""
-    done = run_training(*words, environment=environment)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr.rstrip().splitlines()[-1]
+    result = run_training(*words, environment=environment)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr.rstrip().splitlines()[-1]
 
 
 def width(picture: Path) -> int:
@@ -66,25 +66,27 @@ def test_help_names_every_command() -> None:
 
 def test_the_command_line_starts_without_importing_slow_packages() -> None:
     code = "import sys, training.__main__; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
     assert "typer" in loaded
     assert not {"keras", "optuna", "sqlalchemy", "tensorflow"} & loaded
 
 
 def test_a_picture_is_read_in_the_terminal_and_drawn(tmp_path: Path) -> None:
-    done = run_training("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
-    assert done.returncode == 0
-    row = next(line for line in done.stdout.splitlines() if "7-photo" in line)
+    result = run_training("predict", PHOTO, "--plot", str(tmp_path / "seen.png"))
+    assert result.returncode == 0
+    row = next(line for line in result.stdout.splitlines() if "7-photo" in line)
     assert row.split()[1] == "7"
     assert width(tmp_path / "seen.png") > 1000
 
 
 def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
-    done = run_training("predict", str(HOSTILE / "white.png"), PHOTO)
-    assert done.returncode == 1
-    assert "Nothing is written" in done.stdout
-    assert "7-photo" in done.stdout
+    result = run_training("predict", str(HOSTILE / "white.png"), PHOTO)
+    assert result.returncode == 1
+    assert "Nothing is written" in result.stdout
+    assert "7-photo" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_list_shows_the_networks_and_so_does_the_earlier_call() -> None:
 
 
 def test_earlier_options_of_train_still_work_and_name_their_replacement() -> None:
-    done = run_training("train", "linear", "--batch-size=64", "--weight-decay", "-1")
-    *notices, error = done.stderr.splitlines()
+    result = run_training("train", "linear", "--batch-size=64", "--weight-decay", "-1")
+    *notices, error = result.stderr.splitlines()
     assert notices == [
         "Use --set batch_size=64 instead of --batch-size.",
         "Use --set weight_decay=-1 instead of --weight-decay.",
@@ -165,11 +167,11 @@ def test_two_networks_are_compared_on_the_users_pictures(tmp_path: Path) -> None
     shutil.copy(PHOTO, tmp_path / "7")
     shutil.copy(HOSTILE / "white.png", tmp_path / "7")
     picture = tmp_path / "differences.png"
-    done = run_training("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"│ all +│ 2 +│ \d", done.stdout)
-    assert "1 uploads are left out" in done.stdout
-    assert "McNemar" in done.stdout or "same pictures" in done.stdout
+    result = run_training("compare", "linear@1", "cnn", "--data", str(tmp_path), "--plot", str(picture))
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"│ all +│ 2 +│ \d", result.stdout)
+    assert "1 uploads are left out" in result.stdout
+    assert "McNemar" in result.stdout or "same pictures" in result.stdout
     assert width(picture) > 1000
 
 
@@ -204,8 +206,8 @@ def test_a_network_is_trained_exported_evaluated_and_plotted(mnist_file: Path, t
         return run_training(*words, cwd=tmp_path, environment=environment)
 
     for words in (["train", "linear", "--set", "epochs=2"], ["export", "linear"]):
-        done = step(*words)
-        assert done.returncode == 0, done.stderr
+        result = step(*words)
+        assert result.returncode == 0, result.stderr
     evaluated = step("evaluate", "linear")
     assert "accuracy" in evaluated.stdout
     assert (tmp_path / "models" / "linear" / "metrics.json").exists()
@@ -265,10 +267,10 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
     shutil.copy(HOSTILE / "white.png", tmp_path / "own" / "7")
     shutil.copytree(MODELS / "cnn", tmp_path / "models" / "cnn")
     words = ["finetune", "--data", "own", "--rounds", "1", "--name", "cnn@2"]
-    done = run_training(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
-    assert done.returncode == 0, done.stderr
-    assert "own/7/white.png is left out: Nothing is written" in done.stdout
-    assert "16 pictures for training, 1 left out" in done.stdout
-    row = next(line for line in done.stdout.splitlines() if "MNIST test" in line)
+    result = run_training(*words, cwd=tmp_path, environment={"DIGITS_MNIST": str(mnist_file)})
+    assert result.returncode == 0, result.stderr
+    assert "own/7/white.png is left out: Nothing is written" in result.stdout
+    assert "16 pictures for training, 1 left out" in result.stdout
+    row = next(line for line in result.stdout.splitlines() if "MNIST test" in line)
     assert row.split()[2] == "10,000"
     assert Catalogue.load(tmp_path / "models", default="cnn").get("cnn@2").metrics
