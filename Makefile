@@ -22,7 +22,7 @@ test: $(DEV)/ready  ## run the tests that need only Python; ARGS=--cov also meas
 test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## also run the tests that need a browser, containers, databases, Ray …
 	$(DEV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
-resilience: $(DEV)/ready  ## run load, faults and fuzzing in full: 40 minutes; prints the table of docs/reliability.md
+resilience: $(DEV)/ready  ## run load, faults and fuzzing in full: 40 minutes; prints the figures of docs/reliability.md
 	DIGITS_RESILIENCE=full $(DEV)/bin/python -m pytest tests/resilience $(ARGS)
 
 check: $(DEV)/ready  ## ruff, mypy --strict, import contracts

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """Port to listen on."""
 
     workers: int = Field(default=1, ge=1, le=256)
-    """Number of worker processes; more than one per core does not help."""
+    """Number of worker processes; there is no benefit in more than one per core."""
 
     models_dir: Path = Path(__file__).parent.parent / "models"
     """Folder of the models: NAME/model.onnx, and further versions in NAME/2/model.onnx and so on."""
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     """Maximum bytes of request bodies in memory per worker; requests beyond it get 503."""
 
     max_batch: int = Field(default=64, ge=1)
-    """Maximum number of pictures in a batch; each of them counts towards MAX_IN_FLIGHT."""
+    """Maximum number of pictures in a batch; each of them counts towards DIGITS_MAX_IN_FLIGHT."""
 
     read_timeout: float = Field(default=10.0, gt=0)
     """Seconds in which the head of a request must arrive, and then again for its body."""
@@ -97,10 +97,10 @@ class Settings(BaseSettings):
     """Seconds that a prediction may take, not counting the upload."""
 
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)
-    """Comma-separated keys of at least 8 characters, or entries as in API_KEYS_FILE. Unset: none."""
+    """Comma-separated keys of at least 8 characters, or ID:DIGEST entries. Without keys, access is open."""
 
     api_keys_file: Path | None = None
-    """File of ids and SHA-256 digests, from `python -m app keys new ID`. Without keys, anybody has access."""
+    """File of ids and SHA-256 digests, from `python -m app keys new ID`, in addition to DIGITS_API_KEYS."""
 
     public_docs: bool = True
     """Whether /docs and /openapi.json can be read without a key."""
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     """Maximum bytes of stored pictures, each counted as at least 1 KiB; requests beyond it get 507."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Minimum level of log records."""
+    """Lowest level that is logged: debug, info, warning or error."""
 
     log_format: Literal["json", "text"] = "json"
     """json for one JSON object per line, or text for a human-readable log."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.environment import FOREIGN_VARIABLES, find_foreign_variables
-from app.settings import VARIABLES, SettingsError, load_settings
+from app.settings import VARIABLES, Settings, SettingsError, load_settings
+from tests.compose import compose
 from tests.conftest import ROOT
 from tests.serving import Process, start_process
 
@@ -82,6 +83,19 @@ def test_a_service_with_unknown_variables_exits(workers: str) -> None:
 def test_a_setting_can_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("digits_workers", "3")
     assert load_settings().workers == 3
+
+
+def test_compose_passes_every_setting_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, {name: f"the value of {name}" for name in VARIABLES})
+    passed_on = VARIABLES.keys() - {"DIGITS_HOST", "DIGITS_PORT"}  # the image and DIGITS_PUBLISH set these
+    assert compose()["digits"]["environment"] == {name: f"the value of {name}" for name in passed_on}
+
+
+def test_compose_changes_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    set_all(monkeypatch, compose()["digits"]["environment"])
+    assert load_settings() == Settings()
 
 
 @pytest.mark.parametrize("second", ["a-key-of-some-length", ""])

@@ -247,7 +247,7 @@ def test_this_machine_is_supported() -> None:
 
 
 def test_the_readme_says_what_each_command_installs() -> None:
-    rows = find_table("README.md", "command", "installs", "Python", "download", "disk", "installed in")
+    rows = find_table("README.md", "command", "installs", "Python", "download", "disk", "time")
     assert len(rows) == 4
     for (_, contents, *cells), name in zip(rows, ("service", "dev", "clients", "ray"), strict=True):
         environment = ENVIRONMENTS[name]

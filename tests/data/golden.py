@@ -193,13 +193,13 @@ def _places() -> Iterator[tuple[str, bytes]]:
         ink(6, (160, 160), box=(50, 30, 60, 100), pen=9)[..., None] > 127, (255, 120, 180), (160, 175, 120)
     )
     drawing = Image.fromarray(pink_on_olive.astype(np.uint8))
-    yield "6-canvas-of-one-brightness.png", encode(drawing, "PNG", optimize=True)
+    yield "6-canvas-equal-brightness.png", encode(drawing, "PNG", optimize=True)
     cell = 255 - ink(4, (64, 60), box=(18, 12, 26, 40), pen=5)
     cell[2:4], cell[:, 58:60] = 0, 0
     yield "4-cell-with-its-border.png", encode(Image.fromarray(cell), "PNG", optimize=True)
     band = 255 - ink(5, (80, 80), box=(24, 14, 30, 52), pen=6)
     band[:, :30] = 255 - band[:, :30]
-    yield "5-band-of-another-ground.png", encode(Image.fromarray(band), "PNG", optimize=True)
+    yield "5-inverted-band.png", encode(Image.fromarray(band), "PNG", optimize=True)
     framed = 255 - ink(2, (200, 200), box=(65, 45, 70, 110), pen=10)
     cv2.rectangle(framed, (0, 0), (199, 199), 0, 6)
     yield "2-framed.png", encode(Image.fromarray(framed), "PNG", optimize=True)

@@ -144,6 +144,6 @@ def test_a_killed_worker_is_replaced_and_other_workers_lose_no_request(
     assert tally.lost <= held <= clients  # all other connections are those of the other worker
     assert tally.count(200) == len(tally.answers)
     measured(
-        "kill -9 of one of two workers under load: answered, lost, clients that it served",
+        "kill -9 of one of two workers under load: answered, lost, clients connected to that worker",
         f"{len(tally.answers):,}, {tally.lost}, {held} of {clients}",
     )

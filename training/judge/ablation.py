@@ -271,7 +271,7 @@ def sample_numbers(
     """
     drawn: dict[str, list[tuple[bytes, str]]] = {}
     for scene in draw_scenes(validation, count=2 * max_per_set, seed=SEED):
-        name = "drawn, touching" if scene.style.touching else "drawn, apart"
+        name = "touching digits" if scene.style.touching else "separate digits"
         drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
     sets = [_sample(UploadSet(name, *zip(*pairs, strict=True)), max_per_set) for name, pairs in drawn.items()]
     sets += [_sample(upload_set, max_per_set) for upload_set in real_sets.numbers]

@@ -72,10 +72,11 @@ class PairedCounts:
     def summarise(self, first: str, second: str) -> str:
         """Return sentences that tell how far apart the networks are, and whether chance could explain it."""
         discordant, gain, p = self.first + self.second, 100 * self.gain, self.p_value
-        low, high = (100 * bound for bound in self.interval)
-        between = f"with 95 % confidence between {low:+.2f} and {high:+.2f}"
+        low, high = sorted(math.copysign(100, gain) * bound for bound in self.interval)
+        interval = f"(95 % confidence interval: {low:.2f} to {high:.2f})"
         if not discordant:
-            return f"{first} and {second} are right on the same pictures: 0 points apart, {between}."
+            same = f"{first} and {second} are right on the same pictures"
+            return f"{same}: 0 percentage points apart {interval}."
         chance = f"p = {p:.4f}" if p >= MIN_PRINTED_P else f"p < {MIN_PRINTED_P}"
         better, more = (second, "more") if gain >= 0 else (first, "less")
         verdict = (
@@ -84,7 +85,7 @@ class PairedCounts:
             else "no more than chance can explain: nothing shows that one of them is better"
         )
         return (
-            f"{second} reads {abs(gain):.2f} points {more} accurately than {first}, {between}. "
+            f"{second} is {abs(gain):.2f} percentage points {more} accurate than {first} {interval}. "
             f"Of {discordant} pictures that only one reads correctly, {self.second} are {second}'s. "
             f"McNemar's exact test: {chance}. That is {verdict}."
         )

@@ -67,7 +67,7 @@ def test_sets_are_real_corrupted_and_drawn(tmp_path: Path) -> None:
     numbers = ablation.sample_numbers(
         validation, real_sets, cheques_folder=None, cases_folder=tmp_path, max_per_set=MAX_PER_SET
     )
-    assert [one.name for one in numbers if not one.name.startswith("drawn")] == ["numbers", "cases"]
+    assert [one.name for one in numbers] == ["touching digits", "separate digits", "numbers", "cases"]
     assert numbers[-1].labels == ("1\n2",)
 
 

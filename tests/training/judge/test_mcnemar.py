@@ -72,27 +72,27 @@ def test_agreement_on_few_pictures_leaves_the_interval_wide() -> None:
     [
         (
             count_discordant(1, 9),
-            """new reads 8.00 points more accurately than old, with 95 % confidence between +1.36 and +14.32.
+            """new is 8.00 percentage points more accurate than old (95 % confidence interval: 1.36 to 14.32).
             Of 10 pictures that only one reads correctly, 9 are new's. McNemar's exact test: p = 0.0215.
             That is more than chance: new is the better one on such pictures.""",
         ),
         (
             count_discordant(20, 0),
-            """new reads 20.00 points less accurately than old, with 95 % confidence between
-            -27.78 and -11.44. Of 20 pictures that only one reads correctly, 0 are new's.
+            """new is 20.00 percentage points less accurate than old (95 % confidence interval:
+            11.44 to 27.78). Of 20 pictures that only one reads correctly, 0 are new's.
             McNemar's exact test: p < 0.0001. That is more than chance: old is the better one
             on such pictures.""",
         ),
         (
             count_discordant(2, 3),
-            """new reads 1.00 points more accurately than old, with 95 % confidence between -4.10 and +6.06.
+            """new is 1.00 percentage points more accurate than old (95 % confidence interval: -4.10 to 6.06).
             Of 5 pictures that only one reads correctly, 3 are new's. McNemar's exact test: p = 1.0000.
             That is no more than chance can explain: nothing shows that one of them is better.""",
         ),
         (
             count_discordant(0, 0),
-            """old and new are right on the same pictures: 0 points apart, with 95 % confidence
-            between -2.72 and +2.72.""",
+            """old and new are right on the same pictures: 0 percentage points apart
+            (95 % confidence interval: -2.72 to 2.72).""",
         ),
     ],
 )
