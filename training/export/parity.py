@@ -55,7 +55,7 @@ def verify_quantised(onnx_bytes: bytes, quantised_bytes: bytes, pictures: DigitB
     for output, quantised in zip(*scores, strict=True):
         difference = 0.0 if output is None else float(np.abs(output - quantised).mean())
         if difference > QUANTISED_TOLERANCE:
-            problem = f"In eight bits, the network's outputs differ by {difference:.2g} on average"
+            problem = f"Quantised to int8, the network's outputs differ by {difference:.2g} on average"
             msg = f"{problem}; the tolerance is {QUANTISED_TOLERANCE:g}."
             raise ExportError(msg)
 

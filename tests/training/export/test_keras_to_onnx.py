@@ -72,7 +72,7 @@ def test_a_network_that_eight_bits_would_change_is_refused() -> None:
         [np.tile(np.linspace(-400, 400, 10, dtype=np.float32), (28, 1)), np.zeros(10, np.float32)]
     )
     onnx_bytes = keras_to_onnx.convert(model, Origin(recipe=QUICK, data_sha256="0", commit="0"))
-    with pytest.raises(ExportError, match=r"In eight bits, the network's outputs differ by"):
+    with pytest.raises(ExportError, match=r"Quantised to int8, the network's outputs differ by"):
         keras_to_onnx.quantise_verified(onnx_bytes, TRAINING.pictures)
 
 
