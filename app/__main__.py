@@ -49,10 +49,10 @@ def _add_feedback_commands(parser: argparse.ArgumentParser) -> None:
     selection.add_argument("--all", action="store_true", help="all pictures")
 
 
-def print_new_key(identity: str) -> int:
+def print_new_key(key_id: str) -> int:
     """Create a key and print it. Return 2 if the id is invalid."""
     try:
-        key, line = keys.create_key(identity)
+        key, line = keys.create_key(key_id)
     except keys.InvalidKeys as error:
         print(error, file=sys.stderr)
         return 2

@@ -10,14 +10,14 @@ from typing import Any, Final, Protocol
 
 from app.wire.problems import Overloaded
 
-MIN_SHARED_PLACES: Final = 16  # places; a worker that has fewer reserves none
-MODEST_SHARE: Final = 8  # a client is modest while it holds at most an eighth of the places
-RESERVED_SHARE: Final = 4  # modest clients may use a quarter more places than there are
+MIN_PLACES_TO_RESERVE: Final = 16  # a worker with fewer places has no reserve
+MODEST_SHARE: Final = 1 / 8  # of the places: a client that holds no more is modest
+RESERVED_SHARE: Final = 1 / 4  # of the places: so many more are reserved for modest clients
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether load balancers should send requests to this worker."""
+    """Whether this worker is draining: load balancers should then send it no requests."""
 
     draining: bool = False
 
@@ -26,8 +26,9 @@ class Places:
     """The places of a worker, one for each picture in flight. Not thread-safe: use it on the event loop only.
 
     A place is held while a picture is processed, not while the request's body arrives or the answer is
-    sent, so slow clients hold no places. When all places are taken, a quarter as many again are available
-    to clients that hold few, so a single client can't lock out the others.
+    sent, so slow clients hold no places. When all places are taken, a reserve of another quarter is
+    available to clients that hold few, so a single client can't lock out the others. Workers with few places
+    have no reserve.
     """
 
     def __init__(self, count: int) -> None:
@@ -41,42 +42,47 @@ class Places:
         Raises:
             Overloaded: there are not enough.
         """
-        if count <= self.count - self.taken + self._count_reserved(client, count):
+        free = self.count - self.taken + self._get_reserve(count, client)
+        if count <= free:
             return
-        state = f"{self.taken} of {self.count} places are taken"
-        msg = f"{state}; the request needs {count}. Try again in a second."
+        msg = (
+            f"The service processes up to {self.count} pictures at a time and has room for {max(free, 0)} "
+            f"more; the request needs room for {count}. Try again in a second."
+        )
         raise Overloaded(msg, limit=self.count)
 
-    def _count_reserved(self, client: str, count: int) -> int:
-        modest = self.count // MODEST_SHARE if self.count >= MIN_SHARED_PLACES else 0
-        return self.count // RESERVED_SHARE if self._taken_by.get(client, 0) + count <= modest else 0
+    def _get_reserve(self, count: int, client: str) -> int:
+        if self.count < MIN_PLACES_TO_RESERVE:
+            return 0
+        is_modest = self._taken_by.get(client, 0) + count <= int(self.count * MODEST_SHARE)
+        return int(self.count * RESERVED_SHARE) if is_modest else 0
 
     @contextmanager
     def hold(self, count: int, client: str) -> Iterator[None]:
         """Hold `count` places while the block runs.
 
         Raises:
-            Overloaded: there are not enough; none are taken.
+            Overloaded: there are not enough; in that case, none are taken.
         """
         self.check(count, client)
-        self._take(count, client)
+        self._adjust(count, client)
         try:
             yield
         finally:
-            self._take(-count, client)
+            self._adjust(-count, client)
 
     def hold_until_done(self, count: int, client: str, task: asyncio.Future[Any]) -> None:
-        """Hold `count` places until a task ends that outlives its request."""
+        """Hold `count` places for a task that outlives its request, until it ends."""
 
         def free(task: asyncio.Future[Any]) -> None:
-            self._take(-count, client)
+            self._adjust(-count, client)
             if not task.cancelled():
-                task.exception()  # retrieved, or asyncio would log "exception was never retrieved"
+                task.exception()  # marks it as retrieved; otherwise asyncio would log it
 
-        self._take(count, client)
+        self._adjust(count, client)
         task.add_done_callback(free)
 
-    def _take(self, count: int, client: str) -> None:
+    def _adjust(self, count: int, client: str) -> None:
         self.taken += count
         held = self._taken_by.pop(client, 0) + count
         if held:
@@ -91,33 +97,33 @@ class PendingBody(Protocol):
     def is_stalled(self) -> bool:
         """Tell whether the body makes too little progress."""
 
-    def give_up(self) -> None:
+    def drop(self) -> None:
         """Refuse the rest of the body."""
 
 
 class BodyBudget:
     """The bytes of request bodies that a worker may hold. Not thread-safe: use it on the event loop only.
 
-    Only bytes that have arrived count. When the budget is used up, stalled bodies are given up, so a
-    client that sends much and then stops can't lock out the others.
+    Only bytes that have arrived count. When the budget is used up, stalled bodies are dropped, so a client
+    that sends much and then stops can't lock out the others.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size  # bytes
-        self._reserved = 0
+        self._used = 0
         self._pending: set[PendingBody] = set()
 
     def check(self, size: int) -> None:
-        """Check that `size` more bytes fit; give up stalled bodies if they don't.
+        """Check that `size` more bytes fit; drop stalled bodies if they don't.
 
         Raises:
             Overloaded: they still don't fit.
         """
-        if self._reserved + size > self._size:
-            self._give_up_stalled()
-        if self._reserved + size > self._size:
+        if self._used + size > self._size:
+            self._drop_stalled()
+        if self._used + size > self._size:
             msg = (
-                f"Other requests hold {self._reserved} of {self._size} bytes, and {size} more don't fit. "
+                f"Other requests hold {self._used} of {self._size} bytes, and {size} more don't fit. "
                 "Try again in a second."
             )
             raise Overloaded(msg, limit=self._size)
@@ -126,14 +132,14 @@ class BodyBudget:
         """Reserve `size` bytes.
 
         Raises:
-            Overloaded: they don't fit; none are reserved.
+            Overloaded: they don't fit; in that case, none are reserved.
         """
         self.check(size)
-        self._reserved += size
+        self._used += size
 
     def release(self, size: int) -> None:
         """Release `size` reserved bytes."""
-        self._reserved -= size
+        self._used -= size
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
@@ -149,7 +155,7 @@ class BodyBudget:
             self.release(size)
 
     def add(self, body: PendingBody) -> None:
-        """Track a body, which may be given up from now on. It reserves its own bytes as they arrive."""
+        """Track a body, which may be dropped from now on. It reserves its own bytes as they arrive."""
         self._pending.add(body)
 
     def remove(self, body: PendingBody) -> None:
@@ -157,9 +163,9 @@ class BodyBudget:
         self._pending.discard(body)
         self.release(body.held_bytes)
 
-    def _give_up_stalled(self) -> None:
+    def _drop_stalled(self) -> None:
         for body in self._pending:
             if body.is_stalled():
-                body.give_up()
+                body.drop()
                 self.release(body.held_bytes)
                 body.held_bytes = 0

@@ -126,14 +126,14 @@ class PartialBody:
 
     def __init__(self, held_bytes: int, *, stalled: bool) -> None:
         self.held_bytes = held_bytes
-        self.given_up = False
+        self.dropped = False
         self._stalled = stalled
 
     def is_stalled(self) -> bool:
         return self._stalled
 
-    def give_up(self) -> None:
-        self.given_up = True
+    def drop(self) -> None:
+        self.dropped = True
 
 
 def test_only_stalled_bodies_give_way_and_only_when_bytes_are_short() -> None:
@@ -143,10 +143,10 @@ def test_only_stalled_bodies_give_way_and_only_when_bytes_are_short() -> None:
     budget.add(steady)
     budget.add(stalled)
     budget.check(10)
-    assert not stalled.given_up
+    assert not stalled.dropped
     with pytest.raises(Overloaded):
         budget.check(60)
-    assert (steady.given_up, stalled.given_up) == (False, True)
+    assert (steady.dropped, stalled.dropped) == (False, True)
     budget.reserve(50)
     budget.remove(steady)
     budget.remove(stalled)
@@ -158,11 +158,11 @@ def test_only_stalled_bodies_give_way_and_only_when_bytes_are_short() -> None:
 def test_a_client_that_holds_all_places_does_not_lock_out_others() -> None:
     places = Places(32)
     with places.hold(32, "greedy"):
-        with pytest.raises(Overloaded, match="32 of 32"):
+        with pytest.raises(Overloaded, match="up to 32 pictures at a time and has room for 0 more"):
             places.check(1, "greedy")
-        with pytest.raises(Overloaded, match="request needs 5"):
+        with pytest.raises(Overloaded, match="needs room for 5"):
             places.check(5, "not so modest")
-        full = pytest.raises(Overloaded, match="40 of 32")
+        full = pytest.raises(Overloaded, match="room for 0 more")
         with places.hold(4, "modest"), places.hold(4, "other"), full:
             places.check(1, "another")
     assert places.taken == 0

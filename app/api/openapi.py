@@ -30,7 +30,7 @@ _UPLOAD_PROBLEMS: Final = (
     problems.BodyTooLarge,
     problems.UnsupportedMediaType,
     problems.Overloaded,
-    problems.TooSlow,
+    problems.PredictionTimeout,
 )
 PICTURE_PROBLEMS: Final = (
     *_UPLOAD_PROBLEMS,

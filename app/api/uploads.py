@@ -33,7 +33,7 @@ async def read_picture(request: Request) -> bytes:
     Raises:
         UnsupportedMediaType: the Content-Type is not supported, or the body is compressed or base64 text.
         MalformedRequest: the body is not what its Content-Type says, or holds no picture.
-        BodyTooLarge, SlowUpload, TooSlow, ClientDisconnect: see `read_body`.
+        BodyTooLarge, SlowUpload, PredictionTimeout, ClientDisconnect: see `read_body`.
     """
     picture, _ = await _read_picture(request, JsonPicture, fields=("file",))
     return picture
@@ -73,7 +73,7 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
     Raises:
         UnsupportedMediaType: the body is compressed.
         BodyTooLarge, SlowUpload: see `app.guard.bodies`.
-        TooSlow, ClientDisconnect: see `app.api.work.run_in_thread`.
+        PredictionTimeout, ClientDisconnect: see `app.api.work.run_in_thread`.
     """
     _check_not_encoded(request)
     body = await request.body()

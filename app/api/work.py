@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from app.digits.errors import DigitsError
 from app.state import get_state
 from app.telemetry.stages import Stages
-from app.wire.problems import TooSlow
+from app.wire.problems import PredictionTimeout
 from app.wire.scope import get_client
 
 Input = TypeVar("Input")
@@ -28,7 +28,7 @@ async def run_in_thread(
     stage can't be stopped, and keeps the request's places until it ends.
 
     Raises:
-        TooSlow: the time limit was reached.
+        PredictionTimeout: the time limit was reached.
         ClientDisconnect: the client has hung up.
     """
     state = get_state(request)
@@ -60,7 +60,7 @@ async def run_in_thread(
         disconnect.cancel()
         del task  # it refers to the error: see `unwrap`
     msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
-    raise TooSlow(msg)
+    raise PredictionTimeout(msg)
 
 
 def attempt(step: Callable[[Input], Result], value: Input | DigitsError) -> Result | DigitsError:

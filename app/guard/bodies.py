@@ -103,12 +103,12 @@ class _IncomingBody:
         self._next_progress = PROGRESS_BYTES  # the number of arrived bytes that counts as progress
         self._arrived_bytes = 0
         self._is_complete = False
-        self.held_bytes = 0  # all that have arrived, or 0 once the body is given up
+        self.held_bytes = 0  # all that have arrived, or 0 once the body is dropped
 
     def is_stalled(self) -> bool:
         return not self._is_complete and self._clock() - self._progressed_at > STALL_SECONDS
 
-    def give_up(self) -> None:
+    def drop(self) -> None:
         self._deadline = self._clock()
         if self._timeout is not None:
             self._timeout.reschedule(self._deadline)
@@ -137,7 +137,7 @@ class _IncomingBody:
             raise _build_too_large(self._arrived_bytes, self._limit)
 
     def _build_slow_upload(self) -> SlowUpload:
-        if self.held_bytes < self._arrived_bytes:  # it was given up
+        if self.held_bytes < self._arrived_bytes:  # it was dropped
             reason = f"The body stalled after {self._arrived_bytes} bytes, when memory was short."
         else:
             reason = f"Only {self._arrived_bytes} bytes of the body arrived within {self._seconds:g} s."

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from app.wire.scope import KEY_ID, get_header
 KEY_PREFIX: Final = "dig_"  # lets secret scanners find keys that were published by mistake
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENTRY: Final = re.compile(rf"(?P<id>{_ID.pattern})[:\s]\s*(?P<digest>[0-9A-Fa-f]{{64}})")
-_NEAR_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # a mistyped entry, not a plain key
+_NEAR_ENTRY: Final = re.compile(rf"{_ID.pattern}(?::.*|\s+[0-9A-Fa-f]+)")  # probably a mistyped entry
 
 
 class InvalidKeys(ValueError):
@@ -39,17 +40,17 @@ class Key:
     digest: bytes  # SHA-256
 
 
-def create_key(identity: str) -> tuple[str, str]:
+def create_key(key_id: str) -> tuple[str, str]:
     """Generate a key. Return it, and its line for `DIGITS_API_KEYS_FILE`.
 
     Raises:
         InvalidKeys: the id is too long, or has characters that are not allowed.
     """
-    if not _ID.fullmatch(identity):
-        msg = f"{identity!r} is not a valid id; use 1 to 64 letters, digits, dots, dashes and underscores"
+    if not _ID.fullmatch(key_id):
+        msg = f"{key_id!r} is not a valid id; use 1 to 64 letters, digits, dots, dashes and underscores"
         raise InvalidKeys(msg)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    return key, f"{identity} {_hash_key(key).hex()}"
+    return key, f"{key_id} {_hash_key(key).hex()}"
 
 
 class Keyring:
@@ -97,9 +98,10 @@ def _read_keys(entries: Sequence[str], file: Path | None) -> tuple[Key, ...]:
     keys = [_parse_setting(text, number) for number, text in enumerate(entries, 1)]
     if file is not None:
         keys += _read_file(file)
-    if len({key.id for key in keys}) < len(keys):
-        msg = "an id occurs twice"
-        raise InvalidKeys(msg)
+    for key_id, count in Counter(key.id for key in keys).items():
+        if count > 1:
+            msg = f"the id {key_id!r} occurs more than once"
+            raise InvalidKeys(msg)
     return tuple(keys)
 
 
@@ -107,12 +109,12 @@ def _read_file(file: Path) -> list[Key]:
     try:
         lines = file.read_text("utf-8-sig").splitlines()  # editors on Windows add a byte order mark
     except UnicodeDecodeError:
-        msg = "it is not a text file"
+        msg = "the file is not a text file"
         raise InvalidKeys(msg) from None
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
     keys = [_parse_line(entry, number) for number, entry in entries if entry]
     if not keys:
-        msg = "it has no keys; `python -m app keys new ID` creates one"
+        msg = "the file has no keys; `python -m app keys new ID` creates one"
         raise InvalidKeys(msg)
     return keys
 
@@ -120,7 +122,8 @@ def _read_file(file: Path) -> list[Key]:
 def _parse_line(entry: str, number: int) -> Key:
     key = _parse_entry(entry)
     if key is None:
-        msg = f"line {number} is not an id and a SHA-256; `python -m app keys new ID` creates one"
+        fault = f"line {number} does not consist of an id and a SHA-256 digest"
+        msg = f"{fault}; `python -m app keys new ID` creates one"
         raise InvalidKeys(msg)
     return key
 
@@ -148,8 +151,8 @@ def _parse_entry(text: str) -> Key | None:
 class KeyGuard:
     """Refuse requests without a valid key, except to public paths.
 
-    A wrong key takes a token from the bucket of its address. A valid key is accepted even if that bucket is
-    empty, so clients behind a shared address can't lock each other out.
+    Each wrong key counts against the rate limit of the address that it comes from. A valid key is accepted
+    even if that limit is reached, so clients behind a shared address can't lock each other out.
     """
 
     def __init__(
@@ -168,8 +171,9 @@ class KeyGuard:
         presented_key = _get_presented_key(scope)
         key = self._keyring.find(presented_key) if presented_key else None
         if key is None:
-            rate_limited = self._wrong_keys.count(scope) if presented_key else None
-            refusal = rate_limited or ProblemResponse(Unauthorized(has_key=bool(presented_key)))
+            # a response if the limit is reached, else None
+            rate_limit_refusal = self._wrong_keys.count(scope) if presented_key else None
+            refusal = rate_limit_refusal or ProblemResponse(Unauthorized(has_key=bool(presented_key)))
             await refusal(scope, receive, send)
             return
         scope[KEY_ID] = key.id

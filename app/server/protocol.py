@@ -2,9 +2,9 @@
 
 uvicorn parses all data as soon as it arrives. This protocol parses one request at a time. Pipelined requests
 wait unparsed in a buffer until the response has been sent, and once the buffer is full, the socket is not
-read. This limits memory: 18 MB of pipelined requests used to take 1.4 GB. It also separates requests: garbage
-after a valid request does not cost that request its response, and a body that follows an Upgrade header is
-not parsed as another request.
+read. This limits memory: with uvicorn's own protocol, 18 MB of pipelined requests took 1.4 GB. It also
+separates requests: garbage after a valid request does not cost that request its response, and a body that
+follows an Upgrade header is not parsed as another request.
 
 There are timeouts for the head, for the remaining body of a request that has been answered already, and for a
 client that does not read its response.
@@ -40,7 +40,7 @@ from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection reads at a time, and buffers beyond the current request
-MAX_CHUNKS: Final = 65_536  # in one body: 32 MiB in chunks of 512 bytes; parsing one takes a microsecond
+MAX_CHUNKS: Final = 65_536  # in one body: 32 MiB in chunks of 512 bytes, each parsed in a microsecond
 MIN_RATE: Final = 1024  # bytes a second at which a client must read its response
 END_OF_HEAD: Final = b"\r\n\r\n"
 HOST: Final = re.compile(
@@ -50,7 +50,7 @@ log = logging.getLogger("app.access")
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """A connection."""
+    """A client's connection, with limits and timeouts."""
 
     def __init__(
         self,
@@ -69,12 +69,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._body_left: int | None = 0  # bytes of the body still to come; None if it is chunked
-        self._complete = False  # the request has arrived completely, and its response has not been sent
+        self._awaits_response = False  # the request has arrived, its response has not been sent
         self._ignoring = False  # further data is discarded
-        self._overhead = 0  # bytes parsed since the head began, or since the last data of the body
+        self._bytes_since_progress = 0  # bytes parsed since the head or the last data of the body
         self._chunks = 0
-        self._has_body_parser = False  # see `_ignore_upgrade`
-        self._deadline: asyncio.TimerHandle | None = None  # for the client to send more
+        self._has_body_parser = False  # the parser reads only a body, after an ignored Upgrade header
+        self._deadline: asyncio.TimerHandle | None = None  # when the client must have sent more
         self._unsent = 0  # bytes in the write buffer at the last progress check
         self._progress_check: asyncio.TimerHandle | None = None
 
@@ -84,13 +84,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """Configure the socket, and wait for the first request."""
         super().connection_made(transport)
         transport.max_size = MAX_READ  # type: ignore[attr-defined]  # asyncio reads 256 KiB otherwise
-        transport.set_write_buffer_limits(high=0)  # `pause_writing` when any byte is unsent
-        # asyncio only does this for sockets that it has created; without it, the second packet of a response
-        # waits 40 ms for the acknowledgement of the first
+        transport.set_write_buffer_limits(high=0)  # `pause_writing` as soon as a byte is unsent
+        # asyncio sets TCP_NODELAY only on sockets that it has created. Without it, the second packet of a
+        # response waits 40 ms for the acknowledgement of the first.
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._set_deadline(self._give_up_head)
+        self._set_deadline(self._time_out_head)
         if not self._connections.admit(self):
             msg = f"All {self._connections.limit} connections are busy. Try again in a second."
             self._refuse(Overloaded(msg, limit=self._connections.limit))
@@ -117,19 +117,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parse_pending()
 
     def _parse_pending(self) -> None:
-        while self._pending and (piece := self._take_piece()):
-            self._feed(piece)
+        while self._pending and (data := self._take_parsable()):
+            self._feed(data)
         if self._ignoring or (self._pending and self._is_blocked()):
             self.flow.pause_reading()
-        elif self._deadline is None and not self._in_body and (self._overhead or self._pending):
-            self._set_deadline(self._give_up_head)
+        elif self._deadline is None and not self._in_body and (self._bytes_since_progress or self._pending):
+            self._set_deadline(self._time_out_head)  # a part of a head has arrived
 
     def _is_blocked(self) -> bool:
         """Tell whether the next request must wait until the response has been sent and read."""
-        return self._complete or self.flow.write_paused
+        return self._awaits_response or self.flow.write_paused
 
-    def _take_piece(self) -> bytes:
-        """Take the buffered bytes that can be parsed now: none of the next request."""
+    def _take_parsable(self) -> bytes:
+        """Remove and return the buffered bytes that may be parsed now; those of a later request stay."""
         if self._ignoring or self._is_blocked() or self.transport.is_closing():
             return b""
         pending = self._pending
@@ -139,31 +139,32 @@ class GuardedProtocol(HttpToolsProtocol):
             count = end + len(END_OF_HEAD)
         else:  # the last bytes may be the first of END_OF_HEAD
             count = max(len(pending) - len(END_OF_HEAD) + 1, 0)
-        piece = bytes(pending[:count])
+        data = bytes(pending[:count])
         del pending[:count]
-        return piece
+        return data
 
-    def _feed(self, piece: bytes) -> None:
-        self._overhead += len(piece)
+    def _feed(self, data: bytes) -> None:
+        self._bytes_since_progress += len(data)
         if self._body_left:
-            self._body_left -= len(piece)
-        if self._overhead <= MAX_HEAD or self._in_body:
-            self._parse(piece)
+            self._body_left -= len(data)
+        if self._bytes_since_progress <= MAX_HEAD or self._in_body:
+            self._parse(data)
         # the parser does not limit chunk extensions and trailers
-        if self._overhead > MAX_HEAD and self._body_left in {None, 0} and not self._complete:
+        is_too_long = self._bytes_since_progress > MAX_HEAD and self._body_left in {None, 0}
+        if is_too_long and not self._awaits_response:
             self._refuse_head()
 
-    def _parse(self, piece: bytes) -> None:
+    def _parse(self, data: bytes) -> None:
         try:
-            self.parser.feed_data(piece)
+            self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
         except httptools.HttpParserError:
-            self._reject_invalid()
+            self._refuse_invalid()
 
-    def _reject_invalid(self) -> None:
+    def _refuse_invalid(self) -> None:
         """Refuse invalid HTTP; a complete request before it still gets its response."""
-        if self._complete:
+        if self._awaits_response:
             self._ignore_rest()
         else:
             msg = "Invalid HTTP request received. Send HTTP/1.1, with a path in ASCII."
@@ -178,10 +179,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def _ignore_upgrade(self) -> None:
         """Process the request as if it had no Upgrade header (RFC 9110, section 7.8).
 
-        llhttp stops after the head of such a request, as another protocol may follow. A new parser continues:
-        with the next request, or with the body, after it has been given a head with the same framing.
+        llhttp stops after the head of such a request, because another protocol may follow. A new parser takes
+        over. If a body is still to come, it is first fed an artificial head with the same framing, so that it
+        parses the body; otherwise it starts with the next request.
         """
-        if self._complete:
+        if self._awaits_response:
             self.parser = httptools.HttpRequestParser(self)
             return
         self._has_body_parser = True
@@ -194,7 +196,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        if self._complete:  # only the parser knows where a chunked body ends, and it has read on
+        if self._awaits_response:
+            # only the parser knows where a chunked body ends, and it has gone on to the next request
             self._ignore_rest()
             return
         self._in_head = True
@@ -216,7 +219,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._clear_deadline()
         self._in_head = False
-        self._overhead = 0
+        self._bytes_since_progress = 0
         fault, self._body_left = read_framing(self.headers, self.parser.get_http_version())
         if fault:
             self._refuse(MalformedRequest(fault))
@@ -227,9 +230,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Pass data of the body to the application."""
-        if self._complete or self.transport.is_closing():
+        if self._awaits_response or self.transport.is_closing():
             return
-        self._overhead = 0
+        self._bytes_since_progress = 0
         self._chunks += self._body_left is None
         if self._chunks > MAX_CHUNKS:
             msg = f"The body has more than {MAX_CHUNKS} chunks. Send larger ones, or a Content-Length."
@@ -239,18 +242,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Complete the request."""
-        if self._complete or self._ignoring or self.transport.is_closing():
+        if self._awaits_response or self._ignoring or self.transport.is_closing():
             return
         if self.parser.should_upgrade() and self._body_left != 0:  # see `_ignore_upgrade`
             return
         super().on_message_complete()
-        if self.cycle.response_complete:  # refused before its body arrived
+        if self.cycle.response_complete:  # answered before its body had arrived
             self._clear_deadline()
             self._reset()
             self._keep_alive()
         else:
-            self._complete = True
-            self._overhead = 0
+            self._awaits_response = True
+            self._bytes_since_progress = 0
 
     # Writing
 
@@ -260,10 +263,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._connections.note_idle(self)
-        if self._complete:
+        if self._awaits_response:
             self._reset()
             self._queue_pending()
-        else:  # skip the rest of the body, if it arrives in time
+        else:  # discard the rest of the body; close the connection if it does not arrive in time
             self._unset_keepalive_if_required()
             self._set_deadline(self.transport.close)
 
@@ -280,9 +283,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._parse_pending()
 
     def _reset(self) -> None:
-        self._complete = self._in_body = False
+        self._awaits_response = self._in_body = False
         self._body_left = 0
-        self._overhead = self._chunks = 0
+        self._bytes_since_progress = self._chunks = 0
         if self._has_body_parser:
             self._has_body_parser = False
             self.parser = httptools.HttpRequestParser(self)
@@ -334,9 +337,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up_head(self) -> None:
+    def _time_out_head(self) -> None:
         if self._in_head:
-            msg = f"The request's head had not arrived after {self._read_timeout:g} s. Send it faster."
+            msg = f"The request's head did not arrive within {self._read_timeout:g} s. Send it faster."
             self._refuse(SlowUpload(msg))
         else:
             self.transport.close()
@@ -357,9 +360,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _write_problem(self, problem: RequestProblem) -> None:
-        identity = generate_request_id()
-        request_id.set(identity)
-        response = ProblemResponse(problem, {REQUEST_ID_HEADER: identity, "Connection": "close"})
+        new_id = generate_request_id()
+        request_id.set(new_id)
+        response = ProblemResponse(problem, {REQUEST_ID_HEADER: new_id, "Connection": "close"})
         response.adapt_to(self.url.decode("latin-1").partition("?")[0])
         status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n"
         headers = b"".join(b"%b: %b\r\n" % header for header in [*response.raw_headers, *SECURITY_HEADERS])
@@ -383,14 +386,15 @@ class _BodyCallbacks:
 def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[str, int | None]:
     """Validate the headers that decide where a request ends.
 
-    The parser has already rejected more than one Content-Length, and one together with Transfer-Encoding.
+    The parser has already rejected several Content-Lengths, and a Content-Length with a Transfer-Encoding.
 
     Args:
         headers: names in lower case, and values.
         version: the HTTP version, such as "1.1".
 
     Returns:
-        What is wrong, or an empty string; the length of the body in bytes, or None if it is chunked.
+        Two values: what is wrong, or an empty string; and the length of the body in bytes, or None if it is
+        chunked.
     """
     hosts, codings, length = [], [], 0
     for name, value in headers:

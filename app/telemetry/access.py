@@ -36,15 +36,15 @@ class AccessLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         started = time.perf_counter()
-        identity = _choose_id(scope)
-        request_id.set(identity)
+        chosen_id = _choose_id(scope)
+        request_id.set(chosen_id)
         status = 500  # if the application raises before the response starts
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_HEADER, identity.encode())]
+                message["headers"] = [*message.get("headers", ()), (_HEADER, chosen_id.encode())]
             await send(message)
 
         try:

@@ -46,8 +46,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= _get_extra(record)
-        if (identity := request_id.get()) is not None:
-            line["request_id"] = identity
+        if (current_id := request_id.get()) is not None:
+            line["request_id"] = current_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line, fallback=str).decode()
@@ -59,8 +59,8 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class' name
         """Return the line without the traceback."""
         extra = dict(_get_extra(record))
-        if (identity := request_id.get()) is not None:
-            extra["request_id"] = identity
+        if (current_id := request_id.get()) is not None:
+            extra["request_id"] = current_id
         line = super().formatMessage(record)
         return " ".join([line, *(f"{key}={_format_value(value)}" for key, value in extra.items())])
 

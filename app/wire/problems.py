@@ -10,7 +10,7 @@
         ├── BodyTooLarge · HeadTooLarge · SlowUpload
         ├── BatchTooLarge · EmptyBatch
         ├── UnknownFeedback · FeedbackFull · FeedbackUnavailable
-        └── Overloaded · NotReady · TooSlow · InternalError
+        └── Overloaded · NotReady · PredictionTimeout · InternalError
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from app.wire.scope import OUTCOME
 
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # only in the log: the client disconnected before the answer
-MAX_DETAIL: Final = 1000  # characters; a detail may quote the path, which may have 64 KiB
+MAX_DETAIL: Final = 1000  # characters; a detail may quote the path, which can be 64 KiB long
 RETRY_AFTER: Final = "1"  # seconds; places are freed within a few hundredths of a second
 
 TITLES: Final[Mapping[str, str]] = {
@@ -72,7 +72,7 @@ _HEADERS_BY_STATUS: Final[Mapping[int, Mapping[str, str]]] = {
 class RequestProblem(DigitsError):
     """A problem with the request or with the state of the service, not with a picture."""
 
-    headers: Mapping[str, str] = {}  # in addition to `_HEADERS_BY_STATUS`
+    headers: Mapping[str, str] = {}  # sent in addition to those that belong to the status
 
     def __init_subclass__(cls, *, code: str, status: int) -> None:
         cls.code = code
@@ -107,15 +107,15 @@ class Unauthorized(RequestProblem, code="unauthorized", status=401):
 
 
 class Forbidden(RequestProblem, code="forbidden", status=403):
-    """The configuration of the service does not allow this, whatever the key."""
+    """The service's configuration forbids this, whichever key the request has."""
 
 
 class RateLimited(RequestProblem, code="rate_limited", status=429):
     """The client has exceeded its rate limit."""
 
-    def __init__(self, what: str, *, limit: int, wait: float) -> None:
+    def __init__(self, subject: str, *, limit: int, wait: float) -> None:
         seconds = math.ceil(wait)
-        super().__init__(f"{what} are limited to {limit} a minute. Try again in {seconds} s.", limit=limit)
+        super().__init__(f"{subject} are limited to {limit} a minute. Try again in {seconds} s.", limit=limit)
         self.headers = {"Retry-After": str(seconds)}
 
 
@@ -156,14 +156,14 @@ class EmptyBatch(RequestProblem, code="empty_batch", status=422):
 
 
 class Overloaded(RequestProblem, code="overloaded", status=503):
-    """The worker has no free places, or no free bytes."""
+    """The worker has no free places, no room for the request's body, or no free connection."""
 
 
 class NotReady(RequestProblem, code="not_ready", status=503):
-    """The worker is draining. It still answers requests, but should get no new ones."""
+    """The worker is draining. It still answers requests, but load balancers should send no more."""
 
 
-class TooSlow(RequestProblem, code="timeout", status=504):
+class PredictionTimeout(RequestProblem, code="timeout", status=504):
     """The prediction was not ready in time."""
 
 
@@ -184,7 +184,7 @@ class FeedbackUnavailable(RequestProblem, code="feedback_unavailable", status=50
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Truncate a text to `max_length` characters, and mark it with an ellipsis if it was longer."""
+    """Truncate a text to `max_length` characters, and append an ellipsis if anything was cut off."""
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 

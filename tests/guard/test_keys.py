@@ -160,13 +160,13 @@ def test_a_bad_id_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it has no keys"),
-        ("# nobody\n", "it has no keys"),
-        (" \n\t\n", "it has no keys"),
-        ("\ufeff", "it has no keys"),
-        (f"{LINE}\nmy secret", "line 2 is not an id and a SHA-256"),
-        (f"alice {KEY}", "line 1 is not an id and a SHA-256"),
-        (f"{LINE}\n{LINE}", "an id occurs twice"),
+        ("", "the file has no keys"),
+        ("# nobody\n", "the file has no keys"),
+        (" \n\t\n", "the file has no keys"),
+        ("\ufeff", "the file has no keys"),
+        (f"{LINE}\nmy secret", "line 2 does not consist of an id and a SHA-256"),
+        (f"alice {KEY}", "line 1 does not consist of an id and a SHA-256"),
+        (f"{LINE}\n{LINE}", "the id 'alice' occurs more than once"),
     ],
     ids=[
         "empty",
@@ -262,7 +262,7 @@ def test_sighup_loads_a_new_key_and_ignores_an_invalid_file(tmp_path: Path) -> N
         wait_until(lambda: status(OTHER) == 200)
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
-    assert "line 1 is not an id and a SHA-256" in log
+    assert "line 1 does not consist of an id and a SHA-256" in log
 
 
 def test_the_openapi_document_declares_the_keys(locked: httpx.Client) -> None:

@@ -124,7 +124,11 @@ def test_a_new_model_is_loaded_even_if_the_keys_are_damaged(folder: Path, worker
         wait_until(lambda: versions(running) == {"2.0.0"})
         assert statuses(running, ALICE) == {200}
     (not_reloaded,) = find_lines(log, "keys not reloaded; the old ones stay valid")
-    expected = {"empty": "it has no keys", "nonsense": "line 1 is not an id", "gone": "No such file"}
+    expected = {
+        "empty": "the file has no keys",
+        "nonsense": "line 1 does not consist of",
+        "gone": "No such file",
+    }
     assert expected[damage] in str(not_reloaded["reason"])
     assert not find_lines(log, '"keys reloaded')
 

@@ -178,7 +178,7 @@ def test_503_for_more_pictures_than_free_places(slow_decoder: SlowDecoder) -> No
         with slow_decoder.occupy(client, 1):
             assert infer(client, image_input(pair[:1], binary=True)).status_code == 200
             answer = infer(client, image_input(pair, binary=True))
-            error(answer, 503, "1 of 2 places are taken; the request needs 2")
+            error(answer, 503, "has room for 1 more; the request needs room for 2")
             assert answer.headers["Retry-After"] == "1"
         wait_until(lambda: infer(client, image_input(pair, binary=True)).status_code == 200)
 
