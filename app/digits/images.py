@@ -33,10 +33,11 @@ from app.digits.formats.header import DAMAGED_FILE, Format, Header
 from app.digits.scaling import find_whole_factor, fit_size, shrink
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
-MAX_PIXELS: Final = 40_000_000  # 40 megapixels: the largest sensors of common phones, reduced modes aside
-MAX_COST: Final = 600.0  # milliseconds of a core; with 400 to read a number, a request takes at most a second
-WORKING_SIDE: Final = 1024  # pixels: a digit of 3 % of a photo's width still has 30
-# No other format's parser ever runs, and the first request does not have to load one.
+MAX_PIXELS: Final = 40_000_000  # 40 megapixels: phones save 12 to 24 by default
+MAX_COST: Final = 600.0  # milliseconds of a core; reading a number takes another 400, a second in all
+WORKING_SIDE: Final = 1024  # pixels: a digit as wide as 3 % of a photo still has 30
+# Called directly, not through `Image.open`: no other format's parser ever runs, and the first request need
+# not import any.
 _PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -47,7 +48,7 @@ _PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
 
 Box: TypeAlias = tuple[int, int, int, int]  # x, y, width, height in pixels
 
-_FORMATS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
+_HEADER_READERS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     png.SIGNATURE: png.read_header,
     jpeg.SIGNATURE: jpeg.read_header,
     **dict.fromkeys(gif.SIGNATURES, gif.read_header),
@@ -57,16 +58,16 @@ _DRAFT_FACTORS: Final = (8, 4, 2, 1)  # libjpeg can shrink a picture by these wh
 _DRAFT_PIXEL_COST: Final = (
     15.0  # nanoseconds for each pixel that libjpeg returns, conversion to grey included
 )
-_MIN_TIMED_COST: Final = 50.0  # milliseconds: a costlier picture may take far longer than estimated
+_MIN_TIMED_COST: Final = 50.0  # milliseconds: a costlier picture is timed, as the estimate may be too low
 _MAX_SECONDS: Final = 0.7  # of processor time for decoding one picture, whatever was estimated
-_TIMED_BLOCK: Final = 4096  # bytes between two looks at the clock: 4 MB of a PNG's pixels, 25 ms
-_STRIP_PIXELS: Final = 1 << 20  # converted at a time: a copy of the whole picture takes too much memory
-_BYTES_PER_PIXEL: Final = 8  # that decoding needs besides the picture: a JPEG's coefficients, at most
+_TIMED_BLOCK: Final = 4096  # bytes of a file between two checks of the clock: at most 4 MB of pixels, 25 ms
+_STRIP_PIXELS: Final = 1 << 20  # pixels converted at a time: a copy of the whole picture is too large
+_EXTRA_BYTES_PER_PIXEL: Final = 8  # that decoding needs at most besides the picture: a JPEG's coefficients
 _COLOUR_MODES: Final = frozenset({"P", "YCbCr", "LAB", "HSV", "RGBX"})  # modes with colour
 _MID_GREY: Final = 128  # of 255
 _FULLY_OPAQUE: Final = 255
-_MIN_DRAWN_ALPHA: Final = 128  # of 255: from this on, a pixel counts as drawn
-_MAX_INK_SPREAD: Final = 40  # grey levels: drawn pixels that differ by less are only ink
+_MIN_DRAWN_ALPHA: Final = 128  # of 255: a pixel with at least this alpha counts as drawn
+_MAX_INK_SPREAD: Final = 40  # grey levels: if the drawn pixels differ by less, all of them are ink
 
 # EXIF orientation → what turns the stored picture upright (EXIF 2.32, tag 0x0112).
 _TURN_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
@@ -78,7 +79,7 @@ _TURN_UPRIGHT: Final[Mapping[int, Callable[[GreyPicture], GreyPicture]]] = {
     7: lambda grey: np.rot90(grey, 2).T,
     8: np.rot90,
 }
-_SIDEWAYS_ORIENTATIONS: Final = frozenset({5, 6, 7, 8})  # width and height change places
+_SIDEWAYS_ORIENTATIONS: Final = frozenset({5, 6, 7, 8})  # width and height are swapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Upload:
     """An upload whose header has been read and found to be within the limits."""
 
     header: Header
-    cost: float  # milliseconds of a processor core that `canonicalise_upload` takes to decode it, at most
+    cost: float  # milliseconds of processor time that decoding takes at most, all attempts included
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,10 +114,10 @@ class Upload:
         return self.size[0] * self.size[1]
 
 
-def scale_box(box: Box, across: float, down: float) -> Box:
+def scale_box(box: Box, x_factor: float, y_factor: float) -> Box:
     """Multiply a box by a factor for each direction; it stays at least a pixel wide and high."""
-    left, top = round(box[0] * across), round(box[1] * down)
-    right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
+    left, top = round(box[0] * x_factor), round(box[1] * y_factor)
+    right, bottom = round((box[0] + box[2]) * x_factor), round((box[1] + box[3]) * y_factor)
     return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
@@ -133,19 +134,19 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
     """
-    with _TranslatedErrors(pixels=0):
+    with _ErrorTranslator(pixels=0):
         header = _read_header(data)
     width, height = header.size
     if width * height > max_pixels:
         msg = (
-            f"The picture has {width}x{height} = {width * height} pixels, at most {max_pixels} are allowed. "
-            "Send it smaller: the digit needs no more than a few hundred pixels."
+            f"The picture has {width}x{height} = {width * height} pixels; at most {max_pixels} are allowed. "
+            "Send a smaller picture: the digit needs no more than a few hundred pixels."
         )
         raise ImageTooLarge(msg, limit=max_pixels)
     if min(width, height) < MIN_SIDE:
         if not width or not height:
             raise UnreadableImage(DAMAGED_FILE)
-        msg = f"The picture has {width}x{height} pixels, each side needs at least {MIN_SIDE}."
+        msg = f"The picture has {width}x{height} pixels; each side needs at least {MIN_SIDE}."
         raise ImageTooSmall(msg, limit=MIN_SIDE)
     upload = Upload(header, _estimate_cost(header))
     _check_cost(upload, limit=MAX_COST * max(1.0, max_pixels / MAX_PIXELS))
@@ -180,7 +181,7 @@ class Decoder:
     def decode(self, *, side: int) -> Picture:
         """Decode as the function `decode` does."""
         width, height = self._header.size
-        with _TranslatedErrors(pixels=width * height), self._time_limit:
+        with _ErrorTranslator(pixels=width * height), self._time_limit:
             grey = shrink(self._decode(side), side)
         orientation = self._header.orientation
         if orientation in _TURN_UPRIGHT:
@@ -190,8 +191,8 @@ class Decoder:
         return Picture(np.ascontiguousarray(grey), width, height)
 
     def _decode(self, side: int) -> GreyPicture:
-        if self._header.is_plain:
-            return _decode_plain(self._header)
+        if self._header.is_small_grey_png:
+            return _decode_small_grey_png(self._header)
         return _to_grey(self._load(side), side, self._time_limit)
 
     def _load(self, side: int) -> Image.Image:
@@ -203,7 +204,7 @@ class Decoder:
 
 
 class _TimeLimit:
-    """The processor time that one picture may be decoded for, at all sizes together."""
+    """Limits the processor time spent on decoding one picture, at all sizes together."""
 
     def __init__(self, seconds: float) -> None:
         self._remaining = seconds
@@ -220,7 +221,7 @@ class _TimeLimit:
         if time.thread_time() > self._end:
             msg = (
                 f"Decoding the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of processor time. "
-                "Send it smaller, or as an ordinary JPEG."
+                "Send a smaller picture, or an ordinary JPEG."
             )
             raise ImageTooLarge(msg, limit=round(_MAX_SECONDS * 1e3))
 
@@ -237,13 +238,13 @@ class _TimedFile(io.BytesIO):
         return super().read(size)
 
 
-class _TranslatedErrors:
+class _ErrorTranslator:
     """Turns every exception of a decoder into an error of the picture, or of memory.
 
     Decoders read bytes that anybody may have sent, and raise all kinds of exceptions on damaged ones: fuzzing
     has seen 13 types, `AssertionError` and `struct.error` among them. A bug of ours would look like a corrupt
     file, so nothing but decoding happens within. libjpeg and libwebp report a lack of memory as they report a
-    corrupt file; so memory is checked here.
+    corrupt file, so memory is checked here.
     """
 
     __slots__ = ("_pixels",)
@@ -264,7 +265,7 @@ class _TranslatedErrors:
 
 def _has_memory_for(pixels: int) -> bool:
     try:
-        np.empty(pixels * _BYTES_PER_PIXEL, np.uint8)  # never written to, so it takes no memory itself
+        np.empty(pixels * _EXTRA_BYTES_PER_PIXEL, np.uint8)  # never written to, so it takes no memory itself
     except MemoryError:
         return False
     return True
@@ -274,12 +275,12 @@ def _read_header(data: bytes) -> Header:
     if not data:
         msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
         raise UnreadableImage(msg)
-    for signature, read_header in _FORMATS.items():
+    for signature, read_header in _HEADER_READERS.items():
         if data.startswith(signature):
             return read_header(data)
     if webp.has_signature(data):
         return webp.read_header(data)
-    if any(signature.startswith(data) for signature in _FORMATS):
+    if any(signature.startswith(data) for signature in _HEADER_READERS):
         raise UnreadableImage(DAMAGED_FILE)
     msg = (
         "The file is not a PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
@@ -289,7 +290,7 @@ def _read_header(data: bytes) -> Header:
 
 
 def _estimate_cost(header: Header) -> float:
-    """Return the milliseconds that decoding takes at most: a small copy first, and then a larger one."""
+    """Return the milliseconds that decoding takes at most, perhaps for a small copy and then a larger one."""
     if header.format != "JPEG":
         return header.cost
     width, height = header.size
@@ -303,8 +304,8 @@ def _check_cost(upload: Upload, *, limit: float) -> None:
         width, height = upload.size
         msg = (
             f"Decoding this {upload.header.description} of {width}x{height} pixels may take "
-            f"{upload.cost:.0f} ms "
-            f"of a processor, at most {limit:.0f} are allowed. Send it smaller, or as an ordinary JPEG."
+            f"{upload.cost:.0f} ms of processor time; at most {limit:.0f} ms are allowed. "
+            "Send a smaller picture, or an ordinary JPEG."
         )
         raise ImageTooLarge(msg, limit=round(limit))
 
@@ -314,17 +315,18 @@ def _choose_draft(header: Header, side: int) -> int:
     if header.format != "JPEG":
         return 1
     width, height = header.size
-    across, down = _find_min_draft_size(width, height, side)
-    factor = min(width // across, height // down)
+    min_width, min_height = _find_min_draft_size(width, height, side)
+    factor = min(width // min_width, height // min_height)
     return next(draft for draft in _DRAFT_FACTORS if draft <= max(factor, 1))
 
 
 def _load_image(header: Header, side: int, time_limit: _TimeLimit) -> Image.Image:
     if header.is_run_length_encoded:
-        return _load_run_lengths(header)
+        return _load_run_length_encoded(header)
     if header.is_complete:
         return _load_file(header, header.stripped_file, side, time_limit)
-    # A JPEG without its end marker. If its pixels depend on what follows, some of them are missing.
+    # A JPEG without its end marker: it is decoded twice, with different filler at the end. If the results
+    # differ, some pixels are missing.
     image, other = (
         _load_file(header, header.stripped_file + filler + jpeg.END, side, time_limit)
         for filler in (b"", jpeg.FILLER)
@@ -347,7 +349,7 @@ def _load_file(header: Header, file: bytes, side: int, time_limit: _TimeLimit) -
     return image
 
 
-def _decode_plain(header: Header) -> GreyPicture:
+def _decode_small_grey_png(header: Header) -> GreyPicture:
     """Decode a PNG with OpenCV, in an eighth of the time that Pillow takes to open one."""
     pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
@@ -355,8 +357,8 @@ def _decode_plain(header: Header) -> GreyPicture:
     return np.asarray(pixels, np.uint8)
 
 
-def _load_run_lengths(header: Header) -> Image.Image:
-    """Decode a BMP with OpenCV: Pillow's decoder of run lengths is Python, and blocks the interpreter."""
+def _load_run_length_encoded(header: Header) -> Image.Image:
+    """Decode a BMP with OpenCV: Pillow's decoder is written in Python, and holds the GIL."""
     pixels = cv2.imdecode(np.frombuffer(header.stripped_file, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None or pixels.shape[1::-1] != header.size:
         raise UnreadableImage(DAMAGED_FILE)
@@ -364,9 +366,12 @@ def _load_run_lengths(header: Header) -> Image.Image:
 
 
 def _find_min_draft_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the smallest size that libjpeg may shrink to; a little too small saves a second resize."""
-    across, down = fit_size(width, height, side)
-    return max(1, across * 3 // 4), max(1, down * 3 // 4)
+    """Return the smallest size that libjpeg may shrink to.
+
+    It is a quarter below the working size, which saves decoding and resizing a much larger picture.
+    """
+    fitted_width, fitted_height = fit_size(width, height, side)
+    return max(1, fitted_width * 3 // 4), max(1, fitted_height * 3 // 4)
 
 
 def _to_grey(image: Image.Image, side: int, time_limit: _TimeLimit) -> GreyPicture:
@@ -374,7 +379,7 @@ def _to_grey(image: Image.Image, side: int, time_limit: _TimeLimit) -> GreyPictu
         return np.asarray(_reduce(image, side, _to_eight_bits, time_limit))
     if image.has_transparency_data:
         return _flatten_transparency(_reduce(image, side, _add_alpha, time_limit), image.format)
-    small = _reduce(image, side, _expand_palette, time_limit)
+    small = _reduce(image, side, _normalise_mode, time_limit)
     if small.mode == "L":
         return np.asarray(small)
     return colours.to_grey(np.asarray(small if small.mode == "RGB" else small.convert("RGB")))
@@ -389,7 +394,7 @@ def _add_alpha(image: Image.Image) -> Image.Image:
     return image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
 
 
-def _expand_palette(image: Image.Image) -> Image.Image:
+def _normalise_mode(image: Image.Image) -> Image.Image:
     if image.mode in {"L", "RGB", "CMYK"}:
         return image
     return image.convert("RGB" if image.mode in _COLOUR_MODES else "L")
@@ -418,10 +423,10 @@ def _reduce(
     return reduced
 
 
-def _flatten_transparency(drawing: Image.Image, file_format: str | None) -> GreyPicture:
-    channels = np.asarray(drawing)
+def _flatten_transparency(image: Image.Image, file_format: str | None) -> GreyPicture:
+    channels = np.asarray(image)
     alpha = np.ascontiguousarray(channels[..., -1])
-    if drawing.mode == "LA":
+    if image.mode == "LA":
         return _composite(np.ascontiguousarray(channels[..., 0]), alpha)
     has_no_alpha = file_format == "BMP" and not alpha.any()  # old BMPs have an unused fourth byte
     if has_no_alpha or alpha.min() == _FULLY_OPAQUE:
@@ -432,20 +437,20 @@ def _flatten_transparency(drawing: Image.Image, file_format: str | None) -> Grey
 def _composite(grey: GreyPicture, alpha: GreyPicture) -> GreyPicture:
     """Put a partly transparent picture on a background.
 
-    A drawing on a transparent canvas shows only ink: one tone, or few pixels. Its background becomes black or
-    white, whichever is farther from the ink. Other pictures, such as a photo with cut corners, contain their
-    own paper, and the median of their drawn pixels is the background.
+    A drawing on a transparent canvas shows only ink: its drawn pixels have one tone, or are few. Its
+    background becomes black or white, whichever is farther from the ink. Other pictures, such as a photo with
+    cut corners, contain their own paper, and the median of their drawn pixels is the background.
     """
     if alpha.min() == _FULLY_OPAQUE:
         return grey
-    drawn_levels = tones.histogram(grey, mask=cv2.inRange(alpha, _MIN_DRAWN_ALPHA, _FULLY_OPAQUE))
-    if not drawn_levels.any():
+    drawn_histogram = tones.histogram(grey, mask=cv2.inRange(alpha, _MIN_DRAWN_ALPHA, _FULLY_OPAQUE))
+    if not drawn_histogram.any():
         return np.full_like(grey, 255)
-    low, high = (tones.percentile(drawn_levels, percent) for percent in (5, 95))
-    if high - low < _MAX_INK_SPREAD or drawn_levels.sum() < grey.size // 2:
-        background = 0 if tones.mean_and_deviation(drawn_levels)[0] > _MID_GREY else 255
+    low, high = (tones.percentile(drawn_histogram, percent) for percent in (5, 95))
+    if high - low < _MAX_INK_SPREAD or drawn_histogram.sum() < grey.size // 2:
+        background = 0 if tones.mean_and_deviation(drawn_histogram)[0] > _MID_GREY else 255
     else:
-        background = round(tones.median(drawn_levels))
+        background = round(tones.median(drawn_histogram))
     canvas = np.full_like(grey, background)
     lighter, darker = (
         cv2.multiply(ink, alpha, scale=1 / 255)

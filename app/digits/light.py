@@ -24,36 +24,36 @@ from app.digits.working_picture import (
     is_uniform,
 )
 
-MIN_BAND_STEP: Final = 96  # grey levels between two backgrounds in one picture
-MIN_EDGE_LENGTH: Final = 0.75  # of a band's edge that has to be visible: ink may cover the rest
+MIN_BAND_CONTRAST: Final = 96  # grey levels between two backgrounds in one picture
+MIN_VISIBLE_EDGE: Final = 0.75  # of a band's edge: ink may cover the rest
 MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same background at the top and the bottom
 FRAME_SPREAD: Final = 32  # grey levels: includes the frame's soft edge
 MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side: a wider frame is the digit's background
 MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
-PAPER_LEVEL: Final = 224  # grey level of evened paper: leaves room for grain that is lighter
-SMALL_SIDE: Final = 64  # of the longer side: a thumbnail, where a stroke is a tenth of the picture
-SHEET_AREA: Final = (0.12, 0.95)  # of the picture: paper on a desk
-MIN_SHEET_FILL: Final = 0.9  # of its tilted bounding box that a sheet of paper fills
-MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; a frame has paper on both sides
-MIN_EDGE_SHARPNESS: Final = 0.6  # of the step from desk to paper that has to lie right at the edge
-INK_AREA: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
+PAPER_LEVEL: Final = 224  # grey level of paper after `even_light`: leaves room for grain that is lighter
+MIN_DETAILED_SIDE: Final = 64  # pixels: in a smaller picture, a stroke may be a tenth of the width
+SHEET_AREA_RANGE: Final = (0.12, 0.95)  # of the picture: paper on a desk
+MIN_SHEET_FILL: Final = 0.9  # of its minimum-area rectangle that a sheet of paper fills
+MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; both sides of a frame are paper
+MIN_EDGE_SHARPNESS: Final = 0.6  # of the contrast between desk and paper that has to lie right at the edge
+INK_AREA_RANGE: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
 MIN_INK_CONTRAST: Final = 16  # grey levels
 _PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any pen
 MIN_DEAD_PIXEL_CONTRAST: Final = 64  # grey levels between a dead pixel and the median of its surroundings
-MAX_DOT_AREA: Final = 5  # connected pixels: more are a stroke
+MAX_DOT_AREA: Final = 5  # connected pixels: a larger component is a stroke
 MIN_DEAD_PIXEL_SHARE: Final = 0.02  # of all pixels: fewer are dust
-STRONG_CONTRAST: Final = 64  # grey levels: the slope of the light matters for paler ink
+STRONG_CONTRAST: Final = 64  # grey levels: the gradient of the light matters only for paler ink
 MIN_SEPARABILITY: Final = 0.8  # share of variance between dark and light (Otsu); 1 is black on white
 MIN_TWO_TONE_SEPARABILITY: Final = 0.95  # share of variance: a drawing, or a scan in two tones
 MAX_STROKE_WIDTH: Final = 0.33  # of the longer side
 MIN_WIDTH_RATIO: Final = 1.5  # width of the background, in stroke widths
-CLEARLY_UNIFORM_SHARE: Final = 0.75  # of the border has one tone: one of its corners may be lit differently
-MIN_LIGHTNESS: Final = 0.3  # of 1: what stands out is clearly dark or light
-MIN_THIN_LIGHTNESS: Final = 0.15  # of 1: the mean of two measures
+CLEARLY_UNIFORM_SHARE: Final = 0.75  # of the border that has one tone: a corner may be lit differently
+MIN_POLARITY_SCORE: Final = 0.3  # of 1, either sign: the ink is clearly lighter or darker
+MIN_THIN_POLARITY_SCORE: Final = 0.15  # of 1: lower, because it is the mean of two scores
 
 
 def is_plain(picture: WorkingPicture) -> bool:
-    """Tell whether strong ink stands on a background of one tone, away from the border, as in most drawings.
+    """Tell whether strong ink lies on a uniform background, away from the border, as in most drawings.
 
     Such a picture has no bands, frame, desk, shadows or ruled lines.
     """
@@ -66,14 +66,15 @@ def is_plain(picture: WorkingPicture) -> bool:
     _, _, width, height = cv2.boundingRect(255 - background)
     ink_share = 1 - cv2.countNonZero(background) / background.size
     return bool(
-        ink_share < SHEET_AREA[0] and max(width / small.shape[1], height / small.shape[0]) < SPANNING_SHARE
+        ink_share < SHEET_AREA_RANGE[0]
+        and max(width / small.shape[1], height / small.shape[0]) < SPANNING_SHARE
     )
 
 
 def remove_dead_pixels(picture: WorkingPicture) -> WorkingPicture:
-    """Remove dead pixels that are scattered over a small picture, as bad lines and bad sensors leave them.
+    """Remove salt-and-pepper noise from a small picture, as noisy transmission and faulty sensors leave it.
 
-    In a larger picture they are averaged out, or too small to be a part of the digit.
+    In a larger picture, shrinking averages it out, or its dots are too small to pass for part of the digit.
     """
     pixels = picture.pixels
     if max(pixels.shape) > SMALL_COPY_SIDE:
@@ -87,12 +88,12 @@ def remove_dead_pixels(picture: WorkingPicture) -> WorkingPicture:
     top, left = (math.ceil(side / 4) for side in pixels.shape)
     corners = (is_dot[rows, columns] for rows in np.s_[:top, -top:] for columns in np.s_[:left, -left:])
     if is_dot.mean() < MIN_DEAD_PIXEL_SHARE or not all(corner.any() for corner in corners):
-        return picture  # dust, or a digit of dots
+        return picture  # dust, or a digit made of dots
     return dataclasses.replace(picture, pixels=np.where(is_dot, filtered, pixels))
 
 
 def remove_bands(picture: WorkingPicture) -> WorkingPicture:
-    """Even out bands with another background that run across the whole picture, as in bad scans."""
+    """Even out bands with a different background that run across the whole picture, as in bad scans."""
     pixels = _subtract_bands(picture.pixels)
     if pixels is None:
         pixels = _subtract_bands(picture.pixels.T)
@@ -116,25 +117,26 @@ def crop_frame(picture: WorkingPicture) -> WorkingPicture:
     if not inside.any() or not is_thin or inside.sum() < MIN_FRAME_FILL * width * height:
         return picture
     scale = max(picture.pixels.shape) / max(small.shape)
-    x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # a pixel more: the frame's soft edge
+    x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # one more pixel: the edge is soft
     right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
     if min(right - x, bottom - y) < MIN_SIDE or np.ptp(picture.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
-        return picture  # nothing is framed, or a bar fills its paper: a 1
+        # the inside has a single tone: the frame is empty, or the inside is itself the ink, a bold 1
+        return picture
     return crop_to_edges(picture, (x, y, right, bottom))
 
 
 def extend_paper(picture: WorkingPicture) -> WorkingPicture:
     """Extend a sheet of paper or a label that lies on a desk to the whole picture."""
     small = picture.thumbnail
-    if min(small.shape) < SMALL_SIDE:
+    if min(small.shape) < MIN_DETAILED_SIDE:
         return picture
     blurred = cv2.blur(small, (3, 3))
     _, light = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    for tone, without_ink in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
-        paper = _find_sheet(tone, blurred)
+    for mask, ink_removal in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
+        paper = _find_sheet(mask, blurred)
         if paper is None:
             continue
-        backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, without_ink, _PEN_KERNEL), paper)
+        backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, ink_removal, _PEN_KERNEL), paper)
         if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
             continue
         shape = picture.pixels.shape[::-1]
@@ -147,8 +149,8 @@ def extend_paper(picture: WorkingPicture) -> WorkingPicture:
 def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
     """Invert a picture whose ink is lighter than its background.
 
-    Ink deviates strongly from the background in few places: with cubed deviations, few strong ones outweigh
-    many weak ones.
+    Ink deviates strongly from the background in few places: cubing the deviations lets a few strong ones
+    outweigh many weak ones.
     """
     small = picture.thumbnail
     border = tones.border_histogram(small, width=max(1, min(small.shape) // 8))  # wider than a printed frame
@@ -156,10 +158,11 @@ def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
         is_uniform(border) and _split_tones(small)[0] > MIN_TWO_TONE_SEPARABILITY
     )
     if is_border_uniform:
-        lightness = _measure_lightness(small, background=tones.median(border))
+        polarity_score = _measure_polarity(small, background=tones.median(border))
     else:
-        lightness = _measure_stroke_lightness(small) or _measure_local_lightness(small)
-    if (lightness > 0) == picture.is_inverted_guess:
+        polarity_score = _measure_stroke_polarity(small) or _measure_local_polarity(small)
+    is_ink_lighter = polarity_score > 0
+    if is_ink_lighter == picture.is_polarity_retry:  # a retry takes the other polarity
         return picture
     return dataclasses.replace(picture, pixels=255 - picture.pixels, polarity="light_on_dark")
 
@@ -170,13 +173,13 @@ def even_light(picture: WorkingPicture) -> WorkingPicture:
     A closing fills whatever is narrower than its kernel, and does not move the edge of a shadow.
     """
     small = picture.small_copy
-    if is_flat(small):
+    if is_evenly_lit(small):
         return picture  # a scan or a drawing, however bold its ink
     illumination = _close_strokes(cv2.blur(picture.thumbnail, (3, 3)))
-    if max(small.shape) < SMALL_SIDE:
-        illumination = cv2.blur(illumination, (9, 9))  # so few pixels show as much noise as shadow
+    if max(small.shape) < MIN_DETAILED_SIDE:
+        illumination = cv2.blur(illumination, (9, 9))  # at this size, noise is as strong as shadows
     else:
-        # leaves a light halo around shadows, and no dark rim
+        # leaves a light halo around shadows instead of a dark rim
         illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))
     illumination = cv2.resize(illumination, picture.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return dataclasses.replace(
@@ -185,25 +188,26 @@ def even_light(picture: WorkingPicture) -> WorkingPicture:
 
 
 def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
-    """Subtract the background at the two ends of each column, if columns differ strongly in it."""
+    """Subtract the background at the two ends of each column, if it differs strongly between columns."""
     top, bottom = pixels[0].astype(np.float32), pixels[-1].astype(np.float32)
     background = (top + bottom) / 2
     if (
-        np.ptp(background) < MIN_BAND_STEP
-        or (np.abs(top - bottom) <= MIN_BAND_STEP / 4).mean() < MIN_MATCHING_COLUMNS
+        np.ptp(background) < MIN_BAND_CONTRAST
+        or (np.abs(top - bottom) <= MIN_BAND_CONTRAST / 4).mean() < MIN_MATCHING_COLUMNS
     ):
         return None
-    edges = np.flatnonzero(np.abs(np.diff(background)) >= MIN_BAND_STEP / 2)
-    steps = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= MIN_BAND_STEP / 4
-    # without such edges, it is ink that ends at the border, or a slope
-    if not edges.size or steps.mean(axis=0).min() < MIN_EDGE_LENGTH:
+    edges = np.flatnonzero(np.abs(np.diff(background)) >= MIN_BAND_CONTRAST / 2)
+    has_edge = np.abs(np.diff(pixels.astype(np.int16), axis=1)[:, edges]) >= MIN_BAND_CONTRAST / 4
+    # without such edges, this is ink that ends at the border, or a lighting gradient
+    if not edges.size or has_edge.mean(axis=0).min() < MIN_VISIBLE_EDGE:
         return None
     ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
-    return 255 - ink if ink.max() >= MIN_BAND_STEP else None  # else the band is the ink: a bar, a 1
+    # without other ink, the band is itself the ink: a bold 1
+    return 255 - ink if ink.max() >= MIN_BAND_CONTRAST else None
 
 
 def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
-    """Return the largest area of one tone, and what it encloses, if it may be a sheet of paper.
+    """Return the largest area of one tone, and what it encloses, if it could be a sheet of paper.
 
     A sheet is a large rectangle, perhaps tilted or cut by the border, with a sharp edge, which a gradient of
     light does not have. A bold stroke may look like one, too.
@@ -215,9 +219,9 @@ def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
     filled = cv2.drawContours(np.zeros_like(mask), [outline], 0, 1, cv2.FILLED)
     area = cv2.countNonZero(filled)
     _, (width, height), _ = cv2.minAreaRect(outline)
-    if not SHEET_AREA[0] <= area / filled.size <= SHEET_AREA[1] or area < MIN_SHEET_FILL * (width + 1) * (
-        height + 1
-    ):
+    min_area, max_area = SHEET_AREA_RANGE
+    rectangle_area = (width + 1) * (height + 1)
+    if not min_area <= area / filled.size <= max_area or area < MIN_SHEET_FILL * rectangle_area:
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
     # the desk runs along the border, whereas ink only ends there
@@ -225,7 +229,8 @@ def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
     desk = cv2.morphologyEx(is_border.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     if not desk.any():
         return None
-    paper = 1 - cv2.dilate(desk, np.ones((5, 5), np.uint8))  # its edge is blurred
+    # the desk's edge is blurred, so a margin of two pixels is left out
+    paper = 1 - cv2.dilate(desk, np.ones((5, 5), np.uint8))
     paper_edge = paper & cv2.dilate(desk, np.ones((13, 13), np.uint8))
     desk_edge = desk & cv2.dilate(1 - desk, np.ones((9, 9), np.uint8))
     levels = [
@@ -247,16 +252,19 @@ def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
 
 
 def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
-    """Tell whether a small part of the paper is ink: the inside of a letter has none, or is nearly all ink.
+    """Tell whether there is a little ink on the paper.
 
-    The paper's edge does not count, because the edge of a bold 1 that looks like a sheet is uneven.
+    The area that the strokes of a character enclose looks like a sheet, but has no ink on it. A bold stroke
+    that looks like a sheet is nearly all ink. The paper's edge does not count, because that of such a stroke
+    is uneven.
     """
     ink = cv2.absdiff(picture, cv2.medianBlur(picture, len(picture) // 3 | 1)) > MIN_INK_CONTRAST
     inner = cv2.erode(paper, _PEN_KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    return bool(INK_AREA[0] <= (ink & inner).mean() <= INK_AREA[1])
+    return bool(INK_AREA_RANGE[0] <= (ink & inner).mean() <= INK_AREA_RANGE[1])
 
 
-def _measure_lightness(small: GreyPicture, *, background: float) -> float:
+def _measure_polarity(small: GreyPicture, *, background: float) -> float:
+    """Return the polarity score: from -1, all ink is darker than the background, to 1, all is lighter."""
     cubes = tones.histogram(small) * (tones.LEVELS - background) ** 3
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
 
@@ -266,10 +274,11 @@ def _weigh_light_against_dark(light: GreyPicture, dark: GreyPicture) -> float:
     return (light_weight - dark_weight) / max(light_weight + dark_weight, 1.0)
 
 
-def _measure_stroke_lightness(small: GreyPicture) -> float:
+def _measure_stroke_polarity(small: GreyPicture) -> float:
     """Return -1 if the darker of two clear tones lies in strokes, 1 if the lighter one does, else 0.
 
-    Strokes are narrower than their background, however bold. A shadow has another tone, too, but is wide.
+    However bold, strokes are narrower than their background. A shadow has a tone of its own, too, but is
+    wide.
     """
     separability, light = _split_tones(cv2.blur(small, (3, 3)))
     if separability < MIN_SEPARABILITY:
@@ -281,11 +290,11 @@ def _measure_stroke_lightness(small: GreyPicture) -> float:
     if narrow <= MAX_STROKE_WIDTH * max(small.shape) and wide >= MIN_WIDTH_RATIO * narrow:
         return 1.0 if light_width < dark_width else -1.0
     separability, light = _split_tones(small)
-    return _measure_corner_lightness(light) if separability > MIN_TWO_TONE_SEPARABILITY else 0.0
+    return _measure_corner_polarity(light) if separability > MIN_TWO_TONE_SEPARABILITY else 0.0
 
 
-def _measure_corner_lightness(light: Mask) -> float:
-    """Return 1 for three or more dark corners, -1 for light ones: round digits leave corners free."""
+def _measure_corner_polarity(light: Mask) -> float:
+    """Return 1 for three or more dark corners, -1 for light ones: a digit rarely covers the corners."""
     height, width = (max(1, length // 12) for length in light.shape)
     corners = [
         light[rows, columns].mean() for rows in np.s_[:height, -height:] for columns in np.s_[:width, -width:]
@@ -303,24 +312,26 @@ def _split_tones(small: GreyPicture) -> tuple[float, Mask]:
     return share * (1 - share) * contrast**2 / max(spread.item() ** 2, 1e-6), np.asarray(light, np.uint8)
 
 
-def _measure_local_lightness(small: GreyPicture) -> float:
+def _measure_local_polarity(small: GreyPicture) -> float:
     """Compare pixels with their surroundings, for uneven light: thin ink first, then bold ink."""
-    thin = (_measure_lightness_around(small, reach=max(small.shape) // 6) + _measure_hat_lightness(small)) / 2
-    if abs(thin) > MIN_THIN_LIGHTNESS:
+    thin = (
+        _measure_polarity_around(small, reach=max(small.shape) // 6) + _measure_top_hat_polarity(small)
+    ) / 2
+    if abs(thin) > MIN_THIN_POLARITY_SCORE:
         return thin
-    bold = _measure_lightness_around(small, reach=max(small.shape) // 2)
-    if abs(bold) > MIN_LIGHTNESS:
+    bold = _measure_polarity_around(small, reach=max(small.shape) // 2)
+    if abs(bold) > MIN_POLARITY_SCORE:
         return bold
-    overall = _measure_lightness(small, background=tones.median(tones.histogram(small)))
-    return overall if abs(overall) > MIN_LIGHTNESS else -1.0  # most people write dark on light
+    overall = _measure_polarity(small, background=tones.median(tones.histogram(small)))
+    return overall if abs(overall) > MIN_POLARITY_SCORE else -1.0  # most people write dark on light
 
 
-def _measure_lightness_around(small: GreyPicture, *, reach: int) -> float:
+def _measure_polarity_around(small: GreyPicture, *, reach: int) -> float:
     background = cv2.medianBlur(small, reach | 1)  # a shadow's sharp edge stays
     return _weigh_light_against_dark(cv2.subtract(small, background), cv2.subtract(background, small))
 
 
-def _measure_hat_lightness(small: GreyPicture) -> float:
+def _measure_top_hat_polarity(small: GreyPicture) -> float:
     """Weigh light, narrow details against dark ones; the edges of shadows are neither."""
     reach = max(3, max(small.shape) // 8 | 1)
     padded = cv2.copyMakeBorder(cv2.blur(small, (3, 3)), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
@@ -339,8 +350,8 @@ def _close_strokes(small: GreyPicture) -> GreyPicture:
     return np.asarray(closed[reach:-reach, reach:-reach], np.uint8)
 
 
-def is_flat(small: GreyPicture) -> bool:
-    """Tell whether the background has one tone and the ink is strong, as in a scan or a drawing."""
+def is_evenly_lit(small: GreyPicture) -> bool:
+    """Tell whether the border has one tone, and the ink is strong or the picture too small to judge that."""
     border = tones.border_histogram(small)
     is_strong = int(tones.median(border)) - int(small.min()) >= STRONG_CONTRAST
-    return is_uniform(border) and (is_strong or max(small.shape) < SMALL_SIDE)
+    return is_uniform(border) and (is_strong or max(small.shape) < MIN_DETAILED_SIDE)

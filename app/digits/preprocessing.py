@@ -23,7 +23,7 @@ from app.digits.light import (
     crop_frame,
     even_light,
     extend_paper,
-    is_flat,
+    is_evenly_lit,
     is_plain,
     normalise_polarity,
     remove_bands,
@@ -91,7 +91,7 @@ def extract_ink(picture: WorkingPicture) -> WorkingPicture:
     background_mean, noise = tones.mean_and_deviation(counts * ~is_ink)
     contrast = background_mean - tones.mean_and_deviation(counts * is_ink)[0]
     min_contrast = MIN_CLOSE_UP_CONTRAST if picture.is_close_up else MIN_CONTRAST
-    min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if picture.is_inverted_guess else MIN_CONTRAST_TO_NOISE
+    min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if picture.is_polarity_retry else MIN_CONTRAST_TO_NOISE
     if not counts[is_ink].any() or contrast < max(min_contrast, min_ratio * noise):
         msg = "Nothing is written on the picture: no ink stands out from the background. Send a digit."
         raise NoInk(msg)
@@ -253,7 +253,7 @@ def trace_steps(
             yield from results
             return
     yield from _try_steps(picture, steps) or _run_steps(
-        dataclasses.replace(picture, is_inverted_guess=True), steps
+        dataclasses.replace(picture, is_polarity_retry=True), steps
     )
 
 
@@ -261,7 +261,7 @@ def _yield_small_copies(picture: WorkingPicture) -> Iterator[GreyPicture]:
     """Yield the copies to try first: photographs need larger ones than drawings."""
     longest_side = max(picture.pixels.shape)
     if longest_side > MIN_SHRINK_FACTOR * THUMBNAIL_SIDE and (
-        is_flat(picture.thumbnail) or is_flat(255 - picture.thumbnail)
+        is_evenly_lit(picture.thumbnail) or is_evenly_lit(255 - picture.thumbnail)
     ):
         yield picture.thumbnail
     if longest_side > MIN_SHRINK_FACTOR * SMALL_COPY_SIDE:

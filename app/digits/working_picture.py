@@ -19,7 +19,7 @@ from app.digits.tones import Histogram
 
 Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]
-Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where there is ink
+Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where something is, such as ink
 THUMBNAIL_SIDE: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
 UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within UNIFORM_SPREAD of its median
 UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat background
@@ -40,8 +40,8 @@ class WorkingPicture:
     scale: float = 1.0  # how many times larger the original is than this copy
     offset: tuple[int, int] = (0, 0)  # x and y of the crop, in pixels of the uncropped copy
     polarity: Polarity = "dark_on_light"
-    is_inverted_guess: bool = False  # the likelier polarity showed no ink, so this is the other one
-    is_light_evened: bool = False  # the light was uneven, or the ink so pale that its slope counts
+    is_polarity_retry: bool = False  # the likelier polarity showed no ink, so this is the other one
+    is_light_evened: bool = False  # the light was uneven, or the ink so pale that its gradient counts
     is_close_up: bool = False  # cropped to the ink's surroundings, the grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
     mask: Mask = field(default_factory=lambda: NO_MASK)  # from `extract_ink` on

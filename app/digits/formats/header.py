@@ -30,7 +30,7 @@ class Header:
     orientation: int = 1  # as EXIF counts, 1 to 8; 1 is upright
     is_complete: bool = True  # False only for a JPEG without its end marker
     is_run_length_encoded: bool = False  # whether the file is a BMP compressed by run lengths
-    is_plain: bool = False  # whether the file is a small, complete PNG of 8-bit grey pixels, as MNIST's are
+    is_small_grey_png: bool = False  # a complete PNG of 8-bit grey pixels, as MNIST's are
 
 
 def check_parts(count: int) -> None:

@@ -26,7 +26,7 @@ _CONVERTED_TYPES: Final = frozenset({_PALETTE, 4, 6})  # colour types with a pal
 _COLOUR_TYPE_NAMES: Final = {0: "grey", 2: "RGB", 3: "palette", 4: "grey-alpha", 6: "RGBA"}
 _EXIF_TEXT: Final = b"Raw profile type exif"  # ImageMagick's: EXIF in hexadecimal, below three lines
 _XMP_TEXT: Final = b"XML:com.adobe.xmp"
-_MAX_PLAIN_PIXELS: Final = 4096  # larger pictures gain little from the quick path: a canonical one has 784
+_MAX_SMALL_PIXELS: Final = 4096  # larger pictures gain little from the quick path: a canonical one has 784
 _FILTER_TYPES: Final = 5  # numbered from 0
 _MAX_TEXT_BYTES: Final = 1 << 18  # of a text once it is unpacked; EXIF has at most 2 x 64 KiB
 
@@ -63,9 +63,9 @@ def read_header(data: bytes) -> Header:
     if colour not in _CHANNELS or (colour == _PALETTE and b"PLTE" not in parts.names):
         raise UnreadableImage(DAMAGED_FILE)
     pixels = b"".join(parts.pixels)
-    is_plain = (
+    is_small_grey_png = (
         (depth, colour, *methods, interlaced) == (8, _GREY, 0, 0, 0)
-        and width * height <= _MAX_PLAIN_PIXELS
+        and width * height <= _MAX_SMALL_PIXELS
         and b"tRNS" not in parts.names
         and _has_all_rows(pixels, width, height)
     )
@@ -80,11 +80,11 @@ def read_header(data: bytes) -> Header:
         description=f"{'interlaced ' * bool(interlaced)}PNG ({depth}-bit {_COLOUR_TYPE_NAMES[colour]})",
         size=(width, height),
         stripped_file=_compose(parts.header, pixels)
-        if is_plain
+        if is_small_grey_png
         else b"".join((SIGNATURE, *parts.essential, *chunk)),
         cost=(row_cost * height + len(pixels) * _FILE_BYTE_COST) / 1e6,
         orientation=_find_orientation(parts),
-        is_plain=is_plain,
+        is_small_grey_png=is_small_grey_png,
     )
 
 
