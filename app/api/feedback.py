@@ -65,7 +65,7 @@ async def give_feedback(
         # places are held while the picture is read, and not while it is stored
         prediction = unwrap(*await reader.predict([picture]))
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
-        identity, is_new = await store.keep(
+        picture_id, is_new = await store.save(
             picture,
             digit=correct_digit,
             prediction=prediction.model_dump(),
@@ -75,7 +75,7 @@ async def give_feedback(
         selected_model.name, right=correct_digit == (prediction.digit if prediction.is_digit else None)
     )
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    feedback = Feedback(id=identity, digit=correct_digit, prediction=prediction)
+    feedback = Feedback(id=picture_id, digit=correct_digit, prediction=prediction)
     return Response(feedback.model_dump_json(), status, media_type=uploads.JSON)
 
 

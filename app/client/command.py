@@ -15,7 +15,7 @@ import httpx
 from app.client.folder import SUFFIXES, Folder, format_path, scan_folder
 from app.client.report import Report
 from app.client.service import TIMEOUT, Failure, Reading, RunAborted, Service
-from app.client.table import ForeignTable, Table
+from app.client.table import Table, UnusableTable
 
 DIGIT_COLUMNS: Final = (
     "file", "digit", "confidence", "is_digit", "digit_likelihood", "warnings", "model", "problem", "detail",
@@ -33,7 +33,7 @@ def main() -> int:
     arguments = _parse_arguments()
     try:
         return asyncio.run(_run(arguments))
-    except (RunAborted, ForeignTable) as error:
+    except (RunAborted, UnusableTable) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"The table {arguments.csv} can't be written: {error.strerror or error}.", file=sys.stderr)

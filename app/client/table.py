@@ -13,7 +13,7 @@ from typing import Final, Literal, Self, TextIO
 BOM: Final = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 FILE_COLUMN: Final = "file"
 PROBLEM_COLUMN: Final = "problem"
-# rows with these codes need no other attempt: no problem, or one of the picture rather than of the service
+# rows with these codes are final: the picture was read, or the problem is the picture's, not the service's
 FINAL_CODES: Final = frozenset(
     {
         "", "unsupported_media_type", "unreadable_image", "image_too_large", "image_too_small", "no_ink",
@@ -22,18 +22,18 @@ FINAL_CODES: Final = frozenset(
 )  # fmt: skip
 
 
-class ForeignTable(Exception):
-    """The file can't be continued, because something else wrote it; the text says how that shows."""
+class UnusableTable(Exception):
+    """The file can't be continued: it is no table of this command, or has other columns; see the message."""
 
 
 class Table:
-    """A table; within its context, rows can be added, and each is written at once."""
+    """A table. As a context manager, it opens the file; each row added is written immediately."""
 
     def __init__(self, file: Path | None, columns: Sequence[str]) -> None:
-        """Read the rows that the file has already, and change nothing yet; None is standard output.
+        """Read the rows that the file already has, without changing it. None stands for standard output.
 
         Raises:
-            ForeignTable: the file was written by something else, or with other options.
+            UnusableTable: the file was written by something else, or with other options.
             OSError: the file can't be read.
         """
         self._file = file.resolve() if file else None
@@ -41,11 +41,12 @@ class Table:
         self._old_content = self._file.read_bytes() if self._file and _exists(self._file) else b""
         rows = self._parse_rows()
         self._kept_rows = [row for row in rows if row[columns.index(PROBLEM_COLUMN)] in FINAL_CODES]
+        # the files that need not be sent again, and how many of them have a problem
         self.finished = frozenset(row[columns.index(FILE_COLUMN)] for row in self._kept_rows)
         self.failed = sum(row[columns.index(PROBLEM_COLUMN)] != "" for row in self._kept_rows)
 
     def __enter__(self) -> Self:
-        """Open the file, without incomplete rows and those that need another attempt."""
+        """Open the file, after removing incomplete rows and rows to retry."""
         if self._file is None:
             self._output = _open_for_writing(sys.stdout.fileno(), "w")
             self.add(self._columns)
@@ -67,10 +68,10 @@ class Table:
                 raise
 
     def add(self, row: Sequence[str]) -> None:
-        """Write a row in one piece.
+        """Write a row in a single write.
 
         Raises:
-            OSError: the disk is full, or nobody reads standard output any more.
+            OSError: the disk is full, or the reader of standard output has closed it.
         """
         self._output.write(_format_rows([row]))
         self._output.flush()
@@ -78,25 +79,26 @@ class Table:
     def _parse_rows(self) -> list[list[str]]:
         """Return the complete rows below the header."""
         header_line = _format_rows([self._columns])
-        if (BOM + header_line).encode().startswith(self._old_content):  # empty, or cut within the header
+        if (BOM + header_line).encode().startswith(self._old_content):  # empty, or cut off within the header
             return []
         try:
             text = self._old_content[: _find_end_of_rows(self._old_content)].decode("utf-8-sig")
             header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         except (UnicodeDecodeError, ValueError, csv.Error):
             msg = f"{self._file} is not a CSV file of this command. Choose another name, or move the file."
-            raise ForeignTable(msg) from None
+            raise UnusableTable(msg) from None
         if header != list(self._columns):
             msg = (
                 f"{self._file} has the columns {', '.join(header)[:200]}, and should have "
                 f"{', '.join(self._columns)}: it was written with other options, or by another program. "
                 "Choose another name."
             )
-            raise ForeignTable(msg)
+            raise UnusableTable(msg)
         for number, row in enumerate(rows, 2):
             if len(row) != len(self._columns):
-                msg = f"{self._file} has {len(row)} cells in row {number} instead of {len(self._columns)}."
-                raise ForeignTable(msg)
+                cells = f"{len(row)} cells in row {number} instead of {len(self._columns)}"
+                msg = f"{self._file} has {cells}. Choose another name, or move the file."
+                raise UnusableTable(msg)
         return rows
 
 
@@ -106,9 +108,14 @@ def _open_for_writing(file: Path | int, mode: Literal["a", "w"]) -> TextIO:
 
 
 def _exists(file: Path) -> bool:
+    """Tell whether a file exists.
+
+    Raises:
+        UnusableTable: it is not a file, but a folder, for example.
+    """
     if file.exists() and not file.is_file():
         msg = f"{file} is not a file. Choose a file's name, or - for standard output."
-        raise ForeignTable(msg)
+        raise UnusableTable(msg)
     return file.exists()
 
 

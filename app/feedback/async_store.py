@@ -68,7 +68,7 @@ class AsyncStore:
         with self._places.hold(1, client):
             yield
 
-    async def keep(
+    async def save(
         self, picture: bytes, *, digit: int | None, prediction: Mapping[str, Any], sha256: str
     ) -> tuple[str, bool]:
         """Store an upload, its correct digit, and the prediction of the model with this SHA-256.
@@ -91,7 +91,7 @@ class AsyncStore:
                 prediction=prediction,
                 model_sha256=sha256,
             )
-            return entry.id, self._store.keep(entry, picture, max_bytes=self._max_bytes)
+            return entry.id, self._store.save(entry, picture, max_bytes=self._max_bytes)
 
         try:
             return await self._run_in_thread(store_picture)
@@ -102,13 +102,13 @@ class AsyncStore:
             )
             raise FeedbackFull(msg, limit=self._max_bytes) from None
 
-    async def delete(self, identity: str) -> bool:
+    async def delete(self, picture_id: str) -> bool:
         """Delete a picture; return whether it was stored.
 
         Raises:
             FeedbackUnavailable: the database does not answer.
         """
-        return await self._run_in_thread(lambda: self._store.delete(identity))
+        return await self._run_in_thread(lambda: self._store.delete(picture_id))
 
     async def close(self) -> None:
         """Close the database's connections."""

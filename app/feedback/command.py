@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, url: str) -> int:
 def print_entries(store: Store, _: argparse.Namespace) -> None:
     """Print a line for each picture."""
     print(f"{'id':64}  {'time':19}  right  read  sure  model")
-    for entry in store.list_entries():
+    for entry in store.iterate_entries():
         prediction, model = entry.prediction, entry.prediction["model"]
         answer = format_label(prediction["digit"] if prediction["is_digit"] else None)
         correct, time = format_label(entry.digit), f"{entry.time:%Y-%m-%d %H:%M:%S}"
@@ -54,10 +54,10 @@ def export_pictures(store: Store, arguments: argparse.Namespace) -> None:
         msg = f"{folder} is not empty: name a new folder, so that no picture is in it under two digits"
         raise FileExistsError(msg)
     count = 0
-    for count, (identity, digit, picture) in enumerate(store.iterate_pictures(), 1):  # noqa: B007  printed at the end
+    for count, (picture_id, digit, picture) in enumerate(store.iterate_pictures(), 1):  # noqa: B007  printed at the end
         image_format = images.identify(picture, max_pixels=sys.maxsize).header.format
         suffix = "jpg" if image_format == "JPEG" else image_format.lower()
-        file = folder / format_label(digit) / f"{identity}.{suffix}"
+        file = folder / format_label(digit) / f"{picture_id}.{suffix}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
     print(f"Pictures written to {folder}: {count}")
@@ -68,7 +68,7 @@ def delete_pictures(store: Store, arguments: argparse.Namespace) -> None:
     if arguments.all:
         count = store.delete_all()
     elif arguments.ids:
-        count = sum(store.delete(identity) for identity in arguments.ids)
+        count = sum(store.delete(picture_id) for picture_id in arguments.ids)
     else:
         count = store.delete_until(datetime.now(UTC) - timedelta(days=arguments.older_than))
     print(f"{count} deleted")

@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 POSTGRESQL: Final = "postgresql+psycopg"
 SQLITE: Final = "sqlite"
 POSTGRESQL_ALIASES: Final = frozenset({"postgres", "postgresql"})  # as many database providers write it
-MIN_COUNTED_BYTES: Final = 1024  # bytes that a picture counts as at least: what the rest of its row takes
+MIN_COUNTED_BYTES: Final = 1024  # a picture counts as at least so many, as the rest of its row takes as much
 PAGE_ROWS: Final = 50  # pictures that are read at a time
 # pictures that are deleted at a time with the journal in memory: 200 MB at most with default limits
 MAX_JOURNALLED: Final = 20
@@ -39,13 +39,15 @@ _TABLE: Final = sa.Table(
     sa.Column("request_id", sa.String(128), nullable=False),
     sa.Column("prediction", sa.JSON, nullable=False),
     sa.Column("model_sha256", sa.String(64), nullable=False),
-    sa.Column("size", sa.Integer, nullable=False, index=True),  # counted bytes, summed from the index alone
+    sa.Column(
+        "size", sa.Integer, nullable=False, index=True
+    ),  # bytes, at least MIN_COUNTED_BYTES; summed from its index
     sa.Column("picture", sa.LargeBinary, nullable=False),
 )
 
 
 class StoreFull(Exception):
-    """The stored pictures have reached the limit of bytes."""
+    """The stored pictures have reached their size limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def parse_url(url: str) -> sa.URL:
     """Parse and check the URL of a database.
 
     Raises:
-        ValueError: it is not a URL, or its database can't be used; the text never repeats the URL.
+        ValueError: it is not a URL, or its database can't be used; the message never contains the URL.
         ModuleNotFoundError: the driver is not installed.
     """
     try:
@@ -100,7 +102,7 @@ def _check_file(file: str | None) -> None:
 
 def _create_engine(url: sa.URL, timeout: float) -> sa.Engine:
     if url.drivername == SQLITE:
-        # a connection for each transaction, so that a file that was removed is not written to
+        # a new connection for each transaction, so that nothing is written to a file that has been removed
         engine = sa.create_engine(
             url, poolclass=NullPool, connect_args={"timeout": timeout}, hide_parameters=True
         )
@@ -110,7 +112,8 @@ def _create_engine(url: sa.URL, timeout: float) -> sa.Engine:
 
     engine = sa.create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
     sa.event.listen(engine, "do_connect", postgres.create_connector(timeout))
-    # the server, too, gives up a slow statement; set in each transaction, since a proxy may share connections
+    # the server also cancels slow statements; the limit is set in each transaction, because a connection
+    # pooler may share connections
     limit = f"SET LOCAL statement_timeout = {round(1000 * timeout)}"
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(limit))
     return engine
@@ -134,7 +137,7 @@ class Store:
         self._engine = _create_engine(parse_url(url), timeout)
         self._has_table = False
 
-    def keep(self, entry: Entry, picture: bytes, *, max_bytes: int) -> bool:
+    def save(self, entry: Entry, picture: bytes, *, max_bytes: int) -> bool:
         """Store a new picture, or replace the entry of a known one; return whether it is new.
 
         Raises:
@@ -150,8 +153,8 @@ class Store:
         values = asdict(entry)
         with self._begin() as connection:
             # the update comes first, so that SQLite locks the file at once and not between two statements
-            changed = connection.execute(sa.update(_TABLE).where(_TABLE.c.id == entry.id).values(values))
-            if changed.rowcount:
+            result = connection.execute(sa.update(_TABLE).where(_TABLE.c.id == entry.id).values(values))
+            if result.rowcount:
                 return False
             size = max(len(picture), MIN_COUNTED_BYTES)
             if (connection.scalar(sa.select(sa.func.sum(_TABLE.c.size))) or 0) + size > max_bytes:
@@ -159,9 +162,9 @@ class Store:
             connection.execute(sa.insert(_TABLE).values(values | {"size": size, "picture": picture}))
         return True
 
-    def delete(self, identity: str) -> bool:
+    def delete(self, picture_id: str) -> bool:
         """Delete a picture; return whether it was stored."""
-        return bool(self._delete(_TABLE.c.id == identity))
+        return bool(self._delete(_TABLE.c.id == picture_id))
 
     def delete_until(self, time: datetime) -> int:
         """Delete the pictures that were stored at `time` or before; return how many."""
@@ -171,13 +174,13 @@ class Store:
         """Delete all pictures; return how many."""
         return self._delete(sa.true())
 
-    def list_entries(self) -> Iterator[Entry]:
-        """Yield all entries, by their ids."""
+    def iterate_entries(self) -> Iterator[Entry]:
+        """Yield all entries in order of their ids."""
         for row in self._iterate_rows(*(_TABLE.c[field.name] for field in fields(Entry))):
             yield Entry(**row._asdict() | {"time": _to_utc(row.time)})
 
     def iterate_pictures(self) -> Iterator[tuple[str, int | None, bytes]]:
-        """Yield the id, the correct digit and the bytes of all pictures, by their ids."""
+        """Yield the id, the correct digit and the bytes of every picture, in order of the ids."""
         for row in self._iterate_rows(_TABLE.c.id, _TABLE.c.digit, _TABLE.c.picture):
             yield row.id, row.digit, row.picture
 
@@ -195,10 +198,10 @@ class Store:
             return self._delete_on_full_disk(condition)
 
     def _delete_on_full_disk(self, condition: sa.ColumnElement[bool]) -> int:
-        """Delete when the disk has no room for SQLite's journal, which is then kept in memory.
+        """Delete although the disk has no room for SQLite's journal, which is then kept in memory.
 
-        A few pictures at a time, since the journal holds all their bytes. If the machine fails meanwhile, the
-        file may be damaged. Once the table is empty, the file shrinks.
+        A few pictures are deleted at a time, because the journal holds all their bytes. If the machine
+        crashes in the meantime, the file may be damaged. The file shrinks only when the table is empty.
         """
         batch = sa.select(_TABLE.c.id).where(condition).limit(MAX_JOURNALLED)
         total = 0
@@ -228,7 +231,7 @@ class Store:
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        """Begin a transaction, with the table created if it is missing."""
+        """Begin a transaction; create the table first if it is missing."""
         try:
             if not self._has_table:
                 self._create_table()
@@ -236,18 +239,20 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except exc.DBAPIError:
-            self._has_table = False  # somebody may have removed it
+            self._has_table = False  # somebody may have dropped the table
             raise
 
     def _create_table(self) -> None:
         try:
             self._create_missing_table()
-        except (exc.IntegrityError, exc.ProgrammingError):  # PostgreSQL, when another worker creates it now
+        except (exc.IntegrityError, exc.ProgrammingError):
+            # in PostgreSQL, if another worker is creating the table at the same time
             self._create_missing_table()
 
     def _create_missing_table(self) -> None:
         with self._engine.begin() as connection:
-            if sa.inspect(connection).has_table(_TABLE.name):  # the user may lack the right to create it
+            # the database user may lack the right to create tables, even with IF NOT EXISTS
+            if sa.inspect(connection).has_table(_TABLE.name):
                 return
             connection.execute(CreateTable(_TABLE, if_not_exists=True))
             for index in sorted(_TABLE.indexes, key=lambda index: str(index.name)):

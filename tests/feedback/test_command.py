@@ -32,7 +32,7 @@ def stored_url(url: str) -> str:
                 prediction={"digit": 7, **read},
                 model_sha256="",
             )
-            store.keep(entry, picture, max_bytes=10**9)
+            store.save(entry, picture, max_bytes=10**9)
     return url
 
 

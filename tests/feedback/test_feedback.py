@@ -43,7 +43,7 @@ def service(file: str) -> Iterator[httpx.Client]:
 
 def list_stored(file: str) -> dict[str, int | None]:
     with closing(Store(file, timeout=10)) as store:
-        return {entry.id: entry.digit for entry in store.list_entries()}
+        return {entry.id: entry.digit for entry in store.iterate_entries()}
 
 
 def hash_picture(picture: bytes) -> str:
@@ -70,7 +70,7 @@ def test_a_picture_is_stored_with_its_prediction_and_its_correct_digit(
     read = service.post("/predict", content=SEVEN, headers=BYTES).json()
     assert (given.id, given.digit, given.prediction.model_dump(mode="json")) == (hash_picture(SEVEN), 1, read)
     with closing(Store(file, timeout=10)) as store:
-        (entry,) = store.list_entries()
+        (entry,) = store.iterate_entries()
         assert list(store.iterate_pictures()) == [(given.id, 1, SEVEN)]
     assert (entry.id, entry.digit, entry.prediction) == (given.id, 1, read)
     assert entry.model_sha256 == service.get("/models/cnn").json()["sha256"]

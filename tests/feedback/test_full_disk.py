@@ -39,7 +39,7 @@ def fill(disk: Path) -> int:
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store, suppress(OperationalError):
         while True:
             picture = os.urandom(MEGABYTE if count % 2 else 5_000)
-            store.keep(entry(picture, days=count), picture, max_bytes=10**9)
+            store.save(entry(picture, days=count), picture, max_bytes=10**9)
             count += 1
     rest = os.open(disk / "rest", os.O_CREAT | os.O_WRONLY)
     with suppress(OSError):
@@ -71,19 +71,19 @@ def test_deleting_everything_overwrites_it_and_shrinks_the_file(disk: Path, comm
     assert (disk / "feedback.db").stat().st_size < MEGABYTE
     picture = os.urandom(MEGABYTE)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
-        assert store.keep(entry(picture, days=0), picture, max_bytes=10**9)
+        assert store.save(entry(picture, days=0), picture, max_bytes=10**9)
 
 
 def test_deleting_some_pictures_leaves_the_others_intact(disk: Path) -> None:
     count = fill(disk)
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
-        (newest,) = [one.id for one in store.list_entries() if one.time == NOON]
+        (newest,) = [one.id for one in store.iterate_entries() if one.time == NOON]
         assert store.delete(newest)
         assert store.delete_until(NOON - timedelta(days=5)) == count - 5
         remaining = list(store.iterate_pictures())
         assert len(remaining) == 4
         assert all(hash_picture(picture) == one for one, _, picture in remaining)
-        assert len(list(store.list_entries())) == 4
+        assert len(list(store.iterate_entries())) == 4
 
 
 def test_a_missing_picture_is_still_reported(disk: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_missing_picture_is_still_reported(disk: Path) -> None:
 def test_deleted_data_cant_be_read_from_the_file(disk: Path) -> None:
     secret = b"what somebody wrote" * 1_000
     with closing(Store(f"sqlite:///{disk}/feedback.db", timeout=10)) as store:
-        store.keep(entry(secret, days=100), secret, max_bytes=10**9)
+        store.save(entry(secret, days=100), secret, max_bytes=10**9)
         fill(disk)
         assert store.delete_until(NOON - timedelta(days=90)) == 1
-        assert len(list(store.list_entries())) > 10
+        assert len(list(store.iterate_entries())) > 10
     assert b"what somebody wrote" not in (disk / "feedback.db").read_bytes()

@@ -33,22 +33,22 @@ def entry(picture: bytes, digit: int | None = 7, *, time: datetime = NOON) -> En
 def test_stored_entries_are_returned_unchanged(store: Store) -> None:
     stored = {hash_picture(picture): picture for picture in PICTURES}
     for digit, picture in enumerate(PICTURES):
-        assert store.keep(entry(picture, digit), picture, max_bytes=LARGE_LIMIT)
-    assert list(store.list_entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
+        assert store.save(entry(picture, digit), picture, max_bytes=LARGE_LIMIT)
+    assert list(store.iterate_entries()) == sorted(map(entry, PICTURES, range(4)), key=lambda one: one.id)
     assert {one: picture for one, _, picture in store.iterate_pictures()} == stored
 
 
 def test_an_entry_may_have_no_digit(store: Store) -> None:
-    store.keep(entry(PICTURES[0], None), PICTURES[0], max_bytes=LARGE_LIMIT)
+    store.save(entry(PICTURES[0], None), PICTURES[0], max_bytes=LARGE_LIMIT)
     assert [digit for _, digit, _ in store.iterate_pictures()] == [None]
 
 
 def test_a_second_entry_for_a_picture_replaces_the_first(store: Store) -> None:
     (picture, *_) = PICTURES
-    assert store.keep(entry(picture, 1), picture, max_bytes=LARGE_LIMIT)
+    assert store.save(entry(picture, 1), picture, max_bytes=LARGE_LIMIT)
     later = entry(picture, 7, time=NOON + timedelta(hours=1))
-    assert not store.keep(later, picture, max_bytes=0)  # even where there is no room for another
-    assert list(store.list_entries()) == [later]
+    assert not store.save(later, picture, max_bytes=0)  # even where there is no room for another
+    assert list(store.iterate_entries()) == [later]
 
 
 def test_a_new_picture_is_refused_once_the_bytes_are_used_up(store: Store) -> None:
@@ -56,39 +56,39 @@ def test_a_new_picture_is_refused_once_the_bytes_are_used_up(store: Store) -> No
     large = bytes(MIN_COUNTED_BYTES + 1)
     most = 2 * MIN_COUNTED_BYTES + len(large)
     for picture in (first, second, large):  # the small ones count as `MIN_COUNTED_BYTES`
-        assert store.keep(entry(picture), picture, max_bytes=most)
+        assert store.save(entry(picture), picture, max_bytes=most)
     with pytest.raises(StoreFull):
-        store.keep(entry(third), third, max_bytes=most)
+        store.save(entry(third), third, max_bytes=most)
     assert store.delete(hash_picture(first))
-    assert store.keep(entry(third), third, max_bytes=most)
+    assert store.save(entry(third), third, max_bytes=most)
 
 
 def test_a_picture_is_deleted_by_its_id(store: Store) -> None:
     for picture in PICTURES[:2]:
-        store.keep(entry(picture), picture, max_bytes=LARGE_LIMIT)
+        store.save(entry(picture), picture, max_bytes=LARGE_LIMIT)
     assert store.delete(hash_picture(PICTURES[0]))
     assert not store.delete(hash_picture(PICTURES[0]))
-    assert [one.id for one in store.list_entries()] == [hash_picture(PICTURES[1])]
+    assert [one.id for one in store.iterate_entries()] == [hash_picture(PICTURES[1])]
 
 
 def test_pictures_are_deleted_by_their_age(store: Store) -> None:
     for days, picture in enumerate(PICTURES):
-        store.keep(entry(picture, time=NOON - timedelta(days=days)), picture, max_bytes=LARGE_LIMIT)
+        store.save(entry(picture, time=NOON - timedelta(days=days)), picture, max_bytes=LARGE_LIMIT)
     assert store.delete_until(NOON - timedelta(days=2)) == 2
-    assert {one.id for one in store.list_entries()} == {hash_picture(picture) for picture in PICTURES[:2]}
+    assert {one.id for one in store.iterate_entries()} == {hash_picture(picture) for picture in PICTURES[:2]}
 
 
 def test_all_pictures_are_deleted_even_those_of_a_clock_that_is_ahead(store: Store) -> None:
     for picture in PICTURES:
-        store.keep(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, max_bytes=LARGE_LIMIT)
+        store.save(entry(picture, time=datetime.now(UTC) + timedelta(days=1)), picture, max_bytes=LARGE_LIMIT)
     assert store.delete_all() == 4
-    assert not list(store.list_entries())
+    assert not list(store.iterate_entries())
 
 
 def test_many_pictures_are_read_page_by_page(store: Store) -> None:
     pictures = [str(index).encode() for index in range(101)]
     for picture in pictures:
-        store.keep(entry(picture), picture, max_bytes=LARGE_LIMIT)
+        store.save(entry(picture), picture, max_bytes=LARGE_LIMIT)
     ids = [one for one, _, _ in store.iterate_pictures()]
     assert ids == sorted(map(hash_picture, pictures))
 
@@ -100,7 +100,7 @@ def test_concurrent_workers_create_one_table_and_one_row_per_picture(url: str) -
     def work() -> None:
         with closing(Store(url, timeout=10)) as own:
             barrier_.wait()
-            news.extend([own.keep(entry(picture), picture, max_bytes=LARGE_LIMIT) for picture in PICTURES])
+            news.extend([own.save(entry(picture), picture, max_bytes=LARGE_LIMIT) for picture in PICTURES])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -109,24 +109,24 @@ def test_concurrent_workers_create_one_table_and_one_row_per_picture(url: str) -
         thread.join()
     assert len(news) == 16
     with closing(Store(url, timeout=10)) as store:
-        assert len(list(store.list_entries())) == 4
+        assert len(list(store.iterate_entries())) == 4
 
 
 def test_a_removed_table_is_created_again(store: Store, url: str) -> None:
-    store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
+    store.save(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE digits_feedback"))
     engine.dispose()
     with pytest.raises(SQLAlchemyError):
-        store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
-    assert store.keep(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
+        store.save(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
+    assert store.save(entry(PICTURES[0]), PICTURES[0], max_bytes=LARGE_LIMIT)
 
 
 def test_deleted_bytes_are_gone_from_the_file(tmp_path: Path) -> None:
     with closing(Store(f"sqlite:///{tmp_path}/feedback.db", timeout=10)) as store:
         secret = b"somebody's handwriting " * 100
-        store.keep(entry(secret), secret, max_bytes=LARGE_LIMIT)
+        store.save(entry(secret), secret, max_bytes=LARGE_LIMIT)
         assert secret[:100] in (tmp_path / "feedback.db").read_bytes()
         store.delete(hash_picture(secret))
         assert secret[:10] not in (tmp_path / "feedback.db").read_bytes()

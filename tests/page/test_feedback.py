@@ -45,10 +45,10 @@ def page_with_feedback(open_page: Open, service: httpx.Client) -> Page:
 def list_stored(url: str) -> list[tuple[int | None, str, bytes]]:
     """Return the right digit, the model and the picture of all that is kept."""
     with closing(Store(url, timeout=10)) as store:
-        pictures = {identity: picture for identity, _, picture in store.iterate_pictures()}
+        pictures = {picture_id: picture for picture_id, _, picture in store.iterate_pictures()}
         return [
             (entry.digit, entry.prediction["model"]["name"], pictures[entry.id])
-            for entry in store.list_entries()
+            for entry in store.iterate_entries()
         ]
 
 
