@@ -41,9 +41,9 @@ class Scenes:
     photographs: int = 16_000
     scans: int = 10_000
     drawings: int = 12_000
-    worn: int = 16_000
+    worn: int = 16_000  # damaged as by scanners, faxes and dirt
     boxed: int = 8_000
-    no_digits: int = 36_000
+    no_digits: int = 36_000  # negative examples
     pieces: int = 16_000  # cut from numbers, correctly and incorrectly
     seed: int = 1  # of the drawing: networks trained with different seeds see the same scenes
     share: float = 0.3  # of a batch: digits in scenes

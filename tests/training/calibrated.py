@@ -29,4 +29,8 @@ DIGITS = draw_digits(softmax(LOGITS))
 
 
 def expected_error(probabilities: NDArray[np.float64]) -> float:
-    return float(reliability.report(probabilities, probabilities.argmax(axis=1) == DIGITS)["expected_error"])
+    return float(
+        reliability.summarise_calibration(probabilities, probabilities.argmax(axis=1) == DIGITS)[
+            "expected_error"
+        ]
+    )

@@ -53,7 +53,7 @@ def confusion(
     name: arg.NetworkName, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("confusion.png")
 ) -> None:
     """Draw the confusion matrix that `evaluate` measured."""
-    plots.save(plots.plot_confusion(read_metrics(models, name, part="test")), out)
+    plots.save(plots.plot_confusion(read_metrics(models, name, section="test")), out)
 
 
 @plot.command()
@@ -61,7 +61,7 @@ def reliability(
     name: arg.NetworkName, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("reliability.png")
 ) -> None:
     """Draw how often answers were right at each confidence, as `evaluate` measured it."""
-    plots.save(plots.plot_reliability(read_metrics(models, name, part="calibration")), out)
+    plots.save(plots.plot_reliability(read_metrics(models, name, section="calibration")), out)
 
 
 @plot.command()

@@ -80,7 +80,7 @@ def measure(scores: Scores, digits: NDArray[np.uint8]) -> Figures:
     right = scores.probabilities.argmax(axis=1) == digits
     return Figures(
         errors=float(1 - right.mean()),
-        calibration_error=reliability.report(scores.probabilities, right)["expected_error"],
+        calibration_error=reliability.summarise_calibration(scores.probabilities, right)["expected_error"],
         rejected=None if scores.digit_likelihood is None else rejected_share(scores.digit_likelihood),
     )
 

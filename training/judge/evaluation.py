@@ -43,7 +43,7 @@ TIMED_PICTURES: Final = 500  # one after the other; the median time is reported
 
 
 @dataclass(frozen=True)
-class Score:
+class Quality:
     """How well predictions agree with the true digits."""
 
     accuracy: float
@@ -55,7 +55,7 @@ class Score:
     confusion: NDArray[np.int64]  # (10, 10): row is the true digit, column the predicted one
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as in `metrics.json`."""
+        """Return these figures as in `metrics.json`."""
         columns = ("precision", "recall", "f1")
         return {
             "accuracy": self.accuracy,
@@ -74,8 +74,9 @@ def load_classifier(folder: Path) -> Classifier:
     """Load `folder`/model.onnx as the service does; TrainingError if the service would refuse it."""
     file = folder / MODEL_FILE
     if not file.exists():
-        name = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
-        msg = f"There is no {file}: `python -m training export {name}` writes it."
+        # models/cnn/2 → cnn --version 2
+        arguments = " --version ".join(folder.parts[-2:]) if folder.name.isdecimal() else folder.name
+        msg = f"There is no {file}: `python -m training export {arguments}` writes it."
         raise TrainingError(msg)
     try:
         return Classifier.load(file.read_bytes())
@@ -107,8 +108,8 @@ def evaluate(
             "multiply_adds": int(classifier.metadata.get(Metadata.MULTIPLY_ADDS, 0)),
         },
         "data": {"name": "MNIST test", "pictures": len(test), "sha256": test.sha256},
-        "test": score(scores.probabilities, test.digits).to_dict(),
-        "calibration": reliability.report(
+        "test": measure_quality(scores.probabilities, test.digits).to_dict(),
+        "calibration": reliability.summarise_calibration(
             scores.probabilities, scores.probabilities.argmax(axis=1) == test.digits
         ),
         "microseconds": {
@@ -134,8 +135,8 @@ def evaluate(
     return metrics
 
 
-def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
-    """Read metrics.json; TrainingError if it lacks `part`, as files of earlier versions may."""
+def read_metrics(models: Path, name: str, *, section: str) -> dict[str, Any]:
+    """Read metrics.json; TrainingError if it has no `section`, which files of earlier versions may lack."""
     file = locate_folder(models, name) / METRICS_FILE
     if not file.exists():
         msg = f"There is no {file}: `python -m training evaluate {name}` writes it."
@@ -145,8 +146,8 @@ def read_metrics(models: Path, name: str, *, part: str) -> dict[str, Any]:
     except ValueError as error:
         msg = f"{file} is damaged: `python -m training evaluate {name}` writes it again."
         raise TrainingError(msg) from error
-    if part not in metrics:
-        msg = f"{file} has no {part}: `python -m training evaluate {name}` measures it."
+    if section not in metrics:
+        msg = f"{file} has no {section}: `python -m training evaluate {name}` measures it."
         raise TrainingError(msg)
     return metrics | {"model": metrics["model"] | {"name": name}}
 
@@ -155,24 +156,24 @@ def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
     """Raise TrainingError for an accuracy below the recipe's target, and for 100 %, which can't be true."""
     accuracy = metrics["test"]["accuracy"]
     if recipe and accuracy < recipe.target:
-        problem = f"{recipe.name} reaches {accuracy:.2%} on the test set"
-        msg = f"{problem}, but its recipe promises {recipe.target:.2%}."
+        reached = f"{recipe.name} reaches {accuracy:.2%} on the test set"
+        msg = f"{reached}, but its recipe promises {recipe.target:.2%}."
         raise TrainingError(msg)
     if accuracy == 1.0:
-        msg = "100 % is impossible on MNIST's test set, which has wrong labels: the evaluation is broken."
+        msg = "100 % is impossible on MNIST's test set, whose labels have errors: the evaluation is broken."
         raise TrainingError(msg)
 
 
-def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:
+def measure_quality(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Quality:
     """Compare probabilities (n, 10) with the true digits (n,)."""
     predicted, labels = probabilities.argmax(axis=1), np.arange(CLASSES)
-    of_true_digit = probabilities[np.arange(len(digits)), digits]
+    true_digit_probabilities = probabilities[np.arange(len(digits)), digits]
     precision, recall, f1, support = precision_recall_fscore_support(
         digits, predicted, labels=labels, zero_division=0.0
     )
-    return Score(
+    return Quality(
         accuracy=float((predicted == digits).mean()),
-        loss=float(-np.log(np.maximum(of_true_digit, MIN_PROBABILITY)).mean()),
+        loss=float(-np.log(np.maximum(true_digit_probabilities, MIN_PROBABILITY)).mean()),
         precision=precision,
         recall=recall,
         f1=f1,
@@ -184,7 +185,7 @@ def score(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Score:
 def _median_microseconds(work: Callable[[int], object], rows: int) -> float:
     durations = []
     for row in range(min(TIMED_PICTURES, rows)):
-        started = time.perf_counter()
+        start = time.perf_counter()
         work(row)
-        durations.append(time.perf_counter() - started)
+        durations.append(time.perf_counter() - start)
     return round(statistics.median(durations) * 1e6, 1)

@@ -41,7 +41,7 @@ def expected_error(bins: list[Bin]) -> float:
     return sum(bin_.pictures * abs(bin_.accuracy - bin_.confidence) for bin_ in bins) / max(pictures, 1)
 
 
-def report(probabilities: NDArray[Any], right: NDArray[np.bool_]) -> dict[str, Any]:
+def summarise_calibration(probabilities: NDArray[Any], right: NDArray[np.bool_]) -> dict[str, Any]:
     """Return `calibration` in `metrics.json`, from probabilities (n, 10) and whether each is right (n,)."""
     bins = bin_answers(probabilities.max(axis=1), right)
     return {

@@ -103,7 +103,7 @@ def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
     # over all sets together, because single sets are too small for 15 bins
     if not digits:
         return None
-    return reliability.report(
+    return reliability.summarise_calibration(
         np.concatenate([answers.probabilities for _, answers in digits]),
         np.concatenate([answers.right(upload_set.digits) for upload_set, answers in digits]),
     )

@@ -27,7 +27,7 @@ from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, DigitBatch
 from training.data.labelled import Labelled
 from training.errors import TrainingError
-from training.judge.evaluation import score
+from training.judge.evaluation import measure_quality
 from training.judge.service_reader import classify
 from training.learn.calibration import apply_temperature, fit_temperature, fold_temperature, log_probabilities
 from training.learn.networks import compute_outputs
@@ -82,7 +82,12 @@ def fine_tune(parent: Parent, user_pictures: Labelled, *, mnist: Mnist, fine_tun
         task = progress.add_task("Fine-tuning", total=fine_tuning.rounds * (fine_tuning.folds + 1))
         scores_by_round = _cross_validate(course, user_pictures, advance=lambda: progress.advance(task))
         rounds = int(
-            np.argmin([score(scores.probabilities, user_pictures.digits).loss for scores in scores_by_round])
+            np.argmin(
+                [
+                    measure_quality(scores.probabilities, user_pictures.digits).loss
+                    for scores in scores_by_round
+                ]
+            )
         )
         if not rounds:
             msg = "Fine-tuning did not improve the reading of held-out pictures: nothing has been written."

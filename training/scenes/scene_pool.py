@@ -30,28 +30,28 @@ from training.scenes.symbols import Glyph
 
 HELD_OUT_SEED: Final = 1_000_001
 CHUNK: Final = 500  # scenes in a task: seconds of work; each task has its own seed
-PIECES: Final = "pieces"  # candidates cut from numbers; not in `KINDS`, because one picture gives many
+PIECES: Final = "pieces"  # pieces cut from numbers; not in `KINDS`, because one picture yields many
 MNIST_SHARE: Final = 0.55  # of the digits in scenes; the others come from fonts and drawn strokes
-DRAWN_SHARE: Final = 0.35  # of the other digits; the rest comes from fonts
+DRAWN_SHARE: Final = 0.35  # of the digits that are not MNIST's; the rest come from fonts
 BACKGROUND_SHARE: Final = 0.08  # of the negative examples: those without a glyph
-MIN_SIMILARITY: Final = 0.7  # to the digit that was drawn; below, nobody could read it
-MAX_SHIFT: Final = 4  # pixels by which a remnant may move the centre of mass
+MIN_SIMILARITY: Final = 0.7  # to the drawn digit; below this, the scene is unreadable
+MAX_SHIFT: Final = 4  # pixels by which leftovers, such as part of a ruled line, may move the centre of mass
 
 Rng: TypeAlias = np.random.Generator
 Kind: TypeAlias = str
-Draw: TypeAlias = Callable[[Labelled, Rng], "Example"]
-Shown: TypeAlias = tuple[ColourPicture, CanonicalPicture]
+DrawExample: TypeAlias = Callable[[Labelled, Rng], "Example"]
+SceneSample: TypeAlias = tuple[ColourPicture, CanonicalPicture]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A scene, and the digit in it."""
+    """A scene and its label: a digit, or NEGATIVE_LABEL."""
 
     scene: ColourPicture
     label: int
     glyph: Glyph | None = None  # None for a negative example
 
-    def canonical(self) -> CanonicalPicture | None:
+    def canonicalise(self) -> CanonicalPicture | None:
         """Return the canonical picture, or None if there is no ink or the digit is no longer readable."""
         picture = pages.read_scene(self.scene)
         if picture is None or self.glyph is None:
@@ -86,15 +86,17 @@ def load_or_draw(training: Labelled, recipe: Recipe, *, file: Path, chunk: int =
 
 
 def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -> Pool:
-    """Return scenes of validation digits, equally many of each kind, without negative examples."""
-    few = Scenes(
+    """Return scenes of validation digits, the same number of each kind, without negative examples."""
+    counts = Scenes(
         photographs=CHUNK, scans=CHUNK, drawings=CHUNK, worn=CHUNK, boxed=CHUNK, no_digits=0, pieces=0,
         seed=HELD_OUT_SEED,
     )  # fmt: skip
-    return load_or_draw(validation, dataclasses.replace(recipe, scenes=few), file=file)
+    return load_or_draw(validation, dataclasses.replace(recipe, scenes=counts), file=file)
 
 
-def draw_samples(training: Labelled, *, per_kind: int = 14, seed: int = 0) -> list[tuple[Kind, list[Shown]]]:
+def draw_samples(
+    training: Labelled, *, per_kind: int = 14, seed: int = 0
+) -> list[tuple[Kind, list[SceneSample]]]:
     """Return some scenes of every kind with their canonical pictures."""
     rng = np.random.default_rng(seed)
     return [
@@ -121,7 +123,7 @@ def _draw_readable(
     readable: list[tuple[Example, CanonicalPicture]] = []
     while len(readable) < count:
         example = KINDS[kind](training, rng)
-        picture = example.canonical()
+        picture = example.canonicalise()
         if picture is not None:
             readable.append((example, picture))
     return readable
@@ -130,11 +132,13 @@ def _draw_readable(
 def _draw(training: Labelled, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy
     tasks = list(_list_tasks(recipe.scenes, chunk))
-    work = partial(_draw_chunk, training=training, seed=recipe.scenes.seed, size=chunk)
+    draw_task = partial(_draw_chunk, training=training, seed=recipe.scenes.seed, count=chunk)
     # spawned, because a fork of a process with TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, set_up_process) as workers:
-        chunks = list(track(workers.map(work, tasks), "Drawing scenes", total=len(tasks), transient=True))
+        chunks = list(
+            track(workers.map(draw_task, tasks), "Drawing scenes", total=len(tasks), transient=True)
+        )
     return np.concatenate([pictures for pictures, _ in chunks]), np.concatenate(
         [labels for _, labels in chunks]
     )
@@ -146,22 +150,24 @@ def _list_tasks(counts: Scenes, chunk: int) -> Iterator[tuple[Kind, int]]:
 
 
 def _draw_chunk(
-    task: tuple[Kind, int], *, training: Labelled, seed: int, size: int
+    task: tuple[Kind, int], *, training: Labelled, seed: int, count: int
 ) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
-        return numbers.cut_pieces(training, count=size, seed=int(rng.integers(2**31)))
-    examples, pictures = zip(*_draw_readable(kind, training, rng, size), strict=True)
+        return numbers.cut_pieces(training, count=count, seed=int(rng.integers(2**31)))
+    examples, pictures = zip(*_draw_readable(kind, training, rng, count), strict=True)
     return np.stack(pictures), np.array([example.label for example in examples], np.uint8)
 
 
 def measure_similarity(one: CanonicalPicture, other: CanonicalPicture) -> float:
     """Return the cosine similarity of two canonical pictures, from 0 to 1, at the best shift."""
-    soft, other_soft = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (one, other))
-    roomy = cv2.copyMakeBorder(soft, *(MAX_SHIFT,) * 4, cv2.BORDER_CONSTANT)
-    best = cv2.matchTemplate(roomy, other_soft, cv2.TM_CCORR).max()
-    return float(best / max(float(np.linalg.norm(soft) * np.linalg.norm(other_soft)), 1.0))
+    blurred, other_blurred = (
+        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (one, other)
+    )
+    padded = cv2.copyMakeBorder(blurred, *(MAX_SHIFT,) * 4, cv2.BORDER_CONSTANT)
+    best = cv2.matchTemplate(padded, other_blurred, cv2.TM_CCORR).max()
+    return float(best / max(float(np.linalg.norm(blurred) * np.linalg.norm(other_blurred)), 1.0))
 
 
 def _canonicalise(glyph: Glyph) -> CanonicalPicture:
@@ -178,9 +184,9 @@ def draw_digit(training: Labelled, rng: Rng) -> tuple[Glyph, int]:
     return symbols.distort(glyph, rng=rng), label
 
 
-def _draw_in(scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
+def _draw_with(draw_scene: Callable[..., ColourPicture], training: Labelled, rng: Rng) -> Example:
     glyph, label = draw_digit(training, rng)
-    return Example(scene(glyph, rng=rng), label, glyph)
+    return Example(draw_scene(glyph, rng=rng), label, glyph)
 
 
 def _draw_worn(training: Labelled, rng: Rng) -> Example:
@@ -193,15 +199,17 @@ def _draw_negative(_: Labelled, rng: Rng) -> Example:
     if rng.random() < BACKGROUND_SHARE:
         return Example(pages.draw_background(rng), NEGATIVE_LABEL)
     glyph = symbols.distort(symbols.draw_negative(rng), rng=rng)
-    scene = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_drawing)[rng.integers(4)]
-    return Example(scene(glyph, rng=rng), NEGATIVE_LABEL)
+    # drawings are twice as likely
+    drawers = (pages.draw_photograph, pages.draw_scan, pages.draw_drawing, pages.draw_drawing)
+    draw_scene = drawers[rng.integers(4)]
+    return Example(draw_scene(glyph, rng=rng), NEGATIVE_LABEL)
 
 
-KINDS: Final[dict[Kind, Draw]] = {
-    "photographs": partial(_draw_in, pages.draw_photograph),
-    "scans": partial(_draw_in, pages.draw_scan),
-    "drawings": partial(_draw_in, pages.draw_drawing),
+KINDS: Final[dict[Kind, DrawExample]] = {
+    "photographs": partial(_draw_with, pages.draw_photograph),
+    "scans": partial(_draw_with, pages.draw_scan),
+    "drawings": partial(_draw_with, pages.draw_drawing),
     "worn": _draw_worn,
     "no_digits": _draw_negative,
-    "boxed": partial(_draw_in, pages.draw_boxed),
+    "boxed": partial(_draw_with, pages.draw_boxed),
 }

@@ -15,7 +15,7 @@ from app.digits.classifier import Scores
 from app.digits.contract import Metadata
 from training.export.lineage import measure
 from training.judge.comparison import Comparison, Side
-from training.judge.evaluation import score
+from training.judge.evaluation import measure_quality
 from training.judge.mcnemar import PairedCounts
 from training.judge.rejection import auroc, rejected_share
 from training.show.tables import format_known
@@ -43,7 +43,7 @@ def build_report(comparison: Comparison) -> Iterator[RenderableType]:
 def _list_quantities(side: Side, digits: NDArray[np.uint8]) -> Iterator[Quantity]:
     figures, metadata = measure(side.scores, digits), side.classifier.metadata
     yield "accuracy", 1 - figures.errors, PERCENT_FORMAT
-    yield "loss", score(side.scores.probabilities, digits).loss, DECIMAL_FORMAT
+    yield "loss", measure_quality(side.scores.probabilities, digits).loss, DECIMAL_FORMAT
     yield "calibration error", figures.calibration_error, PERCENT_FORMAT
     yield "digits rejected", figures.rejected, PERCENT_FORMAT
     yield "negatives rejected", _rejected_share(side.negatives), PERCENT_FORMAT

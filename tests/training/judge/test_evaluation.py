@@ -21,7 +21,7 @@ SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
 def test_a_score_equals_that_computed_by_hand() -> None:
     probabilities = np.full((4, 10), 0.05, np.float32)
     probabilities[[0, 1, 2, 3], [0, 0, 1, 1]] = 0.55
-    score = evaluation.score(probabilities, np.array([0, 1, 1, 1], np.uint8))
+    score = evaluation.measure_quality(probabilities, np.array([0, 1, 1, 1], np.uint8))
     assert score.accuracy == 0.75
     assert score.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
     assert (score.precision[0], score.recall[0]) == (0.5, 1.0)
@@ -33,7 +33,7 @@ def test_a_score_equals_that_computed_by_hand() -> None:
 
 def test_a_certain_error_has_a_large_but_finite_loss() -> None:
     certain = np.eye(10, dtype=np.float32)[[3]]
-    assert evaluation.score(certain, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
+    assert evaluation.measure_quality(certain, np.array([4], np.uint8)).loss == pytest.approx(-np.log(1e-7))
 
 
 def test_metrics_are_written_beside_the_model(tmp_path: Path) -> None:

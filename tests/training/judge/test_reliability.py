@@ -9,7 +9,7 @@ from training.judge.reliability import Bin
 
 
 def test_without_answers_the_error_is_zero() -> None:
-    report = reliability.report(np.empty((0, 10)), np.empty(0, bool))
+    report = reliability.summarise_calibration(np.empty((0, 10)), np.empty(0, bool))
     assert report == {"pictures": 0, "expected_error": 0.0, "bins": []}
 
 

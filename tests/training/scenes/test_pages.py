@@ -16,7 +16,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.mark.usefixtures("font_folder")  # a neighbour may come from a font
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_equal_generators_give_equal_scenes(scene: scene_pool.Draw) -> None:
+def test_equal_generators_give_equal_scenes(scene: scene_pool.DrawExample) -> None:
     glyph, _ = symbols.draw_digit(rng())
     first, second = scene(glyph, rng=rng(5)), scene(glyph, rng=rng(5))  # type: ignore[call-arg, arg-type]
     np.testing.assert_array_equal(first, second)

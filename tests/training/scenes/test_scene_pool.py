@@ -37,7 +37,7 @@ def test_a_pool_is_drawn_once_and_does_not_depend_on_the_number_of_processes(
     again = scene_pool.load_or_draw(training, recipe, file=file, chunk=3)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(first.digits.pictures, again.digits.pictures)
-    alone, labels = scene_pool._draw_chunk(("worn", 0), training=training, seed=recipe.seed, size=3)  # noqa: SLF001
+    alone, labels = scene_pool._draw_chunk(("worn", 0), training=training, seed=recipe.seed, count=3)  # noqa: SLF001
     assert all(any(np.array_equal(one, other) for other in first.digits.pictures) for one in alone[:3])
     assert labels[0] == 1
     assert len(first.digits.digits) + len(first.negatives) == 3 * (len(scene_pool.KINDS) + 1)
@@ -47,11 +47,11 @@ def test_a_scene_in_which_the_digit_is_unreadable_is_discarded() -> None:
     glyph = symbols.draw_digit(rng(3))[0]
     scene = np.full((200, 200, 3), 255, np.uint8)
     scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
-    assert scene_pool.Example(scene, 1, glyph).canonical() is not None
+    assert scene_pool.Example(scene, 1, glyph).canonicalise() is not None
     scene[:, :] = 255
     scene[90:110, 20:180] = 0  # nothing but a bar
-    assert scene_pool.Example(scene, 1, glyph).canonical() is None
-    assert scene_pool.Example(scene, NEGATIVE_LABEL).canonical() is not None
+    assert scene_pool.Example(scene, 1, glyph).canonicalise() is None
+    assert scene_pool.Example(scene, NEGATIVE_LABEL).canonicalise() is not None
 
 
 @pytest.mark.usefixtures("font_folder")

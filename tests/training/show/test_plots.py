@@ -16,8 +16,8 @@ from training.search.study import TrialResult
 from training.show import plots
 
 PROBABILITIES = np.full((10, 10), 0.01) + 0.9 * np.eye(10)
-CALIBRATION = reliability.report(PROBABILITIES, np.arange(10) > 0)
-EMPTY_CALIBRATION = reliability.report(np.empty((0, 10)), np.empty(0, bool))
+CALIBRATION = reliability.summarise_calibration(PROBABILITIES, np.arange(10) > 0)
+EMPTY_CALIBRATION = reliability.summarise_calibration(np.empty((0, 10)), np.empty(0, bool))
 
 
 @pytest.mark.parametrize(
