@@ -27,12 +27,12 @@ def request_predictions(running: Process, times: int) -> None:
         assert httpx.post(url, content=THREE, headers=headers, timeout=PATIENCE).status_code == 200
 
 
-def counted_predictions(running: Process) -> set[float]:
+def scrape_prediction_counts(running: Process) -> set[float]:
     """Return the distinct counts that several scrapes report."""
     return {scrape(running.client).value("digits_predictions_total", digit="3") for _ in range(8)}
 
 
-def find_folder(running: Process) -> Path:
+def find_metrics_folder(running: Process) -> Path:
     environment = Path(f"/proc/{min(list_workers(running))}/environ").read_bytes().split(b"\0")
     (folder,) = [entry for entry in environment if entry.startswith(METRICS_FOLDER_VARIABLE.encode())]
     return Path(folder.decode().partition("=")[2])
@@ -48,33 +48,34 @@ def test_any_worker_returns_the_metrics_of_all() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         request_predictions(running, 20)
-        assert counted_predictions(running) == {20}
+        assert scrape_prediction_counts(running) == {20}
         metrics = scrape(running.client)
-        assert metrics.value("digits_places") == 256
+        assert metrics.value("digits_places") == 256  # 128 in each of two workers
         assert len(metrics.find("digits_model_info", model="cnn")) == 1
         assert metrics.value("process_resident_memory_bytes") > 100e6
-        folder = find_folder(running)
+        folder = find_metrics_folder(running)
         running.popen.send_signal(signal.SIGTERM)
         status, log = running.end()
     assert (status, log) == (0, "")
     assert not folder.exists()
 
 
-def test_a_killed_worker_keeps_its_counters_but_not_its_gauges() -> None:
+def test_the_counters_of_a_killed_worker_stay_but_not_its_gauges() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         request_predictions(running, 10)
         before = list_workers(running)
-        spent = scrape(running.client).value("process_cpu_seconds_total")
+        cpu_seconds = scrape(running.client).value("process_cpu_seconds_total")
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: len(list_workers(running)) == 2 and min(before) not in list_workers(running))
+        # the minimum of all workers: 0 until the new one has updated its gauges
         wait_until(lambda: scrape(running.client).value("process_start_time_seconds") > 0)
         request_predictions(running, 10)
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        assert counted_predictions(running) == {20}
+        assert scrape_prediction_counts(running) == {20}
         # the gauges of the killed worker count until its successor takes the slot
-        wait_until(lambda: scrape(running.client).value("digits_places") == 256)
-        assert scrape(running.client).value("process_cpu_seconds_total") >= spent
+        wait_until(lambda: scrape(running.client).value("digits_places") == 256)  # 128 each
+        assert scrape(running.client).value("process_cpu_seconds_total") >= cpu_seconds
 
 
 def test_a_worker_that_is_killed_before_it_answers_a_ping_is_replaced_immediately() -> None:
@@ -87,16 +88,16 @@ def test_a_worker_that_is_killed_before_it_answers_a_ping_is_replaced_immediatel
         wait_until(lambda: len(list_workers(running) - {stuck}) == 2, seconds=MAX_SILENCE / 2)
 
 
-def test_renewals_leave_no_files_behind() -> None:
+def test_replacing_workers_leaves_no_files_behind() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         request_predictions(running, 10)
-        folder = find_folder(running)
+        folder = find_metrics_folder(running)
         for _ in range(3):
             replace_workers(running)
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        assert counted_predictions(running) == {10}
-        assert len(list(folder.glob("*.lock"))) <= 4
+        assert scrape_prediction_counts(running) == {10}
+        assert len(list(folder.glob("*.lock"))) <= 4  # at most twice as many slots as workers
 
 
 def test_a_single_worker_has_no_shared_folder() -> None:
@@ -126,20 +127,20 @@ time.sleep(600)
 
 def test_a_killed_process_frees_its_slot_and_its_gauges_are_removed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TAKE_A_SLOT, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout
-        assert other.stdout.readline() == "0\n"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout
+        assert killed.stdout.readline() == "0\n"
         for kind in ("gauge_livesum", "counter"):
             (tmp_path / f"{kind}_0.db").touch()
         second = WorkerSlot(tmp_path)
         assert second.number == 1
         assert (tmp_path / "gauge_livesum_0.db").exists()
-        other.kill()
-    third = WorkerSlot(tmp_path)
-    assert third.number == 0
+        killed.kill()
+    successor = WorkerSlot(tmp_path)
+    assert successor.number == 0
     assert [file.name for file in tmp_path.glob("*.db")] == ["counter_0.db"]
     second.release()
-    third.release()
+    successor.release()
 
 
 def test_a_released_slot_is_free_and_has_no_gauges(tmp_path: Path) -> None:
@@ -147,6 +148,6 @@ def test_a_released_slot_is_free_and_has_no_gauges(tmp_path: Path) -> None:
     (tmp_path / "gauge_livesum_0.db").touch()
     first.release()
     assert not list(tmp_path.glob("*.db"))
-    again = WorkerSlot(tmp_path)
-    assert again.number == 0
-    again.release()
+    successor = WorkerSlot(tmp_path)
+    assert successor.number == 0
+    successor.release()
