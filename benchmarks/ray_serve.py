@@ -83,7 +83,7 @@ def run_cluster(*, haproxy: str) -> Iterator[str]:
         with (
             cluster.head(),
             cluster.worker("worker", cpus=sum(REPLICAS)) as worker,
-            cluster.running("serve", "serve", "run", file),
+            cluster.run_program("serve", "serve", "run", file),
         ):
             wait_until(lambda: len(worker.processes(REPLICA)) == sum(REPLICAS), seconds=START)
             wait_until(lambda: all(_is_ready(f"{url}/{count}") for count in REPLICAS), seconds=START)

@@ -17,7 +17,7 @@ from app.digits.process import set_up_process
 from app.settings import VARIABLES, Settings
 from tests.needs import FIXTURES, NEEDS, find_mnist
 from tests.serving import serve
-from tests.slow import SlowDecoder, slowing_down
+from tests.slow import SlowDecoder, slow_down_pillow
 from training.data import fonts, mnist
 from training.data.labelled import Labelled
 
@@ -96,7 +96,7 @@ def client() -> Iterator[httpx.Client]:
 @pytest.fixture
 def slow_decoder() -> Iterator[SlowDecoder]:
     """Slow down Pillow, so that pictures are being decoded until the test releases them."""
-    with slowing_down() as decoder:
+    with slow_down_pillow() as decoder:
         yield decoder
 
 

@@ -175,10 +175,10 @@ def list_members(running: Process) -> set[int]:
 
 def _belongs(stat: Path, *, group: int) -> bool:
     try:
-        state, _, of, *_ = stat.read_text().rpartition(")")[2].split()
+        state, _, stat_group, *_ = stat.read_text().rpartition(")")[2].split()
     except OSError:  # it has just ended
         return False
-    return int(of) == group and state != "Z"
+    return int(stat_group) == group and state != "Z"
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:

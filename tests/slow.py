@@ -46,7 +46,7 @@ class SlowDecoder:
 
 
 @contextmanager
-def slowing_down() -> Iterator[SlowDecoder]:
+def slow_down_pillow() -> Iterator[SlowDecoder]:
     """Slow Pillow down until the block ends."""
     decoder = SlowDecoder()
 

@@ -32,7 +32,7 @@ def pad_picture(size: int) -> bytes:
 
 
 @contextmanager
-def held_upload(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[None]:
+def hold_upload(client: httpx.Client, decoder: SlowDecoder, size: int) -> Iterator[None]:
     """Let the service hold a body of that size while the block runs."""
     with ThreadPoolExecutor(1) as sender:
         sender.submit(client.post, "/predict", content=LARGE + bytes(size - len(LARGE)), headers=PNG)
@@ -59,7 +59,7 @@ def fits(client: httpx.Client, size: int) -> bool:
 def test_a_body_takes_bytes_from_the_budget_until_its_request_ends(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client:
         assert fits(client, BUDGET)
-        with held_upload(client, slow_decoder, 60_000):
+        with hold_upload(client, slow_decoder, 60_000):
             assert not fits(client, 40_001)
             assert fits(client, 40_000)
         wait_until(lambda: fits(client, BUDGET))
@@ -71,7 +71,7 @@ def test_only_bytes_that_have_arrived_count() -> None:
 
 
 def test_the_refusal_names_the_sizes_and_when_to_try_again(slow_decoder: SlowDecoder) -> None:
-    with serve(NARROW) as client, held_upload(client, slow_decoder, 60_000):
+    with serve(NARROW) as client, hold_upload(client, slow_decoder, 60_000):
         answer = client.post("/predict", content=pad_picture(50_000), headers=PNG)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     problem = answer.json()
@@ -83,7 +83,7 @@ def test_the_refusal_names_the_sizes_and_when_to_try_again(slow_decoder: SlowDec
 
 def test_a_body_in_chunks_is_refused_by_the_chunk_that_does_not_fit(slow_decoder: SlowDecoder) -> None:
     with serve(NARROW) as client:
-        with held_upload(client, slow_decoder, 60_000):
+        with hold_upload(client, slow_decoder, 60_000):
             answer = client.post("/predict", content=iter([pad_picture(30_000), bytes(30_000)]), headers=PNG)
             assert answer.json()["code"] == "overloaded"
             assert fits(client, 40_000)  # the refused body holds nothing
@@ -106,7 +106,7 @@ def test_the_unpacked_size_of_a_compressed_body_counts(budget: int, slow_decoder
     )
     packed = gzip.compress(header + pictures.tobytes())
     settings = Settings(max_body_bytes=BUDGET, max_batch_body_bytes=BUDGET, max_bytes_in_flight=budget)
-    with serve(settings) as client, held_upload(client, slow_decoder, 60_000):
+    with serve(settings) as client, hold_upload(client, slow_decoder, 60_000):
         answer = client.post(
             "/v2/models/linear/infer",
             content=packed,

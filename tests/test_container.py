@@ -43,7 +43,7 @@ def engine() -> str:
 
 
 @contextmanager
-def running(engine: str, *options: str) -> Iterator[str]:
+def run_image(engine: str, *options: str) -> Iterator[str]:
     """Run the image, hardened, until the block ends; yield the container's id."""
     container = output(engine, "run", "--detach", *HARDENED, *options, IMAGE)
     try:
@@ -64,7 +64,7 @@ def test_the_container_becomes_healthy_answers_and_exits_with_0_on_sigterm(engin
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     publish = ("--publish", f"127.0.0.1:{port}:{port}", "--env", f"DIGITS_PORT={port}")
-    with running(engine, *publish) as container:
+    with run_image(engine, *publish) as container:
         wait_until(lambda: is_healthy(engine, container))
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": PHOTO.read_bytes()})
         assert answer.json()["digit"] == 7
@@ -75,20 +75,20 @@ def test_the_container_becomes_healthy_answers_and_exits_with_0_on_sigterm(engin
 
 
 def test_the_container_needs_no_network_and_no_known_user(engine: str) -> None:
-    with running(engine, "--network=none") as container:
+    with run_image(engine, "--network=none") as container:
         wait_until(lambda: is_healthy(engine, container))
         assert output(engine, "exec", container, "id", "-u") == "10001"
 
 
 def test_several_workers_share_their_metrics_on_a_read_only_file_system(engine: str) -> None:
     ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-    with running(engine, "--network=none", "--memory=1g", "--env=DIGITS_WORKERS=2") as container:
+    with run_image(engine, "--network=none", "--memory=1g", "--env=DIGITS_WORKERS=2") as container:
         wait_until(lambda: is_healthy(engine, container))
         wait_until(lambda: "digits_workers 2.0" in output(engine, "exec", container, "python", "-c", ask))
 
 
 def test_the_image_has_neither_tensorflow_nor_pip(engine: str) -> None:
-    with running(engine) as container:
+    with run_image(engine) as container:
         for module in ("tensorflow", "keras", "onnx", "pip", "pytest", "training"):
             assert not succeeds(engine, "exec", container, "python", "-c", f"import {module}")
         assert succeeds(engine, "exec", container, "python", "-c", "import app.main")
@@ -98,7 +98,7 @@ def test_the_image_has_a_software_bill_of_materials(engine: str) -> None:
     document = json.loads((ROOT / "sbom.json").read_text())
     check_document(document)
     assert any(part.get("purl", "").startswith("pkg:deb/debian/libc6@") for part in document["components"])
-    with running(engine) as container:
+    with run_image(engine) as container:
         assert json.loads(output(engine, "exec", container, "cat", "/opt/digits/sbom.json")) == document
 
 
@@ -111,8 +111,8 @@ def test_the_image_is_labelled_and_stopped_by_sigterm(engine: str) -> None:
 
 
 def test_compose_starts_a_healthy_service_and_stops_it(engine: str) -> None:
-    beside = Path(sys.executable).with_name("podman-compose")  # a test dependency
-    command = [str(beside)] if engine == "podman" and beside.exists() else [engine, "compose"]
+    own_compose = Path(sys.executable).with_name("podman-compose")  # a test dependency
+    command = [str(own_compose)] if engine == "podman" and own_compose.exists() else [engine, "compose"]
     if not succeeds(*command, "version"):
         pytest.skip("no compose works here: install podman-compose or docker's plugin")
     output(engine, "tag", IMAGE, "digits")

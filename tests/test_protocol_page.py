@@ -33,7 +33,7 @@ def keyed() -> Iterator[httpx.Client]:
         yield client
 
 
-def at(client: httpx.Client, text: str) -> str:
+def replace_address(client: httpx.Client, text: str) -> str:
     return text.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}")
 
 
@@ -47,9 +47,9 @@ def test_all_blocks_are_executed() -> None:
 def test_a_command_gives_the_answer_below_it(
     client: httpx.Client, keyed: httpx.Client, command: str, below: str
 ) -> None:
-    asked = keyed if "$KEY" in command else client
+    service = keyed if "$KEY" in command else client
     result = subprocess.run(
-        ["bash", "-c", at(asked, command).replace("curl ", "curl --silent ")],
+        ["bash", "-c", replace_address(service, command).replace("curl ", "curl --silent ")],
         cwd=ROOT,
         env={**os.environ, "KEY": "the key"},
         check=True,
@@ -61,6 +61,6 @@ def test_a_command_gives_the_answer_below_it(
 @pytest.mark.needs("clients")
 @pytest.mark.parametrize(("program", "below"), PROGRAMS)
 def test_a_program_prints_the_output_below_it(client: httpx.Client, program: str, below: str) -> None:
-    command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", at(client, program)]
+    command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", replace_address(client, program)]
     result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert result.stdout == below, result.stderr

@@ -74,11 +74,13 @@ def validator() -> Draft7Validator:
     resources = [(schema["$id"], Resource.from_contents(schema)) for schema in schemas.values()]
     registry: Registry[Any] = Registry().with_resources(resources)
     # they refer to one another by the names of their files
-    beside = [
-        (f"http://cyclonedx.org/schema/{name}", Resource.from_contents(each))
-        for name, each in schemas.items()
+    by_file_name = [
+        (f"http://cyclonedx.org/schema/{name}", Resource.from_contents(schema))
+        for name, schema in schemas.items()
     ]
-    return Draft7Validator(schemas["bom-1.6.SNAPSHOT.schema.json"], registry=registry.with_resources(beside))
+    return Draft7Validator(
+        schemas["bom-1.6.SNAPSHOT.schema.json"], registry=registry.with_resources(by_file_name)
+    )
 
 
 def read_locked_hashes() -> dict[str, set[str]]:

@@ -28,7 +28,7 @@ from app.main import create_app
 from app.settings import MEBIBYTE, Settings
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.serving import PATIENCE, serve, start_process, wait_until
-from tests.slow import slowing_down
+from tests.slow import slow_down_pillow
 
 NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
 JSON: Final = "application/json"
@@ -44,7 +44,7 @@ def text(file: Path) -> str:
 
 
 def tensor(*pictures: str) -> dict[str, Any]:
-    """Return pictures as the Open Inference Protocol has them."""
+    """Return pictures as in the Open Inference Protocol."""
     given = {"name": "picture", "shape": [len(pictures)], "datatype": "BYTES", "data": list(pictures)}
     return {"id": "1", "inputs": [given]}
 
@@ -80,18 +80,18 @@ class RequestExample:
     def with_key(self) -> RequestExample:
         return replace(self, headers={**self.headers, "X-API-Key": KEY})
 
-    def sent_as(self, kind: str, body: bytes | None) -> RequestExample:
-        return replace(self, body=body, headers={"Content-Type": kind})
+    def with_body(self, media_type: str, body: bytes | None) -> RequestExample:
+        return replace(self, body=body, headers={"Content-Type": media_type})
 
     def with_picture(self, file: Path) -> RequestExample:
         """Send another picture."""
         if self.path == FEEDBACK:
-            return self.sent_as(JSON, json.dumps({"image": text(file), "digit": 9}).encode())
+            return self.with_body(JSON, json.dumps({"image": text(file), "digit": 9}).encode())
         if "batch" in self.path:
-            return self.sent_as(JSON, json.dumps({"images": [text(file)]}).encode())
+            return self.with_body(JSON, json.dumps({"images": [text(file)]}).encode())
         if "infer" in self.path:
-            return self.sent_as(JSON, json.dumps(tensor(text(file))).encode())
-        return self.sent_as(BYTES, file.read_bytes())
+            return self.with_body(JSON, json.dumps(tensor(text(file))).encode())
+        return self.with_body(BYTES, file.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Operation:
     """One of the document's."""
 
     id: str
-    example: RequestExample  # as its example has it
+    example: RequestExample  # built from the document's example
     answers: dict[str, dict[str, Any]]  # status → the response that the document describes
 
 
-def operations(document: dict[str, Any]) -> Iterator[Operation]:
+def list_operations(document: dict[str, Any]) -> Iterator[Operation]:
     for path, item in document["paths"].items():
         for method, described in item.items():
             name = described["operationId"]
@@ -124,7 +124,7 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
             example = RequestExample(method.upper(), filled)
             if JSON in described.get("requestBody", {"content": {}})["content"]:
                 assert name in REQUESTS, f"{name} has no request in tests/api/examples.py"
-                example = example.sent_as(JSON, json.dumps(REQUESTS[name]).encode())
+                example = example.with_body(JSON, json.dumps(REQUESTS[name]).encode())
             yield Operation(name, example, described["responses"])
 
 
@@ -167,7 +167,7 @@ def serve_busy() -> Iterator[httpx.Client]:
     """Serve with two places, both taken by pictures that are being read."""
     with (
         serve_with_feedback(max_in_flight=2, max_batch=2) as client,
-        slowing_down() as decoder,
+        slow_down_pillow() as decoder,
         decoder.occupy(client, 2),
     ):
         yield client
@@ -188,7 +188,7 @@ def break_service() -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def with_a_bad_file() -> Iterator[httpx.Client]:
+def serve_bad_file() -> Iterator[httpx.Client]:
     """Serve from a folder in which a model is spoilt once it has been loaded."""
     with TemporaryDirectory() as folder:
         models = shutil.copytree(MODELS, Path(folder) / "models")
@@ -200,7 +200,7 @@ def with_a_bad_file() -> Iterator[httpx.Client]:
 SERVICES: Final[dict[str, Callable[[], Any]]] = {
     "default": serve_limited(),
     "locked": serve_limited(api_keys=(KEY,)),
-    "with_a_bad_file": with_a_bad_file,
+    "with_a_bad_file": serve_bad_file,
     "limited": serve_limited(rate_limit=60),
     "impatient": serve_limited(read_timeout=1),
     "hasty": serve_limited(request_timeout=0.001),
@@ -236,77 +236,77 @@ def read_document(example: RequestExample, length: int) -> RequestExample:
     return replace(example, body=None, headers=headers)
 
 
-def of_picture(name: str) -> Callable[[Services, RequestExample], AnswerExample]:
+def provoke_with_picture(name: str) -> Callable[[Services, RequestExample], AnswerExample]:
     return lambda services, example: send_request(services(), example.with_picture(HOSTILE / name))
 
 
-def unknown_model(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_unknown_model(services: Services, example: RequestExample) -> AnswerExample:
     other = example.path.replace("/cnn", "/none").replace("/mlp-128", "/none")
     path = other if other != example.path else f"{example.path}?model=none"
     return send_request(services(example.service), replace(example, path=path).with_key())
 
 
-def rate_limited(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_rate_limited(services: Services, example: RequestExample) -> AnswerExample:
     answers = (send_request(services("limited"), example) for _ in range(1000))
     return next(answer for answer in answers if answer.status == 429)
 
 
-def timeout(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_timeout(services: Services, example: RequestExample) -> AnswerExample:
     return send_request(services("hasty"), example.with_picture(GOLDEN / "6-photo-small-in-large.jpg"))
 
 
-def batch_too_large(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_batch_too_large(services: Services, example: RequestExample) -> AnswerExample:
     many = ["AAAA"] * 65
     body = tensor(*many) if "infer" in example.path else {"images": many}
-    return send_request(services(), example.sent_as(JSON, json.dumps(body).encode()))
+    return send_request(services(), example.with_body(JSON, json.dumps(body).encode()))
 
 
-def feedback_full(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_feedback_full(services: Services, example: RequestExample) -> AnswerExample:
     """Add to a picture bytes that no decoder looks at."""
     large = (GOLDEN / "9-grey.bmp").read_bytes() + bytes(MEBIBYTE)
     return send_request(
-        services("full"), replace(example.sent_as(BYTES, large), path=f"{example.path}?digit=9")
+        services("full"), replace(example.with_body(BYTES, large), path=f"{example.path}?digit=9")
     )
 
 
-def empty_batch(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_empty_batch(services: Services, example: RequestExample) -> AnswerExample:
     body = tensor() if "infer" in example.path else {"images": []}
-    return send_request(services(), example.sent_as(JSON, json.dumps(body).encode()))
+    return send_request(services(), example.with_body(JSON, json.dumps(body).encode()))
 
 
-def malformed_request(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_malformed_request(services: Services, example: RequestExample) -> AnswerExample:
     body = b"[]" if example.path.startswith(REPOSITORY) else b"{}"
-    return send_request(services(example.service), example.sent_as(JSON, body).with_key())
+    return send_request(services(example.service), example.with_body(JSON, body).with_key())
 
 
-def unsupported_media_type(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_unsupported_media_type(services: Services, example: RequestExample) -> AnswerExample:
     if "infer" in example.path:
         return send_request(services(), example.with_picture(ROOT / "Makefile"))
-    return send_request(services(), example.sent_as("text/plain", b"7"))
+    return send_request(services(), example.with_body("text/plain", b"7"))
 
 
-def internal_error(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_internal_error(services: Services, example: RequestExample) -> AnswerExample:
     path = "/v2/broken" if example.path.startswith("/v2") else "/broken"
     return send_request(services("broken"), RequestExample("GET", path))
 
 
-def invalid_model(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_invalid_model(services: Services, example: RequestExample) -> AnswerExample:
     return send_request(services("with_a_bad_file"), example.with_key())
 
 
-def without_length(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_length_required(services: Services, example: RequestExample) -> AnswerExample:
     request = services().build_request(example.method, example.path, headers={"X-Request-ID": ID})
     del request.headers["Content-Length"]
     answer = services().send(request)
     return AnswerExample(answer.status_code, answer.headers, answer.json())
 
 
-def overloaded(_: Services, example: RequestExample) -> AnswerExample:
+def provoke_overloaded(_: Services, example: RequestExample) -> AnswerExample:
     with serve_busy() as client:  # by itself: no service of this process can decode meanwhile
         return send_request(client, example)
 
 
-def model_in_use(services: Services, example: RequestExample) -> AnswerExample:
+def provoke_model_in_use(services: Services, example: RequestExample) -> AnswerExample:
     return send_request(
         services("locked"), replace(example, path=example.path.replace("mlp-128", "cnn")).with_key()
     )
@@ -314,32 +314,32 @@ def model_in_use(services: Services, example: RequestExample) -> AnswerExample:
 
 # code → how it is brought about
 REFUSALS: Final[dict[str, Callable[[Services, RequestExample], AnswerExample]]] = {
-    "malformed_request": malformed_request,
+    "malformed_request": provoke_malformed_request,
     "unauthorized": lambda services, example: send_request(services("locked"), example),
     "forbidden": lambda services, example: send_request(services("keeping_nothing"), example),
-    "unknown_model": unknown_model,
-    "invalid_model": invalid_model,
-    "model_in_use": model_in_use,
+    "unknown_model": provoke_unknown_model,
+    "invalid_model": provoke_invalid_model,
+    "model_in_use": provoke_model_in_use,
     "slow_upload": lambda services, example: send_request(services("impatient"), read_document(example, 1)),
-    "length_required": without_length,
+    "length_required": provoke_length_required,
     "body_too_large": lambda services, example: send_request(services(), read_document(example, 10**9)),
-    "unsupported_media_type": unsupported_media_type,
-    "unreadable_image": of_picture("truncated-half.png"),
-    "image_too_large": of_picture("bomb.png"),
-    "image_too_small": of_picture("three-pixels-high.png"),
-    "no_ink": of_picture("white.png"),
-    "empty_batch": empty_batch,
-    "batch_too_large": batch_too_large,
-    "rate_limited": rate_limited,
+    "unsupported_media_type": provoke_unsupported_media_type,
+    "unreadable_image": provoke_with_picture("truncated-half.png"),
+    "image_too_large": provoke_with_picture("bomb.png"),
+    "image_too_small": provoke_with_picture("three-pixels-high.png"),
+    "no_ink": provoke_with_picture("white.png"),
+    "empty_batch": provoke_empty_batch,
+    "batch_too_large": provoke_batch_too_large,
+    "rate_limited": provoke_rate_limited,
     "head_too_large": lambda services, example: send_request(
         services(), replace(example, headers={"X": 70_000 * "x"})
     ),
-    "internal_error": internal_error,
-    "overloaded": overloaded,
+    "internal_error": provoke_internal_error,
+    "overloaded": provoke_overloaded,
     "not_ready": lambda services, example: send_request(services("draining"), example),
-    "timeout": timeout,
+    "timeout": provoke_timeout,
     "unknown_feedback": lambda services, example: send_request(services("locked"), example.with_key()),
-    "feedback_full": feedback_full,
+    "feedback_full": provoke_feedback_full,
     "feedback_unavailable": lambda services, example: send_request(
         services("without_its_database"), example.with_key()
     ),
@@ -362,13 +362,13 @@ def record_answers() -> tuple[dict[str, Any], Answers]:
         services = Services(kept)
         document = services().get("/openapi.json").json()
         answers: Answers = {}
-        for operation in operations(document):
+        for operation in list_operations(document):
             for status, described in operation.answers.items():
-                for kind, content in described.get("content", {}).items():
+                for media_type, content in described.get("content", {}).items():
                     if "examples" in content:
                         for code in content["examples"]:
                             answers[operation.id, status, code] = REFUSALS[code](services, operation.example)
-                    elif kind == JSON:
+                    elif media_type == JSON:
                         answers[operation.id, status, None] = record_accepted(
                             services, operation.example, int(status)
                         )

@@ -15,7 +15,7 @@ from app.settings import Settings
 from tests.conftest import ROOT
 from tests.serving import serve
 
-# as docs/integrate.md has it: the generator knows raw bytes by this type alone
+# as in docs/integrate.md: the generator knows raw bytes by this type alone
 CONFIG: Final = "content_type_overrides:\n  image/*: application/octet-stream\n"
 # the generator's own file, which is the same whatever the document, is not typed to the last word
 TYPES: Final = (

@@ -25,7 +25,7 @@ FINE = (200, None)
 
 
 @pytest.fixture(scope="module")
-def collecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def feedback_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service that keeps pictures."""
     file = tmp_path_factory.mktemp("feedback") / "pictures.db"
     with serve(Settings(feedback_url=f"sqlite:///{file}")) as client:
@@ -86,8 +86,8 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_hostile_form_gets_its_exact_answer(client: httpx.Client, name: str) -> None:
-    kind, body, expected = FORMS[name]
-    answer = client.post("/predict", content=body, headers={"Content-Type": kind})
+    media_type, body, expected = FORMS[name]
+    answer = client.post("/predict", content=body, headers={"Content-Type": media_type})
     assert (answer.status_code, answer.json().get("code")) == expected
 
 
@@ -196,20 +196,20 @@ def test_a_hostile_batch_gets_its_exact_answer(
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"),
+    ("path", "media_type"),
     [
-        (path, kind)
+        (path, media_type)
         for path in ("/predict", "/predict/number", "/predict/batch", "/feedback")
-        for kind in (JSON, "image/png", FORM)
-        if (path, kind) != ("/predict/batch", "image/png")
+        for media_type in (JSON, "image/png", FORM)
+        if (path, media_type) != ("/predict/batch", "image/png")
     ],
 )
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x" * 1000])
 def test_an_unsupported_content_encoding_is_refused_by_name(
-    collecting: httpx.Client, path: str, kind: str, coding: str
+    feedback_client: httpx.Client, path: str, media_type: str, coding: str
 ) -> None:
-    headers = {"Content-Type": kind, "Content-Encoding": coding}
-    answer = collecting.post(path, content=gzip.compress(image(TEXT)), headers=headers)
+    headers = {"Content-Type": media_type, "Content-Encoding": coding}
+    answer = feedback_client.post(path, content=gzip.compress(image(TEXT)), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == UNREADABLE
     assert f"The Content-Encoding '{coding[:50]}" in answer.json()["detail"]
     assert len(answer.content) < 2000
@@ -217,8 +217,8 @@ def test_an_unsupported_content_encoding_is_refused_by_name(
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
 def test_the_identity_encoding_is_accepted(client: httpx.Client, coding: str) -> None:
-    for kind, content in ((JSON, image(TEXT)), ("image/bmp", PICTURE), (FORM, part(field()) + END)):
-        headers = {"Content-Type": kind, "Content-Encoding": coding}
+    for media_type, content in ((JSON, image(TEXT)), ("image/bmp", PICTURE), (FORM, part(field()) + END)):
+        headers = {"Content-Type": media_type, "Content-Encoding": coding}
         assert client.post("/predict", content=content, headers=headers).json()["digit"] == 9
 
 
@@ -241,34 +241,36 @@ def test_base64_in_place_of_a_file_is_refused_with_a_remedy(client: httpx.Client
         assert JSON in problem["detail"]
 
 
-def test_values_of_other_types_are_not_converted_to_texts_and_digits(collecting: httpx.Client) -> None:
+def test_values_of_other_types_are_not_converted_to_texts_and_digits(feedback_client: httpx.Client) -> None:
     for value in (True, 7, 7.5, None, [TEXT], {"data": TEXT}):
         for body in ({"image": value}, {"image": value, "digit": 9}):
-            answer = collecting.post("/feedback" if "digit" in body else "/predict", json=body)
+            answer = feedback_client.post("/feedback" if "digit" in body else "/predict", json=body)
             assert (answer.status_code, answer.json()["code"]) == MALFORMED
             assert "image: Input should be a valid string" in answer.json()["detail"]
     digits: tuple[object, ...] = (True, False, "9", "none", "", 9.5, 10, -1, 10**30, [9], {})
     for digit in digits:
-        answer = collecting.post("/feedback", json={"image": TEXT, "digit": digit})
+        answer = feedback_client.post("/feedback", json={"image": TEXT, "digit": digit})
         assert (answer.status_code, answer.json()["code"]) == MALFORMED
         assert "digit: Input should be" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("digit", [b"9", b"9.0", b"90e-1"])
-def test_a_whole_number_is_an_integer_however_it_is_written(collecting: httpx.Client, digit: bytes) -> None:
+def test_a_whole_number_is_an_integer_however_it_is_written(
+    feedback_client: httpx.Client, digit: bytes
+) -> None:
     body = image(TEXT)[:-1] + b', "digit": ' + digit + b"}"
-    answer = collecting.post("/feedback", content=body, headers={"Content-Type": JSON})
+    answer = feedback_client.post("/feedback", content=body, headers={"Content-Type": JSON})
     assert answer.json()["digit"] == 9
 
 
-def test_an_error_quotes_only_the_beginning_of_a_correct_digit(collecting: httpx.Client) -> None:
+def test_an_error_quotes_only_the_beginning_of_a_correct_digit(feedback_client: httpx.Client) -> None:
     long = 50_000 * "7"
     for answer in (
-        collecting.post("/feedback", data={"digit": long}, files={"file": PICTURE}),
-        collecting.post(
+        feedback_client.post("/feedback", data={"digit": long}, files={"file": PICTURE}),
+        feedback_client.post(
             "/feedback", content=PICTURE, headers={"Content-Type": "image/bmp"}, params={"digit": long}
         ),
-        collecting.post(
+        feedback_client.post(
             "/feedback",
             content=PICTURE,
             headers={"Content-Type": "image/bmp"},

@@ -39,11 +39,11 @@ def contents(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for _, operation in openapi.iterate_operations(document):
         name = operation["operationId"]
-        for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
-            found.append((f"{name} {kind}", content))
+        for media_type, content in operation.get("requestBody", {"content": {}})["content"].items():
+            found.append((f"{name} {media_type}", content))
         for status, response in operation["responses"].items():
-            for kind, content in response.get("content", {}).items():
-                found.append((f"{name} {status} {kind}", content))
+            for media_type, content in response.get("content", {}).items():
+                found.append((f"{name} {status} {media_type}", content))
     return [(place, content) for place, content in found if place.endswith("json")]
 
 
@@ -92,7 +92,7 @@ def test_every_answer_has_the_status_code_and_headers_that_it_is_documented_with
     fetch_document: tuple[dict[str, Any], Answers],
 ) -> None:
     document, answers = fetch_document
-    described = {operation.id: operation for operation in examples.operations(document)}
+    described = {operation.id: operation for operation in examples.list_operations(document)}
     for (operation, status, code), answer in answers.items():
         response = described[operation].answers[status]
         assert status == openapi.DEFAULT or answer.status == int(status), (operation, status, code)

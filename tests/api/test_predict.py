@@ -128,7 +128,7 @@ def test_arbitrary_bytes_never_give_500(client: httpx.Client, build_request: str
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     body=st.binary(max_size=200),
-    kind=st.sampled_from(
+    media_type=st.sampled_from(
         [
             "application/json",
             "multipart/form-data",
@@ -139,9 +139,9 @@ def test_arbitrary_bytes_never_give_500(client: httpx.Client, build_request: str
         ]
     ),
 )
-def test_arbitrary_bodies_never_give_500(client: httpx.Client, body: bytes, kind: str) -> None:
+def test_arbitrary_bodies_never_give_500(client: httpx.Client, body: bytes, media_type: str) -> None:
     for path in ("/predict", "/predict/batch"):
-        answer = client.post(path, content=body, headers={"Content-Type": kind})
+        answer = client.post(path, content=body, headers={"Content-Type": media_type})
         assert 400 <= answer.status_code < 500
         assert answer.headers["Content-Type"] == "application/problem+json"
 

@@ -207,9 +207,11 @@ def test_413_has_a_limit_of_its_own_for_batches(small: httpx.Client) -> None:
     problem(answer, 413, "body_too_large", limit=20_000)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/pdf", None])
-def test_415_for_a_request_of_another_type(client: httpx.Client, kind: str | None) -> None:
-    headers = {} if kind is None else {"Content-Type": kind}
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "application/pdf", None]
+)
+def test_415_for_a_request_of_another_type(client: httpx.Client, media_type: str | None) -> None:
+    headers = {} if media_type is None else {"Content-Type": media_type}
     body = problem(client.post("/predict", content=NINE, headers=headers), 415, "unsupported_media_type")
     assert "multipart/form-data" in body["detail"]
 

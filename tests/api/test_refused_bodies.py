@@ -49,7 +49,7 @@ def no_collector() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
-    ("path", "kind", "body"),
+    ("path", "media_type", "body"),
     [
         *(
             (path, *body)
@@ -67,11 +67,11 @@ def no_collector() -> Iterator[None]:
         *(f"/predict/batch {name}" for name in BATCHES),
     ],
 )
-def test_a_refused_body_is_not_kept(client: httpx.Client, path: str, kind: str, body: bytes) -> None:
-    client.post(path, content=body, headers={"Content-Type": kind})
+def test_a_refused_body_is_not_kept(client: httpx.Client, path: str, media_type: str, body: bytes) -> None:
+    client.post(path, content=body, headers={"Content-Type": media_type})
     before, _ = tracemalloc.get_traced_memory()
     for _ in range(TIMES):
-        answer = client.post(path, content=body, headers={"Content-Type": kind})
+        answer = client.post(path, content=body, headers={"Content-Type": media_type})
         assert answer.status_code in {400, 415, 422} or answer.json()["results"][0]["problem"]
     # the last request may end a little after its answer has arrived
     wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < BODY)

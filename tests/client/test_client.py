@@ -514,8 +514,8 @@ def proxy(service: httpx.URL, answers: list[tuple[int, dict[str, str]]]) -> Iter
                 status, headers = answers.pop(0)
                 self.forward(httpx.Response(status, headers=headers, html="<h1>Sorry</h1>"))
             else:
-                kind = {"Content-Type": self.headers["Content-Type"]}
-                self.forward(httpx.post(service.join(self.path), content=body, headers=kind))
+                content_type = {"Content-Type": self.headers["Content-Type"]}
+                self.forward(httpx.post(service.join(self.path), content=body, headers=content_type))
 
         def forward(self, answer: httpx.Response) -> None:
             self.send_response(answer.status_code)

@@ -52,7 +52,7 @@ http {{
 
 
 @contextmanager
-def proxied(service: int, folder: Path) -> Iterator[httpx.Client]:
+def run_nginx(service: int, folder: Path) -> Iterator[httpx.Client]:
     """Run nginx before the service on a port until the block ends; it keeps its files in a folder."""
     assert NGINX
     port = free_port()

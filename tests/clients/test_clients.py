@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.clients.nginx import NGINX, proxied
+from tests.clients.nginx import NGINX, run_nginx
 from tests.conftest import GOLDEN
 from tests.serving import PATIENCE
 
@@ -91,7 +91,7 @@ def proxy(client: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A client of the service with default settings, through nginx."""
     if not NGINX:
         pytest.skip("there is no nginx on this machine")
-    with proxied(client.base_url.port or 0, tmp_path_factory.mktemp("nginx")) as client_of_proxy:
+    with run_nginx(client.base_url.port or 0, tmp_path_factory.mktemp("nginx")) as client_of_proxy:
         yield client_of_proxy
 
 

@@ -47,7 +47,7 @@ def number(text: str) -> tuple[str, bytes]:
     for place, digit in enumerate(text):
         box = (110 + 170 * place, 70 + 12 * (place % 3), 90 + 10 * (place % 2), 150)
         sheet = np.maximum(sheet, ink(int(digit), (900, 300), box=box, pen=9, slant=0.1))
-    return f"{text}.jpg", encode(written(sheet, seed=int(text)), "JPEG", quality=80)
+    return f"{text}.jpg", encode(draw_on_paper(sheet, seed=int(text)), "JPEG", quality=80)
 
 
 def small_number(text: str) -> tuple[str, bytes]:
@@ -75,10 +75,10 @@ def photo(
     digit: int, size: tuple[int, int], box: tuple[float, float, float, float], *, seed: int
 ) -> Image.Image:
     """Take a photo of one digit."""
-    return written(ink(digit, size, box=box, pen=max(2, round(box[3] / 22)), slant=0.12), seed=seed)
+    return draw_on_paper(ink(digit, size, box=box, pen=max(2, round(box[3] / 22)), slant=0.12), seed=seed)
 
 
-def written(strokes: Grey, *, seed: int, lines: Grey | None = None) -> Image.Image:
+def draw_on_paper(strokes: Grey, *, seed: int, lines: Grey | None = None) -> Image.Image:
     """Draw a blue pen on paper, lit from one side, slightly blurred and noisy, as a phone sees it.
 
     Args:
@@ -146,12 +146,12 @@ def _papers() -> Iterator[tuple[str, bytes]]:
             cv2.line(lines, (0, at), (480, at + 8), 255, 2, cv2.LINE_AA)
             if squared:
                 cv2.line(lines, (at, 0), (at - 6, 360), 255, 2, cv2.LINE_AA)
-        scene = written(strokes, seed=digit, lines=lines)
+        scene = draw_on_paper(strokes, seed=digit, lines=lines)
         yield f"{digit}-photo-{name}-paper.jpg", encode(scene, "JPEG", quality=80)
-    desk = np.asarray(written(ink(2, size, box=(200, 100, 80, 140), pen=7), seed=2)).copy()
+    desk = np.asarray(draw_on_paper(ink(2, size, box=(200, 100, 80, 140), pen=7), seed=2)).copy()
     desk[:, 440:] = (48, 36, 30)
     yield "2-photo-desk.jpg", encode(Image.fromarray(desk), "JPEG", quality=80)
-    sheet = np.asarray(written(ink(4, (300, 260), box=(110, 70, 80, 120), pen=6), seed=4))
+    sheet = np.asarray(draw_on_paper(ink(4, (300, 260), box=(110, 70, 80, 120), pen=6), seed=4))
     turn = cv2.getRotationMatrix2D((150, 130), 5, 1)
     turn[:, 2] += (160, 90)
     lying = cv2.warpAffine(sheet, turn, (620, 460), borderValue=(64, 48, 38))

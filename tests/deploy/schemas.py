@@ -101,9 +101,9 @@ def find_dropped(manifest: Manifest, model: type[BaseModel]) -> str:
 
 def list_unknown(value: Any, kind: str, where: str) -> Iterator[str]:  # noqa: ANN401  JSON
     """Yield what KServe's and Kubernetes' clients do not accept in `value`, which should be a `kind`."""
-    if of := MANY_OF.fullmatch(kind):
+    if match := MANY_OF.fullmatch(kind):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from list_unknown(item, of["kind"] or of["value"], f"{where}.{key}")
+            yield from list_unknown(item, match["kind"] or match["value"], f"{where}.{key}")
     elif kind in PLAIN:
         if type(value) is not PLAIN[kind]:
             yield f"{where}: {value!r} is no {kind}"

@@ -14,7 +14,7 @@ from app.digits.errors import NoInk
 from tests.data.strokes import ink
 
 
-def draw_photo(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG") -> bytes:
+def draw_photo(digit: int, *, length: int, side: int = 1200, file_format: str = "JPEG") -> bytes:
     """A digit so long on a sheet under a lamp."""
     rng = np.random.default_rng(1)
     written = ink(
@@ -23,7 +23,7 @@ def draw_photo(digit: int, *, length: int, side: int = 1200, kind: str = "JPEG")
     light = np.linspace(230, 170, side)[:, None]
     paper = light * (1 - 0.8 * written / 255.0) + cv2.GaussianBlur(rng.normal(0, 6, (side, side)), (0, 0), 1)
     file = io.BytesIO()
-    Image.fromarray(np.clip(paper, 0, 255).astype(np.uint8)).save(file, kind)
+    Image.fromarray(np.clip(paper, 0, 255).astype(np.uint8)).save(file, file_format)
     return file.getvalue()
 
 
@@ -34,20 +34,22 @@ def canonicalise_bytes(upload: bytes) -> tuple[CanonicalUpload, list[str]]:
         def __enter__(self) -> None: ...
         def __exit__(self, *_: object) -> None: ...
 
-    def timed(stage: str) -> RecordedStages:
+    def time_stage(stage: str) -> RecordedStages:
         stages.append(stage)
         return RecordedStages()
 
-    return canonicalise_upload(images.identify(upload), time_stage=timed), stages
+    return canonicalise_upload(images.identify(upload), time_stage=time_stage), stages
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("digit", [2, 5])
 def test_a_long_digit_is_read_on_a_small_copy_and_a_short_one_at_working_size(
-    digit: int, kind: str, classifier: Classifier
+    digit: int, file_format: str, classifier: Classifier
 ) -> None:
     for length, wanted in ((600, ["decode", "preprocess"]), (90, ["decode", "preprocess"] * 2)):
-        (picture, canonical), stages = canonicalise_bytes(draw_photo(digit, length=length, kind=kind))
+        (picture, canonical), stages = canonicalise_bytes(
+            draw_photo(digit, length=length, file_format=file_format)
+        )
         assert stages == wanted
         assert (picture.width, picture.height) == (1200, 1200)
         assert classifier.classify(canonical.picture[np.newaxis]).probabilities.argmax() == digit

@@ -24,25 +24,25 @@ from tests.data.strokes import ink
 NINE = 255 - ink(9, (60, 80), box=(17, 12, 26, 54), pen=6)
 
 
-def decoded(data: bytes) -> Picture:
+def decode_bytes(data: bytes) -> Picture:
     return images.decode(images.identify(data))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 def test_every_mode_of_png_gives_the_same_grey_picture(mode: str) -> None:
     black_and_white = Image.fromarray(np.where(NINE < 128, 0, 255).astype(np.uint8))
-    picture = decoded(encode(black_and_white.convert(mode), "PNG"))
+    picture = decode_bytes(encode(black_and_white.convert(mode), "PNG"))
     np.testing.assert_array_equal(picture.grey, np.asarray(black_and_white))
 
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
     deep = NINE.astype(np.uint16) * 257
-    picture = decoded(encode(Image.fromarray(deep), "PNG"))
+    picture = decode_bytes(encode(Image.fromarray(deep), "PNG"))
     np.testing.assert_array_equal(picture.grey, NINE)
 
 
 def test_cmyk_keeps_its_polarity() -> None:
-    picture = decoded(encode(Image.fromarray(NINE).convert("RGB").convert("CMYK"), "JPEG", quality=95))
+    picture = decode_bytes(encode(Image.fromarray(NINE).convert("RGB").convert("CMYK"), "JPEG", quality=95))
     assert np.abs(picture.grey.astype(int) - NINE).mean() < 3
 
 
@@ -54,7 +54,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     turns = {1: None, **{number: Image.Transpose(_store_turned(number)) for number in range(2, 9)}}
     turn = turns[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    picture = decoded(encode(stored, "PNG", exif=exif))
+    picture = decode_bytes(encode(stored, "PNG", exif=exif))
     assert (picture.width, picture.height) == upright.size
     np.testing.assert_array_equal(picture.grey, NINE)
 
@@ -68,7 +68,7 @@ def _store_turned(orientation: int) -> int:
 def test_ink_on_a_transparent_canvas_stands_out_from_the_background(tone: int, ground: int) -> None:
     alpha = 255 - NINE
     drawing = np.dstack([np.full((*NINE.shape, 3), tone, np.uint8), alpha])
-    picture = decoded(encode(Image.fromarray(drawing), "PNG"))
+    picture = decode_bytes(encode(Image.fromarray(drawing), "PNG"))
     assert picture.grey[0, 0] == ground
     assert picture.grey[alpha == 255].mean() == tone
 
@@ -77,20 +77,20 @@ def test_a_photo_with_transparent_corners_keeps_its_background() -> None:
     alpha = np.full_like(NINE, 255)
     alpha[:8, :8] = 0
     paper = np.where(NINE > 128, 180, 30).astype(np.uint8)
-    picture = decoded(encode(Image.fromarray(np.dstack([paper, paper, paper, alpha])), "PNG"))
+    picture = decode_bytes(encode(Image.fromarray(np.dstack([paper, paper, paper, alpha])), "PNG"))
     assert picture.grey[0, 0] == 180
 
 
 def test_fully_transparent_pixels_are_not_read() -> None:
     hidden = np.dstack([NINE, NINE, NINE, np.zeros_like(NINE)])
-    assert decoded(encode(Image.fromarray(hidden), "PNG")).grey.min() == 255
+    assert decode_bytes(encode(Image.fromarray(hidden), "PNG")).grey.min() == 255
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
-def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(kind: str) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(file_format: str) -> None:
     large = Image.new("L", (4000, 3000), 255)
     large.paste(0, (1000, 600, 1200, 1400))
-    picture = decoded(encode(large.convert("RGB"), kind))
+    picture = decode_bytes(encode(large.convert("RGB"), file_format))
     assert 0.75 * images.WORKING_SIDE <= max(picture.grey.shape) <= images.WORKING_SIDE
     assert (picture.width, picture.height) == (4000, 3000)
     rows, columns = np.nonzero(picture.grey < 128)
@@ -99,11 +99,11 @@ def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(kind: st
     np.testing.assert_allclose(picture.map_to_original(box), (1000, 600, 200, 800), atol=8)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 @pytest.mark.parametrize("upright", [False, True])
-def test_a_picture_may_be_extremely_thin(kind: str, upright: object) -> None:
+def test_a_picture_may_be_extremely_thin(file_format: str, upright: object) -> None:
     line = Image.new("L", (4, 16_000) if upright else (16_000, 4), 255)
-    picture = decoded(encode(line.convert("RGB"), kind))
+    picture = decode_bytes(encode(line.convert("RGB"), file_format))
     assert (picture.width, picture.height) == line.size
     assert min(picture.grey.shape) >= 1
 
@@ -111,7 +111,7 @@ def test_a_picture_may_be_extremely_thin(kind: str, upright: object) -> None:
 def test_a_moved_file_name_changes_nothing_but_the_first_frame_counts() -> None:
     frames = [Image.fromarray(NINE), Image.new("L", (60, 80), 0)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert np.abs(decoded(data).grey.astype(int) - NINE).max() <= 2
+    assert np.abs(decode_bytes(data).grey.astype(int) - NINE).max() <= 2
 
 
 def test_pixels_are_counted_from_the_header_before_any_is_decoded() -> None:
@@ -134,17 +134,17 @@ def test_the_limits_are_exact() -> None:
 def test_a_truncated_picture_is_unreadable_and_another_format_unsupported() -> None:
     png = encode(Image.fromarray(NINE), "PNG")
     with pytest.raises(UnreadableImage):
-        decoded(png[: len(png) // 2])
+        decode_bytes(png[: len(png) // 2])
     with pytest.raises(UnsupportedFormat):
-        decoded(encode(Image.fromarray(NINE), "TIFF"))
+        decode_bytes(encode(Image.fromarray(NINE), "TIFF"))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
-def test_a_file_truncated_at_any_byte_raises_only_our_errors(kind: str) -> None:
-    data = encode(Image.fromarray(NINE[::2, ::2]).convert("RGB"), kind)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_a_file_truncated_at_any_byte_raises_only_our_errors(file_format: str) -> None:
+    data = encode(Image.fromarray(NINE[::2, ::2]).convert("RGB"), file_format)
     for length in range(len(data)):
         with contextlib.suppress(ImageError):  # a file without its last bytes may still be whole
-            decoded(data[:length])
+            decode_bytes(data[:length])
 
 
 @given(
@@ -152,30 +152,30 @@ def test_a_file_truncated_at_any_byte_raises_only_our_errors(kind: str) -> None:
 )
 def test_arbitrary_bytes_raise_only_our_errors(tail: bytes, head: bytes) -> None:
     with pytest.raises(ImageError):
-        decoded(head + tail)
+        decode_bytes(head + tail)
 
 
 @given(st.data())
 def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
-    kind = chance.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF"]))
+    file_format = chance.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF"]))
     file = io.BytesIO()
-    Image.fromarray(NINE).convert("RGB").save(file, kind)
+    Image.fromarray(NINE).convert("RGB").save(file, file_format)
     data = bytearray(file.getvalue())
     for place in chance.draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=8)):
         data[place] = chance.draw(st.integers(0, 255))
     try:
-        picture = decoded(bytes(data))
+        picture = decode_bytes(bytes(data))
     except ImageError:
         return
     assert picture.grey.dtype == np.uint8
     assert picture.grey.ndim == 2
 
 
-def _pad(kind: str, piece: bytes, count: int) -> bytes:
+def _pad(file_format: str, piece: bytes, count: int) -> bytes:
     """Put many tiny pieces behind a file's head."""
-    head = {"PNG": 33, "JPEG": 2, "GIF": 13}[kind]
-    data = encode(Image.fromarray(NINE), kind)
-    if kind == "GIF":  # the pieces of one comment, before the picture
+    head = {"PNG": 33, "JPEG": 2, "GIF": 13}[file_format]
+    data = encode(Image.fromarray(NINE), file_format)
+    if file_format == "GIF":  # the pieces of one comment, before the picture
         head = data.index(b",", head)
         return data[:head] + b"!\xfe" + piece * count + b"\0" + data[head:]
     return data[:head] + piece * count + data[head:]
@@ -186,7 +186,7 @@ def _chunk(name: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("kind", "piece"),
+    ("file_format", "piece"),
     [
         ("PNG", _chunk(b"xxXx")),
         ("PNG", _chunk(b"tEXt")),
@@ -197,11 +197,11 @@ def _chunk(name: bytes) -> bytes:
     ids=["chunks", "texts", "comments", "application markers", "comment's pieces"],
 )
 def test_a_file_of_millions_of_parts_is_refused_and_a_file_of_hundreds_is_read(
-    kind: str, piece: bytes
+    file_format: str, piece: bytes
 ) -> None:
-    assert decoded(_pad(kind, piece, 20)).width == 60
+    assert decode_bytes(_pad(file_format, piece, 20)).width == 60
     with pytest.raises(UnreadableImage):
-        decoded(_pad(kind, piece, 150_000))
+        decode_bytes(_pad(file_format, piece, 150_000))
 
 
 def test_a_large_png_in_small_chunks_is_read() -> None:
@@ -214,11 +214,11 @@ def test_a_large_png_in_small_chunks_is_read() -> None:
         struct.pack(">I", len(part)) + b"IDAT" + part + struct.pack(">I", zlib.crc32(b"IDAT" + part))
         for part in parts
     ]
-    assert decoded(whole[:start] + b"".join(chunks) + whole[-12:]).width == 1500
+    assert decode_bytes(whole[:start] + b"".join(chunks) + whole[-12:]).width == 1500
 
 
 def test_padding_between_the_segments_of_a_jpeg_costs_nothing() -> None:
-    assert decoded(_pad("JPEG", b"\xff", 150_000)).width == 60
+    assert decode_bytes(_pad("JPEG", b"\xff", 150_000)).width == 60
 
 
 def test_every_way_to_write_the_orientation_is_understood() -> None:
@@ -240,11 +240,13 @@ def test_every_way_to_write_the_orientation_is_understood() -> None:
         for name, (chunk_name, data) in texts.items():
             checksum = struct.pack(">I", zlib.crc32(chunk_name + data))
             chunk = struct.pack(">I", len(data)) + chunk_name + data + checksum
-            np.testing.assert_array_equal(decoded(png[:where] + chunk + png[where:]).grey, NINE, err_msg=name)
-    for kind in ("JPEG", "WEBP"):
+            np.testing.assert_array_equal(
+                decode_bytes(png[:where] + chunk + png[where:]).grey, NINE, err_msg=name
+            )
+    for file_format in ("JPEG", "WEBP"):
         colour = turned.convert("RGB")
         for metadata in ({"exif": raw}, {"xmp": xmp}):
-            assert decoded(encode(colour, kind, **metadata)).grey.shape == NINE.shape
+            assert decode_bytes(encode(colour, file_format, **metadata)).grey.shape == NINE.shape
 
 
 def test_an_exif_directory_that_claims_to_be_huge_is_not_searched_to_its_end() -> None:
@@ -252,7 +254,7 @@ def test_an_exif_directory_that_claims_to_be_huge_is_not_searched_to_its_end() -
     exif = b"MM\0*" + struct.pack(">LH", 8, 65_535) + entry * 65_535
     png = encode(Image.fromarray(NINE), "PNG", exif=b"Exif\0\0" + exif)
     started = time.thread_time()
-    np.testing.assert_array_equal(decoded(png).grey, NINE)
+    np.testing.assert_array_equal(decode_bytes(png).grey, NINE)
     assert time.thread_time() - started < 0.5
 
 
@@ -264,11 +266,11 @@ def test_a_jpeg_is_read_without_its_end_marker_but_not_without_its_last_rows(
     picture = np.clip(np.kron(NINE, np.ones((5, 5)))[:400, :300] + grain, 0, 255).astype(np.uint8)
     whole = encode(Image.fromarray(picture).convert("RGB"), "JPEG", quality=90, **options)
     for missing in (1, 2):
-        np.testing.assert_array_equal(decoded(whole[:-missing]).grey, decoded(whole).grey)
+        np.testing.assert_array_equal(decode_bytes(whole[:-missing]).grey, decode_bytes(whole).grey)
     start = whole.rindex(b"\xff\xda") + 20
     for end in np.linspace(start, len(whole) - 60, 40).astype(int).tolist():
         with pytest.raises(UnreadableImage):
-            decoded(whole[:end])
+            decode_bytes(whole[:end])
 
 
 def test_a_failed_decoding_is_not_reused_with_black_in_place_of_missing_pixels() -> None:
@@ -284,7 +286,7 @@ def test_a_failed_decoding_is_not_reused_with_black_in_place_of_missing_pixels()
 def test_a_run_length_encoded_bmp_gives_the_same_pixels_as_an_uncompressed_one(bits: int) -> None:
     levels = NINE // (1 if bits == 8 else 17)
     grey = levels * (1 if bits == 8 else 17)
-    np.testing.assert_array_equal(decoded(run_length_bmp(levels, bits=bits)).grey, grey)
+    np.testing.assert_array_equal(decode_bytes(run_length_bmp(levels, bits=bits)).grey, grey)
 
 
 def test_a_picture_that_would_cost_too_much_is_refused_with_a_remedy() -> None:
@@ -321,12 +323,12 @@ def test_a_picture_reduced_in_strips_equals_one_reduced_at_once(mode: str) -> No
         whole = picture.convert({"1": "L", "P": "RGB"}.get(mode, mode))
     reduced = np.asarray(whole.reduce(2))
     expected = shrink(reduced if reduced.ndim == 2 else colours.to_grey(reduced), images.WORKING_SIDE)
-    np.testing.assert_array_equal(decoded(encode(picture, "PNG", compress_level=1)).grey, expected)
+    np.testing.assert_array_equal(decode_bytes(encode(picture, "PNG", compress_level=1)).grey, expected)
 
 
 def test_a_damaged_file_writes_nothing_to_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     bmp = run_length_bmp(NINE)
     for length in range(14, len(bmp), 500):
         with contextlib.suppress(ImageError):
-            decoded(bmp[:length])
+            decode_bytes(bmp[:length])
     assert capfd.readouterr() == ("", "")

@@ -23,7 +23,7 @@ def sheet(pixels: GreyPicture, *, mask: Mask | None = None, threshold: float = 0
     return before if mask is None else dataclasses.replace(before, mask=mask)
 
 
-def extracted(drawn: GreyPicture) -> WorkingPicture:
+def prepare_ink(drawn: GreyPicture) -> WorkingPicture:
     """Return ink on 0 as `extract_ink` leaves it."""
     return sheet(drawn, mask=(drawn > 127).astype(np.uint8), threshold=127.0)
 
@@ -121,7 +121,7 @@ def test_isolate_digit() -> None:
     crowded[:, 195:] = 255  # a shadow along the border
     crowded[8:11, 8:11] = 255  # a speck
     crowded[60:140, 20:28] = 255  # a 1
-    after = preprocessing.isolate_digit(extracted(crowded))
+    after = preprocessing.isolate_digit(prepare_ink(crowded))
     left, top, _, _ = after.box
     x, y = after.offset[0] + left, after.offset[1] + top
     assert (x, y) == cv2.boundingRect(INK.astype(np.uint8))[:2]
@@ -136,9 +136,9 @@ def test_crop_to_ink() -> None:
 
 def test_thicken_strokes() -> None:
     hair = ink(5, (200, 200), box=(70, 40, 60, 110), pen=2)
-    before = preprocessing.crop_to_ink(extracted(hair))
+    before = preprocessing.crop_to_ink(prepare_ink(hair))
     assert preprocessing.thicken_strokes(before).pixels.mean() > 2 * before.pixels.mean()
-    bold = preprocessing.crop_to_ink(extracted(cv2.dilate(255 - FIVE, np.ones((5, 5), np.uint8))))
+    bold = preprocessing.crop_to_ink(prepare_ink(cv2.dilate(255 - FIVE, np.ones((5, 5), np.uint8))))
     np.testing.assert_array_equal(preprocessing.thicken_strokes(bold).pixels, bold.pixels)
 
 

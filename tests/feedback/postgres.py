@@ -48,7 +48,7 @@ class Postgres:
         return self._popen.poll() is None
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
+    def hang(self) -> Iterator[None]:
         """Let it hang, its connections too, until the block ends: it takes what comes and says nothing."""
         processes = [self._popen.pid, *self._children()]
         for process in processes:

@@ -39,7 +39,7 @@ def is_refused(answer: httpx.Response) -> None:
 def test_predictions_continue_while_the_database_hangs(service: httpx.Client, server: Postgres) -> None:
     assert give(service, THREE, "3").status_code == 201  # a connection that will hang, too
     with ThreadPoolExecutor(MAX_REQUESTS) as others:
-        with server.hanging():
+        with server.hang():
             waiting = [others.submit(give, service, THREE, "3") for _ in range(MAX_REQUESTS)]
             predicted = 0
             while not all(one.done() for one in waiting):
@@ -55,7 +55,7 @@ def test_predictions_continue_while_the_database_hangs(service: httpx.Client, se
 def test_the_number_of_requests_that_wait_for_the_database_is_limited(
     service: httpx.Client, server: Postgres
 ) -> None:
-    with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hanging():
+    with ThreadPoolExecutor(4 * MAX_REQUESTS) as others, server.hang():
         waiting = [others.submit(give, service, THREE, "3") for _ in range(4 * MAX_REQUESTS)]
         codes = [one.result().json()["code"] for one in waiting]
         assert predict_seven(service)

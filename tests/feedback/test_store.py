@@ -136,7 +136,7 @@ def test_deleted_bytes_are_gone_from_the_file(tmp_path: Path) -> None:
 def test_a_hanging_server_times_out_and_is_used_again_later(server: Postgres) -> None:
     with closing(Store(server.url, timeout=0.5)) as store:
         assert store.delete("") is False  # a connection that there is
-        with server.hanging(), pytest.raises(OperationalError, match="connection timeout expired"):
+        with server.hang(), pytest.raises(OperationalError, match="connection timeout expired"):
             store.delete("")
         assert store.delete("") is False
 

@@ -25,7 +25,7 @@ def code(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def shown(notebook: NotebookNode, cell: str) -> str:
+def read_output(notebook: NotebookNode, cell: str) -> str:
     """Return all text that a cell shows."""
     (outputs,) = (one.outputs for one in code(notebook) if one.id == cell)
     return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
@@ -59,24 +59,24 @@ class TestAShortRun:
         assert not [output.text for output in outputs if output.get("name") == "stderr"]
 
     def test_trains_both_networks_and_the_hidden_layer_is_the_better_one(self, short: NotebookNode) -> None:
-        linear, hidden = accuracies(shown(short, "scores"))
+        linear, hidden = accuracies(read_output(short, "scores"))
         assert 82 < linear < hidden < 99
         assert hidden > 87
 
     def test_exports_files_that_score_as_keras_does(self, short: NotebookNode) -> None:
-        assert accuracies(shown(short, "exported")) == accuracies(shown(short, "scores"))
+        assert accuracies(read_output(short, "exported")) == accuracies(read_output(short, "scores"))
 
     def test_gets_the_same_answer_from_the_service_as_from_keras(self, short: NotebookNode) -> None:
-        said = shown(short, "ask")
-        (served,) = re.findall(r"service reads (\d)", said)
-        (by_keras,) = re.findall(r"Keras reads (\d)", said)
-        (apart,) = re.findall(r"more than (\S+)\.", said)
+        output = read_output(short, "ask")
+        (served,) = re.findall(r"service reads (\d)", output)
+        (by_keras,) = re.findall(r"Keras reads (\d)", output)
+        (apart,) = re.findall(r"more than (\S+)\.", output)
         assert served == by_keras
         assert float(apart) < TOLERANCE
 
     def test_is_refused_a_blank_sheet_and_ends_the_service(self, short: NotebookNode) -> None:
-        assert shown(short, "refused").startswith("422 no_ink: ")
-        assert shown(short, "end") == "The service ended with 0.\n"
+        assert read_output(short, "refused").startswith("422 no_ink: ")
+        assert read_output(short, "end") == "The service ended with 0.\n"
 
 
 class TestWhatIsKept:
@@ -90,25 +90,25 @@ class TestWhatIsKept:
         assert len(pictures) >= 9
 
     def test_is_of_a_full_run(self, kept: NotebookNode) -> None:
-        assert shown(kept, "load") == "55,000 to learn from, 5,000 to choose by, 10,000 to test with\n"
-        assert "Epoch 5/5" in shown(kept, "train-linear")
-        assert "Epoch 10/10" in shown(kept, "train-hidden")
-        assert "service reads 3" in shown(kept, "ask")
+        assert read_output(kept, "load") == "55,000 to learn from, 5,000 to choose by, 10,000 to test with\n"
+        assert "Epoch 5/5" in read_output(kept, "train-linear")
+        assert "Epoch 10/10" in read_output(kept, "train-hidden")
+        assert "service reads 3" in read_output(kept, "ask")
 
     def test_scores_as_the_committed_networks_do(self, kept: NotebookNode) -> None:
         committed = [
             json.loads((MODELS / name / "metrics.json").read_text())["test"]["accuracy"]
             for name in ("linear", "mlp-128")
         ]
-        assert accuracies(shown(kept, "scores")) == pytest.approx(
+        assert accuracies(read_output(kept, "scores")) == pytest.approx(
             [100 * share for share in committed], abs=0.3
         )
-        assert accuracies(shown(kept, "exported")) == accuracies(shown(kept, "scores"))
+        assert accuracies(read_output(kept, "exported")) == accuracies(read_output(kept, "scores"))
 
     def test_has_no_error_no_path_of_a_machine_and_a_moderate_size(self, kept: NotebookNode) -> None:
         outputs = [output for cell in code(kept) for output in cell.outputs]
         assert {output.output_type for output in outputs} == {"stream", "display_data", "execute_result"}
         assert {output.name for output in outputs if output.output_type == "stream"} == {"stdout"}
         for cell in code(kept):
-            assert not re.search(r"(?<![\w.])/\w+/", shown(kept, cell.id))
+            assert not re.search(r"(?<![\w.])/\w+/", read_output(kept, cell.id))
         assert NOTEBOOK.stat().st_size < LARGEST

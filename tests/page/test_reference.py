@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from app.guard import keys
 from app.settings import Settings
-from tests.clients.nginx import NGINX, proxied
+from tests.clients.nginx import NGINX, run_nginx
 from tests.conftest import GOLDEN
 from tests.page.browser import Watch
 from tests.page.conftest import Open
@@ -254,7 +254,7 @@ def test_it_works_under_the_path_prefix_of_a_proxy(
 ) -> None:
     if not NGINX:
         pytest.skip("there is no nginx on this machine")
-    with proxied(client.base_url.port or 0, tmp_path) as proxy:
+    with run_nginx(client.base_url.port or 0, tmp_path) as proxy:
         page = open_page(f"{proxy.base_url}/below/docs")
         call = open_call(page, "predict")
         assert json.loads(send(call))["digit"] == 9

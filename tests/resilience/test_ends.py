@@ -23,7 +23,7 @@ from tests.resilience.clients import (
     load,
     stop_after,
 )
-from tests.server.reloads import put_model, served_versions
+from tests.server.reloads import find_served_versions, put_model
 from tests.serving import Process, start_process, wait_until
 
 Measured = Callable[[str, str], None]
@@ -84,7 +84,7 @@ def test_models_are_swapped_without_a_failed_request(
             for number in range(1, swaps + 1):
                 put_model(tmp_path, f"{number}.0.0")
                 running.popen.send_signal(signal.SIGHUP)
-                while await asyncio.to_thread(served_versions, running) != {f"{number}.0.0"}:  # noqa: ASYNC110
+                while await asyncio.to_thread(find_served_versions, running) != {f"{number}.0.0"}:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             over = True
 

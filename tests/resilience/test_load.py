@@ -102,16 +102,16 @@ def test_slow_clients_do_not_delay_others(small_service: Process, measured: Meas
         alone = await load(small_service.port, ask, clients=2, until=stop_after(seconds))
         over = stop_after(seconds)
         slow = [asyncio.create_task(trickle(over)) for _ in range(count)]
-        beside = await load(small_service.port, ask, clients=2, until=over)
+        crowded = await load(small_service.port, ask, clients=2, until=over)
         await asyncio.gather(*slow)
-        return alone, beside
+        return alone, crowded
 
-    alone, beside = asyncio.run(scenario())
-    assert beside.count(200) == len(beside.answers)
-    assert beside.lost == beside.refused == 0
+    alone, crowded = asyncio.run(scenario())
+    assert crowded.count(200) == len(crowded.answers)
+    assert crowded.lost == crowded.refused == 0
     measured(
         f"median of ordinary clients on their own, and beside {count} clients that send slowly",
-        f"{alone.quantile(0.5) * 1e3:.1f} ms, {beside.quantile(0.5) * 1e3:.1f} ms",
+        f"{alone.quantile(0.5) * 1e3:.1f} ms, {crowded.quantile(0.5) * 1e3:.1f} ms",
     )
 
 

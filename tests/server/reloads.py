@@ -27,7 +27,7 @@ def put_model(folder: Path, version: str) -> None:
     draft.rename(folder / "tiny" / "model.onnx")
 
 
-def served_versions(running: Process) -> set[str]:
+def find_served_versions(running: Process) -> set[str]:
     """Return the versions of the tiny model that serve several new connections."""
     return {
         httpx.get(f"{running.client.base_url}/models/tiny", timeout=PATIENCE).json()["version"]
@@ -49,7 +49,7 @@ def count_starts(log: list[str]) -> int:
 
 
 @contextmanager
-def requesting_continuously(running: Process) -> Iterator[list[int]]:
+def request_continuously(running: Process) -> Iterator[list[int]]:
     """Request predictions continuously from three threads, and collect the statuses."""
     statuses: list[int] = []
     stop = threading.Event()

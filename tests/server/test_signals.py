@@ -15,7 +15,13 @@ import pytest
 
 from app.guard import keys
 from tests.conftest import MODELS
-from tests.server.reloads import count_starts, follow_log, put_model, requesting_continuously, served_versions
+from tests.server.reloads import (
+    count_starts,
+    find_served_versions,
+    follow_log,
+    put_model,
+    request_continuously,
+)
 from tests.serving import PATIENCE, Process, handles_signal, list_workers, start, start_process, wait_until
 
 WORKERS = ["1", "2"]
@@ -33,11 +39,11 @@ def folder(tmp_path: Path) -> Path:
 def test_a_new_model_is_served_without_a_failed_request(folder: Path, workers: str) -> None:
     quiet = {"log_level": "error"}  # nobody reads the log, and a full pipe would block the service
     with start_process(models_dir=str(folder), default_model="tiny", workers=workers, **quiet) as running:
-        assert served_versions(running) == {"1.0.0"}
-        with requesting_continuously(running) as statuses:
+        assert find_served_versions(running) == {"1.0.0"}
+        with request_continuously(running) as statuses:
             put_model(folder, "2.0.0")
             running.popen.send_signal(signal.SIGHUP)
-            wait_until(lambda: served_versions(running) == {"2.0.0"})
+            wait_until(lambda: find_served_versions(running) == {"2.0.0"})
         assert set(statuses) == {200}
         running.popen.send_signal(signal.SIGTERM)
         status, _ = running.end()
@@ -53,7 +59,7 @@ def test_a_damaged_model_leaves_the_old_one_serving(folder: Path, workers: str) 
         file.write_bytes(file.read_bytes()[:300])
         running.popen.send_signal(signal.SIGHUP)
         wait_until(lambda: any("keep serving" in line for line in log))
-        assert served_versions(running) == {"1.0.0"}
+        assert find_served_versions(running) == {"1.0.0"}
         running.popen.send_signal(signal.SIGTERM)
         assert running.popen.wait(60) == 0
         reader.join()
@@ -73,7 +79,7 @@ def statuses(running: Process, key: str) -> set[int]:
 
 
 @contextmanager
-def serving_with_key(folder: Path, workers: str) -> Iterator[tuple[Process, Path, list[str]]]:
+def serve_with_key(folder: Path, workers: str) -> Iterator[tuple[Process, Path, list[str]]]:
     """Serve with alice's key; yield the process, the key file and the log, and check that it exits with 0."""
     file = folder / "keys.txt"
     file.write_text(ALICES_LINE)
@@ -96,7 +102,7 @@ def find_lines(log: list[str], words: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_key_is_revoked_even_if_a_model_is_damaged(folder: Path, workers: str) -> None:
-    with serving_with_key(folder, workers) as (running, file, log):
+    with serve_with_key(folder, workers) as (running, file, log):
         file.write_text(BOBS_LINE)
         (folder / "linear" / "model.onnx").write_bytes(b"damaged")
         running.popen.send_signal(signal.SIGHUP)
@@ -113,7 +119,7 @@ def test_a_key_is_revoked_even_if_a_model_is_damaged(folder: Path, workers: str)
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("damage", ["empty", "nonsense", "gone"])
 def test_a_new_model_is_loaded_even_if_the_keys_are_damaged(folder: Path, workers: str, damage: str) -> None:
-    with serving_with_key(folder, workers) as (running, file, log):
+    with serve_with_key(folder, workers) as (running, file, log):
         running.client.headers["X-API-Key"] = ALICE
         if damage == "gone":
             file.unlink()
@@ -139,7 +145,7 @@ def versions(running: Process) -> set[str]:
 
 
 def test_if_both_are_damaged_both_stay_and_each_has_a_log_line(folder: Path) -> None:
-    with serving_with_key(folder, "1") as (running, file, log):
+    with serve_with_key(folder, "1") as (running, file, log):
         file.write_text("nonsense")
         (folder / "tiny" / "model.onnx").write_bytes(b"damaged")
         running.popen.send_signal(signal.SIGHUP)
@@ -156,7 +162,7 @@ def test_if_both_are_damaged_both_stay_and_each_has_a_log_line(folder: Path) -> 
 
 
 def test_a_killed_worker_is_replaced_by_one_with_the_valid_keys(folder: Path) -> None:
-    with serving_with_key(folder, "2") as (running, file, log):
+    with serve_with_key(folder, "2") as (running, file, log):
         file.write_text("nonsense")  # as if somebody were editing it
         for worker in list_workers(running):
             os.kill(worker, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MODELS
-from tests.server.reloads import PNG, THREE, count_starts, follow_log, requesting_continuously
+from tests.server.reloads import PNG, THREE, count_starts, follow_log, request_continuously
 from tests.serving import (
     PATIENCE,
     Process,
@@ -83,7 +83,7 @@ def test_changes_during_a_renewal_are_served_after_it() -> None:
 
 
 def test_no_request_is_lost_when_a_renewal_is_interrupted() -> None:
-    with start_process(**QUIET) as running, requesting_continuously(running) as statuses:
+    with start_process(**QUIET) as running, request_continuously(running) as statuses:
         running.popen.send_signal(signal.SIGHUP)
         wait_until(lambda: len(list_workers(running)) == 3)
         wait_until(lambda: len(statuses) > 20)

@@ -36,7 +36,7 @@ class Collector:
             (span for scope in scopes for span in scope.spans), key=lambda span: span.end_time_unix_nano
         )
 
-    def named(self, name: str) -> Span:
+    def wait_for_span(self, name: str) -> Span:
         """Wait for the one span of that name."""
         wait_until(lambda: any(span.name == name for span in self.spans))
         (span,) = [span for span in self.spans if span.name == name]
@@ -60,7 +60,7 @@ def attributes(pairs: Any) -> dict[str, Any]:  # noqa: ANN401  of a span or a re
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collect_traces() -> Iterator[Collector]:
     """Receive traces until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):

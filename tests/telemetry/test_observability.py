@@ -232,7 +232,7 @@ class Prometheus:
 
 
 @contextmanager
-def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
+def run_prometheus(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
     prometheus = Prometheus(folder, f"{client.base_url.host}:{client.base_url.port}")
     try:
         wait_until(prometheus.ready)
@@ -246,7 +246,7 @@ def watched(client: httpx.Client, folder: Path) -> Iterator[Prometheus]:
 def test_a_real_prometheus_has_data_for_every_panel_and_every_alert(
     service: httpx.Client, tmp_path: Path
 ) -> None:
-    with watched(service, tmp_path) as prometheus:
+    with run_prometheus(service, tmp_path) as prometheus:
         queries = {f"{title}: {target}": target for title, targets in panels().items() for target in targets}
         # alerts return nothing unless they fire, so compare with a bound that everything exceeds
         queries |= {name: COMPARISON.sub(">= -1", alert["expr"]) for name, alert in alerts().items()}

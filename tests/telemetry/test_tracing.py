@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.telemetry import tracing
 from tests.conftest import ROOT
 from tests.serving import serve, start_process
-from tests.telemetry.collector import Collector, attributes, collecting
+from tests.telemetry.collector import Collector, attributes, collect_traces
 from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, THREE
 
 CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -28,7 +28,7 @@ CALLER = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")  # milliseconds
-    with collecting() as collector:
+    with collect_traces() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         yield collector
 
@@ -47,7 +47,7 @@ def test_a_prediction_is_a_child_span_of_the_callers_with_a_span_for_each_stage(
 ) -> None:
     headers = PNG | CALLER | {"X-Request-ID": "order-66"}
     assert traced.post(f"/predict{query}", content=THREE, headers=headers).status_code == 200
-    span = collector.named("POST /predict")
+    span = collector.wait_for_span("POST /predict")
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLERS_TRACE, CALLERS_SPAN)
     assert (
         attributes(span.attributes).items()
@@ -77,7 +77,7 @@ def test_stages_in_threads_are_child_spans_of_their_request(
     traced: httpx.Client, collector: Collector, path: str, picture: bytes
 ) -> None:
     assert traced.post(path, content=picture, headers={"Content-Type": "image/jpeg"}).status_code == 200
-    span = collector.named(f"POST {path}")
+    span = collector.wait_for_span(f"POST {path}")
     assert {child.name for child in collector.children(span)} == {"decode", "preprocess", "infer"}
 
 
@@ -85,7 +85,7 @@ def test_the_infer_span_of_a_batch_has_the_number_of_pictures(
     traced: httpx.Client, collector: Collector
 ) -> None:
     traced.post("/predict/batch", files=[("files", picture) for picture in (THREE, BLANK, THREE)])
-    span = collector.named("POST /predict/batch")
+    span = collector.wait_for_span("POST /predict/batch")
     (infer,) = [child for child in collector.children(span) if child.name == "infer"]
     assert attributes(infer.attributes)["digits.pictures"] == 2
     assert attributes(span.attributes)["digits.digits"] == 2
@@ -93,7 +93,7 @@ def test_the_infer_span_of_a_batch_has_the_number_of_pictures(
 
 def test_a_refused_picture_marks_the_stage_and_the_error(traced: httpx.Client, collector: Collector) -> None:
     assert traced.post("/predict", content=BLANK, headers=PNG).status_code == 422
-    span = collector.named("POST /predict")
+    span = collector.wait_for_span("POST /predict")
     assert attributes(span.attributes)["digits.outcome"] == "no_ink"
     assert attributes(span.attributes)["http.response.status_code"] == 422
     failed = [child for child in collector.children(span) if child.status.code == Status.STATUS_CODE_ERROR]
@@ -107,14 +107,14 @@ def test_spans_are_named_by_route_template_or_only_by_method(
 ) -> None:
     traced.get("/models/cnn")
     traced.get("/wp-login.php")
-    collector.named("GET /models/{name}")
-    assert attributes(collector.named("GET").attributes)["digits.outcome"] == "not_found"
+    collector.wait_for_span("GET /models/{name}")
+    assert attributes(collector.wait_for_span("GET").attributes)["digits.outcome"] == "not_found"
 
 
 def test_health_and_metrics_are_not_traced(traced: httpx.Client, collector: Collector) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/models"):
         assert traced.get(path).status_code == 200
-    collector.named("GET /models")
+    collector.wait_for_span("GET /models")
     assert len(collector.spans) == 1
 
 
@@ -124,7 +124,7 @@ def test_log_lines_have_the_trace_id(collector: Collector) -> None:
         running.popen.send_signal(signal.SIGTERM)
         _, log = running.end()
     assert f'"trace_id":"{CALLERS_TRACE}"' in log
-    assert collector.named("POST /predict").trace_id.hex() == CALLERS_TRACE
+    assert collector.wait_for_span("POST /predict").trace_id.hex() == CALLERS_TRACE
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -140,7 +140,7 @@ def test_remaining_spans_are_exported_on_shutdown(
         status, log = running.end()
     assert status == 0
     assert "Traceback" not in log
-    assert len(collector.children(collector.named("POST /predict"))) == 4
+    assert len(collector.children(collector.wait_for_span("POST /predict"))) == 4
     assert collector.resource["service.name"] == "somebody-elses-digits"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.training.hands import draw_digits
 from tests.training.runs import QUICK, TRAINING, VALIDATION
-from tests.training.tiny_networks import known_sample, write_versions
+from tests.training.tiny_networks import build_sample, write_versions
 from training.judge.comparison import Comparison, compare
 from training.learn.runs import Run
 from training.recipe import Scenes
@@ -68,4 +68,4 @@ def tiny_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compared(tiny_versions: Path) -> Comparison:
-    return compare(tiny_versions, "tiny@1", "tiny", known_sample())
+    return compare(tiny_versions, "tiny@1", "tiny", build_sample())

@@ -59,7 +59,7 @@ def draw_bright_pixels(*counts: int) -> DigitBatch:
     return batch
 
 
-def known_sample() -> Sample:
+def build_sample() -> Sample:
     """Return pictures of which each version reads some correctly."""
     sets = np.array(["photos"] * 3 + ["scans"] * 4)
     digits, others = draw_bright_pixels(*COUNTS), draw_bright_pixels(1, 2)

@@ -197,10 +197,10 @@ def _read_result(number: int, trial: FrozenTrial) -> TrialResult:
 def to_distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return a search space as Optuna's distributions."""
     return {
-        name: FloatDistribution(of.low, of.high, log=of.log)
-        if isinstance(of, Range)
-        else CategoricalDistribution(of)
-        for name, of in space.items()
+        name: FloatDistribution(domain.low, domain.high, log=domain.log)
+        if isinstance(domain, Range)
+        else CategoricalDistribution(domain)
+        for name, domain in space.items()
     }
 
 

@@ -302,15 +302,17 @@ def _plot_trials(axis: Axes, places: Sequence[float], trials: Sequence[TrialResu
         axis.scatter(*where, color=colour, marker=marker, label=label)
 
 
-def _place_values(axis: Axes, trials: Sequence[TrialResult], name: str, of: Range | Choices) -> list[float]:
+def _place_values(
+    axis: Axes, trials: Sequence[TrialResult], name: str, domain: Range | Choices
+) -> list[float]:
     values = [trial.values[name] for trial in trials]
-    if isinstance(of, Range):
-        axis.set(xscale="log" if of.log else "linear")
-        axis.update_datalim(((of.low, 0), (of.high, 0)), updatey=False)  # shows the whole range
+    if isinstance(domain, Range):
+        axis.set(xscale="log" if domain.log else "linear")
+        axis.update_datalim(((domain.low, 0), (domain.high, 0)), updatey=False)  # shows the whole range
         return [float(value) for value in values]
-    axis.set_xticks(range(len(of)), [str(choice) for choice in of])
-    axis.set_xlim(-0.5, len(of) - 0.5)
-    return [of.index(value) for value in values]
+    axis.set_xticks(range(len(domain)), [str(choice) for choice in domain])
+    axis.set_xlim(-0.5, len(domain) - 0.5)
+    return [domain.index(value) for value in values]
 
 
 def _plot_importance(axis: Axes, importance: Mapping[str, float]) -> None:

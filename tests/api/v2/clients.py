@@ -39,18 +39,18 @@ SECOND: Final = "2"
 Result = TypeVar("Result")
 
 
-def pictures(*, binary: bool) -> triton.InferInput:
+def build_picture_input(*, binary: bool) -> triton.InferInput:
     elements = UPLOADS if binary else [base64.b64encode(upload).decode() for upload in UPLOADS]
     tensor = triton.InferInput("picture", [len(UPLOADS)], "BYTES")
     return tensor.set_data_from_numpy(np.array(elements, np.object_), binary_data=binary)
 
 
-def images(values: NDArray[np.uint8], *, binary: bool = True) -> triton.InferInput:
+def build_image_input(values: NDArray[np.uint8], *, binary: bool = True) -> triton.InferInput:
     tensor = triton.InferInput("image", list(values.shape), "UINT8")
     return tensor.set_data_from_numpy(values, binary_data=binary)
 
 
-def asked(tensor: triton.InferInput, model: str = "cnn", **options: object) -> triton.InferResult:
+def infer_with_triton(tensor: triton.InferInput, model: str = "cnn", **options: object) -> triton.InferResult:
     with triton.InferenceServerClient(ADDRESS) as client:
         return client.infer(model, [tensor], headers=dict(HEADERS), **options)
 
@@ -100,9 +100,10 @@ def triton_finds_a_model_ready_and_an_unknown_one_not() -> None:
 
 
 def triton_gets_the_same_for_images_in_json_and_in_binary() -> None:
-    one = asked(images(BLANK, binary=True), request_id="both ways")
-    other = asked(
-        images(BLANK, binary=False), outputs=[triton.InferRequestedOutput("probabilities", binary_data=False)]
+    one = infer_with_triton(build_image_input(BLANK, binary=True), request_id="both ways")
+    other = infer_with_triton(
+        build_image_input(BLANK, binary=False),
+        outputs=[triton.InferRequestedOutput("probabilities", binary_data=False)],
     )
     assert one.get_response()["id"] == "both ways"
     assert one.get_response()["model_version"] == SECOND
@@ -116,20 +117,28 @@ def triton_gets_the_same_for_images_in_json_and_in_binary() -> None:
 
 def triton_reads_uploads_as_raw_bytes_and_as_base64() -> None:
     for binary in (True, False):
-        assert asked(pictures(binary=binary)).as_numpy("digit").tolist() == DIGITS
+        assert infer_with_triton(build_picture_input(binary=binary)).as_numpy("digit").tolist() == DIGITS
 
 
 def triton_names_a_version() -> None:
-    assert asked(pictures(binary=True), model_version=SECOND).as_numpy("digit").tolist() == DIGITS
-    assert asked(pictures(binary=True), model_version=FIRST).as_numpy("digit_likelihood") is None
+    assert (
+        infer_with_triton(build_picture_input(binary=True), model_version=SECOND).as_numpy("digit").tolist()
+        == DIGITS
+    )
+    assert (
+        infer_with_triton(build_picture_input(binary=True), model_version=FIRST).as_numpy("digit_likelihood")
+        is None
+    )
     with expect_refusal(404, "no model 'cnn@3'; there are cnn@1, cnn@2"):
-        asked(pictures(binary=True), model_version="3")
+        infer_with_triton(build_picture_input(binary=True), model_version="3")
 
 
 def triton_gets_classes_in_binary_and_in_json() -> None:
     for binary in (True, False):
         output = triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=3)
-        classes = asked(pictures(binary=True), outputs=[output]).as_numpy("probabilities")
+        classes = infer_with_triton(build_picture_input(binary=True), outputs=[output]).as_numpy(
+            "probabilities"
+        )
         assert classes.shape == (len(DIGITS), 3)
         texts = [best.decode() if isinstance(best, bytes) else best for best in classes[:, 0]]
         assert [int(text.split(":")[1]) for text in texts] == DIGITS
@@ -139,8 +148,8 @@ def triton_gets_classes_in_binary_and_in_json() -> None:
 def triton_compresses_both_ways() -> None:
     for coding in ("gzip", "deflate"):
         for binary in (True, False):
-            found = asked(
-                images(np.zeros((64, 28, 28), np.uint8), binary=binary),
+            found = infer_with_triton(
+                build_image_input(np.zeros((64, 28, 28), np.uint8), binary=binary),
                 request_compression_algorithm=coding,
                 response_compression_algorithm=coding,
             )
@@ -150,26 +159,29 @@ def triton_compresses_both_ways() -> None:
 def triton_asks_many_at_once() -> None:
     with triton.InferenceServerClient(ADDRESS, concurrency=4) as client:
         waiting = [
-            client.async_infer("cnn", [pictures(binary=True)], headers=dict(HEADERS)) for _ in range(8)
+            client.async_infer("cnn", [build_picture_input(binary=True)], headers=dict(HEADERS))
+            for _ in range(8)
         ]
         assert all(one.get_result().as_numpy("digit").tolist() == DIGITS for one in waiting)
 
 
 def triton_gets_errors_as_its_exception() -> None:
     with expect_refusal(404, "no model 'vgg'"):
-        asked(images(BLANK), "vgg")
+        infer_with_triton(build_image_input(BLANK), "vgg")
     with expect_refusal(400, "There are 2 inputs"), triton.InferenceServerClient(ADDRESS) as client:
-        client.infer("cnn", [images(BLANK), pictures(binary=False)], headers=dict(HEADERS))
+        client.infer(
+            "cnn", [build_image_input(BLANK), build_picture_input(binary=False)], headers=dict(HEADERS)
+        )
     with expect_refusal(400, "FP32 [1, 28, 28]"):
         floats = triton.InferInput("image", [1, 28, 28], "FP32")
-        asked(floats.set_data_from_numpy(np.zeros((1, 28, 28), np.float32)))
+        infer_with_triton(floats.set_data_from_numpy(np.zeros((1, 28, 28), np.float32)))
     with expect_refusal(400, "'nothing' of 'cnn' does not exist"):
-        asked(images(BLANK), outputs=[triton.InferRequestedOutput("nothing")])
+        infer_with_triton(build_image_input(BLANK), outputs=[triton.InferRequestedOutput("nothing")])
     with expect_refusal(415, "picture[1]: "):
         tensor = triton.InferInput("picture", [2], "BYTES")
-        asked(tensor.set_data_from_numpy(np.array([UPLOADS[0], b"no picture"], np.object_)))
+        infer_with_triton(tensor.set_data_from_numpy(np.array([UPLOADS[0], b"no picture"], np.object_)))
     with expect_refusal(401, "no key"), triton.InferenceServerClient(ADDRESS) as client:
-        client.infer("cnn", [images(BLANK)])
+        client.infer("cnn", [build_image_input(BLANK)])
     with expect_refusal(404, "does not exist"), triton.InferenceServerClient(ADDRESS) as client:
         client.get_model_config("cnn", headers=HEADERS)
 
@@ -185,10 +197,10 @@ def triton_unloads_a_model_and_loads_it_again() -> None:
         assert states == {entry["name"]: "READY" for entry in before} | {"linear": "UNAVAILABLE"}
         assert not client.is_model_ready("linear", headers=HEADERS)
         with expect_refusal(404, "no model 'linear'"):
-            asked(images(BLANK), "linear")
+            infer_with_triton(build_image_input(BLANK), "linear")
         client.load_model("linear", headers=HEADERS)
         assert client.is_model_ready("linear", headers=HEADERS)
-        assert asked(images(BLANK), "linear").as_numpy("digit").shape == (2,)
+        assert infer_with_triton(build_image_input(BLANK), "linear").as_numpy("digit").shape == (2,)
         assert client.get_model_repository_index(headers=HEADERS) == before
 
 
@@ -213,27 +225,27 @@ def triton_is_refused_what_the_repository_does_not_do() -> None:
             client.get_model_repository_index()
 
 
-async def _with_kserve(ask: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, Result]]) -> Result:
+async def _call_kserve(ask: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, Result]]) -> Result:
     async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
         return await ask(client, f"http://{ADDRESS}")
 
 
-def with_kserve(ask: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, Result]]) -> Result:
-    return asyncio.run(_with_kserve(ask))
+def call_kserve(ask: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, Result]]) -> Result:
+    return asyncio.run(_call_kserve(ask))
 
 
-def of_kserve(tensor: InferInput, **options: object) -> InferResponse:
+def infer_with_kserve(tensor: InferInput, **options: object) -> InferResponse:
     request = InferRequest(model_name="cnn", infer_inputs=[tensor], **options)
-    return with_kserve(
+    return call_kserve(
         lambda client, url: client.infer(url, request, model_name="cnn", headers=dict(HEADERS))
     )
 
 
 def kserve_finds_server_and_model_live_and_ready() -> None:
-    assert with_kserve(lambda client, url: client.is_server_live(url))
-    assert with_kserve(lambda client, url: client.is_server_ready(url))
-    assert with_kserve(lambda client, url: client.is_model_ready(url, "cnn", headers=HEADERS))
-    assert not with_kserve(lambda client, url: client.is_model_ready(url, "vgg", headers=HEADERS))
+    assert call_kserve(lambda client, url: client.is_server_live(url))
+    assert call_kserve(lambda client, url: client.is_server_ready(url))
+    assert call_kserve(lambda client, url: client.is_model_ready(url, "cnn", headers=HEADERS))
+    assert not call_kserve(lambda client, url: client.is_model_ready(url, "vgg", headers=HEADERS))
 
 
 def kserve_gets_the_same_for_images_in_json_and_in_binary() -> None:
@@ -241,7 +253,7 @@ def kserve_gets_the_same_for_images_in_json_and_in_binary() -> None:
     for binary in (True, False):
         tensor = InferInput("image", list(BLANK.shape), "UINT8")
         tensor.set_data_from_numpy(BLANK, binary_data=binary)
-        answer = of_kserve(tensor, request_id="7", parameters={"binary_data_output": binary})
+        answer = infer_with_kserve(tensor, request_id="7", parameters={"binary_data_output": binary})
         assert answer.id == "7"
         assert answer.model_name == "cnn"
         found.append({output.name: output.as_numpy() for output in answer.outputs})
@@ -253,7 +265,7 @@ def kserve_gets_the_same_for_images_in_json_and_in_binary() -> None:
 def kserve_reads_uploads_as_raw_bytes() -> None:
     tensor = InferInput("picture", [len(UPLOADS)], "BYTES")
     tensor.set_data_from_numpy(np.array(UPLOADS, np.object_), binary_data=True)
-    answer = of_kserve(tensor, request_outputs=[RequestedOutput("digit", {"binary_data": True})])
+    answer = infer_with_kserve(tensor, request_outputs=[RequestedOutput("digit", {"binary_data": True})])
     assert [output.name for output in answer.outputs] == ["digit"]
     assert answer.outputs[0].as_numpy().tolist() == DIGITS
 
@@ -261,7 +273,7 @@ def kserve_reads_uploads_as_raw_bytes() -> None:
 def kserve_reads_uploads_as_base64_from_plain_json() -> None:
     texts = [base64.b64encode(upload).decode() for upload in UPLOADS]
     request = {"inputs": [{"name": "picture", "shape": [len(texts)], "datatype": "BYTES", "data": texts}]}
-    answer = with_kserve(
+    answer = call_kserve(
         lambda client, url: client.infer(url, request, model_name="cnn", headers=dict(HEADERS))
     )
     assert {output.name: output for output in answer.outputs}["digit"].data == DIGITS
@@ -272,7 +284,7 @@ def kserve_gets_errors_as_its_exception() -> None:
     tensor.set_data_from_numpy(np.zeros((1, 28, 28), np.float32))
     caught = None
     try:
-        of_kserve(tensor)
+        infer_with_kserve(tensor)
     except httpx.HTTPStatusError as error:
         caught = error
     assert caught, "there was no error"

@@ -95,7 +95,7 @@ class Cluster:
         }
 
     @contextmanager
-    def running(self, name: str, *command: str | Path) -> Iterator[Program]:
+    def run_program(self, name: str, *command: str | Path) -> Iterator[Program]:
         """Run a program of Ray's on the cluster until the block ends."""
         program = Program(
             [BIN / command[0], *command[1:]], self._environment, log=self._folder / f"{name}.log"
@@ -125,7 +125,7 @@ class Cluster:
 
     def _node(self, name: str, *options: str) -> AbstractContextManager[Program]:
         folder, agent = f"--temp-dir={self._folder / name}", f"--dashboard-agent-listen-port={free_port()}"
-        return self.running(name, "ray", "start", "--block", *options, folder, agent, *FRUGAL)
+        return self.run_program(name, "ray", "start", "--block", *options, folder, agent, *FRUGAL)
 
     def read_logs(self, node: str) -> str:
         """Return the logs of a node's workers."""

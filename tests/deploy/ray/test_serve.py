@@ -41,7 +41,7 @@ IN_FLIGHT: Final = 8  # fewer than in the file, so that fewer clients fill the s
 LARGEST: Final = 200_000  # bytes of a body: so few that clients have sent them when they are refused
 REPLICAS: Final = 2
 PICTURES: Final = 300  # seconds of work
-BESIDE: Final = "/beside"  # another application, of one replica, to which Ray lets no more
+OTHER: Final = "/other"  # another application, of one replica, to which Ray lets no more
 ONGOING: Final = 4
 QUEUED: Final = 4
 
@@ -85,11 +85,11 @@ def configure(port: int) -> dict[str, Any]:
         "DIGITS_MAX_BODY_BYTES": str(LARGEST),
         "DIGITS_READ_TIMEOUT": "600",  # uploads are held up here
     }
-    beside = copy.deepcopy(application) | {"name": "beside", "route_prefix": BESIDE}
-    beside["runtime_env"]["env_vars"]["DIGITS_TRUSTED_PROXIES"] = "10.0.0.0/8"
+    other = copy.deepcopy(application) | {"name": "other", "route_prefix": OTHER}
+    other["runtime_env"]["env_vars"]["DIGITS_TRUSTED_PROXIES"] = "10.0.0.0/8"
     narrow = {"max_ongoing_requests": ONGOING, "max_queued_requests": QUEUED}
-    beside["deployments"] = [{"name": "Digits", "health_check_period_s": 0.1, **narrow}]
-    config["applications"].append(beside)
+    other["deployments"] = [{"name": "Digits", "health_check_period_s": 0.1, **narrow}]
+    config["applications"].append(other)
     return config
 
 
@@ -107,9 +107,7 @@ def deployed() -> Iterator[Deployed]:
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE))
         deployed = Deployed(cluster, {"head": head, **nodes}, config, client)
         wait_until(
-            lambda: (
-                get_status(client, "/health/ready") == get_status(client, f"{BESIDE}/health/ready") == 200
-            ),
+            lambda: get_status(client, "/health/ready") == get_status(client, f"{OTHER}/health/ready") == 200,
             seconds=START,
         )
         deployed.complete()
@@ -120,7 +118,7 @@ def deployed() -> Iterator[Deployed]:
 def deploy(cluster: Cluster, config: dict[str, Any], folder: Path) -> Iterator[Program]:
     file = folder / "serve.yaml"
     file.write_text(yaml.safe_dump(config))
-    with cluster.running("serve", "serve", "run", file) as program:
+    with cluster.run_program("serve", "serve", "run", file) as program:
         yield program
 
 
@@ -213,7 +211,7 @@ def test_answers_at_another_prefix_are_the_same(deployed: Deployed, alone: httpx
     for method, path, sent in CALLS:
         if path != "/openapi.json":  # which names the prefix
             expected = answer(alone, method, path, sent)
-            assert answer(deployed.client, method, BESIDE + path, sent)[::2] == expected[::2], (method, path)
+            assert answer(deployed.client, method, OTHER + path, sent)[::2] == expected[::2], (method, path)
 
 
 def test_every_answer_has_one_id_which_its_problem_names(deployed: Deployed) -> None:
@@ -223,14 +221,14 @@ def test_every_answer_has_one_id_which_its_problem_names(deployed: Deployed) -> 
 
 def test_trusted_proxies_in_front_of_rays_name_the_client(deployed: Deployed) -> None:
     through = {"X-Forwarded-For": "203.0.113.5, 10.0.0.1"}
-    deployed.client.get(f"{BESIDE}/models", headers=through)
+    deployed.client.get(f"{OTHER}/models", headers=through)
     nodes = ("one", "two")  # whose log comes after the answer
     wait_until(lambda: any('"client":"203.0.113.5"' in deployed.cluster.read_logs(node) for node in nodes))
 
 
 def test_ray_checks_whether_replicas_are_ready(deployed: Deployed) -> None:
     def count_checks() -> float:
-        metrics = deployed.client.get(f"{BESIDE}/metrics").text
+        metrics = deployed.client.get(f"{OTHER}/metrics").text
         return float(
             re.findall(r'digits_requests_total{.*route="/health/ready",status="200"} (.*)', metrics)[0]
         )
@@ -264,7 +262,7 @@ def test_a_busy_service_refuses_before_ray(deployed: Deployed) -> None:
 
 def test_ray_refuses_requests_that_fit_neither_a_replica_nor_its_queue(deployed: Deployed) -> None:
     room, more = ONGOING + QUEUED, 40
-    answers = uploads(deployed.client, f"{BESIDE}/predict", NINE, count=room + more, answered=more // 2)
+    answers = uploads(deployed.client, f"{OTHER}/predict", NINE, count=room + more, answered=more // 2)
     refused = [each for each in answers if each.status_code != 200]
     assert {(each.status_code, each.headers["Retry-After"]) for each in refused} == {(503, "1")}
     assert {each.headers["Content-Type"] for each in refused} == {TEXT}
@@ -278,12 +276,12 @@ def test_an_update_ends_no_replica_before_its_requests(deployed: Deployed, tmp_p
     file.write_text(yaml.safe_dump(config))
 
     def model() -> str:
-        response = deployed.client.post(f"{BESIDE}/predict", content=NINE, headers=BYTES)
+        response = deployed.client.post(f"{OTHER}/predict", content=NINE, headers=BYTES)
         return str(response.json()["model"]["name"])
 
     assert model() == "cnn"
-    old = Upload(deployed.client, f"{BESIDE}/predict", NINE)
-    with deployed.cluster.running("update", "serve", "run", "--non-blocking", file):
+    old = Upload(deployed.client, f"{OTHER}/predict", NINE)
+    with deployed.cluster.run_program("update", "serve", "run", "--non-blocking", file):
         wait_until(lambda: model() == "mlp-128", seconds=START)
     assert old.answer().json()["model"]["name"] == "cnn"
     wait_until(lambda: '"stopped"' in deployed.cluster.read_logs("one") + deployed.cluster.read_logs("two"))
