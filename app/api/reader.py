@@ -194,7 +194,7 @@ class Reader:
         with self.stages.time_stage("preprocess"):
             page = numbers.segment(picture.grey)
         scores = self.infer(page.pictures)
-        with self.stages.time_stage("preprocess"):  # it comes after the network, but is no part of `infer`
+        with self.stages.time_stage("preprocess"):  # runs after the network, but isn't part of `infer`
             number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
         return NumberReading(picture, page, number)
 
