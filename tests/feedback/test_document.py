@@ -58,7 +58,8 @@ def test_its_figures_match_the_code() -> None:
     page = " ".join(read_page(PAGE).split())
     assert f"after {postgres.CONNECT_TIMEOUT} seconds if the database can't be reached" in page
     assert (
-        f"after {async_store.STATEMENT_TIMEOUT:g} if it does not answer, "
+        f"after {async_store.STATEMENT_TIMEOUT:g} if it does not answer "
+        f"({async_store.STATEMENT_TIMEOUT + postgres.MARGIN:g} if PostgreSQL is silent), "
         f"after {async_store.REQUEST_TIMEOUT:g} in any case" in page
     )
     assert f"leaves the database alone for {async_store.RETRY_DELAY} seconds" in page

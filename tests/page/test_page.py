@@ -171,7 +171,7 @@ def test_a_picture_can_be_pasted(open_page: Open, client: httpx.Client) -> None:
 
 def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
     video = page.locator("video")
-    for button, state in (("Cancel", "empty"), ("Take the photo", "picture")):
+    for button, state in (("Cancel", "empty"), ("Take photo", "picture")):
         page.get_by_role("button", name="Camera").click()
         expect(video).to_be_visible()
         expect(video).not_to_have_js_property("videoWidth", 0)
@@ -453,7 +453,7 @@ def check_accessible(page: Page) -> None:
 def test_the_services_metrics_are_shown_on_request(page: Page) -> None:
     write(page, 7)
     expect_reading(page, "7")
-    page.get_by_text("Metrics of the service").click()
+    page.get_by_text("Service metrics").click()
     counted = page.locator("#counts")
     expect(counted).to_contain_text("Requests answered")
     expect(counted).to_contain_text("of 128")  # places
@@ -504,7 +504,7 @@ def test_the_program_takes_its_key_from_the_environment(
     with serve(Settings(api_keys=(entry,))) as client:
         page = open_page(str(client.base_url))
         page.get_by_label("This service requires a key.").fill(key)
-        page.get_by_role("button", name="Use it").click()
+        page.get_by_role("button", name="Use this key").click()
         write(page, 7)
         expect_settled(page, "7")
         assert key not in page.locator("#code").inner_text()

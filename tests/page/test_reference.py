@@ -147,7 +147,7 @@ def test_the_page_and_the_document_are_linked(page: Page, client: httpx.Client) 
 
 
 def test_every_call_can_be_tried_as_it_stands(page: Page, document: Document, watch: Watch) -> None:
-    page.get_by_role("button", name="Open all").click()
+    page.get_by_role("button", name="Expand all").click()
     for _, _, operation in operations(document):
         call = page.locator(f"#{operation['operationId']}")
         send(call)
@@ -227,7 +227,7 @@ def test_a_required_key_is_sent_and_never_shown(open_page: Open, watches: dict[P
         call = open_call(page, "predict")
         assert json.loads(send(call))["code"] == "unauthorized"
         page.get_by_label("This service requires a key.").fill(key)
-        page.get_by_role("button", name="Use it").click()
+        page.get_by_role("button", name="Use this key").click()
         expect(page.locator("#key-status")).to_contain_text("It is sent with every request")
         assert json.loads(send(call))["digit"] == 9
         assert (
@@ -268,7 +268,7 @@ def test_it_works_under_the_path_prefix_of_a_proxy(
 
 def test_a_call_can_be_tried_by_keyboard_alone(page: Page) -> None:
     page.get_by_role("searchbox", name="Find a call").fill("/predict/number")
-    for _ in range(2):  # Open all, the row
+    for _ in range(2):  # Expand all, the row
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     call = page.locator("#predict_number")
@@ -291,7 +291,7 @@ def test_the_reference_is_accessible(
 ) -> None:
     options = {"color_scheme": scheme, "viewport": viewport, "reduced_motion": "reduce"}
     page = open_reference(open_page, client, **options)
-    page.get_by_role("button", name="Open all").click()
+    page.get_by_role("button", name="Expand all").click()
     page.evaluate("document.querySelectorAll('.part').forEach(part => (part.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     send(page.locator("#predict"))
