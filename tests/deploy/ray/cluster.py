@@ -127,6 +127,12 @@ class Cluster:
         folder, agent = f"--temp-dir={self._folder / name}", f"--dashboard-agent-listen-port={free_port()}"
         return self.run_program(name, "ray", "start", "--block", *options, folder, agent, *FRUGAL)
 
+    def read_log(self, pid: int) -> str:
+        """Return the log of one of the workers."""
+        return "".join(
+            log.read_text() for log in self._folder.glob(f"*/session_latest/logs/worker*-{pid}.err")
+        )
+
     def read_logs(self, node: str) -> str:
         """Return the logs of a node's workers."""
         logs = (self._folder / node).glob("session_latest/logs/worker*.err")

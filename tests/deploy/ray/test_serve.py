@@ -60,13 +60,11 @@ class Deployed:
 
     def complete(self) -> None:
         """Wait until all replicas have answered: a new one does not get requests at once."""
-        started: set[str] = set()  # each replica has its own
 
         def all_have_answered() -> bool:
-            metrics = self.client.get("/metrics")
-            if metrics.status_code == 200:
-                started.update(re.findall(r"^process_start_time_seconds (.*)$", metrics.text, re.MULTILINE))
-            return len(started) >= len(self.replicas()) == REPLICAS
+            self.client.get("/metrics")
+            logs = [self.cluster.read_log(replica) for replica in self.replicas()]
+            return len(logs) == REPLICAS and all('"route":"/metrics"' in log for log in logs)
 
         wait_until(all_have_answered, seconds=START)
 
