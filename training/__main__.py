@@ -10,7 +10,7 @@ from rich.console import Console
 
 from app.digits.errors import DigitsError
 from app.digits.process import set_up_process
-from training.commands import judge, train, tune
+from training.commands import judge, reading, train, tune
 from training.commands.plot import plot
 from training.errors import TrainingError
 
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.command()(train.fetch)
 app.command()(train.fetch_fonts)
+app.command()(reading.fetch_strokes)
+app.command()(reading.draw)
 app.command(cls=train.TrainCommand)(train.train)
 app.command()(tune.tune)
 app.command()(train.export)

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 from training.errors import TrainingError
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
+ShardKind: TypeAlias = Literal["strips", "documents"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,47 @@ class FineTuning:
     seed: int = 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingRecipe:
+    """Everything that decides what the finder or the line reader learns, besides the code and the data.
+
+    They learn from drawn strips and documents (`training.scenes.shards`), in epochs of a fixed number of
+    batches: a checkpoint is written after each.
+    """
+
+    name: str
+    network: str  # a key of reading_networks.NETWORKS
+    version: str = "1.0.0"  # of the exported model
+    epochs: int
+    steps_in_epoch: int  # about a minute of a core: no more is lost when a run is stopped
+    shards: tuple[tuple[ShardKind, int], ...]  # kind and how many are drawn
+    shards_in_epoch: tuple[tuple[ShardKind, int], ...]  # of which an epoch's batches are cut
+    document_share: float = 0.0  # of the batches; the others are strips
+    columns_in_batch: int = 6_400  # pixels: as many strips as are that wide together,
+    strips_in_batch: tuple[int, int] = (12, 64)  # but so many, or a batch is too alike or too long
+    documents_in_batch: int = 12  # as many pixels as a batch of strips
+    learning_rate: float = 0.0025  # the largest that was tried; no run diverged
+    warmup: int = 300  # steps: Adam's second moments are noise at first
+    last_learning_rate: float = 0.02  # of the largest: the cosine's end, where averaging does the rest
+    weight_decay: float = 1e-4
+    clip_norm: float = 5.0  # of each weight's gradient: a strip of pure noise must not throw it off
+    average: float = 0.999  # momentum of the averaged weights, which are what is exported
+    precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"  # while training
+    seed: int = 1
+
+    def to_json(self) -> str:
+        """Return the recipe as one line of JSON, keys in the order of the fields."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ReadingRecipe:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        for name in ("shards", "shards_in_epoch"):
+            fields[name] = tuple((kind, count) for kind, count in fields[name])
+        return cls(**{**fields, "strips_in_batch": tuple(fields["strips_in_batch"])})
+
+
 # Keras' default learning rate for Adam, 0.001, suits the dense networks. They are the textbook examples, and
 # serve as a comparison.
 
@@ -160,6 +202,31 @@ CNN: Final = Recipe(
     seed=3,
     target=0.996,
 )
+
+# Every strip is seen six times, changed anew, in about an hour and a half of one core.
+LINE_READER: Final = ReadingRecipe(
+    name="line-reader",
+    network="line_reader",
+    epochs=120,
+    steps_in_epoch=200,
+    shards=(("strips", 80),),
+    shards_in_epoch=(("strips", 4),),
+)
+
+# Strips teach it characters that touch, documents what is no digit. An hour of one core.
+FINDER: Final = ReadingRecipe(
+    name="finder",
+    network="finder",
+    epochs=120,
+    steps_in_epoch=160,
+    shards=(("strips", 80), ("documents", 56)),
+    shards_in_epoch=(("strips", 2), ("documents", 2)),
+    document_share=0.5,
+    columns_in_batch=5_600,
+    strips_in_batch=(6, 64),
+)
+
+READING_RECIPES: Final = {recipe.name: recipe for recipe in (FINDER, LINE_READER)}
 
 RECIPES: Final = {recipe.name: recipe for recipe in (LINEAR, MLP_128, MLP_1000, CNN)}
 

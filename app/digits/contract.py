@@ -22,6 +22,25 @@ PROBABILITIES: Final = "probabilities"  # float32 (batch, 10), each row sums to 
 DIGIT_LIKELIHOOD: Final = "digit_likelihood"  # float32 (batch,), optional
 BATCH: Final = "batch"  # the name of the free dimension
 
+CLASSIFIER: Final = "classifier"  # kinds of networks: of canonical pictures,
+FINDER: Final = "finder"  # of characters on a page,
+LINE_READER: Final = "line-reader"  # of a line of characters
+
+# The classes of the finder and the line reader, in order; the last one stands for all other writing.
+CHARACTERS: Final = "0123456789.,-/:()+=~"
+OTHER_WRITING: Final = CHARACTERS.index("~")
+STRIP_HEIGHT: Final = 32  # pixels: height of the line reader's input
+FINDER_STRIDE: Final = 4  # pixels of the input per cell of the finder's output
+READER_STRIDE: Final = 4  # pixels of the input per frame of the line reader's output
+FINDER_MULTIPLE: Final = 16  # pixels: width and height of the finder's input are multiples of this
+BOX_WIDTH: Final = 16.0  # pixels: the finder's sizes are relative to this width and height
+BOX_HEIGHT: Final = 24.0
+# finder: float32 (batch, rows, columns, 20), log-odds that a character's centre lies in a cell
+HEAT: Final = "heat"
+# finder: float32 (batch, rows, columns, 4), log width and log height, and the centre's offset in x and y
+BOXES: Final = "boxes"
+LOGITS: Final = "logits"  # line reader: float32 (batch, frames, 21); the last class is CTC's blank
+
 GreyPicture: TypeAlias = NDArray[np.uint8]  # (height, width), any polarity
 CanonicalPicture: TypeAlias = NDArray[np.uint8]  # (28, 28), ink 255 on 0
 DigitBatch: TypeAlias = NDArray[np.uint8]  # (batch, 28, 28), ink 255 on 0
@@ -41,3 +60,5 @@ class Metadata:
     PARENT: Final = "digits.parent"  # JSON: name, version, sha256 of the network that was fine-tuned
     PARAMETERS: Final = "digits.parameters"
     MULTIPLY_ADDS: Final = "digits.multiply_adds"  # for one picture
+    KIND: Final = "digits.kind"  # of network; a file without it is a classifier
+    CHARACTERS: Final = "digits.characters"  # of the finder and the line reader, in order

@@ -50,6 +50,8 @@ def test_help_names_every_command() -> None:
     help_text = run_training("--help").stdout
     for command in (
         "fetch",
+        "fetch-strokes",
+        "draw",
         "train",
         "tune",
         "export",
@@ -274,3 +276,22 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
     row = next(line for line in result.stdout.splitlines() if "MNIST test" in line)
     assert row.split()[2] == "10,000"
     assert Catalogue.load(tmp_path / "models", default="cnn").get("cnn@2").metrics
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("train", "finder", "--set", "epochs=2"), "finder takes no --set"),
+        (("train", "line-reader", "--examples", "100"), "line-reader takes no --examples"),
+        (("export", "finder", "--version", "2"), "finder takes no --version"),
+    ],
+)
+def test_options_of_classifiers_are_refused_for_finder_and_line_reader(
+    words: tuple[str, ...], what: str
+) -> None:
+    assert what in fail(*words)
+
+
+def test_strokes_that_are_missing_are_told_with_the_remedy(tmp_path: Path) -> None:
+    empty = {"DIGITS_STROKES": str(tmp_path), "DIGITS_MNIST": str(GOLDEN / "7-photo.jpg")}
+    assert "training fetch-strokes" in fail("train", "finder", "--run", str(tmp_path), environment=empty)

@@ -10,9 +10,12 @@ from rich.console import Console
 
 from training.errors import TrainingError
 from training.learn.runs import RUNS, Run
-from training.recipe import RECIPES, find_recipe
+from training.recipe import READING_RECIPES, RECIPES, find_recipe
 
 RecipeName = Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")]
+AnyRecipeName = Annotated[
+    str, typer.Argument(help=f"One of {', '.join([*RECIPES, *READING_RECIPES])}.")
+]
 NetworkName = Annotated[
     str, typer.Argument(help="An exported network: NAME@N, or NAME for its highest version.")
 ]

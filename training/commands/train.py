@@ -12,13 +12,14 @@ from typer.core import TyperCommand
 
 from app.digits.catalogue import MODEL_FILE, VERSION_SEPARATOR, locate_folder
 from training.commands import arguments as arg
+from training.commands import reading
 from training.commands.arguments import MODELS, console, find_run, notify, refuse_both
 from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
 from training.errors import TrainingError
 from training.export.lineage import COLUMNS, list_changes
 from training.judge.evaluation import load_classifier
-from training.recipe import FineTuning, find_recipe
+from training.recipe import READING_RECIPES, FineTuning, find_recipe
 from training.search.overrides import FIELDS, override, parse_overrides
 from training.show import tables
 
@@ -78,7 +79,7 @@ def _replace_old_options(words: Iterable[str]) -> Iterator[str]:
 
 
 def train(
-    name: arg.RecipeName,
+    name: arg.AnyRecipeName,
     path: arg.MnistFile = None,
     run_folder: arg.RunFolder = None,
     resume: arg.Resume = False,
@@ -87,6 +88,10 @@ def train(
     examples: arg.Examples = None,
 ) -> None:
     """Train a network from its recipe. You can stop it at any time and continue with --resume."""
+    if name in READING_RECIPES:
+        reading.refuse_options(name, set=overrides, examples=examples)
+        reading.train_reading(name, path, run_folder, resume=resume, fresh=fresh)
+        return
     training_run = find_run(name, run_folder)
     refuse_both(resume=resume, fresh=fresh)
     recipe = training_run.read_origin().recipe if resume else find_recipe(name)
@@ -104,13 +109,17 @@ def train(
 
 
 def export(
-    name: arg.RecipeName,
+    name: arg.AnyRecipeName,
     path: arg.MnistFile = None,
     run_folder: arg.RunFolder = None,
     models: arg.ModelsFolder = MODELS,
     version: VersionNumber = None,
 ) -> None:
     """Write a trained network to models/NAME/model.onnx, after comparing it with the Keras model."""
+    if name in READING_RECIPES:
+        reading.refuse_options(name, version=version)
+        reading.export_reading(name, path, run_folder, models=models)
+        return
     training_run = find_run(name, run_folder)
     training, _ = mnist.load_training(mnist.fetch(path))
     from training.export.keras_to_onnx import export as export_run  # noqa: PLC0415  slow: imports TensorFlow

@@ -20,6 +20,7 @@ from training.export.parity import KERAS_FILE, verify_equal, verify_quantised
 from training.files import write_atomically
 from training.learn.networks import compute_outputs
 from training.learn.runs import Origin, Run
+from training.recipe import Recipe
 
 OPSET: Final = 18  # the newest that tf2onnx 1.17 writes
 
@@ -61,14 +62,14 @@ def _choose_folder(models: Path, name: str, version: int | None) -> Path:
     return locate_folder(models, f"{name}{VERSION_SEPARATOR}{version or 1}")
 
 
-def convert_and_verify(model: keras.Model, origin: Origin | Lineage, pictures: DigitBatch) -> bytes:
+def convert_and_verify(model: keras.Model, origin: Origin[Recipe] | Lineage, pictures: DigitBatch) -> bytes:
     """Return the model as the bytes of a verified ONNX file, with 8-bit convolutions."""
     onnx_bytes = convert(model, origin)
     verify_equal(model, onnx_bytes)
     return quantise_verified(onnx_bytes, pictures)
 
 
-def convert(model: keras.Model, origin: Origin | Lineage) -> bytes:
+def convert(model: keras.Model, origin: Origin[Recipe] | Lineage) -> bytes:
     """Return the model as the bytes of an ONNX file with the contract's names, shapes and metadata."""
     signature = [tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name=INPUT)]
 

@@ -9,10 +9,13 @@ results are the same on all processors.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -22,7 +25,7 @@ from training.export import onnx_graph
 CALIBRATION_PICTURES: Final = 1000  # with more, the ranges grow by less than one step of rounding
 BATCH_SIZE: Final = 50
 SUFFIX: Final = "+int8"  # of the version: build metadata in the sense of Semantic Versioning
-_QUANTISED: Final = ["Conv", "Relu"]
+_QUANTISED: Final = ("Conv", "Relu")
 
 
 def is_convolutional(proto: ModelProto) -> bool:
@@ -35,6 +38,17 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
 
     The `pictures`, uint8 (n, 28, 28), give the range of each layer's outputs.
     """
+    shown = pictures[:CALIBRATION_PICTURES]
+    starts = range(0, len(shown), BATCH_SIZE)
+    quantised_model = quantise_graph(proto, (shown[start : start + BATCH_SIZE] for start in starts))
+    onnx_graph.feed_pictures_directly(quantised_model)
+    return quantised_model
+
+
+def quantise_graph(
+    proto: ModelProto, batches: Iterable[NDArray[np.uint8]], *, operators: Sequence[str] = _QUANTISED
+) -> ModelProto:
+    """Return a float32 network with some operators in eight bits; `batches` show how far values reach."""
     prepared = ModelProto()
     prepared.CopyFrom(proto)
     prepared.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # avoids a warning
@@ -43,22 +57,20 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
         quantize_static(
             prepared,
             file,
-            _Sample(pictures[:CALIBRATION_PICTURES]),
-            op_types_to_quantize=_QUANTISED,
+            _Sample(batches),
+            op_types_to_quantize=list(operators),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        quantised_model = onnx.load(file)
-    onnx_graph.feed_pictures_directly(quantised_model)
-    return quantised_model
+        return onnx.load(file)
 
 
 class _Sample(CalibrationDataReader):  # type: ignore[misc]  # it has no types
-    def __init__(self, pictures: DigitBatch) -> None:
-        starts = range(0, len(pictures), BATCH_SIZE)
-        self._batches = ({INPUT: pictures[start : start + BATCH_SIZE]} for start in starts)
+    def __init__(self, batches: Iterable[NDArray[np.uint8]]) -> None:
+        self._batches = iter(batches)
 
-    def get_next(self) -> dict[str, DigitBatch] | None:
-        return next(self._batches, None)
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}

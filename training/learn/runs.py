@@ -9,14 +9,15 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from app.digits.contract import PROBABILITIES, Metadata
 from training.errors import RunError
 from training.files import write_json
-from training.recipe import Recipe
+from training.recipe import ReadingRecipe, Recipe
 
 RUNS: Final = Path("runs")
+AnyRecipe = TypeVar("AnyRecipe", Recipe, ReadingRecipe)
 
 History = dict[str, list[float]]  # Keras' name of a metric → its value in each epoch
 
@@ -27,10 +28,10 @@ def metric_prefix(history: History) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(Generic[AnyRecipe]):
     """The recipe, data and code that a model was trained with; stored in the ONNX file's metadata."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     data_sha256: str  # of the pictures and digits that it was trained on
     commit: str  # of this repository; ends in "-dirty" if there were uncommitted changes
 
@@ -107,10 +108,8 @@ class DescribedFolder:
 
 
 @dataclass(frozen=True)
-class Run(DescribedFolder):
-    """The folder of one run: its recipe, checkpoint, history and model."""
-
-    scenes_folder: Path | None = None  # of scenes that several runs share; by default, the run's folder
+class TrainingRun(DescribedFolder):
+    """The folder of one run, whatever is trained."""
 
     kind = "run"
     command = "train"
@@ -131,6 +130,26 @@ class Run(DescribedFolder):
         return self.folder / "model.keras"
 
     @property
+    def is_resumable(self) -> bool:
+        """Whether it has stopped between its first and its last epoch."""
+        return self.checkpoint.exists() and not self.model.exists()
+
+    def read_history(self) -> History:
+        """Return the metrics of the epochs so far; empty before the first one has ended."""
+        return json.loads(self._history.read_text()) if self._history.exists() else {}
+
+    def write_history(self, history: History) -> None:
+        """Replace the history."""
+        write_json(self._history, history)
+
+
+@dataclass(frozen=True)
+class Run(TrainingRun):
+    """The folder of one run of a classifier."""
+
+    scenes_folder: Path | None = None  # the folder of scenes that several runs share; else the run's own
+
+    @property
     def scenes(self) -> Path:
         """The scenes to learn from, once they have been drawn."""
         return (self.scenes_folder or self.folder) / "scenes.npz"
@@ -145,33 +164,39 @@ class Run(DescribedFolder):
         """The folder for `tensorboard --logdir`."""
         return self.folder / "tensorboard"
 
-    @property
-    def is_resumable(self) -> bool:
-        """Whether it stopped after its first epoch and before it ended."""
-        return self.checkpoint.exists() and not self.model.exists()
-
-    def start(self, origin: Origin) -> None:
+    def start(self, origin: Origin[Recipe]) -> None:
         """Create the folder, and write down the run's origin."""
         self.describe(dataclasses.asdict(origin))
 
-    def read_origin(self) -> Origin:
+    def read_origin(self) -> Origin[Recipe]:
         """Return what `start` wrote down."""
         fields = self.read_description()
         return Origin(**{**fields, "recipe": Recipe.from_json(json.dumps(fields["recipe"]))})
-
-    def read_history(self) -> History:
-        """Return the metrics of all complete epochs; empty if there is none yet."""
-        return json.loads(self._history.read_text()) if self._history.exists() else {}
-
-    def write_history(self, history: History) -> None:
-        """Replace the history."""
-        write_json(self._history, history)
 
     def validation(self) -> tuple[list[float], list[float]]:
         """Return loss and accuracy on the validation digits, by epoch."""
         history = self.read_history()
         prefix = f"val_{metric_prefix(history)}"
         return history[f"{prefix}loss"], history[f"{prefix}accuracy"]
+
+
+@dataclass(frozen=True)
+class ReadingRun(TrainingRun):
+    """The folder of one run of the finder or the line reader."""
+
+    @property
+    def log(self) -> Path:
+        """A line for every epoch."""
+        return self.folder / "log.txt"
+
+    def start(self, origin: Origin[ReadingRecipe]) -> None:
+        """Make the folder and write down what is trained."""
+        self.describe(dataclasses.asdict(origin))
+
+    def read_origin(self) -> Origin[ReadingRecipe]:
+        """Return what `start` wrote down."""
+        fields = self.read_description()
+        return Origin(**{**fields, "recipe": ReadingRecipe.from_json(json.dumps(fields["recipe"]))})
 
 
 def get_current_commit() -> str:

@@ -84,7 +84,7 @@ class Search(DescribedFolder):
         """Return the run that checks the recipe's values ("own") or the best ones ("best") with a seed."""
         return Run(self.folder / f"{whose}-{seed}", scenes_folder=self.folder)
 
-    def start(self, origin: Origin) -> None:
+    def start(self, origin: Origin[Recipe]) -> None:
         """Create the folder, and write down the origin and the search space."""
         self.describe({**dataclasses.asdict(origin), "space": to_json(find_space(origin.recipe))})
 

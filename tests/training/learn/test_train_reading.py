@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.training.readers import QUICK_FINDER, QUICK_READER
+from tests.training.runs import TRAINS
+from training.errors import RunError
+from training.learn.runs import ReadingRun
+from training.learn.train_reading import averaged_weights, compile_model, train
+from training.recipe import ReadingRecipe
+from training.scenes.shards import Shelves
+
+pytestmark = TRAINS
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("recipe", [QUICK_READER, QUICK_FINDER])
+def test_a_run_keeps_what_trained_it_and_how_far_it_came(
+    recipe: ReadingRecipe, shelves: Shelves, tmp_path: Path
+) -> None:
+    run = ReadingRun(tmp_path / "run")
+    model = train(recipe, shelves, run=run)
+    assert run.read_origin().recipe == recipe
+    history = run.read_history()
+    assert [len(values) for values in history.values()] == [recipe.epochs] * len(history)
+    assert np.isfinite(history["val_loss"]).all()
+    assert history["loss"][1] < history["loss"][0]
+    assert len(run.log.read_text().splitlines()) == recipe.epochs
+    assert {str(weights.dtype) for weights in model.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(RunError, match="holds a run"):
+        train(recipe, shelves, run=run)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    shelves: Shelves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(QUICK_READER, precision="float32")
+    unbroken = train(recipe, shelves, run=ReadingRun(tmp_path / "unbroken"))
+    run = ReadingRun(tmp_path / "broken")
+    written = []
+
+    def stop_after_one_epoch(text: str, **_: object) -> None:
+        written.append(text)
+        raise StoppedError
+
+    monkeypatch.setattr("builtins.print", stop_after_one_epoch)
+    with pytest.raises(StoppedError):
+        train(recipe, shelves, run=run)
+    monkeypatch.undo()
+    assert written[0].startswith("epoch 1:")
+    resumed = train(recipe, shelves, run=run, resume=True)
+    for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_a_run_is_resumed_only_with_its_own_recipe_and_drawings(shelves: Shelves, tmp_path: Path) -> None:
+    run = ReadingRun(tmp_path / "run")
+    with pytest.raises(RunError, match="no run in"):
+        train(QUICK_READER, shelves, run=run, resume=True)
+    train(dataclasses.replace(QUICK_READER, epochs=1), shelves, run=run)
+    with pytest.raises(RunError, match="another recipe"):
+        train(QUICK_READER, shelves, run=run, resume=True)
+    others = dataclasses.replace(shelves, sha256="1" * 64)
+    with pytest.raises(RunError, match="other drawings"):
+        train(dataclasses.replace(QUICK_READER, epochs=1), others, run=run, resume=True)
+
+
+def copy_weights(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(weights) for weights in model.trainable_variables]
+
+
+def test_averaged_weights_are_put_in_for_a_while() -> None:
+    model = compile_model(dataclasses.replace(QUICK_READER, average=0.9))
+    model.optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        model.train_on_batch(
+            rng.integers(0, 255, (2, 32, 64, 1)).astype(np.uint8), np.array([[1, 2], [3, 20]])
+        )
+    last = [np.array(weights) for weights in model.trainable_variables]
+    with averaged_weights(model):
+        averaged = [np.array(weights) for weights in model.trainable_variables]
+    assert any(not np.array_equal(one, other) for one, other in zip(last, averaged, strict=True))
+    assert all(
+        np.array_equal(one, np.array(other))
+        for one, other in zip(last, model.trainable_variables, strict=True)
+    )
