@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -29,6 +29,22 @@ NETWORKS: Final[Mapping[str, Callable[[], keras.Model]]] = {
     "finder": finder.finder,
     "line_reader": line_reader.line_reader,
 }
+
+
+@keras.saving.register_keras_serializable(package="digits")
+class SteadyAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras has no types
+    """AdamW for which a batch counts nothing whose gradient is not finite.
+
+    One strip in some hundred thousand has a CTC loss that is too large for float32, and would turn all
+    weights into NaN.
+    """
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Update the variables."""
+        ops = keras.ops
+        is_finite = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in grads]))
+        steady = [ops.where(is_finite, gradient, ops.zeros_like(gradient)) for gradient in grads]
+        super().apply(steady, trainable_variables)
 
 
 def train(recipe: ReadingRecipe, shelves: Shelves, *, run: ReadingRun, resume: bool = False) -> keras.Model:
@@ -78,10 +94,10 @@ def compile_model(recipe: ReadingRecipe) -> keras.Model:
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
+    optimizer = SteadyAdamW(
         schedule,
         weight_decay=recipe.weight_decay,
-        clipnorm=recipe.clip_norm,
+        global_clipnorm=recipe.clip_norm,
         use_ema=True,
         ema_momentum=recipe.average,
     )
@@ -158,7 +174,14 @@ def _measure_finder(run_network: RunNetwork, batches: Iterable[Batch]) -> Scores
 
 
 def _keep(run: ReadingRun, model: keras.Model, history: History, scores: Scores, epoch: int) -> None:
-    """Write history, checkpoint and a line of the log."""
+    """Write history, checkpoint and a line of the log.
+
+    Raises:
+        RunError: the network has diverged; the checkpoint of the epoch before stays.
+    """
+    if not np.isfinite(scores["val_loss"]):
+        msg = f"Epoch {epoch + 1} has diverged: its loss is {scores['val_loss']}. Lower the learning rate."
+        raise RunError(msg)
     for metric, value in scores.items():
         history.setdefault(metric, []).append(float(value))
     run.write_history(history)
