@@ -1,4 +1,4 @@
-"""The folder of models → named classifiers, in versions side by side.
+"""The folder of models → named networks of all kinds, in versions side by side.
 
 models/NAME/model.onnx      the network, its name in its metadata; version 1 of NAME
 models/NAME/metrics.json    what `evaluate` measured with exactly this file; optional
@@ -19,11 +19,17 @@ from threading import Lock
 from typing import Any, Final, NamedTuple
 
 from app.digits.classifier import Classifier
-from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
+from app.digits.contract import CLASSIFIER, FINDER, LINE_READER
+from app.digits.errors import InvalidModel, ModelInUse, UnknownModel, UnsuitableModel
+from app.digits.finder import Finder
+from app.digits.line_reader import LineReader
+from app.digits.network import Kind, Network
+from app.digits.numbers import NumberReader
 
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"
 VERSION_SEPARATOR: Final = "@"  # between a model's name and its version's number
+KINDS: Final[Mapping[str, type[Network]]] = {CLASSIFIER: Classifier, FINDER: Finder, LINE_READER: LineReader}
 _VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")  # folders such as 0, 02 and notes are ignored
 
 
@@ -83,12 +89,36 @@ def _find_highest(versions: Iterable[Version]) -> dict[str, Version]:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A classifier with its name, its version and its metrics."""
+    """A network with its name, its version and its metrics."""
 
     name: str  # as answers, logs and metrics call it; requests may ask for it
     version: Version
-    classifier: Classifier
+    network: Network
     metrics: Mapping[str, Any] | None
+
+    @property
+    def classifier(self) -> Classifier:
+        """The network, if it reads single digits.
+
+        Raises:
+            UnsuitableModel: it is of another kind.
+        """
+        return self.as_kind(Classifier)
+
+    def as_kind(self, kind: type[Kind]) -> Kind:
+        """Return the network, if it is of this kind.
+
+        Raises:
+            UnsuitableModel: it is of another kind.
+        """
+        if isinstance(self.network, kind):
+            return self.network
+        (wanted,) = (name for name, network_type in KINDS.items() if network_type is kind)
+        msg = (
+            f"The model {self.name!r} is a {self.network.kind}, and this needs a {wanted}. "
+            "GET /models tells the kind of each."
+        )
+        raise UnsuitableModel(msg)
 
 
 @dataclass(slots=True)
@@ -134,7 +164,9 @@ class Catalogue:
                 msg = f"There is no model {name!r} in the folder; there are {known}."
                 raise UnknownModel(msg)
             others = [model for model in self if model.version not in selected]
-            self._by_name = _index_by_name([*others, *_load_files(selected, self.folder)])
+            models = _index_by_name([*others, *_load_files(selected, self.folder)])
+            _check_default(models, self.default)
+            self._by_name = models
             return self.get(name)
 
     def unload(self, name: str) -> None:
@@ -155,6 +187,54 @@ class Catalogue:
                 raise ModelInUse(msg)
             self._by_name = remaining
 
+    def get_finder_model(self) -> Model | None:
+        """Return the highest loaded version of the finder, if there is one."""
+        model = self._by_name.get(FINDER)
+        return model if model and isinstance(model.network, Finder) else None
+
+    def get_finder(self) -> Finder | None:
+        """Return the finder's network, if there is one."""
+        model = self.get_finder_model()
+        return model.as_kind(Finder) if model else None
+
+    def get_line_reader(self, name: str | None = None) -> Model:
+        """Return the line reader NAME@N, or the highest loaded version if `name` is None or a classifier's.
+
+        Raises:
+            UnknownModel: no model of that name is loaded, or there is no line reader.
+            UnsuitableModel: the model is a finder.
+        """
+        model = None if name is None else self.get(name)
+        if model is None or isinstance(model.network, Classifier):
+            return self._require(LINE_READER)
+        model.as_kind(LineReader)
+        return model
+
+    def get_number_reader(self, line_reader: Model | None = None) -> NumberReader:
+        """Return the highest loaded finder with a line reader, by default the highest, and the default model.
+
+        Raises:
+            UnknownModel: there is no finder, or no line reader.
+        """
+        finder = self._require(FINDER).as_kind(Finder)
+        line_network = (line_reader or self.get_line_reader()).as_kind(LineReader)
+        return NumberReader(finder, line_network, self.get().classifier)
+
+    def _require(self, kind: str) -> Model:
+        """Return the highest loaded version of the finder or of the line reader.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        model = self._by_name.get(kind)
+        if model and model.network.kind == kind:
+            return model
+        msg = (
+            f"Numbers can't be read: there is no {kind} among the models. The service's operator can copy "
+            f"{FINDER!r} and {LINE_READER!r} from the release into the folder of models, and restart it."
+        )
+        raise UnknownModel(msg)
+
     def list_versions(self) -> tuple[list[Model], list[Version]]:
         """Return the models that are loaded, and the versions in the folder that are not."""
         files = find_files(self.folder)
@@ -168,7 +248,7 @@ class Catalogue:
 
     def get_recipe_versions(self) -> dict[str, str]:
         """Return the version of each model's recipe, as in its metadata, by the model's name."""
-        return {model.name: model.classifier.recipe_version for model in self}
+        return {model.name: model.network.recipe_version for model in self}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
@@ -192,7 +272,15 @@ def _load_all(folder: Path, default: str) -> Mapping[str, Model]:
         available = ", ".join(dict.fromkeys(model.name for model in models.values())) or "no model at all"
         msg = f"the default model {default!r} is not in {folder}, which holds {available}"
         raise InvalidModel(msg)
+    _check_default(models, default)
     return models
+
+
+def _check_default(models: Mapping[str, Model], default: str) -> None:
+    kind = models[default].network.kind
+    if kind != CLASSIFIER:
+        msg = f"the default model {default!r} is a {kind}, and only a {CLASSIFIER} reads single digits"
+        raise InvalidModel(msg)
 
 
 def _index_by_name(models: Iterable[Model]) -> Mapping[str, Model]:
@@ -211,10 +299,10 @@ def _load_files(files: Mapping[Version, Path], folder: Path) -> list[Model]:
 def _load(version: Version, file: Path, folder: Path) -> Model:
     relative_path = file.relative_to(folder)  # an error is public, and does not tell where the folder is
     try:
-        classifier = Classifier.load(file.read_bytes())
-        _check_location(version, file, classifier)
-        metrics = _read_metrics(file.with_name(METRICS_FILE), classifier)
-        return Model(str(version), version, classifier, metrics)
+        network = load_network(file.read_bytes())
+        _check_location(version, file, network)
+        metrics = _read_metrics(file.with_name(METRICS_FILE), network)
+        return Model(str(version), version, network, metrics)
     except OSError as error:
         msg = f"{relative_path} can't be read: {error.strerror}"
         raise InvalidModel(msg) from error
@@ -223,10 +311,23 @@ def _load(version: Version, file: Path, folder: Path) -> Model:
         raise InvalidModel(msg) from error
 
 
-def _check_location(version: Version, file: Path, classifier: Classifier) -> None:
+def load_network(onnx: bytes) -> Network:
+    """Load an ONNX file of any kind, which its metadata names.
+
+    Raises:
+        InvalidModel: the file does not conform to the contract for its kind, or its kind is unknown.
+    """
+    network = Network.load(onnx)
+    if network.kind not in KINDS:
+        msg = f"its metadata calls it a {network.kind!r}; there are {', '.join(KINDS)}"
+        raise InvalidModel(msg)
+    return network.as_kind(KINDS[network.kind])
+
+
+def _check_location(version: Version, file: Path, network: Network) -> None:
     name = version.model
-    if classifier.name != name:
-        msg = f"its metadata calls it {classifier.name!r}, but its folder is called {name!r}"
+    if network.name != name:
+        msg = f"its metadata calls it {network.name!r}, but its folder is called {name!r}"
         raise InvalidModel(msg)
     if VERSION_SEPARATOR in name:
         msg = f"a model's name can't contain {VERSION_SEPARATOR!r}: version N of NAME belongs in NAME/N"
@@ -236,7 +337,7 @@ def _check_location(version: Version, file: Path, classifier: Classifier) -> Non
         raise InvalidModel(msg)
 
 
-def _read_metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | None:
+def _read_metrics(file: Path, network: Network) -> Mapping[str, Any] | None:
     if not file.exists():
         return None
     try:
@@ -245,7 +346,7 @@ def _read_metrics(file: Path, classifier: Classifier) -> Mapping[str, Any] | Non
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{file.name} beside it is damaged; write it again with `python -m training evaluate`"
         raise InvalidModel(msg) from error
-    if sha256 != classifier.sha256:
+    if sha256 != network.sha256:
         msg = f"{file.name} beside it was measured with another file; run `python -m training evaluate`"
         raise InvalidModel(msg)
     return metrics

@@ -1,4 +1,4 @@
-"""Connected components of ink: their labels, their boxes, and the height of the text."""
+"""Connected components of ink: their labels and their boxes."""
 
 from __future__ import annotations
 
@@ -36,26 +36,8 @@ def mask_components(labels: Labels, is_wanted: NDArray[np.bool_]) -> NDArray[np.
     return np.concatenate(([False], is_wanted)).view(np.uint8).take(labels)
 
 
-def read_box(stat: NDArray[np.int32]) -> Box:
-    """Return the box of one row of `Stats`."""
-    left, top, width, height = (int(value) for value in stat[:4])
-    return left, top, width, height
-
-
-def slice_box(box: Box) -> tuple[slice, slice]:
-    """Return the slices, rows first, that cut a box out of a picture."""
-    return slice(box[1], box[1] + box[3]), slice(box[0], box[0] + box[2])
-
-
 def enclose_boxes(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all of `boxes`, of which there is at least one."""
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
     return left, top, right - left, bottom - top
-
-
-def estimate_text_height(components: Stats) -> float:
-    """Return the median of the components' heights, weighted by their areas."""
-    order = np.argsort(components[:, 3])
-    area = np.cumsum(components[order, 4])
-    return float(components[order[np.searchsorted(area, area[-1] / 2)], 3])

@@ -1,7 +1,8 @@
 """What training and serving agree on. Imports nothing of ours.
 
-A network is served only if its ONNX file carries this `CONTRACT_VERSION`. Raise it whenever
-`preprocessing` turns the same upload into another canonical picture; then train and export again.
+A network is served only if its ONNX file carries this `CONTRACT_VERSION`. Raise it whenever `preprocessing`
+brings the same digit into another canonical form; then train and export again. Which part of a photograph is
+the digit may change without it.
 """
 
 from typing import Final, TypeAlias

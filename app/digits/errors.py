@@ -10,6 +10,7 @@
     │   └── OutOfMemory         the machine has too little memory left to decode it
     └── ModelError
         ├── UnknownModel        no model has that name
+        ├── UnsuitableModel     the model is of a kind that does not do this
         ├── ModelInUse          the default model, which can't be unloaded
         └── InvalidModel        a file that the service must not serve
 
@@ -85,6 +86,13 @@ class UnknownModel(ModelError):
 
     code = "unknown_model"
     status_hint = 404
+
+
+class UnsuitableModel(ModelError):
+    """The model exists, but its kind does not do what the request wants of it."""
+
+    code = "unsuitable_model"
+    status_hint = 400
 
 
 class ModelInUse(ModelError):

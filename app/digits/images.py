@@ -91,9 +91,9 @@ class Picture:
     height: int
 
     def map_to_original(self, box: Box) -> Box:
-        """Map a box in `grey`'s pixels to the upright original's pixels."""
+        """Map a box in `grey`'s pixels to the upright original's pixels; it is cut at the picture's edges."""
         rows, columns = self.grey.shape
-        return scale_box(box, self.width / columns, self.height / rows)
+        return scale_box(clip_box(box, self.grey.shape), self.width / columns, self.height / rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,13 @@ class Upload:
     def pixels(self) -> int:
         """Width times height: the most pixels that decoding can yield."""
         return self.size[0] * self.size[1]
+
+
+def clip_box(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return the part of a box within a picture of (height, width), at least a pixel wide and high."""
+    left, top = min(max(box[0], 0), shape[1] - 1), min(max(box[1], 0), shape[0] - 1)
+    right, bottom = min(box[0] + box[2], shape[1]), min(box[1] + box[3], shape[0])
+    return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
 def scale_box(box: Box, x_factor: float, y_factor: float) -> Box:

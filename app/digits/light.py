@@ -20,7 +20,6 @@ from app.digits.working_picture import (
     Mask,
     WorkingPicture,
     crop_to_edges,
-    find_border_components,
     is_uniform,
 )
 
@@ -32,13 +31,7 @@ MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side: a wider frame is the digit
 MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
 PAPER_LEVEL: Final = 224  # grey level of paper after `even_light`: leaves room for grain that is lighter
 MIN_DETAILED_SIDE: Final = 64  # pixels: in a smaller picture, a stroke may be a tenth of the width
-SHEET_AREA_RANGE: Final = (0.12, 0.95)  # of the picture: paper on a desk
-MIN_SHEET_FILL: Final = 0.9  # of its minimum-area rectangle that a sheet of paper fills
-MIN_DESK_CONTRAST: Final = 24  # grey levels between a sheet and its desk; both sides of a frame are paper
-MIN_EDGE_SHARPNESS: Final = 0.6  # of the contrast between desk and paper that has to lie right at the edge
-INK_AREA_RANGE: Final = (0.002, 0.25)  # of the picture: the ink on a sheet
-MIN_INK_CONTRAST: Final = 16  # grey levels
-_PEN_KERNEL: Final = np.ones((9, 9), np.uint8)  # pixels of the thumbnail: wider than any pen
+MAX_PLAIN_INK: Final = 0.25  # of the picture: more is not ink but a sheet on a desk
 MIN_DEAD_PIXEL_CONTRAST: Final = 64  # grey levels between a dead pixel and the median of its surroundings
 MAX_DOT_AREA: Final = 5  # connected pixels: a larger component is a stroke
 MIN_DEAD_PIXEL_SHARE: Final = 0.02  # of all pixels: fewer are dust
@@ -66,8 +59,7 @@ def is_plain(picture: WorkingPicture) -> bool:
     _, _, width, height = cv2.boundingRect(255 - background)
     ink_share = 1 - cv2.countNonZero(background) / background.size
     return bool(
-        ink_share < SHEET_AREA_RANGE[0]
-        and max(width / small.shape[1], height / small.shape[0]) < SPANNING_SHARE
+        ink_share < MAX_PLAIN_INK and max(width / small.shape[1], height / small.shape[0]) < SPANNING_SHARE
     )
 
 
@@ -125,27 +117,6 @@ def crop_frame(picture: WorkingPicture) -> WorkingPicture:
     return crop_to_edges(picture, (x, y, right, bottom))
 
 
-def extend_paper(picture: WorkingPicture) -> WorkingPicture:
-    """Extend a sheet of paper or a label that lies on a desk to the whole picture."""
-    small = picture.thumbnail
-    if min(small.shape) < MIN_DETAILED_SIDE:
-        return picture
-    blurred = cv2.blur(small, (3, 3))
-    _, light = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    for mask, ink_removal in ((light, cv2.MORPH_CLOSE), (1 - light, cv2.MORPH_OPEN)):
-        paper = _find_sheet(mask, blurred)
-        if paper is None:
-            continue
-        backdrop = _extend_edge_tones(cv2.morphologyEx(blurred, ink_removal, _PEN_KERNEL), paper)
-        if not _has_writing(np.where(paper > 0, blurred, backdrop), paper):
-            continue
-        shape = picture.pixels.shape[::-1]
-        is_paper = cv2.resize(paper, shape, interpolation=cv2.INTER_NEAREST) > 0
-        backdrop = cv2.resize(backdrop, shape, interpolation=cv2.INTER_LINEAR)
-        return dataclasses.replace(picture, pixels=np.where(is_paper, picture.pixels, backdrop))
-    return picture
-
-
 def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:
     """Invert a picture whose ink is lighter than its background.
 
@@ -182,9 +153,7 @@ def even_light(picture: WorkingPicture) -> WorkingPicture:
         # leaves a light halo around shadows instead of a dark rim
         illumination = cv2.erode(illumination, np.ones((3, 3), np.uint8))
     illumination = cv2.resize(illumination, picture.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return dataclasses.replace(
-        picture, pixels=cv2.divide(picture.pixels, illumination, scale=PAPER_LEVEL), is_light_evened=True
-    )
+    return dataclasses.replace(picture, pixels=cv2.divide(picture.pixels, illumination, scale=PAPER_LEVEL))
 
 
 def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
@@ -204,63 +173,6 @@ def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
     ink = cv2.absdiff(pixels, np.tile(np.rint(background).astype(np.uint8), (pixels.shape[0], 1)))
     # without other ink, the band is itself the ink: a bold 1
     return 255 - ink if ink.max() >= MIN_BAND_CONTRAST else None
-
-
-def _find_sheet(mask: Mask, blurred: GreyPicture) -> Mask | None:
-    """Return the largest area of one tone, and what it encloses, if it could be a sheet of paper.
-
-    A sheet is a large rectangle, perhaps tilted or cut by the border, with a sharp edge, which a gradient of
-    light does not have. A bold stroke may look like one, too.
-    """
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not outlines:
-        return None
-    outline = max(outlines, key=cv2.contourArea)
-    filled = cv2.drawContours(np.zeros_like(mask), [outline], 0, 1, cv2.FILLED)
-    area = cv2.countNonZero(filled)
-    _, (width, height), _ = cv2.minAreaRect(outline)
-    min_area, max_area = SHEET_AREA_RANGE
-    rectangle_area = (width + 1) * (height + 1)
-    if not min_area <= area / filled.size <= max_area or area < MIN_SHEET_FILL * rectangle_area:
-        return None
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
-    # the desk runs along the border, whereas ink only ends there
-    is_border = np.concatenate(([False], find_border_components(labels, stats[1:])))[labels]
-    desk = cv2.morphologyEx(is_border.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    if not desk.any():
-        return None
-    # the desk's edge is blurred, so a margin of two pixels is left out
-    paper = 1 - cv2.dilate(desk, np.ones((5, 5), np.uint8))
-    paper_edge = paper & cv2.dilate(desk, np.ones((13, 13), np.uint8))
-    desk_edge = desk & cv2.dilate(1 - desk, np.ones((9, 9), np.uint8))
-    levels = [
-        float(np.median(blurred[part > 0])) for part in (paper, desk, paper_edge, desk_edge) if part.any()
-    ]
-    if len(levels) < 4:  # noqa: PLR2004
-        return None
-    contrast, edge_contrast = abs(levels[0] - levels[1]), abs(levels[2] - levels[3])
-    if contrast < MIN_DESK_CONTRAST or edge_contrast < MIN_EDGE_SHARPNESS * contrast:
-        return None
-    return np.asarray(paper, np.uint8)
-
-
-def _extend_edge_tones(light: GreyPicture, paper: Mask) -> GreyPicture:
-    _, nearest = cv2.distanceTransformWithLabels(1 - paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    levels = np.zeros(nearest.max() + 1, np.uint8)
-    levels[nearest[paper > 0]] = light[paper > 0]
-    return np.asarray(cv2.blur(levels[nearest], (5, 5)), np.uint8)
-
-
-def _has_writing(picture: GreyPicture, paper: Mask) -> bool:
-    """Tell whether there is a little ink on the paper.
-
-    The area that the strokes of a character enclose looks like a sheet, but has no ink on it. A bold stroke
-    that looks like a sheet is nearly all ink. The paper's edge does not count, because that of such a stroke
-    is uneven.
-    """
-    ink = cv2.absdiff(picture, cv2.medianBlur(picture, len(picture) // 3 | 1)) > MIN_INK_CONTRAST
-    inner = cv2.erode(paper, _PEN_KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    return bool(INK_AREA_RANGE[0] <= (ink & inner).mean() <= INK_AREA_RANGE[1])
 
 
 def _measure_polarity(small: GreyPicture, *, background: float) -> float:

@@ -1,92 +1,68 @@
-"""Grey picture → glyphs → canonical pictures → the number.
+"""Grey picture → the number that is written on it: find → group into lines → read → assemble.
 
-`segment` finds what may be digits and never asks a network: it cuts joined digits at several places and
-joins broken ones in several ways, and returns every glyph that may come of it as a canonical picture.
-`assemble` is given what a network says of these and picks the glyphs that read best together.
-
-    segment:  PAGE_STEPS → lines → pieces
-    assemble: the best path through each line's pieces
+The finder says where characters are. They are grouped into lines, and each line is levelled and read as a
+whole, because neighbours tell what a character is: where one digit ends and the next begins, how tall the
+digits are, and how this hand writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Final, Literal, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import tones
-from app.digits.components import Labels, enclose_boxes, label_components
-from app.digits.contract import (
-    SIDE,
-    CanonicalPicture,
-    DigitBatch,
-    GreyPicture,
-    Likelihoods,
-    Probabilities,
-)
-from app.digits.glyphs import Line, Piece, lines_of, pieces_of
+from app.digits import ctc, lines
+from app.digits.classifier import Classifier
+from app.digits.components import enclose_boxes
+from app.digits.contract import CHARACTERS, CLASSES, OTHER_WRITING, READER_STRIDE, GreyPicture
+from app.digits.evidence import collect_evidence, weigh
+from app.digits.finder import LEVELS, MIN_LIKELIHOOD, Characters, Finder
 from app.digits.images import Box
-from app.digits.light import even_light, extend_paper, normalise_polarity
-from app.digits.preprocessing import (
-    TINY_LENGTH,
-    centre,
-    crop_to_ink,
-    extract_ink,
-    extract_soft_ink,
-    scale_to_size,
-    stretch_contrast,
-    thicken_strokes,
-)
-from app.digits.rules import remove_rules
-from app.digits.working_picture import Polarity, Step, WorkingPicture
+from app.digits.light import normalise_polarity
+from app.digits.line_reader import LineReader
+from app.digits.lines import Line, Strip
+from app.digits.working_picture import Polarity, WorkingPicture
 
-NumberCaution: TypeAlias = Literal["low_contrast", "touches_border", "tiny", "no_digits", "crowded"]
+NumberCaution: TypeAlias = Literal[
+    "low_contrast", "touches_border", "tiny", "no_digits", "crowded", "ignored_writing"
+]
 
-MAX_SLANT: Final = 0.1  # tangent: lines that lean more are sheared until they lean so much
-MIN_DARKNESS: Final = 0.48  # of the ink's: Otsu's threshold on clean paper; a cheque's print is paler
-FULL_INK: Final = 255  # grey levels
-MAX_PIECE_SIDE: Final = 160  # pixels: a larger piece is shrunk first; the network sees 20 of them
-MIN_PROBABILITY: Final = 1e-4  # no certainty of a network is believed beyond this
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What each piece of evidence counts, in log-odds; chosen on generated numbers of validation pictures."""
-
-    certainty: float  # of the network, which digit it is
-    likelihood: float  # that it is a digit
-    digit: float  # for every digit: a pair that is cut loses by two doubts, one that is not by one
-    geometry: float = 1.0  # height, width, cuts and gaps
-
-
-WEIGHTS_WITHOUT_LIKELIHOOD: Final = Weights(certainty=2.3, likelihood=0.0, digit=0.0)
-WEIGHTS_WITH_LIKELIHOOD: Final = Weights(certainty=4.0, likelihood=1.4, digit=1.2)
+MAX_CHARACTERS: Final = 300  # the surest on a picture, so that the work is bounded
+MAX_COLUMNS: Final = 8192  # pixels of all strips together: some 400 digits
+# How often as wide a line is shown to the line reader as it is; the mean of what it says counts. Whoever
+# writes narrow is read better in the second view.
+STRETCHES: Final = (1.0, 1.3)
+SURE: Final = 0.95  # probability of a line's digits: with less, second opinions are asked for
+MAX_JUDGED: Final = 64  # digits of a picture that the classifier is asked about, so that the work is bounded
+MAX_IGNORED: Final = 50  # boxes of other writing in an answer
+LOW_CONTRAST: Final = 48  # grey levels between ink and paper: with less, people have to look twice
+TINY_HEIGHT: Final = 10.0  # pixels: a lower digit has lost its shape
+# How much less likely a line's text is if the finder sees something else. Measured on drawn numbers of
+# held-out writers, where these make the confidence match the share of right answers.
+COUNT_PENALTY: Final = 0.7  # another number of digits
+DIGIT_PENALTY: Final = 0.5  # another digit, where there is only one
+STRAY_PENALTY: Final = 0.6  # for each line that was left out, times its probability
+FAINT_PENALTY: Final = 0.5  # for each digit that may be one, times its likelihood
+ODDS: Final = 1.75  # by which the odds are raised in the end: all of this is too cautious by so much
+# A line is kept if it is nearly as certain as the best one: print, rings and pens are less certain.
+MIN_WORTH: Final = 0.55  # of the best line's probability times the finder's certainty
+MIN_LONG_WORTH: Final = 0.3  # for a line of at least LONG digits
+LONG: Final = 4
+MIN_CERTAINTY: Final = 0.75  # of the most certain line's, for a line of several characters
+MAX_SHIFT: Final = 0.7  # heights of a digit between a character as it was read and as it was found
+NEIGHBOURHOOD: Final = (3.0, 0.8)  # heights beside a line, across and down, that belong to it
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentedPage:
-    """What is written on a picture, before a network has seen it."""
+class Mark:
+    """A digit or a sign. `box` is in the grey picture's pixels."""
 
-    pictures: DigitBatch  # uint8 (pieces, 28, 28)
-    pieces: tuple[Piece, ...]
-    skips: tuple[tuple[float, ...], ...]  # for each line, the log-odds that each atom is no part of a digit
-    polarity: Polarity
-    size: tuple[int, int]  # width and height of the grey picture
-    cautions: tuple[NumberCaution, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Digit:
-    """One digit of a number. `box` is in the grey picture's pixels."""
-
-    digit: int
+    character: str
     confidence: float
     box: Box
     line: int
@@ -94,17 +70,34 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """The number in a picture. `confidence`, that all digits are right, is the product of theirs."""
+    """The number on a picture. `confidence` is how likely all of its digits are right."""
 
-    lines: tuple[str, ...]
-    digits: tuple[Digit, ...]
+    written: tuple[str, ...]  # its lines with their signs
+    marks: tuple[Mark, ...]  # digits and signs, in reading order
+    ignored: tuple[Box, ...]  # other writing in and beside the lines
+    polarity: Polarity
     confidence: float
     cautions: tuple[NumberCaution, ...]
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """The digits of each line."""
+        return tuple("".join(filter(str.isdigit, line)) for line in self.written)
+
+    @property
     def text(self) -> str:
-        r"""The lines, separated by \n."""
+        r"""The digits of all lines, separated by \n."""
         return "\n".join(self.lines)
+
+    @property
+    def digits(self) -> tuple[Mark, ...]:
+        """The digits, in reading order."""
+        return tuple(mark for mark in self.marks if mark.character.isdigit())
+
+    @property
+    def signs(self) -> tuple[Mark, ...]:
+        """The signs, in reading order."""
+        return tuple(mark for mark in self.marks if not mark.character.isdigit())
 
     @property
     def box(self) -> Box | None:
@@ -112,167 +105,248 @@ class Number:
         return enclose_boxes([digit.box for digit in self.digits]) if self.digits else None
 
 
-def remove_pale_print(picture: WorkingPicture) -> WorkingPicture:
-    """Take out of the ink what is much paler than the pen: a cheque's background, a form's grey lines."""
-    levels = np.cumsum(tones.histogram(picture.pixels, mask=picture.mask))
-    darkness = int(np.searchsorted(levels, 0.9 * levels[-1]))
-    _, is_dark = cv2.threshold(picture.pixels, MIN_DARKNESS * darkness, 1, cv2.THRESH_BINARY)
-    return dataclasses.replace(picture, mask=picture.mask & is_dark)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A line, and what the line reader says of it."""
+
+    line: Line
+    strip: Strip
+    frames: NDArray[np.float32]
+    texts: dict[ctc.Text, float]  # by their probabilities
+    digits: ctc.Text
+    text: ctc.Text  # with signs
+    probability: float  # of `digits`
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self.probability < SURE or len(self.digits) != len(self.line.digits)
+
+    @property
+    def certainty(self) -> float:
+        """How certain the finder is of the line's digits."""
+        return float(self.line.digits.certainties.mean())
+
+    @property
+    def worth(self) -> float:
+        return self.probability * self.certainty
 
 
-PAGE_STEPS: Final[tuple[Step, ...]] = (
-    extend_paper,
-    normalise_polarity,
-    even_light,
-    extract_ink,
-    remove_pale_print,
-    remove_rules,
-)
+@dataclass(frozen=True, slots=True)
+class NumberReader:
+    """Reads whole numbers with three networks; the classifier is asked only if the line reader doubts."""
 
+    finder: Finder
+    line_reader: LineReader
+    classifier: Classifier | None = None  # without it, no second opinions are asked for
 
-def segment(grey: GreyPicture, *, steps: Sequence[Step] = PAGE_STEPS) -> SegmentedPage:
-    """Find the lines of a picture, and in them all that may be a digit.
+    def read(self, grey: GreyPicture, *, levels: Sequence[int] = LEVELS) -> Number:
+        """Read the number on a grey picture.
 
-    Args:
-        grey: uint8 (height, width), each at least 1.
-        steps: what is done before lines are looked for.
-
-    Raises:
-        NoInk: nothing stands out from the background.
-    """
-    picture = WorkingPicture(pixels=grey)
-    for step in steps:
-        picture = step(picture)
-    labels, stats = label_components(picture.mask)
-    lines, crowded = lines_of(labels, stats)
-    pieces, left_out = pieces_of(lines)
-    pictures = [_canonicalise_piece(picture, labels, lines[piece.line], piece) for piece in pieces]
-    cautions: list[NumberCaution] = ["low_contrast"] if "low_contrast" in picture.cautions else []
-    return SegmentedPage(
-        pictures=np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8),
-        pieces=tuple(pieces),
-        skips=tuple(tuple(atom.skip for atom in line.atoms) for line in lines),
-        polarity=picture.polarity,
-        size=(grey.shape[1], grey.shape[0]),
-        cautions=(*cautions, "crowded") if crowded or left_out else tuple(cautions),
-    )
-
-
-def assemble(
-    page: SegmentedPage,
-    probabilities: Probabilities,
-    likelihoods: Likelihoods | None,
-    *,
-    weights: Weights | None = None,
-) -> Number:
-    """Pick the pieces that read best together, by dynamic programming along each line.
-
-    Args:
-        page: from `segment`.
-        probabilities: float32 (pieces, 10), of `page.pictures`.
-        likelihoods: float32 (pieces,) that each is a digit; None if the network does not estimate it.
-        weights: by default, those that suit the network.
-    """
-    if likelihoods is None:
-        likelihoods = np.ones(len(page.pieces), np.float32)
-        weights = weights or WEIGHTS_WITHOUT_LIKELIHOOD
-    weights = weights or WEIGHTS_WITH_LIKELIHOOD
-    scores = (
-        weights.digit
-        + weights.certainty * np.log(np.maximum(probabilities.max(axis=1, initial=0), MIN_PROBABILITY))
-        + weights.likelihood * np.log(np.maximum(likelihoods, MIN_PROBABILITY))
-        + weights.geometry * np.array([piece.prior for piece in page.pieces])
-    )
-    digits: list[Digit] = []
-    texts: list[str] = []
-    for line in range(len(page.skips)):
-        rows = _find_best_path(page, line, scores)
-        if not rows:
-            continue
-        values = [int(probabilities[row].argmax()) for row in rows]
-        digits += [
-            Digit(value, float(probabilities[row][value]), page.pieces[row].box, len(texts))
-            for row, value in zip(rows, values, strict=True)
+        Args:
+            grey: uint8 (height, width), of any size and polarity.
+            levels: see `Finder.find`.
+        """
+        found = self.finder.find(grey, levels=levels)
+        is_clear = found.certainties > MIN_LIKELIHOOD
+        clear, faint = found[is_clear], found[~is_clear]
+        readings, is_complete = self._read_lines(grey, lines.group(clear[:MAX_CHARACTERS]))
+        kept, stray = _drop_stray(readings)
+        marks = [mark for row, reading in enumerate(kept) for mark in _place_characters(reading, row)]
+        ignored = [
+            *_find_ignored(clear, kept),
+            *(lines.round_box(_enclose(reading.line.digits.boxes)) for reading in stray),
         ]
-        texts.append("".join(map(str, values)))
-    confidence = math.prod(digit.confidence for digit in digits) if digits else 0.0
-    return Number(tuple(texts), tuple(digits), confidence, _collect_cautions(page, digits))
+        number = Number(
+            written=tuple(_spell(reading.text) for reading in kept),
+            marks=tuple(marks),
+            ignored=tuple(ignored[:MAX_IGNORED]),
+            polarity=_determine_polarity([reading.strip.pixels for reading in kept] or [grey]),
+            confidence=_estimate_confidence(kept, stray, faint),
+            cautions=(),
+        )
+        is_crowded = len(clear) > MAX_CHARACTERS or not is_complete
+        return dataclasses.replace(
+            number, cautions=tuple(_collect_cautions(number, kept, grey, is_crowded=is_crowded))
+        )
+
+    def _read_lines(self, grey: GreyPicture, found: Sequence[Line]) -> tuple[list[_Reading], bool]:
+        """Read lines until their strips are too long together; return also whether all were read."""
+        columns, judged, readings = 0, 0, list[_Reading]()
+        single = lines.unite(found, grey.shape)
+        for line in [single] if single else found:
+            strip = lines.resize_to_strip(grey) if single else lines.cut_strip(grey, line)
+            columns += strip.pixels.shape[1]
+            if columns > MAX_COLUMNS:
+                return readings, False
+            views = [self.line_reader.read(lines.stretch(strip.pixels, factor)) for factor in STRETCHES]
+            reading = _decide(line, strip, views[0], _average(views))
+            if self.classifier and reading.is_doubtful and judged + len(line.digits) <= MAX_JUDGED:
+                judged += len(line.digits)
+                evidence = collect_evidence(grey, line, self.classifier)
+                reading = _decide(line, strip, views[0], weigh(reading.texts, evidence))
+            if reading.digits:
+                readings.append(reading)
+        return readings, True
 
 
-def _find_best_path(page: SegmentedPage, line: int, scores: NDArray[np.float64]) -> list[int]:
-    steps: dict[int, list[tuple[float, int, int | None]]] = {}  # by their ends: odds, start, piece
-    for index, odds in enumerate(page.skips[line]):
-        steps.setdefault(index + 1, []).append((odds, index, None))
-    for row, piece in enumerate(page.pieces):
-        if piece.line == line:
-            steps[piece.end].append((float(scores[row]), piece.start, row))
-    best, choices = [0.0], list[tuple[int, int | None]]([(0, None)])
-    for end in range(1, len(page.skips[line]) + 1):
-        reached = [(best[start] + odds, start, row) for odds, start, row in steps[end]]
-        score, start, piece_row = max(reached, key=itemgetter(0))
-        best.append(score)
-        choices.append((start, piece_row))
-    return _trace_path(choices)
+def _average(views: Sequence[NDArray[np.float32]]) -> dict[ctc.Text, float]:
+    """Return the likeliest texts, with their mean probability in several views, the likeliest one first."""
+    texts: dict[ctc.Text, float] = {}
+    for frames in views:
+        for text, probability in ctc.find_texts(frames).items():
+            texts[text] = texts.get(text, 0.0) + probability / len(views)
+    return dict(sorted(texts.items(), key=lambda item: -item[1]))
 
 
-def _trace_path(choices: Sequence[tuple[int, int | None]]) -> list[int]:
-    rows, end = [], len(choices) - 1
-    while end > 0:
-        end, row = choices[end]
-        if row is not None:
-            rows.append(row)
-    return rows[::-1]
+def _decide(line: Line, strip: Strip, frames: NDArray[np.float32], texts: dict[ctc.Text, float]) -> _Reading:
+    """Return the likeliest digits of a line: all texts that differ only in their signs count together."""
+    by_digits: dict[ctc.Text, float] = {}
+    for text, probability in texts.items():
+        digits = _keep_digits(text)
+        by_digits[digits] = by_digits.get(digits, 0.0) + probability
+    digits = max(by_digits, key=by_digits.__getitem__)
+    text = max((text for text in texts if _keep_digits(text) == digits), key=texts.__getitem__)
+    probability = min(1.0, by_digits[digits])
+    found = tuple(line.digits.labels.tolist())
+    if len(found) == 1:
+        certainty = float(line.digits.certainties[0])
+        probability *= math.sqrt(certainty) if digits == found else DIGIT_PENALTY * certainty
+    elif len(found) != len(digits):
+        probability *= COUNT_PENALTY
+    return _Reading(line, strip, frames, texts, digits, text, probability)
 
 
-def _collect_cautions(page: SegmentedPage, digits: Sequence[Digit]) -> tuple[NumberCaution, ...]:
-    cautions = list(page.cautions)
-    if not digits:
-        return (*cautions, "no_digits")
-    left, top, width, height = enclose_boxes([digit.box for digit in digits])
-    if left == 0 or top == 0 or left + width == page.size[0] or top + height == page.size[1]:
-        cautions.append("touches_border")
-    if min(max(digit.box[2:]) for digit in digits) < TINY_LENGTH:
-        cautions.append("tiny")
-    return tuple(cautions)
+def _keep_digits(text: ctc.Text) -> ctc.Text:
+    return tuple(label for label in text if label < CLASSES)
 
 
-def _canonicalise_piece(page: WorkingPicture, labels: Labels, line: Line, piece: Piece) -> CanonicalPicture:
-    left, top, width, height = piece.box
-    margin = 3 + max(width, height) // 64  # room for the soft edge
-    window = np.s_[
-        max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin
+def _spell(text: ctc.Text) -> str:
+    return "".join(CHARACTERS[label] for label in text if label != OTHER_WRITING)
+
+
+def _drop_stray(readings: Sequence[_Reading]) -> tuple[list[_Reading], list[_Reading]]:
+    """Separate the lines from those that are far less certain than the best."""
+    worth = max((reading.worth for reading in readings), default=0.0)
+    certainty = max((reading.certainty for reading in readings), default=0.0)
+    kept, stray = list[_Reading](), list[_Reading]()
+    for reading in readings:
+        is_kept = (
+            reading.worth >= MIN_WORTH * worth
+            or (reading.worth >= MIN_LONG_WORTH * worth and len(reading.digits) >= LONG)
+            or (len(reading.line.characters) > 1 and reading.certainty >= MIN_CERTAINTY * certainty)
+        )
+        (kept if is_kept else stray).append(reading)
+    return kept, stray
+
+
+def _estimate_confidence(kept: Sequence[_Reading], stray: Sequence[_Reading], faint: Characters) -> float:
+    if not kept:
+        return 0.0
+    confidence = math.prod(reading.probability for reading in kept)
+    confidence *= math.prod(1 - STRAY_PENALTY * reading.probability for reading in stray)
+    likelihoods = faint.certainties[faint.labels < CLASSES].tolist()
+    for likelihood in likelihoods:
+        confidence *= 1 - FAINT_PENALTY * likelihood
+    return confidence * ODDS / (1 + confidence * (ODDS - 1))
+
+
+def _place_characters(reading: _Reading, row: int) -> Iterator[Mark]:
+    """Yield the characters of a line with their boxes: the finder's, or one of the usual size."""
+    height = reading.line.height
+    places = [
+        reading.strip.map_column((frame + 0.5) * READER_STRIDE)
+        for frame in ctc.locate(reading.frames, reading.text)
     ]
-    is_piece = np.zeros(labels[window].shape, np.bool_)
-    for atom in line.atoms[piece.start : piece.end]:
-        is_piece |= labels[window] == atom.label
-    # the ink of neighbouring pieces is not this piece's soft edge
-    pixels = np.where((labels[window] > 0) & ~is_piece, 0, page.pixels[window]).astype(np.uint8)
-    mask = is_piece.astype(np.uint8)
-    scale = MAX_PIECE_SIDE / max(width, height)
-    if scale < 1:
-        pixels, mask = (_resize(part, scale) for part in (pixels, mask))
-    excess = line.slant - max(-MAX_SLANT, min(MAX_SLANT, line.slant))
-    if excess:
-        pixels, mask = _unslant(pixels, excess), _unslant(mask, excess)
-    part = WorkingPicture(pixels=pixels, threshold=page.threshold, mask=mask)
-    part = dataclasses.replace(
-        part, pixels=extract_soft_ink(part, mask, length=min(MAX_PIECE_SIDE, max(width, height)))
-    )
-    if not part.pixels.any():  # a hairline has faded away
-        shape = _resize(is_piece * np.uint8(FULL_INK), min(1.0, scale))
-        part = dataclasses.replace(part, pixels=cv2.multiply(shape, FULL_INK / int(shape.max())))
-    for step in (crop_to_ink, thicken_strokes, scale_to_size, stretch_contrast, centre):
-        part = step(part)
-    return part.pixels
+    boxes = reading.line.characters.boxes.tolist()
+    width = float(np.median(reading.line.digits.boxes[:, 2] - reading.line.digits.boxes[:, 0]))
+    matches = _match([x for x, _ in places], reading, height)
+    total = sum(reading.texts.values())
+    for index, (label, (x, y)) in enumerate(zip(reading.text, places, strict=True)):
+        if label == OTHER_WRITING:
+            continue
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        if matches[index] is not None:
+            box = boxes[matches[index]]
+        probability = sum(
+            share for text, share in reading.texts.items() if text[index : index + 1] == (label,)
+        )
+        yield Mark(CHARACTERS[label], min(1.0, probability / total), lines.round_box(box), row)
 
 
-def _resize(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    size = [math.ceil(side * scale) for side in pixels.shape[::-1]]  # rounded up: the last column stays
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _match(places: Sequence[float], reading: _Reading, height: float) -> list[int | None]:
+    """Match characters that were read to those that were found, both from left to right.
+
+    The sum of the distances is minimised by dynamic programming; one that stays alone costs MAX_SHIFT.
+    """
+    boxes = reading.line.characters.boxes
+    found = ((boxes[:, 0] + boxes[:, 2]) / 2).tolist()
+    labels = reading.line.characters.labels.tolist()
+    alone = MAX_SHIFT / 2
+    costs = [[alone * column for column in range(len(found) + 1)]]
+    for row, (x, label) in enumerate(zip(places, reading.text, strict=True), 1):
+        before, line = costs[-1], [alone * row]
+        for column, (other, other_label) in enumerate(zip(found, labels, strict=True), 1):
+            distance = abs(x - other) / height + (0.0 if label == other_label else 0.2)
+            line.append(min(before[column] + alone, line[-1] + alone, before[column - 1] + distance))
+        costs.append(line)
+    matches: list[int | None] = [None] * len(places)
+    row, column = len(places), len(found)
+    while row and column:
+        if costs[row][column] == costs[row - 1][column] + alone:
+            row -= 1
+        elif costs[row][column] == costs[row][column - 1] + alone:
+            column -= 1
+        else:
+            row, column = row - 1, column - 1
+            matches[row] = column
+    return matches
 
 
-def _unslant(pixels: NDArray[np.uint8], slant: float) -> NDArray[np.uint8]:
-    height, width = pixels.shape
-    room = math.ceil(abs(slant) * height / 2)
-    shear = np.array([[1, slant, room - slant * (height - 1) / 2], [0, 1, 0]])
-    return np.asarray(cv2.warpAffine(pixels, shear, (width + 2 * room, height)), np.uint8)
+def _find_ignored(clear: Characters, kept: Sequence[_Reading]) -> Iterator[Box]:
+    """Yield the boxes of other writing in and beside the lines."""
+    extents = [(_enclose(reading.line.characters.boxes), reading.line.height) for reading in kept]
+    for box in clear.boxes[clear.labels == OTHER_WRITING].tolist():
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        for (left, top, right, bottom), height in extents:
+            across, down = NEIGHBOURHOOD[0] * height, NEIGHBOURHOOD[1] * height
+            if left - across < x < right + across and top - down < y < bottom + down:
+                yield lines.round_box(box)
+                break
+
+
+def _collect_cautions(
+    number: Number, kept: Sequence[_Reading], grey: GreyPicture, *, is_crowded: bool
+) -> Iterator[NumberCaution]:
+    if is_crowded:
+        yield "crowded"
+    if number.ignored:
+        yield "ignored_writing"
+    if not kept:
+        yield "no_digits"
+        return
+    if min(_measure_contrast(reading.strip.pixels) for reading in kept) < LOW_CONTRAST:
+        yield "low_contrast"
+    height, width = grey.shape
+    left, top, right, bottom = _enclose(np.concatenate([reading.line.digits.boxes for reading in kept]))
+    if left < 0.5 or top < 0.5 or right > width - 0.5 or bottom > height - 0.5:  # noqa: PLR2004
+        yield "touches_border"
+    if min(reading.line.height for reading in kept) < TINY_HEIGHT:
+        yield "tiny"
+
+
+def _determine_polarity(strips: Sequence[GreyPicture]) -> Polarity:
+    """Return the polarity of the longest line."""
+    longest = max(strips, key=lambda strip: strip.shape[1])
+    return normalise_polarity(WorkingPicture(pixels=longest)).polarity
+
+
+def _measure_contrast(strip: GreyPicture) -> float:
+    """Return the grey levels between the darkest and the lightest pixels, but for a few."""
+    low, high = np.percentile(strip, (2, 98))
+    return float(high - low)
+
+
+def _enclose(boxes: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    return left, top, right, bottom

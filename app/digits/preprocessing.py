@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,18 +23,16 @@ from app.digits.images import Box, scale_box
 from app.digits.light import (
     crop_frame,
     even_light,
-    extend_paper,
     is_evenly_lit,
     is_plain,
     normalise_polarity,
     remove_bands,
     remove_dead_pixels,
 )
-from app.digits.paper import remove_ruled_lines, zoom_to_ink
+from app.digits.scaling import shrink
 from app.digits.working_picture import (
     MAX_PART_GAP,
     MAX_SPECK_AREA,
-    MIN_CLOSE_UP_CONTRAST,
     SMALL_COPY_SIDE,
     THUMBNAIL_SIDE,
     Caution,
@@ -63,6 +62,9 @@ MIN_STROKE_WIDTH: Final = 2.2  # canonical pixels; MNIST's median is 2.5, its 5t
 TINY_LENGTH: Final = 10  # pixels: a shorter digit has lost its shape
 MIN_SHRINK_FACTOR: Final = 1.25  # a picture that is less than 1.25 times as long as its copy is used itself
 MAX_QUICK_PIXELS: Final = 64 * 64  # total of the pictures that need every step: about a millisecond
+MIN_SEARCHED_SIDE: Final = 64  # pixels: a smaller picture is one digit, or a part of it
+PART_MARGIN: Final = 0.25  # of its height: background around a digit that is cut out
+PART_RIM: Final = 0.06  # of its height: ink so far outside its box still belongs to it
 # pixels: a digit of this length keeps its shape on a copy; the network sees 20
 MIN_DIGIT_LENGTH_ON_COPY: Final = 51
 
@@ -90,9 +92,8 @@ def extract_ink(picture: WorkingPicture) -> WorkingPicture:
     is_ink = background - threshold > tones.LEVELS
     background_mean, noise = tones.mean_and_deviation(counts * ~is_ink)
     contrast = background_mean - tones.mean_and_deviation(counts * is_ink)[0]
-    min_contrast = MIN_CLOSE_UP_CONTRAST if picture.is_close_up else MIN_CONTRAST
     min_ratio = MIN_CONTRAST_TO_NOISE_INVERTED if picture.is_polarity_retry else MIN_CONTRAST_TO_NOISE
-    if not counts[is_ink].any() or contrast < max(min_contrast, min_ratio * noise):
+    if not counts[is_ink].any() or contrast < max(MIN_CONTRAST, min_ratio * noise):
         msg = "Nothing is written on the picture: no ink stands out from the background. Send a digit."
         raise NoInk(msg)
     _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
@@ -180,16 +181,8 @@ def centre(picture: WorkingPicture) -> WorkingPicture:
     return dataclasses.replace(picture, pixels=_place_by_mass(picture.pixels))
 
 
-STEPS: Final[tuple[Step, ...]] = (
-    remove_dead_pixels,
-    remove_bands,
-    crop_frame,
-    extend_paper,
-    normalise_polarity,
-    even_light,
-    remove_ruled_lines,
-    zoom_to_ink,
-    extract_ink,
+PAPER_STEPS: Final[tuple[Step, ...]] = (normalise_polarity, even_light, extract_ink)
+INK_STEPS: Final[tuple[Step, ...]] = (
     isolate_digit,
     crop_to_ink,
     thicken_strokes,
@@ -197,12 +190,9 @@ STEPS: Final[tuple[Step, ...]] = (
     stretch_contrast,
     centre,
 )
-
-
+STEPS: Final = (remove_dead_pixels, remove_bands, crop_frame, *PAPER_STEPS, *INK_STEPS)
 # On a plain background these change nothing; `is_plain` takes a tenth of the time that they would.
-SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset(
-    {remove_bands, crop_frame, extend_paper, even_light, remove_ruled_lines, zoom_to_ink}
-)
+SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset({remove_bands, crop_frame, even_light})
 
 
 def canonicalise(
@@ -218,15 +208,83 @@ def canonicalise(
     Raises:
         NoInk: nothing stands out from the background.
     """
-    recognised = _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(
-        255 - grey, "dark_on_light"
-    )
+    recognised = recognise_canonical(grey)
     if recognised:
         return recognised
     *_, (_, picture) = trace_steps(grey, steps=steps, try_small=try_small)
+    return _to_canonical_form(picture)
+
+
+def canonicalise_copy(
+    grey: GreyPicture, *, steps: Sequence[Step] = STEPS, is_inverted: bool = False
+) -> CanonicalForm:
+    """Bring a small copy of a picture into canonical form, in the likelier polarity or in the other one.
+
+    Raises:
+        NoInk: nothing stands out from the background.
+    """
+    copy = shrink(grey, SMALL_COPY_SIDE)
+    scale = max(grey.shape) / max(copy.shape)
+    picture = WorkingPicture(pixels=copy, scale=scale, is_polarity_retry=is_inverted)
+    *_, (_, picture) = _run_steps(picture, steps)
+    return _to_canonical_form(picture)
+
+
+def _to_canonical_form(picture: WorkingPicture) -> CanonicalForm:
     (x, y), (left, top, width, height) = picture.offset, picture.box
     box = scale_box((x + left, y + top, width, height), picture.scale, picture.scale)
     return CanonicalForm(picture.pixels, picture.polarity, box, picture.cautions)
+
+
+def canonicalise_part(grey: GreyPicture, box: Box) -> CanonicalForm:
+    """Bring the digit in a box into canonical form, without what is beside it.
+
+    Args:
+        grey: uint8 (height, width), each at least 1.
+        box: around the digit, within the picture.
+
+    Raises:
+        NoInk: nothing stands out from the background.
+    """
+    *_, (_, picture) = trace_part(grey, box)
+    return _to_canonical_form(picture)
+
+
+def trace_part(grey: GreyPicture, box: Box) -> Iterator[tuple[str, WorkingPicture]]:
+    """Cut a digit out, and yield the name of each step and the picture after it, as `trace_steps` does.
+
+    Bands, frames and dead pixels are not looked for: the finder has seen a digit between or below them.
+    """
+    left, top, width, height = box
+    margin, rim = math.ceil(PART_MARGIN * height), math.ceil(PART_RIM * height)
+    x, y = max(0, left - margin), max(0, top - margin)
+    part = np.ascontiguousarray(grey[y : top + height + margin, x : left + width + margin])
+    rows = slice(max(0, top - y - rim), top - y + height + rim)
+    columns = slice(max(0, left - x - rim), left - x + width + rim)
+
+    def drop_neighbours(picture: WorkingPicture) -> WorkingPicture:
+        return dataclasses.replace(picture, mask=_keep_window(picture.mask, rows, columns))
+
+    picture = WorkingPicture(pixels=part, offset=(x, y))
+    yield from _run_in_either_polarity(picture, (*PAPER_STEPS, drop_neighbours, *INK_STEPS))
+
+
+def _keep_window(mask: Mask, rows: slice, columns: slice) -> Mask:
+    """Keep the ink in a window, without components that lie mostly outside of it.
+
+    Raises:
+        NoInk: none is left.
+    """
+    labels, stats = label_components(mask)
+    inside = np.bincount(labels[rows, columns].ravel(), minlength=len(stats))[1:]
+    window = np.zeros_like(mask)
+    window[rows, columns] = mask_components(labels, inside > stats[1:, cv2.CC_STAT_AREA] / 2)[rows, columns]
+    if not window.any():  # a chain of digits that are joined
+        window[rows, columns] = mask[rows, columns]
+    if not window.any():
+        msg = "Nothing is written on this part of the picture: no ink stands out from the background."
+        raise NoInk(msg)
+    return window
 
 
 def trace_steps(
@@ -252,7 +310,14 @@ def trace_steps(
         if results and max(results[-1][1].box[2:]) >= MIN_DIGIT_LENGTH_ON_COPY:
             yield from results
             return
-    yield from _try_steps(picture, steps) or _run_steps(
+    yield from _run_in_either_polarity(picture, steps)
+
+
+def _run_in_either_polarity(
+    picture: WorkingPicture, steps: Sequence[Step]
+) -> Iterable[tuple[str, WorkingPicture]]:
+    """Run the steps, and once more for the less likely polarity if the likelier one shows no ink."""
+    return _try_steps(picture, steps) or _run_steps(
         dataclasses.replace(picture, is_polarity_retry=True), steps
     )
 
@@ -283,27 +348,38 @@ def _run_steps(picture: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple
         yield step.__name__, picture
 
 
+def recognise_canonical(grey: GreyPicture) -> CanonicalForm | None:
+    """Return a picture that is canonical already, but perhaps dark on light; None if it is not."""
+    return _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(255 - grey, "dark_on_light")
+
+
 def is_canonical(picture: GreyPicture) -> bool:
     """Tell whether `picture` is canonical: its size, the length of its ink, its centre of mass."""
     return _recognise_canonical(picture, "light_on_dark") is not None
 
 
-def is_quick(pictures: Sequence[GreyPicture]) -> bool:
-    """Tell whether the small pictures that need every step take about a millisecond at most, all together.
+def needs_search(grey: GreyPicture) -> bool:
+    """Tell whether there may be more on a picture than a digit on a plain background."""
+    return max(grey.shape) > MIN_SEARCHED_SIDE and not is_plain(WorkingPicture(pixels=grey))
 
-    Those on a plain background, as most drawings are, do not. Noise and photographs do, and take up to ten
-    milliseconds each.
+
+def is_quick(pictures: Sequence[GreyPicture]) -> bool:
+    """Tell whether pictures take about a millisecond at most, all together.
+
+    Those on a plain background, as most drawings are, do. Noise does not, and the finder takes several
+    milliseconds for a photograph.
     """
-    pixels_left = MAX_QUICK_PIXELS
-    for picture in pictures:
-        pixels_left -= picture.size
-    if pixels_left >= 0:
+    if any(map(needs_search, pictures)):
+        return False
+    small = [picture for picture in pictures if max(picture.shape) <= MIN_SEARCHED_SIDE]
+    if sum(picture.size for picture in small) <= MAX_QUICK_PIXELS:
         return True
-    pixels_left = MAX_QUICK_PIXELS
-    for picture in pictures:
-        if not (is_plain(WorkingPicture(pixels=picture)) or is_canonical(picture)):
-            pixels_left -= picture.size
-    return pixels_left >= 0
+    slow = [
+        picture
+        for picture in small
+        if not (is_plain(WorkingPicture(pixels=picture)) or is_canonical(picture))
+    ]
+    return sum(picture.size for picture in slow) <= MAX_QUICK_PIXELS
 
 
 def _recognise_canonical(picture: GreyPicture, polarity: Polarity) -> CanonicalForm | None:

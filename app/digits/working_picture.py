@@ -23,7 +23,6 @@ Mask: TypeAlias = NDArray[np.uint8]  # (height, width), 1 where something is, su
 THUMBNAIL_SIDE: Final = 128  # pixels: light changes slowly, so it is measured on a small copy
 UNIFORM_SHARE: Final = 0.6  # of the border's pixels that lie within UNIFORM_SPREAD of its median
 UNIFORM_SPREAD: Final = 4  # grey levels: JPEG's noise on a flat background
-MIN_CLOSE_UP_CONTRAST: Final = 8.0  # grey levels between ink and background, once the grain is blurred
 SMALL_COPY_SIDE: Final = 256  # pixels: enough to find lines and digits; a digit of 4 % still has 10
 SPANNING_SHARE: Final = 0.8  # of the width or height: a ruled line is as long, and hardly ever a digit's bar
 MAX_SPECK_AREA: Final = 0.02  # of the main component's area: dust, not a broken stroke
@@ -41,8 +40,6 @@ class WorkingPicture:
     offset: tuple[int, int] = (0, 0)  # x and y of the crop, in pixels of the uncropped copy
     polarity: Polarity = "dark_on_light"
     is_polarity_retry: bool = False  # the likelier polarity showed no ink, so this is the other one
-    is_light_evened: bool = False  # the light was uneven, or the ink so pale that its gradient counts
-    is_close_up: bool = False  # cropped to the ink's surroundings, the grain blurred
     threshold: float = 0.0  # grey levels: ink is above it
     mask: Mask = field(default_factory=lambda: NO_MASK)  # from `extract_ink` on
     box: Box = (0, 0, 0, 0)
@@ -92,12 +89,10 @@ def is_uniform(border: Histogram, *, share: float = UNIFORM_SHARE) -> bool:
     return bool(matching.sum() >= share * border.sum())
 
 
-def find_border_components(
-    labels: NDArray[np.int32], components: NDArray[np.int32], *, min_contact: float = MIN_BORDER_CONTACT
-) -> NDArray[np.bool_]:
+def find_border_components(labels: NDArray[np.int32], components: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell which components run along the border instead of ending at it."""
     contact = np.bincount(read_border_labels(labels), minlength=len(components) + 1)[1:]
-    return np.asarray(contact >= min_contact * components[:, 2:4].max(axis=1))
+    return np.asarray(contact >= MIN_BORDER_CONTACT * components[:, 2:4].max(axis=1))
 
 
 def read_border_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:

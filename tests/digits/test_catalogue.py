@@ -8,8 +8,9 @@ import pytest
 from app.digits.catalogue import Catalogue, Version, locate_folder
 from app.digits.classifier import Classifier
 from app.digits.contract import Metadata
-from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
+from app.digits.errors import InvalidModel, ModelInUse, UnknownModel, UnsuitableModel
 from tests.tiny import GOOD, build_tiny_model
+from tests.versions import copy_with_metadata, make_two_line_readers
 
 
 def store_model(folder: Path, place: str, onnx: bytes | None = None, metrics: object = None) -> None:
@@ -288,3 +289,66 @@ def test_a_versions_folder_is_located_even_if_it_does_not_exist(
 def test_a_version_that_is_not_a_number_is_refused(versions_folder: Path, asked: str) -> None:
     with pytest.raises(UnknownModel, match="names no version: write NAME@N"):
         locate_folder(versions_folder, asked)
+
+
+@pytest.fixture
+def reading_folder(tmp_path: Path) -> Path:
+    """A folder with a classifier, a finder and two versions of a line reader."""
+    return make_two_line_readers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (None, "line-reader@2"),
+        ("cnn", "line-reader@2"),
+        ("line-reader", "line-reader@2"),
+        ("line-reader@2", "line-reader@2"),
+        ("line-reader@1", "line-reader@1"),
+    ],
+)
+def test_a_number_is_read_by_the_line_reader_that_is_asked_for_or_the_highest(
+    reading_folder: Path, asked: str | None, name: str
+) -> None:
+    catalogue = Catalogue.load(reading_folder, default="cnn")
+    line_reader = catalogue.get_line_reader(asked)
+    assert line_reader.name == name
+    reader = catalogue.get_number_reader(line_reader)
+    assert (reader.line_reader, reader.finder) == (line_reader.network, catalogue.get_finder())
+    assert catalogue.get_number_reader().line_reader is catalogue.get("line-reader@2").network
+
+
+def test_models_of_another_kind_are_refused(reading_folder: Path) -> None:
+    catalogue = Catalogue.load(reading_folder, default="cnn")
+    with pytest.raises(UnsuitableModel, match="'finder' is a finder, and this needs a line-reader"):
+        catalogue.get_line_reader("finder")
+    with pytest.raises(UnsuitableModel, match=r"'line-reader@2' is .* needs a classifier"):
+        catalogue.get("line-reader").as_kind(Classifier)
+    with pytest.raises(UnknownModel, match="no model 'none'"):
+        catalogue.get_line_reader("none")
+
+
+def test_what_is_missing_to_read_numbers_is_named(reading_folder: Path) -> None:
+    catalogue = Catalogue.load(reading_folder, default="cnn")
+    catalogue.unload("finder")
+    assert catalogue.get_finder() is None
+    with pytest.raises(UnknownModel, match="no finder among the models"):
+        catalogue.get_number_reader()
+    catalogue.unload("line-reader")
+    with pytest.raises(UnknownModel, match="no line-reader among the models"):
+        catalogue.get_line_reader("cnn")
+
+
+def test_the_default_must_be_a_classifier(reading_folder: Path) -> None:
+    with pytest.raises(InvalidModel, match="the default model 'finder' is a finder, and only a classifier"):
+        Catalogue.load(reading_folder, default="finder")
+
+
+def test_the_default_cant_be_replaced_by_a_model_of_another_kind(reading_folder: Path) -> None:
+    catalogue = Catalogue.load(reading_folder, default="cnn")
+    finder = catalogue.get("finder")
+    copy_with_metadata(reading_folder / "finder", reading_folder / "cnn", {Metadata.NAME: "cnn"})
+    (reading_folder / "cnn" / "metrics.json").unlink()
+    with pytest.raises(InvalidModel, match="the default model 'cnn' is a finder"):
+        catalogue.reload_one("cnn")
+    assert catalogue.get("cnn").classifier.kind != finder.network.kind

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.digits import light, paper, preprocessing
+from app.digits import light, preprocessing
 from app.digits.contract import GreyPicture
 from app.digits.errors import NoInk
 from app.digits.working_picture import Mask, Step, WorkingPicture
@@ -33,7 +33,7 @@ def test_every_step_is_tested_here() -> None:
     assert [step.__name__ for step in preprocessing.STEPS if step.__name__ not in tested] == []
 
 
-@pytest.mark.parametrize("step", preprocessing.STEPS[:8])
+@pytest.mark.parametrize("step", preprocessing.STEPS[:5])
 def test_a_clean_drawing_passes_unchanged_through_the_steps_before_extract_ink(step: Step) -> None:
     np.testing.assert_array_equal(step(sheet(FIVE)).pixels, FIVE)
 
@@ -64,14 +64,6 @@ def test_crop_frame() -> None:
     np.testing.assert_array_equal(after.pixels, framed[y : y + height, x : x + width])
 
 
-def test_extend_paper() -> None:
-    desk = np.full((360, 400), 60, np.uint8)
-    desk[80:280, 100:300] = FIVE
-    after = light.extend_paper(sheet(desk)).pixels
-    assert after[[0, -1]].min() > 240
-    np.testing.assert_array_equal(after[100:260, 120:280], FIVE[20:180, 20:180])
-
-
 def test_normalise_polarity() -> None:
     after = light.normalise_polarity(sheet(255 - FIVE))
     assert after.polarity == "light_on_dark"
@@ -81,30 +73,8 @@ def test_normalise_polarity() -> None:
 def test_even_light() -> None:
     shaded = (FIVE * np.linspace(0.9, 0.4, 200)).astype(np.uint8)
     after = light.even_light(sheet(shaded))
-    assert after.is_light_evened
     assert np.ptp(after.pixels[5]) < 10 < np.ptp(shaded[5])
     assert after.pixels[INK].mean() < 20
-
-
-def test_remove_ruled_lines() -> None:
-    grain = np.random.default_rng(1).normal(0, 3, FIVE.shape)
-    page = np.clip(224 - (255 - FIVE.astype(float)) * 0.7 + grain, 0, 255).astype(np.uint8)
-    ruled = page.copy()
-    ruled[15::30] = np.minimum(ruled[15::30], 170)
-    after = paper.remove_ruled_lines(dataclasses.replace(sheet(ruled), is_light_evened=True)).pixels
-    assert (ruled[15::30, :60] < 180).all()
-    assert (after[15::30, :60].mean(axis=1) > 215).sum() >= 4  # the others are joined by the digit
-    assert after[INK].mean() < 60
-
-
-def test_zoom_to_ink() -> None:
-    page = np.full((200, 250), 220, np.uint8)
-    page[150:190, 200:230] = 220 - ink(4, (30, 40), box=(6, 6, 18, 28), pen=3) // 3
-    after = paper.zoom_to_ink(dataclasses.replace(sheet(page), is_light_evened=True))
-    assert after.is_close_up
-    assert max(after.pixels.shape) < 80
-    assert after.offset[0] > 150
-    assert after.offset[1] > 100
 
 
 def test_extract_ink() -> None:

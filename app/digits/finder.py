@@ -1,0 +1,233 @@
+"""The finder: a grey picture → where characters are, how large, and which.
+
+The network marks characters that are 12 to 48 pixels high, so it is shown the picture at several sizes: small
+ones first, and larger ones only as long as characters may be too small on those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.digits.contract import (
+    BATCH,
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    BOXES,
+    CHARACTERS,
+    CLASSES,
+    FINDER_MULTIPLE,
+    FINDER_STRIDE,
+    HEAT,
+    INPUT,
+    OTHER_WRITING,
+    GreyPicture,
+)
+from app.digits.errors import InvalidModel
+from app.digits.network import Arrays, Network
+from app.digits.scaling import shrink
+
+_COUNT: Final = len(CHARACTERS)
+_INPUTS: Final[Arrays] = {INPUT: ("tensor(uint8)", [BATCH, "height", "width", 1])}
+_OUTPUTS: Final[Arrays] = {
+    HEAT: ("tensor(float)", [BATCH, "rows", "columns", _COUNT]),
+    BOXES: ("tensor(float)", [BATCH, "rows", "columns", 4]),
+}
+
+LEVELS: Final = (64, 128, 256, 512, 1024)  # pixels: longer sides of the copies that are looked at,
+SMALLEST_LEVEL: Final = 40  # and of one more, for a digit that fills the picture
+MAX_ENLARGEMENT: Final = 2.2  # a picture enlarged further shows nothing new
+MIN_LIKELIHOOD: Final = 0.3  # a less likely character counts against the answer's confidence only
+MIN_TRACE: Final = 0.1  # a still less likely one does not count at all
+LARGE_ENOUGH: Final = 12.5  # pixels: larger copies show nothing new about characters this high
+MIN_LAST_SIDE: Final = 256  # pixels: on smaller copies, small characters may be invisible
+CLEAR: Final = 0.6  # likelihood of a digit that is seen clearly,
+CLEAR_HEIGHT: Final = 14.0  # and its height, in pixels
+SMALL_SHARE: Final = 15  # per cent of the characters that may be smaller
+MAX_PER_LEVEL: Final = 200  # characters, so that the work is bounded
+HEIGHT_RANGE: Final = (9.5, 60.0)  # pixels: other heights are seen better on another copy
+IDEAL_HEIGHT: Final = 26.0  # pixels
+HEIGHT_PENALTY: Final = 0.18  # for the squared logarithm of the ratio to the ideal height
+MAX_OVERLAP: Final = 0.5  # of the union of two boxes: more, and they are one character
+MAX_CONTAINED: Final = 0.8  # of the smaller box, found on another copy: a part of the larger character
+NEAR_X: Final = 0.28  # of the wider box: centres nearer than this, and than NEAR_Y, are one character
+NEAR_Y: Final = 0.4  # of the lower box
+NARROW: Final = 0.3  # of its height: a 1 counts as at least this wide
+
+
+@dataclass(frozen=True, slots=True)
+class Characters:
+    """Characters on a picture, the surest first."""
+
+    boxes: NDArray[np.float32]  # (n, 4): left, top, right, bottom, in the picture's pixels
+    likelihoods: NDArray[np.float32]  # (n, 20): that a character of each class is centred there
+    ranks: NDArray[np.float32]  # (n,): of two boxes of one character, the one with the higher rank is better
+    levels: NDArray[np.int8]  # (n,): index of the copy on which it was found
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Characters:
+        return Characters(self.boxes[rows], self.likelihoods[rows], self.ranks[rows], self.levels[rows])
+
+    @classmethod
+    def join(cls, parts: Sequence[Characters]) -> Characters:
+        """Return the characters of several parts, of which there is at least one."""
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.likelihoods for part in parts]),
+            np.concatenate([part.ranks for part in parts]),
+            np.concatenate([part.levels for part in parts]),
+        )
+
+    @property
+    def labels(self) -> NDArray[np.intp]:
+        """The likeliest class of each."""
+        return np.asarray(self.likelihoods.argmax(axis=1))
+
+    @property
+    def certainties(self) -> NDArray[np.float32]:
+        """How likely each is a character of its likeliest class."""
+        return np.asarray(self.likelihoods.max(axis=1, initial=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Finder(Network):
+    """A network that finds characters."""
+
+    def __post_init__(self) -> None:
+        """Check the network, and run it once, so that the first picture is as fast as the rest."""
+        self.check_arrays(_INPUTS, _OUTPUTS)
+        heat, boxes = self.run((HEAT, BOXES), np.zeros((1, 64, 64, 1), np.uint8))
+        if not (np.isfinite(heat).all() and np.isfinite(boxes).all()):
+            msg = "its outputs are not finite numbers"
+            raise InvalidModel(msg)
+
+    def find(self, grey: GreyPicture, *, levels: Sequence[int] = LEVELS) -> Characters:
+        """Find all characters on a grey picture.
+
+        Args:
+            grey: uint8 (height, width), of any size and polarity.
+            levels: longer sides of the copies, in pixels; larger ones than are needed are left out.
+        """
+        copies = []
+        for found, scale in self._yield_copies(grey, levels):
+            copies.append(found)
+            if _shows_all(found, scale, grey):
+                break
+        return merge(copies)
+
+    def find_prominent(self, grey: GreyPicture) -> Characters:
+        """Find the most prominent digit on a grey picture, and what is nearly as large."""
+        copies = []
+        for found, scale in self._yield_copies(grey, (SMALLEST_LEVEL, *LEVELS)):
+            copies.append(found)
+            if _shows_clear_digit(found, scale) or _shows_all(found, scale, grey):
+                break
+        return merge(copies)
+
+    def _yield_copies(self, grey: GreyPicture, levels: Sequence[int]) -> Iterator[tuple[Characters, float]]:
+        """Yield what is found on each copy, and how many times larger than the picture it is."""
+        for level, side in enumerate(levels):
+            scale = side / max(grey.shape)
+            if level and scale > MAX_ENLARGEMENT:
+                return
+            yield find_on_copy(self, grey, side, level=level), scale
+
+
+def find_on_copy(finder: Finder, grey: GreyPicture, side: int, *, level: int) -> Characters:
+    """Find the characters on a copy of the picture whose longer side is `side` pixels."""
+    scale = side / max(grey.shape)
+    copy = shrink(grey, side) if scale <= 1 else cv2.resize(grey, None, fx=scale, fy=scale)
+    copy = cv2.copyMakeBorder(
+        copy, 0, -copy.shape[0] % FINDER_MULTIPLE, 0, -copy.shape[1] % FINDER_MULTIPLE, cv2.BORDER_REPLICATE
+    )
+    heat, boxes = finder.run((HEAT, BOXES), copy[None, :, :, None])
+    return decode(heat[0], boxes[0], scale, shape=grey.shape, level=level)
+
+
+def decode(
+    heat: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    scale: float,
+    *,
+    shape: tuple[int, ...],
+    level: int,
+) -> Characters:
+    """Return the characters at the peaks of the heat.
+
+    Args:
+        heat: float32 (rows, columns, 20), log-odds.
+        boxes: float32 (rows, columns, 4), see `app.digits.contract`.
+        scale: how many times larger the copy is than the picture.
+        shape: height and width of the picture.
+        level: index of the copy.
+    """
+    best = heat.max(axis=2)
+    lowest = np.float32(np.log(MIN_TRACE / (1 - MIN_TRACE)))
+    rows, columns = np.nonzero((best >= cv2.dilate(best, np.ones((3, 3)))) & (best > lowest))
+    likelihoods = 1 / (1 + np.exp(-heat[rows, columns]))
+    size = np.exp(np.clip(boxes[rows, columns, :2], -3, 3)) * (BOX_WIDTH, BOX_HEIGHT)
+    centres = (np.stack([columns, rows], axis=1) + 0.5 + boxes[rows, columns, 2:]) * FINDER_STRIDE
+    labels = likelihoods.argmax(axis=1)
+    is_sign = (labels >= CLASSES) & (labels != OTHER_WRITING)
+    height = size[:, 1]
+    is_valid = is_sign | ((height > HEIGHT_RANGE[0]) & (height < HEIGHT_RANGE[1]))
+    is_valid &= (centres / scale < shape[::-1]).all(axis=1)  # beyond, there is only the padding
+    penalty = HEIGHT_PENALTY * np.log(np.maximum(height, 1) / IDEAL_HEIGHT) ** 2
+    found = Characters(
+        boxes=(np.hstack([centres - size / 2, centres + size / 2]) / scale).astype(np.float32),
+        likelihoods=likelihoods.astype(np.float32),
+        ranks=(likelihoods.max(axis=1, initial=0) * np.exp(-penalty * ~is_sign)).astype(np.float32),
+        levels=np.full(len(rows), level, np.int8),
+    )[is_valid]
+    return found[np.argsort(-found.ranks, kind="stable")[:MAX_PER_LEVEL]]
+
+
+def merge(copies: list[Characters]) -> Characters:
+    """Return the characters of all copies, each once: from the copy that shows it best."""
+    found = Characters.join(copies)
+    found = found[np.argsort(-found.ranks, kind="stable")]
+    left, top, right, bottom = found.boxes.T
+    width, height = right - left, bottom - top
+    area, wide = width * height, np.maximum(width, NARROW * height)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    remaining, kept = np.ones(len(found), np.bool_), []
+    for row in range(len(found)):
+        if not remaining[row]:
+            continue
+        kept.append(row)
+        rest = slice(row + 1, None)
+        shared_width = np.minimum(right[rest], right[row]) - np.maximum(left[rest], left[row])
+        shared_height = np.minimum(bottom[rest], bottom[row]) - np.maximum(top[rest], top[row])
+        shared = np.maximum(shared_width, 0) * np.maximum(shared_height, 0)
+        is_same = shared > MAX_OVERLAP * (area[rest] + area[row] - shared)
+        is_same |= (np.abs(x[rest] - x[row]) < NEAR_X * np.minimum(wide[rest], wide[row])) & (
+            np.abs(y[rest] - y[row]) < NEAR_Y * np.minimum(height[rest], height[row])
+        )
+        is_same |= (shared > MAX_CONTAINED * np.minimum(area[rest], area[row])) & (
+            found.levels[rest] != found.levels[row]
+        )
+        remaining[rest] &= ~(is_same & (shared > 0))
+    return found[np.array(kept, np.intp)]
+
+
+def _shows_clear_digit(found: Characters, scale: float) -> bool:
+    """Tell whether a copy shows a digit so clearly that a larger copy would not show it better."""
+    heights = (found.boxes[:, 3] - found.boxes[:, 1]) * scale
+    is_clear = (found.labels < CLASSES) & (found.certainties > CLEAR) & (heights > CLEAR_HEIGHT)
+    return bool(is_clear.any())
+
+
+def _shows_all(found: Characters, scale: float, grey: GreyPicture) -> bool:
+    """Tell whether hardly any character is so small that a larger copy would show it better."""
+    if scale * max(grey.shape) < MIN_LAST_SIDE:
+        return False
+    is_likely = (found.labels < CLASSES) & (found.certainties > MIN_LIKELIHOOD)
+    heights = (found.boxes[is_likely, 3] - found.boxes[is_likely, 1]) * scale
+    return bool(len(heights)) and float(np.percentile(heights, SMALL_SHARE)) > LARGE_ENOUGH

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.digits import finder
+from app.digits.contract import BOX_HEIGHT, BOX_WIDTH, CHARACTERS, FINDER_STRIDE
+from app.digits.finder import Characters
+
+COUNT = len(CHARACTERS)
+
+
+def build_maps(
+    *characters: tuple[str, int, int, float], rows: int = 16, columns: int = 24
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return heat and boxes with characters in some cells, of some height in pixels of the copy."""
+    heat = np.full((rows, columns, COUNT), -6, np.float32)
+    boxes = np.zeros((rows, columns, 4), np.float32)
+    for character, row, column, height in characters:
+        heat[row, column, CHARACTERS.index(character)] = 3
+        boxes[row, column, 1] = np.log(height / BOX_HEIGHT)
+    return heat, boxes
+
+
+def decode(*characters: tuple[str, int, int, float], scale: float = 1.0) -> Characters:
+    shape = (round(64 / scale), round(96 / scale))
+    return finder.decode(*build_maps(*characters), scale, shape=shape, level=0)
+
+
+def test_a_peak_is_a_character_with_its_box_in_the_picture() -> None:
+    found = decode(("7", 8, 10, 24.0), scale=0.5)
+    assert found.labels.tolist() == [7]
+    assert found.certainties[0] == pytest.approx(1 / (1 + np.exp(-3)), rel=1e-3)
+    x, y = (10.5 * FINDER_STRIDE, 8.5 * FINDER_STRIDE)
+    expected = (x - BOX_WIDTH / 2, y - 12, x + BOX_WIDTH / 2, y + 12)
+    assert found.boxes[0].tolist() == pytest.approx([2 * edge for edge in expected])
+
+
+def test_only_the_highest_of_neighbouring_cells_is_a_character() -> None:
+    heat, boxes = build_maps(("7", 8, 10, 24.0), ("7", 8, 11, 24.0))
+    heat[8, 11, 7] = 2
+    assert len(finder.decode(heat, boxes, 1.0, shape=(64, 96), level=0)) == 1
+
+
+@pytest.mark.parametrize("height", [8.0, 70.0])
+def test_a_digit_that_another_copy_shows_better_is_left_to_it(height: float) -> None:
+    assert not len(decode(("7", 8, 10, height)))
+
+
+def test_a_comma_may_be_small() -> None:
+    assert decode((",", 8, 10, 6.0)).labels.tolist() == [CHARACTERS.index(",")]
+
+
+def test_what_lies_in_the_padding_is_left_out() -> None:
+    heat, boxes = build_maps(("7", 8, 20, 24.0))
+    assert not len(finder.decode(heat, boxes, 1.0, shape=(64, 70), level=0))
+
+
+def test_no_copy_gives_more_characters_than_are_worth_the_time() -> None:
+    heat = np.random.default_rng(0).normal(2, 3, (256, 256, COUNT)).astype(np.float32)
+    found = finder.decode(heat, np.zeros((256, 256, 4), np.float32), 1.0, shape=(1024, 1024), level=0)
+    assert len(found) == finder.MAX_PER_LEVEL
+
+
+def test_a_digit_on_two_copies_is_one_digit_of_the_better_copy() -> None:
+    coarse = decode(("7", 8, 10, 12.0), scale=0.5)
+    fine = finder.decode(
+        *build_maps(("7", 17, 21, 24.0), rows=32, columns=48), 1.0, shape=(128, 192), level=1
+    )
+    merged = finder.merge([coarse, fine])
+    assert merged.labels.tolist() == [7]
+    assert merged.levels.tolist() == [1]
+
+
+def test_neighbouring_digits_stay_two() -> None:
+    assert len(finder.merge([decode(("7", 8, 6, 24.0), ("7", 8, 10, 24.0))])) == 2
+
+
+def test_a_part_of_a_digit_on_a_larger_copy_is_no_digit() -> None:
+    whole = decode(("8", 8, 10, 24.0))
+    part = finder.decode(*build_maps(("0", 18, 21, 20.0), rows=32, columns=48), 2.0, shape=(64, 96), level=1)
+    assert finder.merge([whole, part]).labels.tolist() == [8]
