@@ -13,9 +13,7 @@ from training.learn.runs import RUNS, Run
 from training.recipe import READING_RECIPES, RECIPES, find_recipe
 
 RecipeName = Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")]
-AnyRecipeName = Annotated[
-    str, typer.Argument(help=f"One of {', '.join([*RECIPES, *READING_RECIPES])}.")
-]
+AnyRecipeName = Annotated[str, typer.Argument(help=f"One of {', '.join([*RECIPES, *READING_RECIPES])}.")]
 NetworkName = Annotated[
     str, typer.Argument(help="An exported network: NAME@N, or NAME for its highest version.")
 ]

@@ -10,16 +10,18 @@ import typer
 
 from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
-from app.digits.catalogue import locate_folder
+from app.digits.catalogue import Catalogue, locate_folder
 from app.digits.classifier import Classifier
 from app.digits.errors import DigitsError
+from app.digits.finder import Finder
 from training.commands import arguments as arg
+from training.commands import reading
 from training.commands.arguments import MODELS, console, notify
 from training.data import fonts, mnist, real_sets, user_pictures
 from training.errors import TrainingError
 from training.judge import ablation, comparison, evaluation
 from training.markdown import format_table
-from training.recipe import RECIPES
+from training.recipe import READING_RECIPES, RECIPES
 from training.show import comparison_report, model_table, plots, tables
 
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw a figure into this file.")]
@@ -39,10 +41,13 @@ def evaluate(
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     folder = locate_folder(models, name)
+    if name in READING_RECIPES:
+        reading.evaluate_reading(folder, path, real_folder)
+        return
     evaluation.load_classifier(folder)  # fails before MNIST is fetched
     test = mnist.load_test(mnist.fetch(path))
     sets = real_sets.load_real_sets(real_sets.find_folder(real_folder)) if full or real_folder else None
-    metrics = evaluation.evaluate(folder, test, real_sets=sets)
+    metrics = evaluation.evaluate(folder, test, real_sets=sets, finder=evaluation.load_finder(models))
     for part in tables.build_report(metrics):
         console.print(part)
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
@@ -81,7 +86,9 @@ def compare(
         return
     for name in both:
         evaluation.load_classifier(locate_folder(models, name))  # fails before any picture is read
-    compared = comparison.compare(models, *both, _choose_sample(path, real_folder, test=test))
+    compared = comparison.compare(
+        models, *both, _choose_sample(path, real_folder, evaluation.load_finder(models), test=test)
+    )
     for part in comparison_report.build_report(compared):
         console.print(part)
     if plot:
@@ -111,24 +118,22 @@ def ablate(
         bool, typer.Option("--markdown", help="Print the documentation's tables in Markdown.")
     ] = False,
 ) -> None:
-    """Leave out each step of preprocessing and each rule for numbers in turn, and read all sets again."""
+    """Read all sets without each step, each network and each size that the finder sees in turn."""
     classifier = evaluation.load_classifier(locate_folder(models, model))
     validation = mnist.load_training(mnist.fetch(path))[1]
     folder = real_sets.find_folder(real_folder)
     sets = real_sets.load_real_sets(folder)
-    cheques_folder = folder / ablation.CHEQUES if folder and (folder / ablation.CHEQUES).is_dir() else None
     fonts.fetch()
     digits = ablation.sample_digits(validation, sets, cases_folder=cases_folder, max_per_set=max_per_set)
     numbers = ablation.sample_numbers(
         validation,
         sets,
-        cheques_folder=cheques_folder,
         cases_folder=cases_folder,
         max_per_set=max_per_set,
     )
     for result in (
-        ablation.ablate_digits(classifier, digits),
-        ablation.ablate_numbers(classifier, numbers),
+        ablation.ablate_digits(classifier, evaluation.load_finder(models), digits),
+        ablation.ablate_numbers(Catalogue.load(models, default=model).get_number_reader(), numbers),
     ):
         if markdown:
             print(format_table(ablation.COLUMNS, result.build_rows()))
@@ -143,11 +148,14 @@ def predict(
     plot: Plot = None,
 ) -> None:
     """Read the digits in your own pictures, as the service would."""
-    classifier = evaluation.load_classifier(locate_folder(models, model))
+    classifier, finder = (
+        evaluation.load_classifier(locate_folder(models, model)),
+        evaluation.load_finder(models),
+    )
     readings = []
     for file in files:
         try:
-            readings.append(read_picture(file, classifier))
+            readings.append(read_picture(file, classifier, finder))
         except DigitsError as error:
             console.print(f"{file}: {error.detail}", style="red", markup=False, soft_wrap=True)
     console.print(tables.build_prediction_table(readings))
@@ -157,23 +165,26 @@ def predict(
         raise typer.Exit(1)
 
 
-def read_picture(file: Path, classifier: Classifier) -> plots.Reading:
+def read_picture(file: Path, classifier: Classifier, finder: Finder | None) -> plots.Reading:
     """Read a file as the service would."""
-    picture, canonical = canonicalise_upload(images.identify(file.read_bytes()))
+    upload = images.identify(file.read_bytes())
+    picture, canonical, *_ = canonicalise_upload(upload, classifier=classifier, finder=finder)
     scores = classifier.classify(canonical.picture[np.newaxis])
     return plots.Reading(file.name, picture.grey, canonical.picture, scores.probabilities[0])
 
 
-def _choose_sample(path: Path | None, real_folder: Path | None, *, test: bool) -> comparison.Sample:
+def _choose_sample(
+    path: Path | None, real_folder: Path | None, finder: Finder | None, *, test: bool
+) -> comparison.Sample:
     user_folder = path if path and path.suffix != ".npz" else None
     if sum(map(bool, (user_folder, real_folder, test))) > 1:
         msg = "--data FOLDER, --real and --test each choose the pictures: give only one of them."
         raise TrainingError(msg)
     if user_folder:
         sets = real_sets.UploadSets(digits=(user_pictures.load_uploads(user_folder),))
-        return comparison.sample_uploads(str(user_folder), sets)
+        return comparison.sample_uploads(str(user_folder), sets, finder)
     if real_folder:
-        return comparison.sample_uploads(str(real_folder), real_sets.load_real_sets(real_folder))
+        return comparison.sample_uploads(str(real_folder), real_sets.load_real_sets(real_folder), finder)
     file = mnist.fetch(path)
     if test:
         return comparison.sample_mnist("MNIST test", mnist.load_test(file))

@@ -17,7 +17,7 @@ from training.commands.tune import open_search
 from training.data import fonts, mnist
 from training.errors import TrainingError
 from training.judge import robustness
-from training.judge.evaluation import load_classifier, read_metrics
+from training.judge.evaluation import load_classifier, load_finder, read_metrics
 from training.judge.service_reader import classify
 from training.recipe import find_recipe
 from training.scenes import scene_pool
@@ -116,12 +116,15 @@ def search(
 
 
 @plot.command()
-def stages(files: arg.PictureFiles, out: arg.OutputFile = Path("stages.png")) -> None:
-    """Draw uploads after each important step of preprocessing."""
-    pictures = [
-        (file.stem, canonicalise_upload(images.identify(file.read_bytes())).picture.grey) for file in files
-    ]
-    plots.save(plots.plot_steps(pictures), out)
+def stages(
+    files: arg.PictureFiles, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("stages.png")
+) -> None:
+    """Draw the digit that is found on each upload, and after each important step of preprocessing."""
+    finder, rows = load_finder(models), []
+    for file in files:
+        picture, canonical, *_ = canonicalise_upload(images.identify(file.read_bytes()), finder=finder)
+        rows.append((file.stem, picture.grey, canonical.box))
+    plots.save(plots.plot_steps(rows), out)
 
 
 @plot.command()
@@ -133,4 +136,5 @@ def uploads(
 ) -> None:
     """Draw uploads above, and below them what the network sees."""
     classifier = load_classifier(locate_folder(models, model))
-    plots.save(plots.plot_above_and_below([read_picture(file, classifier) for file in files]), out)
+    finder = load_finder(models)
+    plots.save(plots.plot_above_and_below([read_picture(file, classifier, finder) for file in files]), out)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from training.commands import arguments as arg
 from training.commands.arguments import console, refuse_both
-from training.data import mnist, pen_archives, strokes
+from training.data import mnist, pen_archives, real_sets, strokes
 from training.errors import TrainingError
+from training.judge import numbers
 from training.learn.runs import RUNS, ReadingRun
 from training.recipe import READING_RECIPES, ShardKind
 from training.scenes import shards
+from training.show import tables
 
 
 def fetch_strokes() -> None:
@@ -53,12 +55,22 @@ def train_reading(name: str, path: Path | None, run: Path | None, *, resume: boo
 
 
 def export_reading(name: str, path: Path | None, run: Path | None, *, models: Path) -> None:
-    """Write the finder or the line reader to models/NAME/model.onnx, once it has been compared with Keras."""
+    """Write the finder or the line reader to models/NAME, after comparing it with Keras."""
     shelves = shards.open_shelves(mnist.fetch(path))
     from training.export.reading_to_onnx import export  # noqa: PLC0415  seconds: TensorFlow
 
     file = export(ReadingRun(run or RUNS / name), shelves, models=models)
     console.print(f"{file}, {file.stat().st_size:,} bytes", markup=False)
+
+
+def evaluate_reading(folder: Path, path: Path | None, real_folder: Path | None) -> None:
+    """Score the finder or the line reader on what held-out writers wrote; write metrics.json."""
+    file = mnist.fetch(path)
+    shelf = shards.open_shelves(file).validation
+    sets = real_sets.load_real_sets(real_sets.find_folder(real_folder))
+    metrics = numbers.evaluate(folder, shelf, mnist.load_test(file), sets.numbers)
+    for line in tables.list_reading_figures(metrics):
+        console.print(line)
 
 
 def refuse_options(name: str, **options: object) -> None:

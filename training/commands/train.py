@@ -18,7 +18,7 @@ from training.data import fonts, mnist, user_pictures
 from training.data.labelled import Labelled
 from training.errors import TrainingError
 from training.export.lineage import COLUMNS, list_changes
-from training.judge.evaluation import load_classifier
+from training.judge.evaluation import load_classifier, load_finder
 from training.recipe import READING_RECIPES, FineTuning, find_recipe
 from training.search.overrides import FIELDS, override, parse_overrides
 from training.show import tables
@@ -143,7 +143,7 @@ def finetune(
     folder = _choose_new_folder(models, name, force=force)
     parent_folder = locate_folder(models, parent)
     load_classifier(parent_folder)  # fails before anything is read or fetched
-    pictures = _load_pictures(source)
+    pictures = _load_pictures(source, models)
     file = mnist.fetch(mnist_file)
     from training.export.fine_tuned import export_fine_tuned  # noqa: PLC0415  slow: imports TensorFlow
     from training.learn.fine_tuning import Mnist  # noqa: PLC0415  slow: imports TensorFlow
@@ -157,8 +157,8 @@ def finetune(
     )
 
 
-def _load_pictures(source: Path) -> Labelled:
-    collection = user_pictures.load_user_pictures(source)
+def _load_pictures(source: Path, models: Path) -> Labelled:
+    collection = user_pictures.load_user_pictures(source, load_finder(models))
     for picture, reason in collection.left_out.items():
         console.print(f"{picture} is left out: {reason}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(collection.pictures)} pictures for training, {len(collection.left_out)} left out")

@@ -3,9 +3,9 @@
 FOLDER/NAME/labels.csv      columns file, and label or what; the pictures lie beside it
 FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; also x_train and y_train, and so on
 
-A set whose name begins with not_digit_ holds negative examples; in one whose name begins with numbers, each
-picture shows several digits. A set that is missing or damaged is skipped, with the reason. Training, export
-and the service need no real sets.
+A set whose name begins with not_digit_ holds negative examples; in one whose name begins with numbers or
+cheques, each picture shows several digits. A set that is missing or damaged is skipped, with the reason.
+Training, export and the service need no real sets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.errors import DataError
 
 LABELS: Final = "labels.csv"
 NEGATIVE_PREFIX: Final = "not_digit_"  # begins the name of a set of negative examples
-NUMBER_PREFIX: Final = "numbers"  # begins the name of a set with several digits in each picture
+NUMBER_PREFIXES: Final = ("numbers", "cheques")  # begin the name of a set with several digits in each picture
 LINE_SEPARATOR: Final = "|"  # between the lines of a number's label
 
 # Sets whose pictures all have one polarity; other sets mix both, or have not been checked.
@@ -101,10 +101,10 @@ def load_real_sets(folder: Path | None) -> UploadSets:
         digits=tuple(
             upload_set
             for upload_set in sets
-            if not upload_set.name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX))
+            if not upload_set.name.startswith((NEGATIVE_PREFIX, *NUMBER_PREFIXES))
         ),
         negatives=tuple(upload_set for upload_set in sets if upload_set.name.startswith(NEGATIVE_PREFIX)),
-        numbers=tuple(upload_set for upload_set in sets if upload_set.name.startswith(NUMBER_PREFIX)),
+        numbers=tuple(upload_set for upload_set in sets if upload_set.name.startswith(NUMBER_PREFIXES)),
         skipped=skipped,
     )
 
@@ -166,7 +166,7 @@ def _make_set(name: str, uploads: list[bytes], labels: list[str]) -> UploadSet:
     if not uploads:
         msg = "It holds no picture."
         raise DataError(msg)
-    if not name.startswith((NEGATIVE_PREFIX, NUMBER_PREFIX)) and (
+    if not name.startswith((NEGATIVE_PREFIX, *NUMBER_PREFIXES)) and (
         wrong := sorted(set(labels) - DIGIT_LABELS)
     ):
         msg = f"The label {wrong[0]!r} is not a digit."

@@ -19,6 +19,7 @@ import numpy as np
 
 from app.digits.contract import SIDE, CanonicalPicture
 from app.digits.errors import ImageError
+from app.digits.finder import Finder
 from training.data.labelled import Labelled
 from training.data.real_sets import DIGIT_LABELS, UploadSet, read_table, read_upload
 from training.data.uploads import read_canonical
@@ -36,13 +37,13 @@ class UserPictures:
     left_out: Mapping[Path, str]
 
 
-def load_user_pictures(source: Path) -> UserPictures:
-    """Read the pictures of a folder or a CSV, to learn from.
+def load_user_pictures(source: Path, finder: Finder | None = None) -> UserPictures:
+    """Read the pictures of a folder or a CSV, to learn from, as the service does with this finder.
 
     Raises:
         DataError: there are no pictures, or too few of some digit; or a file or label is invalid.
     """
-    user_pictures = _read_pictures(_list_files(source))
+    user_pictures = _read_pictures(_list_files(source), finder)
     _check_enough(user_pictures, source)
     return user_pictures
 
@@ -101,7 +102,7 @@ def _parse_digit(label: str, where: object) -> int | None:
     return int(label)
 
 
-def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
+def _read_pictures(files: Sequence[tuple[Path, int | None]], finder: Finder | None) -> UserPictures:
     pictures: list[CanonicalPicture] = []
     digits: list[int] = []
     left_out: dict[Path, str] = {}
@@ -111,7 +112,7 @@ def _read_pictures(files: Sequence[tuple[Path, int | None]]) -> UserPictures:
             left_out[file] = "It is a negative example; fine-tuning learns digits only."
             continue
         try:
-            picture = read_canonical(file.read_bytes()).picture
+            picture = read_canonical(file.read_bytes(), finder=finder).picture
         except (ImageError, OSError) as error:
             left_out[file] = error.detail if isinstance(error, ImageError) else f"{error.strerror}."
             continue

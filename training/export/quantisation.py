@@ -45,10 +45,34 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
     return quantised_model
 
 
+def find_heads(proto: ModelProto) -> list[str]:
+    """Return the names of the last convolutions, which lead to the outputs."""
+    producers = {output: node for node in proto.graph.node for output in node.output}
+    heads, waiting = set[str](), [output.name for output in proto.graph.output]
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is not None and node.op_type == "Conv":
+            heads.add(node.name)
+        elif node is not None:
+            waiting += node.input
+    return sorted(heads)
+
+
 def quantise_graph(
-    proto: ModelProto, batches: Iterable[NDArray[np.uint8]], *, operators: Sequence[str] = _QUANTISED
+    proto: ModelProto,
+    batches: Iterable[NDArray[np.uint8]],
+    *,
+    operators: Sequence[str] = _QUANTISED,
+    excluded: Sequence[str] = (),
 ) -> ModelProto:
-    """Return a float32 network with some operators in eight bits; `batches` show how far values reach."""
+    """Return a float32 network with some operators in eight bits.
+
+    Args:
+        proto: the network.
+        batches: pictures that show how far values reach.
+        operators: types of the nodes to quantise.
+        excluded: names of nodes that are not quantised.
+    """
     prepared = ModelProto()
     prepared.CopyFrom(proto)
     prepared.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # avoids a warning
@@ -59,6 +83,7 @@ def quantise_graph(
             file,
             _Sample(batches),
             op_types_to_quantize=list(operators),
+            nodes_to_exclude=list(excluded),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,

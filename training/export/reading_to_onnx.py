@@ -32,7 +32,6 @@ from app.digits.contract import (
 from training.errors import ExportError
 from training.export import quantisation
 from training.export.keras_to_onnx import OPSET
-from training.export.parity import KERAS_FILE
 from training.files import write_atomically
 from training.learn.drawn_batches import yield_epoch
 from training.learn.line_reader import BLANK
@@ -75,8 +74,8 @@ MAX_LOSS: Final = (
 def export(run: ReadingRun, shelves: Shelves, *, models: Path) -> Path:
     """Write the trained model of `run` to `models`/NAME/model.onnx, once it has been compared with Keras.
 
-    Its convolutions are rounded to eight bits, which makes it twice as fast, if it then reads the pictures of
-    held-out writers as well as before.
+    Its convolutions but the last are rounded to eight bits, which makes it twice as fast, if it then reads
+    the pictures of held-out writers as well as before.
 
     Raises:
         RunError: there is no run.
@@ -93,7 +92,6 @@ def export(run: ReadingRun, shelves: Shelves, *, models: Path) -> Path:
     onnx_bytes = quantise_if_as_good(onnx_bytes, origin.recipe, shelves)
     file = models / origin.recipe.name / MODEL_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file.with_name(KERAS_FILE), run.model.read_bytes())
     write_atomically(file, onnx_bytes)
     return file
 
@@ -138,7 +136,12 @@ def quantise_if_as_good(onnx_bytes: bytes, recipe: ReadingRecipe, shelves: Shelv
     """Return the file with its convolutions in eight bits, or as it is if it would read worse."""
     shown = islice(yield_epoch(recipe, shelves.training, 0), CALIBRATION_BATCHES)
     proto = onnx.load_from_string(onnx_bytes)
-    quantised = quantisation.quantise_graph(proto, (pictures for pictures, _ in shown), operators=QUANTISED)
+    quantised = quantisation.quantise_graph(
+        proto,
+        (pictures for pictures, _ in shown),
+        operators=QUANTISED,
+        excluded=quantisation.find_heads(proto),  # they cost little, and their rounding would show most
+    )
     metadata = {member.key: member.value for member in proto.metadata_props}
     metadata[Metadata.VERSION] += quantisation.SUFFIX
     del quantised.metadata_props[:]

@@ -1,15 +1,15 @@
-"""Measures what each step of preprocessing and each rule for numbers contributes, by leaving it out."""
+"""Measures what each step, each network and each size that the finder sees contributes, by leaving it out."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from app.digits import images, numbers
-from app.digits.canonical_upload import canonicalise_upload
+from app.digits import ctc, images, lines
+from app.digits.canonical_upload import CanonicalUpload, canonicalise_upload
 from app.digits.classifier import Classifier
-from app.digits.contract import SIDE, CanonicalPicture, Likelihoods
-from app.digits.errors import ImageError, NoInk
-from app.digits.numbers import PAGE_STEPS, WEIGHTS_WITH_LIKELIHOOD, Weights
+from app.digits.contract import CLASSES, SIDE, CanonicalPicture, GreyPicture, Likelihoods
+from app.digits.errors import ImageError
+from app.digits.finder import LEVELS, MIN_LIKELIHOOD, Finder
+from app.digits.line_reader import LineReader
+from app.digits.numbers import NumberReader
 from app.digits.preprocessing import STEPS, centre, extract_ink, scale_to_size
-from app.digits.working_picture import Step
 from training.data.labelled import Labelled
 from training.data.real_sets import LABELS, LINE_SEPARATOR, UploadSet, UploadSets, read_table, read_upload
 from training.data.uploads import encode_png
@@ -34,12 +35,14 @@ from training.scenes import pages, symbols
 from training.scenes.corruptions import CORRUPTIONS
 from training.scenes.numbers import draw_scenes
 
+ReadDigit: TypeAlias = Callable[..., CanonicalUpload]  # takes an upload and `time_stage`
+ReadText: TypeAlias = Callable[[GreyPicture], str]
+
 SEED: Final = 1  # of the samples, corruptions and scenes
 # of the digits; the threshold that accepts this share rejects the negatives below it
 ACCEPTED_SHARE: Final = 0.99
 # without them there is no canonical picture
 ESSENTIAL_STEPS: Final = frozenset({extract_ink, scale_to_size, centre})
-CHEQUES: Final = "cheques"  # the folder of amounts on cheques, among the real sets
 CASES: Final = "cases"
 MAX_LISTED_SETS: Final = 4  # per row of the table; those that lose the most come first
 COLUMNS: Final = (
@@ -62,7 +65,7 @@ class VariantResult:
     """How one variant of a pipeline reads all sets."""
 
     right: Mapping[str, NDArray[np.bool_]]  # by the name of each set
-    milliseconds: float  # processor time of preprocessing, per picture
+    milliseconds: float  # processor time per picture, without decoding
     # share of the negatives below the threshold that accepts ACCEPTED_SHARE of the digits
     rejected: float | None = None
 
@@ -103,7 +106,7 @@ class Ablation:
 
 
 class _Stopwatch:
-    """Sums up the processor time of preprocessing."""
+    """Sums up the processor time of all stages but decoding."""
 
     seconds = 0.0
 
@@ -113,49 +116,73 @@ class _Stopwatch:
         try:
             yield
         finally:
-            if stage == "preprocess":
+            if stage != "decode":
                 self.seconds += time.thread_time() - started
 
 
-def ablate_digits(classifier: Classifier, sets: UploadSets) -> Ablation:
-    """Read the sets without each optional step of preprocessing in turn."""
+def ablate_digits(classifier: Classifier, finder: Finder | None, sets: UploadSets) -> Ablation:
+    """Read the sets without the finder, without second looks, and without each optional step in turn."""
+    complete = partial(canonicalise_upload, classifier=classifier, finder=finder)
+    variants = {
+        "the finder": partial(complete, finder=None),
+        "second looks": partial(complete, classifier=None),
+    }
+    for step in STEPS:
+        if step not in ESSENTIAL_STEPS:
+            steps = tuple(other for other in STEPS if other is not step)
+            variants[step.__name__] = partial(complete, steps=steps)
     read_sets = partial(_read_digits, classifier, sets)
-    optional = [step for step in STEPS if step not in ESSENTIAL_STEPS]
     return Ablation(
-        read_sets(STEPS),
-        {
-            step.__name__: read_sets([other for other in STEPS if other is not step])
-            for step in track(optional, console=Console(stderr=True))
-        },
+        read_sets(complete),
+        {name: read_sets(read) for name, read in track(variants.items(), console=Console(stderr=True))},
     )
 
 
-def ablate_numbers(classifier: Classifier, sets: Sequence[UploadSet]) -> Ablation:
-    """Read sets of numbers without each optional step of preprocessing and each kind of evidence in turn."""
-    read_sets = partial(_read_numbers, classifier, sets)
-    without = {
-        step.__name__: read_sets(steps=[other for other in PAGE_STEPS if other is not step])
-        for step in track(PAGE_STEPS, console=Console(stderr=True))
-        if step is not extract_ink
+def ablate_numbers(reader: NumberReader, sets: Sequence[UploadSet]) -> Ablation:
+    """Read numbers by one network alone, and without second opinions or one of the sizes."""
+    read_sets = partial(_read_numbers, sets)
+    variants: dict[str, ReadText] = {
+        "the line reader": partial(read_by_finder, reader.finder),
+        "the finder": partial(read_as_line, reader.line_reader),
+        "second opinions": partial(_read_text, dataclasses.replace(reader, classifier=None), LEVELS),
     }
-    for field in track(dataclasses.fields(Weights), console=Console(stderr=True)):
-        weights = dataclasses.replace(WEIGHTS_WITH_LIKELIHOOD, **{field.name: 0.0})
-        without[field.name] = read_sets(weights=weights)
-    return Ablation(read_sets(), without)
+    for side in LEVELS:
+        variants[f"{side} pixels"] = partial(_read_text, reader, [other for other in LEVELS if other != side])
+    return Ablation(
+        read_sets(partial(_read_text, reader, LEVELS)),
+        {name: read_sets(read) for name, read in track(variants.items(), console=Console(stderr=True))},
+    )
 
 
-def _read_digits(classifier: Classifier, sets: UploadSets, steps: Sequence[Step]) -> VariantResult:
+def _read_text(reader: NumberReader, levels: Sequence[int], grey: GreyPicture) -> str:
+    return reader.read(grey, levels=levels).text
+
+
+def read_by_finder(finder: Finder, grey: GreyPicture) -> str:
+    """Return the digits that the finder sees, in lines."""
+    found = finder.find(grey)
+    clear = found[found.certainties > MIN_LIKELIHOOD]
+    return "\n".join("".join(map(str, line.digits.labels.tolist())) for line in lines.group(clear))
+
+
+def read_as_line(line_reader: LineReader, grey: GreyPicture) -> str:
+    """Return the digits that the line reader sees if the whole picture is one line."""
+    texts = ctc.find_texts(line_reader.read(lines.resize_to_strip(grey).pixels))
+    return "".join(str(label) for label in next(iter(texts)) if label < CLASSES)
+
+
+def _read_digits(classifier: Classifier, sets: UploadSets, read: ReadDigit) -> VariantResult:
     stopwatch = _Stopwatch()
     right, likelihoods = {}, []
     for upload_set in sets.digits:
-        pictures, readable = _canonicalise(upload_set, steps, stopwatch)
+        pictures, readable = _canonicalise(upload_set, read, stopwatch)
         scores = classify(classifier, pictures)
         right[upload_set.name] = readable & (scores.probabilities.argmax(axis=1) == upload_set.digits)
         likelihoods.append(_zero_unreadable(scores.digit_likelihood, readable))
     threshold = np.quantile(np.concatenate(likelihoods), 1 - ACCEPTED_SHARE)
     negatives = []
     for upload_set in sets.negatives:
-        pictures, readable = _canonicalise(upload_set, steps, stopwatch)
+        pictures, readable = _canonicalise(upload_set, read, stopwatch)
         negatives.append(_zero_unreadable(classify(classifier, pictures).digit_likelihood, readable))
     count = sum(map(len, (*sets.digits, *sets.negatives)))
     rejected = float((np.concatenate(negatives) < threshold).mean()) if negatives else None
@@ -163,15 +190,13 @@ def _read_digits(classifier: Classifier, sets: UploadSets, steps: Sequence[Step]
 
 
 def _canonicalise(
-    upload_set: UploadSet, steps: Sequence[Step], stopwatch: _Stopwatch
+    upload_set: UploadSet, read: ReadDigit, stopwatch: _Stopwatch
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return canonical pictures (n, 28, 28), black for unreadable uploads, and which are readable (n,)."""
     pictures: list[CanonicalPicture | None] = []
     for upload in upload_set.uploads:
         try:
-            result = canonicalise_upload(
-                images.identify(upload), steps=steps, time_stage=stopwatch.time_stage
-            )
+            result = read(images.identify(upload), time_stage=stopwatch.time_stage)
             pictures.append(result.canonical.picture)
         except ImageError:
             pictures.append(None)
@@ -184,37 +209,15 @@ def _zero_unreadable(likelihoods: Likelihoods | None, readable: NDArray[np.bool_
     return np.where(readable, 1.0 if likelihoods is None else likelihoods, 0.0).astype(np.float32)
 
 
-def _read_numbers(
-    classifier: Classifier,
-    sets: Sequence[UploadSet],
-    *,
-    steps: Sequence[Step] = PAGE_STEPS,
-    weights: Weights = WEIGHTS_WITH_LIKELIHOOD,
-) -> VariantResult:
+def _read_numbers(sets: Sequence[UploadSet], read: ReadText) -> VariantResult:
     stopwatch = _Stopwatch()
-    right = {
-        upload_set.name: np.array(
-            [
-                _read_number(classifier, upload, steps, weights, stopwatch) == label
-                for upload, label in zip(upload_set.uploads, upload_set.labels, strict=True)
-            ]
-        )
-        for upload_set in sets
-    }
-    return VariantResult(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
-
-
-def _read_number(
-    classifier: Classifier, upload: bytes, steps: Sequence[Step], weights: Weights, stopwatch: _Stopwatch
-) -> str:
-    picture = images.decode(images.identify(upload))
-    try:
+    right = {}
+    for upload_set in sets:
+        pictures = [images.decode(images.identify(upload)).grey for upload in upload_set.uploads]
         with stopwatch.time_stage():
-            page = numbers.segment(picture.grey, steps=steps)
-    except NoInk:
-        return ""
-    scores = classify(classifier, page.pictures)
-    return numbers.assemble(page, scores.probabilities, scores.digit_likelihood, weights=weights).text
+            texts = [read(picture) for picture in pictures]
+        right[upload_set.name] = np.array(list(map(str.__eq__, texts, upload_set.labels)))
+    return VariantResult(right, stopwatch.seconds / sum(map(len, sets)) * 1e3)
 
 
 def sample_digits(
@@ -256,7 +259,6 @@ def sample_numbers(
     validation: Labelled,
     real_sets: UploadSets,
     *,
-    cheques_folder: Path | None,
     cases_folder: Path | None,
     max_per_set: int,
 ) -> tuple[UploadSet, ...]:
@@ -265,7 +267,6 @@ def sample_numbers(
     Args:
         validation: MNIST's validation pictures, from which numbers are composed.
         real_sets: sets of real uploads.
-        cheques_folder: folder of amounts on cheques, and of their labels.csv with the columns file and label.
         cases_folder: see `sample_digits`.
         max_per_set: the most pictures to take from a set.
     """
@@ -275,8 +276,6 @@ def sample_numbers(
         drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
     sets = [_sample(UploadSet(name, *zip(*pairs, strict=True)), max_per_set) for name, pairs in drawn.items()]
     sets += [_sample(upload_set, max_per_set) for upload_set in real_sets.numbers]
-    if cheques_folder:
-        sets.append(_sample(_read_folder(CHEQUES, cheques_folder, "label"), max_per_set))
     if cases_folder:
         sets.append(_read_folder(CASES, cases_folder, "expected", route="/predict/number"))
     return tuple(sets)

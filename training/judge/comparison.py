@@ -16,6 +16,7 @@ from app.digits.catalogue import MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, CanonicalPicture, DigitBatch
 from app.digits.errors import ImageError
+from app.digits.finder import Finder
 from training.data.labelled import Labelled
 from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png, read_canonical
@@ -76,13 +77,13 @@ def sample_mnist(name: str, labelled: Labelled) -> Sample:
     return sample_uploads(name, UploadSets(digits=(UploadSet(name, uploads, labels),)))
 
 
-def sample_uploads(name: str, sets: UploadSets) -> Sample:
-    """Return sets of uploads, preprocessed as in the service.
+def sample_uploads(name: str, sets: UploadSets, finder: Finder | None = None) -> Sample:
+    """Return sets of uploads, preprocessed as in the service with this finder.
 
     Raises:
         TrainingError: no upload of a digit can be read.
     """
-    digits, others = list(_read_sets(sets.digits)), list(_read_sets(sets.negatives))
+    digits, others = (list(_read_sets(part, finder)) for part in (sets.digits, sets.negatives))
     if not digits:
         why = "".join(f" {one}: {reason}" for one, reason in sets.skipped.items())
         msg = f"{name} holds no readable picture of a digit.{why}"
@@ -116,7 +117,9 @@ def compare(models: Path, first: str, second: str, sample: Sample) -> Comparison
     return Comparison(sample, *sides)
 
 
-def _read_sets(sets: Sequence[UploadSet]) -> Iterator[tuple[str, str, CanonicalPicture]]:
+def _read_sets(
+    sets: Sequence[UploadSet], finder: Finder | None
+) -> Iterator[tuple[str, str, CanonicalPicture]]:
     """Yield the set's name, the label and the canonical picture of each upload that the service accepts."""
     uploads = [
         (upload_set.name, *pair)
@@ -125,7 +128,7 @@ def _read_sets(sets: Sequence[UploadSet]) -> Iterator[tuple[str, str, CanonicalP
     ]
     for source, label, upload in track(uploads, "Preprocessing", transient=True):
         try:
-            yield source, label, read_canonical(upload).picture
+            yield source, label, read_canonical(upload, finder=finder).picture
         except ImageError:
             continue
 

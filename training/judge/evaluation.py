@@ -24,16 +24,17 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
-from app.digits.contract import CLASSES, Metadata, Probabilities
+from app.digits.contract import CLASSES, FINDER, Metadata, Probabilities
 from app.digits.errors import InvalidModel
+from app.digits.finder import Finder
 from training.data.labelled import Labelled
 from training.data.real_sets import UploadSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import TrainingError
 from training.files import write_json
 from training.judge import reliability
-from training.judge.robustness import FULL, SampleSizes, measure_robustness
-from training.judge.service_reader import classify
+from training.judge.robustness import CORRUPTED, measure_robustness
+from training.judge.service_reader import classify, read_uploads
 from training.recipe import Recipe
 
 MIN_PROBABILITY: Final = (
@@ -85,12 +86,24 @@ def load_classifier(folder: Path) -> Classifier:
         raise TrainingError(msg) from error
 
 
+def load_finder(models: Path) -> Finder | None:
+    """Load the highest version of the finder in `models`; return None if there is none."""
+    file = locate_folder(models, FINDER) / MODEL_FILE
+    return Finder.load(file.read_bytes()) if file.exists() else None
+
+
 def evaluate(
-    folder: Path, test: Labelled, *, real_sets: UploadSets | None = None, sizes: SampleSizes = FULL
+    folder: Path,
+    test: Labelled,
+    *,
+    real_sets: UploadSets | None = None,
+    finder: Finder | None = None,
+    corrupted: int = CORRUPTED,
 ) -> dict[str, Any]:
     """Evaluate `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
 
-    If `real_sets` is given, even without any sets, robustness is measured as well.
+    If `real_sets` is given, even without any sets, robustness is measured as well. Uploads are read with
+    `finder`, as in the service.
     """
     classifier = load_classifier(folder)
     pngs = [encode_png(picture) for picture in test.pictures]
@@ -129,7 +142,11 @@ def evaluate(
     }
     if real_sets is not None:
         metrics |= measure_robustness(
-            classifier, test, likelihoods=scores.digit_likelihood, real_sets=real_sets, sizes=sizes
+            lambda uploads: read_uploads(classifier, uploads, finder),
+            test,
+            likelihoods=scores.digit_likelihood,
+            real_sets=real_sets,
+            corrupted=corrupted,
         )
     write_json(folder / METRICS_FILE, metrics)
     return metrics

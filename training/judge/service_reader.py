@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import SIDE, DigitBatch, Likelihoods, Probabilities
 from app.digits.errors import ImageError
+from app.digits.finder import Finder
 from app.digits.preprocessing import CanonicalForm
 from app.digits.working_picture import Polarity
 from training.data.uploads import read_canonical
@@ -52,9 +53,9 @@ class Answers:
         }
 
 
-def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
-    """Read and classify uploads."""
-    attempts = [_try_to_read(upload) for upload in uploads]
+def read_uploads(classifier: Classifier, uploads: Iterable[bytes], finder: Finder | None = None) -> Answers:
+    """Read and classify uploads, with a finder for photographs, scans and pages."""
+    attempts = [_try_to_read(upload, classifier, finder) for upload in uploads]
     canonical_forms = [attempt for attempt in attempts if attempt]
     pictures = np.array([form.picture for form in canonical_forms], np.uint8).reshape(-1, SIDE, SIDE)
     scores = classify(classifier, pictures)
@@ -69,16 +70,11 @@ def read_uploads(classifier: Classifier, uploads: Iterable[bytes]) -> Answers:
 def classify(classifier: Classifier, pictures: DigitBatch) -> Scores:
     """Return the scores of any number of canonical pictures, (n, 28, 28)."""
     starts = range(0, max(len(pictures), 1), BATCH_SIZE)
-    batches = [classifier.classify(pictures[start : start + BATCH_SIZE]) for start in starts]
-    likelihoods = [batch.digit_likelihood for batch in batches if batch.digit_likelihood is not None]
-    return Scores(
-        np.concatenate([batch.probabilities for batch in batches]),
-        np.concatenate(likelihoods) if likelihoods else None,
-    )
+    return Scores.join([classifier.classify(pictures[start : start + BATCH_SIZE]) for start in starts])
 
 
-def _try_to_read(upload: bytes) -> CanonicalForm | None:
+def _try_to_read(upload: bytes, classifier: Classifier, finder: Finder | None) -> CanonicalForm | None:
     try:
-        return read_canonical(upload)
+        return read_canonical(upload, classifier=classifier, finder=finder)
     except ImageError:
         return None

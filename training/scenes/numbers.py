@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import numbers
 from app.digits.contract import CanonicalPicture, DigitBatch, GreyPicture
+from app.digits.errors import NoInk
 from app.digits.images import Box
+from app.digits.preprocessing import canonicalise_part
 from training.data.labelled import Labelled
 
 Ink: TypeAlias = NDArray[np.float32]  # (height, width), 1 where there is ink
@@ -32,6 +33,9 @@ MIN_INK: Final = 0.1  # less does not count as ink
 MIN_VISIBLE_INK: Final = 0.5  # less is not visible
 MIN_TOUCHING_INK: Final = 0.3  # less does not make neighbours touch
 NEGATIVE_LABEL: Final = 255  # the label of negative examples
+FOUND_SPREAD: Final = 0.04  # of a digit's height, standard deviation of where a finder sees its sides
+MISPLACED_SHARE: Final = 0.5  # of the parts are placed at random
+MISPLACED_SPREAD: Final = 0.4  # of a digit's height
 # overlap with a digit below which a candidate is a negative example, and above which it is that digit
 MIN_OVERLAP, MIN_DIGIT_OVERLAP = 0.5, 0.85
 MARK_SHARE: Final = 0.3  # of the gaps, in numbers with marks
@@ -90,10 +94,9 @@ def draw_scenes(digits: Labelled, *, count: int, seed: int) -> Iterator[Scene]:
 
 
 def cut_pieces(digits: Labelled, *, count: int, seed: int) -> tuple[DigitBatch, NDArray[np.uint8]]:
-    """Cut numbers into candidates as the service does, so that a network learns which of them are digits.
+    """Cut parts out of numbers as the service does, so that a network learns which of them are digits.
 
-    `app.digits.numbers` finds digits, some with remnants of their neighbours, but also parts of a digit, two
-    digits in one, marks and print.
+    Some are digits, mostly with remnants of their neighbours, others a part of one or parts of two.
 
     Returns:
         uint8 (count, 28, 28), ink 255 on 0, and uint8 (count,), the digit or `NEGATIVE_LABEL`.
@@ -107,14 +110,28 @@ def _yield_pieces(digits: Labelled, seed: int) -> Iterator[tuple[CanonicalPictur
         rng = np.random.default_rng((seed, index))
         scene = draw(digits, _draw_style(rng, touching=bool(rng.integers(4))), rng)
         written = scene.text.replace("\n", "")
-        page = numbers.segment(scene.picture)
-        for picture, piece in zip(page.pictures, page.pieces, strict=True):
-            overlaps = [measure_overlap(piece.box, box) for box in scene.boxes]
+        for box in scene.boxes:
+            try:
+                form = canonicalise_part(scene.picture, _misplace(box, scene.picture.shape, rng))
+            except NoInk:
+                continue
+            overlaps = [measure_overlap(form.box, other) for other in scene.boxes]
             best = int(np.argmax(overlaps))
             if overlaps[best] < MIN_OVERLAP:
-                yield picture, NEGATIVE_LABEL
+                yield form.picture, NEGATIVE_LABEL
             elif overlaps[best] > MIN_DIGIT_OVERLAP:
-                yield picture, int(written[best])
+                yield form.picture, int(written[best])
+
+
+def _misplace(box: Box, shape: tuple[int, ...], rng: np.random.Generator) -> Box:
+    """Move a box a little, as a finder may err, or so far that it holds no whole digit or parts of two."""
+    left, top, width, height = box
+    spread = MISPLACED_SPREAD if rng.random() < MISPLACED_SHARE else FOUND_SPREAD
+    across, down, wider, taller = rng.normal(0, spread, 4) * (1, 0.3, 1, 0.3) * height
+    left, top = max(0, round(left + across)), max(0, round(top + down))
+    right, bottom = round(left + width + wider), round(top + height + taller)
+    right, bottom = min(shape[1], max(right, left + 2)), min(shape[0], max(bottom, top + 2))
+    return min(left, right - 2), min(top, bottom - 2), max(2, right - left), max(2, bottom - top)
 
 
 def measure_overlap(one: Box, other: Box) -> float:

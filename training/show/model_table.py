@@ -21,6 +21,7 @@ def build_rows(models: Path) -> list[tuple[str, ...]]:
         files = find_files(models, METRICS_FILE)
         names = name_versions(find_files(models) | files)
         metrics_by_name = [(names[version], json.loads(file.read_text())) for version, file in files.items()]
+        metrics_by_name = [named for named in metrics_by_name if "held_out" not in named[1]]  # classifiers
         metrics_by_name.sort(key=lambda named: named[1]["test"]["accuracy"])
     except (ValueError, KeyError, TypeError) as error:
         remedy = "`python -m training evaluate NAME` writes it again"

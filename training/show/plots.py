@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from app.digits import preprocessing
 from app.digits.colours import ColourPicture
 from app.digits.contract import CLASSES, CanonicalPicture, DigitBatch, GreyPicture, Probabilities
+from app.digits.images import Box
 from training.data.labelled import Labelled
 from training.errors import TrainingError
 from training.judge.comparison import Comparison
@@ -250,30 +252,23 @@ def plot_above_and_below(readings: Sequence[Reading]) -> Figure:
     return figure
 
 
-PLOTTED_STEPS: Final = (
-    "extend_paper",
-    "even_light",
-    "remove_ruled_lines",
-    "zoom_to_ink",
-    "extract_ink",
-    "isolate_digit",
-    "centre",
-)
+PLOTTED_STEPS: Final = ("normalise_polarity", "even_light", "extract_ink", "isolate_digit", "centre")
 
 
-def plot_steps(files: Sequence[tuple[str, GreyPicture]]) -> Figure:
-    """Draw a row for each upload: the upload itself, and the picture after each of `PLOTTED_STEPS`."""
-    figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(files) + 0.3), layout="constrained")
-    grid = _plot_rows(figure, [[grey, *_trace_plotted_steps(grey)] for _, grey in files])
-    for axes, (title, _) in zip(grid, files, strict=True):
+def plot_steps(uploads: Sequence[tuple[str, GreyPicture, Box]]) -> Figure:
+    """Draw a row for each upload: its digit in a box, and the digit after each of `PLOTTED_STEPS`."""
+    figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(uploads) + 0.3), layout="constrained")
+    grid = _plot_rows(figure, [[grey, *_trace_plotted_steps(grey, box)] for _, grey, box in uploads])
+    for axes, (title, _, (x, y, width, height)) in zip(grid, uploads, strict=True):
         axes[0].set_ylabel(title, size=7)
+        axes[0].add_patch(Rectangle((x, y), width, height, fill=False, color=WRONG, linewidth=1))
     for axis, title in zip(grid[0], ("upload", *PLOTTED_STEPS), strict=True):
         axis.set_title(title, size=8)
     return figure
 
 
-def _trace_plotted_steps(grey: GreyPicture) -> Iterator[GreyPicture]:
-    pictures = dict(preprocessing.trace_steps(grey))
+def _trace_plotted_steps(grey: GreyPicture, box: Box) -> Iterator[GreyPicture]:
+    pictures = dict(preprocessing.trace_part(grey, box))
     for step in PLOTTED_STEPS:
         mask = pictures[step].mask if step == "extract_ink" else None
         yield pictures[step].pixels if mask is None else mask * 255

@@ -27,12 +27,27 @@ def build_report(metrics: Metrics) -> Iterator[RenderableType]:
         yield _build_corruption_table(metrics["corruptions"])
         yield from _build_real_tables(metrics["real"])
         yield from _build_rejection_table(metrics["rejection"])
-        yield _format_numbers(metrics["numbers"])
     yield _build_score_table(metrics)
     yield _build_confusion_table(metrics["test"]["confusion"])
     test, calibration = metrics["test"], metrics["calibration"]
     sure = f"calibration error {calibration['expected_error']:.2%}"
     yield f"accuracy [bold]{test['accuracy']:.2%}[/], loss {test['loss']:.4f}, {sure}"
+
+
+def list_reading_figures(metrics: Metrics) -> Iterator[str]:
+    """Yield lines with the figures of the finder or the line reader."""
+    held_out = (
+        f"{name.replace('_', ' ')} [bold]{value:.2%}[/]" if isinstance(value, float) else f"{value:,} {name}"
+        for name, value in metrics["held_out"].items()
+    )
+    yield f"held-out writers: {', '.join(held_out)}"
+    if "numbers" in metrics:
+        numbers = metrics["numbers"]
+        right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
+        yield f"{numbers['numbers']} drawn numbers, read correctly: {right}; digits {numbers['digits']:.2%}"
+        for name, part in numbers["real"].items():
+            surely = f"{part['surely_wrong']} wrong with a confidence of 90 % or more and no warning"
+            yield f"{name}: {part['right']} of {part['pictures']} right, {surely}"
 
 
 def build_plain_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -83,14 +98,6 @@ def build_seed_table(rows: Mapping[str, SeedScores]) -> Table:
         mean_loss, mean_errors = _format_spread(scores.losses, ".4f"), _format_spread(scores.errors, ".1f")
         table.add_row(whose, losses, mean_loss, errors, mean_errors)
     return table
-
-
-def _format_numbers(numbers: Metrics) -> str:
-    right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
-    real = "".join(
-        f"; {name} {part['right']} of {part['pictures']}" for name, part in numbers["real"].items()
-    )
-    return f"{numbers['numbers']} numbers, read correctly: {right}; digits {numbers['digits']:.2%}{real}"
 
 
 def _build_score_table(metrics: Metrics) -> Table:

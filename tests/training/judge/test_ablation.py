@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from app.digits.classifier import Classifier
+from app.digits.finder import LEVELS
+from app.digits.numbers import NumberReader
 from tests.data.strokes import ink
+from tests.data.writing import draw_lines
 from tests.training.hands import draw_digits
 from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
@@ -28,7 +31,7 @@ def digits(classifier: Classifier) -> ablation.Ablation:
     blot = UploadSet(
         "blot", (encode_png(np.pad(np.zeros((40, 40), np.uint8), 20, constant_values=255)),), ("",)
     )
-    return ablation.ablate_digits(classifier, UploadSets(digits=sets, negatives=(blot,)))
+    return ablation.ablate_digits(classifier, None, UploadSets(digits=sets, negatives=(blot,)))
 
 
 def test_a_step_that_a_set_needs_is_named_with_the_set(digits: ablation.Ablation) -> None:
@@ -38,12 +41,12 @@ def test_a_step_that_a_set_needs_is_named_with_the_set(digits: ablation.Ablation
 
 
 def test_a_step_that_no_set_needs_changes_nothing(digits: ablation.Ablation) -> None:
-    assert not list(digits.list_changes("extend_paper"))
+    assert not list(digits.list_changes("crop_frame"))
 
 
 def test_every_row_has_a_cell_for_each_column(digits: ablation.Ablation) -> None:
     rows = list(digits.build_rows())
-    assert [row[0] for row in rows[:2]] == ["nothing", "remove_dead_pixels"]
+    assert [row[0] for row in rows[:2]] == ["nothing", "the finder"]
     assert {len(row) for row in rows} == {len(ablation.COLUMNS)}
     assert (
         "light on dark -10 +0" in dict(zip((row[0] for row in rows), rows, strict=True))["normalise_polarity"]
@@ -64,19 +67,15 @@ def test_sets_are_real_corrupted_and_drawn(tmp_path: Path) -> None:
     assert {"light on dark", "fog", "scan scenes", "framed"} < sizes.keys()
     assert sizes.pop("cases") == 1
     assert set(sizes.values()) == {MAX_PER_SET}
-    numbers = ablation.sample_numbers(
-        validation, real_sets, cheques_folder=None, cases_folder=tmp_path, max_per_set=MAX_PER_SET
-    )
+    numbers = ablation.sample_numbers(validation, real_sets, cases_folder=tmp_path, max_per_set=MAX_PER_SET)
     assert [one.name for one in numbers] == ["touching digits", "separate digits", "numbers", "cases"]
     assert numbers[-1].labels == ("1\n2",)
 
 
-def test_numbers_are_read_without_each_part(classifier: Classifier) -> None:
-    number = np.full((60, 180), 255, np.uint8)
-    for place, digit in enumerate("2907"):
-        number = np.minimum(
-            number, 255 - ink(int(digit), (180, 60), box=(16 + 40 * place, 12, 22, 36), pen=4)
-        )
-    result = ablation.ablate_numbers(classifier, [UploadSet("numbers", (encode_png(number),), ("2907",))])
+def test_numbers_are_read_by_each_network_alone_and_without_each_size(number_reader: NumberReader) -> None:
+    uploads = tuple(encode_png(draw_lines(text)) for text in ("407", "28"))
+    result = ablation.ablate_numbers(number_reader, [UploadSet("numbers", uploads, ("407", "28"))])
     assert result.complete.accuracy == 1.0
-    assert {"remove_rules", "certainty", "geometry"} < result.without.keys()
+    assert result.without["the line reader"].accuracy == 1.0
+    sizes = {f"{side} pixels" for side in LEVELS}
+    assert result.without.keys() == {"the line reader", "the finder", "second opinions"} | sizes

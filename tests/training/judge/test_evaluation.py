@@ -11,10 +11,9 @@ from training.data.labelled import Labelled
 from training.data.real_sets import UploadSets
 from training.errors import TrainingError
 from training.judge import evaluation
-from training.judge.robustness import SampleSizes
 from training.recipe import find_recipe
 
-FEW = SampleSizes(corrupted=10, numbers=6)
+FEW = 10
 SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
 
 
@@ -50,9 +49,9 @@ def test_metrics_are_written_beside_the_model(tmp_path: Path) -> None:
 def test_robustness_is_measured_only_on_request(tmp_path: Path) -> None:
     folder = write_network(tmp_path)
     basic = evaluation.evaluate(folder, SMALL)
-    assert not {"corruptions", "real", "rejection", "numbers"} & basic.keys()
-    full = evaluation.evaluate(folder, SMALL, real_sets=UploadSets(), sizes=FEW)
-    assert full.keys() - basic.keys() == {"corruptions", "real", "rejection", "numbers"}
+    assert not {"corruptions", "real", "rejection"} & basic.keys()
+    full = evaluation.evaluate(folder, SMALL, real_sets=UploadSets(), corrupted=FEW)
+    assert full.keys() - basic.keys() == {"corruptions", "real", "rejection"}
     assert all(full[part] == basic[part] for part in ("model", "data", "test", "calibration"))
     assert json.loads((folder / "metrics.json").read_text()) == full
 

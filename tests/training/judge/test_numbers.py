@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from app.digits.classifier import Classifier
+from app.digits.numbers import NumberReader
+from tests.data.writing import draw_lines
 from tests.training.hands import draw_upright
 from training.data.mnist import load_training
-from training.judge.numbers import edit_distance, score_numbers
+from training.data.real_sets import UploadSet
+from training.data.uploads import encode_png
+from training.judge.numbers import edit_distance, read_set, score_numbers
 
 DRAWN = draw_upright(20)
 
@@ -27,15 +30,22 @@ def test_the_edit_distance_equals_that_counted_by_hand(text: str, expected: str,
     assert edit_distance(text, expected) == distance
 
 
-def test_a_score_has_the_shares_of_right_numbers_and_digits(classifier: Classifier) -> None:
-    score = score_numbers(classifier, DRAWN, count=9, seed=2)
+def test_a_number_of_a_set_is_right_if_all_of_its_digits_are(number_reader: NumberReader) -> None:
+    uploads = tuple(encode_png(draw_lines(text)) for text in ("407", "28", "6,50"))
+    read = read_set(UploadSet("numbers", uploads, ("407", "29", "650")), number_reader)
+    assert [number.written for number in read.numbers] == [("407",), ("28",), ("6,50",)]
+    assert read.right.tolist() == [True, False, True]
+
+
+def test_a_score_has_the_shares_of_right_numbers_and_digits(number_reader: NumberReader) -> None:
+    score = score_numbers(number_reader, DRAWN, count=9, seed=2)
     assert score["numbers"] == 9
     assert set(score["right"]) == {"apart", "touching"}
     assert 0.5 < score["digits"] <= 1
 
 
 @pytest.mark.mnist
-def test_numbers_composed_of_mnists_digits_are_read(classifier: Classifier, mnist_file: Path) -> None:
-    score = score_numbers(classifier, load_training(mnist_file)[1], count=60, seed=9)
+def test_numbers_composed_of_mnists_digits_are_read(number_reader: NumberReader, mnist_file: Path) -> None:
+    score = score_numbers(number_reader, load_training(mnist_file)[1], count=60, seed=9)
     assert score["right"]["apart"] >= 0.85
     assert score["digits"] >= 0.9

@@ -14,7 +14,8 @@ from tests.tiny import build_tiny_model
 from training.data.labelled import Labelled
 from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
-from training.judge.robustness import SampleSizes, measure_robustness
+from training.judge.robustness import measure_robustness
+from training.judge.service_reader import read_uploads
 from training.scenes.corruptions import CORRUPTIONS
 
 TEST = Labelled(
@@ -24,9 +25,9 @@ TEST = Labelled(
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 PHOTOS = UploadSet("paper_photos", (PHOTO, b"damaged"), ("7", "1"))
 LETTERS = UploadSet("not_digit_letters", (encode_png(TEST.pictures[4]), b"damaged"), ("alpha", "beta"))
-WITHOUT_LIKELIHOOD = Classifier.load(build_tiny_model())
-WITH_LIKELIHOOD = Classifier.load(build_tiny_model(likelihood=0.25))
-measure = partial(measure_robustness, sizes=SampleSizes(corrupted=10, numbers=6))
+WITHOUT_LIKELIHOOD = partial(read_uploads, Classifier.load(build_tiny_model()))
+WITH_LIKELIHOOD = partial(read_uploads, Classifier.load(build_tiny_model(likelihood=0.25)))
+measure = partial(measure_robustness, corrupted=10)
 TEST_LIKELIHOODS = np.full(len(TEST), 0.75, np.float32)
 
 

@@ -59,7 +59,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
     assert written[0].startswith("epoch 1:")
     resumed = train(recipe, shelves, run=run, resume=True)
     for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-3)
+        np.testing.assert_allclose(one, other, atol=5e-3)
 
 
 def test_a_run_is_resumed_only_with_its_own_recipe_and_drawings(shelves: Shelves, tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from training.data import uploads
 from training.data.labelled import Labelled
 from training.data.real_sets import UploadSet, UploadSets
 from training.judge import evaluation
-from training.judge.robustness import SampleSizes
 from training.show import tables
 
-FEW = SampleSizes(corrupted=10, numbers=6)
+FEW = 10
 SMALL = Labelled(DRAWINGS.pictures[:, ::2, ::2][:, 1:29, 1:29], DRAWINGS.digits)
 
 
@@ -27,7 +26,9 @@ def test_a_report_shows_what_was_measured_and_what_was_skipped(
     letters = UploadSet("not_digit_letters", (uploads.encode_png(DRAWINGS.pictures[4]),), ("delta",))
     real_sets = UploadSets(digits=(photos,), negatives=(letters,), skipped={"scans": "It holds no picture."})
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(*tables.build_report(evaluation.evaluate(folder, SMALL, real_sets=real_sets, sizes=FEW)))
+    console.print(
+        *tables.build_report(evaluation.evaluate(folder, SMALL, real_sets=real_sets, corrupted=FEW))
+    )
     text = console.export_text()
     for word in ("zigzag", "photos", "skipped scans: It holds no picture.", "confusion", "calibration error"):
         assert word in text
