@@ -16,6 +16,7 @@ from typing import Final
 ENV_PREFIX: Final = "DIGITS_"
 # variables with our prefix that the service does not read, and what reads them
 FOREIGN_VARIABLES: Final[Mapping[str, str]] = {
+    "DIGITS_DRAWINGS": "python -m training",
     "DIGITS_FONTS": "python -m training",
     "DIGITS_KEY": "python -m app.client",
     "DIGITS_MNIST": "python -m training",
@@ -25,6 +26,7 @@ FOREIGN_VARIABLES: Final[Mapping[str, str]] = {
     "DIGITS_REAL": "python -m training",
     "DIGITS_REQUIREMENTS": "docker-compose.yml",
     "DIGITS_RESILIENCE": "the tests",
+    "DIGITS_STROKES": "python -m training",
     "DIGITS_URL": "the clients of docs/integrate.md",
 }
 MIN_SIMILARITY: Final = 0.5  # for difflib: APIKEY matches API_KEYS, and FOO matches nothing

@@ -13,6 +13,8 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
+from app.digits.finder import Finder
+from app.digits.numbers import NumberReader
 from app.digits.process import set_up_process
 from app.settings import VARIABLES, Settings
 from tests.needs import FIXTURES, NEEDS, find_mnist
@@ -84,6 +86,18 @@ def catalogue() -> Catalogue:
 @pytest.fixture(scope="session")
 def classifier(catalogue: Catalogue) -> Classifier:
     return catalogue.get().classifier
+
+
+@pytest.fixture(scope="session")
+def finder(catalogue: Catalogue) -> Finder:
+    finder = catalogue.get_finder()
+    assert finder
+    return finder
+
+
+@pytest.fixture(scope="session")
+def number_reader(catalogue: Catalogue) -> NumberReader:
+    return catalogue.get_number_reader()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from app.digits.contract import DigitBatch, Metadata
 from training.data import mnist, uploads
 from training.data.labelled import Labelled
 from training.judge import evaluation, service_reader
-from training.recipe import RECIPES, Recipe
+from training.recipe import READING_RECIPES, RECIPES, Recipe
 from training.scenes.corruptions import CORRUPTIONS
 
 LARGEST = 5 * 1024 * 1024  # bytes: a file of the repository
@@ -27,7 +27,7 @@ def metrics(catalogue: Catalogue, name: str) -> dict[str, Any]:
 
 
 def test_there_is_a_model_for_every_recipe(catalogue: Catalogue) -> None:
-    assert set(catalogue.models) == set(RECIPES)
+    assert set(catalogue.models) == {*RECIPES, *READING_RECIPES}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -92,5 +92,5 @@ def test_the_default_model_was_evaluated_beyond_mnist(catalogue: Catalogue) -> N
 
 
 def test_metrics_are_of_the_whole_test_set() -> None:
-    for file in Path("models").glob("*/metrics.json"):
-        assert json.loads(file.read_text())["data"]["pictures"] == 10_000
+    for name in RECIPES:
+        assert json.loads(Path("models", name, "metrics.json").read_text())["data"]["pictures"] == 10_000

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api import openapi, uploads
 from app.api.errors import require_key
 from app.api.predict import ModelName
-from app.api.reader import Reader
+from app.api.reader import DigitReader
 from app.api.schemas import Feedback
 from app.api.work import unwrap
 from app.feedback.labels import LABELS
@@ -59,7 +59,7 @@ async def give_feedback(
     selected_model = state.catalogue.get(model)
     client = get_client(request.scope)
     store.check(client)
-    reader = Reader(request, selected_model)
+    reader = DigitReader(request, selected_model)
     picture, correct_digit = await uploads.read_feedback(request)
     with store.admit(client):
         # places are held while the picture is read, and not while it is stored

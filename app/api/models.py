@@ -9,19 +9,15 @@ from fastapi import APIRouter, Path, Request
 from app.api.openapi import describe_problems
 from app.api.schemas import ArrayInfo, Limits, ModelInfo, ModelList
 from app.digits.catalogue import Model
-from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
 from app.digits.errors import UnknownModel
 from app.digits.images import MIN_SIDE
+from app.digits.network import Arrays
 from app.state import State, get_state
 
 router = APIRouter(tags=["models"])
 
 ModelPath = Annotated[str, Path(description="A name from /models, or NAME@N.", examples=["cnn"])]
-_INPUT = ArrayInfo(name=INPUT, dtype="uint8", shape=[BATCH, SIDE, SIDE])
-_OUTPUTS = {
-    PROBABILITIES: ArrayInfo(name=PROBABILITIES, dtype="float32", shape=[BATCH, CLASSES]),
-    DIGIT_LIKELIHOOD: ArrayInfo(name=DIGIT_LIKELIHOOD, dtype="float32", shape=[BATCH]),
-}
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}  # by onnxruntime's names
 
 
 @router.get("/models")
@@ -42,14 +38,16 @@ async def describe_model(request: Request, name: ModelPath) -> ModelInfo:
 
 
 def _describe_model(model: Model, state: State) -> ModelInfo:
-    classifier, settings = model.classifier, state.settings
+    network, settings = model.network, state.settings
+    (image,) = _describe_arrays(network.inputs)
     return ModelInfo(
         name=model.name,
-        version=classifier.recipe_version,
-        sha256=classifier.sha256,
+        kind=network.kind,
+        version=network.recipe_version,
+        sha256=network.sha256,
         default=model.name == state.catalogue.get().name,
-        input=_INPUT,
-        output=[_OUTPUTS[name] for name in classifier.outputs],
+        input=image,
+        output=_describe_arrays(network.outputs),
         metrics=None if model.metrics is None else dict(model.metrics),
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,
@@ -59,3 +57,10 @@ def _describe_model(model: Model, state: State) -> ModelInfo:
             max_batch=settings.max_batch,
         ),
     )
+
+
+def _describe_arrays(arrays: Arrays) -> list[ArrayInfo]:
+    return [
+        ArrayInfo(name=name, dtype=_DTYPES[dtype], shape=list(shape))
+        for name, (dtype, shape) in arrays.items()
+    ]

@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
 
 from app.api import openapi, uploads
-from app.api.predict import ModelName
-from app.api.reader import NumberReading, Reader
-from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction
+from app.api.predict import View
+from app.api.reader import Reader, encode_data_url
+from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction, NumberSign
+from app.api.work import run_in_thread
+from app.digits.contract import CanonicalPicture, GreyPicture
+from app.digits.errors import NoInk
+from app.digits.images import Box, Picture, clip_box
+from app.digits.numbers import Number, NumberReader
+from app.digits.preprocessing import PAPER_STEPS, canonicalise_part
+from app.digits.working_picture import WorkingPicture
 from app.state import get_state
 
+MAX_VIEWS: Final = 64  # canonical pictures in an answer, each of which takes up to a millisecond
+
 router = APIRouter(tags=["predict"])
+
+LineReaderName = Annotated[
+    str | SkipJsonSchema[None],
+    Query(
+        description="A line reader from /models, or NAME@N for version N. By default, the highest version "
+        "of `line-reader`; a classifier's name, too, stands for it."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberReading:
+    """A picture, and the number that it shows."""
+
+    picture: Picture
+    number: Number
+    views: Sequence[CanonicalPicture | None]  # of its first digits, if they were asked for
 
 
 @router.post(
@@ -19,41 +53,87 @@ router = APIRouter(tags=["predict"])
     response_model=NumberPrediction,
     responses=openapi.describe_problems(*openapi.PICTURE_PROBLEMS),
 )
-async def predict_number(request: Request, model: ModelName = None) -> Response:
+async def predict_number(request: Request, model: LineReaderName = None, view: View = False) -> Response:
     """Read the number in one picture: one or several digits, in one or several lines."""
-    reader = Reader(request, get_state(request).catalogue.get(model))
-    reading = await reader.read_number(await uploads.read_picture(request))
-    number = reading.number
-    reader.count_results(
-        [(digit.digit, digit.confidence) for digit in number.digits], cautions=number.cautions
-    )
-    return reader.respond(_build_prediction(reading, reader.describe_model()))
+    catalogue = get_state(request).catalogue
+    line_reader = catalogue.get_line_reader(model)
+    number_reader = catalogue.get_number_reader(line_reader)
+    reader = Reader(request, line_reader)
+    upload = await uploads.read_picture(request)
+    with reader.hold_places(1):
+        # in a thread: even a small picture may hold a hundred characters
+        work = partial(_read_number, upload, reader, number_reader, view=view)
+        reading = await run_in_thread(work, request, stages=reader.stages)
+    digits = [(int(digit.character), digit.confidence) for digit in reading.number.digits]
+    reader.count_results(digits, cautions=reading.number.cautions)
+    return reader.respond(build_prediction(reading, reader.describe_model()))
 
 
-def _build_prediction(reading: NumberReading, model: ModelRef) -> NumberPrediction:
+def build_prediction(reading: NumberReading, model: ModelRef) -> NumberPrediction:
+    """Return the answer that tells what was read, by which model."""
     picture, number = reading.picture, reading.number
     rows, columns = picture.grey.shape
-    digits = [
-        NumberDigit(
-            digit=digit.digit,
-            confidence=digit.confidence,
-            box=picture.map_to_original(digit.box),
-            line=digit.line,
-        )
-        for digit in number.digits
-    ]
-    image = ImageInfo(
-        width=picture.width,
-        height=picture.height,
-        polarity=reading.page.polarity,
-        box=picture.map_to_original(number.box or (0, 0, columns, rows)),
-    )
     return NumberPrediction(
         text=number.text,
         lines=list(number.lines),
+        written="\n".join(number.written),
         confidence=number.confidence,
-        digits=digits,
+        digits=[
+            NumberDigit(
+                digit=int(digit.character),
+                confidence=digit.confidence,
+                box=picture.map_to_original(digit.box),
+                line=digit.line,
+                view=None if view is None else encode_data_url(view),
+            )
+            for digit, view in zip_longest(number.digits, reading.views)
+        ],
+        signs=[
+            NumberSign(
+                sign=sign.character,
+                confidence=sign.confidence,
+                box=picture.map_to_original(sign.box),
+                line=sign.line,
+            )
+            for sign in number.signs
+        ],
+        ignored=[picture.map_to_original(box) for box in number.ignored],
         model=model,
-        image=image,
+        image=ImageInfo(
+            width=picture.width,
+            height=picture.height,
+            polarity=number.polarity,
+            box=picture.map_to_original(number.box or (0, 0, columns, rows)),
+        ),
         warnings=list(number.cautions),
     )
+
+
+def _read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, view: bool) -> NumberReading:
+    picture = reader.decode(reader.identify(data))
+    with reader.stages.time_stage("infer"):
+        number = number_reader.read(picture.grey)
+    with reader.stages.time_stage("preprocess"):
+        if not (number.marks or number.ignored):
+            _check_ink(picture.grey)
+        visible = number.digits[: MAX_VIEWS if view else 0]
+        views = [_canonicalise_digit(picture.grey, digit.box) for digit in visible]
+    return NumberReading(picture, number, views)
+
+
+def _check_ink(grey: GreyPicture) -> None:
+    """Check that something is written on a picture, even if it is no digit.
+
+    Raises:
+        NoInk: nothing stands out from the background.
+    """
+    picture = WorkingPicture(pixels=grey)
+    for step in PAPER_STEPS:
+        picture = step(picture)
+
+
+def _canonicalise_digit(grey: GreyPicture, box: Box) -> CanonicalPicture | None:
+    """Return the digit in a box, if its ink stands out."""
+    with suppress(NoInk):
+        return canonicalise_part(grey, clip_box(box, grey.shape)).picture
+    return None

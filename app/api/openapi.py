@@ -25,6 +25,7 @@ EXAMPLES: Final = Path(__file__).with_name("examples.json")
 _UPLOAD_PROBLEMS: Final = (
     problems.MalformedRequest,
     errors.UnknownModel,
+    errors.UnsuitableModel,
     problems.SlowUpload,
     problems.LengthRequired,
     problems.BodyTooLarge,

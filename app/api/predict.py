@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api import openapi, uploads
-from app.api.reader import Reader
+from app.api.reader import DigitReader
 from app.api.schemas import BatchPrediction, BatchResult, Prediction, Problem
 from app.api.work import unwrap
 from app.digits.errors import DigitsError
@@ -32,7 +32,7 @@ View = Annotated[bool, Query(description="Add the 28x28 picture that the network
 )
 async def predict(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in one picture."""
-    reader = Reader(request, get_state(request).catalogue.get(model))
+    reader = DigitReader(request, get_state(request).catalogue.get(model))
     picture = await uploads.read_picture(request)
     prediction = unwrap(*await reader.predict([picture], view=view))
     reader.count_predictions([prediction])
@@ -48,7 +48,7 @@ async def predict(request: Request, model: ModelName = None, view: View = False)
 async def predict_batch(request: Request, model: ModelName = None, view: View = False) -> Response:
     """Read the digit in each of several pictures; one that can't be read does not stop the others."""
     state = get_state(request)
-    reader = Reader(request, state.catalogue.get(model))
+    reader = DigitReader(request, state.catalogue.get(model))
     pictures = await uploads.read_pictures(request, max_pictures=state.settings.max_batch)
     outcomes = await reader.predict(pictures, view=view)
     state.metrics.observe_batch(reader.model.name, len(outcomes))

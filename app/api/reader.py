@@ -1,4 +1,4 @@
-"""Uploads → pictures → digits, for every route; a single picture is a batch of one.
+"""Uploads → pictures → digits, for every route that reads single digits; a single picture is a batch of one.
 
 Pictures that take about a millisecond are read on the event loop, since a thread would cost more than it
 saves. Others are read in a thread, where a large picture is first decoded as a small copy.
@@ -20,17 +20,16 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.schemas import ImageInfo, ModelRef, Prediction, Schema
+from app.api.schemas import ImageInfo, ModelRef, OtherDigit, Prediction, Schema
 from app.api.work import attempt, run_in_thread
-from app.digits import images, numbers
-from app.digits.canonical_upload import canonicalise_upload
+from app.digits import images
+from app.digits.canonical_upload import CanonicalUpload, canonicalise_upload, glance
 from app.digits.catalogue import Model
 from app.digits.classifier import Scores
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
 from app.digits.errors import DigitsError
 from app.digits.images import Picture, Upload
-from app.digits.numbers import Number, SegmentedPage
-from app.digits.preprocessing import CanonicalForm, canonicalise, is_quick
+from app.digits.preprocessing import is_quick
 from app.digits.working_picture import Caution
 from app.state import get_state
 from app.telemetry.stages import Stages
@@ -38,7 +37,7 @@ from app.wire.problems import BatchTooLarge
 from app.wire.scope import WORK, get_client
 
 # Limits on what is read on the event loop. They bound the time to decode the files; then `is_quick` looks at
-# the decoded pictures. The longest side has a limit of its own: a thin strip takes ten times as long.
+#  the decoded pictures. The longest side has a limit of its own: a thin strip takes ten times as long.
 MAX_INLINE_PICTURES: Final = 8
 MAX_INLINE_FILE_BYTES: Final = 16_384  # a drawing on a canvas has 1 to 8 KB
 MAX_INLINE_COST: Final = 0.5  # milliseconds to decode
@@ -54,21 +53,14 @@ class PreparedPicture:
     """The digit of an upload in canonical form; the decoded picture is no longer in memory."""
 
     canonical: CanonicalPicture
+    scores: Scores | None  # of a batch of one, if the classifier has been asked already
     image: ImageInfo
-    cautions: tuple[Caution, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NumberReading:
-    """A picture, and the number that it shows."""
-
-    picture: Picture
-    page: SegmentedPage
-    number: Number
+    others: Sequence[OtherDigit]
+    cautions: Sequence[Caution]
 
 
 class Reader:
-    """Reads the pictures of one request with one model."""
+    """The work of one request with one model: its places, stages, results and response."""
 
     def __init__(self, request: Request, model: Model) -> None:
         """Refuse the request, before its body is read, if there is no place for it now.
@@ -79,18 +71,66 @@ class Reader:
         self.model = model
         self.state = get_state(request)
         self.stages = Stages(model.name, self.state.tracer)
-        self._request = request
+        self.request = request
         self._client = get_client(request.scope)
         self.state.places.check(1, self._client)
 
     def publish_stages(self) -> None:
         """Hand the stages to the log, metrics and traces."""
-        self._request.scope[WORK] = self.stages
+        self.request.scope[WORK] = self.stages
 
     def hold_places(self, count: int) -> AbstractContextManager[None]:
         """Hold a place for each picture of the request while it is read: see `Places.hold`."""
         self.publish_stages()
         return self.state.places.hold(count, self._client)
+
+    def identify(self, data: bytes) -> Upload:
+        """Recognise the format and size of a picture's file."""
+        with self.stages.time_stage("decode"):
+            return images.identify(data, max_pixels=self.state.settings.max_pixels)
+
+    def decode(self, upload: Upload) -> Picture:
+        """Decode a picture."""
+        with self.stages.time_stage("decode"):
+            return images.decode(upload)
+
+    def count_results(
+        self, digits: Sequence[tuple[int, float]], *, negatives: int = 0, cautions: Iterable[str] = ()
+    ) -> None:
+        """Count negatives, cautions and digits, given as (digit, confidence), for the log and metrics."""
+        metrics = self.state.metrics
+        self.stages.note_digits(digits)
+        metrics.count_digits(self.model.name, digits)
+        metrics.count_negatives(self.model.name, negatives)
+        metrics.count_cautions(cautions)
+
+    def respond(self, result: Schema) -> Response:
+        """Return the response with a result, and with the time that its stages took."""
+        # serialised by pydantic itself: FastAPI would validate again what has just been built
+        # exclude_unset: a problem in a batch may have no `limit`
+        body = result.model_dump_json(exclude_unset=True)
+        return Response(
+            body, media_type="application/json", headers={"Server-Timing": self.stages.format_header()}
+        )
+
+    def describe_model(self) -> ModelRef:
+        """Return the name and version of the model that answers."""
+        return ModelRef(name=self.model.name, version=self.model.network.recipe_version)
+
+
+class DigitReader(Reader):
+    """Reads a digit in each of a request's pictures."""
+
+    def __init__(self, request: Request, model: Model) -> None:
+        """Refuse the request, before its body is read, if it can't be served now.
+
+        Raises:
+            UnsuitableModel: the model is not a classifier.
+            Overloaded: all places are taken.
+        """
+        self._classifier = model.classifier
+        super().__init__(request, model)
+        self._finder = self.state.catalogue.get_finder()
 
     async def predict(
         self, uploads: Sequence[bytes | DigitsError], *, view: bool = False
@@ -106,31 +146,22 @@ class Reader:
         self, uploads: Sequence[bytes | DigitsError]
     ) -> list[PreparedPicture | DigitsError]:
         """Bring the digit of each upload into canonical form; where that fails, return the error instead."""
-        pictures = self._decode_small(uploads)
-        if pictures and is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
-            return [attempt(self._preprocess, picture) for picture in pictures]
+        outcomes = self._canonicalise_quick(uploads)
+        if outcomes:
+            return outcomes
         work = partial(self._canonicalise_in_thread, uploads)
-        return await run_in_thread(work, self._request, stages=self.stages, pictures=len(uploads))
+        return await run_in_thread(work, self.request, stages=self.stages, pictures=len(uploads))
 
-    async def read_number(self, upload: bytes) -> NumberReading:
-        """Read the number in an upload, in a thread: even a small picture may hold a hundred glyphs."""
-        with self.hold_places(1):
-            return await run_in_thread(partial(self._read_number, upload), self._request, stages=self.stages)
+    def classify(self, pictures: Sequence[PreparedPicture]) -> Scores:
+        """Return the scores of pictures; the network runs for those that have none yet."""
+        new = [picture.canonical for picture in pictures if picture.scores is None]
+        batch = self.infer(np.array(new)).split() if new else iter(())
+        return Scores.join([picture.scores or next(batch) for picture in pictures])
 
     def infer(self, batch: DigitBatch) -> Scores:
         """Run the network."""
         with self.stages.time_stage("infer", pictures=len(batch)):
-            return self.model.classifier.classify(batch)
-
-    def count_results(
-        self, digits: Sequence[tuple[int, float]], *, negatives: int = 0, cautions: Iterable[str] = ()
-    ) -> None:
-        """Count negatives, cautions and digits, given as (digit, confidence), for the log and metrics."""
-        metrics = self.state.metrics
-        self.stages.note_digits(digits)
-        metrics.count_digits(self.model.name, digits)
-        metrics.count_negatives(self.model.name, negatives)
-        metrics.count_cautions(cautions)
+            return self._classifier.classify(batch)
 
     def count_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Count the predictions for several pictures, for the log and metrics."""
@@ -140,28 +171,30 @@ class Reader:
             cautions=chain.from_iterable(prediction.warnings for prediction in predictions),
         )
 
-    def respond(self, result: Schema) -> Response:
-        """Return the response with a result, and with the time that its stages took."""
-        # serialised by pydantic itself: FastAPI would validate again what has just been built
-        # exclude_unset: a problem in a batch may have no `limit`
-        body = result.model_dump_json(exclude_unset=True)
-        return Response(
-            body, media_type="application/json", headers={"Server-Timing": self.stages.format_header()}
-        )
-
-    def describe_model(self) -> ModelRef:
-        """Return the name and version of the model that answers."""
-        return ModelRef(name=self.model.name, version=self.model.classifier.recipe_version)
+    def _canonicalise_quick(
+        self, uploads: Sequence[bytes | DigitsError]
+    ) -> list[PreparedPicture | DigitsError]:
+        """Canonicalise the pictures if one quick look at each is enough; otherwise return an empty list."""
+        pictures = self._decode_small(uploads)
+        if not is_quick([picture.grey for picture in pictures if isinstance(picture, Picture)]):
+            return []
+        outcomes = list[PreparedPicture | DigitsError]()
+        for picture in pictures:
+            outcome = attempt(self._glance, picture)
+            if outcome is None:
+                return []
+            outcomes.append(outcome)
+        return outcomes
 
     def _decode_small(self, uploads: Sequence[bytes | DigitsError]) -> list[Picture | DigitsError]:
         """Decode the pictures if they are few and small; otherwise return an empty list."""
         size = sum(len(upload) for upload in uploads if isinstance(upload, bytes))
         if len(uploads) > MAX_INLINE_PICTURES or size > MAX_INLINE_FILE_BYTES:
             return []
-        identified = [attempt(self._identify, upload) for upload in uploads]
+        identified = [attempt(self.identify, upload) for upload in uploads]
         if not _are_small([upload for upload in identified if isinstance(upload, Upload)]):
             return []
-        return [attempt(self._decode, upload) for upload in identified]
+        return [attempt(self.decode, upload) for upload in identified]
 
     def _canonicalise_in_thread(
         self, uploads: Sequence[bytes | DigitsError]
@@ -170,38 +203,28 @@ class Reader:
         started = time.thread_time()
 
         def prepare(data: bytes) -> PreparedPicture:
-            upload = self._identify(data)
+            upload = self.identify(data)
             if len(uploads) > 1:
                 _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
-            return _prepare(*canonicalise_upload(upload, time_stage=self.stages.time_stage))
+            return _prepare(
+                canonicalise_upload(
+                    upload,
+                    classifier=self._classifier,
+                    finder=self._finder,
+                    time_stage=self.stages.time_stage,
+                )
+            )
 
         return [attempt(prepare, upload) for upload in uploads]
 
-    def _identify(self, data: bytes) -> Upload:
-        with self.stages.time_stage("decode"):
-            return images.identify(data, max_pixels=self.state.settings.max_pixels)
-
-    def _decode(self, upload: Upload) -> Picture:
-        with self.stages.time_stage("decode"):
-            return images.decode(upload)
-
-    def _preprocess(self, picture: Picture) -> PreparedPicture:
-        with self.stages.time_stage("preprocess"):
-            return _prepare(picture, canonicalise(picture.grey))
-
-    def _read_number(self, data: bytes) -> NumberReading:
-        picture = self._decode(self._identify(data))
-        with self.stages.time_stage("preprocess"):
-            page = numbers.segment(picture.grey)
-        scores = self.infer(page.pictures)
-        with self.stages.time_stage("preprocess"):  # runs after the network, but isn't part of `infer`
-            number = numbers.assemble(page, scores.probabilities, scores.digit_likelihood)
-        return NumberReading(picture, page, number)
+    def _glance(self, picture: Picture) -> PreparedPicture | None:
+        upload = glance(picture, classifier=self._classifier, time_stage=self.stages.time_stage)
+        return None if upload is None else _prepare(upload)
 
     def _predict(self, prepared: Sequence[PreparedPicture], *, view: bool) -> list[Prediction]:
         if not prepared:
             return []
-        scores = self.infer(np.array([picture.canonical for picture in prepared]))
+        scores = self.classify(prepared)
         model = self.describe_model()
         likelihoods = scores.digit_likelihood
         likelihood_list = [None] * len(prepared) if likelihoods is None else likelihoods.tolist()
@@ -214,8 +237,9 @@ class Reader:
                 digit_likelihood=likelihood,
                 model=model,
                 image=picture.image,
+                others=list(picture.others),
                 warnings=list(picture.cautions),
-                view=_encode_data_url(picture.canonical) if view else None,
+                view=encode_data_url(picture.canonical) if view else None,
             )
             for picture, probabilities, likelihood in zip(
                 prepared, scores.probabilities, likelihood_list, strict=True
@@ -242,12 +266,21 @@ def _check_cost(upload: Upload, *, spent: float) -> None:
         raise BatchTooLarge(msg, limit=round(MAX_BATCH_COST))
 
 
-def _prepare(picture: Picture, form: CanonicalForm) -> PreparedPicture:
+def _prepare(upload: CanonicalUpload) -> PreparedPicture:
+    picture, form, found, scores = upload
     box = picture.map_to_original(form.box)
     info = ImageInfo(width=picture.width, height=picture.height, polarity=form.polarity, box=box)
-    return PreparedPicture(form.picture, info, form.cautions)
+    cautions = dict.fromkeys(form.cautions)
+    if found:
+        cautions["several_digits"] = None
+    others = [
+        OtherDigit(digit=digit, confidence=certainty, box=picture.map_to_original(box))
+        for digit, certainty, box in found
+    ]
+    return PreparedPicture(form.picture, scores, info, others, list(cautions))
 
 
-def _encode_data_url(picture: CanonicalPicture) -> str:
+def encode_data_url(picture: CanonicalPicture) -> str:
+    """Return a picture as a PNG `data:` URL."""
     _, png = cv2.imencode(".png", picture)
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -78,6 +78,18 @@ class ImageInfo(Schema):
     """x, y, width and height of the digit's ink, in the upright picture's pixels."""
 
 
+class OtherDigit(Schema):
+    """A digit that stands beside the most prominent one."""
+
+    digit: Digit
+
+    confidence: Probability
+    """How certain the finder is of it."""
+
+    box: Box
+    """x, y, width and height of its ink, in the upright picture's pixels."""
+
+
 class Prediction(Schema):
     """The digit in a picture, and how certain it is."""
 
@@ -97,6 +109,9 @@ class Prediction(Schema):
 
     model: ModelRef
     image: ImageInfo
+
+    others: list[OtherDigit]
+    """Further digits that the finder sees, at most 8, the most prominent first."""
 
     warnings: list[Caution]
     """`low_contrast`: pale ink; `several_digits`: only the most prominent one was read; `touches_border`:
@@ -120,6 +135,25 @@ class NumberDigit(Schema):
     line: Coordinate
     """Index of its line in `lines`."""
 
+    view: str | None
+    """With `view=true` the digit as a canonical 28x28 picture, as a PNG `data:` URL; null if its ink does not
+    stand out, and after the first 64 digits."""
+
+
+class NumberSign(Schema):
+    """One sign of a number, such as a decimal point."""
+
+    sign: Annotated[str, Field(min_length=1, max_length=1)]
+
+    confidence: Probability
+    """How likely it is this sign, if the digits are right."""
+
+    box: Box
+    """x, y, width and height of its ink, in the upright picture's pixels."""
+
+    line: Coordinate
+    """Index of its line in `lines`."""
+
 
 class NumberPrediction(Schema):
     """The number in a picture, and how certain it is."""
@@ -130,11 +164,22 @@ class NumberPrediction(Schema):
     lines: list[str]
     """The digits of each line, left to right; lines from top to bottom."""
 
+    written: str
+    """The lines with their signs, such as `12,50`, `-17`, `3/4`, `06:30` or `(030)12`, separated by line
+    feeds."""
+
     confidence: Probability
-    """How likely it is that every digit is correct: the product of their confidences; 0 if there are none."""
+    """How likely it is that every digit is correct; 0 if there are none."""
 
     digits: list[NumberDigit]
     """In reading order."""
+
+    signs: list[NumberSign]
+    """Points, commas, hyphens, slashes, colons, parentheses, plus and equals signs, in reading order."""
+
+    ignored: list[Box]
+    """Writing in or beside the lines that was not read, such as letters and currency signs: x, y, width and
+    height of each, in the upright picture's pixels."""
 
     model: ModelRef
 
@@ -143,8 +188,9 @@ class NumberPrediction(Schema):
 
     warnings: list[NumberCaution]
     """`low_contrast`: pale ink; `touches_border`: a digit may be cut off; `tiny`: one has fewer than 10
-    pixels; `no_digits`: there is ink, and none of it reads as a digit; `crowded`: there is more on the
-    picture than the service examines, so digits may be missing."""
+    pixels; `no_digits`: there is ink, and none of it reads as a digit; `ignored_writing`: there is other
+    writing, see `ignored`; `crowded`: there is more on the picture than the service examines, so digits may
+    be missing."""
 
 
 class Feedback(Schema):
@@ -226,6 +272,10 @@ class ModelInfo(Schema):
     name: str
     """As the parameter `model` takes it: NAME@N if NAME has several versions."""
 
+    kind: str
+    """`classifier`: reads single digits, and can be chosen with the parameter `model`; `finder` and
+    `line-reader`: together they read whole numbers."""
+
     version: str
     """The version of the recipe that trained it."""
 
@@ -233,7 +283,7 @@ class ModelInfo(Schema):
     """The SHA-256 of the ONNX file."""
 
     default: bool
-    """Whether it answers requests that name no model."""
+    """Whether it answers requests for single digits that name no model."""
 
     input: ArrayInfo
     output: list[ArrayInfo]

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
 from typing import Final, Generic, Literal, TypeVar, get_args
 
 import prometheus_client
@@ -26,6 +28,7 @@ from app import __version__
 from app.capacity import Places
 from app.digits.catalogue import Catalogue
 from app.digits.contract import CLASSES
+from app.digits.errors import UnknownModel
 from app.digits.numbers import NumberCaution
 from app.digits.working_picture import Caution
 from app.telemetry.stages import StageName
@@ -138,9 +141,12 @@ class Metrics:
         for caution in CAUTIONS:
             self._warnings[caution,].inc(0)
         model = catalogue.get().name
+        models = [model]
+        with suppress(UnknownModel):  # numbers can't be read
+            models.append(catalogue.get_line_reader().name)
+        for name, digit in product(models, range(CLASSES)):
+            self._predictions[name, digit].inc(0)
         self._negatives[model,].inc(0)
-        for digit in range(CLASSES):
-            self._predictions[model, digit].inc(0)
         if self._feedback is not None:
             for outcome in OUTCOMES.values():
                 self._feedback[model, outcome].inc(0)
@@ -254,9 +260,9 @@ class _InfoCollector(Collector):
         )
         default = self._catalogue.get().name
         for model in self._catalogue:
-            classifier, is_default = model.classifier, str(model.name == default).lower()
+            network, is_default = model.network, str(model.name == default).lower()
             models.add_metric(
-                [model.name, classifier.recipe_version, classifier.sha256[:HASH_DIGITS], is_default], 1
+                [model.name, network.recipe_version, network.sha256[:HASH_DIGITS], is_default], 1
             )
         return [build, models]
 

@@ -246,6 +246,12 @@ def provoke_unknown_model(services: Services, example: RequestExample) -> Answer
     return send_request(services(example.service), replace(example, path=path).with_key())
 
 
+def provoke_unsuitable_model(services: Services, example: RequestExample) -> AnswerExample:
+    other = example.path.replace("/cnn", "/finder")
+    path = other if other != example.path else f"{example.path}?model=finder"
+    return send_request(services(), replace(example, path=path))
+
+
 def provoke_rate_limited(services: Services, example: RequestExample) -> AnswerExample:
     answers = (send_request(services("limited"), example) for _ in range(1000))
     return next(answer for answer in answers if answer.status == 429)
@@ -318,6 +324,7 @@ REFUSALS: Final[dict[str, Callable[[Services, RequestExample], AnswerExample]]] 
     "unauthorized": lambda services, example: send_request(services("locked"), example),
     "forbidden": lambda services, example: send_request(services("keeping_nothing"), example),
     "unknown_model": provoke_unknown_model,
+    "unsuitable_model": provoke_unsuitable_model,
     "invalid_model": provoke_invalid_model,
     "model_in_use": provoke_model_in_use,
     "slow_upload": lambda services, example: send_request(services("impatient"), read_document(example, 1)),

@@ -32,6 +32,7 @@ from tests.api.v2.wire import body, picture_input
 from tests.conftest import GOLDEN
 from tests.costs import measure_cost, needs_proc
 from tests.data.golden import photo
+from tests.data.writing import draw_lines, encode_png
 from tests.serving import Process, start_process
 
 SECONDS: Final = 1.0  # of processor time
@@ -169,6 +170,17 @@ def test_the_costliest_picture_of_each_format_costs_no_more_than_promised(
         assert answer.status_code in {HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY}
         assert cost.seconds <= SECONDS, path
         assert cost.megabytes <= MEGABYTES + 4 * pixels / 2**20, path
+
+
+@needs_proc
+def test_a_page_full_of_digits_costs_no_more_than_promised(service: Process) -> None:
+    page = encode_png(draw_lines(*["4071825369" * 3] * 20, height=24))
+    with measure_cost(service.popen.pid) as cost:
+        answer = service.client.post("/predict/number?view=true", content=page, headers=BYTES)
+    assert answer.status_code == HTTPStatus.OK
+    assert len(answer.json()["digits"]) > 100
+    assert cost.seconds <= SECONDS
+    assert cost.megabytes <= MEGABYTES
 
 
 @needs_proc

@@ -115,9 +115,19 @@ def test_404_not_found(client: httpx.Client, path: str) -> None:
 
 def test_404_unknown_model(client: httpx.Client) -> None:
     body = problem(client.post("/predict?model=gpt", content=NINE, headers=PNG), 404, "unknown_model")
-    assert "cnn, linear, mlp-1000, mlp-128" in body["detail"]
+    assert "cnn, finder, line-reader, linear, mlp-1000, mlp-128" in body["detail"]
     problem(client.post("/predict/batch?model=", json={"images": [""]}), 404, "unknown_model")
     problem(client.get("/models/gpt"), 404, "unknown_model")
+
+
+@pytest.mark.parametrize("name", ["finder", "line-reader"])
+def test_400_unsuitable_model(client: httpx.Client, name: str) -> None:
+    for answer in (
+        client.post(f"/predict?model={name}", content=NINE, headers=PNG),
+        client.post(f"/predict/batch?model={name}", json={"images": [""]}),
+    ):
+        body = problem(answer, 400, "unsuitable_model")
+        assert f"'{name}' is a {name}, and this needs a classifier" in body["detail"]
 
 
 def test_405_method_not_allowed(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from operator import itemgetter
 
 import httpx
 
@@ -12,8 +13,15 @@ from tests.conftest import MODELS
 
 def test_models_are_listed_with_the_default_first(client: httpx.Client) -> None:
     models = client.get("/models").json()["models"]
-    assert [model["name"] for model in models] == ["cnn", "linear", "mlp-1000", "mlp-128"]
-    assert [model["default"] for model in models] == [True, False, False, False]
+    assert [(model["name"], model["kind"]) for model in models] == [
+        ("cnn", "classifier"),
+        ("finder", "finder"),
+        ("line-reader", "line-reader"),
+        ("linear", "classifier"),
+        ("mlp-1000", "classifier"),
+        ("mlp-128", "classifier"),
+    ]
+    assert [model["name"] for model in models if model["default"]] == ["cnn"]
 
 
 def test_a_model_is_described_by_the_file_that_is_served(client: httpx.Client) -> None:
@@ -21,6 +29,7 @@ def test_a_model_is_described_by_the_file_that_is_served(client: httpx.Client) -
     onnx = (MODELS / "mlp-128" / "model.onnx").read_bytes()
     assert model == {
         "name": "mlp-128",
+        "kind": "classifier",
         "version": "1.0.0",
         "sha256": hashlib.sha256(onnx).hexdigest(),
         "default": False,
@@ -35,6 +44,17 @@ def test_a_model_is_described_by_the_file_that_is_served(client: httpx.Client) -
             "max_batch": 64,
         },
     }
+
+
+def test_the_finder_and_the_line_reader_are_described_by_their_arrays(client: httpx.Client) -> None:
+    finder, line_reader = (client.get(f"/models/{name}").json() for name in ("finder", "line-reader"))
+    assert finder["input"] == {"name": "image", "dtype": "uint8", "shape": ["batch", "height", "width", 1]}
+    assert sorted(finder["output"], key=itemgetter("name")) == [
+        {"name": "boxes", "dtype": "float32", "shape": ["batch", "rows", "columns", 4]},
+        {"name": "heat", "dtype": "float32", "shape": ["batch", "rows", "columns", 20]},
+    ]
+    assert line_reader["input"] == {"name": "image", "dtype": "uint8", "shape": ["batch", 32, "width", 1]}
+    assert line_reader["output"] == [{"name": "logits", "dtype": "float32", "shape": ["batch", "frames", 21]}]
 
 
 def test_it_is_live_and_ready(client: httpx.Client) -> None:

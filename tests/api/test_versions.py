@@ -17,7 +17,7 @@ from tests.api.v2.wire import error, image_input, infer
 from tests.conftest import GOLDEN, MODELS, ROOT
 from tests.serving import serve, start_process, wait_until
 from tests.telemetry.scrapes import scrape
-from tests.versions import make_two_versions
+from tests.versions import NEXT_RECIPE, make_two_line_readers, make_two_versions
 
 NINE = (GOLDEN / "9-grey.png").read_bytes()
 NUMBER = (ROOT / "tests" / "data" / "numbers" / "4071.jpg").read_bytes()
@@ -38,6 +38,18 @@ def client_with_versions(folder: Path) -> Iterator[httpx.Client]:
     """A service with a key, two versions of `cnn` and one of `linear`; the client shows the key."""
     with serve(Settings(models_dir=folder, api_keys=("k",))) as client:
         client.headers["X-API-Key"] = "k"
+        yield client
+
+
+@pytest.fixture(scope="module")
+def folder_of_line_readers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_two_line_readers(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def client_with_line_readers(folder_of_line_readers: Path) -> Iterator[httpx.Client]:
+    """A service with two versions of `line-reader`."""
+    with serve(Settings(models_dir=folder_of_line_readers)) as client:
         yield client
 
 
@@ -71,9 +83,60 @@ def test_every_route_takes_a_version(client_with_versions: httpx.Client) -> None
     batch = client_with_versions.post("/predict/batch?model=cnn@1", files=files).json()["results"]
     assert [one["prediction"]["model"]["name"] for one in batch] == ["cnn@1", "cnn@1"]
     assert batch[0]["prediction"]["digit_likelihood"] is None  # the first version does not tell
-    number = client_with_versions.post("/predict/number?model=cnn@1", content=NUMBER, headers=PNG).json()
-    assert number["model"]["name"] == "cnn@1"
-    assert number["text"]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("", 2),
+        ("?model=cnn", 2),
+        ("?model=line-reader", 2),
+        ("?model=line-reader@2", 2),
+        ("?model=line-reader@1", 1),
+    ],
+)
+def test_a_number_names_the_line_reader_that_read_it(
+    client_with_line_readers: httpx.Client, query: str, number: int
+) -> None:
+    before = scrape(client_with_line_readers)
+    model = client_with_line_readers.post(f"/predict/number{query}", content=NUMBER, headers=PNG).json()[
+        "model"
+    ]
+    after = scrape(client_with_line_readers)
+    assert model["name"] == f"line-reader@{number}"
+    assert (model["version"] == NEXT_RECIPE) == (number == 2)
+    counts = [
+        [found.value("digits_confidence_count", model=f"line-reader@{other}") for found in (before, after)]
+        for other in (number, 3 - number)
+    ]
+    assert counts[0][0] < counts[0][1]
+    assert counts[1][0] == counts[1][1]
+
+
+@pytest.mark.parametrize("asked", ["line-reader@3", "line-reader@0", "reader"])
+def test_an_unknown_line_reader_is_404(client_with_line_readers: httpx.Client, asked: str) -> None:
+    answer = client_with_line_readers.post(f"/predict/number?model={asked}", content=NUMBER, headers=PNG)
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+    assert "there are cnn, finder, line-reader@1, line-reader@2" in answer.json()["detail"]
+
+
+def test_numbers_need_a_finder_that_is_loaded(folder_of_line_readers: Path) -> None:
+    def change(what: str) -> None:
+        answer = client.post(f"/v2/repository/models/finder/{what}")
+        assert answer.status_code == 200, answer.text
+
+    def read() -> int:
+        return client.post("/predict/number", content=NUMBER, headers=PNG).status_code
+
+    with serve(Settings(models_dir=folder_of_line_readers, api_keys=("k",))) as client:
+        client.headers["X-API-Key"] = "k"
+        index = client.post("/v2/repository/index").json()
+        assert [entry["name"] for entry in index] == ["cnn", "finder", "line-reader", "line-reader"]
+        change("unload")
+        assert read() == 404
+        assert predict_version(client)["name"] == "cnn"
+        change("load")
+        assert read() == 200
 
 
 @pytest.mark.parametrize("asked", ["cnn@3", "cnn@0", "cnn@", "linear@2", "@1"])

@@ -16,7 +16,7 @@ from tests.conftest import GOLDEN
 from tests.serving import ROOT
 
 Attack: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-TINY: Final = (GOLDEN / "1-eight-pixels.png").read_bytes()
+TINY: Final = (GOLDEN / "9-one-bit.png").read_bytes()  # 365 bytes, and read at a glance
 MAX_BODY: Final = 10 * 1024 * 1024  # bytes: the longest body that is accepted
 HEAD: Final = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 REQUEST: Final = HEAD + b"Content-Length: %d\r\n\r\n" % len(TINY) + TINY

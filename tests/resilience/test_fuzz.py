@@ -5,17 +5,24 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.api import multipart
-from app.digits import images, numbers
-from app.digits.contract import CLASSES, GreyPicture
-from app.digits.errors import DigitsError
-from app.digits.preprocessing import canonicalise
+from app.digits import images
+from app.digits.classifier import Classifier, Scores
+from app.digits.contract import CHARACTERS, CLASSES, READER_STRIDE, DigitBatch, GreyPicture
+from app.digits.errors import DigitsError, NoInk
+from app.digits.finder import LEVELS, Characters, Finder
+from app.digits.images import Picture, clip_box
+from app.digits.line_reader import LineReader
+from app.digits.numbers import NumberReader
+from app.digits.preprocessing import canonicalise, canonicalise_part
 from app.wire.problems import MalformedRequest
 from tests.conftest import HOSTILE, golden_uploads, hostile_files
 from tests.resilience.structure import restructure
@@ -129,13 +136,67 @@ def preprocess(rng: Rng) -> None:
     assert picture.any()
 
 
+class RandomFinder:
+    """Finds up to 60 characters anywhere on the picture, of any size and class."""
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+
+    def find(self, grey: GreyPicture, *, levels: Sequence[int] = LEVELS) -> Characters:
+        count = int(self._rng.integers(60))
+        centres = self._rng.uniform(0, 1, (count, 2)) * grey.shape[::-1]
+        radii = np.exp(self._rng.uniform(-2, 4, (count, 2)))
+        likelihoods = self._rng.dirichlet(np.full(len(CHARACTERS), 0.2), count).astype(np.float32)
+        likelihoods = likelihoods[np.argsort(-likelihoods.max(axis=1, initial=0))]
+        return Characters(
+            boxes=np.hstack([centres - radii, centres + radii]).astype(np.float32),
+            likelihoods=likelihoods,
+            ranks=likelihoods.max(axis=1, initial=0),
+            levels=self._rng.integers(len(levels), size=count).astype(np.int8),
+        )
+
+
+class RandomLineReader:
+    """Reads anything anywhere."""
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+
+    def read(self, strip: GreyPicture) -> NDArray[np.float32]:
+        frames = strip.shape[1] // READER_STRIDE
+        return self._rng.dirichlet(np.full(len(CHARACTERS) + 1, 0.05), frames).astype(np.float32)
+
+
+class RandomClassifier:
+    """Takes anything for any digit."""
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+
+    def classify(self, batch: DigitBatch) -> Scores:
+        probabilities = self._rng.dirichlet(np.full(CLASSES, 0.1), len(batch)).astype(np.float32)
+        return Scores(probabilities, self._rng.random(len(batch), np.float32))
+
+
 def read_number(rng: Rng) -> None:
-    """Read a drawn picture as a number, with random answers of the network."""
-    page = numbers.segment(draw_picture(rng))
-    probabilities = rng.dirichlet(np.full(CLASSES, 0.2), len(page.pictures)).astype(np.float32)
-    number = numbers.assemble(page, probabilities, rng.random(len(page.pictures)).astype(np.float32))
-    assert "".join(number.lines) == "".join(str(digit.digit) for digit in number.digits)
-    assert 0 <= number.confidence <= 1
+    """Read a drawn picture as a number, with random answers of the networks."""
+    grey = draw_picture(rng)
+    finder, line_reader = cast("Finder", RandomFinder(rng)), cast("LineReader", RandomLineReader(rng))
+    number = NumberReader(finder, line_reader, cast("Classifier", RandomClassifier(rng))).read(grey)
+    assert "".join(number.lines) == "".join(digit.character for digit in number.digits)
+    assert "".join(number.written) == "".join(mark.character for mark in number.marks)
+    assert all(
+        0 <= confidence <= 1
+        for confidence in [number.confidence, *(mark.confidence for mark in number.marks)]
+    )
+    picture = Picture(grey, 2 * grey.shape[1], 3 * grey.shape[0])
+    for box in (*number.ignored, *(mark.box for mark in number.marks)):
+        left, top, width, height = picture.map_to_original(box)
+        assert 0 <= left < left + width <= picture.width
+        assert 0 <= top < top + height <= picture.height
+    for digit in number.digits[:5]:
+        with contextlib.suppress(NoInk):
+            assert canonicalise_part(grey, clip_box(digit.box, grey.shape)).picture.shape == (28, 28)
 
 
 def parse(rng: Rng) -> None:

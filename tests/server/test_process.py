@@ -147,7 +147,7 @@ def test_a_bad_setting_prevents_the_start_with_one_line() -> None:
 def test_a_missing_default_model_prevents_the_start_with_one_line() -> None:
     line = startup_error(default_model="nothing")
     assert "DIGITS_DEFAULT_MODEL=nothing: " in line
-    assert "which holds cnn, linear, mlp-1000, mlp-128" in line
+    assert "which holds cnn, finder, line-reader, linear, mlp-1000, mlp-128" in line
 
 
 def test_an_unknown_host_prevents_the_start_with_one_line() -> None:

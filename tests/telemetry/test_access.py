@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 from tests.serving import Process, start_process
-from tests.telemetry.pictures import BLANK, LARGE, PNG, THREE
+from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, SMALL_BLANK, THREE
 
 
 def read_log_lines(running: Process) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def test_a_long_path_is_shortened_in_the_log_and_in_the_answer() -> None:
 
 def test_a_refusal_logs_its_code_and_the_stages_that_it_reached() -> None:
     with start_process() as running:
-        running.client.post("/predict", content=BLANK, headers=PNG)
+        running.client.post("/predict", content=SMALL_BLANK, headers=PNG)
         running.client.post("/predict?model=nothing", content=THREE, headers=PNG)
         running.client.get("/wp-login.php")
         blank, model, path = read_log_lines(running)
@@ -62,6 +62,14 @@ def test_a_refusal_logs_its_code_and_the_stages_that_it_reached() -> None:
     assert (model["outcome"], model["route"]) == ("unknown_model", "/predict")
     assert "decode_ms" not in model
     assert (path["outcome"], path["route"]) == ("not_found", None)
+
+
+def test_a_number_logs_the_line_reader_and_how_many_digits_it_has() -> None:
+    with start_process() as running:
+        answer = running.client.post("/predict/number", content=NUMBER, headers=PNG).json()
+        (line,) = read_log_lines(running)
+    assert (line["route"], line["model"], line["digits"]) == ("/predict/number", "line-reader", 4)
+    assert line["confidence"] == round(min(digit["confidence"] for digit in answer["digits"]), 4)
 
 
 def test_a_batch_logs_the_number_of_digits_and_the_lowest_confidence() -> None:

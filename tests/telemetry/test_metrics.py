@@ -59,6 +59,7 @@ def test_each_digit_of_a_number_is_counted(client: httpx.Client) -> None:
     client.post("/predict/number", content=NUMBER, headers={"Content-Type": "image/jpeg"})
     metrics = scrape(client)
     assert [metrics.value("digits_predictions_total", digit=digit) for digit in "4071"] == [1, 1, 1, 1]
+    assert metrics.value("digits_predictions_total", model="line-reader") == 4
     assert metrics.value("digits_confidence_count") == 4
     assert metrics.value("digits_stage_duration_seconds_count", stage="infer") == 1
 
@@ -113,7 +114,8 @@ def test_invalid_http_is_counted_as_a_refusal(client: httpx.Client) -> None:
 def test_time_series_start_at_0(client: httpx.Client) -> None:
     metrics = scrape(client)
     assert {sample.labels["code"] for sample in metrics.find("digits_refusals_total")} == set(TITLES)
-    assert len(metrics.find("digits_predictions_total", model="cnn")) == 10
+    for model in ("cnn", "line-reader"):
+        assert len(metrics.find("digits_predictions_total", model=model)) == 10
     assert metrics.value("digits_refusals_total") == metrics.value("digits_predictions_total") == 0
 
 
@@ -138,11 +140,11 @@ def test_models_and_build_have_info_series(client: httpx.Client, catalogue: Cata
     for model in catalogue:
         known = {
             "model": model.name,
-            "version": model.classifier.recipe_version,
+            "version": model.network.recipe_version,
             "default": str(model.name == "cnn").lower(),
         }
         (info,) = metrics.find("digits_model_info", **known)
-        assert model.classifier.sha256.startswith(info.labels["sha256"])
+        assert model.network.sha256.startswith(info.labels["sha256"])
 
 
 def test_process_metrics_have_their_standard_names(client: httpx.Client) -> None:

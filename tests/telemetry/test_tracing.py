@@ -72,22 +72,27 @@ def test_a_prediction_is_a_child_span_of_the_callers_with_a_span_for_each_stage(
     assert collector.resource["service.version"] == __version__
 
 
-@pytest.mark.parametrize(("path", "picture"), [("/predict", LARGE), ("/predict/number", NUMBER)])
+@pytest.mark.parametrize(
+    ("path", "picture", "model"), [("/predict", LARGE, "cnn"), ("/predict/number", NUMBER, "line-reader")]
+)
 def test_stages_in_threads_are_child_spans_of_their_request(
-    traced: httpx.Client, collector: Collector, path: str, picture: bytes
+    traced: httpx.Client, collector: Collector, path: str, picture: bytes, model: str
 ) -> None:
     assert traced.post(path, content=picture, headers={"Content-Type": "image/jpeg"}).status_code == 200
     span = collector.wait_for_span(f"POST {path}")
-    assert {child.name for child in collector.children(span)} == {"decode", "preprocess", "infer"}
+    children = collector.children(span)
+    assert {child.name for child in children} == {"decode", "preprocess", "infer"}
+    assert {attributes(child.attributes)["digits.model"] for child in children} == {model}
 
 
-def test_the_infer_span_of_a_batch_has_the_number_of_pictures(
+def test_the_infer_spans_of_a_batch_have_the_number_of_pictures(
     traced: httpx.Client, collector: Collector
 ) -> None:
     traced.post("/predict/batch", files=[("files", picture) for picture in (THREE, BLANK, THREE)])
     span = collector.wait_for_span("POST /predict/batch")
-    (infer,) = [child for child in collector.children(span) if child.name == "infer"]
-    assert attributes(infer.attributes)["digits.pictures"] == 2
+    spans = [child for child in collector.children(span) if child.name == "infer"]
+    # each is looked at on its own; the blank picture has no span but the finder's
+    assert [attributes(infer.attributes)["digits.pictures"] for infer in spans] == [1, 1, 1]
     assert attributes(span.attributes)["digits.digits"] == 2
 
 

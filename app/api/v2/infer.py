@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import openapi
 from app.api.models import ModelPath
-from app.api.reader import Reader
+from app.api.reader import DigitReader
 from app.api.uploads import MAX_INLINE_BODY
 from app.api.v2 import encodings, outputs, tensors
 from app.api.v2.schemas import InferRequest, InferResponse
@@ -65,12 +65,12 @@ async def infer_version(request: Request, name: ModelPath, version: VersionPath)
 
 
 async def _infer(request: Request, model: Model) -> Response:
-    reader = Reader(request, model)
+    reader = DigitReader(request, model)
     reader.publish_stages()
     inference, unpacked_bytes = await _read_body(request, reader)
     requested = outputs.select_outputs(inference.request, model.classifier)
     with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
-        scores = reader.infer(await _canonicalise(inference.pictures, reader))
+        scores = await _classify(inference.pictures, reader)
     _count_predictions(scores, reader)
     binary_output = inference.request.parameters.binary_data_output
     tensor_infos, binary = tensors.encode_outputs(
@@ -83,7 +83,7 @@ async def _infer(request: Request, model: Model) -> Response:
     return _build_answer(answer, binary, request, timing=reader.stages.format_header())
 
 
-def _count_predictions(scores: Scores, reader: Reader) -> None:
+def _count_predictions(scores: Scores, reader: DigitReader) -> None:
     likelihoods = scores.digit_likelihood
     negatives = 0 if likelihoods is None else int((likelihoods < MIN_DIGIT_LIKELIHOOD).sum())
     digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
@@ -91,7 +91,7 @@ def _count_predictions(scores: Scores, reader: Reader) -> None:
     reader.state.metrics.observe_batch(reader.model.name, len(digits))
 
 
-async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
+async def _read_body(request: Request, reader: DigitReader) -> tuple[Inference, int]:
     """Unpack and decode the body, off the event loop if that may take long.
 
     Returns:
@@ -113,21 +113,21 @@ async def _read_body(request: Request, reader: Reader) -> tuple[Inference, int]:
     return decode()
 
 
-async def _canonicalise(pictures: DigitBatch | Pictures, reader: Reader) -> DigitBatch:
-    """Return pictures in canonical form.
+async def _classify(pictures: DigitBatch | Pictures, reader: DigitReader) -> Scores:
+    """Return the scores of canonical pictures, or of uploads.
 
     Raises:
         DigitsError: the error of the first picture that can't be read.
     """
     if isinstance(pictures, np.ndarray):
-        return pictures
-    canonical = []
+        return reader.infer(pictures)
+    prepared = []
     for index, outcome in enumerate(await reader.canonicalise_uploads(pictures)):
         if isinstance(outcome, DigitsError):
             detail = f"{tensors.PICTURE_INPUT.name}[{index}]: {outcome.detail}"
             raise type(outcome)(detail, limit=outcome.limit)
-        canonical.append(outcome.canonical)
-    return np.array(canonical)
+        prepared.append(outcome)
+    return reader.classify(prepared)
 
 
 def _build_answer(answer: InferResponse, binary: bytes, request: Request, *, timing: str) -> Response:

@@ -60,7 +60,8 @@ class ModelMetadata(Schema):
     platform: str
 
     inputs: list[TensorInfo]
-    """A request has exactly one of them."""
+    """A request has exactly one of them. The finder and the line reader list their own input, but take no
+    requests."""
 
     outputs: list[TensorInfo]
 
@@ -175,7 +176,7 @@ class UnloadParameters(LoadParameters):
     """Parameters that change nothing."""
 
     unload_dependents: bool = False
-    """Ignored, because no model depends on another."""
+    """Ignored: models are loaded and unloaded one by one."""
 
 
 class UnloadRequest(RequestSchema):

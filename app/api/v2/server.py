@@ -12,14 +12,17 @@ from app.api.models import ModelPath
 from app.api.openapi import V2_TAG, describe_problems
 from app.api.v2 import repository
 from app.api.v2.outputs import OUTPUTS, list_outputs
-from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata
+from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata, TensorInfo
 from app.api.v2.tensors import IMAGE_INPUT, PICTURE_INPUT
 from app.digits.catalogue import VERSION_SEPARATOR, Model
+from app.digits.classifier import Classifier
 from app.digits.errors import UnknownModel
+from app.digits.network import Arrays, Network
 from app.state import get_state
 from app.wire.problems import NotReady
 
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
+_DATATYPES: Final = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}  # by onnxruntime's names
 VersionPath = Annotated[str, Path(description="The number of the model's version.", examples=["1"])]
 router = APIRouter(prefix="/v2", tags=[V2_TAG])
 _MODEL_RESPONSES: Final = describe_problems(UnknownModel, v2=True)
@@ -84,10 +87,29 @@ def find_model(request: Request, name: str, version: str | None = None) -> Model
 def _describe_model(request: Request, model: Model) -> ModelMetadata:
     name = model.version.model
     versions = [other.version for other in get_state(request).catalogue]
+    inputs, outputs = _list_tensors(model.network)
     return ModelMetadata(
         name=name,
         versions=[str(version.number) for version in versions if version.model == name],
         platform=PLATFORM,
-        inputs=[IMAGE_INPUT, PICTURE_INPUT],
-        outputs=[OUTPUTS[name] for name in list_outputs(model.classifier)],
+        inputs=inputs,
+        outputs=outputs,
     )
+
+
+def _list_tensors(network: Network) -> tuple[list[TensorInfo], list[TensorInfo]]:
+    """Return the inputs and outputs: those of `infer`, or the network's own if `infer` does not run it."""
+    if isinstance(network, Classifier):
+        return [IMAGE_INPUT, PICTURE_INPUT], [OUTPUTS[name] for name in list_outputs(network)]
+    return _describe_arrays(network.inputs), _describe_arrays(network.outputs)
+
+
+def _describe_arrays(arrays: Arrays) -> list[TensorInfo]:
+    return [
+        TensorInfo(
+            name=name,
+            datatype=_DATATYPES[dtype],
+            shape=[size if isinstance(size, int) else -1 for size in shape],
+        )
+        for name, (dtype, shape) in arrays.items()
+    ]

@@ -85,6 +85,31 @@ def test_a_model_without_a_digit_likelihood_lacks_that_output(client: httpx.Clie
     assert [output["name"] for output in outputs] == ["probabilities", "digit"]
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "outputs"),
+    [
+        ("finder", [-1, -1, -1, 1], {"heat": [-1, -1, -1, 20], "boxes": [-1, -1, -1, 4]}),
+        ("line-reader", [-1, 32, -1, 1], {"logits": [-1, -1, 21]}),
+    ],
+)
+def test_a_network_for_numbers_is_described_but_takes_no_requests(
+    client: httpx.Client, name: str, shape: list[int], outputs: dict[str, list[int]]
+) -> None:
+    metadata = client.get(f"/v2/models/{name}").json()
+    assert {output["name"]: output["shape"] for output in metadata["outputs"]} == outputs
+    assert {output["datatype"] for output in metadata.pop("outputs")} == {"FP32"}
+    assert metadata == {
+        "name": name,
+        "versions": ["1"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": shape}],
+    }
+    assert client.get(f"/v2/models/{name}/ready").json() == {"name": name, "ready": True}
+    for path in (name, f"{name}/versions/1"):
+        answer = infer(client, picture_input([NINE], binary=True), model=path)
+        error(answer, 400, f"'{name}' is a {name}, and this needs a classifier")
+
+
 def test_a_version_may_be_named_if_it_exists(client: httpx.Client) -> None:
     path = "/v2/models/cnn/versions/1"
     assert client.get(f"{path}/ready").json() == {"name": "cnn", "ready": True}
@@ -95,10 +120,11 @@ def test_a_version_may_be_named_if_it_exists(client: httpx.Client) -> None:
 def test_404_for_unknown_models_and_versions(client: httpx.Client) -> None:
     error(client.get("/v2/nothing"), 404, "/v2/nothing does not exist")
     error(client.get("/v2/nowhere/"), 404, "does not exist")
-    error(client.get("/v2/models/vgg"), 404, "no model 'vgg'; there are cnn, linear, mlp-1000, mlp-128")
+    known = "cnn, finder, line-reader, linear, mlp-1000, mlp-128"
+    error(client.get("/v2/models/vgg"), 404, f"no model 'vgg'; there are {known}")
     error(client.get("/v2/models/vgg/ready"), 404, "no model 'vgg'")
     for path in ("", "/ready"):
-        error(client.get(f"/v2/models/cnn/versions/2{path}"), 404, "no model 'cnn@2'; there are cnn, linear")
+        error(client.get(f"/v2/models/cnn/versions/2{path}"), 404, f"no model 'cnn@2'; there are {known}")
     error(client.post("/v2/models/cnn/versions/2/infer", content=b"{}"), 404, "no model 'cnn@2'")
     error(client.post("/v2/models/vgg/infer", content=b"{}"), 404, "no model 'vgg'")
 
