@@ -3,19 +3,20 @@
 const ANNOUNCE_DELAY = 700; // milliseconds without a change before a screen reader announces the answer
 const WARNINGS = {
   low_contrast: "The ink is pale. Use a darker pen or more light.",
-  several_digits: "There are several digits, and only the most prominent one was read. Try “Whole number”.",
+  several_digits: "There are several digits, and only the most prominent one was read.",
   touches_border: "The digit touches the edge, so part of it may be missing.",
   tiny: "The digit is tiny, less than ten pixels long. Write larger, or move closer.",
-  no_digits: "There is ink, but none of it can be read as a digit.",
+  no_digits: "Digits that are very small or very pale are not found.",
+  ignored_writing: "There is other writing, which was not read.",
   crowded: "There is too much in the picture to examine all of it, so digits may be missing.",
 };
 
 const CAPTIONS = {
   digit: [
     "What the network saw.",
-    " The digit is cut out, turned white on black and centred by its mass: 28 × 28 pixels, and nothing else.",
+    " The digit is cut out, turned white on black and centred by its mass: 28×28 pixels, and nothing else.",
   ],
-  number: ["What the network saw.", " Each box on its own, cut out and centred in 28 × 28 pixels."],
+  number: ["Each digit on its own,", " cut out and centred in 28×28 pixels."],
 };
 
 const byId = (id) => document.getElementById(id);
@@ -26,8 +27,8 @@ let announcement;
 /** Show the state before there is an answer. */
 export function showNothing(mode) {
   const subject = mode === "number" ? "number" : "digit";
-  show({ state: "empty", text: "?", words: `Your ${subject} appears here while you draw.`, mode });
-  showBars(mode === "number" ? [] : Array.from({ length: 10 }, (_, digit) => ({ digit, share: 0 })));
+  show({ state: "empty", text: "?", words: ["", `Your ${subject} appears here while you draw.`], mode });
+  showBars(mode === "number" ? [] : Array.from("0123456789", (digit) => ({ digit, share: 0 })));
 }
 
 /** Show a `Prediction`. */
@@ -37,18 +38,17 @@ export function showDigit({ digit, confidence, probabilities, is_digit: isDigit,
     : ["This does not look like a digit.", ` The best guess would be ${digit}.`];
   show({ state: isDigit ? "sure" : "doubt", text: String(digit), words, warnings, mode: "digit" });
   showBars(probabilities.map((share, each) => ({ digit: each, share, best: each === digit })));
-  image.src = view;
-  image.hidden = false;
-  announceLater(isDigit ? `${digit}, ${words[0]}` : words.join(""));
+  showView(image, view);
+  announceLater(isDigit ? `${digit}, ${words[0]}.` : words.join(""));
 }
 
 /** Show a `NumberPrediction`. */
-export function showNumber({ text, confidence, digits, warnings }) {
-  const sure = [`${formatPercent(confidence)} sure`, ...(digits.length > 1 ? [` that all ${digits.length} are right`] : [])];
+export function showNumber({ written, confidence, digits, warnings }) {
+  const sure = [`${formatPercent(confidence)} sure`, ...(digits.length > 1 ? [` that all ${digits.length} digits are right`] : [])];
   const words = digits.length ? sure : ["No digit was found."];
-  show({ state: digits.length ? "sure" : "doubt", text: text || "?", words, warnings, mode: "number" });
-  showBars(digits.map((each) => ({ digit: each.digit, share: each.confidence, best: true })));
-  announceLater(digits.length ? `${text.replaceAll("\n", ", ")}: ${words.join("")}` : words[0]);
+  show({ state: digits.length ? "sure" : "doubt", text: written || "?", words, warnings, mode: "number" });
+  showBars(digits.map((each) => ({ ...each, share: each.confidence, best: true })));
+  announceLater(digits.length ? `${written.replaceAll("\n", ", ")}: ${words.join("")}.` : words[0]);
 }
 
 /** Show what went wrong; an empty text hides the message. */
@@ -62,10 +62,10 @@ export function announce(text) {
   byId("status").textContent = text;
 }
 
-/** Announce a text once nothing has changed for a while. */
+/** Announce a text and the warnings once nothing has changed for a while. */
 function announceLater(text) {
   clearTimeout(announcement);
-  announcement = setTimeout(announce, ANNOUNCE_DELAY, text);
+  announcement = setTimeout(announce, ANNOUNCE_DELAY, `${text} ${byId("warnings").innerText}`);
 }
 
 function formatPercent(share) {
@@ -79,16 +79,23 @@ function show({ state, text, words, warnings = [], mode }) {
     digit.animate({ transform: ["scale(0.86)", "none"], opacity: [0.4, 1] }, { duration: 220, easing: "ease-out" });
   }
   digit.textContent = text;
-  digit.style.setProperty("--count", Math.max(...text.split("\n").map((line) => line.length)));
-  digit.style.setProperty("--lines", text.split("\n").length);
-  setTexts(byId("words"), [words].flat());
+  const lines = text.split("\n");
+  panel.style.setProperty("--count", Math.max(...lines.map((line) => line.length)));
+  panel.style.setProperty("--lines", lines.length);
+  setTexts(byId("words"), words);
   setTexts(byId("view").querySelector("figcaption"), CAPTIONS[mode]);
   byId("warnings").replaceChildren(...warnings.map((code) => createItem(WARNINGS[code] ?? code)));
+  byId("whole").hidden = !(mode === "digit" && warnings.includes("several_digits"));
   panel.dataset.state = state;
   panel.dataset.mode = mode;
-  image.hidden ||= state === "empty";
-  const likely = state === "doubt" ? "How likely each digit would be" : "How likely each digit is";
-  byId("bars-title").textContent = mode === "number" ? "How sure each digit is" : likely;
+  if (state === "empty") showView(image, null);
+  byId("bars-title").textContent = mode === "number" ? "How sure each digit is" : "How likely each digit is";
+}
+
+/** Show a canonical picture in an element, or hide the element if there is none. */
+function showView(element, view) {
+  element.hidden = !view;
+  if (view) element.src = view;
 }
 
 /** Return which digit is the next most likely, or nothing if all others are unlikely. */
@@ -105,17 +112,19 @@ function setTexts(element, [first, ...rest]) {
   element.replaceChildren(strong, ...rest);
 }
 
-/** Show the columns; existing ones are reused, so that they grow and shrink smoothly. */
+/** Show a column for each digit, in rows by lines; existing columns are reused, so that they grow and shrink smoothly. */
 function showBars(columns) {
   const list = byId("bars");
-  while (list.children.length < columns.length) list.append(createItem("", "name", "share", "bar"));
-  while (list.children.length > columns.length) list.lastChild.remove();
-  for (const [index, { digit, share, best }] of columns.entries()) {
+  while (list.children.length < columns.length) list.append(byId("column").content.cloneNode(true));
+  while (list.children.length > columns.length) list.lastElementChild.remove();
+  for (const [index, { digit, share, best, line, view }] of columns.entries()) {
     const column = list.children[index];
     column.style.setProperty("--share", share);
     column.classList.toggle("best", Boolean(best));
+    column.style.gridColumnStart = line === columns[index - 1]?.line ? "" : 1;
     column.querySelector(".name").textContent = digit;
     column.querySelector(".share").textContent = formatShare(share);
+    showView(column.querySelector("img"), view);
   }
 }
 
@@ -125,11 +134,4 @@ function formatShare(share) {
   return (100 * share).toFixed(share < 0.1 || (share > 0.99 && share < 0.9995) ? 1 : 0);
 }
 
-function createItem(text, ...parts) {
-  const element = document.createElement("li");
-  element.append(
-    text,
-    ...parts.map((name) => Object.assign(document.createElement("span"), { className: name })),
-  );
-  return element;
-}
+const createItem = (textContent) => Object.assign(document.createElement("li"), { textContent });

@@ -3,8 +3,7 @@
 import { sendRequest } from "./service.js";
 
 const INTERVAL = 5_000; // milliseconds between two requests
-const SERIES = /^(\w+)(?:\{(.*)\})? (\S+)$/;
-const LABEL = /(\w+)="([^"]*)"/g;
+const SERIES = /^(\w+)(?:\{(.*)\})? (\S+)$/gm; // in Prometheus' text format: name, labels and value
 
 const byId = (id) => document.getElementById(id);
 let next; // the timer of the next request
@@ -17,26 +16,16 @@ byId("numbers").addEventListener("toggle", () => {
 async function refresh() {
   try {
     const { body } = await sendRequest("/metrics", { as: "text" });
-    show(parseMetrics(body));
+    show(Array.from(body.matchAll(SERIES), ([, name, labels = "", value]) => ({ name, labels, value: Number(value) })));
   } catch (error) {
     byId("counts").replaceChildren(createPair("Metrics can't be read", error.message));
   }
   if (byId("numbers").open) next = setTimeout(refresh, INTERVAL);
 }
 
-/** Parse Prometheus' text format; return name, labels and value of each series. */
-function parseMetrics(text) {
-  const lines = text.split("\n").map((line) => SERIES.exec(line)).filter(Boolean);
-  return lines.map(([, name, labels = "", value]) => ({
-    name,
-    labels: Object.fromEntries(Array.from(labels.matchAll(LABEL), ([, key, text]) => [key, text])),
-    value: Number(value),
-  }));
-}
-
 function show(series) {
-  const sum = (name, matches = () => true) =>
-    series.filter((sample) => sample.name === name && matches(sample.labels)).reduce((total, { value }) => total + value, 0);
+  const sum = (name, label = "") =>
+    series.filter((each) => each.name === name && each.labels.includes(label)).reduce((total, { value }) => total + value, 0);
   byId("counts").replaceChildren(
     createPair("Requests answered", format(sum("digits_requests_total"))),
     createPair("Refused", format(sum("digits_refusals_total"))),
@@ -45,20 +34,19 @@ function show(series) {
     createPair("Memory", `${format(sum("process_resident_memory_bytes") / 1e6)} MB`),
   );
   byId("digits-read").replaceChildren(
-    ...Array.from({ length: 10 }, (_, digit) =>
-      createCell(format(sum("digits_predictions_total", (labels) => labels.digit === String(digit)))),
-    ),
+    ...Array.from("0123456789", (digit) => createPair(digit, format(sum("digits_predictions_total", `digit="${digit}"`)))),
   );
 }
 
 /** Return the time within which that share of single pictures was answered, rounded up to a bucket of the histogram. */
 function findQuantile(series, share) {
   const buckets = series.filter(
-    ({ name, labels }) => name === "digits_request_duration_seconds_bucket" && labels.route === "/predict",
+    ({ name, labels }) => name === "digits_request_duration_seconds_bucket" && labels.includes('route="/predict"'),
   );
   const total = Math.max(0, ...buckets.map(({ value }) => value));
-  const bound = buckets.find(({ value }) => value > 0 && value >= share * total)?.labels.le;
-  if (!bound) return "–";
+  const bucket = buckets.find(({ value }) => value > 0 && value >= share * total);
+  if (!bucket) return "–";
+  const [, bound] = /le="([^"]*)"/.exec(bucket.labels);
   return bound === "+Inf" ? "more" : `${format(1000 * Number(bound))} ms`;
 }
 
@@ -70,10 +58,4 @@ function createPair(name, value) {
   description.textContent = value;
   both.append(term, description);
   return both;
-}
-
-function createCell(text) {
-  const element = document.createElement("td");
-  element.textContent = text;
-  return element;
 }

@@ -59,7 +59,7 @@ const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB
 function requestPath(mode, { view }) {
   const query = new URLSearchParams();
   if (byId("model").selectedIndex > 0) query.set("model", byId("model").value);
-  if (view && mode === "digit") query.set("view", "true");
+  if (view) query.set("view", "true");
   return `/predict${mode === "number" ? "/number" : ""}${query.size ? `?${query}` : ""}`;
 }
 
@@ -73,10 +73,17 @@ function onAnswer({ mode, blob, model, body, stages, duration }) {
   showProgram();
 }
 
-/** Return the boxes to show: of every digit of a number, or of the digit in a picture, but not in a drawing. */
-function listBoxes(mode, { digits, digit, image }) {
-  if (mode === "number") return digits.map((each) => ({ box: each.box, text: each.digit }));
-  return sheet.picture ? [{ box: image.box, text: digit }] : [];
+/** Return the boxes to show: of all that is written, or of the digits in a picture, but not in a drawing. */
+function listBoxes(mode, { digits, signs, ignored, digit, image, others }) {
+  if (mode === "number") {
+    return [
+      ...digits.map((each) => ({ box: each.box, text: each.digit })),
+      ...signs.map((each) => ({ box: each.box, text: each.sign, look: "sign" })),
+      ...ignored.map((box) => ({ box, look: "other" })),
+    ];
+  }
+  if (!sheet.picture) return [];
+  return [{ box: image.box, text: digit }, ...others.map((each) => ({ box: each.box, text: each.digit, look: "other" }))];
 }
 
 function onFailure(error) {
@@ -160,7 +167,7 @@ async function loadModels() {
 function showModels(models) {
   const chosen = byId("model").value;
   byId("model").replaceChildren(
-    ...models.map(({ name, metrics }) => {
+    ...models.filter(({ kind }) => kind === "classifier").map(({ name, metrics }) => {
       const accuracy = metrics?.test?.accuracy;
       return new Option(accuracy ? `${name} · ${(100 * accuracy).toFixed(2)} %` : name, name);
     }),
@@ -192,7 +199,7 @@ async function showProgram() {
   const blob = sheet.isEmpty ? null : await sheet.toBlob();
   const name = sheet.picture?.name ?? "digit.png";
   const url = new URL(requestPath(getMode(), { view: false }), location.href).href;
-  const member = getMode() === "number" ? "text" : "digit";
+  const member = getMode() === "number" ? "written" : "digit";
   const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, needsKey: apiKey.get() !== "" });
   if (call !== latestCall) return;
   byId("code").textContent = text;
@@ -254,13 +261,12 @@ addEventListener("dragover", (event) => {
   event.preventDefault();
   byId("sheet").classList.add("over");
 });
-for (const name of ["dragleave", "drop"]) {
-  addEventListener(name, (event) => {
-    event.preventDefault();
-    if (name === "drop" || !event.relatedTarget) byId("sheet").classList.remove("over");
-  });
-}
-addEventListener("drop", (event) => usePicture(findFile(event.dataTransfer.files)));
+addEventListener("dragleave", (event) => event.relatedTarget || byId("sheet").classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  byId("sheet").classList.remove("over");
+  usePicture(findFile(event.dataTransfer.files));
+});
 
 byId("undo").addEventListener("click", () => sheet.undo());
 byId("clear").addEventListener("click", () => sheet.clear());
@@ -277,6 +283,11 @@ function changeMode() {
   onChange({ fresh: true });
 }
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", changeMode);
+byId("whole").addEventListener("click", () => {
+  const choice = document.querySelector("input[value=number]");
+  choice.focus({ preventScroll: true }); // the button disappears
+  choice.click();
+});
 for (const input of document.querySelectorAll("input[name=language]")) input.addEventListener("change", showProgram);
 byId("model").addEventListener("change", () => onChange({ fresh: true }));
 

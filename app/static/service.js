@@ -6,9 +6,8 @@ const BUSY_STATUSES = [429, 503];
 
 /** The service refused a request; the message is the `detail` of its answer. */
 export class Problem extends Error {
-  constructor(response, { detail, code }) {
+  constructor(response, { detail }) {
     super(detail ?? `The service answered ${response.status}.`);
-    this.code = code;
     this.status = response.status;
     const wait = response.headers.get("Retry-After");
     const seconds = Number.isNaN(Number(wait)) ? (Date.parse(wait) - Date.now()) / 1000 : Number(wait);

@@ -78,11 +78,14 @@ export class Sheet {
     return canvas.convertToBlob();
   }
 
-  /** Show boxes `[{ box, text }]`, given in pixels of a picture of `width` by `height`. */
+  /** Show boxes `[{ box, text, look }]`, given in pixels of a picture of `width` by `height`; looks are in page.css. */
   showBoxes(boxes, { width, height } = { width: WIDTH, height: WIDTH * RATIO }) {
     this.#boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const unit = Math.max(width, height / RATIO); // the sheet's width in the picture's pixels
-    this.#boxes.replaceChildren(...boxes.flatMap(({ box, text }) => createBox(box, text, unit)));
+    const sheetWidth = Math.max(width, height / RATIO); // in the picture's pixels
+    const tallest = Math.max(...boxes.map(({ box }) => box[3]));
+    const unit = clamp(8 * tallest, sheetWidth / 2, sheetWidth); // smaller where the lines are close together
+    const top = (height - RATIO * sheetWidth) / 2; // of the sheet
+    this.#boxes.replaceChildren(...boxes.flatMap((each) => createBox(each, unit, top)));
   }
 
   #replace(state) {
@@ -156,7 +159,7 @@ export class Sheet {
     const step = shiftKey ? 3 * KEY_STEP : KEY_STEP;
     const { x, y } = this.#cursor ?? { x: 0.5, y: RATIO / 2 };
     const [right, down] = [...this.#keys].reduce(([a, b], arrow) => [a + ARROWS[arrow][0], b + ARROWS[arrow][1]], [0, 0]);
-    this.#cursor = { x: clamp(x + right * step, 1), y: clamp(y + down * step, RATIO) };
+    this.#cursor = { x: clamp(x + right * step, 0, 1), y: clamp(y + down * step, 0, RATIO) };
     if (this.#isPenDown) this.#extend({ ...this.#cursor, width: this.pen });
     else this.#draw();
   }
@@ -228,13 +231,12 @@ export class Sheet {
 /** Decode a picture, turn it upright, and shrink it to what a screen can show. */
 async function decode(blob) {
   const bitmap = await createImageBitmap(blob);
-  const scale = MAX_SIDE / Math.max(bitmap.width, bitmap.height);
-  if (scale >= 1) return bitmap;
-  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.ceil(side * scale));
-  return createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => bitmap.close());
+  if (Math.max(bitmap.width, bitmap.height) <= MAX_SIDE) return bitmap;
+  const longest = bitmap.width > bitmap.height ? "resizeWidth" : "resizeHeight"; // the other side follows
+  return createImageBitmap(bitmap, { [longest]: MAX_SIDE, resizeQuality: "high" }).finally(() => bitmap.close());
 }
 
-const clamp = (value, max) => Math.min(max, Math.max(0, value));
+const clamp = (value, min, max) => Math.min(max, Math.max(min, value));
 
 /** Draw a picture as large as it fits, on white. */
 function drawFitted(context, bitmap) {
@@ -280,25 +282,29 @@ function drawStrokes(context, strokes, { scale, colour }) {
   }
 }
 
-/** Return the rectangle of a box, and its text, which is above it, or below it if there is no room. */
-function createBox([x, y, width, height], text, unit) {
+/** Return the rectangle of a box, with a casing in the sheet's colour, and its text: above it, or below if there is no room. */
+function createBox({ box: [x, y, width, height], text = "", look = "" }, unit, top) {
   const margin = 0.012 * unit;
   const size = 0.045 * unit;
-  const rect = createSvg("rect", {
-    x: x - margin,
-    y: y - margin,
-    width: width + 2 * margin,
-    height: height + 2 * margin,
-    rx: margin,
-  });
+  const rectangles = ["casing", look].map((name) =>
+    createSvg("rect", {
+      x: x - margin,
+      y: y - margin,
+      width: width + 2 * margin,
+      height: height + 2 * margin,
+      rx: margin,
+      class: name,
+    }),
+  );
   const above = y - 2 * margin;
   const label = createSvg("text", {
     x: x + width / 2,
-    y: above > size ? above : y + height + 2 * margin + 0.8 * size,
+    y: above - top > size ? above : y + height + 2 * margin + 0.8 * size,
     "font-size": size,
+    class: look,
   });
   label.textContent = text;
-  return [rect, label];
+  return [...rectangles, label];
 }
 
 function createSvg(name, attributes) {

@@ -32,7 +32,7 @@ def main() -> None:
         write_number(page, "4071")
         _take_screenshot(page, "4071", DOCS / "page-dark.png")
         page.get_by_text("Service metrics").click()
-        expect(page.locator("#digits-read td")).to_have_count(10)
+        expect(page.locator("#digits-read dd")).to_have_count(10)
         _save(page.locator("#numbers").screenshot(), DOCS / "page-numbers.png")
         page = _open_page(browser, address, PHONE, scale=2)
         write(page, 3)

@@ -114,7 +114,7 @@ def test_fields_are_described_at_any_depth(page: Page) -> None:
         ("box", "array of integer · 4 items"),
         ("polarity", "string · one of dark_on_light, light_on_dark"),
     ):
-        name = answer.locator(f"code.field:text-is('{field}')")
+        name = answer.locator(f"code.field:text-is('{field}')").first
         expect(name.locator("xpath=following-sibling::*[1]")).to_have_text(kind)
         expect(name).to_be_visible()
 
@@ -273,7 +273,7 @@ def test_a_call_can_be_tried_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     call = page.locator("#predict_number")
     expect(call).to_have_attribute("open", "")
-    call.get_by_role("textbox", name="model").focus()
+    call.get_by_role("combobox", name="view").focus()
     page.keyboard.press("Tab")  # the kinds of body, of which the arrows choose one
     for _ in range(3):
         page.keyboard.press("ArrowRight")
