@@ -20,7 +20,7 @@ from app.client.table import Table, UnusableTable
 DIGIT_COLUMNS: Final = (
     "file", "digit", "confidence", "is_digit", "digit_likelihood", "warnings", "model", "problem", "detail",
 )  # fmt: skip
-NUMBER_COLUMNS: Final = ("file", "text", "confidence", "warnings", "model", "problem", "detail")
+NUMBER_COLUMNS: Final = ("file", "text", "written", "confidence", "warnings", "model", "problem", "detail")
 MAX_CONCURRENCY: Final = 256  # twice as many as a worker has places
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 EPILOG: Final = """Exits with 0 if all pictures have been read, with 1 if some could not be, with 2 if
@@ -58,7 +58,11 @@ def _parse_arguments() -> argparse.Namespace:
         default=os.environ.get("DIGITS_KEY"),
         help="API key, if the service needs one (default: $DIGITS_KEY)",
     )
-    add("--model", metavar="NAME", help="model to use (default: the service's default model)")
+    add(
+        "--model",
+        metavar="NAME",
+        help="classifier to use, or line reader with --number (default: the service's)",
+    )
     add("--number", action="store_true", help="read whole numbers instead of one digit each")
     add("--concurrency", type=int, default=8, metavar="N", help="requests at a time (default: %(default)s)")
     patience = "how long to wait for a service that fails (default: %(default)g)"

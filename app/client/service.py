@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,6 +47,7 @@ class Service:
         self._client = client
         self._path = "predict/number" if number else "predict"
         self._model = model
+        self._kinds = ("classifier", "line-reader") if number else ("classifier",)
         self._patience = patience
 
     async def fetch_max_bytes(self) -> int:
@@ -70,9 +71,8 @@ class Service:
         except (ValueError, LookupError, TypeError, StopIteration):
             msg = f"What answers at {url} is not a digits service. Pass its address as --url."
             raise RunAborted(msg) from None
-        if self._model is not None and self._model not in models:
-            msg = f"There is no model {self._model!r}; there are {', '.join(sorted(models))}."
-            raise RunAborted(msg)
+        if self._model is not None:
+            _check_model(self._model, models, self._kinds)
         return max_bytes
 
     async def read_picture(self, picture: bytes) -> Reading | Failure:
@@ -135,6 +135,21 @@ class Service:
 
     async def _is_alive(self) -> bool:
         return _get_status(await self._request_once("GET", "health/live")) == HTTPStatus.OK
+
+
+def _check_model(name: str, models: Mapping[str, Mapping[str, Any]], kinds: Collection[str]) -> None:
+    """Check that the service has the model, and that it is of one of these kinds.
+
+    Raises:
+        RunAborted: it has not, or it is of another kind.
+    """
+    if name not in models:
+        msg = f"There is no model {name!r}; there are {', '.join(sorted(models))}."
+        raise RunAborted(msg)
+    kind = models[name].get("kind", "classifier")  # older services have classifiers only
+    if kind not in kinds:
+        msg = f"The model {name!r} is a {kind}; this needs a {' or a '.join(kinds)}."
+        raise RunAborted(msg)
 
 
 def _get_status(outcome: Outcome) -> int | None:

@@ -116,20 +116,24 @@ def _run(options: argparse.Namespace) -> int:
             f"{options.out} is in {options.source}: results would be read as pictures. Choose another folder."
         )
         raise RunAborted(msg)
-    model = Catalogue.load(settings.models_dir, default=options.model or settings.default_model).get()
+    catalogue = Catalogue.load(settings.models_dir, default=options.model or settings.default_model)
+    model, finder = catalogue.get(), catalogue.get_finder_model()
     plan = {
         **{name: getattr(options, name) for name in ("bytes", "id", "shard", "probabilities")},
         # without the credentials that a bucket's URI may hold
         "source": f"{source.folder.path}/{source.file_name}",
         "model": f"{model.name} {model.classifier.recipe_version} {model.classifier.sha256}",
+        "finder": finder and f"{finder.name} {finder.network.recipe_version} {finder.network.sha256}",
         "max_pixels": settings.max_pixels,
         "max_body_bytes": settings.max_body_bytes,
     }
     _begin(options.out, out, plan)
+    files = find_files(settings.models_dir)
     job = Job(
         source=source,
         out=out,
-        onnx=find_files(settings.models_dir)[model.version].read_bytes(),
+        onnx=files[model.version].read_bytes(),
+        finder_onnx=files[finder.version].read_bytes() if finder else None,
         max_pixels=settings.max_pixels,
         probabilities=options.probabilities,
     )

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice, repeat
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from app.digits.canonical_upload import canonicalise_upload
 from app.digits.classifier import Classifier
 from app.digits.contract import CLASSES, MIN_DIGIT_LIKELIHOOD
 from app.digits.errors import ImageError
+from app.digits.finder import Finder
 from app.digits.preprocessing import CanonicalForm
 from app.digits.process import set_up_process
 from deploy.ray.folders import describe_error, write_file
@@ -44,11 +45,12 @@ ErrorCounts: TypeAlias = Counter[str | None]  # pictures by error code; None for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The source, the network and the options, which all tasks share."""
+    """The source, the networks and the options, which all tasks share."""
 
     source: Source
     out: DirFileSystem
-    onnx: bytes
+    onnx: bytes  # of the classifier
+    finder_onnx: bytes | None
     max_pixels: int  # of a picture
     probabilities: bool  # whether the results have a column of probabilities
 
@@ -77,9 +79,10 @@ def _read_error_counts(out: DirFileSystem, name: str) -> ErrorCounts | None:
 
 def _score_batches(job: Job, shard: Shard) -> Iterator[list[dict[str, Any]]]:
     """Yield rows of results in batches."""
-    classifier = _load_classifier(job.onnx)
+    classifier, finder = _load_networks(job.onnx, job.finder_onnx)
     pictures = job.source.read(shard)
-    forms = ((_escape(name), _canonicalise(content, job.max_pixels)) for name, content in pictures)
+    canonicalise = partial(_canonicalise, max_pixels=job.max_pixels, classifier=classifier, finder=finder)
+    forms = ((_escape(name), canonicalise(content)) for name, content in pictures)
     while batch := list(islice(forms, BATCH)):
         predictions = _classify([form for _, form in batch if isinstance(form, CanonicalForm)], classifier)
         yield [
@@ -91,12 +94,12 @@ def _score_batches(job: Job, shard: Shard) -> Iterator[list[dict[str, Any]]]:
 
 
 @lru_cache(maxsize=1)
-def _load_classifier(onnx: bytes) -> Classifier:
-    """Load the network, once in each process."""
+def _load_networks(onnx: bytes, finder_onnx: bytes | None) -> tuple[Classifier, Finder | None]:
+    """Load the networks, once in each process."""
     set_up_process()
     pa.set_cpu_count(1)
     warnings.filterwarnings("ignore", module="PIL")  # about unreadable pictures: their rows have the error
-    return Classifier.load(onnx)
+    return Classifier.load(onnx), None if finder_onnx is None else Finder.load(finder_onnx)
 
 
 def _escape(name: str) -> str:
@@ -104,11 +107,14 @@ def _escape(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _canonicalise(content: Content, max_pixels: int) -> CanonicalForm | Failure:
+def _canonicalise(
+    content: Content, *, max_pixels: int, classifier: Classifier, finder: Finder | None
+) -> CanonicalForm | Failure:
     if isinstance(content, Failure):
         return content
     try:
-        return canonicalise_upload(images.identify(content, max_pixels=max_pixels)).canonical
+        upload = images.identify(content, max_pixels=max_pixels)
+        return canonicalise_upload(upload, classifier=classifier, finder=finder).canonical
     except ImageError as error:
         return Failure(error.code, error.detail)
     except Exception as error:  # noqa: BLE001  a bug must not stop the run at one of a billion pictures

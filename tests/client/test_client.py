@@ -144,7 +144,25 @@ def test_an_unknown_model_is_reported_before_a_picture_is_sent(
     client: httpx.Client, table_file: Path
 ) -> None:
     message = expect_refusal(GOLDEN, "--csv", table_file, "--url", client.base_url, "--model", "gpt")
-    assert message == "There is no model 'gpt'; there are cnn, linear, mlp-1000, mlp-128."
+    assert message == (
+        "There is no model 'gpt'; there are cnn, finder, line-reader, linear, mlp-1000, mlp-128."
+    )
+    assert not table_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kinds"),
+    [
+        (["--model", "line-reader"], "classifier"),
+        (["--number", "--model", "finder"], "classifier or a line-reader"),
+    ],
+)
+def test_a_model_of_another_kind_is_reported_before_a_picture_is_sent(
+    client: httpx.Client, table_file: Path, arguments: list[str], kinds: str
+) -> None:
+    message = expect_refusal(GOLDEN, "--csv", table_file, "--url", client.base_url, *arguments)
+    name = arguments[-1]
+    assert message == f"The model '{name}' is a {name}; this needs a {kinds}."
     assert not table_file.exists()
 
 
@@ -247,15 +265,21 @@ def test_a_row_holds_the_services_answer(client: httpx.Client, table_file: Path,
         assert (row["problem"], row["detail"]) == ("", "")
 
 
-def test_numbers_are_read_with_another_model(client: httpx.Client, table_file: Path) -> None:
+@pytest.mark.parametrize("model", ["line-reader", "mlp-1000"])
+def test_numbers_are_read_by_the_line_reader_whichever_classifier_is_named(
+    client: httpx.Client, table_file: Path, model: str
+) -> None:
     numbers = ROOT / "tests" / "data" / "numbers"
     finished = run_client(
-        numbers, "--csv", table_file, "--url", client.base_url, "--number", "--model", "mlp-1000"
+        numbers, "--csv", table_file, "--url", client.base_url, "--number", "--model", model
     )
     assert finished.returncode == 0
     rows = read_rows_by_file(table_file)
     assert {name: row["text"] for name, row in rows.items()} == {"4071.jpg": "4071", "2907.png": "2907"}
-    assert all(tuple(row) == NUMBER_COLUMNS and row["model"].startswith("mlp-1000 ") for row in rows.values())
+    assert {name: row["written"] for name, row in rows.items()} == {"4071.jpg": "4071", "2907.png": "2907"}
+    assert all(
+        tuple(row) == NUMBER_COLUMNS and row["model"].startswith("line-reader ") for row in rows.values()
+    )
 
 
 def test_files_of_any_name_are_read_once(
