@@ -4,6 +4,7 @@ SERVICE := .venv
 DEV := .venv-dev
 CLIENTS := .venv-clients
 RAY := .venv-ray
+RIVALS := .venv-rivals
 NAME ?= cnn
 FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is also evaluated beyond MNIST, which takes minutes
 IMAGE ?= digits
@@ -11,7 +12,7 @@ PARALLEL ?= --numprocesses logical --dist loadscope# the tests of a module share
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help
-.PHONY: serve test test-all resilience check format train evaluate notebook docs bench bench-peers openapi examples lock image clean help
+.PHONY: serve test test-all resilience check format train evaluate notebook docs bench bench-peers bench-rivals openapi examples lock image clean help
 
 serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 	DIGITS_LOG_FORMAT=$${DIGITS_LOG_FORMAT:-text} exec $(SERVICE)/bin/python -m app
@@ -19,7 +20,7 @@ serve: $(SERVICE)/ready  ## serve on port 8000 with the models in models/
 test: $(DEV)/ready  ## run the tests that need only Python; ARGS=--cov also measures coverage, in twice the time
 	$(DEV)/bin/python -m pytest $(PARALLEL) --no-extras $(ARGS)
 
-test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready  ## also run the tests that need a browser, containers, databases, Ray …
+test-all: $(DEV)/ready $(CLIENTS)/ready $(RAY)/ready $(RIVALS)/ready  ## also run the tests that need a browser, containers, databases, Ray …
 	$(DEV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 resilience: $(DEV)/ready  ## run load, faults and fuzzing in full: 40 minutes; prints the figures of docs/reliability.md
@@ -55,6 +56,9 @@ bench: $(DEV)/ready  ## measure speed, memory and start: ten minutes; needs wrk;
 bench-peers: $(DEV)/ready  ## compare with other ways to serve: half an hour; needs wrk, java and MNIST
 	$(DEV)/bin/python -m benchmarks.peers $(ARGS)
 
+bench-rivals: $(RIVALS)/ready  ## read labelled pictures, also with PP-OCR: make bench-rivals ARGS="FOLDER…"
+	$(RIVALS)/bin/python -m benchmarks.rivals $(ARGS)
+
 openapi: $(DEV)/ready  ## write openapi.json, as a running service serves it at /openapi.json
 	$(DEV)/bin/python -m docs.hook > openapi.json
 
@@ -67,6 +71,8 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 		--extra feedback pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/ray.txt -c requirements/service.txt \
 		requirements/ray.in pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/rivals.txt -c requirements/service.txt \
+		requirements/rivals.in pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
 		--all-extras pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/clients.txt requirements/clients.in
@@ -78,7 +84,7 @@ image:  ## build the container image, and write sbom.json, its software bill of 
 	$(ENGINE) run --rm --network none $(IMAGE) cat /opt/digits/sbom.json > sbom.json
 
 clean:  ## remove environments and caches, but keep training runs
-	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(SERVICE) $(DEV) $(CLIENTS) $(RAY) $(RIVALS) .venv-peers site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the commands
@@ -88,6 +94,7 @@ $(SERVICE)/ready: requirements/service.txt
 $(DEV)/ready: requirements/dev.txt
 $(CLIENTS)/ready: requirements/clients.txt
 $(RAY)/ready: requirements/ray.txt
+$(RIVALS)/ready: requirements/rivals.txt
 %/ready:
 	@$(PYTHON) requirements/install.py $(basename $(notdir $<)) $*
 	@touch $@

@@ -25,6 +25,7 @@ CONSTANT_ANSWER: Final = Prediction(
     digit_likelihood=0.99,
     model=ModelRef(name="cnn", version="1.0.0"),
     image=ImageInfo(width=28, height=28, polarity="light_on_dark", box=(4, 4, 20, 20)),
+    others=[],
     warnings=[],
     view=None,
 )

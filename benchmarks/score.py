@@ -84,13 +84,15 @@ def _draw_pictures(numbers: range) -> list[bytes]:
 def measure_plain_loop(file: Path) -> float:
     """Return how many pictures a second one process reads without Ray, and without writing results."""
     settings = Settings()
-    classifier = Catalogue.load(settings.models_dir, default=settings.default_model).get().classifier
+    catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
+    classifier, finder = catalogue.get().classifier, catalogue.get_finder()
     count, started = 0, time.perf_counter()
     for batch in pq.ParquetFile(file).iter_batches(BATCH_SIZE, columns=["bytes"]):
         forms = []
         for data in batch.column(0).to_pylist():
             try:
-                forms.append(canonicalise_upload(images.identify(data)).canonical.picture)
+                upload = canonicalise_upload(images.identify(data), classifier=classifier, finder=finder)
+                forms.append(upload.canonical.picture)
             except ImageError:
                 continue
         classifier.classify(np.array(forms))

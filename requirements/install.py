@@ -58,6 +58,9 @@ ENVIRONMENTS = {
     ),
     "dev": Environment("the development environment", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
     "ray": Environment("Ray with the service", 14, "onnxruntime", "300 MB", "860 MB", "one minute"),
+    "rivals": Environment(
+        "PP-OCR with the service", 14, "onnxruntime", "150 MB", "380 MB", "fifteen seconds"
+    ),
     "clients": Environment(
         "the reference clients", 14, "grpcio", "115 MB", "490 MB", "half a minute", platforms=X86_LINUX
     ),

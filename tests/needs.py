@@ -18,6 +18,7 @@ ROOT: Final = Path(__file__).parent.parent
 SHARED_MNIST: Final = ROOT.parent / "shared" / "data" / "mnist" / "mnist.npz"
 CLIENTS: Final = ROOT / ".venv-clients" / "bin" / "python"
 RAY: Final = ROOT / ".venv-ray" / "bin" / "python"
+RIVALS: Final = ROOT / ".venv-rivals" / "bin" / "python"
 # Debian keeps it out of PATH, as several versions may be installed
 _INITDBS: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 INITDB: Final = _INITDBS[-1] if _INITDBS else shutil.which("initdb")
@@ -72,6 +73,7 @@ NEEDS: Final = {
     "prometheus": Need(_has("promtool"), "apt-get install prometheus"),
     "ray": Need(RAY.exists, "make .venv-ray/ready"),
     "registry": Need(_reaches_registry, "connect this machine to PyPI or a mirror of it"),
+    "rivals": Need(RIVALS.exists, "make .venv-rivals/ready"),
 }
 # a test that asks for one of these fixtures needs what the fixture stands for
 FIXTURES: Final = {

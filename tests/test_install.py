@@ -248,8 +248,8 @@ def test_this_machine_is_supported() -> None:
 
 def test_the_readme_says_what_each_command_installs() -> None:
     rows = find_table("README.md", "command", "installs", "Python", "download", "disk", "time")
-    assert len(rows) == 4
-    for (_, contents, *cells), name in zip(rows, ("service", "dev", "clients", "ray"), strict=True):
+    assert len(rows) == 5
+    for (_, contents, *cells), name in zip(rows, ("service", "dev", "clients", "ray", "rivals"), strict=True):
         environment = ENVIRONMENTS[name]
         assert environment.purpose.removeprefix("the ") in contents
         assert cells == [
@@ -265,3 +265,4 @@ def test_make_test_needs_one_environment() -> None:
     assert "requirements/install.py dev .venv-dev" in planned
     assert "clients" not in planned
     assert "ray" not in planned
+    assert "rivals" not in planned

@@ -1,0 +1,1 @@
+"""Reading the same pictures with what people would install instead of this service."""
