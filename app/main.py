@@ -24,6 +24,7 @@ from app.api.errors import EXPECTED_ERRORS, answer_error
 from app.api.v2 import infer, repository, server
 from app.capacity import BodyBudget, Places, Readiness
 from app.digits.catalogue import Catalogue
+from app.digits.errors import UnknownModel
 from app.digits.process import set_up_process
 from app.guard.bodies import BodyGuard, UnreadBodyGuard
 from app.guard.cors import Cors
@@ -196,6 +197,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
     seconds = round(time.perf_counter() - started, 3)
     log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
+    _warn_of_missing_models(catalogue)
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
     has_feedback = settings.feedback_url is not None
     registry = parts.open_registry()
@@ -215,6 +217,14 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
         )
         yield {STATE: state, METRICS: metrics}
     log.info("stopped")
+
+
+def _warn_of_missing_models(catalogue: Catalogue) -> None:
+    """Tell the operator of an older folder of models that /predict/number can't answer."""
+    try:
+        catalogue.get_number_reader()
+    except UnknownModel as error:
+        log.warning(error.detail)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from app.api.schemas import Prediction
+from app.api.schemas import NumberPrediction, Prediction
 from app.digits.errors import DigitsError
 from app.digits.images import MIN_SIDE
 from app.digits.numbers import NumberCaution
@@ -144,6 +144,7 @@ def list_error_classes(base: type[DigitsError]) -> list[type[DigitsError]]:
 
 def test_every_field_and_warning_is_documented() -> None:
     assert strip_first_column(find_table(API, "field of a prediction")) == list(Prediction.model_fields)
+    assert strip_first_column(find_table(API, "field of a number")) == list(NumberPrediction.model_fields)
     assert set(strip_first_column(find_table(API, "warning"))) == {
         *get_args(Caution),
         *get_args(NumberCaution),

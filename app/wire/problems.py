@@ -40,6 +40,7 @@ TITLES: Final[Mapping[str, str]] = {
     "forbidden": "The service is not configured for this",
     "not_found": "The path does not exist",
     "unknown_model": "There is no such model",
+    "unsuitable_model": "The model is of another kind",
     "invalid_model": "The model can't be served",
     "model_in_use": "The model is in use",
     "method_not_allowed": "The method is not allowed",
