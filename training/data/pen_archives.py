@@ -71,14 +71,27 @@ def fetch(*, unipen_url: str = UNIPEN_URL, uji_url: str = UJI_URL, uji_sha256: s
     _write("uji", parse_uji(_download(uji_url, "sha256", uji_sha256)), folder)
     archive = _download(unipen_url, "md5", _read_published_md5(unipen_url))
     with tempfile.TemporaryDirectory() as unpacked:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as members:
-            members.extractall(unpacked, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            _unpack(files, Path(unpacked))
         _write("unipen", parse_unipen(Path(unpacked)), folder)
     sums = "".join(
         f"{strokes.hash_file(file)}  {file.name}\n" for file in strokes.find_files(folder).values()
     )
     write_atomically(folder / SUMS, sums.encode())
     return folder
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Write the archive's files below `folder`; those that would lie elsewhere are left out.
+
+    `extractall(filter="data")` does so, too, but only from Python 3.11.4 on.
+    """
+    for member in archive:
+        target = (folder / member.name).resolve()
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is not None and target.is_relative_to(folder.resolve()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.read())
 
 
 def parse_uji(archive: bytes) -> Iterator[Recording]:
