@@ -214,7 +214,7 @@ LINE_READER: Final = ReadingRecipe(
     learning_rate=0.0015,  # with 0.0025, one run of two went astray in its eighteenth epoch
 )
 
-# Strips teach it characters that touch, documents what is no digit. An hour of one core.
+# It learns touching characters from strips, and what is not a digit from documents. An hour of one core.
 FINDER: Final = ReadingRecipe(
     name="finder",
     network="finder",

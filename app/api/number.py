@@ -122,7 +122,7 @@ def _read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, vi
 
 
 def _check_ink(grey: GreyPicture) -> None:
-    """Check that something is written on a picture, even if it is no digit.
+    """Check that there is ink on a picture, whatever it shows.
 
     Raises:
         NoInk: nothing stands out from the background.

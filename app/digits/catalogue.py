@@ -161,7 +161,7 @@ class Catalogue:
             selected = {version: file for version, file in available.items() if version.matches(name)}
             if not selected:
                 known = ", ".join(name_versions(available).values())
-                msg = f"There is no model {name!r} in the folder; there are {known}."
+                msg = f"There is no model {name!r} in the folder. Available: {known}."
                 raise UnknownModel(msg)
             others = [model for model in self if model.version not in selected]
             models = _index_by_name([*others, *_load_files(selected, self.folder)])
@@ -262,7 +262,7 @@ class Catalogue:
         try:
             return self._by_name[self.default if name is None else name]
         except KeyError:
-            msg = f"There is no model {name!r}; there are {', '.join(self.models)}."
+            msg = f"There is no model {name!r}. Available: {', '.join(self.models)}."
             raise UnknownModel(msg) from None
 
 
@@ -319,7 +319,7 @@ def load_network(onnx: bytes) -> Network:
     """
     network = Network.load(onnx)
     if network.kind not in KINDS:
-        msg = f"its metadata calls it a {network.kind!r}; there are {', '.join(KINDS)}"
+        msg = f"its metadata calls it a {network.kind!r}; the kinds are {', '.join(KINDS)}"
         raise InvalidModel(msg)
     return network.as_kind(KINDS[network.kind])
 

@@ -110,7 +110,7 @@ def test_a_digit_that_the_finder_missed_has_a_box_between_its_neighbours() -> No
 def test_a_doubt_lowers_the_confidence_of_its_digit_and_of_the_number() -> None:
     reader = ScriptedLineReader("4071", certainty=0.7, doubts={0: "9", 2: "2"})
     number = read(ScriptedFinder(*write("4071", 60, 150)), reader)
-    assert 0.7**2 < number.confidence < 0.9  # the finder, which sees the same, takes some of the doubt away
+    assert 0.7**2 < number.confidence < 0.9  # the finder agrees, so some of the doubt goes
     first, second, third, fourth = (digit.confidence for digit in number.digits)
     assert max(first, third) < 0.95 < min(second, fourth)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import urllib.request
 import zipfile
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.digits.contract import SIDE
+from training.data.downloads import download, has_hash
 from training.data.labelled import Labelled, split_stratified
 from training.errors import DataError
 from training.files import write_atomically
@@ -32,7 +31,6 @@ SHA256: Final[Mapping[str, str]] = {
 # The file that `keras.datasets.mnist` downloads; both use one folder, so each finds the other's copy.
 URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 FILE_SHA256: Final = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-TIMEOUT: Final = 60.0  # seconds without receiving a byte
 
 
 def download_path() -> Path:
@@ -77,13 +75,8 @@ def load_test(path: Path) -> Labelled:
 
 
 def _download(url: str, sha256: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310  HTTPS, except in tests
-            content: bytes = response.read()
-    except (OSError, HTTPException) as error:
-        msg = f"MNIST could not be downloaded ({error}). {_NETWORK_REMEDY}"
-        raise DataError(msg) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
+    content = download(url, name="MNIST", remedy=_NETWORK_REMEDY)
+    if not has_hash(content, "sha256", sha256):
         msg = f"MNIST could not be downloaded: the SHA-256 of {url} differs. {_NETWORK_REMEDY}"
         raise DataError(msg)
     return content

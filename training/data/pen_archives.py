@@ -5,24 +5,22 @@ UNIPEN train_r01_v07: Zenodo record 1195803; UJIpenchars2: UCI data set 177. Bot
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
 import tarfile
 import tempfile
-import urllib.request
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from training.data import strokes
+from training.data.downloads import download, has_hash
 from training.data.strokes import DIGITS, Line, Sample, Writer
 from training.errors import DataError
 from training.files import open_draft, write_atomically
@@ -32,7 +30,6 @@ UNIPEN_URL: Final = f"{UNIPEN_RECORD}/files/unipen-CDROM-train_r01_v07.tgz/conte
 UJI_URL: Final = "https://archive.ics.uci.edu/static/public/177/uji+pen+characters+version+2.zip"
 UJI_SHA256: Final = "0881b522911b99d9922820289441b50fd3d307f71cd7f9cc70e86872424a5f90"
 UJI_MEMBER: Final = "ujipenchars2.txt"
-TIMEOUT: Final = 60.0  # seconds without a byte
 SUMS: Final = "SHA256SUMS"  # beside files that were made here
 
 CATEGORIES: Final = ("1a", "1b", "1c", "1d")  # isolated digits, capitals, lower case, symbols
@@ -216,17 +213,11 @@ def _read_published_md5(url: str) -> str:
 
 def _download(url: str, algorithm: str, expected: str) -> bytes:
     content = _read(url)
-    if hashlib.new(algorithm, content).hexdigest() != expected:
+    if not has_hash(content, algorithm, expected):
         msg = f"{url} sent another file than it published. {_REMEDY}"
         raise DataError(msg)
     return content
 
 
 def _read(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310  HTTPS, except in tests
-            content: bytes = response.read()
-    except (OSError, HTTPException) as error:
-        msg = f"{url} could not be downloaded ({error}). {_REMEDY}"
-        raise DataError(msg) from error
-    return content
+    return download(url, name=url, remedy=_REMEDY)

@@ -124,7 +124,7 @@ class Sample:
 
 MIN_DIGIT_SIDE, MIN_LETTER_SIDE = 500, 400  # of about 1000: a smaller sample is a part of one
 MIN_DIGIT_LENGTH: Final = 700  # of all strokes: a shorter one is a tick
-DIGIT_SIZES: Final = (0.45, 2.0)  # heights of the writer's digits: another is no digit, or several
+DIGIT_SIZES: Final = (0.45, 2.0)  # of the median height of the writer's digits: other sizes are mislabelled
 MAX_DIGIT_STROKES: Final = 5
 MAX_ASPECT: Final = 2.2  # width to height
 MAX_STEP: Final = 900  # of about 1000, between two of many points: the tablet lost the pen

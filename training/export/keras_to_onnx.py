@@ -97,11 +97,6 @@ def quantise_verified(onnx_bytes: bytes, pictures: DigitBatch) -> bytes:
     if not quantisation.is_convolutional(proto):
         return onnx_bytes
     quantised = quantisation.quantise(proto, pictures)
-    metadata = {member.key: member.value for member in proto.metadata_props}
-    metadata[Metadata.VERSION] += quantisation.SUFFIX
-    del quantised.metadata_props[:]
-    onnx.helper.set_model_props(quantised, metadata)
-    onnx.checker.check_model(quantised, full_check=True)
-    quantised_bytes = bytes(quantised.SerializeToString())
+    quantised_bytes = quantisation.finish(quantised, proto)
     verify_quantised(onnx_bytes, quantised_bytes, pictures)
     return quantised_bytes

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from app.digits.contract import INPUT, DigitBatch
+from app.digits.contract import INPUT, DigitBatch, Metadata
 from training.export import onnx_graph
 
 CALIBRATION_PICTURES: Final = 1000  # with more, the ranges grow by less than one step of rounding
@@ -43,6 +43,16 @@ def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
     quantised_model = quantise_graph(proto, (shown[start : start + BATCH_SIZE] for start in starts))
     onnx_graph.feed_pictures_directly(quantised_model)
     return quantised_model
+
+
+def finish(quantised: ModelProto, proto: ModelProto) -> bytes:
+    """Return the bytes of a quantised network with the metadata of the original, `SUFFIX` in its version."""
+    metadata = {member.key: member.value for member in proto.metadata_props}
+    metadata[Metadata.VERSION] += SUFFIX
+    del quantised.metadata_props[:]
+    onnx.helper.set_model_props(quantised, metadata)
+    onnx.checker.check_model(quantised, full_check=True)
+    return bytes(quantised.SerializeToString())
 
 
 def find_heads(proto: ModelProto) -> list[str]:

@@ -142,12 +142,7 @@ def quantise_if_as_good(onnx_bytes: bytes, recipe: ReadingRecipe, shelves: Shelv
         operators=QUANTISED,
         excluded=quantisation.find_heads(proto),  # they cost little, and their rounding would show most
     )
-    metadata = {member.key: member.value for member in proto.metadata_props}
-    metadata[Metadata.VERSION] += quantisation.SUFFIX
-    del quantised.metadata_props[:]
-    onnx.helper.set_model_props(quantised, metadata)
-    onnx.checker.check_model(quantised, full_check=True)
-    rounded_bytes = bytes(quantised.SerializeToString())
+    rounded_bytes = quantisation.finish(quantised, proto)
     plain, rounded = (measure_file(file, recipe, shelves) for file in (onnx_bytes, rounded_bytes))
     is_as_good = all(rounded[name] >= plain[name] - MAX_LOSS for name in plain if name != "val_loss")
     return rounded_bytes if is_as_good else onnx_bytes

@@ -72,7 +72,7 @@ def list_shards(recipe: ReadingRecipe, kind: ShardKind, epoch: int) -> list[int]
 
 
 def cut_batches(groups: Sequence[Group], recipe: ReadingRecipe, rng: Rng) -> list[Group]:
-    """Cut groups into batches that cost about the same, in any order; what is left over is left out."""
+    """Split groups into batches of about equal cost, in random order; drop remainders."""
     batches = []
     for group in groups:
         height, width = group.pictures.shape[1:]

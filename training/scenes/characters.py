@@ -7,6 +7,7 @@ digits stand on and grows downwards.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Self, TypeAlias
@@ -40,7 +41,7 @@ _SEGMENTS: Final = {
 
 
 @dataclass(frozen=True)
-class Character:
+class Character(ABC):
     """A character, and where it has been moved to."""
 
     label: int  # index in `CHARACTERS`
@@ -65,9 +66,9 @@ class Character:
         """Where the pen begins and leaves it; None if no pen wrote it."""
         return None
 
+    @abstractmethod
     def paint(self, canvas: Canvas, origin: tuple[float, float], pen: Pen, rng: Rng) -> None:
         """Draw it on a canvas on which (0, 0) lies at `origin`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import TCPServer
-from threading import Thread
 
 import numpy as np
 import pytest
 
+from tests.training.file_server import serve_files
 from training.data import mnist
 from training.errors import DataError
 
@@ -74,30 +70,6 @@ def test_a_missing_file_that_was_named_is_not_downloaded(
         mnist.fetch()
 
 
-@contextmanager
-def serve_file(content: bytes, *, length: int | None = None) -> Iterator[str]:
-    """Serve a file, which may claim another length than its own; yield its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(length or len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
-    with TCPServer(("127.0.0.1", 0), Handler) as server:  # HTTPServer would look its name up
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/mnist.npz"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of the download, where no file exists yet."""
@@ -108,14 +80,16 @@ def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("length", "why"), [(None, "the SHA-256 of .* differs"), (100, "IncompleteRead")])
 def test_a_wrong_or_incomplete_download_is_not_kept(download: Path, length: int | None, why: str) -> None:
-    with serve_file(b"no MNIST", length=length) as url, pytest.raises(DataError, match=why):
-        mnist.fetch(url=url)
+    files = {"/mnist.npz": b"no MNIST"}
+    with serve_files(files, length=length) as server, pytest.raises(DataError, match=why):
+        mnist.fetch(url=f"{server}/mnist.npz")
     assert not download.exists()
 
 
 def test_a_file_is_downloaded_once_to_where_keras_keeps_it(download: Path) -> None:
     content = b"MNIST"
-    with serve_file(content) as url:
+    with serve_files({"/mnist.npz": content}) as server:
+        url = f"{server}/mnist.npz"
         assert mnist.fetch(url=url, sha256=hashlib.sha256(content).hexdigest()) == download
     assert mnist.fetch(url="http://127.0.0.1:9") == download
     assert download.read_bytes() == content

@@ -7,16 +7,12 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import TCPServer
-from threading import Thread
 
 import numpy as np
 import pytest
 
+from tests.training.file_server import serve_files
 from training.data import pen_archives, strokes
 from training.errors import DataError
 
@@ -75,28 +71,6 @@ def pack_unipen() -> bytes:
     return packed.getvalue()
 
 
-@contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(self.path)
-            self.send_response(200 if content is not None else 404)
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
-    with TCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def fetch_from(server: str, *, uji_sha256: str | None = None) -> Path:
     return pen_archives.fetch(
         unipen_url=f"{server}/records/1/files/unipen.tgz/content",
@@ -123,7 +97,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_both_archives_are_fetched_once_into_one_form(empty: Path) -> None:
-    with serving(publish()) as server:
+    with serve_files(publish()) as server:
         assert fetch_from(server) == empty
     assert pen_archives.fetch(unipen_url="http://127.0.0.1:9", uji_url="http://127.0.0.1:9") == empty
     uji = list(strokes.read_samples(empty / "uji.npz", "uji"))
@@ -142,9 +116,9 @@ def test_unipens_y_is_turned_to_grow_downwards(tmp_path: Path) -> None:
 
 
 def test_another_file_than_was_published_is_not_kept(empty: Path) -> None:
-    with serving(publish()) as server, pytest.raises(DataError, match="sent another file"):
+    with serve_files(publish()) as server, pytest.raises(DataError, match="sent another file"):
         fetch_from(server, uji_sha256="0" * 64)
-    with serving(publish(md5="0" * 32)) as server, pytest.raises(DataError, match="sent another file"):
+    with serve_files(publish(md5="0" * 32)) as server, pytest.raises(DataError, match="sent another file"):
         fetch_from(server)
     assert not (empty / "unipen.npz").exists()
 
@@ -156,7 +130,7 @@ def test_without_a_network_the_remedy_is_named(empty: Path) -> None:
 
 
 def test_a_file_that_changed_is_refused(empty: Path) -> None:
-    with serving(publish()) as server:
+    with serve_files(publish()) as server:
         fetch_from(server)
     (empty / "uji.npz").write_bytes(b"something else")
     with pytest.raises(DataError, match="SHA-256 differs"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -12,8 +13,8 @@ from tests.training.runs import TRAINS
 from training.errors import RunError
 from training.learn.runs import ReadingRun
 from training.learn.train_reading import averaged_weights, compile_model, train
-from training.recipe import ReadingRecipe
-from training.scenes.shards import Shelves
+from training.recipe import ReadingRecipe, ShardKind
+from training.scenes.shards import Group, Shelf, Shelves
 
 pytestmark = TRAINS
 
@@ -40,23 +41,28 @@ def test_a_run_keeps_what_trained_it_and_how_far_it_came(
         train(recipe, shelves, run=run)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(
-    shelves: Shelves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass(frozen=True)
+class StoppingShelf(Shelf):
+    """A shelf for validation that ends the training when it is used for the second time."""
+
+    uses: list[None] = field(default_factory=list)
+
+    def load_or_draw(self, kind: ShardKind, number: int) -> list[Group]:
+        self.uses.append(None)
+        if len(self.uses) > 1:
+            raise StoppedError
+        return super().load_or_draw(kind, number)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(shelves: Shelves, tmp_path: Path) -> None:
     recipe = dataclasses.replace(QUICK_READER, precision="float32")
     unbroken = train(recipe, shelves, run=ReadingRun(tmp_path / "unbroken"))
     run = ReadingRun(tmp_path / "broken")
-    written = []
-
-    def stop_after_one_epoch(text: str, **_: object) -> None:
-        written.append(text)
-        raise StoppedError
-
-    monkeypatch.setattr("builtins.print", stop_after_one_epoch)
+    shelf = shelves.validation
+    stopping = StoppingShelf(shelf.split, shelf.mnist_file, shelf.strokes_folder, shelf.folder)
     with pytest.raises(StoppedError):
-        train(recipe, shelves, run=run)
-    monkeypatch.undo()
-    assert written[0].startswith("epoch 1:")
+        train(recipe, dataclasses.replace(shelves, validation=stopping), run=run)
+    assert run.log.read_text().startswith("epoch 1:")
     resumed = train(recipe, shelves, run=run, resume=True)
     # Sums in another order turn the signs of tiny gradients, and so the steps of single weights. Another way
     # through the batches would move every kernel's weights apart by several steps.
