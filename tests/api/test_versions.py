@@ -117,7 +117,7 @@ def test_a_number_names_the_line_reader_that_read_it(
 def test_an_unknown_line_reader_is_404(client_with_line_readers: httpx.Client, asked: str) -> None:
     answer = client_with_line_readers.post(f"/predict/number?model={asked}", content=NUMBER, headers=PNG)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
-    assert "there are cnn, finder, line-reader@1, line-reader@2" in answer.json()["detail"]
+    assert "Available: cnn, finder, line-reader@1, line-reader@2" in answer.json()["detail"]
 
 
 def test_numbers_need_a_finder_that_is_loaded(folder_of_line_readers: Path) -> None:
