@@ -19,7 +19,7 @@ import numpy as np
 from app.digits.classifier import Classifier, Scores
 from app.digits.contract import CLASSES, GreyPicture
 from app.digits.errors import NoInk
-from app.digits.finder import MIN_LIKELIHOOD, Finder
+from app.digits.finder import LEVELS, MIN_LIKELIHOOD, Finder
 from app.digits.images import WORKING_SIDE, Box, Decoder, Picture, Upload
 from app.digits.lines import round_box
 from app.digits.preprocessing import (
@@ -41,6 +41,7 @@ StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]
 MAX_OTHERS: Final = 8  # further digits in an answer
 MIN_CREDIBILITY: Final = 0.9  # of a look: with less, the picture is looked at in other ways
 AGREEMENT: Final = 0.3  # times the finder's certainty: what a look gains if the finder sees the same digit
+_LEVELS_OF_COPY: Final = [side for side in LEVELS if side <= SMALL_COPY_SIDE]  # enlarged, it shows no more
 MIN_AGREEMENT: Final = 0.5  # for a part of the ink to be the digit where all of it was expected to be
 
 
@@ -193,7 +194,7 @@ class _Looker:
         """
         grey = picture.grey
         is_searched = self.finder is not None and needs_search(grey)
-        digits = self.find_digits(grey) if is_searched else []
+        digits = self.find_digits(grey, levels=_LEVELS_OF_COPY) if is_searched else []
         look = self.take_prominent(grey, digits) if is_searched else self.take_whole(grey, try_small=False)
         is_short = max(look.form.box[2:]) < MIN_DIGIT_LENGTH_ON_COPY
         if is_short or look.is_doubtful or (is_searched and not look.found):
@@ -261,17 +262,17 @@ class _Looker:
         with self.time_stage("infer"):
             return _Look(form, self.classifier.classify(form.picture[None]))
 
-    def find_digits(self, grey: GreyPicture) -> list[FoundDigit]:
-        """Return the digits on a picture that the finder sees, if there is one."""
+    def find_digits(self, grey: GreyPicture, *, levels: Sequence[int] = LEVELS) -> list[FoundDigit]:
+        """Return the digits on a picture that the finder sees, if there is one; see `Finder.find`."""
         if self.finder is None:
             return []
         with self.time_stage("infer"):
-            return find_digits(grey, self.finder)
+            return find_digits(grey, self.finder, levels=levels)
 
 
-def find_digits(grey: GreyPicture, finder: Finder) -> list[FoundDigit]:
+def find_digits(grey: GreyPicture, finder: Finder, *, levels: Sequence[int] = LEVELS) -> list[FoundDigit]:
     """Return the digits on a picture, the most prominent first: those that are certain and large."""
-    found = finder.find_prominent(grey)
+    found = finder.find_prominent(grey, levels=levels)
     digits = found[(found.labels < CLASSES) & (found.certainties > MIN_LIKELIHOOD)]
     heights = digits.boxes[:, 3] - digits.boxes[:, 1]
     order = np.argsort(-(digits.certainties**3) * np.sqrt(heights), kind="stable")

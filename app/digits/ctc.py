@@ -76,15 +76,17 @@ def locate(frames: NDArray[np.float32], text: Text) -> list[float]:
     may_skip = np.zeros(len(states), np.bool_)  # two states: from a character to another one, with no blank
     may_skip[3::2] = states[3::2] != states[1:-2:2]
     log_odds = np.log(frames[:, states] + 1e-9)
-    score = np.full(len(states), -np.inf)
-    score[:2] = log_odds[0, :2]
+    # of each state, behind two impossible ones: the log-odds of the likeliest path that ends there
+    score = np.full(len(states) + 2, -np.inf)
+    score[2:4] = log_odds[0, :2]
+    barrier = np.where(may_skip, 0.0, -np.inf)
     steps = np.zeros((len(frames), len(states)), np.intp)
+    choices = np.empty((3, len(states)))
     for frame in range(1, len(frames)):
-        one, two = np.roll(score, 1), np.where(may_skip, np.roll(score, 2), -np.inf)
-        one[0] = -np.inf
-        choices = np.stack([score, one, two])
-        steps[frame] = choices.argmax(axis=0)
-        score = choices.max(axis=0) + log_odds[frame]
+        choices[0], choices[1] = score[2:], score[1:-1]
+        np.add(score[:-2], barrier, out=choices[2])
+        choices.argmax(axis=0, out=steps[frame])
+        np.add(choices.max(axis=0), log_odds[frame], out=score[2:])
     state = len(states) - 1 - int(len(states) > 1 and score[-2] > score[-1])
     path = np.zeros(len(frames), np.intp)
     for frame in range(len(frames) - 1, -1, -1):

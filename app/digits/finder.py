@@ -1,14 +1,17 @@
 """The finder: a grey picture → where characters are, how large, and which.
 
 The network marks characters that are 12 to 48 pixels high, so it is shown the picture at several sizes: small
-ones first, and larger ones only as long as characters may be too small on those before.
+ones first, and larger ones only as long as characters may be too small on those before. Of the largest copy of
+a page, which costs more than all others together, only the part is looked at where the one before hints at
+characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -39,11 +42,16 @@ _OUTPUTS: Final[Arrays] = {
     BOXES: ("tensor(float)", [BATCH, "rows", "columns", 4]),
 }
 
+Region: TypeAlias = tuple[slice, slice]  # rows and columns of a picture
+
 LEVELS: Final = (64, 128, 256, 512, 1024)  # pixels: longer sides of the copies that are looked at,
 SMALLEST_LEVEL: Final = 40  # and of one more, for a digit that fills the picture
 MAX_ENLARGEMENT: Final = 2.2  # a picture enlarged further shows nothing new
 MIN_LIKELIHOOD: Final = 0.3  # a less likely character counts against the answer's confidence only
 MIN_TRACE: Final = 0.1  # a still less likely one does not count at all
+MIN_HINT: Final = 0.18  # likelihood of a character of any size: a larger copy may show one there
+MAX_UNHINTED: Final = 512 * 512  # pixels: of a larger copy, only the part with hints is looked at
+HINT_MARGIN: Final = 32  # pixels around hints, on the copy that shows them
 LARGE_ENOUGH: Final = 12.5  # pixels: larger copies show nothing new about characters this high
 MIN_LAST_SIDE: Final = 256  # pixels: on smaller copies, small characters may be invisible
 CLEAR: Final = 0.6  # likelihood of a digit that is seen clearly,
@@ -74,6 +82,12 @@ class Characters:
 
     def __getitem__(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Characters:
         return Characters(self.boxes[rows], self.likelihoods[rows], self.ranks[rows], self.levels[rows])
+
+    def move(self, x: float, y: float) -> Characters:
+        """Return the characters further to the right and further down, by `x` and `y` pixels."""
+        return Characters(
+            self.boxes + np.array((x, y, x, y), np.float32), self.likelihoods, self.ranks, self.levels
+        )
 
     @classmethod
     def join(cls, parts: Sequence[Characters]) -> Characters:
@@ -122,10 +136,10 @@ class Finder(Network):
                 break
         return merge(copies)
 
-    def find_prominent(self, grey: GreyPicture) -> Characters:
-        """Find the most prominent digit on a grey picture, and what is nearly as large."""
+    def find_prominent(self, grey: GreyPicture, *, levels: Sequence[int] = LEVELS) -> Characters:
+        """Find the most prominent digit on a grey picture, and what is nearly as large; see `find`."""
         copies = []
-        for found, scale in self._yield_copies(grey, (SMALLEST_LEVEL, *LEVELS)):
+        for found, scale in self._yield_copies(grey, (SMALLEST_LEVEL, *levels)):
             copies.append(found)
             if _shows_clear_digit(found, scale) or _shows_all(found, scale, grey):
                 break
@@ -133,22 +147,51 @@ class Finder(Network):
 
     def _yield_copies(self, grey: GreyPicture, levels: Sequence[int]) -> Iterator[tuple[Characters, float]]:
         """Yield what is found on each copy, and how many times larger than the picture it is."""
-        for level, side in enumerate(levels):
+        region: Region | None = (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
+        for level, (side, following) in enumerate(pairwise((*levels, 0))):
             scale = side / max(grey.shape)
-            if level and scale > MAX_ENLARGEMENT:
+            if region is None or (level and scale > MAX_ENLARGEMENT):
                 return
-            yield find_on_copy(self, grey, side, level=level), scale
+            heat, boxes = self._look_at(grey[region], scale)
+            found = decode(heat, boxes, scale, shape=grey[region].shape, level=level)
+            yield found.move(region[1].start, region[0].start), scale
+            if grey.size * (following / max(grey.shape)) ** 2 > MAX_UNHINTED:
+                region = find_hints(heat, scale, shape=grey.shape)
+
+    def _look_at(self, part: GreyPicture, scale: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the heat and the boxes for a copy of a part of the picture, `scale` times as large."""
+        side = round(scale * max(part.shape))
+        copy = shrink(part, side) if scale <= 1 else cv2.resize(part, None, fx=scale, fy=scale)
+        height, width = copy.shape
+        copy = cv2.copyMakeBorder(
+            copy, 0, -height % FINDER_MULTIPLE, 0, -width % FINDER_MULTIPLE, cv2.BORDER_REPLICATE
+        )
+        heat, boxes = self.run((HEAT, BOXES), copy[None, :, :, None])
+        return heat[0], boxes[0]
 
 
-def find_on_copy(finder: Finder, grey: GreyPicture, side: int, *, level: int) -> Characters:
-    """Find the characters on a copy of the picture whose longer side is `side` pixels."""
-    scale = side / max(grey.shape)
-    copy = shrink(grey, side) if scale <= 1 else cv2.resize(grey, None, fx=scale, fy=scale)
-    copy = cv2.copyMakeBorder(
-        copy, 0, -copy.shape[0] % FINDER_MULTIPLE, 0, -copy.shape[1] % FINDER_MULTIPLE, cv2.BORDER_REPLICATE
+def find_hints(heat: NDArray[np.float32], scale: float, *, shape: tuple[int, ...]) -> Region | None:
+    """Return the part of a picture in which there may be characters, or None if there are none anywhere.
+
+    Args:
+        heat: float32 (rows, columns, 20), log-odds.
+        scale: how many times larger the copy is than the picture.
+        shape: height and width of the picture.
+    """
+    is_hint = heat.max(axis=2) > np.log(MIN_HINT / (1 - MIN_HINT))
+    if not is_hint.any():
+        return None
+    rows, columns = (
+        slice(
+            max(0, int((cells[0] * FINDER_STRIDE - HINT_MARGIN) / scale)),
+            min(length, int(((cells[-1] + 1) * FINDER_STRIDE + HINT_MARGIN) / scale)),
+        )
+        for cells, length in (
+            (np.flatnonzero(is_hint.any(axis=1)), shape[0]),
+            (np.flatnonzero(is_hint.any(axis=0)), shape[1]),
+        )
     )
-    heat, boxes = finder.run((HEAT, BOXES), copy[None, :, :, None])
-    return decode(heat[0], boxes[0], scale, shape=grey.shape, level=level)
+    return rows, columns
 
 
 def decode(

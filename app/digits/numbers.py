@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -32,13 +33,12 @@ NumberCaution: TypeAlias = Literal[
     "low_contrast", "touches_border", "tiny", "no_digits", "crowded", "ignored_writing"
 ]
 
-MAX_CHARACTERS: Final = 300  # the surest on a picture, so that the work is bounded
-MAX_COLUMNS: Final = 8192  # pixels of all strips together: some 400 digits
-# How often as wide a line is shown to the line reader as it is; the mean of what it says counts. Whoever
-# writes narrow is read better in the second view.
-STRETCHES: Final = (1.0, 1.3)
+MAX_CHARACTERS: Final = 200  # the surest on a picture, so that the work is bounded
+MAX_COLUMNS: Final = 3072  # pixels of all strips together: some 150 digits
+CLEAR: Final = 0.99  # probability of a line's text: with less, the line reader gets a second view of it,
+STRETCH: Final = 1.3  # so many times as wide, and the mean counts: narrow hands are read better in it
 SURE: Final = 0.95  # probability of a line's digits: with less, second opinions are asked for
-MAX_JUDGED: Final = 64  # digits of a picture that the classifier is asked about, so that the work is bounded
+MAX_JUDGED: Final = 32  # digits of a picture that the classifier is asked about, so that the work is bounded
 MAX_IGNORED: Final = 50  # boxes of other writing in an answer
 LOW_CONTRAST: Final = 48  # grey levels between ink and paper: with less, people have to look twice
 TINY_HEIGHT: Final = 10.0  # pixels: a lower digit has lost its shape
@@ -178,23 +178,26 @@ class NumberReader:
             columns += strip.pixels.shape[1]
             if columns > MAX_COLUMNS:
                 return readings, False
-            views = [self.line_reader.read(lines.stretch(strip.pixels, factor)) for factor in STRETCHES]
-            reading = _decide(line, strip, views[0], _average(views))
+            frames = self.line_reader.read(strip.pixels)
+            texts = ctc.find_texts(frames)
+            if next(iter(texts.values())) < CLEAR:
+                wider = ctc.find_texts(self.line_reader.read(lines.stretch(strip.pixels, STRETCH)))
+                texts = _average(texts, wider)
+            reading = _decide(line, strip, frames, texts)
             if self.classifier and reading.is_doubtful and judged + len(line.digits) <= MAX_JUDGED:
                 judged += len(line.digits)
                 evidence = collect_evidence(grey, line, self.classifier)
-                reading = _decide(line, strip, views[0], weigh(reading.texts, evidence))
+                reading = _decide(line, strip, frames, weigh(texts, evidence))
             if reading.digits:
                 readings.append(reading)
         return readings, True
 
 
-def _average(views: Sequence[NDArray[np.float32]]) -> dict[ctc.Text, float]:
-    """Return the likeliest texts, with their mean probability in several views, the likeliest one first."""
+def _average(*views: dict[ctc.Text, float]) -> dict[ctc.Text, float]:
+    """Return all texts with their mean probability in several views, the likeliest one first."""
     texts: dict[ctc.Text, float] = {}
-    for frames in views:
-        for text, probability in ctc.find_texts(frames).items():
-            texts[text] = texts.get(text, 0.0) + probability / len(views)
+    for text, probability in chain.from_iterable(view.items() for view in views):
+        texts[text] = texts.get(text, 0.0) + probability / len(views)
     return dict(sorted(texts.items(), key=lambda item: -item[1]))
 
 

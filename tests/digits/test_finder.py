@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from app.digits import finder
+from app.digits.catalogue import Catalogue
 from app.digits.contract import BOX_HEIGHT, BOX_WIDTH, CHARACTERS, FINDER_STRIDE
-from app.digits.finder import Characters
+from app.digits.finder import MIN_LIKELIHOOD, Characters, Finder
+from tests.data.strokes import ink
 
 COUNT = len(CHARACTERS)
 
@@ -81,3 +86,59 @@ def test_a_part_of_a_digit_on_a_larger_copy_is_no_digit() -> None:
     whole = decode(("8", 8, 10, 24.0))
     part = finder.decode(*build_maps(("0", 18, 21, 20.0), rows=32, columns=48), 2.0, shape=(64, 96), level=1)
     assert finder.merge([whole, part]).labels.tolist() == [8]
+
+
+def test_hints_are_enclosed_with_a_margin_in_the_pictures_pixels() -> None:
+    heat, _ = build_maps(("7", 20, 30, 6.0), ("1", 22, 60, 6.0), rows=64, columns=128)
+    left, right = 30 * FINDER_STRIDE - finder.HINT_MARGIN, 61 * FINDER_STRIDE + finder.HINT_MARGIN
+    top, bottom = 20 * FINDER_STRIDE - finder.HINT_MARGIN, 23 * FINDER_STRIDE + finder.HINT_MARGIN
+    region = finder.find_hints(heat, 0.5, shape=(512, 1024))
+    assert region == (slice(2 * top, 2 * bottom), slice(2 * left, 2 * right))
+
+
+def test_hints_at_the_edges_reach_no_further_than_the_picture() -> None:
+    heat, _ = build_maps(("7", 0, 0, 6.0), ("7", 15, 23, 6.0))
+    assert finder.find_hints(heat, 1.0, shape=(64, 96)) == (slice(0, 64), slice(0, 96))
+
+
+def test_nothing_is_no_hint() -> None:
+    assert finder.find_hints(build_maps()[0], 1.0, shape=(64, 96)) is None
+
+
+class RecordingFinder(Finder):
+    """A finder that keeps the sizes of what it is shown."""
+
+    shown: ClassVar[list[tuple[int, ...]]] = []
+
+    def run(self, outputs: Sequence[str], pictures: NDArray[np.uint8]) -> list[Any]:
+        self.shown.append(pictures.shape[1:3])
+        return super().run(outputs, pictures)
+
+
+@pytest.fixture
+def recording(catalogue: Catalogue) -> RecordingFinder:
+    found = catalogue.get_finder()
+    assert found
+    recording = found.as_kind(RecordingFinder)
+    recording.shown.clear()
+    return recording
+
+
+def test_of_a_page_without_writing_no_large_copy_is_looked_at(recording: RecordingFinder) -> None:
+    assert not len(recording.find(np.full((1024, 1024), 230, np.uint8)))
+    assert max(recording.shown) == (512, 512)
+
+
+def test_of_a_page_with_small_writing_the_part_with_the_writing_is_enlarged(
+    recording: RecordingFinder,
+) -> None:
+    page = np.zeros((1024, 1024), np.uint8)
+    for at, digit in enumerate((4, 0, 7, 1)):
+        page |= ink(digit, (1024, 1024), box=(300 + 14 * at, 600, 10, 16), pen=2)
+    found = recording.find(255 - page)
+    assert sorted(found.labels[found.certainties > MIN_LIKELIHOOD].tolist()) == [0, 1, 4, 7]
+    left, top, right, bottom = found.boxes.T
+    assert (left.min(), top.min()) == pytest.approx((300, 600), abs=6)
+    assert (right.max(), bottom.max()) == pytest.approx((352, 616), abs=6)
+    height, width = recording.shown[-1]
+    assert max(height, width) < 512
