@@ -9,7 +9,7 @@ import typer
 
 from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
-from app.digits.catalogue import locate_folder
+from app.digits.catalogue import Catalogue, locate_folder
 from training.commands import arguments as arg
 from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture
@@ -18,6 +18,7 @@ from training.data import fonts, mnist
 from training.errors import TrainingError
 from training.judge import robustness
 from training.judge.evaluation import load_classifier, load_finder, read_metrics
+from training.judge.numbers import HELPER, NUMBER_COUNT, find_misreadings
 from training.judge.service_reader import classify
 from training.recipe import find_recipe
 from training.scenes import scene_pool
@@ -83,6 +84,18 @@ def predictions(
     _, validation = mnist.load_training(mnist.fetch(path))
     scores = classify(load_classifier(locate_folder(models, name)), validation.pictures).probabilities
     plots.save(plots.plot_predictions(validation, scores, title=f"{name} on validation"), out)
+
+
+@plot.command()
+def numbers(
+    path: arg.MnistFile = None, models: arg.ModelsFolder = MODELS, out: arg.OutputFile = Path("numbers.png")
+) -> None:
+    """Draw numbers, composed of validation digits, that are read wrongly; the surest come first."""
+    _, validation = mnist.load_training(mnist.fetch(path))
+    reader = Catalogue.load(models, default=HELPER).get_number_reader()
+    misread = find_misreadings(reader, validation)
+    title = f"{len(misread)} of {NUMBER_COUNT} numbers are read wrongly"
+    plots.save(plots.plot_misreadings(misread, title=title), out)
 
 
 @plot.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.digits import ctc, images
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE, load_network, locate_folder
 from app.digits.classifier import Classifier
-from app.digits.contract import CHARACTERS, CLASSES, FINDER, OTHER_WRITING, Metadata
+from app.digits.contract import CHARACTERS, CLASSES, FINDER, OTHER_WRITING, GreyPicture, Metadata
 from app.digits.finder import MIN_LIKELIHOOD, Finder
 from app.digits.line_reader import LineReader
 from app.digits.numbers import Number, NumberReader
@@ -30,6 +30,14 @@ SEED: Final = 4071
 HELPER: Final = "cnn"  # the classifier that helps the line reader in doubt, the service's default
 SURE: Final = 0.9  # a confidence from which on an answer should hardly ever be wrong
 MIN_SHARED: Final = 0.5  # of the union of two boxes: the character was found where it is
+
+
+class Misreading(NamedTuple):
+    """A picture of a number that was read wrongly."""
+
+    picture: GreyPicture
+    expected: str
+    number: Number
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,18 @@ def read_set(upload_set: UploadSet, reader: NumberReader) -> ReadSet:
     numbers = [read_number(upload, reader) for upload in upload_set.uploads]
     right = [number.text == label for number, label in zip(numbers, upload_set.labels, strict=True)]
     return ReadSet(numbers, np.array(right, np.bool_))
+
+
+def find_misreadings(
+    reader: NumberReader, digits: Labelled, *, count: int = NUMBER_COUNT, seed: int = SEED
+) -> list[Misreading]:
+    """Draw numbers with the ink of `digits`; return those that are read wrongly, the surest first."""
+    misread = [
+        Misreading(scene.picture, scene.text, number)
+        for scene in draw_scenes(digits, count=count, seed=seed)
+        if (number := read_number(encode_png(scene.picture), reader)).text != scene.text
+    ]
+    return sorted(misread, key=lambda one: -one.number.confidence)
 
 
 def read_number(upload: bytes, reader: NumberReader) -> Number:

@@ -22,6 +22,7 @@ from app.digits.images import Box
 from training.data.labelled import Labelled
 from training.errors import TrainingError
 from training.judge.comparison import Comparison
+from training.judge.numbers import Misreading
 from training.learn.runs import History, metric_prefix
 from training.scenes.corruptions import CORRUPTIONS
 from training.search.search_space import Choices, Range, Space
@@ -35,6 +36,8 @@ WRONG: Final = "#c62828"
 PALE: Final = "#b0bec5"
 DPI: Final = 144
 COLUMNS: Final = 12  # pictures in a row
+MISREAD_COLUMNS: Final = 4  # numbers in a row,
+MISREAD_ROWS: Final = 6  # and rows
 MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures for each kind of difference
 
 
@@ -280,6 +283,26 @@ def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, Canonic
     figure = Figure((0.95 * len(rows[0]), len(rows)), layout="constrained")
     for axes, (kind, _) in zip(_plot_rows(figure, rows)[::2], drawn, strict=True):
         axes[0].set_ylabel(kind, size=8)
+    return figure
+
+
+def plot_misreadings(misread: Sequence[Misreading], *, title: str) -> Figure:
+    """Draw numbers that were read wrongly, with what was read: digits in red boxes, signs in blue ones."""
+    shown = misread[: MISREAD_COLUMNS * MISREAD_ROWS]
+    rows = max(1, math.ceil(len(shown) / MISREAD_COLUMNS))
+    figure = Figure((MISREAD_COLUMNS * 2.2, rows * 1.25 + 0.4), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, MISREAD_COLUMNS, squeeze=False).ravel()
+    for axis in grid[len(shown) :]:
+        axis.set_axis_off()
+    for axis, (picture, expected, number) in zip(grid, shown, strict=False):
+        _plot_picture(axis, picture)
+        for mark in number.marks:
+            x, y, width, height = mark.box
+            colour = WRONG if mark.character.isdigit() else INK
+            axis.add_patch(Rectangle((x, y), width, height, fill=False, color=colour, linewidth=0.8))
+        read = "|".join(number.lines) or "nothing"
+        axis.set_title(f"{expected} → {read}, {number.confidence:.0%}", size=7, pad=2)
     return figure
 
 

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.digits.numbers import NumberReader
 from tests.data.writing import draw_lines
 from tests.training.hands import draw_upright
+from training.data.labelled import Labelled
 from training.data.mnist import load_training
 from training.data.real_sets import UploadSet
 from training.data.uploads import encode_png
-from training.judge.numbers import edit_distance, read_set, score_numbers
+from training.judge.numbers import edit_distance, find_misreadings, read_set, score_numbers
 
 DRAWN = draw_upright(20)
 
@@ -42,6 +44,17 @@ def test_a_score_has_the_shares_of_right_numbers_and_digits(number_reader: Numbe
     assert score["numbers"] == 9
     assert set(score["right"]) == {"apart", "touching"}
     assert 0.5 < score["digits"] <= 1
+
+
+def test_misreadings_are_the_numbers_that_are_not_right_and_the_surest_comes_first(
+    number_reader: NumberReader,
+) -> None:
+    swapped = Labelled(DRAWN.pictures, (9 - DRAWN.digits).astype(np.uint8))  # so that all are read wrongly
+    misread = find_misreadings(number_reader, swapped, count=6, seed=2)
+    assert len(misread) == 6
+    assert all(one.number.text != one.expected for one in misread)
+    confidences = [one.number.confidence for one in misread]
+    assert confidences == sorted(confidences, reverse=True)
 
 
 @pytest.mark.mnist

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from app.digits.numbers import Mark, Number
 from tests.training.tiny_networks import draw_bright_pixels
 from training.judge import reliability
 from training.judge.comparison import Comparison, Sample, compare
+from training.judge.numbers import Misreading
 from training.scenes.corruptions import CORRUPTIONS
 from training.search.search_space import Range, Space, Values
 from training.search.study import TrialResult
@@ -112,3 +115,18 @@ def test_of_many_differences_the_most_confident_are_drawn(tiny_versions: Path) -
     assert first.get_suptitle() == f"tiny alone is right: {many}, {plots.MAX_DIFFERENCES} of them"
     assert len(first.axes) == plots.MAX_DIFFERENCES
     assert len({axis.get_title() for axis in first.axes}) == 1
+
+
+def test_a_misread_number_is_drawn_with_boxes_and_both_texts() -> None:
+    marks = (
+        Mark("4", 0.9, (2, 3, 8, 20), 0),
+        Mark("-", 0.8, (12, 12, 6, 2), 0),
+        Mark("7", 0.9, (20, 3, 8, 20), 0),
+    )
+    number = Number(("4-7",), marks, (), "dark_on_light", 0.72, ())
+    misread = [Misreading(np.full((30, 40), 200, np.uint8), "41", number)] * (plots.MISREAD_COLUMNS + 1)
+    figure = plots.plot_misreadings(misread, title="5 of 9")
+    drawn = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in drawn] == ["41 → 47, 72%"] * 5
+    assert [to_hex(box.get_edgecolor()) for box in drawn[0].patches] == [plots.WRONG, plots.INK, plots.WRONG]
+    assert len(figure.axes) == 2 * plots.MISREAD_COLUMNS
