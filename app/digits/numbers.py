@@ -54,6 +54,9 @@ MIN_WORTH: Final = 0.55  # of the best line's probability times the finder's cer
 MIN_LONG_WORTH: Final = 0.3  # for a line of at least LONG digits
 LONG: Final = 4
 MIN_CERTAINTY: Final = 0.75  # of the most certain line's, for a line of several characters
+# A line that is low beside the best one, and hardly readable as digits, is print: a currency, a form's labels.
+MAX_PRINT: Final = 0.4  # probability of its digits
+PRINT_HEIGHT: Final = 0.7  # of the best line's height
 MAX_SHIFT: Final = 0.7  # heights of a digit between a character as it was read and as it was found
 NEIGHBOURHOOD: Final = (3.0, 0.8)  # heights beside a line, across and down, that belong to it
 
@@ -231,9 +234,11 @@ def _drop_stray(readings: Sequence[_Reading]) -> tuple[list[_Reading], list[_Rea
     """Separate the lines from those that are far less certain than the best."""
     worth = max((reading.worth for reading in readings), default=0.0)
     certainty = max((reading.certainty for reading in readings), default=0.0)
+    height = max(readings, key=lambda reading: reading.worth).line.height if readings else 0.0
     kept, stray = list[_Reading](), list[_Reading]()
     for reading in readings:
-        is_kept = (
+        is_print = reading.probability < MAX_PRINT and reading.line.height < PRINT_HEIGHT * height
+        is_kept = not is_print and (
             reading.worth >= MIN_WORTH * worth
             or (reading.worth >= MIN_LONG_WORTH * worth and len(reading.digits) >= LONG)
             or (len(reading.line.characters) > 1 and reading.certainty >= MIN_CERTAINTY * certainty)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import pytest
@@ -21,19 +21,25 @@ PAGE = np.full((300, 420), 255, np.uint8)
 PAGE[:, ::7] = 120  # so that its contrast is that of writing
 
 
-def write(text: str, x: float, y: float) -> list[tuple[str, float, float]]:
-    return [(character, x + STEP * at, y) for at, character in enumerate(text) if character != " "]
+PlacedMark: TypeAlias = tuple[str, float, float, float]  # character, centre, size
+
+
+def write(text: str, x: float, y: float, *, size: float = 1.0) -> list[PlacedMark]:
+    places = [x + STEP * size * at for at in range(len(text))]
+    return [
+        (character, place, y, size) for character, place in zip(text, places, strict=True) if character != " "
+    ]
 
 
 class ScriptedFinder:
     """Finds the characters that it is given, each with a certainty."""
 
-    def __init__(self, *marks: tuple[str, float, float], **certainties: float) -> None:
+    def __init__(self, *marks: PlacedMark, **certainties: float) -> None:
         count = len(marks)
         likelihoods = np.full((count, len(CHARACTERS)), 0.001, np.float32)
         boxes = np.zeros((count, 4), np.float32)
-        for row, (character, x, y) in enumerate(marks):
-            half = (12, HEIGHT / 2) if character.isdigit() or character == "~" else (4, 4)
+        for row, (character, x, y, size) in enumerate(marks):
+            half = np.array((12, HEIGHT / 2) if character.isdigit() or character == "~" else (4, 4)) * size
             boxes[row] = (x - half[0], y - half[1], x + half[0], y + half[1])
             likelihoods[row, CHARACTERS.index(character)] = certainties.get(f"at{row}", 0.9)
         self.found = Characters(
@@ -134,34 +140,41 @@ def test_networks_that_count_differently_are_less_confident() -> None:
 
 def test_what_may_be_a_digit_lowers_the_confidence() -> None:
     clear = read(ScriptedFinder(*write("4071", 60, 150)), ScriptedLineReader("4071"))
-    finder = ScriptedFinder(*write("4071", 60, 150), ("8", 300, 150), at4=0.25)
+    finder = ScriptedFinder(*write("4071", 60, 150), *write("8", 300, 150), at4=0.25)
     faint = read(finder, ScriptedLineReader("4071"))
     assert (faint.text, faint.confidence < clear.confidence) == ("4071", True)
 
 
 def test_a_line_that_is_far_less_certain_is_left_out_with_its_box() -> None:
-    finder = ScriptedFinder(*write("4071", 60, 80), ("0", 300, 230), at4=0.35)
+    finder = ScriptedFinder(*write("4071", 60, 80), *write("0", 300, 230), at4=0.35)
     number = read(finder, ScriptedLineReader("4071", "0"))
     assert number.text == "4071"
     assert number.ignored == ((288, 210, 24, 40),)
     assert "ignored_writing" in number.cautions
 
 
+@pytest.mark.parametrize(("size", "lines"), [(0.5, ("4071",)), (1.0, ("4071", "2505"))])
+def test_a_line_that_is_low_and_hardly_readable_is_print(size: float, lines: tuple[str, ...]) -> None:
+    finder = ScriptedFinder(*write("4071", 60, 80), *write("2505", 60, 230, size=size))
+    reader = ScriptedLineReader("4071", "2505", certainty=0.7, doubts={0: "3", 1: "8", 2: "9"})
+    assert read(finder, reader).lines == lines
+
+
 def test_letters_beside_a_line_are_listed_and_those_elsewhere_are_not() -> None:
-    finder = ScriptedFinder(*write("4071", 120, 80), ("~", 60, 80), ("~", 60, 270))
+    finder = ScriptedFinder(*write("4071", 120, 80), *write("~", 60, 80), *write("~", 60, 270))
     number = read(finder, ScriptedLineReader("4071"))
     assert number.ignored == ((48, 60, 24, 40),)
     assert "ignored_writing" in number.cautions
 
 
 def test_no_answer_lists_more_writing_than_anybody_looks_at() -> None:
-    letters = [("~", 20 + 3.0 * at, 80.0) for at in range(120)]
+    letters = [("~", 20 + 3.0 * at, 80.0, 1.0) for at in range(120)]
     number = read(ScriptedFinder(*write("4071", 120, 80), *letters), ScriptedLineReader("4071"))
     assert len(number.ignored) == MAX_IGNORED
 
 
 def test_a_page_without_digits_has_no_number() -> None:
-    number = read(ScriptedFinder(("~", 60, 80)), ScriptedLineReader())
+    number = read(ScriptedFinder(*write("~", 60, 80)), ScriptedLineReader())
     assert (number.text, number.digits, number.confidence, number.box) == ("", (), 0.0, None)
     assert "no_digits" in number.cautions
 
