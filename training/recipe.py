@@ -207,6 +207,7 @@ CNN: Final = Recipe(
 LINE_READER: Final = ReadingRecipe(
     name="line-reader",
     network="line_reader",
+    version="1.1.0",
     epochs=120,
     steps_in_epoch=200,
     shards=(("strips", 80),),

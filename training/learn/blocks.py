@@ -47,3 +47,9 @@ def convolve(
 def add(x: keras.KerasTensor, change: keras.KerasTensor) -> keras.KerasTensor:
     """Add a change to what it was computed from (He et al., 2015)."""
     return layers.ReLU()(layers.Add()([x, change]))
+
+
+def spread(x: keras.KerasTensor, kernel: int) -> keras.KerasTensor:
+    """Convolve each channel on its own along the row, and normalise over the batch."""
+    x = layers.DepthwiseConv2D((1, kernel), padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)

@@ -31,6 +31,14 @@ MAX_NOISE: Final = 7.7  # grey levels, standard deviation: a phone's in a dim ro
 INVERTED_SHARE: Final = 0.08  # of the pictures, beside those that are drawn light on dark
 CROP_ON_WRITING: Final = 0.85  # of the crops of documents: most of a document is blank
 CROP_PLACE: Final = (0.15, 0.85)  # of a crop's side: where the character lies that it is cut about
+WIDTH_STEP: Final = 16  # pixels: widths of strips are multiples of this
+STRETCH_SPREAD: Final = 0.14  # standard deviations of the logarithm of the width,
+TALLNESS_SPREAD: Final = 0.1  # and of the height;
+SLANT_SPREAD: Final = 0.18  # of the tangent,
+SHIFT_SPREAD: Final = 1.2  # and in pixels
+UNSTEADY_SHARE: Final = 0.5  # of the strips: strokes are displaced
+MAX_UNSTEADY: Final = 0.9  # pixels, standard deviation
+UNSTEADINESS: Final = 8  # pixels between displacements, which are interpolated
 TALL_STRIP: Final = 48  # pixels: the finder also sees strips enlarged to that,
 TALL_SHARE: Final = 1 / 3  # of them
 
@@ -47,7 +55,10 @@ def yield_epoch(recipe: ReadingRecipe, shelf: Shelf, epoch: int) -> Iterator[Bat
         kind: ShardKind = "strips"
         if "documents" in batches and happens(rng, recipe.document_share):
             kind = "documents"
-        yield make(change_pictures(next(batches[kind]), rng), rng)
+        group = next(batches[kind])
+        if recipe.network == "line_reader":
+            group = bend_strips(group, rng)
+        yield make(change_pictures(group, rng), rng)
 
 
 def yield_held_out(recipe: ReadingRecipe, shelf: Shelf, *, batches: int) -> Iterator[Batch]:
@@ -110,6 +121,25 @@ def make_reader_batch(group: Group, _: Rng) -> Batch:
     return group.pictures[..., None], line_reader.encode_texts(group.texts.tolist())
 
 
+def bend_strips(group: Group, rng: Rng) -> Group:
+    """Write strips anew: wider or narrower, slanted, higher or lower, with unsteady strokes."""
+    height, old_width = group.pictures.shape[1:]
+    stretch = float(np.exp(rng.normal(0, STRETCH_SPREAD)))
+    width = max(WIDTH_STEP, round(old_width * stretch / WIDTH_STEP) * WIDTH_STEP)
+    bent = np.empty((len(group), height, width), np.uint8)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    for picture, out in zip(group.pictures, bent, strict=True):
+        slant, tall = rng.normal(0, SLANT_SPREAD), np.exp(rng.normal(0, TALLNESS_SPREAD))
+        shift = rng.normal(0, SHIFT_SPREAD)
+        y = (rows - height / 2) / np.float32(tall) + np.float32(height / 2 + shift)
+        x = columns * np.float32(old_width / width) + np.float32(slant) * (rows - height / 2)
+        if happens(rng, UNSTEADY_SHARE):
+            spread = rng.uniform(0, MAX_UNSTEADY)
+            x, y = (at + _draw_displacements((height, width), spread, rng) for at in (x, y))
+        cv2.remap(picture, x, y, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+    return Group(bent, group.marks, group.texts)
+
+
 def make_finder_batch(group: Group, rng: Rng) -> Batch:
     """Return crops of documents, or strips at one of two sizes, with the heat and the boxes to be found."""
     if group.pictures.shape[1] == STRIP_HEIGHT:
@@ -120,6 +150,14 @@ def make_finder_batch(group: Group, rng: Rng) -> Batch:
         pictures, marks = _crop_documents(group, finder.CROP, rng)
     height, width = pictures.shape[1:]
     return pictures[..., None], finder.make_truth(marks, (height, width))
+
+
+def _draw_displacements(size: tuple[int, int], spread: float, rng: Rng) -> NDArray[np.float32]:
+    """Return smooth displacements in pixels, (height, width), of a standard deviation of about `spread`."""
+    height, width = size
+    knots = max(2, height // UNSTEADINESS), max(2, width // UNSTEADINESS)
+    displacements = rng.normal(0, spread, knots).astype(np.float32)
+    return np.asarray(cv2.resize(displacements, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _cycle_batches(recipe: ReadingRecipe, groups: list[Group], rng: Rng) -> Iterator[Group]:

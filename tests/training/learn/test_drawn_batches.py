@@ -9,7 +9,9 @@ from app.digits.contract import BOXES, HEAT
 from tests.training.readers import QUICK_FINDER, QUICK_READER
 from tests.training.runs import TRAINS
 from training.learn.drawn_batches import (
+    WIDTH_STEP,
     Batch,
+    bend_strips,
     change_pictures,
     cut_batches,
     list_shards,
@@ -78,6 +80,21 @@ def test_changed_pictures_keep_their_marks_and_their_writing(shelves: Shelves) -
         if one.std() > 20
     ]
     assert np.median(likeness) > 0.9
+
+
+def test_strips_are_bent_within_bounds_and_keep_their_writing(shelves: Shelves) -> None:
+    group = max(shelves.training.load_or_draw("strips", 0), key=len)
+    height, width = group.pictures.shape[1:]
+    widths = set()
+    for seed in range(8):
+        bent = bend_strips(group, np.random.default_rng(seed))
+        assert bent.pictures.shape[:2] == (len(group), height)
+        assert bent.texts is group.texts
+        widths.add(bent.pictures.shape[2])
+        ink, written = (np.abs(one - np.median(one)).sum() for one in (bent.pictures, group.pictures))
+        assert 0.5 < ink / written < 2
+    assert all(one % WIDTH_STEP == 0 and 0.5 < one / width < 2 for one in widths)
+    assert len(widths) > 1
 
 
 def test_held_out_pictures_are_always_the_same(shelves: Shelves) -> None:
