@@ -54,7 +54,7 @@ MIN_WORTH: Final = 0.55  # of the best line's probability times the finder's cer
 MIN_LONG_WORTH: Final = 0.3  # for a line of at least LONG digits
 LONG: Final = 4
 MIN_CERTAINTY: Final = 0.75  # of the most certain line's, for a line of several characters
-# A line that is low beside the best one, and hardly readable as digits, is print: a currency, a form's labels.
+# A line that is low beside the best one, and hardly readable as digits, is print, as a form's labels are.
 MAX_PRINT: Final = 0.4  # probability of its digits
 PRINT_HEIGHT: Final = 0.7  # of the best line's height
 MAX_SHIFT: Final = 0.7  # heights of a digit between a character as it was read and as it was found
