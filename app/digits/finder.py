@@ -1,9 +1,9 @@
 """The finder: a grey picture → where characters are, how large, and which.
 
-The network marks characters that are 12 to 48 pixels high, so it is shown the picture at several sizes: small
-ones first, and larger ones only as long as characters may be too small on those before. Of the largest copy of
-a page, which costs more than all others together, only the part is looked at where the one before hints at
-characters.
+The network marks characters that are 12 to 48 pixels high, so it is shown the picture at several sizes:
+small ones first, and larger ones only as long as characters may be too small on those before. The largest
+copy of a page costs more than all others together, so only that part of it is looked at in which the copy
+before hints at characters.
 """
 
 from __future__ import annotations
