@@ -181,7 +181,8 @@ def cut_strip(grey: GreyPicture, line: Line) -> Strip:
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     slope = 0.0
     if len(x) > 2 and np.ptp(x) > 2 * line.height:  # noqa: PLR2004
-        slope = float(np.clip(np.polyfit(x, y, 1)[0], -MAX_SLOPE, MAX_SLOPE))
+        aside = x - x.mean()
+        slope = float(np.clip(aside @ y / (aside @ aside), -MAX_SLOPE, MAX_SLOPE))  # least squares
     from_course = y - y.mean() - slope * (x - x.mean())
     half = (boxes[:, 3] - boxes[:, 1]) / 2
     top, bottom = float((from_course - half).min()), float((from_course + half).max())
