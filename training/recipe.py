@@ -203,7 +203,7 @@ CNN: Final = Recipe(
     target=0.996,
 )
 
-# Every strip is seen six times, changed anew, in about an hour and a half of one core.
+# Every strip is seen six times, bent anew, in about two hours of one core.
 LINE_READER: Final = ReadingRecipe(
     name="line-reader",
     network="line_reader",

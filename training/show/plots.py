@@ -37,7 +37,7 @@ PALE: Final = "#b0bec5"
 DPI: Final = 144
 COLUMNS: Final = 12  # pictures in a row
 MISREAD_COLUMNS: Final = 4  # numbers in a row,
-MISREAD_ROWS: Final = 6  # and rows
+MISREAD_ROWS: Final = 4  # and rows
 MAX_DIFFERENCES: Final = 2 * COLUMNS  # pictures for each kind of difference
 
 
