@@ -69,7 +69,7 @@ def fetch(*, unipen_url: str = UNIPEN_URL, uji_url: str = UJI_URL, uji_sha256: s
     archive = _download(unipen_url, "md5", _read_published_md5(unipen_url))
     with tempfile.TemporaryDirectory() as unpacked:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            _unpack(files, Path(unpacked))
+            unpack(files, Path(unpacked))
         _write("unipen", parse_unipen(Path(unpacked)), folder)
     sums = "".join(
         f"{strokes.hash_file(file)}  {file.name}\n" for file in strokes.find_files(folder).values()
@@ -78,7 +78,7 @@ def fetch(*, unipen_url: str = UNIPEN_URL, uji_url: str = UJI_URL, uji_sha256: s
     return folder
 
 
-def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
     """Write the archive's files below `folder`; those that would lie elsewhere are left out.
 
     `extractall(filter="data")` does so, too, but only from Python 3.11.4 on.

@@ -110,7 +110,7 @@ def test_both_archives_are_fetched_once_into_one_form(empty: Path) -> None:
 
 def test_unipens_y_is_turned_to_grow_downwards(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(pack_unipen())) as archive:
-        archive.extractall(tmp_path, filter="data")
+        pen_archives.unpack(archive, tmp_path)
     one = next(recording for recording in pen_archives.parse_unipen(tmp_path) if recording.label == "1")
     assert one.lines[0][:, 1].tolist() == [0, -100]
 
