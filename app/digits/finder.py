@@ -53,6 +53,7 @@ MIN_HINT: Final = 0.18  # likelihood of a character of any size: a larger copy m
 MAX_UNHINTED: Final = 512 * 512  # pixels: of a larger copy, only the part with hints is looked at
 HINT_MARGIN: Final = 32  # pixels around hints, on the copy that shows them
 LARGE_ENOUGH: Final = 12.5  # pixels: larger copies show nothing new about characters this high
+ENOUGH: Final = 120  # digits on one copy: with more, not all are read anyway
 MIN_LAST_SIDE: Final = 256  # pixels: on smaller copies, small characters may be invisible
 CLEAR: Final = 0.6  # likelihood of a digit that is seen clearly,
 CLEAR_HEIGHT: Final = 14.0  # and its height, in pixels
@@ -268,9 +269,11 @@ def _shows_clear_digit(found: Characters, scale: float) -> bool:
 
 
 def _shows_all(found: Characters, scale: float, grey: GreyPicture) -> bool:
-    """Tell whether hardly any character is so small that a larger copy would show it better."""
+    """Tell whether a larger copy is needless: hardly any digit is small, or there are too many to read."""
     if scale * max(grey.shape) < MIN_LAST_SIDE:
         return False
     is_likely = (found.labels < CLASSES) & (found.certainties > MIN_LIKELIHOOD)
     heights = (found.boxes[is_likely, 3] - found.boxes[is_likely, 1]) * scale
+    if len(heights) >= ENOUGH:
+        return True
     return bool(len(heights)) and float(np.percentile(heights, SMALL_SHARE)) > LARGE_ENOUGH

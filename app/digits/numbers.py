@@ -34,11 +34,11 @@ NumberCaution: TypeAlias = Literal[
 ]
 
 MAX_CHARACTERS: Final = 200  # the surest on a picture, so that the work is bounded
-MAX_COLUMNS: Final = 3072  # pixels of all strips together: some 150 digits
+MAX_COLUMNS: Final = 5120  # pixels of all views of all lines: some 250 clear digits, or 100 in doubt
 CLEAR: Final = 0.99  # probability of a line's text: with less, the line reader gets a second view of it,
 STRETCH: Final = 1.3  # so many times as wide, and the mean counts: narrow hands are read better in it
 SURE: Final = 0.9  # probability of a line's digits: with less, second opinions are asked for
-MAX_JUDGED: Final = 32  # digits of a picture that the classifier is asked about, so that the work is bounded
+MAX_JUDGED: Final = 24  # digits of a picture that the classifier is asked about, so that the work is bounded
 MAX_IGNORED: Final = 50  # boxes of other writing in an answer
 LOW_CONTRAST: Final = 48  # grey levels between ink and paper: with less, people have to look twice
 TINY_HEIGHT: Final = 10.0  # pixels: a lower digit has lost its shape
@@ -184,8 +184,9 @@ class NumberReader:
             frames = self.line_reader.read(strip.pixels)
             texts = ctc.find_texts(frames)
             if next(iter(texts.values())) < CLEAR:
-                wider = ctc.find_texts(self.line_reader.read(lines.stretch(strip.pixels, STRETCH)))
-                texts = _average(texts, wider)
+                wider = lines.stretch(strip.pixels, STRETCH)
+                columns += wider.shape[1]
+                texts = _average(texts, ctc.find_texts(self.line_reader.read(wider)))
             reading = _decide(line, strip, frames, texts)
             if self.classifier and reading.is_doubtful and judged + len(line.digits) <= MAX_JUDGED:
                 judged += len(line.digits)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.digits import finder
 from app.digits.catalogue import Catalogue
-from app.digits.contract import BOX_HEIGHT, BOX_WIDTH, CHARACTERS, FINDER_STRIDE
+from app.digits.contract import BOX_HEIGHT, BOX_WIDTH, CHARACTERS, FINDER_MULTIPLE, FINDER_STRIDE
 from app.digits.finder import MIN_LIKELIHOOD, Characters, Finder
 from tests.data.strokes import ink
 
@@ -142,3 +142,10 @@ def test_of_a_page_with_small_writing_the_part_with_the_writing_is_enlarged(
     assert (right.max(), bottom.max()) == pytest.approx((352, 616), abs=6)
     height, width = recording.shown[-1]
     assert max(height, width) < 512
+
+
+def test_a_page_with_more_digits_than_are_read_is_not_enlarged_further(recording: RecordingFinder) -> None:
+    row = np.hstack([ink(digit, (18, 22), box=(4, 5, 8, 12), pen=2) for digit in (4, 0, 7, 1, 5, 3) * 6])
+    page = np.tile(row, (30, 1))
+    recording.find(255 - page)
+    assert max(max(size) for size in recording.shown) <= 512 + FINDER_MULTIPLE
