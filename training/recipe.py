@@ -122,7 +122,7 @@ class ReadingRecipe:
     """
 
     name: str
-    network: str  # a key of reading_networks.NETWORKS
+    network: str  # a key of train_reading.NETWORKS
     version: str = "1.0.0"  # of the exported model
     epochs: int
     steps_in_epoch: int  # about a minute of a core: no more is lost when a run is stopped

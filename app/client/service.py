@@ -144,7 +144,7 @@ def _check_model(name: str, models: Mapping[str, Mapping[str, Any]], kinds: Coll
         RunAborted: it has not, or it is of another kind.
     """
     if name not in models:
-        msg = f"There is no model {name!r}. Available: {', '.join(sorted(models))}."
+        msg = f"There is no model {name!r}. The models are {', '.join(sorted(models))}."
         raise RunAborted(msg)
     kind = models[name].get("kind", "classifier")  # older services have classifiers only
     if kind not in kinds:

@@ -161,7 +161,7 @@ class Catalogue:
             selected = {version: file for version, file in available.items() if version.matches(name)}
             if not selected:
                 known = ", ".join(name_versions(available).values())
-                msg = f"There is no model {name!r} in the folder. Available: {known}."
+                msg = f"There is no model {name!r} in the folder, which has {known}."
                 raise UnknownModel(msg)
             others = [model for model in self if model.version not in selected]
             models = _index_by_name([*others, *_load_files(selected, self.folder)])
@@ -262,7 +262,7 @@ class Catalogue:
         try:
             return self._by_name[self.default if name is None else name]
         except KeyError:
-            msg = f"There is no model {name!r}. Available: {', '.join(self.models)}."
+            msg = f"There is no model {name!r}. The models are {', '.join(self.models)}."
             raise UnknownModel(msg) from None
 
 

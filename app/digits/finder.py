@@ -182,17 +182,17 @@ def find_hints(heat: NDArray[np.float32], scale: float, *, shape: tuple[int, ...
     is_hint = heat.max(axis=2) > np.log(MIN_HINT / (1 - MIN_HINT))
     if not is_hint.any():
         return None
-    rows, columns = (
-        slice(
-            max(0, int((cells[0] * FINDER_STRIDE - HINT_MARGIN) / scale)),
-            min(length, int(((cells[-1] + 1) * FINDER_STRIDE + HINT_MARGIN) / scale)),
-        )
-        for cells, length in (
-            (np.flatnonzero(is_hint.any(axis=1)), shape[0]),
-            (np.flatnonzero(is_hint.any(axis=0)), shape[1]),
-        )
+    return (
+        _find_span(is_hint.any(axis=1), scale, shape[0]),
+        _find_span(is_hint.any(axis=0), scale, shape[1]),
     )
-    return rows, columns
+
+
+def _find_span(has_hint: NDArray[np.bool_], scale: float, length: int) -> slice:
+    """Return the pixels of a picture from the first to the last row or column of cells with a hint."""
+    first, last = np.flatnonzero(has_hint)[[0, -1]].tolist()
+    start, end = first * FINDER_STRIDE - HINT_MARGIN, (last + 1) * FINDER_STRIDE + HINT_MARGIN
+    return slice(max(0, int(start / scale)), min(length, int(end / scale)))
 
 
 def decode(

@@ -117,7 +117,7 @@ def test_a_number_names_the_line_reader_that_read_it(
 def test_an_unknown_line_reader_is_404(client_with_line_readers: httpx.Client, asked: str) -> None:
     answer = client_with_line_readers.post(f"/predict/number?model={asked}", content=NUMBER, headers=PNG)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
-    assert "Available: cnn, finder, line-reader@1, line-reader@2" in answer.json()["detail"]
+    assert "The models are cnn, finder, line-reader@1, line-reader@2" in answer.json()["detail"]
 
 
 def test_numbers_need_a_finder_that_is_loaded(folder_of_line_readers: Path) -> None:
@@ -148,7 +148,7 @@ def test_an_unknown_version_is_404_and_the_existing_ones_are_listed(
         client_with_versions.get(f"/models/{asked}"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
-        assert f"no model '{asked}'. Available: cnn@1, cnn@2, linear" in answer.json()["detail"]
+        assert f"no model '{asked}'. The models are cnn@1, cnn@2, linear" in answer.json()["detail"]
 
 
 def test_models_lists_each_version_the_default_first(client_with_versions: httpx.Client) -> None:
@@ -230,7 +230,7 @@ def test_v2_infers_with_the_version_in_the_path(
 @pytest.mark.parametrize("version", ["3", "0", "01", SECOND, "latest", "-1"])
 def test_v2_refuses_other_versions(client_with_versions: httpx.Client, version: str) -> None:
     path = f"cnn/versions/{version}"
-    detail = f"no model 'cnn@{version}'. Available: cnn@1, cnn@2, linear"
+    detail = f"no model 'cnn@{version}'. The models are cnn@1, cnn@2, linear"
     error(client_with_versions.get(f"/v2/models/{path}"), 404, detail)
     error(client_with_versions.get(f"/v2/models/{path}/ready"), 404, detail)
     error(infer(client_with_versions, BLANK, model=path), 404, detail)
@@ -260,7 +260,7 @@ def test_the_repository_acts_on_one_version_or_on_all(folder: Path) -> None:
         assert index() == [linear, ("cnn", "1", "UNAVAILABLE"), ("cnn", "2", "UNAVAILABLE")]
         assert change("cnn", "load").json()["version"] == "2"
         assert index() == [first, second, linear]
-        error(change("cnn@3", "load"), 404, "no model 'cnn@3' in the folder. Available: cnn@1, cnn@2, linear")
+        error(change("cnn@3", "load"), 404, "no model 'cnn@3' in the folder, which has cnn@1, cnn@2, linear")
 
 
 def test_a_version_that_appears_becomes_the_default_with_sighup_and_leaves_with_it(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_an_unknown_model_is_reported_before_a_picture_is_sent(
 ) -> None:
     message = expect_refusal(GOLDEN, "--csv", table_file, "--url", client.base_url, "--model", "gpt")
     assert message == (
-        "There is no model 'gpt'. Available: cnn, finder, line-reader, linear, mlp-1000, mlp-128."
+        "There is no model 'gpt'. The models are cnn, finder, line-reader, linear, mlp-1000, mlp-128."
     )
     assert not table_file.exists()
 

@@ -37,7 +37,7 @@ def test_every_folder_with_a_model_is_loaded_under_its_name(tmp_path: Path) -> N
 
 def test_an_error_about_an_unknown_name_lists_the_known_names(tmp_path: Path) -> None:
     store_model(tmp_path, "one")
-    with pytest.raises(UnknownModel, match=r"no model 'three'. Available: one"):
+    with pytest.raises(UnknownModel, match=r"no model 'three'. The models are one"):
         Catalogue.load(tmp_path, default="one").get("three")
 
 
@@ -112,7 +112,7 @@ def test_only_the_folders_models_are_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.onnx").write_bytes(build_tiny_model())
     (tmp_path / "models" / "model.onnx").write_bytes(build_tiny_model())
     catalogue = Catalogue.load(tmp_path / "models", default="one")
-    with pytest.raises(UnknownModel, match=r"in the folder\. Available: one"):
+    with pytest.raises(UnknownModel, match=r"in the folder, which has one"):
         catalogue.reload_one(name)
 
 
@@ -155,7 +155,9 @@ def test_the_default_may_be_any_version(versions_folder: Path) -> None:
 def test_an_error_about_a_missing_version_lists_the_existing_ones(versions_folder: Path) -> None:
     catalogue = Catalogue.load(versions_folder, default="two")
     for asked in ("one@3", "one@02", "one@", "one@2@2", "@1"):
-        with pytest.raises(UnknownModel, match=f"no model '{asked}'. Available: one@1, one@2, one@10, two"):
+        with pytest.raises(
+            UnknownModel, match=f"no model '{asked}'. The models are one@1, one@2, one@10, two"
+        ):
             catalogue.get(asked)
 
 

@@ -20,7 +20,7 @@ from training.recipe import ReadingRecipe, ShardKind
 from training.scenes.chance import Rng, happens
 from training.scenes.documents import clip_marks
 from training.scenes.shards import Group, Shelf
-from training.scenes.strips import Marks
+from training.scenes.strips import WIDTH_STEP, Marks
 
 Truth: TypeAlias = Any  # an array, or one by output
 Batch: TypeAlias = tuple[NDArray[np.uint8], Truth]  # pictures (batch, height, width, 1), and what they say
@@ -31,7 +31,6 @@ MAX_NOISE: Final = 7.7  # grey levels, standard deviation: a phone's in a dim ro
 INVERTED_SHARE: Final = 0.08  # of the pictures, beside those that are drawn light on dark
 CROP_ON_WRITING: Final = 0.85  # of the crops of documents: most of a document is blank
 CROP_PLACE: Final = (0.15, 0.85)  # of a crop's side: where the character lies that it is cut about
-WIDTH_STEP: Final = 16  # pixels: widths of strips are multiples of this
 STRETCH_SPREAD: Final = 0.14  # standard deviations of the logarithm of the width,
 TALLNESS_SPREAD: Final = 0.1  # and of the height;
 SLANT_SPREAD: Final = 0.18  # of the tangent,

@@ -38,7 +38,7 @@ def select_outputs(request: InferRequest, classifier: Classifier) -> Sequence[Re
     for output in request.outputs:
         name, quoted = output.name, f"The output {output.name[:64]!r} of {classifier.name!r}"
         if name not in available:
-            msg = f"{quoted} does not exist. Available: {', '.join(available)}."
+            msg = f"{quoted} does not exist. The outputs are {', '.join(available)}."
             raise MalformedRequest(msg)
         if name in seen:
             msg = f"{quoted} is asked for twice."

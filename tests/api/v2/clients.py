@@ -129,7 +129,7 @@ def triton_names_a_version() -> None:
         infer_with_triton(build_picture_input(binary=True), model_version=FIRST).as_numpy("digit_likelihood")
         is None
     )
-    with expect_refusal(404, "no model 'cnn@3'. Available: cnn@1, cnn@2"):
+    with expect_refusal(404, "no model 'cnn@3'. The models are cnn@1, cnn@2"):
         infer_with_triton(build_picture_input(binary=True), model_version="3")
 
 

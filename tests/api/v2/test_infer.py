@@ -122,7 +122,7 @@ def test_there_are_no_more_than_ten_classes(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ([{"name": "nothing"}], "'nothing' of 'linear' does not exist. Available: probabilities, digit"),
+        ([{"name": "nothing"}], "'nothing' of 'linear' does not exist. The outputs are probabilities, digit"),
         ([{"name": "digit_likelihood"}], "'digit_likelihood' of 'linear' does not exist"),
         ([{"name": "digit"}, {"name": "digit"}], "'digit' of 'linear' is asked for twice"),
         ([{"name": "digit", "parameters": {"classification": 1}}], "'digit' has no classes"),

@@ -65,7 +65,7 @@ def test_a_model_is_unloaded_and_loaded_again(keyed: httpx.Client) -> None:
     assert unloaded.json() == {"name": "tiny", "state": "UNAVAILABLE", "reason": "unloaded"}
     assert index(keyed) == {"linear": linear, "tiny": ("UNAVAILABLE", "1")}
     assert index(keyed, ready=True) == {"linear": linear}
-    error(infer(keyed, BLANK, model="tiny"), 404, "no model 'tiny'. Available: linear")
+    error(infer(keyed, BLANK, model="tiny"), 404, "no model 'tiny'. The models are linear")
     assert keyed.get("/models/tiny").status_code == 404
     error(change(keyed, "tiny", "unload"), 404, "no model 'tiny'")
     loaded = change(keyed, "tiny", "load")

@@ -121,10 +121,12 @@ def test_404_for_unknown_models_and_versions(client: httpx.Client) -> None:
     error(client.get("/v2/nothing"), 404, "/v2/nothing does not exist")
     error(client.get("/v2/nowhere/"), 404, "does not exist")
     known = "cnn, finder, line-reader, linear, mlp-1000, mlp-128"
-    error(client.get("/v2/models/vgg"), 404, f"no model 'vgg'. Available: {known}")
+    error(client.get("/v2/models/vgg"), 404, f"no model 'vgg'. The models are {known}")
     error(client.get("/v2/models/vgg/ready"), 404, "no model 'vgg'")
     for path in ("", "/ready"):
-        error(client.get(f"/v2/models/cnn/versions/2{path}"), 404, f"no model 'cnn@2'. Available: {known}")
+        error(
+            client.get(f"/v2/models/cnn/versions/2{path}"), 404, f"no model 'cnn@2'. The models are {known}"
+        )
     error(client.post("/v2/models/cnn/versions/2/infer", content=b"{}"), 404, "no model 'cnn@2'")
     error(client.post("/v2/models/vgg/infer", content=b"{}"), 404, "no model 'vgg'")
 

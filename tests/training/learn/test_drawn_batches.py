@@ -9,7 +9,6 @@ from app.digits.contract import BOXES, HEAT
 from tests.training.readers import QUICK_FINDER, QUICK_READER
 from tests.training.runs import TRAINS
 from training.learn.drawn_batches import (
-    WIDTH_STEP,
     Batch,
     bend_strips,
     change_pictures,
@@ -20,6 +19,7 @@ from training.learn.drawn_batches import (
 )
 from training.recipe import ReadingRecipe
 from training.scenes.shards import Shelves
+from training.scenes.strips import WIDTH_STEP
 
 pytestmark = TRAINS
 
