@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from app.digits.contract import CONTRACT_VERSION, Metadata
+from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, Metadata
 
 GOOD = {
-    Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+    Metadata.CONTRACT_VERSION: str(CONTRACT_VERSIONS[CLASSIFIER]),
     Metadata.NAME: "tiny",
     Metadata.VERSION: "0.0.1",
 }

@@ -39,17 +39,17 @@ class Scenes:
     Each scene is drawn once, and distorted slightly each time the network sees it.
     """
 
-    photographs: int = 16_000
-    scans: int = 10_000
-    drawings: int = 12_000
-    worn: int = 16_000  # damaged as by scanners, faxes and dirt
-    boxed: int = 8_000
-    no_digits: int = 36_000  # negative examples
-    pieces: int = 16_000  # cut from numbers, correctly and incorrectly
+    photographs: int = 18_000
+    scans: int = 16_000
+    drawings: int = 22_000
+    worn: int = 14_000  # damaged as by scanners, faxes and dirt
+    boxed: int = 10_000
+    no_digits: int = 56_000  # negative examples
+    pieces: int = 14_000  # cut from numbers, correctly and incorrectly
     seed: int = 1  # of the drawing: networks trained with different seeds see the same scenes
-    share: float = 0.3  # of a batch: digits in scenes
+    share: float = 0.36  # of a batch: digits in scenes
     share_no_digits: float = 0.2  # of a batch: negative examples
-    plain_epochs: int = 24  # at the start, MNIST alone: what a digit is comes before what hides it
+    plain_epochs: int = 12  # at the start, MNIST alone: what a digit is comes before what hides it
     bending: Augmentation = Augmentation(
         rotation=5.0, shear=0.08, scale=0.05, shift=1.0, bend=0.4, stroke=0.3
     )  # half as much as MNIST: scenes are distorted when they are drawn
@@ -190,16 +190,16 @@ MLP_1000: Final = Recipe(
 # an hour or two, a tenth of which draws the scenes; 99.69 %, the best of three seeds on validation
 CNN: Final = Recipe(
     name="cnn",
-    version="2.2.0",
+    version="3.0.0",
     network="cnn",
-    epochs=80,
+    epochs=120,
     batch_size=128,
     learning_rate=0.003,
     schedule="cosine",
     weight_decay=0.05,
     augmentation=Augmentation(),
     scenes=Scenes(),
-    seed=3,
+    seed=1,
     target=0.996,
 )
 

@@ -1,16 +1,16 @@
 """What training and serving agree on. Imports nothing of ours.
 
-A network is served only if its ONNX file carries this `CONTRACT_VERSION`. Raise it whenever `preprocessing`
-brings the same digit into another canonical form; then train and export again. Which part of a photograph is
-the digit may change without it.
+A network is served only if its ONNX file carries the version in `CONTRACT_VERSIONS` of its kind. Raise the
+classifiers' whenever `preprocessing` brings the same digit into another canonical form, and that of the
+finder or the line reader whenever it is shown the same picture differently; then train and export again.
+Which part of a photograph is the digit may change without it.
 """
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-CONTRACT_VERSION: Final = 3
 
 CLASSES: Final = 10  # the digits 0 to 9; the index of a probability is its digit
 SIDE: Final = 28  # pixels: width and height of a canonical picture
@@ -26,6 +26,7 @@ BATCH: Final = "batch"  # the name of the free dimension
 CLASSIFIER: Final = "classifier"  # kinds of networks: of canonical pictures,
 FINDER: Final = "finder"  # of characters on a page,
 LINE_READER: Final = "line-reader"  # of a line of characters
+CONTRACT_VERSIONS: Final[Mapping[str, int]] = {CLASSIFIER: 4, FINDER: 3, LINE_READER: 3}
 
 # The classes of the finder and the line reader, in order; the last one stands for all other writing.
 CHARACTERS: Final = "0123456789.,-/:()+=~"

@@ -12,23 +12,18 @@ import numpy as np
 from app.digits import tones
 from app.digits.components import label_components
 from app.digits.contract import GreyPicture
-from app.digits.images import MIN_SIDE
 from app.digits.working_picture import (
     SMALL_COPY_SIDE,
     SPANNING_SHARE,
     UNIFORM_SPREAD,
     Mask,
     WorkingPicture,
-    crop_to_edges,
     is_uniform,
 )
 
 MIN_BAND_CONTRAST: Final = 96  # grey levels between two backgrounds in one picture
 MIN_VISIBLE_EDGE: Final = 0.75  # of a band's edge: ink may cover the rest
 MIN_MATCHING_COLUMNS: Final = 0.9  # of the columns that have the same background at the top and the bottom
-FRAME_SPREAD: Final = 32  # grey levels: includes the frame's soft edge
-MAX_FRAME_WIDTH: Final = 0.15  # of the shorter side: a wider frame is the digit's background
-MIN_FRAME_FILL: Final = 0.95  # of its bounding box that a framed area fills
 PAPER_LEVEL: Final = 224  # grey level of paper after `even_light`: leaves room for grain that is lighter
 MIN_DETAILED_SIDE: Final = 64  # pixels: in a smaller picture, a stroke may be a tenth of the width
 MAX_PLAIN_INK: Final = 0.25  # of the picture: more is not ink but a sheet on a desk
@@ -48,7 +43,7 @@ MIN_THIN_POLARITY_SCORE: Final = 0.15  # of 1: lower, because it is the mean of 
 def is_plain(picture: WorkingPicture) -> bool:
     """Tell whether strong ink lies on a uniform background, away from the border, as in most drawings.
 
-    Such a picture has no bands, frame, desk, shadows or ruled lines.
+    Such a picture has no bands, desk, shadows or ruled lines.
     """
     small = picture.thumbnail
     border = np.flatnonzero(tones.border_histogram(small, width=1))
@@ -91,30 +86,6 @@ def remove_bands(picture: WorkingPicture) -> WorkingPicture:
         pixels = _subtract_bands(picture.pixels.T)
         pixels = None if pixels is None else np.ascontiguousarray(pixels.T)
     return picture if pixels is None else dataclasses.replace(picture, pixels=pixels)
-
-
-def crop_frame(picture: WorkingPicture) -> WorkingPicture:
-    """Cut off a frame: a thin border of one tone around a rectangle of another."""
-    small = picture.thumbnail
-    border = tones.border_histogram(small, width=1)
-    if not is_uniform(border):
-        return picture
-    tone = tones.median(border)
-    frame = cv2.inRange(small, math.ceil(tone - FRAME_SPREAD), math.floor(tone + FRAME_SPREAD))
-    _, labels = cv2.connectedComponents(frame, connectivity=4)
-    inside = labels != labels[0, 0]
-    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
-    margins = (left, top, small.shape[1] - left - width, small.shape[0] - top - height)
-    is_thin = max(margins) <= MAX_FRAME_WIDTH * min(small.shape)
-    if not inside.any() or not is_thin or inside.sum() < MIN_FRAME_FILL * width * height:
-        return picture
-    scale = max(picture.pixels.shape) / max(small.shape)
-    x, y = math.ceil((left + 1) * scale), math.ceil((top + 1) * scale)  # one more pixel: the edge is soft
-    right, bottom = math.floor((left + width - 1) * scale), math.floor((top + height - 1) * scale)
-    if min(right - x, bottom - y) < MIN_SIDE or np.ptp(picture.pixels[y:bottom, x:right]) <= FRAME_SPREAD:
-        # the inside has a single tone: the frame is empty, or the inside is itself the ink, a bold 1
-        return picture
-    return crop_to_edges(picture, (x, y, right, bottom))
 
 
 def normalise_polarity(picture: WorkingPicture) -> WorkingPicture:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import CLASSIFIER, CONTRACT_VERSION, INPUT, Metadata
+from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, INPUT, Metadata
 from app.digits.errors import InvalidModel
 from app.digits.external import has_external_data
 from app.digits.process import set_up_process
@@ -138,9 +138,10 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
             msg = f"its metadata lacks {key!r}; export it with `python -m training export`"
             raise InvalidModel(msg)
     version = metadata[Metadata.CONTRACT_VERSION]
-    if version != str(CONTRACT_VERSION):
+    expected = CONTRACT_VERSIONS.get(metadata.get(Metadata.KIND, CLASSIFIER), CONTRACT_VERSIONS[CLASSIFIER])
+    if version != str(expected):
         msg = (
             f"it was exported for version {version} of the contract, but this service needs version "
-            f"{CONTRACT_VERSION}; train and export it again"
+            f"{expected}; train and export it again"
         )
         raise InvalidModel(msg)

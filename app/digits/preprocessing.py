@@ -21,7 +21,6 @@ from app.digits.contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPi
 from app.digits.errors import NoInk
 from app.digits.images import Box, scale_box
 from app.digits.light import (
-    crop_frame,
     even_light,
     is_evenly_lit,
     is_plain,
@@ -190,9 +189,9 @@ INK_STEPS: Final[tuple[Step, ...]] = (
     stretch_contrast,
     centre,
 )
-STEPS: Final = (remove_dead_pixels, remove_bands, crop_frame, *PAPER_STEPS, *INK_STEPS)
+STEPS: Final = (remove_dead_pixels, remove_bands, *PAPER_STEPS, *INK_STEPS)
 # On a plain background these change nothing; `is_plain` takes a tenth of the time that they would.
-SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset({remove_bands, crop_frame, even_light})
+SKIPPED_ON_PLAIN_BACKGROUND: Final = frozenset({remove_bands, even_light})
 
 
 def canonicalise(
@@ -253,7 +252,7 @@ def canonicalise_part(grey: GreyPicture, box: Box) -> CanonicalForm:
 def trace_part(grey: GreyPicture, box: Box) -> Iterator[tuple[str, WorkingPicture]]:
     """Cut a digit out, and yield the name of each step and the picture after it, as `trace_steps` does.
 
-    Bands, frames and dead pixels are not looked for: the finder has seen a digit between or below them.
+    Bands and dead pixels are not looked for: the finder has seen a digit between or below them.
     """
     left, top, width, height = box
     margin, rim = math.ceil(PART_MARGIN * height), math.ceil(PART_RIM * height)

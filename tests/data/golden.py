@@ -4,7 +4,7 @@
 
 `golden/DIGIT-NAME.EXT` is an upload, `golden/DIGIT-NAME.EXT.canonical.png` what preprocessing makes of it if it
 is processed as a whole. On photographs of paper, the finder decides which part is; they have no such picture.
-Run it after CONTRACT_VERSION has been raised, look at what changed, and commit it with the change.
+Run it after the version in CONTRACT_VERSIONS has been raised, look at what changed, and commit it with the change.
 """
 
 from __future__ import annotations

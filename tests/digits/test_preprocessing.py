@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.digits.classifier import Classifier
-from app.digits.contract import CONTRACT_VERSION, GreyPicture
+from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, GreyPicture
 from app.digits.errors import NoInk
 from app.digits.finder import Finder
 from app.digits.light import remove_dead_pixels
@@ -33,8 +33,8 @@ def test_a_golden_upload_still_gives_its_canonical_picture(name: str) -> None:
     expected = np.asarray(Image.open(FOLDER / f"{name}{CANONICAL}"))
     distance = np.abs(found.astype(int) - expected).max()
     assert distance <= ROUNDING, (
-        f"The canonical picture has changed. If that is meant, raise CONTRACT_VERSION ({CONTRACT_VERSION}), "
-        "train and export the models again, and run `python -m tests.data.golden`."
+        f"The canonical picture has changed. If that is meant, raise {CONTRACT_VERSIONS[CLASSIFIER]} in "
+        "CONTRACT_VERSIONS, train and export the classifiers again, and run `python -m tests.data.golden`."
     )
 
 

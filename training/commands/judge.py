@@ -17,14 +17,22 @@ from app.digits.finder import Finder
 from training.commands import arguments as arg
 from training.commands import reading
 from training.commands.arguments import MODELS, console, notify
-from training.data import fonts, mnist, real_sets, user_pictures
+from training.data import fonts, mnist, real_sets, strokes, user_pictures
 from training.errors import TrainingError
-from training.judge import ablation, comparison, evaluation
+from training.judge import ablation, comparison, evaluation, held_out_writers
 from training.markdown import format_table
 from training.recipe import READING_RECIPES, RECIPES
 from training.show import comparison_report, model_table, plots, tables
 
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw a figure into this file.")]
+CasesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cases",
+        help="Folder of cases: pictures with a labels.csv of file, route, expected.",
+        show_default=False,
+    ),
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the README's table in Markdown.")]
 
 
@@ -38,6 +46,7 @@ def evaluate(
     real_folder: Annotated[
         Path | None, typer.Option("--real", help="Folder of real sets for --full. Default: DIGITS_REAL.")
     ] = None,
+    cases_folder: CasesFolder = None,
 ) -> None:
     """Score an exported network on the test set, through the service's path; write metrics.json."""
     folder = locate_folder(models, name)
@@ -46,11 +55,23 @@ def evaluate(
         return
     evaluation.load_classifier(folder)  # fails before MNIST is fetched
     test = mnist.load_test(mnist.fetch(path))
-    sets = real_sets.load_real_sets(real_sets.find_folder(real_folder)) if full or real_folder else None
-    metrics = evaluation.evaluate(folder, test, real_sets=sets, finder=evaluation.load_finder(models))
+    metrics = evaluation.evaluate(
+        folder,
+        test,
+        real_sets=_gather_sets(real_folder, cases_folder) if full or real_folder or cases_folder else None,
+        models=models,
+    )
     for part in tables.build_report(metrics):
         console.print(part)
     evaluation.check_target(metrics, RECIPES.get(metrics["model"]["name"]))
+
+
+def _gather_sets(real_folder: Path | None, cases_folder: Path | None) -> real_sets.UploadSets:
+    """Return real sets, cases, and what held-out writers wrote."""
+    sets = real_sets.load_real_sets(real_sets.find_folder(real_folder)) + real_sets.load_cases(cases_folder)
+    if not strokes.are_present():
+        return sets + real_sets.UploadSets(skipped={"strokes": "Run `python -m training fetch-strokes`."})
+    return sets + held_out_writers.draw_sets(strokes.load().validation)
 
 
 def list_networks(models: arg.ModelsFolder = MODELS, markdown: Markdown = False) -> None:
@@ -103,14 +124,7 @@ def ablate(
         Path | None,
         typer.Option("--real", help="Folder of real sets. Default: DIGITS_REAL.", show_default=False),
     ] = None,
-    cases_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--cases",
-            help="Folder of cases: pictures with a labels.csv of file, route, expected.",
-            show_default=False,
-        ),
-    ] = None,
+    cases_folder: CasesFolder = None,
     max_per_set: Annotated[
         int, typer.Option("--each", min=1, help="At most this many pictures of each set.")
     ] = 200,

@@ -14,7 +14,7 @@ from training.commands import arguments as arg
 from training.commands.arguments import MODELS, find_run
 from training.commands.judge import read_picture
 from training.commands.tune import open_search
-from training.data import fonts, mnist
+from training.data import mnist
 from training.errors import TrainingError
 from training.judge import robustness
 from training.judge.evaluation import load_classifier, load_finder, read_metrics
@@ -22,6 +22,7 @@ from training.judge.numbers import HELPER, NUMBER_COUNT, find_misreadings
 from training.judge.service_reader import classify
 from training.recipe import find_recipe
 from training.scenes import scene_pool
+from training.scenes.scene_pool import Sources
 from training.search.search_space import find_space
 from training.show import plots
 
@@ -102,8 +103,8 @@ def numbers(
 def scenes(path: arg.MnistFile = None, out: arg.OutputFile = Path("scenes.png")) -> None:
     """Draw scenes of every kind, and the canonical pictures that the network sees."""
     training, _ = mnist.load_training(mnist.fetch(path))
-    fonts.fetch()
-    plots.save(plots.plot_scenes(scene_pool.draw_samples(training)), out)
+    samples = scene_pool.draw_samples(Sources.find(training, "training"))
+    plots.save(plots.plot_scenes(samples), out)
 
 
 @plot.command()

@@ -54,7 +54,7 @@ def fetch(path: arg.MnistFile = None) -> None:
 
 def fetch_fonts() -> None:
     """Download the fonts for cnn's scenes with npm, unless they are already here."""
-    console.print(f"{fonts.fetch()}: {len(fonts.ALL_FONTS)} fonts")
+    console.print(f"{fonts.fetch()}: {len(fonts.FILES)} fonts")
 
 
 class TrainCommand(TyperCommand):

@@ -45,17 +45,29 @@ PRINT: Final = ("courier-prime", "oswald", "pt-serif", "roboto")
 # Other scripts, with the first and the last code point to draw; the font is noto-sans-NAME.
 SCRIPTS: Final = {
     "arabic": (0x0621, 0x064A), "armenian": (0x0531, 0x0556), "bengali": (0x0985, 0x09B9),
-    "cherokee": (0x13A0, 0x13F4), "coptic": (0x2C80, 0x2CB0), "devanagari": (0x0905, 0x0939),
-    "ethiopic": (0x1200, 0x1248), "georgian": (0x10D0, 0x10F0), "glagolitic": (0x2C00, 0x2C2E),
-    "gothic": (0x10330, 0x1034A), "gujarati": (0x0A85, 0x0AB9), "gurmukhi": (0x0A05, 0x0A39),
-    "hebrew": (0x05D0, 0x05EA), "kannada": (0x0C85, 0x0CB9), "khmer": (0x1780, 0x17A2),
+    "canadian-aboriginal": (0x1401, 0x14BF), "cham": (0xAA00, 0xAA28), "cherokee": (0x13A0, 0x13F4),
+    "coptic": (0x2C80, 0x2CB0), "devanagari": (0x0905, 0x0939), "ethiopic": (0x1200, 0x1248),
+    "georgian": (0x10D0, 0x10F0), "glagolitic": (0x2C00, 0x2C2E), "gothic": (0x10330, 0x1034A),
+    "gujarati": (0x0A85, 0x0AB9), "gurmukhi": (0x0A05, 0x0A39), "hebrew": (0x05D0, 0x05EA),
+    "javanese": (0xA984, 0xA9B2), "kannada": (0x0C85, 0x0CB9), "khmer": (0x1780, 0x17A2),
     "lao": (0x0E81, 0x0EAE), "linear-b": (0x10000, 0x1003A), "malayalam": (0x0D05, 0x0D39),
-    "myanmar": (0x1000, 0x1021), "runic": (0x16A0, 0x16EA), "sinhala": (0x0D85, 0x0DC6),
-    "symbols": (0x2600, 0x26B0), "tamil": (0x0B85, 0x0BB9), "telugu": (0x0C05, 0x0C39),
-    "thai": (0x0E01, 0x0E2E), "tifinagh": (0x2D30, 0x2D67), "vai": (0xA500, 0xA560),
+    "meetei-mayek": (0xABC0, 0xABDA), "mongolian": (0x1820, 0x1842), "myanmar": (0x1000, 0x1021),
+    "old-turkic": (0x10C00, 0x10C48), "phoenician": (0x10900, 0x10915), "runic": (0x16A0, 0x16EA),
+    "samaritan": (0x0800, 0x0815), "sinhala": (0x0D85, 0x0DC6), "symbols": (0x2600, 0x26B0),
+    "syriac": (0x0712, 0x072C), "tamil": (0x0B85, 0x0BB9), "telugu": (0x0C05, 0x0C39),
+    "thaana": (0x0780, 0x07A5), "thai": (0x0E01, 0x0E2E), "tifinagh": (0x2D30, 0x2D67),
+    "vai": (0xA500, 0xA560),
 }  # fmt: skip
-SCRIPT_FONTS: Final = tuple(f"noto-sans-{script}" for script in SCRIPTS)
-ALL_FONTS: Final = (*HANDWRITING, *PRINT, *SCRIPT_FONTS)
+GREEK: Final = ("comic-relief", "mynerve")  # handwriting with Greek letters
+KANA: Final = ("klee-one", "yomogi")  # handwriting with Japanese ones
+
+# Names and subsets of everything that is drawn with.
+FILES: Final = (
+    *((name, "latin") for name in (*HANDWRITING, *PRINT)),
+    *((name, "greek") for name in GREEK),
+    *((name, "japanese") for name in KANA),
+    *((f"noto-sans-{script}", script) for script in SCRIPTS),
+)
 
 
 def find_folder() -> Path:
@@ -94,11 +106,7 @@ def fetch() -> Path:
 
 
 def _list_missing() -> list[str]:
-    return [name for name in ALL_FONTS if not _file_to_draw_with(name).exists()]
-
-
-def _file_to_draw_with(name: str) -> Path:
-    return find_file(name, subset=name.removeprefix("noto-sans-") if name in SCRIPT_FONTS else "latin")
+    return list(dict.fromkeys(name for name, subset in FILES if not find_file(name, subset=subset).exists()))
 
 
 def _pack(names: list[str], into: Path) -> None:
@@ -116,7 +124,7 @@ def _pack(names: list[str], into: Path) -> None:
 
 
 def _unpack(archive: Path) -> None:
-    wanted = {_file_to_draw_with(name).name for name in ALL_FONTS}
+    wanted = {find_file(name, subset=subset).name for name, subset in FILES}
     with tarfile.open(archive) as package:
         for member in package:
             name = Path(member.name).name

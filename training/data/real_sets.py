@@ -3,6 +3,8 @@
 FOLDER/NAME/labels.csv      columns file, and label or what; the pictures lie beside it
 FOLDER/NAME.npz             arrays x, uint8 (n, height, width), and y; also x_train and y_train, and so on
 
+CASES/labels.csv            columns file, route and expected: pictures for either route (`load_cases`)
+
 A set whose name begins with not_digit_ holds negative examples; in one whose name begins with numbers or
 cheques, each picture shows several digits. A set that is missing or damaged is skipped, with the reason.
 Training, export and the service need no real sets.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +32,7 @@ LABELS: Final = "labels.csv"
 NEGATIVE_PREFIX: Final = "not_digit_"  # begins the name of a set of negative examples
 NUMBER_PREFIXES: Final = ("numbers", "cheques")  # begin the name of a set with several digits in each picture
 LINE_SEPARATOR: Final = "|"  # between the lines of a number's label
+CASES: Final = "cases"  # the name of both sets of a folder of cases
 
 # Sets whose pictures all have one polarity; other sets mix both, or have not been checked.
 KNOWN_POLARITIES: Final[Mapping[str, Polarity]] = {
@@ -75,6 +78,15 @@ class UploadSets:
     numbers: tuple[UploadSet, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)  # name → why
 
+    def __add__(self, other: UploadSets) -> UploadSets:
+        """Return these sets and others."""
+        return UploadSets(
+            digits=self.digits + other.digits,
+            negatives=self.negatives + other.negatives,
+            numbers=self.numbers + other.numbers,
+            skipped={**self.skipped, **other.skipped},
+        )
+
 
 def find_folder(path: Path | None) -> Path | None:
     """Return `path`, else the folder that `DIGITS_REAL` names, else None."""
@@ -109,16 +121,39 @@ def load_real_sets(folder: Path | None) -> UploadSets:
     )
 
 
+def load_cases(folder: Path | None) -> UploadSets:
+    """Read the digits and the numbers in a folder of cases: pictures with the answer expected of a route.
+
+    Raises:
+        DataError: it has no labels.csv, or one without a column.
+    """
+    if folder is None:
+        return UploadSets()
+    rows = read_table(folder / LABELS)
+    digits, numbers = (
+        _read_rows(folder, [row for row in rows if row.get("route") == route], "expected")
+        for route in ("/predict", "/predict/number")
+    )
+    return UploadSets(
+        digits=(_make_set(CASES, *digits),), numbers=(UploadSet(CASES, tuple(numbers[0]), tuple(numbers[1])),)
+    )
+
+
 def _read_folder(folder: Path) -> UploadSet:
     rows = [row for row in read_table(folder / LABELS) if row.get("confusable_with_digit") != "1"]
     column = "what" if folder.name.startswith(NEGATIVE_PREFIX) else "label"
+    return _make_set(folder.name, *_read_rows(folder, rows, column))
+
+
+def _read_rows(folder: Path, rows: Sequence[Mapping[str, str]], column: str) -> tuple[list[bytes], list[str]]:
+    """Return the uploads and the labels of rows."""
     try:
         files = [folder / row["file"] for row in rows]
         labels = [row[column].replace(LINE_SEPARATOR, "\n") for row in rows]
     except (KeyError, AttributeError, TypeError):  # a missing column, or None in a row that is too short
         msg = f"{LABELS} needs the columns file and {column}, filled in every row."
         raise DataError(msg) from None
-    return _make_set(folder.name, [read_upload(file) for file in files], labels)
+    return [read_upload(file) for file in files], labels
 
 
 def read_table(file: Path) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,9 +167,7 @@ class StrokeSamples:
     """Samples by character and writer, to be picked from so that no hand outvotes the others."""
 
     dropped: Counter[str] = field(default_factory=Counter)  # fault → how many samples
-    _by_label: dict[str, dict[Writer, list[tuple[Line, ...]]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
+    _by_label: dict[str, dict[Writer, list[tuple[Line, ...]]]] = field(default_factory=dict)
     _cumulated: dict[str, tuple[list[Writer], NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, sample: Sample) -> None:
@@ -178,7 +176,8 @@ class StrokeSamples:
         if fault:
             self.dropped[fault] += 1
         else:
-            self._by_label[sample.label][sample.writer].append(sample.scale())
+            by_writer = self._by_label.setdefault(sample.label, {})
+            by_writer.setdefault(sample.writer, []).append(sample.scale())
 
     @property
     def count(self) -> int:
@@ -197,7 +196,7 @@ class StrokeSamples:
 
     def list_samples(self, label: str, writer: Writer) -> list[tuple[Line, ...]]:
         """Return what somebody wrote of a character."""
-        return self._by_label[label].get(writer, [])
+        return self._by_label.get(label, {}).get(writer, [])
 
     def pick_writer(self, rng: Rng) -> Writer:
         """Return somebody who wrote at least eight of the ten digits."""
@@ -220,7 +219,7 @@ class StrokeSamples:
     def _cumulate_weights(self, labels: str) -> tuple[list[Writer], NDArray[np.float64]]:
         """Weigh writers by the root of what they wrote: ten of UNIPEN's gave half of its digits."""
         counts = [
-            Counter({writer: len(samples) for writer, samples in self._by_label[label].items()})
+            Counter({writer: len(samples) for writer, samples in self._by_label.get(label, {}).items()})
             for label in labels
         ]
         total: Counter[Writer] = sum(counts, Counter())

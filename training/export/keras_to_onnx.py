@@ -12,7 +12,7 @@ import tf2onnx
 from onnx import ModelProto
 
 from app.digits.catalogue import MODEL_FILE, VERSION_SEPARATOR, find_files, locate_folder
-from app.digits.contract import CONTRACT_VERSION, INPUT, SIDE, DigitBatch, Metadata
+from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, INPUT, SIDE, DigitBatch, Metadata
 from training.errors import ExportError
 from training.export import onnx_graph, quantisation
 from training.export.lineage import Lineage
@@ -81,7 +81,7 @@ def convert(model: keras.Model, origin: Origin[Recipe] | Lineage) -> bytes:
     onnx_graph.name_arrays(proto)
     onnx_graph.fix_shapes(proto)
     metadata = {
-        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSIONS[CLASSIFIER]),
         **origin.metadata,
         Metadata.PARAMETERS: str(model.count_params()),
         Metadata.MULTIPLY_ADDS: str(onnx_graph.count_multiply_adds(proto)),

@@ -21,7 +21,7 @@ from app.digits.contract import (
     BATCH,
     BOXES,
     CHARACTERS,
-    CONTRACT_VERSION,
+    CONTRACT_VERSIONS,
     HEAT,
     INPUT,
     LOGITS,
@@ -192,7 +192,7 @@ def _name_dimensions(proto: ModelProto, shapes: Mapping[str, tuple[str | int, ..
 
 def _list_metadata(model: keras.Model, origin: Origin[ReadingRecipe]) -> dict[str, str]:
     return {
-        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSIONS[origin.recipe.name]),
         Metadata.KIND: origin.recipe.name,
         Metadata.CHARACTERS: CHARACTERS,
         **origin.metadata,

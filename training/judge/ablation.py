@@ -27,7 +27,7 @@ from app.digits.line_reader import LineReader
 from app.digits.numbers import NumberReader
 from app.digits.preprocessing import STEPS, centre, extract_ink, scale_to_size
 from training.data.labelled import Labelled
-from training.data.real_sets import LABELS, LINE_SEPARATOR, UploadSet, UploadSets, read_table, read_upload
+from training.data.real_sets import UploadSet, UploadSets, load_cases
 from training.data.uploads import encode_png
 from training.judge.mcnemar import CONFIDENCE_LEVEL, PairedCounts
 from training.judge.service_reader import classify
@@ -43,7 +43,6 @@ SEED: Final = 1  # of the samples, corruptions and scenes
 ACCEPTED_SHARE: Final = 0.99
 # without them there is no canonical picture
 ESSENTIAL_STEPS: Final = frozenset({extract_ink, scale_to_size, centre})
-CASES: Final = "cases"
 MAX_LISTED_SETS: Final = 4  # per row of the table; those that lose the most come first
 COLUMNS: Final = (
     "without",
@@ -247,8 +246,7 @@ def sample_digits(
     worn_uploads = tuple(encode_png(pages.draw_worn(picture, rng=rng)) for picture in chosen.pictures)
     framed_uploads = tuple(encode_png(_frame(picture, rng=rng)) for picture in chosen.pictures)
     digits += [UploadSet("worn scenes", worn_uploads, labels), UploadSet("framed", framed_uploads, labels)]
-    if cases_folder:
-        digits.append(_read_folder(CASES, cases_folder, "expected", route="/predict"))
+    digits += load_cases(cases_folder).digits
     return UploadSets(
         digits=tuple(digits),
         negatives=tuple(_sample(upload_set, max_per_set) for upload_set in real_sets.negatives),
@@ -276,9 +274,7 @@ def sample_numbers(
         drawn.setdefault(name, []).append((encode_png(scene.picture), scene.text))
     sets = [_sample(UploadSet(name, *zip(*pairs, strict=True)), max_per_set) for name, pairs in drawn.items()]
     sets += [_sample(upload_set, max_per_set) for upload_set in real_sets.numbers]
-    if cases_folder:
-        sets.append(_read_folder(CASES, cases_folder, "expected", route="/predict/number"))
-    return tuple(sets)
+    return (*sets, *load_cases(cases_folder).numbers)
 
 
 def _frame(picture: CanonicalPicture, *, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -293,9 +289,3 @@ def _sample(upload_set: UploadSet, count: int) -> UploadSet:
     rows = np.random.default_rng(SEED).permutation(len(upload_set))[:count]
     columns = (upload_set.uploads, upload_set.labels)
     return UploadSet(upload_set.name, *(tuple(column[row] for row in rows) for column in columns))
-
-
-def _read_folder(name: str, folder: Path, column: str, *, route: str | None = None) -> UploadSet:
-    rows = [row for row in read_table(folder / LABELS) if route is None or row["route"] == route]
-    labels = tuple(row[column].replace(LINE_SEPARATOR, "\n") for row in rows)
-    return UploadSet(name, tuple(read_upload(folder / row["file"]) for row in rows), labels)

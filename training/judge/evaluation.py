@@ -24,15 +24,18 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
-from app.digits.contract import CLASSES, FINDER, Metadata, Probabilities
+from app.digits.contract import CLASSES, FINDER, LINE_READER, Metadata, Probabilities
 from app.digits.errors import InvalidModel
 from app.digits.finder import Finder
+from app.digits.line_reader import LineReader
+from app.digits.numbers import NumberReader
 from training.data.labelled import Labelled
 from training.data.real_sets import UploadSets
 from training.data.uploads import encode_png, read_canonical
 from training.errors import TrainingError
 from training.files import write_json
 from training.judge import reliability
+from training.judge.numbers import read_set
 from training.judge.robustness import CORRUPTED, measure_robustness
 from training.judge.service_reader import classify, read_uploads
 from training.recipe import Recipe
@@ -92,20 +95,27 @@ def load_finder(models: Path) -> Finder | None:
     return Finder.load(file.read_bytes()) if file.exists() else None
 
 
+def load_line_reader(models: Path) -> LineReader | None:
+    """Load the highest version of the line reader in `models`; return None if there is none."""
+    file = locate_folder(models, LINE_READER) / MODEL_FILE
+    return LineReader.load(file.read_bytes()) if file.exists() else None
+
+
 def evaluate(
     folder: Path,
     test: Labelled,
     *,
     real_sets: UploadSets | None = None,
-    finder: Finder | None = None,
+    models: Path | None = None,
     corrupted: int = CORRUPTED,
 ) -> dict[str, Any]:
     """Evaluate `folder`/model.onnx on MNIST's test pictures; write `folder`/metrics.json and return it.
 
-    If `real_sets` is given, even without any sets, robustness is measured as well. Uploads are read with
-    `finder`, as in the service.
+    If `real_sets` is given, even without any sets, robustness is measured as well: uploads are read with the
+    finder and the line reader in `models`, if they are there, as in the service.
     """
     classifier = load_classifier(folder)
+    finder, line_reader = (load_finder(models), load_line_reader(models)) if models else (None, None)
     pngs = [encode_png(picture) for picture in test.pictures]
     canonical_pictures = np.stack(
         [read_canonical(data).picture for data in track(pngs, "Preprocessing", transient=True)]
@@ -148,6 +158,9 @@ def evaluate(
             real_sets=real_sets,
             corrupted=corrupted,
         )
+        if finder and line_reader:
+            reader = NumberReader(finder, line_reader, classifier)
+            metrics["numbers"] = {one.name: read_set(one, reader).report() for one in real_sets.numbers}
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, Likelihoods
 
+REJECTED_DIGITS: Final = 0.01  # share of the digits that a comparison of networks lets each of them reject
 
-def rejected_share(likelihoods: Likelihoods) -> float | None:
-    """Return the share of pictures that the service calls no digit; None if there are no pictures."""
-    return float((likelihoods < MIN_DIGIT_LIKELIHOOD).mean()) if len(likelihoods) else None
+
+def rejected_share(likelihoods: Likelihoods, *, threshold: float = MIN_DIGIT_LIKELIHOOD) -> float | None:
+    """Return the share of pictures below a threshold, by default the service's; None without pictures."""
+    return float((likelihoods < threshold).mean()) if len(likelihoods) else None
+
+
+def find_threshold(digits: Likelihoods) -> float:
+    """Return the likelihood below which `REJECTED_DIGITS` of the digits lie."""
+    return float(np.quantile(digits, REJECTED_DIGITS))
 
 
 def auroc(digits: Likelihoods, negatives: Likelihoods) -> float | None:

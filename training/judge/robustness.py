@@ -14,7 +14,7 @@ from training.data.labelled import Labelled, split_stratified
 from training.data.real_sets import UploadSet, UploadSets
 from training.data.uploads import encode_png
 from training.judge import reliability
-from training.judge.rejection import auroc, rejected_share
+from training.judge.rejection import auroc, find_threshold, rejected_share
 from training.judge.service_reader import Answers
 from training.scenes.corruptions import CORRUPTIONS, Corruption
 
@@ -83,20 +83,25 @@ def _read_sets(read: Read, sets: tuple[UploadSet, ...]) -> AnsweredSets:
 
 
 def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:
-    # over all sets together, because single sets are too small for 15 bins
+    """Summarise the calibration over all sets together, because small ones have too few answers in a bin."""
     if not digits:
         return None
-    return reliability.summarise_calibration(
-        np.concatenate([answers.probabilities for _, answers in digits]),
-        np.concatenate([answers.right(upload_set.digits) for upload_set, answers in digits]),
+    right = [answers.right(upload_set.digits) for upload_set, answers in digits]
+    summary = reliability.summarise_calibration(
+        np.concatenate([answers.probabilities for _, answers in digits]), np.concatenate(right)
     )
+    errors = [
+        reliability.summarise_calibration(answers.probabilities, one)["expected_error"]
+        for one, (_, answers) in zip(right, digits, strict=True)
+    ]
+    return summary | {"mean_of_sets": statistics.fmean(errors)}
 
 
 def _measure_rejection(test: Likelihoods, digits: AnsweredSets, others: AnsweredSets) -> dict[str, Any]:
     likelihoods = np.concatenate([test, *(_get_likelihoods(answers) for _, answers in digits)])
-    all_others = np.concatenate(
-        [np.empty(0, np.float32), *(_get_likelihoods(answers) for _, answers in others)]
-    )
+    threshold = find_threshold(likelihoods)
+    families = {upload_set.name: _get_likelihoods(answers) for upload_set, answers in others}
+    all_others = np.concatenate([np.empty(0, np.float32), *families.values()])
     return {
         "threshold": MIN_DIGIT_LIKELIHOOD,
         "auroc": auroc(likelihoods, all_others),
@@ -104,7 +109,10 @@ def _measure_rejection(test: Likelihoods, digits: AnsweredSets, others: Answered
         | {upload_set.name: answers.summarise_refusals() for upload_set, answers in digits},
         "others": {
             upload_set.name: answers.summarise_refusals()
-            | {"auroc": auroc(likelihoods, _get_likelihoods(answers))}
+            | {
+                "rejected_at_99": rejected_share(families[upload_set.name], threshold=threshold),
+                "auroc": auroc(likelihoods, families[upload_set.name]),
+            }
             for upload_set, answers in others
         },
     }

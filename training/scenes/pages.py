@@ -18,6 +18,7 @@ from app.digits.contract import CanonicalPicture
 from app.digits.errors import NoInk
 from app.digits.preprocessing import canonicalise
 from training.scenes import symbols
+from training.scenes.chance import draw_log_uniform
 from training.scenes.symbols import Glyph
 
 Rng: TypeAlias = np.random.Generator
@@ -25,6 +26,9 @@ Layer: TypeAlias = NDArray[np.floating[Any]]  # (height, width) or (height, widt
 
 MIN_LENGTH: Final = 9  # pixels: people can't read smaller digits
 STROKE_SHARE_RANGE: Final = (0.025, 0.2)  # of the digit's length: from a fine liner to a thick marker
+THICK_STROKE_SHARE: Final = 0.28  # of the digit's length: a pen that is thick for a small drawing
+NARROW_SHARE: Final = 0.15  # of the drawings are drawn tall and narrow,
+NARROWNESS_RANGE: Final = (0.35, 0.8)  # this much narrower than written
 MIN_COLOUR_DISTANCE: Final = 90.0  # between ink and background in RGB, 0 to 441: pale, but visible
 
 
@@ -87,7 +91,10 @@ def draw_drawing(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     size = (side, side if _happens(rng, 0.6) else max(12, round(side * rng.uniform(0.6, 1.4))))
     fills_canvas = _happens(rng, 0.2)
     length = max(MIN_LENGTH, round(min(size) * (1.0 if fills_canvas else rng.uniform(0.3, 0.95))))
-    ink = _scale_glyph(glyph, length, rng=rng)
+    if _happens(rng, NARROW_SHARE):
+        narrow = max(2, round(glyph.shape[1] * rng.uniform(*NARROWNESS_RANGE)))
+        glyph = cv2.resize(glyph, (narrow, len(glyph)), interpolation=cv2.INTER_AREA)
+    ink = _scale_glyph(glyph, length, rng=rng, thickest=THICK_STROKE_SHARE)
     cut = 0.08 if _happens(rng, 0.15) else 0.0
     ink = _place_on_canvas(ink, size, rng=rng, cut=cut)
     if _happens(rng, 0.4):
@@ -145,13 +152,13 @@ def _happens(rng: Rng, share: float) -> bool:
     return bool(rng.random() < share)
 
 
-def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng) -> Glyph:
+def _scale_glyph(glyph: Glyph, length: int, *, rng: Rng, thickest: float = STROKE_SHARE_RANGE[1]) -> Glyph:
     """Scale a glyph to a length in pixels; sometimes redraw it with another pen, or break its strokes."""
     scale = length / max(glyph.shape)
     size = (max(1, round(glyph.shape[1] * scale)), max(1, round(glyph.shape[0] * scale)))
     small = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     if _happens(rng, 0.4):
-        share = np.exp(rng.uniform(*np.log(STROKE_SHARE_RANGE)))
+        share = draw_log_uniform(rng, STROKE_SHARE_RANGE[0], thickest)
         pen = 1 if _happens(rng, 0.25) else max(1, round(length * share))
         redrawn = symbols.redraw_with_pen(small, pen)
         small = redrawn if redrawn.size else small

@@ -29,7 +29,17 @@ _MID_GREY: Final = 127
 _MISSING_CHARACTER: Final = "\uffff"  # is in no font: fonts draw a box for characters that they lack
 
 # Nobody takes these for a digit, in any handwriting; l, O, S, Z, b, g, q and the like are left out.
-LETTERS: Final = "HKMNWXhkmnwxdefuvaRPFGEAUV#*&%@+ÄÖßñ§€£{}=ÆæΞΨΩДЖФШЮЯ"
+LETTERS: Final = "HKMNWXYhkmnwxcdefjruvyaCRPFEAUVL#*&%@+?<>ÄÖßñ§€£{}=ÆæДЖШЮЯ"
+GREEK_LETTERS: Final = "ΑΓΔΕΗΚΛΜΝΞΠΣΥΧΨΩαγδεηκλμνπυχψω"
+GREEK_SHARE: Final = 0.15  # of the letters
+KANA: Final = "あいえおかがきけこさしすせたちなにぬねのはひふへほまみむめもやゆよれわをアウエオカキケコサシスセタチテトナニネヒヘホマミムメモヤルロワヲ"
+KANA_SHARE: Final = 0.08  # of the foreign characters
+# Characters of other scripts that are digits to the eye, by their code points.
+LOOK_ALIKES: Final = frozenset(map(chr, (
+    0x141D, 0x141F, 0x1420, 0x1424, 0x1426, 0x144A, 0x1836, 0xABD5, 0x0716, 0x0719, 0x071D, 0x0780, 0x0788, 0x0789,
+    0x0799, 0x079A, 0x10901, 0x10902, 0x10906, 0x10909, 0x1090F, 0x10910, 0x10913, 0x10C0B, 0x10C0E, 0x10C17,
+    0x10C2F, 0x10C3E,
+)))  # fmt: skip
 
 # A digit has one or more strokes; a stroke is the knots of a smooth curve, x and y from 0 to 1, y downwards.
 # These are forms that are rare in MNIST: the 1 with upstroke and foot, the crossed 7, the slashed 0, the open 4.
@@ -81,9 +91,9 @@ DRAWN_DIGITS: Final[tuple[tuple[int, Strokes], ...]] = (
 
 def enlarge_mnist(picture: CanonicalPicture) -> Glyph:
     """Enlarge an MNIST digit, and sharpen its grey edge."""
-    ink, times = _crop_tightly(picture), SIZE / 20
+    ink, times = crop_tightly(picture), SIZE / 20
     large = cv2.resize(ink, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
-    return _crop_tightly(_sharpen(cv2.GaussianBlur(_pad(large), (0, 0), 2.5)))
+    return crop_tightly(_sharpen(cv2.GaussianBlur(_pad(large), (0, 0), 2.5)))
 
 
 def typeset(character: str, name: str, *, subset: str = "latin") -> Glyph:
@@ -110,14 +120,16 @@ def typeset_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
 
 
 def draw_negative(rng: np.random.Generator) -> Glyph:
-    """Draw a negative example: a letter, a foreign or invented character, a doodle or a word."""
-    kinds = (draw_letter, draw_foreign, draw_invented, draw_doodle, draw_word)
-    glyph = kinds[rng.choice(len(kinds), p=(0.27, 0.24, 0.22, 0.2, 0.07))](rng)
+    """Draw a negative example: a letter, a foreign or invented character, a doodle, a figure or a word."""
+    kinds = (draw_letter, draw_foreign, draw_invented, draw_doodle, draw_outline, draw_word)
+    glyph = kinds[rng.choice(len(kinds), p=(0.22, 0.27, 0.15, 0.13, 0.17, 0.06))](rng)
     return glyph if glyph.size else draw_negative(rng)
 
 
 def draw_letter(rng: np.random.Generator) -> Glyph:
     """Draw a letter or sign that nobody takes for a digit."""
+    if rng.random() < GREEK_SHARE:
+        return typeset(str(rng.choice(list(GREEK_LETTERS))), str(rng.choice(fonts.GREEK)), subset="greek")
     return typeset(str(rng.choice(list(LETTERS))), str(rng.choice(fonts.HANDWRITING)))
 
 
@@ -128,10 +140,15 @@ def draw_word(rng: np.random.Generator) -> Glyph:
 
 
 def draw_foreign(rng: np.random.Generator) -> Glyph:
-    """Draw a character of another script."""
+    """Draw a character of another script; an empty glyph where its block has none, or a look-alike."""
+    if rng.random() < KANA_SHARE:
+        return typeset(str(rng.choice(list(KANA))), str(rng.choice(fonts.KANA)), subset="japanese")
     script = str(rng.choice(list(fonts.SCRIPTS)))
     first, last = fonts.SCRIPTS[script]
-    return typeset(chr(rng.integers(first, last + 1)), f"noto-sans-{script}", subset=script)
+    character = chr(rng.integers(first, last + 1))
+    if character in LOOK_ALIKES:
+        return np.zeros((0, 0), np.uint8)
+    return typeset(character, f"noto-sans-{script}", subset=script)
 
 
 def draw_invented(rng: np.random.Generator) -> Glyph:
@@ -163,9 +180,21 @@ def draw_doodle(rng: np.random.Generator) -> Glyph:
     return draw_strokes(strokes, rng=rng, unsteady=0.02)
 
 
-def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float) -> Glyph:
+def draw_outline(rng: np.random.Generator) -> Glyph:
+    """Draw a figure of few lines that people try a reader out with: a square, an arc, a star, a heart."""
+    strokes = _OUTLINES[rng.integers(len(_OUTLINES))](rng)
+    return draw_strokes(strokes, rng=rng, unsteady=0.02, aspects=(0.6, 1.25))
+
+
+def draw_strokes(
+    strokes: Strokes,
+    *,
+    rng: np.random.Generator,
+    unsteady: float,
+    aspects: tuple[float, float] = (0.45, 0.85),
+) -> Glyph:
     """Draw strokes with a random pen; every knot is displaced by an `unsteady` hand."""
-    aspect = rng.uniform(0.45, 0.85)
+    aspect = rng.uniform(*aspects)
     slant = rng.normal(0, 0.12)
     canvas = np.zeros((SIZE + 2 * _MARGIN, 2 * SIZE + 2 * _MARGIN), np.uint8)
     pen = round(np.exp(rng.uniform(0.7, 2.8)))
@@ -176,7 +205,7 @@ def draw_strokes(strokes: Strokes, *, rng: np.random.Generator, unsteady: float)
         points = (_interpolate_spline(knots) * SIZE + (SIZE // 2, _MARGIN)) * 16
         path = [np.rint(points).astype(np.int32)]
         cv2.polylines(canvas, path, False, 255, pen, cv2.LINE_AA, 4)  # noqa: FBT003  OpenCV's isClosed
-    return _crop_tightly(canvas)
+    return crop_tightly(canvas)
 
 
 def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
@@ -192,7 +221,7 @@ def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
     points = (np.stack([x, y], axis=-1) - centre) @ np.linalg.inv(linear).T + centre
     mesh = rng.normal(0, 0.022 * SIZE, (4, 4, 2)).astype(np.float32)
     points += cv2.resize(mesh, (width, height), interpolation=cv2.INTER_CUBIC)
-    return _crop_tightly(cv2.remap(roomy, points.astype(np.float32), None, cv2.INTER_LINEAR))
+    return crop_tightly(cv2.remap(roomy, points.astype(np.float32), None, cv2.INTER_LINEAR))
 
 
 def redraw_with_pen(glyph: Glyph, pen: int) -> Glyph:
@@ -201,7 +230,7 @@ def redraw_with_pen(glyph: Glyph, pen: int) -> Glyph:
     rim = pen // 2 + 1
     roomy = cv2.copyMakeBorder(skeleton, rim, rim, rim, rim, cv2.BORDER_CONSTANT)
     tip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pen, pen))
-    return _crop_tightly(cv2.dilate(roomy, tip) if pen > 1 else roomy)
+    return crop_tightly(cv2.dilate(roomy, tip) if pen > 1 else roomy)
 
 
 @cache
@@ -213,7 +242,7 @@ def _render_text(text: str, font: ImageFont.FreeTypeFont) -> Glyph:
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
     picture = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(picture).text((-left, -top), text, font=font, fill=255)
-    return _crop_tightly(np.array(picture))
+    return crop_tightly(np.array(picture))
 
 
 def _draw_line(start: NDArray[np.float64], rng: np.random.Generator) -> Points:
@@ -280,6 +309,110 @@ def _draw_spiral(rng: np.random.Generator) -> Strokes:
     return [np.stack([0.5 + along * np.cos(angles) / 2, 0.5 + along * np.sin(angles) / 2], axis=-1).tolist()]
 
 
+def _draw_corners(rng: np.random.Generator) -> Strokes:
+    """Draw a triangle, a square or a pentagon, upright or turned; with more corners it would be a circle."""
+    corners = int(rng.choice((3, 3, 4, 4, 4, 5)))
+    turn = rng.choice((0, 0.5)) + rng.choice((0, rng.uniform(-0.5, 0.5)), p=(0.7, 0.3))
+    angles = 2 * np.pi * (np.arange(corners + 1) + turn) / corners - np.pi / 2
+    return _join_by_sides(_place_around(angles, 0.5))
+
+
+def _draw_pentagram(rng: np.random.Generator) -> Strokes:
+    """Draw the outline of a star, or a star of one line that crosses itself."""
+    points = int(rng.integers(4, 7))
+    if points == 5 and rng.random() < 0.5:  # two steps around of five
+        return _join_by_sides(_place_around(4 * np.pi * np.arange(6) / 5 - np.pi / 2, 0.5))
+    angles = np.pi * np.arange(2 * points + 1) / points - np.pi / 2
+    radii = np.where(np.arange(2 * points + 1) % 2, rng.uniform(0.15, 0.28), 0.5)
+    return _join_by_sides(_place_around(angles, radii))
+
+
+def _draw_heart(rng: np.random.Generator) -> Strokes:
+    angles = np.linspace(0, 2 * np.pi, 20)
+    x = 0.5 + 0.5 * np.sin(angles) ** 3
+    y = 0.45 - 0.4 * np.cos(angles) + 0.18 * np.cos(2 * angles) + rng.uniform(0, 0.05)
+    return [np.stack([x, y], axis=-1).tolist()]
+
+
+def _draw_open_arc(rng: np.random.Generator) -> Strokes:
+    """Draw an arc that is open by a fifth to a half of a turn, as a C, a cup or an arch."""
+    start = rng.choice((0, 0.25, 0.5, 0.75)) + rng.normal(0, 0.04)
+    missing = rng.uniform(0.22, 0.5)
+    turns = start + np.linspace(missing / 2, 1 - missing / 2, 12)
+    return [_place_around(2 * np.pi * turns, 0.5).tolist()]
+
+
+def _draw_wave(rng: np.random.Generator) -> Strokes:
+    x = np.linspace(0, 1, 24)
+    y = 0.5 + rng.uniform(0.1, 0.3) * np.sin(2 * np.pi * (x * rng.uniform(1, 3) + rng.uniform(0, 1)))
+    return [np.stack([x, y], axis=-1).tolist()]
+
+
+def _draw_zigzag(rng: np.random.Generator) -> Strokes:
+    corners = int(rng.integers(5, 9))
+    y = np.where(np.arange(corners) % 2, 0.0, 1.0) * rng.uniform(0.3, 1) + rng.normal(0, 0.05, corners)
+    return _join_by_sides(np.stack([np.linspace(0, 1, corners), y], axis=-1))
+
+
+def _draw_arrow(rng: np.random.Generator) -> Strokes:
+    head = rng.uniform(0.2, 0.4)
+    strokes = np.array(
+        [[(0, 0.5), (1, 0.5)], [(1, 0.5), (1 - head, 0.5 - head)], [(1, 0.5), (1 - head, 0.5 + head)]]
+    )
+    turned = strokes if rng.random() < 0.5 else strokes[:, :, ::-1]
+    return [stroke.tolist() for stroke in (turned if rng.random() < 0.5 else 1 - turned)]
+
+
+def _draw_cross(rng: np.random.Generator) -> Strokes:
+    angle = rng.choice((0, np.pi / 4)) + rng.normal(0, 0.06)
+    ends = _place_around(angle + np.pi / 2 * np.arange(4), 0.5).tolist()
+    return [[ends[0], ends[2]], [ends[1], ends[3]]]
+
+
+def _draw_face(rng: np.random.Generator) -> Strokes:
+    """Draw a circle with eyes and a mouth."""
+    circle = _place_around(np.linspace(0, 2 * np.pi, 16), 0.5).tolist()
+    mouth = [(0.3, 0.62), (0.5, 0.62 + rng.uniform(-0.1, 0.2)), (0.7, 0.62)]
+    return [circle, mouth, *([(x, 0.3), (x, 0.4)] for x in (0.35, 0.65))]
+
+
+def _draw_sun(rng: np.random.Generator) -> Strokes:
+    """Draw a circle with rays."""
+    rays = 2 * np.pi * np.arange(int(rng.integers(5, 11))) / 10 + rng.uniform(0, 1)
+    inner, outer = _place_around(rays, 0.32).tolist(), _place_around(rays, 0.5).tolist()
+    return [
+        _place_around(np.linspace(0, 2 * np.pi, 14), 0.25).tolist(),
+        *map(list, zip(inner, outer, strict=True)),
+    ]
+
+
+def _draw_house(rng: np.random.Generator) -> Strokes:
+    roof = rng.uniform(0.3, 0.5)
+    walls = np.array([(0, roof), (0, 1), (1, 1), (1, roof), (0.5, 0), (0, roof), (1, roof)])
+    return _join_by_sides(walls)
+
+
+def _draw_tick(rng: np.random.Generator) -> Strokes:
+    low = rng.uniform(0.25, 0.45)
+    return _join_by_sides(np.array([(0, rng.uniform(0.45, 0.7)), (low, 1), (1, rng.uniform(0, 0.2))]))
+
+
+_OUTLINES: Final = (
+    _draw_corners, _draw_corners, _draw_corners, _draw_pentagram, _draw_heart, _draw_open_arc, _draw_open_arc,
+    _draw_wave, _draw_zigzag, _draw_arrow, _draw_cross, _draw_face, _draw_sun, _draw_house, _draw_tick,
+)  # fmt: skip
+
+
+def _place_around(angles: NDArray[np.float64], radii: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Return points around the middle of a box 0…1 wide and high."""
+    return 0.5 + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=-1)
+
+
+def _join_by_sides(points: NDArray[np.float64]) -> Strokes:
+    """Return a stroke from each point to the next: corners stay sharp."""
+    return [[tuple(start), tuple(end)] for start, end in pairwise(points.tolist())]
+
+
 def _interpolate_spline(knots: NDArray[np.float64], *, steps: int = 10) -> NDArray[np.float64]:
     """Return points on a Catmull-Rom spline through the knots."""
     padded = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
@@ -300,6 +433,7 @@ def _pad(glyph: Glyph) -> Glyph:
     return cv2.copyMakeBorder(glyph, _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT)
 
 
-def _crop_tightly(glyph: Glyph) -> Glyph:
+def crop_tightly(glyph: Glyph) -> Glyph:
+    """Cut off the rows and columns around a glyph that have no ink."""
     left, top, width, height = cv2.boundingRect(glyph)
     return glyph[top : top + height, left : left + width]

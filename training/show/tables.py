@@ -27,6 +27,7 @@ def build_report(metrics: Metrics) -> Iterator[RenderableType]:
         yield _build_corruption_table(metrics["corruptions"])
         yield from _build_real_tables(metrics["real"])
         yield from _build_rejection_table(metrics["rejection"])
+    yield from map(_format_number_set, metrics.get("numbers", {}).items())
     yield _build_score_table(metrics)
     yield _build_confusion_table(metrics["test"]["confusion"])
     test, calibration = metrics["test"], metrics["calibration"]
@@ -45,9 +46,13 @@ def list_reading_figures(metrics: Metrics) -> Iterator[str]:
         numbers = metrics["numbers"]
         right = ", ".join(f"{kind} [bold]{share:.1%}[/]" for kind, share in numbers["right"].items())
         yield f"{numbers['numbers']} drawn numbers, read correctly: {right}; digits {numbers['digits']:.2%}"
-        for name, part in numbers["real"].items():
-            surely = f"{part['surely_wrong']} wrong with a confidence of 90 % or more and no warning"
-            yield f"{name}: {part['right']} of {part['pictures']} right, {surely}"
+        yield from map(_format_number_set, numbers["real"].items())
+
+
+def _format_number_set(named: tuple[str, Metrics]) -> str:
+    name, part = named
+    surely = f"{part['surely_wrong']} wrong with a confidence of 90 % or more and no warning"
+    return f"{name}: {part['right']} of {part['pictures']} numbers right, {surely}"
 
 
 def build_plain_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -135,7 +140,9 @@ def _build_real_tables(real: Metrics) -> Iterator[RenderableType]:
         for name, row in real["sets"].items():
             table.add_row(name, f"{row['pictures']:,}", *_format_answers(row))
         yield table
-        yield f"calibration error over all real uploads: {real['calibration']['expected_error']:.2%}"
+        calibration = real["calibration"]
+        over_all, of_sets = calibration["expected_error"], calibration["mean_of_sets"]
+        yield f"calibration error over all real uploads: {over_all:.2%}, mean of the sets: {of_sets:.2%}"
     for name, reason in real["skipped"].items():
         yield f"[yellow]skipped {name}:[/] {reason}"
 
@@ -145,13 +152,14 @@ def _build_rejection_table(rejection: Metrics | None) -> Iterator[RenderableType
         yield "The network returns no digit likelihood: nothing is rejected."
         return
     title = f"called no digit: likelihood below {rejection['threshold']}"
-    table = Table("set", "pictures", "unreadable", "rejected", "AUROC", title=title)
+    table = Table("set", "pictures", "unreadable", "rejected", "at 99 % kept", "AUROC", title=title)
     for part in ("digits", "others"):
         for name, row in rejection[part].items():
             numbers = f"{row['pictures']:,}", str(row["unreadable"]), format_known(row["rejected"], ".1%")
-            table.add_row(name, *numbers, format_known(row.get("auroc"), ".4f"))
+            at_99, auroc = row.get("rejected_at_99"), row.get("auroc")
+            table.add_row(name, *numbers, format_known(at_99, ".1%"), format_known(auroc, ".4f"))
         table.add_section()
-    table.add_row("all", "", "", "", format_known(rejection["auroc"], ".4f"))
+    table.add_row("all", "", "", "", "", format_known(rejection["auroc"], ".4f"))
     yield table
 
 

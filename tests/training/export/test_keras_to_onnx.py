@@ -9,7 +9,7 @@ import pytest
 
 from app.digits.catalogue import Catalogue
 from app.digits.classifier import Classifier
-from app.digits.contract import CONTRACT_VERSION, MIN_DIGIT_LIKELIHOOD, Metadata
+from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, MIN_DIGIT_LIKELIHOOD, Metadata
 from tests.training.runs import QUICK, TRAINING, TRAINS, VALIDATION
 from training.errors import ExportError
 from training.export import keras_to_onnx, parity
@@ -27,7 +27,7 @@ def test_an_exported_run_can_be_served_and_carries_its_origin(trained: Run, tmp_
         classifier.classify(VALIDATION.pictures).probabilities.argmax(axis=1) == VALIDATION.digits
     ).mean() > 0.9
     assert classifier.metadata == {
-        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSION),
+        Metadata.CONTRACT_VERSION: str(CONTRACT_VERSIONS[CLASSIFIER]),
         Metadata.NAME: "mlp-128",
         Metadata.VERSION: "1.0.0",
         Metadata.RECIPE: QUICK.to_json(),

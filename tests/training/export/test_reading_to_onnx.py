@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from app.digits.contract import CHARACTERS, CONTRACT_VERSION, Metadata
+from app.digits.contract import CHARACTERS, CONTRACT_VERSIONS, Metadata
 from tests.training.readers import QUICK_FINDER, QUICK_READER
 from tests.training.runs import TRAINS
 from training.errors import ExportError
@@ -40,7 +40,7 @@ def test_the_file_says_what_it_is_and_answers_as_keras_does(recipe: ReadingRecip
     metadata = {member.key: member.value for member in proto.metadata_props}
     assert metadata[Metadata.KIND] == metadata[Metadata.NAME] == recipe.name
     assert metadata[Metadata.CHARACTERS] == CHARACTERS
-    assert metadata[Metadata.CONTRACT_VERSION] == str(CONTRACT_VERSION)
+    assert metadata[Metadata.CONTRACT_VERSION] == str(CONTRACT_VERSIONS[recipe.name])
     assert ReadingRecipe.from_json(metadata[Metadata.RECIPE]) == recipe
     assert metadata[Metadata.DATA_SHA256] == "abc"
     shapes = reading_to_onnx.SHAPES[recipe.network]
