@@ -238,7 +238,6 @@ def test_the_steps_can_be_read_aloud() -> None:
     assert names == [
         "remove_dead_pixels",
         "remove_bands",
-        "crop_frame",
         "normalise_polarity",
         "even_light",
         "extract_ink",

@@ -55,15 +55,6 @@ def test_remove_bands() -> None:
     assert ((after < 128) != INK).mean() < 0.01
 
 
-def test_crop_frame() -> None:
-    framed = cv2.copyMakeBorder(FIVE, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=0)
-    after = light.crop_frame(sheet(framed))
-    x, y = after.offset
-    height, width = after.pixels.shape
-    assert after.pixels[[0, -1]].min() == 255
-    np.testing.assert_array_equal(after.pixels, framed[y : y + height, x : x + width])
-
-
 def test_normalise_polarity() -> None:
     after = light.normalise_polarity(sheet(255 - FIVE))
     assert after.polarity == "light_on_dark"

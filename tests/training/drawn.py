@@ -22,7 +22,7 @@ SIGNS = {
     "/": [(9, 0), (0, 20)],
     ":": [(0, 0), (0, 9)],
 }
-LETTERS = "abcxyzRT~="
+LETTERS = "abcxyzRT~=?"
 
 
 def make_sample(label: str, writer: Writer, rng: np.random.Generator) -> Sample:
@@ -62,7 +62,6 @@ def make_surface(seed: int = 0) -> Surface:
 def write_fonts(folder: Path) -> Path:
     """Put one font under the names of all that drawing asks for."""
     folder.mkdir()
-    for name in fonts.ALL_FONTS:
-        subset = name.removeprefix("noto-sans-") if name in fonts.SCRIPT_FONTS else "latin"
+    for name, subset in fonts.FILES:
         (folder / f"{name}-{subset}-400-normal.woff2").symlink_to(FONT)
     return folder

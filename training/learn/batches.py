@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import keras
@@ -16,7 +16,7 @@ from training.learn.runs import Run
 from training.recipe import Recipe, Scenes
 from training.scenes import scene_pool
 from training.scenes.augmentation import augment
-from training.scenes.scene_pool import Pool
+from training.scenes.scene_pool import Pool, Sources
 
 ByOutput: TypeAlias = dict[str, NDArray[Any]]  # output → its targets, or the weights of its loss
 
@@ -74,7 +74,8 @@ class MixedBatches(MnistBatches):
 
     @cached_property
     def _pool(self) -> Pool:
-        return scene_pool.load_or_draw(self._training, self._recipe, file=self._run.scenes)
+        find_sources = partial(Sources.find, self._training, "training")
+        return scene_pool.load_or_draw(find_sources, self._recipe, file=self._run.scenes)
 
     def __getitem__(  # type: ignore[override]  # Keras takes weights as a third
         self, batch: int

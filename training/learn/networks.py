@@ -41,7 +41,7 @@ def mlp_1000(*, dropout: float = 0.0) -> keras.Model:
 def cnn() -> keras.Model:
     """Build five convolutions without padding, the first with stride 2, and two heads.
 
-    28x28 → 12x12x32 → 10x10x48 → 8x8x64 → 6x6x80 → 4x4x112: the rim of a canonical picture is empty, so
+    28x28 → 12x12x32 → 10x10x48 → 8x8x64 → 6x6x96 → 4x4x128: the rim of a canonical picture is empty, so
     convolutions without padding lose nothing, and all layers cost about the same. The 16 positions of the
     last layer are flattened, not pooled: where a stroke lies tells a 6 from a 9. The second head returns the
     digit likelihood; the weight of its loss limits how much it shapes the shared layers.
@@ -49,7 +49,7 @@ def cnn() -> keras.Model:
     image, scaled = _scaled_image()
     x = layers.Reshape((SIDE, SIDE, 1))(scaled)
     x = _convolution(x, 32, kernel=5, strides=2)
-    for filters in (48, 64, 80, 112):
+    for filters in (48, 64, 96, 128):
         x = _convolution(x, filters)
     x = layers.Dropout(0.2)(layers.Flatten()(x))
     likelihood = layers.Dense(32, activation="relu")(x)

@@ -118,7 +118,8 @@ def draw_boxed(glyph: Glyph, *, rng: Rng) -> ColourPicture:
     if _happens(rng, 0.7):
         small = np.where(small > rng.uniform(40, 150), 255.0, 0.0)
     if _happens(rng, 0.5):
-        pen = round(rng.uniform(2, max(2.0, height / 6)))  # up to where loops close
+        # up to where loops close, sometimes up to where a 1 is a block
+        pen = round(rng.uniform(2, max(2.0, height / (3 if _happens(rng, 0.15) else 6))))
         small = cv2.dilate(np.pad(small, pen), np.ones((pen, pen)))
     ink = np.pad(small, rim) + rng.normal(0, 4, 1)
     return _to_colour(255 - ink if _happens(rng, 0.5) else ink)

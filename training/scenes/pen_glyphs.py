@@ -23,7 +23,8 @@ STRANGERS: Final = 'ACEFHKLMNPRUVWXYacdefhjkmnruvwxy#$%&*+<=>?@[]^{}~"'
 
 PEN_WIDTHS: Final = (0.025, 0.2)  # of the glyph's length: from a fine liner to a thick marker
 STEP: Final = 3.0  # pixels between the points of a path
-SHAPE_SHARE: Final = 0.12  # of the digits: drawn by knots, in forms that the tablets' writers lack
+SHAPE_SHARE: Final = 0.22  # of the digits: drawn by knots, in forms that the tablets' writers lack,
+CURLED_SHARE: Final = 0.6  # most of these as in Italian hands
 LONG_ONE_SHARE: Final = 0.3  # of the 1s: with an upstroke as in Europe
 SLASH_SHARE: Final = 0.25  # of the zeros
 LIGATURE_SHARE: Final = 0.08  # of the digits lead on to a neighbour, or come from one
@@ -51,7 +52,7 @@ def _pick_paths(digit: int, samples: StrokeSamples, rng: Rng) -> tuple[Path, ...
     if digit == 1 and happens(rng, LONG_ONE_SHARE):
         return draw_long_one(rng)
     if happens(rng, SHAPE_SHARE):
-        return draw_shape(digit, rng)
+        return draw_shape(digit, rng, curled=happens(rng, CURLED_SHARE))
     return samples.pick(str(digit), rng)
 
 

@@ -36,8 +36,9 @@ CHUNK: Final = 500  # scenes in a task: seconds of work; each task has its own s
 PIECES: Final = "pieces"  # pieces cut from numbers; not in `KINDS`, because one picture yields many
 BACKGROUND_SHARE: Final = 0.07  # of the negative examples: those without a glyph
 PIECE_DIGITS: Final = 300  # of MNIST, and as many of pens, of which the numbers of a task are composed
-PEN_SHARE: Final = 0.3  # of the other negative examples: real letters and signs
-MIN_SIMILARITY: Final = 0.7  # to the drawn digit; below this, the scene is unreadable
+PEN_SHARE: Final = 0.25  # of the other negative examples: real letters and signs
+MIN_SIMILARITY: Final = 0.7  # to the drawn digit; below this, the scene is unreadable,
+MIN_SIMILARITY_OF_ONES: Final = 0.45  # but a bar is a 1, however broad
 MAX_SHIFT: Final = 4  # pixels by which leftovers, such as part of a ruled line, may move the centre of mass
 
 Rng: TypeAlias = np.random.Generator
@@ -79,7 +80,8 @@ class Example:
         picture = pages.read_scene(self.scene)
         if picture is None or self.glyph is None:
             return picture
-        return picture if measure_similarity(picture, _canonicalise(self.glyph)) >= MIN_SIMILARITY else None
+        needed = MIN_SIMILARITY_OF_ONES if self.label == 1 else MIN_SIMILARITY
+        return picture if measure_similarity(picture, canonicalise_glyph(self.glyph)) >= needed else None
 
 
 @dataclass(frozen=True)
@@ -91,22 +93,21 @@ class Pool:
 
 
 def load_or_draw(
-    digits: Labelled, recipe: Recipe, *, file: Path, split: Split = "training", chunk: int = CHUNK
+    find_sources: Callable[[], Sources], recipe: Recipe, *, file: Path, chunk: int = CHUNK
 ) -> Pool:
     """Return the recipe's scenes: read from `file` if it exists, else drawn and written to it.
 
     Args:
-        digits: MNIST's of `split`.
+        find_sources: is called only if there is something to draw.
         recipe: of a network with scenes.
         file: of an earlier call, or to be written.
-        split: whose strokes are drawn.
         chunk: scenes in a task.
 
     Every chunk has its own seed, so the scenes depend neither on the number of cores nor on the seed of the
     network.
     """
     if not file.exists():
-        pictures, labels = _draw(Sources.find(digits, split), recipe, chunk)
+        pictures, labels = _draw(find_sources(), recipe, chunk)
         file.parent.mkdir(parents=True, exist_ok=True)
         with open_draft(file) as draft:
             np.savez_compressed(draft, pictures=pictures, labels=labels)
@@ -123,7 +124,7 @@ def load_or_draw_held_out(validation: Labelled, recipe: Recipe, *, file: Path) -
         seed=HELD_OUT_SEED,
     )  # fmt: skip
     held_out = dataclasses.replace(recipe, scenes=counts)
-    return load_or_draw(validation, held_out, file=file, split="validation")
+    return load_or_draw(partial(Sources.find, validation, "validation"), held_out, file=file)
 
 
 def draw_samples(
@@ -146,7 +147,7 @@ def draw_scribbles(count: int, *, seed: int) -> DigitBatch:
     rng = np.random.default_rng(seed)
     kinds = (symbols.draw_doodle, symbols.draw_invented)
     glyphs = (symbols.distort(kinds[rng.integers(2)](rng), rng=rng) for _ in range(count))
-    return np.stack([_canonicalise(glyph) for glyph in glyphs])
+    return np.stack([canonicalise_glyph(glyph) for glyph in glyphs])
 
 
 def _draw_readable(
@@ -164,7 +165,7 @@ def _draw_readable(
 def _draw(sources: Sources, recipe: Recipe, chunk: int) -> tuple[DigitBatch, np.ndarray]:
     assert recipe.scenes is not None  # noqa: S101  for mypy
     tasks = list(_list_tasks(recipe.scenes, chunk))
-    draw_task = partial(_draw_chunk, seed=recipe.scenes.seed, count=chunk)
+    draw_task = partial(_draw_in_worker, seed=recipe.scenes.seed, count=chunk)
     # spawned, because a fork of a process with TensorFlow's threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, _set_up_worker, (sources,)) as workers:
@@ -189,9 +190,14 @@ def _set_up_worker(sources: Sources) -> None:
     _worker_sources.set(sources)
 
 
-def _draw_chunk(task: tuple[Kind, int], *, seed: int, count: int) -> tuple[DigitBatch, np.ndarray]:
+def _draw_in_worker(task: tuple[Kind, int], *, seed: int, count: int) -> tuple[DigitBatch, np.ndarray]:
+    return _draw_chunk(task, sources=_worker_sources.get(), seed=seed, count=count)
+
+
+def _draw_chunk(
+    task: tuple[Kind, int], *, sources: Sources, seed: int, count: int
+) -> tuple[DigitBatch, np.ndarray]:
     kind, number = task
-    sources = _worker_sources.get()
     rng = np.random.default_rng((seed, (*KINDS, PIECES).index(kind), number))
     if kind == PIECES:
         return numbers.cut_pieces(_mix_digits(sources, rng), count=count, seed=int(rng.integers(2**31)))
@@ -205,7 +211,7 @@ def _mix_digits(sources: Sources, rng: Rng) -> Labelled:
         *(pen_glyphs.write_digit(sources.strokes, rng) for _ in range(PIECE_DIGITS)), strict=True
     )
     rows = sources.mnist[rng.integers(len(sources.mnist), size=PIECE_DIGITS)]
-    pictures = np.stack([_canonicalise(glyph) for glyph in glyphs])
+    pictures = np.stack([canonicalise_glyph(glyph) for glyph in glyphs])
     return Labelled(
         np.concatenate([rows.pictures, pictures]),
         np.concatenate([rows.digits, np.array(labels, np.uint8)]),
@@ -222,7 +228,8 @@ def measure_similarity(one: CanonicalPicture, other: CanonicalPicture) -> float:
     return float(best / max(float(np.linalg.norm(blurred) * np.linalg.norm(other_blurred)), 1.0))
 
 
-def _canonicalise(glyph: Glyph) -> CanonicalPicture:
+def canonicalise_glyph(glyph: Glyph) -> CanonicalPicture:
+    """Return the canonical picture of a glyph, drawn in black on white."""
     return canonicalise(cv2.copyMakeBorder(255 - glyph, *(20,) * 4, cv2.BORDER_CONSTANT, value=255)).picture
 
 

@@ -122,7 +122,7 @@ def typeset_digit(rng: np.random.Generator) -> tuple[Glyph, int]:
 def draw_negative(rng: np.random.Generator) -> Glyph:
     """Draw a negative example: a letter, a foreign or invented character, a doodle, a figure or a word."""
     kinds = (draw_letter, draw_foreign, draw_invented, draw_doodle, draw_outline, draw_word)
-    glyph = kinds[rng.choice(len(kinds), p=(0.22, 0.27, 0.15, 0.13, 0.17, 0.06))](rng)
+    glyph = kinds[rng.choice(len(kinds), p=(0.2, 0.27, 0.2, 0.13, 0.14, 0.06))](rng)
     return glyph if glyph.size else draw_negative(rng)
 
 

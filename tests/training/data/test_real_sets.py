@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.conftest import GOLDEN
 from training.data import real_sets
-from training.data.real_sets import UploadSet
+from training.data.real_sets import UploadSet, UploadSets
+from training.errors import DataError
 
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 ONES = np.full((3, 16, 16), 255, np.uint8)
@@ -132,3 +133,23 @@ def test_an_option_takes_precedence_over_the_environment(monkeypatch: pytest.Mon
     monkeypatch.setenv("DIGITS_REAL", "there")
     assert real_sets.find_folder(None) == Path("there")
     assert real_sets.find_folder(Path("here")) == Path("here")
+
+
+def test_cases_are_digits_for_one_route_and_numbers_for_the_other(tmp_path: Path) -> None:
+    write_set(tmp_path, "cases", "file,route,expected\nseven.jpg,/predict,7\ngone.jpg,/predict/number,1|2\n")
+    cases = real_sets.load_cases(tmp_path / "cases")
+    assert (get_only(cases.digits).labels, get_only(cases.numbers).labels) == (("7",), ("1\n2",))
+    assert get_only(cases.numbers).uploads == (b"",)
+    assert real_sets.load_cases(None) == UploadSets()
+
+
+def test_cases_without_labels_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels.csv can't be read"):
+        real_sets.load_cases(tmp_path)
+
+
+def test_sets_of_two_places_are_put_together(tmp_path: Path) -> None:
+    photos = real_sets.load_real_sets(write_set(tmp_path, "photos", "file,label\nseven.jpg,7\n"))
+    both = photos + real_sets.load_real_sets(None)
+    assert both.digits == photos.digits
+    assert both.skipped.keys() == {"all"}

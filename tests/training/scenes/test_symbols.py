@@ -44,3 +44,19 @@ def test_a_character_that_a_font_lacks_is_an_empty_glyph() -> None:
     assert not symbols.typeset("\u0905", "caveat").size  # a Devanagari letter
     for seed in range(40):
         assert symbols.draw_negative(rng(seed)).size
+
+
+@pytest.mark.usefixtures("font_folder")
+def test_no_character_of_another_script_looks_like_a_digit_of_its_font() -> None:
+    drawn = {chr(0x1401 + offset) for offset in range(0xBF)} & symbols.LOOK_ALIKES
+    assert drawn  # they lie within a block that is drawn,
+    assert not set(symbols.KANA + symbols.GREEK_LETTERS + symbols.LETTERS) & symbols.LOOK_ALIKES
+    assert not set("0123456789oOIlSZ") & set(symbols.LETTERS + symbols.GREEK_LETTERS)
+    assert {symbols.draw_foreign(rng(seed)).size > 0 for seed in range(200)} == {True, False}  # and left out
+
+
+def test_figures_of_all_kinds_are_drawn_with_all_pens() -> None:
+    figures = [symbols.draw_outline(rng(seed)) for seed in range(80)]
+    assert all(cv2.boundingRect(figure) == (0, 0, *figure.shape[::-1]) for figure in figures)
+    ink = [float((figure > 127).mean()) for figure in figures]
+    assert max(ink) > 3 * min(ink)
