@@ -22,7 +22,7 @@ SIGNS = {
     "/": [(9, 0), (0, 20)],
     ":": [(0, 0), (0, 9)],
 }
-LETTERS = "abcxyzRT~=?"
+LETTERS = "abcxyzRT~="
 
 
 def make_sample(label: str, writer: Writer, rng: np.random.Generator) -> Sample:

