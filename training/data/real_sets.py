@@ -54,6 +54,7 @@ class UploadSet:
     name: str
     uploads: tuple[bytes, ...]
     labels: tuple[str, ...]  # a digit; a number's lines, separated by \n; or what a negative example shows
+    writers: tuple[int, ...] = ()  # who wrote each of them, where that is known
 
     def __len__(self) -> int:
         return len(self.uploads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,14 @@ LENGTHS: Final = (24, 200)  # pixels: from a small canvas to a tablet's screen
 MARGIN: Final = 0.3  # of its length: blank canvas around a drawing
 
 
+class Written(NamedTuple):
+    """A character that somebody wrote."""
+
+    label: str
+    writer: Writer
+    paths: tuple[Path, ...]
+
+
 def draw_sets(samples: StrokeSamples) -> UploadSets:
     """Draw digits, a set for each source, and letters and signs that are no look-alikes, with all pens."""
     letters, signs = (
@@ -40,18 +48,23 @@ def _draw_set(
     name: str, samples: StrokeSamples, labels: Iterable[str], *, sources: Iterable[str], limit: int
 ) -> UploadSet:
     rng = np.random.default_rng(SEED)
-    written = list(_list_paths(samples, labels, sources, limit))
-    uploads = tuple(encode_png(_draw(paths, rng)) for _, paths in written)
-    return UploadSet(name, uploads, tuple(label for label, _ in written))
+    written = list(_list_written(samples, labels, sources, limit))
+    return UploadSet(
+        name,
+        uploads=tuple(encode_png(_draw(one.paths, rng)) for one in written),
+        labels=tuple(one.label for one in written),
+        writers=tuple(one.writer.number for one in written),
+    )
 
 
-def _list_paths(
+def _list_written(
     samples: StrokeSamples, labels: Iterable[str], sources: Iterable[str], limit: int
-) -> Iterator[tuple[str, tuple[Path, ...]]]:
-    writers: list[Writer] = sorted(writer for writer in samples.writers if writer.source in sources)
+) -> Iterator[Written]:
+    writers = sorted(writer for writer in samples.writers if writer.source in sources)
     for label in labels:
         for writer in writers:
-            yield from ((label, paths) for paths in samples.list_samples(label, writer)[:limit])
+            for paths in samples.list_samples(label, writer)[:limit]:
+                yield Written(label, writer, paths)
 
 
 def _draw(paths: tuple[Path, ...], rng: Rng) -> NDArray[np.uint8]:

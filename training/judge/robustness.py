@@ -51,6 +51,7 @@ def measure_robustness(
         "real": {
             "sets": {
                 upload_set.name: answers.report(upload_set.digits, polarity=upload_set.polarity)
+                | _report_writers(upload_set, answers)
                 for upload_set, answers in digits
             },
             "calibration": _measure_calibration(digits),
@@ -80,6 +81,17 @@ def _measure_corruption(corrupt: Corruption, read: Read, sample: Labelled) -> di
 def _read_sets(read: Read, sets: tuple[UploadSet, ...]) -> AnsweredSets:
     tracked = track(sets, "Reading real sets", transient=True)
     return [(upload_set, read(upload_set.uploads)) for upload_set in tracked]
+
+
+def _report_writers(upload_set: UploadSet, answers: Answers) -> dict[str, Any]:
+    """Return how well writers are read, where it is known who wrote: their mean, and the worst of them."""
+    if not upload_set.writers:
+        return {}
+    right = np.zeros(len(upload_set), np.bool_)
+    right[answers.readable] = answers.right(upload_set.digits)
+    writers = np.array(upload_set.writers)
+    shares = [float(right[writers == writer].mean()) for writer in np.unique(writers)]
+    return {"writers": {"count": len(shares), "mean": statistics.fmean(shares), "worst": min(shares)}}
 
 
 def _measure_calibration(digits: AnsweredSets) -> dict[str, Any] | None:

@@ -140,6 +140,10 @@ def _build_real_tables(real: Metrics) -> Iterator[RenderableType]:
         for name, row in real["sets"].items():
             table.add_row(name, f"{row['pictures']:,}", *_format_answers(row))
         yield table
+        for name, row in real["sets"].items():
+            if "writers" in row:
+                count, mean, worst = (row["writers"][key] for key in ("count", "mean", "worst"))
+                yield f"{name}: {count} writers, mean of their accuracies {mean:.2%}, lowest {worst:.1%}"
         calibration = real["calibration"]
         over_all, of_sets = calibration["expected_error"], calibration["mean_of_sets"]
         yield f"calibration error over all real uploads: {over_all:.2%}, mean of the sets: {of_sets:.2%}"

@@ -11,6 +11,7 @@ def test_a_set_is_drawn_for_each_source_and_for_letters_and_signs(classifier: Cl
     sets = held_out_writers.draw_sets(make_strokes(writers=3))
     (unipen,) = sets.digits  # nobody of the other source wrote
     assert (unipen.name, len(unipen)) == ("unipen", 3 * 10 * 2)
+    assert set(unipen.writers) == {0, 1, 2}
     assert read_uploads(classifier, unipen.uploads).right(unipen.digits).mean() > 0.85
     letters, signs = sets.negatives
     assert set(letters.labels) == set("acxyR")

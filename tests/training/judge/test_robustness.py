@@ -59,6 +59,17 @@ def test_likelihoods_of_test_and_real_digits_are_compared_with_those_of_negative
     assert report["digits"]["MNIST test"] == {"pictures": 20, "unreadable": 0, "rejected": 0.0}
 
 
+def test_each_writer_counts_the_same() -> None:
+    uploads, labels = tuple(map(encode_png, TEST.pictures[[1, 2, 3]])), ("1", "2", "3")
+    read = WITH_LIKELIHOOD(uploads)
+    right = read.right(np.array([1, 2, 3], np.uint8)).tolist()
+    real_sets = UploadSets(digits=(UploadSet("tablet", uploads, labels, writers=(7, 7, 9)),))
+    report = measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real_sets=real_sets)
+    shares = [(right[0] + right[1]) / 2, float(right[2])]
+    expected = {"count": 2, "mean": pytest.approx(np.mean(shares)), "worst": min(shares)}
+    assert report["real"]["sets"]["tablet"]["writers"] == expected
+
+
 def test_without_negatives_there_is_no_auroc() -> None:
     assert (
         measure(WITH_LIKELIHOOD, TEST, likelihoods=TEST_LIKELIHOODS, real_sets=UploadSets())["rejection"][
