@@ -17,7 +17,7 @@ from training.scenes.pen_glyphs import STRANGERS, paint
 from training.scenes.pens import Path
 
 SEED: Final = 7
-MAX_DIGITS: Final = 8  # of each digit by one writer: three writers wrote a third of UNIPEN's
+MAX_DIGITS: Final = 8  # of each digit by one writer: ten writers wrote half of UNIPEN's
 MAX_STRANGERS: Final = 2  # of each letter or sign by one writer
 LENGTHS: Final = (24, 200)  # pixels: from a small canvas to a tablet's screen
 MARGIN: Final = 0.3  # of its length: blank canvas around a drawing
