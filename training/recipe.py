@@ -47,8 +47,8 @@ class Scenes:
     no_digits: int = 60_000  # negative examples
     pieces: int = 14_000  # cut from numbers, correctly and incorrectly
     seed: int = 1  # of the drawing: networks trained with different seeds see the same scenes
-    share: float = 0.36  # of a batch: digits in scenes
-    share_no_digits: float = 0.2  # of a batch: negative examples
+    share: float = 0.34  # of a batch: digits in scenes
+    share_no_digits: float = 0.21  # of a batch: negative examples
     plain_epochs: int = 12  # at the start, MNIST alone: what a digit is comes before what hides it
     bending: Augmentation = Augmentation(
         rotation=5.0, shear=0.08, scale=0.05, shift=1.0, bend=0.4, stroke=0.3

@@ -45,7 +45,7 @@ PRINT: Final = ("courier-prime", "oswald", "pt-serif", "roboto")
 # Other scripts, with the first and the last code point to draw; the font is noto-sans-NAME.
 SCRIPTS: Final = {
     "arabic": (0x0621, 0x064A), "armenian": (0x0531, 0x0556), "bengali": (0x0985, 0x09B9),
-    "canadian-aboriginal": (0x1401, 0x14BF), "cham": (0xAA00, 0xAA28), "cherokee": (0x13A0, 0x13F4),
+    "canadian-aboriginal": (0x1401, 0x146A), "cham": (0xAA00, 0xAA28), "cherokee": (0x13A0, 0x13F4),
     "coptic": (0x2C80, 0x2CB0), "devanagari": (0x0905, 0x0939), "ethiopic": (0x1200, 0x1248),
     "georgian": (0x10D0, 0x10F0), "glagolitic": (0x2C00, 0x2C2E), "gothic": (0x10330, 0x1034A),
     "gujarati": (0x0A85, 0x0AB9), "gurmukhi": (0x0A05, 0x0A39), "hebrew": (0x05D0, 0x05EA),

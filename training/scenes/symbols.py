@@ -392,6 +392,16 @@ def _draw_house(rng: np.random.Generator) -> Strokes:
     return _join_by_sides(walls)
 
 
+def _draw_grid(rng: np.random.Generator) -> Strokes:
+    """Draw posts and rungs: a ladder, a hash, a fence, a table."""
+    posts, rungs = int(rng.integers(2, 5)), int(rng.integers(2, 7))
+    wide, overhang = rng.uniform(0.25, 1.0), rng.uniform(0, 0.25) * (rng.random() < 0.6)
+    across, down = np.linspace(0, wide, posts), np.linspace(0.05, 0.95, rungs)
+    upright = [[(x, -overhang), (x, 1 + overhang)] for x in across]
+    level = [[(-overhang * wide, y), (wide * (1 + overhang), y)] for y in down]
+    return [*upright, *level] if rng.random() < 0.7 else [[(y, x) for x, y in one] for one in (*upright, *level)]
+
+
 def _draw_tick(rng: np.random.Generator) -> Strokes:
     low = rng.uniform(0.25, 0.45)
     return _join_by_sides(np.array([(0, rng.uniform(0.45, 0.7)), (low, 1), (1, rng.uniform(0, 0.2))]))
@@ -399,7 +409,7 @@ def _draw_tick(rng: np.random.Generator) -> Strokes:
 
 _OUTLINES: Final = (
     _draw_corners, _draw_corners, _draw_corners, _draw_pentagram, _draw_heart, _draw_open_arc, _draw_open_arc,
-    _draw_wave, _draw_zigzag, _draw_arrow, _draw_cross, _draw_face, _draw_sun, _draw_house, _draw_tick,
+    _draw_grid, _draw_grid, _draw_wave, _draw_zigzag, _draw_arrow, _draw_cross, _draw_face, _draw_sun, _draw_house, _draw_tick,
 )  # fmt: skip
 
 
