@@ -399,7 +399,9 @@ def _draw_grid(rng: np.random.Generator) -> Strokes:
     across, down = np.linspace(0, wide, posts), np.linspace(0.05, 0.95, rungs)
     upright = [[(x, -overhang), (x, 1 + overhang)] for x in across]
     level = [[(-overhang * wide, y), (wide * (1 + overhang), y)] for y in down]
-    return [*upright, *level] if rng.random() < 0.7 else [[(y, x) for x, y in one] for one in (*upright, *level)]
+    return (
+        [*upright, *level] if rng.random() < 0.7 else [[(y, x) for x, y in one] for one in (*upright, *level)]
+    )
 
 
 def _draw_tick(rng: np.random.Generator) -> Strokes:

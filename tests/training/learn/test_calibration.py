@@ -52,5 +52,16 @@ def test_the_temperature_fits_mnist_and_scenes_together(two_headed_run: Run) -> 
     pictures = np.concatenate([VALIDATION.pictures, scenes.pictures])
     digits = np.concatenate([VALIDATION.digits, scenes.digits])
     probabilities = model.predict(pictures, verbose=0)[PROBABILITIES]
-    fitted = calibration.fit_temperature(calibration.log_probabilities(probabilities), digits)
+    weights = np.repeat([1, calibration.SCENE_WEIGHT], [len(VALIDATION), len(scenes)])
+    fitted = calibration.fit_temperature(
+        calibration.log_probabilities(probabilities), digits, weights=weights
+    )
     assert fitted == pytest.approx(1, rel=0.01)
+
+
+def test_a_row_of_weight_2_counts_like_two_rows() -> None:
+    weights = np.repeat([2, 1], [100, len(DIGITS) - 100])
+    fitted = calibration.fit_temperature(LOGITS, DIGITS, weights=weights)
+    logits, digits = np.concatenate([LOGITS, LOGITS[:100]]), np.concatenate([DIGITS, DIGITS[:100]])
+    assert fitted == pytest.approx(calibration.fit_temperature(logits, digits))
+    assert fitted != calibration.fit_temperature(LOGITS, DIGITS)
