@@ -245,7 +245,7 @@ def test_versions_of_a_network_can_be_chosen(open_page: Open, tmp_path: Path) ->
     with serve(Settings(models_dir=make_two_versions(tmp_path))) as client:
         page = open_page(str(client.base_url))
         network = page.get_by_label("Network")
-        expect(network.locator("option")).to_have_text(["cnn@2 · 99.66 %", "cnn@1", "linear · 92.50 %"])
+        expect(network.locator("option")).to_have_text(["cnn@2 · 99.64 %", "cnn@1", "linear · 92.50 %"])
         write(page, 7)
         with page.expect_response("**/predict?model=cnn%401*"):
             network.select_option("cnn@1")
