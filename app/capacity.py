@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from app.wire.problems import Overloaded
+from .wire.problems import Overloaded
 
 MIN_PLACES_TO_RESERVE: Final = 16  # a worker with fewer places has no reserve
 MODEST_SHARE: Final = 1 / 8  # of the places: a client that holds no more is modest

@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 ENV_PREFIX: Final = "DIGITS_"
+COMMAND: Final = "digits" if __package__ == "digits" else "python -m app"  # that people type
 # variables with our prefix that the service does not read, and what reads them
 FOREIGN_VARIABLES: Final[Mapping[str, str]] = {
     "DIGITS_DRAWINGS": "python -m training",
     "DIGITS_FONTS": "python -m training",
-    "DIGITS_KEY": "python -m app.client",
+    "DIGITS_KEY": "the client",
     "DIGITS_MNIST": "python -m training",
     "DIGITS_NOTEBOOK_SHORT": "the notebook",
     "DIGITS_NO_SKIPS": "the tests",
@@ -128,7 +129,7 @@ def _find_short_key(entries: Collection[str]) -> str | None:
         if len(entry) < MIN_KEY_LENGTH:
             return (
                 f"key {number} has fewer than {MIN_KEY_LENGTH} characters, so it could be guessed; "
-                "create one with `python -m app keys new ID`"
+                f"create one with `{COMMAND} keys new ID`"
             )
     return None
 

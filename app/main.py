@@ -16,35 +16,35 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import __version__
-from app.api import feedback, health, models, number, openapi, page, predict
-from app.api import metrics as metrics_route
-from app.api.direct import DirectDispatch
-from app.api.errors import EXPECTED_ERRORS, answer_error
-from app.api.v2 import infer, repository, server
-from app.capacity import BodyBudget, Places, Readiness
-from app.digits.catalogue import Catalogue
-from app.digits.errors import UnknownModel
-from app.digits.process import set_up_process
-from app.guard.bodies import BodyGuard, UnreadBodyGuard
-from app.guard.cors import Cors
-from app.guard.headers import HeaderGuard
-from app.guard.keys import KeyGuard, Keyring
-from app.guard.proxies import ProxyGuard
-from app.guard.rates import Buckets, RateGuard, WrongKeyLimiter
-from app.guard.routes import HeadAsGet, RouteGuard
-from app.settings import Settings, load_settings
-from app.state import STATE, State
-from app.telemetry import tracing
-from app.telemetry.access import AccessLog
-from app.telemetry.metrics import METRICS, Metrics
-from app.wire.paths import OPENAPI_PATH, PUBLIC_PATHS
-from app.wire.request_id import REQUEST_ID_HEADER
+from .api import feedback, health, models, number, openapi, page, predict
+from .api import metrics as metrics_route
+from .api.direct import DirectDispatch
+from .api.errors import EXPECTED_ERRORS, answer_error
+from .api.v2 import infer, repository, server
+from .capacity import BodyBudget, Places, Readiness
+from .digits.catalogue import Catalogue
+from .digits.errors import UnknownModel
+from .digits.process import set_up_process
+from .guard.bodies import BodyGuard, UnreadBodyGuard
+from .guard.cors import Cors
+from .guard.headers import HeaderGuard
+from .guard.keys import KeyGuard, Keyring
+from .guard.proxies import ProxyGuard
+from .guard.rates import Buckets, RateGuard, WrongKeyLimiter
+from .guard.routes import HeadAsGet, RouteGuard
+from .settings import Settings, load_settings
+from .state import STATE, State
+from .telemetry import tracing
+from .telemetry.access import AccessLog
+from .telemetry.metrics import METRICS, Metrics
+from .version import VERSION
+from .wire.paths import OPENAPI_PATH, PUBLIC_PATHS
+from .wire.request_id import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from app.feedback.async_store import AsyncStore
+    from .feedback.async_store import AsyncStore
 
 log = logging.getLogger("app")
 
@@ -86,7 +86,7 @@ def create_app(
     )
     app = FastAPI(
         title="Digits",
-        version=__version__,
+        version=VERSION,
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's page loads scripts from a CDN; `page` serves ours
         license_info=openapi.LICENSE,
@@ -232,7 +232,7 @@ async def _open_feedback_store(settings: Settings) -> AsyncIterator[AsyncStore |
     if settings.feedback_url is None:
         yield None
         return
-    from app.feedback.async_store import AsyncStore  # noqa: PLC0415  needs the extra `feedback`
+    from .feedback.async_store import AsyncStore  # noqa: PLC0415  needs the extra `feedback`
 
     store = AsyncStore(settings.feedback_url, max_bytes=settings.feedback_max_bytes)
     try:

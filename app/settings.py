@@ -13,11 +13,15 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.environment import ENV_PREFIX, find_fault, find_service_links, find_unknown, format_value, split_list
+from .environment import ENV_PREFIX, find_fault, find_service_links, find_unknown, format_value, split_list
 
 MEBIBYTE: Final = 1024 * 1024
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
 MAX_PORT: Final = 65535
+DEFAULT_MODEL: Final = "cnn"
+_PACKAGE: Final = Path(__file__).parent
+# in an installed package, and in the repository
+MODELS_DIR: Final = next(filter(Path.is_dir, [_PACKAGE / "models"]), _PACKAGE.parent / "models")
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from origins
 _ORIGIN_PATTERN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # by their names in annotated_types
@@ -60,10 +64,10 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=256)
     """Number of worker processes; there is no benefit in more than one per core."""
 
-    models_dir: Path = Path(__file__).parent.parent / "models"
+    models_dir: Path = MODELS_DIR
     """Folder of the models: NAME/model.onnx, and further versions in NAME/2/model.onnx and so on."""
 
-    default_model: str = "cnn"
+    default_model: str = DEFAULT_MODEL
     """Model for requests that don't name one: NAME for its highest version, or NAME@N for version N."""
 
     max_body_bytes: int = Field(default=10 * MEBIBYTE, ge=1024)
@@ -100,7 +104,7 @@ class Settings(BaseSettings):
     """Comma-separated keys of at least 8 characters, or ID:DIGEST entries. Without keys, access is open."""
 
     api_keys_file: Path | None = None
-    """File of ids and SHA-256 digests, from `python -m app keys new ID`, in addition to DIGITS_API_KEYS."""
+    """File of ids and SHA-256 digests, from the command `keys new ID`, in addition to DIGITS_API_KEYS."""
 
     public_docs: bool = True
     """Whether /docs and /openapi.json can be read without a key."""
@@ -174,7 +178,7 @@ class Settings(BaseSettings):
     def _check_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                from app.feedback.store import parse_url  # noqa: PLC0415  needs the extra `feedback`
+                from .feedback.store import parse_url  # noqa: PLC0415  needs the extra `feedback`
 
                 parse_url(value)
             except ModuleNotFoundError as error:

@@ -10,14 +10,14 @@ from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
-from app.capacity import BodyBudget, Places, Readiness
-from app.digits.catalogue import Catalogue
-from app.guard.keys import Keyring
-from app.settings import Settings
-from app.telemetry.metrics import Metrics
+from .capacity import BodyBudget, Places, Readiness
+from .digits.catalogue import Catalogue
+from .guard.keys import Keyring
+from .settings import Settings
+from .telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from app.feedback.async_store import AsyncStore
+    from .feedback.async_store import AsyncStore
 
 STATE: Final = "digits"  # the key in the lifespan's state
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 DEBIAN: Final = Path("/var/lib/dpkg/status")
-_VERSION: Final = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+_VERSION: Final = re.compile(r'^VERSION: Final = "(.+)"$', re.MULTILINE)
 _CLASSIFIER: Final = "License :: OSI Approved :: "
 
 Component = dict[str, Any]
@@ -37,7 +37,7 @@ def describe(report: Path, service: Path) -> dict[str, Any]:
         *(_describe_model(file.parent) for file in sorted(service.glob("models/*/model.onnx"))),
         *_describe_debian(),
     ]
-    (version,) = _VERSION.findall((service / "app" / "__init__.py").read_text(encoding="utf-8"))
+    (version,) = _VERSION.findall((service / "app" / "version.py").read_text(encoding="utf-8"))
     digits = {"type": "container", "bom-ref": "digits", "name": "digits", "version": version}
     content = json.dumps(components).encode()
     return {

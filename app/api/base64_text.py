@@ -11,7 +11,7 @@ import binascii
 import re
 from typing import Final, NoReturn
 
-from app.wire.problems import MalformedRequest
+from ..wire.problems import MalformedRequest
 
 _REMEDY: Final = "Send the file's bytes in base64, or as a data: URL that begins data:image/png;base64."
 SIGNATURE_BYTES: Final = 64  # bytes at the start of a file that show its format

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.errors import EXPECTED_ERRORS, answer_error
-from app.api.number import predict_number
-from app.api.predict import predict, predict_batch
+from .errors import EXPECTED_ERRORS, answer_error
+from .number import predict_number
+from .predict import predict, predict_batch
 
 ENDPOINTS: Final[Mapping[str, Callable[..., Awaitable[Response]]]] = {
     "/predict": predict,

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.digits.errors import DigitsError
-from app.wire.problems import (
+from ..digits.errors import DigitsError
+from ..wire.problems import (
     CLIENT_CLOSED_REQUEST,
     Forbidden,
     InternalError,
@@ -21,8 +21,8 @@ from app.wire.problems import (
     NotFound,
     ProblemResponse,
 )
-from app.wire.request_id import REQUEST_ID_HEADER, request_id
-from app.wire.scope import get_key_id
+from ..wire.request_id import REQUEST_ID_HEADER, request_id
+from ..wire.scope import get_key_id
 
 EXPECTED_ERRORS: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
 

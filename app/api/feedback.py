@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api import openapi, uploads
-from app.api.errors import require_key
-from app.api.predict import ModelName
-from app.api.reader import DigitReader
-from app.api.schemas import Feedback
-from app.api.work import unwrap
-from app.feedback.labels import LABELS
-from app.state import get_state
-from app.wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
-from app.wire.scope import get_client
+from ..feedback.labels import LABELS
+from ..state import get_state
+from ..wire.problems import FeedbackFull, FeedbackUnavailable, Forbidden, UnknownFeedback
+from ..wire.scope import get_client
+from . import openapi, uploads
+from .errors import require_key
+from .predict import ModelName
+from .reader import DigitReader
+from .schemas import Feedback
+from .work import unwrap
 
 if TYPE_CHECKING:
-    from app.feedback.async_store import AsyncStore
+    from ..feedback.async_store import AsyncStore
 
 router = APIRouter(tags=["feedback"])
 

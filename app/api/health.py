@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from app.api.openapi import describe_problems
-from app.api.schemas import Health
-from app.state import get_state
-from app.wire.problems import NotReady
+from ..state import get_state
+from ..wire.problems import NotReady
+from .openapi import describe_problems
+from .schemas import Health
 
 router = APIRouter(prefix="/health", tags=["health"])
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from app.api.schemas import RequestSchema
-from app.wire.problems import MalformedRequest
+from ..wire.problems import MalformedRequest
+from .schemas import RequestSchema
 
 MAX_VALUES: Final = 1000  # besides pictures: names and parameters, of which requests have a handful
 # average bytes of a number and its indentation: parsing 4,300 digits blocks all threads for 20 µs

@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.state import get_state
+from ..state import get_state
 
 router = APIRouter(tags=["operation"])
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.openapi import describe_problems
-from app.api.schemas import ArrayInfo, Limits, ModelInfo, ModelList
-from app.digits.catalogue import Model
-from app.digits.errors import UnknownModel
-from app.digits.images import MIN_SIDE
-from app.digits.network import Arrays
-from app.state import State, get_state
+from ..digits.catalogue import Model
+from ..digits.errors import UnknownModel
+from ..digits.images import MIN_SIDE
+from ..digits.network import Arrays
+from ..state import State, get_state
+from .openapi import describe_problems
+from .schemas import ArrayInfo, Limits, ModelInfo, ModelList
 
 router = APIRouter(tags=["models"])
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from app.wire.problems import MalformedRequest
+from ..wire.problems import MalformedRequest
 
 MAX_UNEXPECTED_PARTS: Final = 16  # ignored parts: forms of browsers have a few
 

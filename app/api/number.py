@@ -12,18 +12,18 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api import openapi, uploads
-from app.api.predict import View
-from app.api.reader import Reader, encode_data_url
-from app.api.schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction, NumberSign
-from app.api.work import run_in_thread
-from app.digits.contract import CanonicalPicture, GreyPicture
-from app.digits.errors import NoInk
-from app.digits.images import Box, Picture, clip_box
-from app.digits.numbers import Number, NumberReader
-from app.digits.preprocessing import PAPER_STEPS, canonicalise_part
-from app.digits.working_picture import WorkingPicture
-from app.state import get_state
+from ..digits.contract import CanonicalPicture, GreyPicture
+from ..digits.errors import NoInk
+from ..digits.images import Box, Picture, clip_box
+from ..digits.numbers import Number, NumberReader
+from ..digits.preprocessing import PAPER_STEPS, canonicalise_part
+from ..digits.working_picture import WorkingPicture
+from ..state import get_state
+from . import openapi, uploads
+from .predict import View
+from .reader import Reader, encode_data_url
+from .schemas import ImageInfo, ModelRef, NumberDigit, NumberPrediction, NumberSign
+from .work import run_in_thread
 
 MAX_VIEWS: Final = 64  # canonical pictures in an answer, each of which takes up to a millisecond
 
@@ -114,19 +114,20 @@ def _read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, vi
     with reader.stages.time_stage("infer"):
         number = number_reader.read(picture.grey)
     with reader.stages.time_stage("preprocess"):
-        if not (number.marks or number.ignored):
-            _check_ink(picture.grey)
+        check_ink(picture.grey, number)
         visible = number.digits[: MAX_VIEWS if view else 0]
         views = [_canonicalise_digit(picture.grey, digit.box) for digit in visible]
     return NumberReading(picture, number, views)
 
 
-def _check_ink(grey: GreyPicture) -> None:
-    """Check that there is ink on a picture, whatever it shows.
+def check_ink(grey: GreyPicture, number: Number) -> None:
+    """Check that there is ink on a picture, unless something was read on it.
 
     Raises:
         NoInk: nothing stands out from the background.
     """
+    if number.marks or number.ignored:
+        return
     picture = WorkingPicture(pixels=grey)
     for step in PAPER_STEPS:
         picture = step(picture)

@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures, ProtocolError, Schema
-from app.digits import errors
-from app.feedback.labels import LABELS
-from app.wire import problems
-from app.wire.paths import is_v2_path
-from app.wire.request_id import REQUEST_ID_HEADER
+from ..digits import errors
+from ..feedback.labels import LABELS
+from ..wire import problems
+from ..wire.paths import is_v2_path
+from ..wire.request_id import REQUEST_ID_HEADER
+from .schemas import JsonFeedback, JsonPicture, JsonPictures, ProtocolError, Schema
 
 DEFAULT: Final = "default"  # stands for every status that is not listed
 ANY_ERROR: Final[dict[int | str, dict[str, Any]]] = {DEFAULT: {}}  # without it FastAPI would list 422

@@ -13,7 +13,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
-from app.wire.paths import PAGE, REFERENCE
+from ..wire.paths import PAGE, REFERENCE
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
 _TYPES: Final = {  # fixed, because Python guesses them by its version and the machine's registry

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api import openapi, uploads
-from app.api.reader import DigitReader
-from app.api.schemas import BatchPrediction, BatchResult, Prediction, Problem
-from app.api.work import unwrap
-from app.digits.errors import DigitsError
-from app.state import get_state
-from app.wire import problems
+from ..digits.errors import DigitsError
+from ..state import get_state
+from ..wire import problems
+from . import openapi, uploads
+from .reader import DigitReader
+from .schemas import BatchPrediction, BatchResult, Prediction, Problem
+from .work import unwrap
 
 router = APIRouter(tags=["predict"])
 

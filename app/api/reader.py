@@ -20,21 +20,21 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.schemas import ImageInfo, ModelRef, OtherDigit, Prediction, Schema
-from app.api.work import attempt, run_in_thread
-from app.digits import images
-from app.digits.canonical_upload import CanonicalUpload, canonicalise_upload, glance
-from app.digits.catalogue import Model
-from app.digits.classifier import Scores
-from app.digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
-from app.digits.errors import DigitsError
-from app.digits.images import Picture, Upload
-from app.digits.preprocessing import is_quick
-from app.digits.working_picture import Caution
-from app.state import get_state
-from app.telemetry.stages import Stages
-from app.wire.problems import BatchTooLarge
-from app.wire.scope import WORK, get_client
+from ..digits import images
+from ..digits.canonical_upload import CanonicalUpload, canonicalise_upload, glance
+from ..digits.catalogue import Model
+from ..digits.classifier import Scores
+from ..digits.contract import MIN_DIGIT_LIKELIHOOD, CanonicalPicture, DigitBatch
+from ..digits.errors import DigitsError
+from ..digits.images import Picture, Upload
+from ..digits.preprocessing import is_quick
+from ..digits.working_picture import Caution
+from ..state import get_state
+from ..telemetry.stages import Stages
+from ..wire.problems import BatchTooLarge
+from ..wire.scope import WORK, get_client
+from .schemas import ImageInfo, ModelRef, OtherDigit, Prediction, Schema
+from .work import attempt, run_in_thread
 
 # Limits on what is read on the event loop. They bound the time to decode the files; then `is_quick` looks at
 #  the decoded pictures. The longest side has a limit of its own: a thin strip takes ten times as long.
@@ -115,7 +115,7 @@ class Reader:
 
     def describe_model(self) -> ModelRef:
         """Return the name and version of the model that answers."""
-        return ModelRef(name=self.model.name, version=self.model.network.recipe_version)
+        return describe_model(self.model)
 
 
 class DigitReader(Reader):
@@ -206,7 +206,7 @@ class DigitReader(Reader):
             upload = self.identify(data)
             if len(uploads) > 1:
                 _check_cost(upload, spent=(time.thread_time() - started) * 1e3)
-            return _prepare(
+            return describe_upload(
                 canonicalise_upload(
                     upload,
                     classifier=self._classifier,
@@ -219,32 +219,12 @@ class DigitReader(Reader):
 
     def _glance(self, picture: Picture) -> PreparedPicture | None:
         upload = glance(picture, classifier=self._classifier, time_stage=self.stages.time_stage)
-        return None if upload is None else _prepare(upload)
+        return None if upload is None else describe_upload(upload)
 
     def _predict(self, prepared: Sequence[PreparedPicture], *, view: bool) -> list[Prediction]:
         if not prepared:
             return []
-        scores = self.classify(prepared)
-        model = self.describe_model()
-        likelihoods = scores.digit_likelihood
-        likelihood_list = [None] * len(prepared) if likelihoods is None else likelihoods.tolist()
-        return [
-            Prediction(
-                digit=(digit := int(probabilities.argmax())),
-                confidence=float(probabilities[digit]),
-                probabilities=probabilities.tolist(),
-                is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
-                digit_likelihood=likelihood,
-                model=model,
-                image=picture.image,
-                others=list(picture.others),
-                warnings=list(picture.cautions),
-                view=encode_data_url(picture.canonical) if view else None,
-            )
-            for picture, probabilities, likelihood in zip(
-                prepared, scores.probabilities, likelihood_list, strict=True
-            )
-        ]
+        return build_predictions(prepared, self.classify(prepared), self.describe_model(), view=view)
 
 
 def _are_small(uploads: Sequence[Upload]) -> bool:
@@ -266,7 +246,13 @@ def _check_cost(upload: Upload, *, spent: float) -> None:
         raise BatchTooLarge(msg, limit=round(MAX_BATCH_COST))
 
 
-def _prepare(upload: CanonicalUpload) -> PreparedPicture:
+def describe_model(model: Model) -> ModelRef:
+    """Return the name and version of a model."""
+    return ModelRef(name=model.name, version=model.network.recipe_version)
+
+
+def describe_upload(upload: CanonicalUpload) -> PreparedPicture:
+    """Return what an answer tells of an upload, besides the scores."""
     picture, form, found, scores = upload
     box = picture.map_to_original(form.box)
     info = ImageInfo(width=picture.width, height=picture.height, polarity=form.polarity, box=box)
@@ -278,6 +264,31 @@ def _prepare(upload: CanonicalUpload) -> PreparedPicture:
         for digit, certainty, box in found
     ]
     return PreparedPicture(form.picture, scores, info, others, list(cautions))
+
+
+def build_predictions(
+    pictures: Sequence[PreparedPicture], scores: Scores, model: ModelRef, *, view: bool = False
+) -> list[Prediction]:
+    """Return the answers for pictures that a network has scored; `view` adds what it saw."""
+    likelihoods = scores.digit_likelihood
+    likelihood_list = [None] * len(pictures) if likelihoods is None else likelihoods.tolist()
+    return [
+        Prediction(
+            digit=(digit := int(probabilities.argmax())),
+            confidence=float(probabilities[digit]),
+            probabilities=probabilities.tolist(),
+            is_digit=likelihood is None or likelihood >= MIN_DIGIT_LIKELIHOOD,
+            digit_likelihood=likelihood,
+            model=model,
+            image=picture.image,
+            others=list(picture.others),
+            warnings=list(picture.cautions),
+            view=encode_data_url(picture.canonical) if view else None,
+        )
+        for picture, probabilities, likelihood in zip(
+            pictures, scores.probabilities, likelihood_list, strict=True
+        )
+    ]
 
 
 def encode_data_url(picture: CanonicalPicture) -> str:

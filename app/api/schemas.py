@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from app.digits.numbers import NumberCaution
-from app.digits.working_picture import Caution, Polarity
+from ..digits.numbers import NumberCaution
+from ..digits.working_picture import Caution, Polarity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]

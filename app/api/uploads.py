@@ -9,12 +9,12 @@ from typing import Final, TypeVar
 
 from starlette.requests import Request
 
-from app.api import base64_text, json_body, multipart
-from app.api.schemas import JsonFeedback, JsonPicture, JsonPictures
-from app.api.work import attempt, run_in_thread
-from app.digits.errors import DigitsError
-from app.feedback.labels import LABELS, format_label
-from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
+from ..digits.errors import DigitsError
+from ..feedback.labels import LABELS, format_label
+from ..wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
+from . import base64_text, json_body, multipart
+from .schemas import JsonFeedback, JsonPicture, JsonPictures
+from .work import attempt, run_in_thread
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"

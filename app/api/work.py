@@ -9,11 +9,11 @@ from typing import TypeVar
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from app.digits.errors import DigitsError
-from app.state import get_state
-from app.telemetry.stages import Stages
-from app.wire.problems import PredictionTimeout
-from app.wire.scope import get_client
+from ..digits.errors import DigitsError
+from ..state import get_state
+from ..telemetry.stages import Stages
+from ..wire.problems import PredictionTimeout
+from ..wire.scope import get_client
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")

@@ -1,4 +1,4 @@
-"""`python -m app.client FOLDER --csv out.csv`: has a running service read a folder of pictures.
+"""`python -m app.client PATH…`: has a running service read pictures.
 
-It needs httpx and rich, and nothing of the service.
+It needs httpx, and nothing of the service; with rich, it shows a progress bar.
 """

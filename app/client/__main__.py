@@ -2,13 +2,14 @@
 
 import sys
 
-MISSING = "python -m app.client needs httpx and rich: pip install 'httpx>=0.28' 'rich>=14.0'"
+from .command import main
+
+MISSING = "python -m app.client needs httpx: pip install 'httpx>=0.28'"
 
 if __name__ == "__main__":
     try:
-        from app.client.command import main
+        sys.exit(main())
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in {"httpx", "rich"}:
+        if str(error.name).partition(".")[0] != "httpx":
             raise
         sys.exit(f"{MISSING} ({error.name} is not installed)")
-    sys.exit(main())

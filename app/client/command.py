@@ -1,4 +1,4 @@
-"""The command line: a folder in, a table out."""
+"""The command line: pictures in; text, JSON or a table out."""
 
 from __future__ import annotations
 
@@ -6,53 +6,38 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
-import httpx
+from .folder import SUFFIXES, Collection, collect_pictures
+from .outputs import JsonLines, TextLines
+from .report import Report
+from .run import OpenReader, Output, PictureFile, RunAborted, read_pictures
+from .table import DIGIT_COLUMNS, NUMBER_COLUMNS, Table, UnusableTable
 
-from app.client.folder import SUFFIXES, Folder, format_path, scan_folder
-from app.client.report import Report
-from app.client.service import TIMEOUT, Failure, Reading, RunAborted, Service
-from app.client.table import Table, UnusableTable
-
-DIGIT_COLUMNS: Final = (
-    "file", "digit", "confidence", "is_digit", "digit_likelihood", "warnings", "model", "problem", "detail",
-)  # fmt: skip
-NUMBER_COLUMNS: Final = ("file", "text", "written", "confidence", "warnings", "model", "problem", "detail")
 MAX_CONCURRENCY: Final = 256  # twice as many as a worker has places
 ALL_READ, SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130  # exit statuses
-EPILOG: Final = """Exits with 0 if all pictures have been read, with 1 if some could not be, with 2 if
-it could not run, with 130 after Ctrl-C. Run the same command again to continue: pictures that are in the
-table are not sent again, unless the service failed to read them."""
+EPILOG: Final = """Exits with 0 if all pictures have been read, with 1 if some could not be, with 2 if it
+could not run, with 130 after Ctrl-C. Run the same command again to continue a table: pictures that are in
+it are not read again, unless the service failed to read them."""
 
 
-def main() -> int:
-    """Run the command line; return the exit status."""
-    arguments = _parse_arguments()
-    try:
-        return asyncio.run(_run(arguments))
-    except (RunAborted, UnusableTable) as error:
-        print(error, file=sys.stderr)
-    except OSError as error:
-        print(f"The table {arguments.csv} can't be written: {error.strerror or error}.", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
-        return INTERRUPTED
-    return COULD_NOT_RUN
+ReaderFactory: TypeAlias = Callable[[argparse.Namespace], AbstractAsyncContextManager[OpenReader]]
 
 
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m app.client",
-        description="Have a service read a folder of pictures, and write a CSV file.",
-        epilog=EPILOG,
-    )
+def add_arguments(parser: argparse.ArgumentParser, *, url: str | None, concurrency: int) -> None:
+    """Add the arguments of the command; `url` and `concurrency` are defaults."""
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="pictures to read; subfolders are included")
-    add("--csv", required=True, metavar="FILE", help="the table to write or continue; - for standard output")
-    add("--url", default="http://127.0.0.1:8000", help="the service's address (default: %(default)s)")
+    add("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder with pictures in it")
+    add("--number", action="store_true", help="read whole numbers instead of one digit each")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print an object in JSON for each picture")
+    output.add_argument("--csv", metavar="FILE", help="write or continue a table; - for standard output")
+    described_default = "%(default)s" if url else "read them in this process"
+    add("--url", default=url, help=f"address of a service that reads them (default: {described_default})")
     add(
         "--key",
         default=os.environ.get("DIGITS_KEY"),
@@ -63,20 +48,62 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="classifier to use, or line reader with --number (default: the service's)",
     )
-    add("--number", action="store_true", help="read whole numbers instead of one digit each")
-    add("--concurrency", type=int, default=8, metavar="N", help="requests at a time (default: %(default)s)")
+    add(
+        "--concurrency",
+        type=int,
+        default=concurrency,
+        metavar="N",
+        help="pictures at a time (default: %(default)s)",
+    )
     patience = "how long to wait for a service that fails (default: %(default)g)"
     add("--patience", type=float, default=60.0, metavar="SECONDS", help=patience)
-    arguments = parser.parse_args()
+    parser.epilog = EPILOG
+
+
+def main() -> int:
+    """Run `python -m app.client`; return the exit status."""
+    parser = argparse.ArgumentParser("python -m app.client", description="Have a service read pictures.")
+    add_arguments(parser, url="http://127.0.0.1:8000", concurrency=8)
+    return run(parser, parser.parse_args())
+
+
+def run(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, open_local: ReaderFactory | None = None
+) -> int:
+    """Read the pictures; return the exit status.
+
+    Args:
+        parser: reports invalid arguments, and exits.
+        arguments: as `add_arguments` describes them.
+        open_local: opens the reader if no address is given.
+    """
     for problem in _find_problems(arguments):
         parser.error(problem)
-    return arguments
+    if arguments.url:
+        from .service import open_service  # noqa: PLC0415  needs httpx
+
+        open_local = open_service
+    assert open_local  # noqa: S101  otherwise there is a default address
+    try:
+        return asyncio.run(_read(arguments, open_local))
+    except (RunAborted, UnusableTable) as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        _discard_output()
+        if arguments.csv or not isinstance(error, BrokenPipeError):  # `| head` has seen enough
+            output = f"The table {arguments.csv}" if arguments.csv else "Standard output"
+            print(f"{output} can't be written: {error.strerror or error}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
+        return INTERRUPTED
+    return COULD_NOT_RUN
 
 
 def _find_problems(arguments: argparse.Namespace) -> Iterator[str]:
-    if not arguments.folder.is_dir():
-        yield f"{arguments.folder} is not a folder"
-    if not _is_address(arguments.url):
+    for path in arguments.paths:
+        if not path.exists():
+            yield f"there is no file or folder {path}"
+    if arguments.url and not _is_address(arguments.url):
         yield f"--url: {arguments.url!r} is not an address like http://127.0.0.1:8000"
     if arguments.key and not (arguments.key.isascii() and arguments.key.isprintable()):
         yield "--key: the key has characters that a key can't have"
@@ -88,92 +115,60 @@ def _find_problems(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _is_address(text: str) -> bool:
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # an invalid port or IPv6 address
         return False
-    return url.scheme in {"http", "https"} and bool(url.host)
 
 
-async def _run(arguments: argparse.Namespace) -> int:
-    columns = NUMBER_COLUMNS if arguments.number else DIGIT_COLUMNS
-    folder = scan_folder(arguments.folder)
-    table = Table(None if arguments.csv == "-" else Path(arguments.csv), columns)
-    remaining = [picture for picture in folder.pictures if format_path(picture) not in table.finished]
-    report = Report(len(remaining))
-    for line in _describe_run(arguments, folder, table):
+async def _read(arguments: argparse.Namespace, open_reader: ReaderFactory) -> int:
+    collection = collect_pictures(arguments.paths)
+    pictures, table = collection.pictures, _open_table(arguments)
+    remaining = [picture for picture in pictures if table is None or picture.name not in table.finished]
+    report = Report(len(remaining), is_shown=table is not None)
+    for line in _describe_run(arguments, collection, table):
         report.say(line)
-    async with _create_client(arguments) as client:
-        service = Service(client, model=arguments.model, number=arguments.number, patience=arguments.patience)
-        max_bytes = await service.fetch_max_bytes()
-
-        async def read_pictures(pictures: Iterator[str]) -> None:
-            for picture in pictures:
-                data = await asyncio.to_thread(_read_file, arguments.folder / picture, max_bytes=max_bytes)
-                answer = data if isinstance(data, Failure) else await service.read_picture(data)
-                row = dict.fromkeys(columns, "") | {"file": format_path(picture)} | _build_cells(answer)
-                table.add([row[column] for column in columns])
-                report.add(row["file"], row["problem"], row["detail"])
-
-        with table, report:
-            pictures = iter(remaining)
-            await _run_workers([read_pictures(pictures) for _ in range(arguments.concurrency)], report)
-    is_complete = report.read == len(remaining) and not (table.failed or folder.unreadable)
+    async with open_reader(arguments) as (reader, max_bytes):
+        with ExitStack() as stack:
+            output = stack.enter_context(table) if table else _create_lines(arguments, remaining)
+            stack.enter_context(report)
+            try:
+                await read_pictures(
+                    remaining,
+                    reader,
+                    [output, report],
+                    max_bytes=max_bytes,
+                    concurrency=arguments.concurrency,
+                )
+            except RunAborted as error:
+                report.say(f"{error} Run the same command again to continue.")
+    is_complete = report.read == len(remaining) and not (collection.unreadable or (table and table.failed))
     return ALL_READ if is_complete else SOME_FAILED
 
 
-def _describe_run(arguments: argparse.Namespace, folder: Folder, table: Table) -> Iterator[str]:
-    yield f"{len(folder.pictures)} pictures in {arguments.folder}"
-    finished = sum(format_path(picture) in table.finished for picture in folder.pictures)
-    if finished:
-        yield f"{finished} of them are in {arguments.csv} already, {table.failed} of its rows with a problem"
-    if folder.other_files:
-        kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(folder.other_files.items()))
+def _open_table(arguments: argparse.Namespace) -> Table | None:
+    if not arguments.csv:
+        return None
+    columns = NUMBER_COLUMNS if arguments.number else DIGIT_COLUMNS
+    return Table(None if arguments.csv == "-" else Path(arguments.csv), columns)
+
+
+def _create_lines(arguments: argparse.Namespace, pictures: Sequence[PictureFile]) -> Output:
+    return (JsonLines if arguments.json else TextLines)(picture.name for picture in pictures)
+
+
+def _describe_run(arguments: argparse.Namespace, found: Collection, table: Table | None) -> Iterator[str]:
+    if table is not None:
+        yield f"{len(found.pictures)} pictures in {' '.join(map(str, arguments.paths))}"
+        finished = sum(picture.name in table.finished for picture in found.pictures)
+        if finished:
+            yield f"{finished} of them are in {arguments.csv}, {table.failed} of its rows with a problem"
+    if found.other_files:
+        kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.other_files.items()))
         yield f"Other files, which are not {', '.join(sorted(SUFFIXES))}: {kinds}"
-    yield from (f"A folder can't be read: {why}" for why in folder.unreadable)
+    yield from (f"A folder can't be read: {why}" for why in found.unreadable)
 
 
-def _create_client(arguments: argparse.Namespace) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=arguments.url,
-        headers={"Authorization": f"Bearer {arguments.key}"} if arguments.key else {},
-        timeout=httpx.Timeout(TIMEOUT, pool=None),
-        limits=httpx.Limits(max_connections=arguments.concurrency),
-    )
-
-
-async def _run_workers(workers: Sequence[Coroutine[Any, Any, None]], report: Report) -> None:
-    """Run workers until all are done, or until one aborts the run; then cancel the others."""
-    tasks = [asyncio.ensure_future(worker) for worker in workers]
-    try:
-        await asyncio.gather(*tasks)
-    except RunAborted as error:
-        report.say(f"{error} Run the same command again to continue.")
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _read_file(file: Path, *, max_bytes: int) -> bytes | Failure:
-    try:
-        size = file.stat().st_size
-        if size > max_bytes:  # the service would hang up halfway
-            return Failure("body_too_large", f"The file has {size} bytes, at most {max_bytes} are allowed.")
-        return file.read_bytes()
-    except OSError as error:
-        return Failure("unreadable_file", f"The file can't be read: {error.strerror}.")
-
-
-def _build_cells(answer: Reading | Failure) -> dict[str, str]:
-    """Return the cells of an answer by column."""
-    if isinstance(answer, Failure):
-        return {"problem": answer.code, "detail": answer.detail}
-    model = f"{answer['model']['name']} {answer['model']['version']}"
-    members = {**answer, "warnings": " ".join(answer["warnings"]), "model": model}
-    return {name: _format_cell(value) for name, value in members.items()}
-
-
-def _format_cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
+def _discard_output() -> None:
+    """Let Python exit without writing what a closed pipe no longer takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

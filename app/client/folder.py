@@ -1,12 +1,15 @@
-"""The pictures in a folder, and how their names are written down."""
+"""The pictures among files and folders, and how their names are written down."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from .run import PictureFile
 
 # of the formats that the service reads. It ignores file names, but other files should not leave the machine.
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"})
@@ -41,6 +44,34 @@ def scan_folder(root: Path) -> Folder:
                 folder.other_files[suffix or "none"] += 1
     folder.pictures.sort(key=os.fsencode)
     return folder
+
+
+@dataclass(slots=True)
+class Collection:
+    """Pictures to read, and what was left out."""
+
+    pictures: list[PictureFile]
+    other_files: Counter[str]
+    unreadable: list[str]
+
+
+def collect_pictures(paths: Sequence[Path]) -> Collection:
+    """Find the pictures in folders; a file that is named is read whatever its name ends with.
+
+    The pictures of a single folder are named by their paths in it, all others by the paths to them.
+    """
+    pictures = dict[str, PictureFile]()
+    collection = Collection([], Counter(), [])
+    for path in paths:
+        folder = scan_folder(path) if path.is_dir() else Folder([""])
+        collection.other_files += folder.other_files
+        collection.unreadable += folder.unreadable
+        for picture in folder.pictures:
+            file = path / picture
+            name = format_path(picture if len(paths) == 1 and picture else str(file))
+            pictures.setdefault(name, PictureFile(file, name))
+    collection.pictures = list(pictures.values())
+    return collection
 
 
 def format_path(picture: str) -> str:

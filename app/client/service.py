@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import httpx
+
+from .run import Failure, OpenReader, Reading, RunAborted
 
 TIMEOUT: Final = 60.0  # seconds for an answer: the service itself gives up after ten
 FIRST_WAIT: Final = 0.5  # seconds before the second attempt; each further wait is twice as long
@@ -21,20 +24,25 @@ MAX_RETRY_AFTER: Final = 600.0  # seconds that the service may ask us to wait
 FAILURE_STATUSES: Final = frozenset({502, 503, 504})  # of the service, or of a proxy in front of it
 
 
-class RunAborted(Exception):
-    """The run can't continue; the text tells people why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a picture could not be read."""
-
-    code: str
-    detail: str
-
-
-Reading: TypeAlias = Mapping[str, Any]  # the members of a Prediction or a NumberPrediction
 Outcome: TypeAlias = httpx.Response | httpx.RequestError
+
+
+@asynccontextmanager
+async def open_service(arguments: argparse.Namespace) -> AsyncIterator[OpenReader]:
+    """Connect to the service, and ask it for its limits.
+
+    Raises:
+        RunAborted: it does not answer, refuses the key, or has no such model.
+    """
+    client = httpx.AsyncClient(
+        base_url=arguments.url,
+        headers={"Authorization": f"Bearer {arguments.key}"} if arguments.key else {},
+        timeout=httpx.Timeout(TIMEOUT, pool=None),
+        limits=httpx.Limits(max_connections=arguments.concurrency),
+    )
+    async with client:
+        service = Service(client, model=arguments.model, number=arguments.number, patience=arguments.patience)
+        yield OpenReader(service, await service.fetch_max_bytes())
 
 
 class Service:

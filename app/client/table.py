@@ -10,9 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TextIO
 
+from .run import Failure, Reading
+
 BOM: Final = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 FILE_COLUMN: Final = "file"
 PROBLEM_COLUMN: Final = "problem"
+DIGIT_COLUMNS: Final = (
+    "file", "digit", "confidence", "is_digit", "digit_likelihood", "warnings", "model", "problem", "detail",
+)  # fmt: skip
+NUMBER_COLUMNS: Final = ("file", "text", "written", "confidence", "warnings", "model", "problem", "detail")
 # rows with these codes are final: the picture was read, or the problem is the picture's, not the service's
 FINAL_CODES: Final = frozenset(
     {
@@ -49,7 +55,7 @@ class Table:
         """Open the file, after removing incomplete rows and rows to retry."""
         if self._file is None:
             self._output = _open_for_writing(sys.stdout.fileno(), "w")
-            self.add(self._columns)
+            self._add_row(self._columns)
             return self
         content = (BOM + _format_rows([self._columns, *self._kept_rows])).encode("utf-8", "backslashreplace")
         if content != self._old_content:
@@ -67,7 +73,16 @@ class Table:
             if error_type is None:
                 raise
 
-    def add(self, row: Sequence[str]) -> None:
+    def add(self, file: str, answer: Reading | Failure) -> None:
+        """Write the row of a picture.
+
+        Raises:
+            OSError: the disk is full, or the reader of standard output has closed it.
+        """
+        cells = dict.fromkeys(self._columns, "") | {FILE_COLUMN: file} | _build_cells(answer)
+        self._add_row([cells[column] for column in self._columns])
+
+    def _add_row(self, row: Sequence[str]) -> None:
         """Write a row in a single write.
 
         Raises:
@@ -135,3 +150,18 @@ def _find_end_of_rows(data: bytes) -> int:
         if line.endswith(b"\n") and quotes % 2 == 0:
             end = offset
     return end
+
+
+def _build_cells(answer: Reading | Failure) -> dict[str, str]:
+    """Return the cells of an answer by column."""
+    if isinstance(answer, Failure):
+        return {PROBLEM_COLUMN: answer.code, "detail": answer.detail}
+    model = f"{answer['model']['name']} {answer['model']['version']}"
+    members = {**answer, "warnings": " ".join(answer["warnings"]), "model": model}
+    return {name: _format_cell(value) for name, value in members.items()}
+
+
+def _format_cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)

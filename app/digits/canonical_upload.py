@@ -16,13 +16,13 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from app.digits.classifier import Classifier, Scores
-from app.digits.contract import CLASSES, GreyPicture
-from app.digits.errors import NoInk
-from app.digits.finder import LEVELS, MIN_LIKELIHOOD, Finder
-from app.digits.images import WORKING_SIDE, Box, Decoder, Picture, Upload
-from app.digits.lines import round_box
-from app.digits.preprocessing import (
+from .classifier import Classifier, Scores
+from .contract import CLASSES, GreyPicture
+from .errors import NoInk
+from .finder import LEVELS, MIN_LIKELIHOOD, Finder
+from .images import WORKING_SIDE, Box, Decoder, Picture, Upload
+from .lines import round_box
+from .preprocessing import (
     MIN_DIGIT_LENGTH_ON_COPY,
     MIN_SHRINK_FACTOR,
     STEPS,
@@ -33,7 +33,7 @@ from app.digits.preprocessing import (
     needs_search,
     recognise_canonical,
 )
-from app.digits.working_picture import SMALL_COPY_SIDE, Step
+from .working_picture import SMALL_COPY_SIDE, Step
 
 PictureStage: TypeAlias = Literal["decode", "preprocess", "infer"]
 StageTimer: TypeAlias = Callable[[PictureStage], AbstractContextManager[None]]

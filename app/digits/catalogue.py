@@ -18,13 +18,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from app.digits.classifier import Classifier
-from app.digits.contract import CLASSIFIER, FINDER, LINE_READER
-from app.digits.errors import InvalidModel, ModelInUse, UnknownModel, UnsuitableModel
-from app.digits.finder import Finder
-from app.digits.line_reader import LineReader
-from app.digits.network import Kind, Network
-from app.digits.numbers import NumberReader
+from .classifier import Classifier
+from .contract import CLASSIFIER, FINDER, LINE_READER
+from .errors import InvalidModel, ModelInUse, UnknownModel, UnsuitableModel
+from .finder import Finder
+from .line_reader import LineReader
+from .network import Kind, Network
+from .numbers import NumberReader
 
 MODEL_FILE: Final = "model.onnx"
 METRICS_FILE: Final = "metrics.json"

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from app.digits.contract import (
+from .contract import (
     BATCH,
     CLASSES,
     DIGIT_LIKELIHOOD,
@@ -19,8 +19,8 @@ from app.digits.contract import (
     Likelihoods,
     Probabilities,
 )
-from app.digits.errors import InvalidModel
-from app.digits.network import Arrays, Network
+from .errors import InvalidModel
+from .network import Arrays, Network
 
 _INPUTS: Final[Arrays] = {INPUT: ("tensor(uint8)", [BATCH, SIDE, SIDE])}
 _OUTPUTS: Final[Arrays] = {PROBABILITIES: ("tensor(float)", [BATCH, CLASSES])}

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import GreyPicture
-from app.digits.scaling import shrink
+from .contract import GreyPicture
+from .scaling import shrink
 
 ColourPicture: TypeAlias = NDArray[np.uint8]  # (height, width, 3): red, green, blue
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.images import Box
+from .images import Box
 
 Labels: TypeAlias = NDArray[np.int32]  # (height, width), 0 where there is no ink
 Stats: TypeAlias = NDArray[np.int32]  # (components, 5): left, top, width, height, area

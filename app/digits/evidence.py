@@ -10,13 +10,13 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.classifier import Classifier
-from app.digits.contract import CLASSES, CanonicalPicture, GreyPicture
-from app.digits.ctc import Text
-from app.digits.errors import NoInk
-from app.digits.finder import Characters
-from app.digits.lines import Line, round_box
-from app.digits.preprocessing import canonicalise_part
+from .classifier import Classifier
+from .contract import CLASSES, CanonicalPicture, GreyPicture
+from .ctc import Text
+from .errors import NoInk
+from .finder import Characters
+from .lines import Line, round_box
+from .preprocessing import canonicalise_part
 
 Evidence: TypeAlias = NDArray[np.float64]  # (digits, 10): what speaks for each class, as a logarithm
 

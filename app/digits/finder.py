@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import (
+from .contract import (
     BATCH,
     BOX_HEIGHT,
     BOX_WIDTH,
@@ -31,9 +31,9 @@ from app.digits.contract import (
     OTHER_WRITING,
     GreyPicture,
 )
-from app.digits.errors import InvalidModel
-from app.digits.network import Arrays, Network
-from app.digits.scaling import shrink
+from .errors import InvalidModel
+from .network import Arrays, Network
+from .scaling import shrink
 
 _COUNT: Final = len(CHARACTERS)
 _INPUTS: Final[Arrays] = {INPUT: ("tensor(uint8)", [BATCH, "height", "width", 1])}

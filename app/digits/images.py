@@ -18,9 +18,9 @@ import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from app.digits import colours, tones
-from app.digits.contract import GreyPicture
-from app.digits.errors import (
+from . import colours, tones
+from .contract import GreyPicture
+from .errors import (
     DigitsError,
     ImageTooLarge,
     ImageTooSmall,
@@ -28,9 +28,9 @@ from app.digits.errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
-from app.digits.formats import bmp, gif, jpeg, png, webp
-from app.digits.formats.header import DAMAGED_FILE, Format, Header
-from app.digits.scaling import find_whole_factor, fit_size, shrink
+from .formats import bmp, gif, jpeg, png, webp
+from .formats.header import DAMAGED_FILE, Format, Header
+from .scaling import find_whole_factor, fit_size, shrink
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
 MAX_PIXELS: Final = 40_000_000  # 40 megapixels: phones save 12 to 24 by default

@@ -9,10 +9,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from app.digits import tones
-from app.digits.components import label_components
-from app.digits.contract import GreyPicture
-from app.digits.working_picture import (
+from . import tones
+from .components import label_components
+from .contract import GreyPicture
+from .working_picture import (
     SMALL_COPY_SIDE,
     SPANNING_SHARE,
     UNIFORM_SPREAD,

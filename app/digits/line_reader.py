@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import BATCH, CHARACTERS, INPUT, LOGITS, READER_STRIDE, STRIP_HEIGHT, GreyPicture
-from app.digits.errors import InvalidModel
-from app.digits.network import Arrays, Network
+from .contract import BATCH, CHARACTERS, INPUT, LOGITS, READER_STRIDE, STRIP_HEIGHT, GreyPicture
+from .errors import InvalidModel
+from .network import Arrays, Network
 
 _INPUTS: Final[Arrays] = {INPUT: ("tensor(uint8)", [BATCH, STRIP_HEIGHT, "width", 1])}
 _OUTPUTS: Final[Arrays] = {LOGITS: ("tensor(float)", [BATCH, "frames", len(CHARACTERS) + 1])}

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import CLASSES, OTHER_WRITING, READER_STRIDE, STRIP_HEIGHT, GreyPicture
-from app.digits.finder import Characters
-from app.digits.images import Box
+from .contract import CLASSES, OTHER_WRITING, READER_STRIDE, STRIP_HEIGHT, GreyPicture
+from .finder import Characters
+from .images import Box
 
 HEIGHT_RATIO: Final = (0.42, 2.4)  # of a digit to its line: others stand on another line
 MAX_OFFSET: Final = 0.5  # of the height, above or below where the line is expected

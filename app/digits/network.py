@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits.contract import CLASSIFIER, CONTRACT_VERSIONS, INPUT, Metadata
-from app.digits.errors import InvalidModel
-from app.digits.external import has_external_data
-from app.digits.process import set_up_process
+from .contract import CLASSIFIER, CONTRACT_VERSIONS, INPUT, Metadata
+from .errors import InvalidModel
+from .external import has_external_data
+from .process import set_up_process
 
 if TYPE_CHECKING:
     from typing import Self

@@ -17,17 +17,17 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import ctc, lines
-from app.digits.classifier import Classifier
-from app.digits.components import enclose_boxes
-from app.digits.contract import CHARACTERS, CLASSES, OTHER_WRITING, READER_STRIDE, GreyPicture
-from app.digits.evidence import collect_evidence, weigh
-from app.digits.finder import LEVELS, MIN_LIKELIHOOD, Characters, Finder
-from app.digits.images import Box
-from app.digits.light import normalise_polarity
-from app.digits.line_reader import LineReader
-from app.digits.lines import Line, Strip
-from app.digits.working_picture import Polarity, WorkingPicture
+from . import ctc, lines
+from .classifier import Classifier
+from .components import enclose_boxes
+from .contract import CHARACTERS, CLASSES, OTHER_WRITING, READER_STRIDE, GreyPicture
+from .evidence import collect_evidence, weigh
+from .finder import LEVELS, MIN_LIKELIHOOD, Characters, Finder
+from .images import Box
+from .light import normalise_polarity
+from .line_reader import LineReader
+from .lines import Line, Strip
+from .working_picture import Polarity, WorkingPicture
 
 NumberCaution: TypeAlias = Literal[
     "low_contrast", "touches_border", "tiny", "no_digits", "crowded", "ignored_writing"

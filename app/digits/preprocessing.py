@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import tones
-from app.digits.components import label_components, mask_components
-from app.digits.contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPicture
-from app.digits.errors import NoInk
-from app.digits.images import Box, scale_box
-from app.digits.light import (
+from . import tones
+from .components import label_components, mask_components
+from .contract import CENTRE, INK_SIDE, SIDE, CanonicalPicture, GreyPicture
+from .errors import NoInk
+from .images import Box, scale_box
+from .light import (
     even_light,
     is_evenly_lit,
     is_plain,
@@ -28,8 +28,8 @@ from app.digits.light import (
     remove_bands,
     remove_dead_pixels,
 )
-from app.digits.scaling import shrink
-from app.digits.working_picture import (
+from .scaling import shrink
+from .working_picture import (
     MAX_PART_GAP,
     MAX_SPECK_AREA,
     SMALL_COPY_SIDE,

@@ -11,11 +11,11 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.digits import tones
-from app.digits.contract import GreyPicture
-from app.digits.images import Box
-from app.digits.scaling import shrink
-from app.digits.tones import Histogram
+from . import tones
+from .contract import GreyPicture
+from .images import Box
+from .scaling import shrink
+from .tones import Histogram
 
 Polarity: TypeAlias = Literal["dark_on_light", "light_on_dark"]
 Caution: TypeAlias = Literal["low_contrast", "several_digits", "touches_border", "tiny"]

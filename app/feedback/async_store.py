@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.capacity import Places
-from app.feedback.store import Entry, Store, StoreFull, hash_picture
-from app.wire.problems import FeedbackFull, FeedbackUnavailable
-from app.wire.request_id import request_id
+from ..capacity import Places
+from ..wire.problems import FeedbackFull, FeedbackUnavailable
+from ..wire.request_id import request_id
+from .store import Entry, Store, StoreFull, hash_picture
 
 MAX_REQUESTS: Final = 8  # at a time; each may hold an upload in memory while it waits for the database
 STATEMENT_TIMEOUT: Final = 3.0  # seconds for one statement; storing a picture takes milliseconds

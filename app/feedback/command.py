@@ -11,9 +11,9 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.digits import images
-from app.feedback.labels import format_label
-from app.feedback.store import Store
+from ..digits import images
+from .labels import format_label
+from .store import Store
 
 STATEMENT_TIMEOUT: Final = 600.0  # seconds: a single statement may delete a gigabyte
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.digits.contract import CLASSES
+from ..digits.contract import CLASSES
 
 NO_DIGIT: Final = "none"
 LABELS: Final[dict[str, int | None]] = {**{str(digit): digit for digit in range(CLASSES)}, NO_DIGIT: None}

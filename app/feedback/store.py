@@ -108,7 +108,7 @@ def _create_engine(url: sa.URL, timeout: float) -> sa.Engine:
         )
         sa.event.listen(engine, "connect", _enable_secure_delete)
         return engine
-    from app.feedback import postgres  # noqa: PLC0415  SQLite needs no psycopg
+    from . import postgres  # noqa: PLC0415  SQLite needs no psycopg
 
     engine = sa.create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
     sa.event.listen(engine, "do_connect", postgres.create_connector(timeout))

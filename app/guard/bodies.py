@@ -8,11 +8,11 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.capacity import BodyBudget, Readiness
-from app.settings import Settings
-from app.wire.paths import is_batch_path, is_picture_path
-from app.wire.problems import BodyTooLarge, LengthRequired, Overloaded, ProblemResponse, SlowUpload
-from app.wire.scope import get_header
+from ..capacity import BodyBudget, Readiness
+from ..settings import Settings
+from ..wire.paths import is_batch_path, is_picture_path
+from ..wire.problems import BodyTooLarge, LengthRequired, Overloaded, ProblemResponse, SlowUpload
+from ..wire.scope import get_header
 
 MAX_DISCARDED_BYTES: Final = 262_144  # about what a socket's buffers hold
 PROGRESS_BYTES: Final = 16_384  # within `STALL_SECONDS`; a weak mobile connection sends twenty times as much

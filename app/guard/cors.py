@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Message, Send
 
-from app.wire.problems import MalformedRequest, ProblemResponse
+from ..wire.problems import MalformedRequest, ProblemResponse
 
 
 class Cors(CORSMiddleware):

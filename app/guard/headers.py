@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.wire.paths import PAGE, REFERENCE
+from ..wire.paths import PAGE, REFERENCE
 
 # Trusted Types: the scripts of the page only write text, so nothing may turn a string into markup or code
 _PAGE_POLICY: Final = (

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +19,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.guard.rates import WrongKeyLimiter
-from app.wire.paths import DOCUMENT_PATHS, PUBLIC_PATHS
-from app.wire.problems import ProblemResponse, Unauthorized
-from app.wire.scope import KEY_ID, get_header
+from ..environment import COMMAND
+from ..wire.paths import DOCUMENT_PATHS, PUBLIC_PATHS
+from ..wire.problems import ProblemResponse, Unauthorized
+from ..wire.scope import KEY_ID, get_header
+from .rates import WrongKeyLimiter
 
 KEY_PREFIX: Final = "dig_"  # lets secret scanners find keys that were published by mistake
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -51,6 +54,57 @@ def create_key(key_id: str) -> tuple[str, str]:
         raise InvalidKeys(msg)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     return key, f"{key_id} {_hash_key(key).hex()}"
+
+
+def add_line(file: Path, line: str) -> None:
+    """Add a key's line to a file, which is created if it does not exist.
+
+    Raises:
+        InvalidKeys: the file has a key of this id, or can't be a file of keys.
+        OSError: the file can't be read or written.
+    """
+    key_id = line.partition(" ")[0]
+    content = file.read_text("utf-8-sig") if file.exists() else ""
+    if any(key.id == key_id for key in (read_file(file) if content.strip() else ())):
+        msg = f"{file} already has a key {key_id!r}; revoke it first, or choose another id"
+        raise InvalidKeys(msg)
+    _replace(file, [*content.splitlines(), line])
+
+
+def remove_key(file: Path, key_id: str) -> None:
+    """Remove a key from a file.
+
+    Raises:
+        InvalidKeys: the file has no such key, or no other.
+        OSError: the file can't be read or written.
+    """
+    ids = [key.id for key in read_file(file)]
+    if key_id not in ids:
+        msg = f"{file} has no key {key_id!r}; it has {', '.join(ids)}"
+        raise InvalidKeys(msg)
+    if len(ids) == 1:
+        msg = f"{key_id!r} is the last key in {file}, and a service needs at least one; add another one first"
+        raise InvalidKeys(msg)
+    lines = file.read_text("utf-8-sig").splitlines()
+    _replace(file, [line for line in lines if not _has_id(line, key_id)])
+
+
+def _has_id(line: str, key_id: str) -> bool:
+    key = _parse_entry(line.partition("#")[0].strip())
+    return key is not None and key.id == key_id
+
+
+def _replace(file: Path, lines: Sequence[str]) -> None:
+    """Write a file at once, so that a service never reads half of it; its owner alone may read a new one."""
+    file = file.resolve()
+    draft = file.with_name(f".{file.name}.draft")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as output:
+        output.writelines(f"{line}\n" for line in lines)
+    if file.exists():
+        shutil.copymode(file, draft)
+    draft.replace(file)
 
 
 class Keyring:
@@ -97,7 +151,7 @@ class Keyring:
 def _read_keys(entries: Sequence[str], file: Path | None) -> tuple[Key, ...]:
     keys = [_parse_setting(text, number) for number, text in enumerate(entries, 1)]
     if file is not None:
-        keys += _read_file(file)
+        keys += read_file(file)
     for key_id, count in Counter(key.id for key in keys).items():
         if count > 1:
             msg = f"the id {key_id!r} occurs more than once"
@@ -105,7 +159,13 @@ def _read_keys(entries: Sequence[str], file: Path | None) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _read_file(file: Path) -> list[Key]:
+def read_file(file: Path) -> list[Key]:
+    """Return the keys in a file.
+
+    Raises:
+        InvalidKeys: a line is invalid, or there are no keys.
+        OSError: the file can't be read.
+    """
     try:
         lines = file.read_text("utf-8-sig").splitlines()  # editors on Windows add a byte order mark
     except UnicodeDecodeError:
@@ -114,7 +174,7 @@ def _read_file(file: Path) -> list[Key]:
     entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
     keys = [_parse_line(entry, number) for number, entry in entries if entry]
     if not keys:
-        msg = "the file has no keys; `python -m app keys new ID` creates one"
+        msg = f"the file has no keys; `{COMMAND} keys new ID` creates one"
         raise InvalidKeys(msg)
     return keys
 
@@ -123,7 +183,7 @@ def _parse_line(entry: str, number: int) -> Key:
     key = _parse_entry(entry)
     if key is None:
         fault = f"line {number} does not consist of an id and a SHA-256 digest"
-        msg = f"{fault}; `python -m app keys new ID` creates one"
+        msg = f"{fault}; `{COMMAND} keys new ID` creates one"
         raise InvalidKeys(msg)
     return key
 

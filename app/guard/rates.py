@@ -10,9 +10,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.wire.paths import PUBLIC_PATHS
-from app.wire.problems import ProblemResponse, RateLimited
-from app.wire.scope import get_client
+from ..wire.paths import PUBLIC_PATHS
+from ..wire.problems import ProblemResponse, RateLimited
+from ..wire.scope import get_client
 
 WINDOW: Final = 60  # seconds in which an empty bucket fills up
 MAX_CLIENTS: Final = 100_000  # buckets in memory, about 20 MB

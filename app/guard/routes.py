@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.wire.paths import DOCUMENT_PATHS, PAGE
-from app.wire.problems import MethodNotAllowed, NotFound, ProblemResponse
-from app.wire.scope import OUTCOME, ROUTE
+from ..wire.paths import DOCUMENT_PATHS, PAGE
+from ..wire.problems import MethodNotAllowed, NotFound, ProblemResponse
+from ..wire.scope import OUTCOME, ROUTE
 
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})

@@ -14,13 +14,13 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.server.protocol import create_protocol_factory
-from app.server.signals import reload_on_sighup
-from app.server.sockets import ListeningSocket
-from app.server.workers import SharedMetrics
-from app.settings import Settings
-from app.state import State, get_lifespan_state
-from app.telemetry import logs
+from ..settings import Settings
+from ..state import State, get_lifespan_state
+from ..telemetry import logs
+from .protocol import create_protocol_factory
+from .signals import reload_on_sighup
+from .sockets import ListeningSocket
+from .workers import SharedMetrics
 
 # seconds: more than the idle timeout of load balancers (60), so that they close connections first
 KEEP_ALIVE_TIMEOUT: Final = 75

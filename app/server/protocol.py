@@ -24,11 +24,10 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.guard.headers import SECURITY_HEADERS
-from app.server.connections import Connections
-from app.settings import Settings
-from app.state import STATE, get_lifespan_state
-from app.wire.problems import (
+from ..guard.headers import SECURITY_HEADERS
+from ..settings import Settings
+from ..state import STATE, get_lifespan_state
+from ..wire.problems import (
     HeadTooLarge,
     MalformedRequest,
     Overloaded,
@@ -36,7 +35,8 @@ from app.wire.problems import (
     RequestProblem,
     SlowUpload,
 )
-from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
+from ..wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
+from .connections import Connections
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection reads at a time, and buffers beyond the current request

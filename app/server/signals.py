@@ -12,9 +12,9 @@ from functools import partial
 from types import FrameType
 from typing import Final
 
-from app.digits.catalogue import Catalogue
-from app.digits.errors import InvalidModel
-from app.guard.keys import InvalidKeys, Keyring
+from ..digits.catalogue import Catalogue
+from ..digits.errors import InvalidModel
+from ..guard.keys import InvalidKeys, Keyring
 
 log = logging.getLogger("app")
 

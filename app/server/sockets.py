@@ -11,7 +11,7 @@ from multiprocessing.reduction import DupFd
 from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
-from app.settings import Settings, SettingsError
+from ..settings import Settings, SettingsError
 
 ACCEPTS_PER_TURN: Final = 4  # connections that one of several workers accepts at a time
 QUEUE_LENGTH: Final = struct.Struct("24xI")  # `tcpi_unacked` in Linux' struct tcp_info

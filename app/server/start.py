@@ -10,19 +10,19 @@ import sys
 from functools import partial
 from typing import NoReturn
 
-from app.digits.catalogue import Catalogue
-from app.digits.errors import InvalidModel
-from app.digits.process import set_up_process
-from app.environment import find_foreign_variables
-from app.guard.keys import InvalidKeys, Keyring
-from app.main import create_app
-from app.server.cores import count_cores
-from app.server.process import Server, configure
-from app.server.signals import record_reloads
-from app.server.sockets import bind
-from app.server.supervisor import Supervisor, WorkerProcess
-from app.server.workers import create_shared_folder
-from app.settings import Settings, SettingsError, load_settings
+from ..digits.catalogue import Catalogue
+from ..digits.errors import InvalidModel
+from ..digits.process import set_up_process
+from ..environment import find_foreign_variables
+from ..guard.keys import InvalidKeys, Keyring
+from ..main import create_app
+from ..settings import Settings, SettingsError, load_settings
+from .cores import count_cores
+from .process import Server, configure
+from .signals import record_reloads
+from .sockets import bind
+from .supervisor import Supervisor, WorkerProcess
+from .workers import create_shared_folder
 
 log = logging.getLogger("app")
 

@@ -25,18 +25,18 @@ from typing import Final
 from fastapi import FastAPI
 from uvicorn.supervisors.multiprocess import Process
 
-from app.digits.catalogue import Catalogue
-from app.digits.errors import InvalidModel
-from app.guard.keys import InvalidKeys, Keyring
-from app.server.process import LINGER_SECONDS, Server, announce, configure
-from app.server.signals import (
+from ..digits.catalogue import Catalogue
+from ..digits.errors import InvalidModel
+from ..guard.keys import InvalidKeys, Keyring
+from ..settings import Settings, SettingsError
+from .process import LINGER_SECONDS, Server, announce, configure
+from .signals import (
     RELOAD_SIGNALS,
     get_recorded_signals,
     log_keys_not_reloaded,
     log_models_not_reloaded,
 )
-from app.server.workers import METRICS_FOLDER_VARIABLE, SharedMetrics
-from app.settings import Settings, SettingsError
+from .workers import METRICS_FOLDER_VARIABLE, SharedMetrics
 
 TICK: Final = 0.1  # seconds between two checks
 PING_INTERVAL: Final = 1.0  # seconds between two pings of a worker

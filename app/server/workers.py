@@ -23,8 +23,8 @@ from typing import IO, Final
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.settings import SettingsError
-from app.telemetry.metrics import Metrics
+from ..settings import SettingsError
+from ..telemetry.metrics import Metrics
 
 UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
 METRICS_FOLDER_VARIABLE: Final = (

@@ -10,12 +10,12 @@ from typing import Any, Final
 from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.telemetry.logs import log_info
-from app.telemetry.metrics import UNKNOWN_ROUTE, get_metrics
-from app.telemetry.stages import get_stages
-from app.wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
-from app.wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
-from app.wire.scope import get_header, get_key_id, get_outcome, get_route
+from ..wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
+from ..wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
+from ..wire.scope import get_header, get_key_id, get_outcome, get_route
+from .logs import log_info
+from .metrics import UNKNOWN_ROUTE, get_metrics
+from .stages import get_stages
 
 log = logging.getLogger("app.access")
 

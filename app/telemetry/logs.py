@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 
 from pydantic_core import to_json
 
-from app.settings import Settings
-from app.wire.request_id import request_id
+from ..settings import Settings
+from ..wire.request_id import request_id
 
 _MEMBERS: Final = "members"
 _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {

@@ -24,15 +24,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from app import __version__
-from app.capacity import Places
-from app.digits.catalogue import Catalogue
-from app.digits.contract import CLASSES
-from app.digits.errors import UnknownModel
-from app.digits.numbers import NumberCaution
-from app.digits.working_picture import Caution
-from app.telemetry.stages import StageName
-from app.wire.problems import TITLES
+from ..capacity import Places
+from ..digits.catalogue import Catalogue
+from ..digits.contract import CLASSES
+from ..digits.errors import UnknownModel
+from ..digits.numbers import NumberCaution
+from ..digits.working_picture import Caution
+from ..version import VERSION
+from ..wire.problems import TITLES
+from .stages import StageName
 
 METRICS: Final = "metrics"  # key in the lifespan state
 HASH_DIGITS: Final = 12  # of a model's hash: enough to tell files apart
@@ -252,7 +252,7 @@ class _InfoCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return time series whose value is 1."""
         build = GaugeMetricFamily("digits_build_info", "Version of the service", labels=["version", "python"])
-        build.add_metric([__version__, platform.python_version()], 1)
+        build.add_metric([VERSION, platform.python_version()], 1)
         models = GaugeMetricFamily(
             "digits_model_info",
             "Loaded models",

@@ -10,8 +10,8 @@ from opentelemetry.trace import Span, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
-from app.digits.errors import DigitsError
-from app.wire.scope import WORK
+from ..digits.errors import DigitsError
+from ..wire.scope import WORK
 
 StageName = Literal["decode", "preprocess", "infer"]
 STAGE_NAMES: Final[tuple[StageName, ...]] = ("decode", "preprocess", "infer")

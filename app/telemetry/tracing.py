@@ -18,10 +18,10 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import Span, Tracer, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import __version__
-from app.telemetry.stages import get_stages
-from app.wire.request_id import request_id
-from app.wire.scope import get_outcome, get_route
+from ..version import VERSION
+from ..wire.request_id import request_id
+from ..wire.scope import get_outcome, get_route
+from .stages import get_stages
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -54,7 +54,7 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
     environment_attributes = OTELResourceDetector().detect().attributes
-    defaults = {"service.name": "digits", "service.version": __version__}
+    defaults = {"service.name": "digits", "service.version": VERSION}
     resource = Resource.create({**defaults, **environment_attributes})
     return TracerProvider(resource=resource, shutdown_on_exit=False)
 
@@ -88,7 +88,7 @@ async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None
 
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
-        yield provider.get_tracer("digits", __version__)
+        yield provider.get_tracer("digits", VERSION)
     finally:
         await asyncio.to_thread(provider.shutdown)
 

@@ -24,10 +24,10 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.digits.errors import DigitsError
-from app.wire.paths import is_v2_path
-from app.wire.request_id import request_id
-from app.wire.scope import OUTCOME
+from ..digits.errors import DigitsError
+from .paths import is_v2_path
+from .request_id import request_id
+from .scope import OUTCOME
 
 MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499  # only in the log: the client disconnected before the answer

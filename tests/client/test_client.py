@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client.command import DIGIT_COLUMNS, NUMBER_COLUMNS
+from app.client.table import DIGIT_COLUMNS, NUMBER_COLUMNS
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, HOSTILE, ROOT
@@ -94,7 +94,7 @@ def expect_refusal(*words: object, **environment: str) -> str:
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path, table_file: Path) -> None:
-    assert "gone is not a folder" in expect_refusal(tmp_path / "gone", "--csv", table_file)
+    assert "there is no file or folder" in expect_refusal(tmp_path / "gone", "--csv", table_file)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "7"])
@@ -166,17 +166,25 @@ def test_a_model_of_another_kind_is_reported_before_a_picture_is_sent(
     assert not table_file.exists()
 
 
-@pytest.mark.parametrize("missing", ["httpx", "rich"])
-def test_one_line_says_what_to_install(missing: str) -> None:
-    hidden = f"import sys; sys.modules[{missing!r}] = None"
-    script = f"{hidden}; import runpy; runpy.run_module('app.client', run_name='__main__')"
-    finished = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True
-    )
+def run_without(missing: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the client while a package is not installed."""
+    script = f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv[0] = 'client'"
+    script += "; runpy.run_module('app.client', run_name='__main__')"
+    command = [sys.executable, "-c", script, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+
+
+def test_one_line_says_what_to_install() -> None:
+    finished = run_without("httpx", GOLDEN)
     assert finished.returncode != 0
     (line,) = finished.stderr.splitlines()
-    assert "pip install 'httpx>=0.28' 'rich>=14.0'" in line
-    assert missing in line
+    assert line == "python -m app.client needs httpx: pip install 'httpx>=0.28' (httpx is not installed)"
+
+
+def test_rich_is_not_needed(client: httpx.Client, table_file: Path) -> None:
+    finished = run_without("rich", GOLDEN, "--csv", table_file, "--url", client.base_url)
+    assert finished.returncode == 0, finished.stderr
+    assert f"{len(read_table(table_file))} read" in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.__main__ import main
+from app.cli.main import main
 from app.feedback.store import Store
 from tests.feedback.postgres import Postgres, postgres
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.__main__ import main
+from app.cli.main import main
 from app.feedback import async_store, postgres, store
 from app.settings import MEBIBYTE, Settings
 from tests.compose import compose

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final
 
-from app.wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from ...wire.problems import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
 # coding → zlib's `wbits`, the preferred coding first
 WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "deflate": 15}

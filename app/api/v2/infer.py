@@ -7,19 +7,19 @@ from typing import Any, Final
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from app.api import openapi
-from app.api.models import ModelPath
-from app.api.reader import DigitReader
-from app.api.uploads import MAX_INLINE_BODY
-from app.api.v2 import encodings, outputs, tensors
-from app.api.v2.schemas import InferRequest, InferResponse
-from app.api.v2.server import VersionPath, find_model
-from app.api.v2.tensors import Inference, Pictures
-from app.api.work import run_in_thread
-from app.digits.catalogue import Model
-from app.digits.classifier import Scores
-from app.digits.contract import MIN_DIGIT_LIKELIHOOD, DigitBatch
-from app.digits.errors import DigitsError
+from ...digits.catalogue import Model
+from ...digits.classifier import Scores
+from ...digits.contract import MIN_DIGIT_LIKELIHOOD, DigitBatch
+from ...digits.errors import DigitsError
+from .. import openapi
+from ..models import ModelPath
+from ..reader import DigitReader
+from ..uploads import MAX_INLINE_BODY
+from ..work import run_in_thread
+from . import encodings, outputs, tensors
+from .schemas import InferRequest, InferResponse
+from .server import VersionPath, find_model
+from .tensors import Inference, Pictures
 
 JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 router = APIRouter(prefix="/v2/models/{name}", tags=[openapi.V2_TAG])

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.v2.schemas import InferRequest, RequestedOutput, TensorInfo
-from app.api.v2.tensors import Output, Values
-from app.digits.classifier import Classifier, Scores
-from app.digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, Probabilities
-from app.wire.problems import MalformedRequest
+from ...digits.classifier import Classifier, Scores
+from ...digits.contract import CLASSES, DIGIT_LIKELIHOOD, PROBABILITIES, Probabilities
+from ...wire.problems import MalformedRequest
+from .schemas import InferRequest, RequestedOutput, TensorInfo
+from .tensors import Output, Values
 
 DIGIT: Final = "digit"
 OUTPUTS: Final[Mapping[str, TensorInfo]] = {

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from app.api import json_body, openapi, uploads
-from app.api.errors import require_key
-from app.api.json_body import Body
-from app.api.schemas import Schema
-from app.api.v2.schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
-from app.digits.catalogue import VERSION_SEPARATOR, Model
-from app.digits.errors import InvalidModel, ModelInUse, UnknownModel
-from app.settings import Settings
-from app.state import get_state
-from app.wire.problems import Forbidden, MalformedRequest
+from ...digits.catalogue import VERSION_SEPARATOR, Model
+from ...digits.errors import InvalidModel, ModelInUse, UnknownModel
+from ...settings import Settings
+from ...state import get_state
+from ...wire.problems import Forbidden, MalformedRequest
+from .. import json_body, openapi, uploads
+from ..errors import require_key
+from ..json_body import Body
+from ..schemas import Schema
+from .schemas import IndexEntry, IndexRequest, LoadRequest, UnloadRequest
 
 RepositoryModel = Annotated[
     str, Path(description="NAME for all its versions, or NAME@N.", examples=["mlp-128"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, FailFast, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api.schemas import RequestSchema, Schema, WholeNumber
+from ..schemas import RequestSchema, Schema, WholeNumber
 
 MAX_ID: Final = 1024  # characters: an id is returned in the answer, and clients use counters or UUIDs
 

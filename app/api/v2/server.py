@@ -6,20 +6,20 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 
-from app import __version__
-from app.api import health
-from app.api.models import ModelPath
-from app.api.openapi import V2_TAG, describe_problems
-from app.api.v2 import repository
-from app.api.v2.outputs import OUTPUTS, list_outputs
-from app.api.v2.schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata, TensorInfo
-from app.api.v2.tensors import IMAGE_INPUT, PICTURE_INPUT
-from app.digits.catalogue import VERSION_SEPARATOR, Model
-from app.digits.classifier import Classifier
-from app.digits.errors import UnknownModel
-from app.digits.network import Arrays, Network
-from app.state import get_state
-from app.wire.problems import NotReady
+from ...digits.catalogue import VERSION_SEPARATOR, Model
+from ...digits.classifier import Classifier
+from ...digits.errors import UnknownModel
+from ...digits.network import Arrays, Network
+from ...state import get_state
+from ...version import VERSION
+from ...wire.problems import NotReady
+from .. import health
+from ..models import ModelPath
+from ..openapi import V2_TAG, describe_problems
+from . import repository
+from .outputs import OUTPUTS, list_outputs
+from .schemas import Live, ModelMetadata, ModelReady, Ready, ServerMetadata, TensorInfo
+from .tensors import IMAGE_INPUT, PICTURE_INPUT
 
 PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
 _DATATYPES: Final = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}  # by onnxruntime's names
@@ -34,7 +34,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     extensions = ["binary_tensor_data", "classification"]
     if repository.is_enabled(get_state(request).settings):
         extensions.append("model_repository")
-    return ServerMetadata(name="digits", version=__version__, extensions=extensions)
+    return ServerMetadata(name="digits", version=VERSION, extensions=extensions)
 
 
 @router.get("/health/live")

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api import base64_text, json_body
-from app.api.v2.schemas import BinarySize, InferRequest, InputTensor, OutputTensor, TensorInfo
-from app.digits.contract import INPUT, SIDE, DigitBatch
-from app.wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest
+from ...digits.contract import INPUT, SIDE, DigitBatch
+from ...wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest
+from .. import base64_text, json_body
+from .schemas import BinarySize, InferRequest, InputTensor, OutputTensor, TensorInfo
 
 IMAGE_INPUT: Final = TensorInfo(name=INPUT, datatype="UINT8", shape=[-1, SIDE, SIDE])
 PICTURE_INPUT: Final = TensorInfo(name="picture", datatype="BYTES", shape=[-1])

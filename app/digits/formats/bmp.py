@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from app.digits.errors import UnreadableImage
-from app.digits.formats.header import DAMAGED_FILE, Header
+from ..errors import UnreadableImage
+from .header import DAMAGED_FILE, Header
 
 SIGNATURE: Final = b"BM"
 _FILE_HEADER_BYTES: Final = 14

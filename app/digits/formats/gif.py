@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from app.digits.errors import UnreadableImage
-from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
+from ..errors import UnreadableImage
+from .header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _SCREEN_BYTES: Final = 13  # signature, width, height, flags, background, aspect ratio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from app.digits.errors import UnreadableImage
+from ..errors import UnreadableImage
 
 Format: TypeAlias = Literal["BMP", "GIF", "JPEG", "PNG", "WEBP"]
 

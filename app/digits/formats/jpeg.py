@@ -7,9 +7,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.digits.errors import UnreadableImage
-from app.digits.formats.exif import read_orientation
-from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
+from ..errors import UnreadableImage
+from .exif import read_orientation
+from .header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 END: Final = b"\xff\xd9"

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.digits.errors import UnreadableImage
-from app.digits.formats.exif import UPRIGHT, read_orientation
-from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
+from ..errors import UnreadableImage
+from .exif import UPRIGHT, read_orientation
+from .header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CHUNK_NAME: Final = re.compile(rb"[A-Za-z]{4}")

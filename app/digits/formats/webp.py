@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from app.digits.errors import UnreadableImage
-from app.digits.formats.exif import read_orientation
-from app.digits.formats.header import DAMAGED_FILE, Header, check_parts
+from ..errors import UnreadableImage
+from .exif import read_orientation
+from .header import DAMAGED_FILE, Header, check_parts
 
 _CONTAINER: Final = b"RIFF"  # also of sound and video files
 _FORM: Final = b"WEBP"

@@ -1,0 +1,1 @@
+"""The command `digits`, which is `python -m app` in the repository."""
