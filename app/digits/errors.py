@@ -2,7 +2,7 @@
 
     DigitsError
     ├── ImageError
-    │   ├── UnsupportedFormat   not a PNG, JPEG, WebP, BMP or GIF
+    │   ├── UnsupportedFormat   none of the formats that are read
     │   ├── UnreadableImage     one of these, but truncated or corrupt
     │   ├── ImageTooLarge       more pixels than allowed, or too costly to decode
     │   ├── ImageTooSmall       a side of fewer than 4 pixels

@@ -1,7 +1,7 @@
 """Bytes of an upload → grey picture: format, limits, orientation, transparency, colour, depth.
 
 `identify` reads only the header, with `app.digits.formats`, and refuses a picture that is too large or too
-costly before any pixel is decoded. `decode` does the work. Only the five allowed formats are ever tried.
+costly before any pixel is decoded. `decode` does the work. Only the allowed formats are ever tried.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL.ImageFile import ImageFile
 
 from . import colours, tones
@@ -28,8 +36,8 @@ from .errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
-from .formats import bmp, gif, jpeg, png, webp
-from .formats.header import DAMAGED_FILE, Format, Header
+from .formats import bmp, foreign, gif, jpeg, png, tiff, webp
+from .formats.header import DAMAGED_FILE, FORMAT_NAMES, Format, Header
 from .scaling import find_whole_factor, fit_size, shrink
 
 MIN_SIDE: Final = 4  # pixels: nothing smaller holds a digit
@@ -43,6 +51,7 @@ _PLUGINS: Final[Mapping[Format, Callable[[io.BytesIO], ImageFile]]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
 
@@ -53,6 +62,7 @@ _HEADER_READERS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
     jpeg.SIGNATURE: jpeg.read_header,
     **dict.fromkeys(gif.SIGNATURES, gif.read_header),
     bmp.SIGNATURE: bmp.read_header,
+    **dict.fromkeys(tiff.SIGNATURES, tiff.read_header),
 }
 _DRAFT_FACTORS: Final = (8, 4, 2, 1)  # libjpeg can shrink a picture by these while it decodes
 _DRAFT_PIXEL_COST: Final = (
@@ -136,7 +146,7 @@ def identify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Upload:
         max_pixels: the limit on width x height. Above MAX_PIXELS, the limit on the cost rises with it.
 
     Raises:
-        UnsupportedFormat: the bytes are not a PNG, JPEG, WebP, BMP or GIF.
+        UnsupportedFormat: the format is not one of FORMAT_NAMES, or a kind of it that is not supported.
         UnreadableImage: the file is truncated or corrupt.
         ImageTooLarge: there are more than `max_pixels`, or decoding would cost more than MAX_COST.
         ImageTooSmall: a side is below 4 pixels.
@@ -280,7 +290,7 @@ def _has_memory_for(pixels: int) -> bool:
 
 def _read_header(data: bytes) -> Header:
     if not data:
-        msg = "The picture is empty: it has 0 bytes. Send the bytes of a PNG, JPEG, WebP, BMP or GIF file."
+        msg = f"The picture is empty: it has 0 bytes. Send the bytes of a {FORMAT_NAMES} file."
         raise UnreadableImage(msg)
     for signature, read_header in _HEADER_READERS.items():
         if data.startswith(signature):
@@ -289,11 +299,7 @@ def _read_header(data: bytes) -> Header:
         return webp.read_header(data)
     if any(signature.startswith(data) for signature in _HEADER_READERS):
         raise UnreadableImage(DAMAGED_FILE)
-    msg = (
-        "The file is not a PNG, JPEG, WebP, BMP or GIF picture, whatever its name says. "
-        "Convert it to one of these."
-    )
-    raise UnsupportedFormat(msg)
+    raise UnsupportedFormat(foreign.describe(data))
 
 
 def _estimate_cost(header: Header) -> float:

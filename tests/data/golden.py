@@ -73,6 +73,9 @@ def whole_uploads() -> Iterator[tuple[str, bytes]]:
         yield from make()
 
 
+ROWS_PER_STRIP: Final = 278  # a tag of TIFF
+
+
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     """Return the image as the bytes of a file."""
     file = io.BytesIO()
@@ -188,6 +191,13 @@ def _formats() -> Iterator[tuple[str, bytes]]:
     yield "9-grey.bmp", encode(grey.resize((60, 70)), "BMP")
     yield "9-cmyk.jpg", encode(grey.convert("RGB").convert("CMYK"), "JPEG", quality=90)
     yield "9-progressive.jpg", encode(grey, "JPEG", quality=80, progressive=True)
+    yield "9-fax.tif", encode(grey.convert("1"), "TIFF", compression="group4", dpi=(204, 196))
+    yield "9-strips.tif", encode(grey, "TIFF", compression="tiff_lzw", tiffinfo={ROWS_PER_STRIP: 16})
+    pages = [Image.new("RGB", grey.size, "white")]
+    yield (
+        "9-pages.tif",
+        encode(grey.convert("RGB"), "TIFF", compression="jpeg", save_all=True, append_images=pages),
+    )
     frames = [grey.convert("RGB"), Image.new("RGB", grey.size, "white")]
     yield "9-animated.webp", encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     yield "9-two-pictures.jpg", encode(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=80)

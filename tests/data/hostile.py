@@ -51,6 +51,7 @@ def cases() -> Iterator[Case]:
         _animated,
         _without_an_end,
         _run_lengths,
+        _tiff,
     ):
         yield from make()
 
@@ -65,7 +66,10 @@ def _no_pictures() -> Iterator[Case]:
         "program.bmp": b"\x7fELF" + bytes(60),
         "zeros.png": bytes(1000),
         "postscript.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
-        "tiff.png": encode(_nine(), "TIFF"),
+        "document.jpg": b"%PDF-1.7\n1 0 obj\n",
+        "big.tif": b"II+\0\x08\0\0\0" + bytes(40),
+        "phone.jpg": b"\0\0\0\x18ftypheic" + bytes(40),
+        "film.gif": b"\0\0\0\x18ftypisom" + bytes(40),
         "icon.png": encode(_nine(), "ICO"),
         "portable.png": encode(_nine(), "PPM"),
         "targa.png": encode(_nine(), "TGA"),
@@ -81,6 +85,7 @@ def _truncated() -> Iterator[Case]:
         "webp": encode(_nine().convert("RGB"), "WEBP"),
         "gif": encode(_nine(), "GIF"),
         "bmp": encode(_nine(), "BMP"),
+        "tif": encode(_nine(), "TIFF", compression="tiff_lzw"),
     }
     yield "empty.png", b"", 422, "unreadable_image"
     for kind, data in files.items():
@@ -396,6 +401,84 @@ def _with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
 _GIF_FRAME: Final = (
     b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0x80) + bytes(6) + b"\x02\x02\x4c\x01\x00;"
 )
+
+
+def _tiff() -> Iterator[Case]:
+    """Directories that lie, and pages of every kind."""
+    nine = _nine()
+    damaged, large = (422, "unreadable_image"), (422, "image_too_large")
+    strip, rows = bytes(28), {278: (4, (1,)), 257: (4, (28,))}
+    kinds: dict[str, tuple[bytes, tuple[int, str]]] = {
+        "no-tags.tif": (b"II*\0" + struct.pack("<LH", 8, 0) + bytes(4), damaged),
+        "directory-elsewhere.tif": (b"II*\0" + struct.pack("<L", 2**32 - 1), damaged),
+        "countless-tags.tif": (b"II*\0" + struct.pack("<LH", 8, 65_535) + bytes(65_535 * 12), damaged),
+        "bomb.tif": (_tiff_of({256: (4, (30_000,)), 257: (4, (30_000,))}, strip), large),
+        "no-rows.tif": (_tiff_of({257: (4, (0,))}, strip), damaged),
+        "same-strip.tif": (_tiff_of(rows | {273: (4, (8,) * 28), 279: (4, (28,) * 28)}, strip), damaged),
+        "few-strips.tif": (_tiff_of(rows, strip), damaged),
+        "strip-beyond-the-end.tif": (_tiff_of({279: (4, (10_000,))}, strip), damaged),
+        "countless-strips.tif": (_tiff_of({273: (4, (8,) * 30_000)}, strip), damaged),
+        "giant-tile.tif": (
+            _tiff_of({322: (4, (65_536,)), 323: (4, (65_536,)), 324: (4, (8,)), 325: (4, (28,))}, strip),
+            damaged,
+        ),
+        "countless-samples.tif": (_tiff_of({277: (3, (60_000,))}, strip), damaged),
+        "no-data.tif": (_tiff_of({259: (3, (8,))}, b""), damaged),
+        "garbage.tif": (_tiff_of({259: (3, (5,))}, b"\xff" * 784), damaged),
+        "scan-bomb.tif": (_tiff_of({259: (3, (7,))}, (FOLDER / "scan-bomb.jpg").read_bytes()), damaged),
+    }
+    for name, (data, (status, code)) in kinds.items():
+        yield name, data, status, code
+    for name, changes in {
+        "floats.tif": {339: (3, (3,)), 258: (3, (32,))},
+        "signed.tif": {339: (3, (2,))},
+        "twelve-bits.tif": {258: (3, (12,))},
+        "old-jpeg.tif": {259: (3, (6,))},
+        "zstandard.tif": {259: (3, (50_000,))},
+    }.items():
+        yield name, _tiff_of(changes, strip), 415, "unsupported_media_type"
+    deep = Image.fromarray(np.asarray(nine).astype(np.uint16) * 257)
+    pictures = {
+        "sixteen-bits.tif": (deep, "tiff_lzw"),
+        "palette.tif": (nine.convert("RGB").convert("P"), "packbits"),
+        "alpha.tif": (nine.convert("RGBA"), "tiff_adobe_deflate"),
+        "four-inks.tif": (nine.convert("RGB").convert("CMYK"), "tiff_lzw"),
+        "jpeg.tif": (nine.convert("RGB"), "jpeg"),
+        "fax3.tif": (nine.convert("1"), "group3"),
+        "runs.tif": (nine.convert("1"), "tiff_ccitt"),
+    }
+    for name, (picture, compression) in pictures.items():
+        yield name, encode(picture, "TIFF", compression=compression), 200, None
+
+
+def _tiff_of(changes: dict[int, tuple[int, tuple[int, ...]]], strip: bytes) -> bytes:
+    """Return a TIFF of 28x28 grey pixels with one strip behind the head, and other tags as they are given.
+
+    A tag has a type (3 SHORT, 4 LONG) and values.
+    """
+    tags: dict[int, tuple[int, tuple[int, ...]]] = {
+        256: (4, (28,)), 257: (4, (28,)), 258: (3, (8,)), 259: (3, (1,)), 262: (3, (1,)),
+        273: (4, (8,)), 277: (3, (1,)), 279: (4, (len(strip),)),
+    }  # fmt: skip
+    directory, beyond = b"", b""
+    tags = dict(sorted((tags | changes).items()))
+    start = 8 + len(strip)
+    for tag, (kind, values) in tags.items():
+        packed = struct.pack(f"<{len(values)}{'HL'[kind - 3]}", *values)
+        if len(packed) > 4:
+            offset = start + 2 + 12 * len(tags) + 4 + len(beyond)
+            beyond += packed
+            packed = struct.pack("<L", offset)
+        directory += struct.pack("<HHL", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    return (
+        b"II*\0"
+        + struct.pack("<L", start)
+        + strip
+        + struct.pack("<H", len(tags))
+        + directory
+        + bytes(4)
+        + beyond
+    )
 
 
 def _bmp(width: int, height: int) -> bytes:

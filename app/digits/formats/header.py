@@ -7,7 +7,9 @@ from typing import Final, Literal, TypeAlias
 
 from ..errors import UnreadableImage
 
-Format: TypeAlias = Literal["BMP", "GIF", "JPEG", "PNG", "WEBP"]
+Format: TypeAlias = Literal["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"]
+
+FORMAT_NAMES: Final = "PNG, JPEG, WebP, BMP, GIF or TIFF"
 
 DAMAGED_FILE: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
 MAX_PARTS: Final = 25_000  # chunks, markers or blocks of a file: 10 MB of PNG in chunks of 400 bytes
