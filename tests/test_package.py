@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +18,11 @@ import httpx
 import pytest
 
 from tests.conftest import GOLDEN, MODELS, ROOT
+from tests.documents import find_blocks
 from tests.serving import free_port, wait_until
 
+README: Final = "README.md"
+PAGE: Final = "docs/install.md"
 BIN: Final = "Scripts" if os.name == "nt" else "bin"
 
 
@@ -116,3 +122,48 @@ def test_the_installed_package_is_imported_as_digits(scripts: Path, tmp_path: Pa
     command = [scripts / "python", "-c", code, GOLDEN / "7-photo.jpg"]
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert result.stdout.split()[0] == "7"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with the files that the pages name."""
+    shutil.copy(GOLDEN / "7-photo.jpg", tmp_path / "photo.jpg")
+    shutil.copy(ROOT / "tests" / "data" / "numbers" / "4071.jpg", tmp_path / "number.jpg")
+    shutil.copy(ROOT / "LICENSE", tmp_path / "notes.txt")
+    return tmp_path
+
+
+def list_examples() -> list[tuple[str, str]]:
+    """Return each command `digits read` that has its output below it, from both pages."""
+    return [
+        (command.strip().splitlines()[-1], output.strip())
+        for page in (README, PAGE)
+        for (language, command), (next_language, output) in pairwise(find_blocks(page))
+        if language == "sh" and next_language == "text" and "digits read" in command
+    ]
+
+
+@pytest.mark.needs("registry")
+def test_documented_commands_print_what_is_below_them(scripts: Path, pictures: Path) -> None:
+    examples = list_examples()
+    assert len(examples) == 2
+    for command, output in examples:
+        program, *words = shlex.split(command)
+        result = subprocess.run(
+            [scripts / program, *(str(ROOT / word) if word.startswith("tests/") else word for word in words)],
+            cwd=pictures,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert result.stdout.replace(f"{ROOT}/", "").strip() == output
+
+
+@pytest.mark.needs("registry")
+def test_documented_python_runs(scripts: Path, pictures: Path) -> None:
+    blocks = [block for language, block in find_blocks(PAGE) if language == "python"]
+    assert len(blocks) == 2
+    for block in blocks:
+        values = re.findall(r"^(\S.*?)\s+# (.+)$", block, re.MULTILINE)
+        checked = block + "".join(f"assert str({code}) == str({value})\n" for code, value in values)
+        subprocess.run([scripts / "python", "-c", checked], cwd=pictures, check=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..digits import errors
+from ..digits.formats.header import FORMAT_NAMES
 from ..feedback.labels import LABELS
 from ..wire import problems
 from ..wire.paths import is_v2_path
@@ -129,8 +130,8 @@ _PICTURE_SCHEMAS: Final = {
     "application/json": build_reference("JsonPicture"),
 }
 PICTURE_BODY: Final = describe_body(
-    "The picture in one of three ways: a form, its bytes, or base64 in JSON. PNG, JPEG, WebP, BMP or GIF, "
-    "recognised by its content.",
+    "The picture in one of three ways: a form, its bytes, or base64 in JSON. "
+    f"{FORMAT_NAMES}, recognised by its content.",
     _PICTURE_SCHEMAS,
 )
 FEEDBACK_BODY: Final = describe_body(

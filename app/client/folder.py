@@ -12,7 +12,9 @@ from typing import Final
 from .run import PictureFile
 
 # of the formats that the service reads. It ignores file names, but other files should not leave the machine.
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"})
+SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
+)
 # what spreadsheets take for the beginning of a formula, also in full width
 FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
