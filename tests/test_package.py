@@ -73,7 +73,15 @@ def scripts(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     environment = tmp_path_factory.mktemp("environment") / "env"
     install = ROOT / "requirements" / "install.py"
     subprocess.run([sys.executable, install, "service", environment], check=True, capture_output=True)
-    pip = [environment / BIN / "python", "-m", "pip", "install", "--no-deps", "--no-index", wheel]
+    pip: list[str | Path] = [
+        environment / BIN / "python",
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(pip, check=True, capture_output=True)
     return environment / BIN
 
@@ -119,7 +127,7 @@ def test_the_installed_command_serves_from_an_empty_folder(scripts: Path, tmp_pa
 @pytest.mark.needs("registry")
 def test_the_installed_package_is_imported_as_digits(scripts: Path, tmp_path: Path) -> None:
     code = "import digits, sys; print(digits.read_digit(sys.argv[1]).digit, digits.__version__)"
-    command = [scripts / "python", "-c", code, GOLDEN / "7-photo.jpg"]
+    command: list[str | Path] = [scripts / "python", "-c", code, GOLDEN / "7-photo.jpg"]
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert result.stdout.split()[0] == "7"
 

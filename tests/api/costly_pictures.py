@@ -123,3 +123,13 @@ def webp(width: int, height: int) -> bytes:
     data = file.getvalue()
     place = data.index(b"VP8L") + 9
     return data[:place] + struct.pack("<I", width - 1 | height - 1 << 14) + data[place + 4 :]
+
+
+def tiff(
+    mode: str, compression: str, *, size: tuple[int, int] = (WIDTH, HEIGHT), rows: int = 1 << 20
+) -> bytes:
+    """Return a white TIFF in strips of so many rows: by default, the whole picture is one."""
+    file = io.BytesIO()
+    white = Image.new(mode, size, "white" if mode != "1" else 1)
+    white.save(file, "TIFF", compression=compression, tiffinfo={278: min(rows, size[1])})
+    return file.getvalue()

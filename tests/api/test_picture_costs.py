@@ -26,6 +26,7 @@ from tests.api.costly_pictures import (
     jpeg,
     png,
     refining_scan,
+    tiff,
     webp,
 )
 from tests.api.v2.wire import body, picture_input
@@ -138,6 +139,15 @@ FILES: Final[dict[str, tuple[Callable[[], bytes], int, set[str]]]] = {
         {BLANK},
     ),
     "a GIF with a comment of 10 MB": (lambda: gif(side=(16, 16), before=COMMENT), 256, {DAMAGED, BLANK}),
+    "a TIFF of a fax": (lambda: tiff("1", "group4"), PIXELS, {BLANK, COSTLY}),
+    "a TIFF in colour": (lambda: tiff("RGB", "tiff_lzw"), PIXELS, {BLANK, COSTLY}),
+    "a TIFF in colour of 25,000 strips": (
+        lambda: tiff("RGB", "tiff_adobe_deflate", size=(1600, 25_000), rows=1),
+        PIXELS,
+        {BLANK, COSTLY},
+    ),
+    "a TIFF with alpha": (lambda: tiff("RGBA", "tiff_lzw", size=(6000, 5000)), 30_000_000, {BLANK, COSTLY}),
+    "a TIFF of JPEGs": (lambda: tiff("RGB", "jpeg", rows=16), PIXELS, {BLANK, COSTLY}),
     "a WebP": (lambda: webp(WIDTH, HEIGHT), PIXELS, {COSTLY}),
     "a WebP of as many pixels as are allowed": (lambda: webp(4400, 4200), 18_480_000, {BLANK}),
 }

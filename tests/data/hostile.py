@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from tests.data.golden import encode, photo
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "hostile"
+Field = tuple[int, tuple[int, ...]]  # of a TIFF: type and values
 Case = tuple[str, bytes, int, str | None]  # name, bytes, status, code
 
 
@@ -451,17 +452,17 @@ def _tiff() -> Iterator[Case]:
         yield name, encode(picture, "TIFF", compression=compression), 200, None
 
 
-def _tiff_of(changes: dict[int, tuple[int, tuple[int, ...]]], strip: bytes) -> bytes:
+def _tiff_of(changes: Mapping[int, Field], strip: bytes) -> bytes:
     """Return a TIFF of 28x28 grey pixels with one strip behind the head, and other tags as they are given.
 
     A tag has a type (3 SHORT, 4 LONG) and values.
     """
-    tags: dict[int, tuple[int, tuple[int, ...]]] = {
+    tags: dict[int, Field] = {
         256: (4, (28,)), 257: (4, (28,)), 258: (3, (8,)), 259: (3, (1,)), 262: (3, (1,)),
         273: (4, (8,)), 277: (3, (1,)), 279: (4, (len(strip),)),
     }  # fmt: skip
     directory, beyond = b"", b""
-    tags = dict(sorted((tags | changes).items()))
+    tags = dict(sorted({**tags, **changes}.items()))
     start = 8 + len(strip)
     for tag, (kind, values) in tags.items():
         packed = struct.pack(f"<{len(values)}{'HL'[kind - 3]}", *values)
