@@ -190,7 +190,7 @@ def test_the_table_of_settings_is_complete_and_correct() -> None:
     assert names == list(Settings.model_fields)
     for name, (_, default, meaning) in zip(names, rows, strict=True):
         field = Settings.model_fields[name]
-        shown = "the repository's `models`" if name == "models_dir" else format_default(field.default)
+        shown = "the `models` of the package" if name == "models_dir" else format_default(field.default)
         assert default == shown
         assert meaning == " ".join((field.description or "").split())
 
