@@ -187,8 +187,8 @@ MLP_1000: Final = Recipe(
     target=0.975,
 )
 
-# an hour, a tenth of which draws the scenes; 99.64 %, and 99.65 ± 0.02 % over three seeds, of which this one made the
-# fewest errors on the validation pictures
+# an hour, a tenth of which draws the scenes; 99.64 %, and 99.65 ± 0.02 % over three seeds, of which this one
+# made the fewest errors on the validation pictures
 CNN: Final = Recipe(
     name="cnn",
     version="3.0.0",
