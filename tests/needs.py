@@ -22,6 +22,7 @@ RIVALS: Final = ROOT / ".venv-rivals" / "bin" / "python"
 # Debian keeps it out of PATH, as several versions may be installed
 _INITDBS: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 INITDB: Final = _INITDBS[-1] if _INITDBS else shutil.which("initdb")
+NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")  # not on everybody's path
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -65,9 +66,12 @@ NEEDS: Final = {
     "chromium": Need(lambda: CHROMIUM is not None, "apt-get install chromium"),
     "clients": Need(CLIENTS.exists, "make .venv-clients/ready"),
     "container": Need(lambda: find_engine() is not None, "install podman or docker"),
+    "curl": Need(_has("curl"), "apt-get install curl"),
     "fonts": Need(fonts.are_present, "apt-get install npm, then python -m training fetch-fonts"),
+    "java": Need(_has("java"), "apt-get install default-jdk-headless"),
     "kubectl": Need(_has("kubectl"), "install kubectl"),
     "mnist": Need(lambda: find_mnist() is not None, "python -m training fetch, or set DIGITS_MNIST"),
+    "nginx": Need(lambda: NGINX is not None, "apt-get install nginx"),
     "node": Need(_has("node"), "apt-get install nodejs"),
     "postgresql": Need(lambda: INITDB is not None, "apt-get install postgresql"),
     "prometheus": Need(_has("promtool"), "apt-get install prometheus"),

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -57,8 +56,8 @@ def test_no_module_of_the_wheel_imports_by_the_repositorys_name(wheel: Path) -> 
 
 
 def test_the_source_archive_builds_the_same_wheel(tmp_path: Path, wheel: Path) -> None:
-    with tarfile.open(build(tmp_path / "sdist", "sdist")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    archive = build(tmp_path / "sdist", "sdist")
+    subprocess.run(["tar", "--extract", "--file", archive, "--directory", tmp_path], check=True)
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "wheel")]
     subprocess.run(command, cwd=next(tmp_path.glob("digits-*")), check=True, capture_output=True)
     with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(next((tmp_path / "wheel").iterdir())) as theirs:

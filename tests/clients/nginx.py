@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,9 @@ from typing import Final
 
 import httpx
 
+from tests.needs import NGINX
 from tests.serving import free_port, wait_until
 
-NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")  # not on everybody's path
 CONFIGURATION: Final = """
 daemon off;
 master_process off;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.clients.nginx import NGINX, run_nginx
+from tests.clients.nginx import run_nginx
 from tests.conftest import GOLDEN
 from tests.serving import PATIENCE
 
@@ -28,8 +27,6 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\
 
 def run(*command: str) -> list[Any]:
     """Run a program that prints an answer on each line."""
-    if not shutil.which(command[0]):
-        pytest.skip(f"there is no {command[0]} on this machine")
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]
@@ -76,11 +73,12 @@ def ask_by_requests(url: str) -> list[Any]:
 
 
 CLIENTS: Final = [
-    ask_by_java,
-    ask_by_node,
-    ask_by_curl,
-    ask_by_curl_for_http2,
-    ask_by_curl_for_http2_in_chunks,
+    pytest.param(ask_by_java, marks=pytest.mark.needs("java")),
+    pytest.param(ask_by_node, marks=pytest.mark.needs("node")),
+    *(
+        pytest.param(ask, marks=pytest.mark.needs("curl"))
+        for ask in (ask_by_curl, ask_by_curl_for_http2, ask_by_curl_for_http2_in_chunks)
+    ),
     ask_by_httpx,
     ask_by_requests,
 ]
@@ -89,13 +87,11 @@ CLIENTS: Final = [
 @pytest.fixture(scope="module")
 def proxy(client: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of the service with default settings, through nginx."""
-    if not NGINX:
-        pytest.skip("there is no nginx on this machine")
     with run_nginx(client.base_url.port or 0, tmp_path_factory.mktemp("nginx")) as client_of_proxy:
         yield client_of_proxy
 
 
-@pytest.mark.parametrize("way", ["client", "proxy"])
+@pytest.mark.parametrize("way", ["client", pytest.param("proxy", marks=pytest.mark.needs("nginx"))])
 @pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
 def test_a_client_gets_the_digit_of_every_picture(
     request: pytest.FixtureRequest, way: str, ask: Callable[[str], list[Any]]
@@ -113,9 +109,8 @@ def test_http2_without_an_upgrade_is_refused_at_once(client: httpx.Client) -> No
     assert b'"malformed_request"' in answer
 
 
+@pytest.mark.needs("curl")
 def test_curl_that_insists_on_http2_does_not_hang(client: httpx.Client) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("there is no curl on this machine")
     command = ["curl", "--silent", "--http2-prior-knowledge", f"{client.base_url}/health/live"]
     assert subprocess.run(command, check=False, timeout=PATIENCE).returncode
 
@@ -139,7 +134,9 @@ def paths() -> Iterator[list[str]]:
 
 # Through nginx the body is more than the service reads at once; what it reads next begins with line breaks,
 # which a parser skips before a request.
-@pytest.mark.parametrize(("way", "breaks"), [("client", 0), ("proxy", 140_000)])
+@pytest.mark.parametrize(
+    ("way", "breaks"), [("client", 0), pytest.param("proxy", 140_000, marks=pytest.mark.needs("nginx"))]
+)
 @pytest.mark.parametrize("framing", ["sized", "chunked"])
 @pytest.mark.parametrize("protocol", ["websocket", "h2c", "anything"])
 def test_what_follows_an_upgrades_head_is_its_body_and_never_a_request(

@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from app.guard import keys
 from app.settings import Settings
-from tests.clients.nginx import NGINX, run_nginx
+from tests.clients.nginx import run_nginx
 from tests.conftest import GOLDEN
 from tests.page.browser import Watch
 from tests.page.conftest import Open
@@ -155,12 +155,11 @@ def test_every_call_can_be_tried_as_it_stands(page: Page, document: Document, wa
     assert watch.refusals == [403] * len(FORBIDDEN)
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("kind", ["multipart/form-data", "image/*", "application/octet-stream"])
 def test_an_uploaded_file_gets_the_answer_that_the_command_gets(
     page: Page, tmp_path: Path, kind: str
 ) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("there is no curl on this machine")
     call = open_call(page, "predict")
     call.get_by_role("radio", name=kind).check()
     call.get_by_label("view").select_option("true")
@@ -249,11 +248,10 @@ def test_an_unreachable_service_is_reported(open_page: Open) -> None:
     expect(call.get_by_role("status")).to_have_text("The service does not answer.")
 
 
+@pytest.mark.needs("nginx")
 def test_it_works_under_the_path_prefix_of_a_proxy(
     open_page: Open, client: httpx.Client, tmp_path: Path
 ) -> None:
-    if not NGINX:
-        pytest.skip("there is no nginx on this machine")
     with run_nginx(client.base_url.port or 0, tmp_path) as proxy:
         page = open_page(f"{proxy.base_url}/below/docs")
         call = open_call(page, "predict")
