@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..api.schemas import Schema
     from ..reading import PictureReader
 
+MAX_THREADS: Final = 8  # by default: each may hold a picture of 40 megapixels
 MAX_BYTES: Final = 1 << 28  # of a file, 256 MiB: what a service holds in memory by default
 MISSING: Final = "--url needs the extra `client`: pip install 'httpx>=0.28' ({} is not installed)"
 
@@ -27,7 +28,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `read`."""
     text = "read pictures, in this process or by a service"
     parser = commands.add_parser("read", help=text, description=f"{COMMAND} read: {text}.")
-    command.add_arguments(parser, url=None, concurrency=os.cpu_count() or 1)
+    command.add_arguments(parser, url=None, concurrency=min(os.cpu_count() or 1, MAX_THREADS))
     parser.set_defaults(run=partial(run, parser))
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from ..environment import ENV_PREFIX
 
-HELP = "start the service"
-DESCRIPTION = "Start the service. All settings can be made in the environment; docs/deploy.md lists them."
-OPTIONS = {
+HELP: Final = "start the service"
+DESCRIPTION: Final = (
+    "Start the service. All settings can be made in the environment; docs/deploy.md lists them."
+)
+OPTIONS: Final = {
     "host": "address to listen on (default: $DIGITS_HOST or 127.0.0.1)",
     "port": "port to listen on (default: $DIGITS_PORT or 8000)",
     "workers": "number of processes (default: $DIGITS_WORKERS or 1)",
