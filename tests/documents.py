@@ -72,6 +72,16 @@ def matches(expected: Any, actual: Any) -> bool:  # noqa: ANN401  JSON
     return bool(expected == actual)
 
 
+def matches_text(expected: str, actual: str) -> bool:
+    """Tell whether text is as expected. Percentages may differ by half a point."""
+    percentage = re.compile(r"(\d+\.\d)%")
+    values, others = (list(map(float, percentage.findall(text))) for text in (expected, actual))
+    texts = {percentage.sub("%", text).strip() for text in (expected, actual)}
+    return len(texts) == 1 and all(
+        abs(value - other) <= 0.5 for value, other in zip(values, others, strict=True)
+    )
+
+
 def find_table(page: str, *columns: str) -> list[tuple[str, ...]]:
     """Return these columns of the table that begins with them."""
     _, _, rest = read_page(page).partition(f"| {' | '.join(columns)} |")

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import GOLDEN, MODELS, ROOT
-from tests.documents import find_blocks
+from tests.documents import find_blocks, matches_text
 from tests.serving import free_port, wait_until
 
 README: Final = "README.md"
@@ -163,7 +163,7 @@ def test_documented_commands_print_what_is_below_them(scripts: Path, pictures: P
             capture_output=True,
             text=True,
         )
-        assert result.stdout.replace(f"{ROOT}/", "").strip() == output
+        assert matches_text(output, result.stdout.replace(f"{ROOT}/", "")), result.stdout
 
 
 @pytest.mark.needs("registry")
