@@ -202,7 +202,7 @@ def test_parquet_files_give_the_same_rows_as_their_pictures_and_a_damaged_one_it
     from_files = read_by_path(scored[0])
     for name in rows.keys() - errors.keys():
         assert rows[name] == {**from_files[f"hostile/{name}"], "path": name}
-    assert len(files(out)) == 1 + 1 + 2  # of two groups of rows each, where there are more than 60
+    assert len(files(out)) == 1 + 2 + 2  # of two groups of rows each, where there are more than 60
 
 
 def test_a_bucket_is_read_and_written(cluster: Mapping[str, str], tmp_path: Path) -> None:
