@@ -60,15 +60,15 @@ def add_line(file: Path, line: str) -> None:
     """Add a key's line to a file, which is created if it does not exist.
 
     Raises:
-        InvalidKeys: the file has a key of this id, or can't be a file of keys.
+        InvalidKeys: the file has a key of this id, or is not a file of keys.
         OSError: the file can't be read or written.
     """
     key_id = line.partition(" ")[0]
-    content = file.read_text("utf-8-sig") if file.exists() else ""
-    if any(key.id == key_id for key in (read_file(file) if content.strip() else ())):
+    lines = _read_lines(file) if file.exists() else []
+    if any(key.id == key_id for key in _parse_lines(lines)):
         msg = f"{file} already has a key {key_id!r}; revoke it first, or choose another id"
         raise InvalidKeys(msg)
-    _replace(file, [*content.splitlines(), line])
+    _replace(file, [*lines, line])
 
 
 def remove_key(file: Path, key_id: str) -> None:
@@ -78,19 +78,19 @@ def remove_key(file: Path, key_id: str) -> None:
         InvalidKeys: the file has no such key, or no other.
         OSError: the file can't be read or written.
     """
-    ids = [key.id for key in read_file(file)]
+    lines = _read_lines(file)
+    ids = [key.id for key in _parse_lines(lines)]
     if key_id not in ids:
-        msg = f"{file} has no key {key_id!r}; it has {', '.join(ids)}"
+        msg = f"{file} has no key {key_id!r}; it has {', '.join(ids) or 'none'}"
         raise InvalidKeys(msg)
     if len(ids) == 1:
         msg = f"{key_id!r} is the last key in {file}, and a service needs at least one; add another one first"
         raise InvalidKeys(msg)
-    lines = file.read_text("utf-8-sig").splitlines()
     _replace(file, [line for line in lines if not _has_id(line, key_id)])
 
 
 def _has_id(line: str, key_id: str) -> bool:
-    key = _parse_entry(line.partition("#")[0].strip())
+    key = _parse_entry(_strip_comment(line))
     return key is not None and key.id == key_id
 
 
@@ -98,9 +98,8 @@ def _replace(file: Path, lines: Sequence[str]) -> None:
     """Write a file at once, so that a service never reads half of it; its owner alone may read a new one."""
     file = file.resolve()
     draft = file.with_name(f".{file.name}.draft")
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as output:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
         output.writelines(f"{line}\n" for line in lines)
     if file.exists():
         shutil.copymode(file, draft)
@@ -166,17 +165,28 @@ def read_file(file: Path) -> list[Key]:
         InvalidKeys: a line is invalid, or there are no keys.
         OSError: the file can't be read.
     """
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()  # editors on Windows add a byte order mark
-    except UnicodeDecodeError:
-        msg = "the file is not a text file"
-        raise InvalidKeys(msg) from None
-    entries = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-    keys = [_parse_line(entry, number) for number, entry in entries if entry]
+    keys = _parse_lines(_read_lines(file))
     if not keys:
         msg = f"the file has no keys; `{COMMAND} keys new ID` creates one"
         raise InvalidKeys(msg)
     return keys
+
+
+def _read_lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8-sig").splitlines()  # editors on Windows add a byte order mark
+    except UnicodeDecodeError:
+        msg = "the file is not a text file"
+        raise InvalidKeys(msg) from None
+
+
+def _parse_lines(lines: Sequence[str]) -> list[Key]:
+    entries = ((number, _strip_comment(line)) for number, line in enumerate(lines, 1))
+    return [_parse_line(entry, number) for number, entry in entries if entry]
+
+
+def _strip_comment(line: str) -> str:
+    return line.partition("#")[0].strip()
 
 
 def _parse_line(entry: str, number: int) -> Key:

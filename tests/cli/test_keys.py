@@ -82,3 +82,19 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     result = run("list", "--file", tmp_path / "gone")
     assert result.returncode == 2
     assert result.stderr == f"{tmp_path / 'gone'}: No such file or directory\n"
+
+
+def test_a_key_can_be_added_below_comments(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text("# no clients yet\n")
+    assert run("new", "alice", "--file", file).returncode == 0
+    assert file.read_text().startswith("# no clients yet\nalice ")
+
+
+def test_a_file_that_is_no_text_is_reported_and_stays(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_bytes(b"\xff\xfe\x00")
+    result = run("new", "alice", "--file", file)
+    assert result.returncode == 2
+    assert result.stderr == "the file is not a text file\n"
+    assert file.read_bytes() == b"\xff\xfe\x00"
