@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from .folder import SUFFIXES, Collection, collect_pictures
-from .outputs import JsonLines, TextLines
+from .outputs import Lines, format_json, format_text
 from .report import Report
 from .run import OpenReader, Output, PictureFile, RunAborted, read_pictures
 from .table import DIGIT_COLUMNS, NUMBER_COLUMNS, Table, UnusableTable
@@ -154,7 +154,8 @@ def _open_table(arguments: argparse.Namespace) -> Table | None:
 
 
 def _create_lines(arguments: argparse.Namespace, pictures: Sequence[PictureFile]) -> Output:
-    return (JsonLines if arguments.json else TextLines)(picture.name for picture in pictures)
+    format_line = format_json if arguments.json else format_text
+    return Lines((picture.name for picture in pictures), format_line)
 
 
 def _describe_run(arguments: argparse.Namespace, found: Collection, table: Table | None) -> Iterator[str]:
