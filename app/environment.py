@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 ENV_PREFIX: Final = "DIGITS_"
-COMMAND: Final = "digits" if __package__ == "digits" else "python -m app"  # that people type
+IS_INSTALLED: Final = __package__ == "digits"  # in the repository, the package is `app`
+COMMAND: Final = "digits" if IS_INSTALLED else "python -m app"  # that people type
 # variables with our prefix that the service does not read, and what reads them
 FOREIGN_VARIABLES: Final[Mapping[str, str]] = {
     "DIGITS_DRAWINGS": "python -m training",

@@ -13,15 +13,22 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from .environment import ENV_PREFIX, find_fault, find_service_links, find_unknown, format_value, split_list
+from .environment import (
+    ENV_PREFIX,
+    IS_INSTALLED,
+    find_fault,
+    find_service_links,
+    find_unknown,
+    format_value,
+    split_list,
+)
 
 MEBIBYTE: Final = 1024 * 1024
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
 MAX_PORT: Final = 65535
 DEFAULT_MODEL: Final = "cnn"
 _PACKAGE: Final = Path(__file__).parent
-# in an installed package, and in the repository
-MODELS_DIR: Final = next(filter(Path.is_dir, [_PACKAGE / "models"]), _PACKAGE.parent / "models")
+MODELS_DIR: Final = (_PACKAGE if IS_INSTALLED else _PACKAGE.parent) / "models"
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from origins
 _ORIGIN_PATTERN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # by their names in annotated_types

@@ -102,6 +102,10 @@ def _read_file(file: Path, *, max_bytes: int) -> bytes | Failure:
         size = file.stat().st_size
         if size > max_bytes:  # the service would hang up halfway
             return Failure("body_too_large", f"The file has {size} bytes, at most {max_bytes} are allowed.")
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(max_bytes + 1)  # of a device or a pipe, the size is not known before
     except OSError as error:
         return Failure("unreadable_file", f"The file can't be read: {error.strerror}.")
+    if len(data) > max_bytes:
+        return Failure("body_too_large", f"There are more than the {max_bytes} bytes that are allowed.")
+    return data

@@ -114,3 +114,15 @@ def test_a_closed_pipe_ends_the_command_quietly() -> None:
     assert len(result.stdout.splitlines()) == 1
     assert "Traceback" not in result.stderr
     assert "Broken pipe" not in result.stderr
+
+
+def test_a_device_without_an_end_is_not_read_for_ever() -> None:
+    result = read("/dev/zero")
+    assert result.returncode == 1
+    assert "body_too_large" in result.stderr
+
+
+def test_a_pipe_can_be_read() -> None:
+    command = f"{sys.executable} -m app read /dev/stdin < {NINE}"
+    result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S602
+    assert result.stdout.split()[0] == "9"

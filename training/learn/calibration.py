@@ -17,9 +17,7 @@ MIN_TEMPERATURE: Final = 0.05  # bounds of the search; networks need about 0.5 t
 MAX_TEMPERATURE: Final = 20.0
 PRECISION: Final = 1e-9  # of the temperature's logarithm
 SMALLEST_FLOAT: Final = float(np.finfo(np.float32).tiny)  # replaces a probability that was rounded to 0
-SCENE_WEIGHT: Final = (
-    0.25  # of a scene's loss in the fit of the temperature: scenes are harder than most uploads
-)
+SCENE_WEIGHT: Final = 0.25  # of a scene in the fit of the temperature: scenes are harder than most uploads
 REJECTED_SHARE: Final = 0.01  # share of the digits that may fall below the threshold of `is_digit`
 
 
