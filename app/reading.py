@@ -20,6 +20,7 @@ from .api.schemas import NumberPrediction, Prediction
 from .digits import images
 from .digits.canonical_upload import canonicalise_upload
 from .digits.catalogue import Catalogue
+from .digits.errors import ImageTooSmall
 from .digits.process import set_up_process
 from .settings import DEFAULT_MODEL, MODELS_DIR
 
@@ -124,6 +125,10 @@ def _encode(pixels: NDArray[Any]) -> bytes:
             "(height, width, 3) or (height, width, 4)"
         )
         raise TypeError(msg)
+    if not pixels.size:
+        rows, columns = pixels.shape[:2]
+        msg = f"The picture has {columns}x{rows} pixels; each side needs at least {images.MIN_SIDE}."
+        raise ImageTooSmall(msg, limit=images.MIN_SIDE)
     if pixels.ndim > 2:  # noqa: PLR2004
         pixels = cv2.cvtColor(pixels, _TO_BGR[pixels.shape[2]])
     _, png = cv2.imencode(".png", pixels)

@@ -61,6 +61,13 @@ def test_an_empty_picture_is_an_error_that_says_so() -> None:
     assert error.value.code == "no_ink"
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (0, 28), (28, 0, 3)])
+def test_an_array_without_pixels_is_too_small(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DigitsError, match="each side needs at least 4") as error:
+        read_digit(np.zeros(shape, np.uint8))
+    assert error.value.code == "image_too_small"
+
+
 @pytest.mark.parametrize("shape", [(28,), (2, 28, 28), (28, 28, 2), (1, 28, 28, 3)])
 def test_an_array_that_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(TypeError, match="must be uint8"):

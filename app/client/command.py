@@ -164,6 +164,8 @@ def _describe_run(arguments: argparse.Namespace, found: Collection, table: Table
         finished = sum(picture.name in table.finished for picture in found.pictures)
         if finished:
             yield f"{finished} of them are in {arguments.csv}, {table.failed} of its rows with a problem"
+    elif not found.pictures:
+        yield f"There are no pictures in {' '.join(map(str, arguments.paths))}"
     if found.other_files:
         kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.other_files.items()))
         yield f"Other files, which are not {', '.join(sorted(SUFFIXES))}: {kinds}"

@@ -126,3 +126,9 @@ def test_a_pipe_can_be_read() -> None:
     command = f"{sys.executable} -m app read /dev/stdin < {NINE}"
     result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S602
     assert result.stdout.split()[0] == "9"
+
+
+def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
+    result = read(tmp_path)
+    assert result.returncode == 0
+    assert result.stderr == f"There are no pictures in {tmp_path}\n"
