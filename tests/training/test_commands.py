@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from PIL import Image
 from app.digits.catalogue import Catalogue
 from tests.conftest import GOLDEN, HOSTILE, MODELS, ROOT
 from tests.data.strokes import ink
+from training.__main__ import main
 from training.data.uploads import encode_png
 
 PHOTO = str(GOLDEN / "7-photo.jpg")
@@ -33,12 +36,25 @@ def run_training(
     )
 
 
-def fail(*words: str, environment: dict[str, str] | None = None) -> str:
-    """Return the last line of a failing command's errors; TensorFlow may have printed others before it."""
-    result = run_training(*words, environment=environment)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    return result.stderr.rstrip().splitlines()[-1]
+Fail: TypeAlias = Callable[..., str]
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fail:
+    """Return a function that runs a command, which must fail, and returns the last line of its errors.
+
+    It runs in this process: importing what a command needs takes seconds, and there are many commands.
+    """
+    monkeypatch.chdir(ROOT)
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["training", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        return capfd.readouterr().err.rstrip().splitlines()[-1]  # TensorFlow may have printed others
+
+    return run
 
 
 def width(picture: Path) -> int:
@@ -139,7 +155,7 @@ def test_a_picture_that_cant_be_read_does_not_stop_the_others() -> None:
         (["finetune", "--data", "tests", "--from", "vgg"], "There is no models/vgg/model.onnx"),
     ],
 )
-def test_an_error_that_the_user_can_solve_is_one_line(words: list[str], line: str) -> None:
+def test_an_error_that_the_user_can_solve_is_one_line(words: list[str], line: str, fail: Fail) -> None:
     assert fail(*words).startswith(line)
 
 
@@ -178,7 +194,9 @@ def test_two_networks_are_compared_on_the_users_pictures(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("content", "line"), [("{", "is damaged"), ('{"model": {}}', "has no calibration")])
-def test_unusable_metrics_are_reported_with_the_remedy(tmp_path: Path, content: str, line: str) -> None:
+def test_unusable_metrics_are_reported_with_the_remedy(
+    tmp_path: Path, content: str, line: str, fail: Fail
+) -> None:
     (tmp_path / "linear").mkdir()
     (tmp_path / "linear" / "metrics.json").write_text(content)
     message = fail("plot", "reliability", "linear", "--models", str(tmp_path))
@@ -194,7 +212,10 @@ def test_offline_the_download_fails_with_the_remedy(tmp_path: Path) -> None:
         "https_proxy": nowhere,
         "HTTPS_PROXY": nowhere,
     }
-    line = fail("fetch", environment=environment)
+    result = run_training("fetch", environment=environment)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    line = result.stderr.rstrip().splitlines()[-1]
     assert "MNIST could not be downloaded" in line
     assert "--data FILE or DIGITS_MNIST" in line
 
@@ -287,11 +308,14 @@ def test_a_network_is_fine_tuned_to_a_folder_of_pictures(mnist_file: Path, tmp_p
     ],
 )
 def test_options_of_classifiers_are_refused_for_finder_and_line_reader(
-    words: tuple[str, ...], what: str
+    words: tuple[str, ...], what: str, fail: Fail
 ) -> None:
     assert what in fail(*words)
 
 
-def test_strokes_that_are_missing_are_told_with_the_remedy(tmp_path: Path) -> None:
-    empty = {"DIGITS_STROKES": str(tmp_path), "DIGITS_MNIST": str(GOLDEN / "7-photo.jpg")}
-    assert "training fetch-strokes" in fail("train", "finder", "--run", str(tmp_path), environment=empty)
+def test_strokes_that_are_missing_are_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Fail
+) -> None:
+    monkeypatch.setenv("DIGITS_STROKES", str(tmp_path))
+    monkeypatch.setenv("DIGITS_MNIST", PHOTO)
+    assert "training fetch-strokes" in fail("train", "finder", "--run", str(tmp_path))

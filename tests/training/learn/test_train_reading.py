@@ -23,22 +23,44 @@ class StoppedError(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("recipe", [QUICK_READER, QUICK_FINDER])
+# in float32, a resumed run ends where an unbroken one does
+READER = dataclasses.replace(QUICK_READER, precision="float32")
+
+
+@dataclass(frozen=True)
+class Trained:
+    run: ReadingRun
+    model: keras.Model
+
+
+@pytest.fixture(scope="module")
+def reader(shelves: Shelves, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A line reader that was trained without a break."""
+    run = ReadingRun(tmp_path_factory.mktemp("reader") / "run")
+    return Trained(run, train(READER, shelves, run=run))
+
+
+@pytest.fixture(scope="module")
+def finder(shelves: Shelves, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A finder, which is trained in bfloat16."""
+    run = ReadingRun(tmp_path_factory.mktemp("finder") / "run")
+    return Trained(run, train(QUICK_FINDER, shelves, run=run))
+
+
+@pytest.mark.parametrize(("name", "recipe"), [("reader", READER), ("finder", QUICK_FINDER)])
 def test_a_run_keeps_what_trained_it_and_how_far_it_came(
-    recipe: ReadingRecipe, shelves: Shelves, tmp_path: Path
+    name: str, recipe: ReadingRecipe, request: pytest.FixtureRequest
 ) -> None:
-    run = ReadingRun(tmp_path / "run")
-    model = train(recipe, shelves, run=run)
+    trained: Trained = request.getfixturevalue(name)
+    run = trained.run
     assert run.read_origin().recipe == recipe
     history = run.read_history()
     assert [len(values) for values in history.values()] == [recipe.epochs] * len(history)
     assert np.isfinite(history["val_loss"]).all()
     assert history["loss"][1] < history["loss"][0]
     assert len(run.log.read_text().splitlines()) == recipe.epochs
-    assert {str(weights.dtype) for weights in model.weights} == {"float32"}
+    assert {str(weights.dtype) for weights in trained.model.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
-    with pytest.raises(RunError, match="holds a run"):
-        train(recipe, shelves, run=run)
 
 
 @dataclass(frozen=True)
@@ -54,40 +76,38 @@ class StoppingShelf(Shelf):
         return super().load_or_draw(kind, number)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(shelves: Shelves, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(QUICK_READER, precision="float32")
-    unbroken = train(recipe, shelves, run=ReadingRun(tmp_path / "unbroken"))
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    reader: Trained, shelves: Shelves, tmp_path: Path
+) -> None:
     run = ReadingRun(tmp_path / "broken")
     shelf = shelves.validation
     stopping = StoppingShelf(shelf.split, shelf.mnist_file, shelf.strokes_folder, shelf.folder)
     with pytest.raises(StoppedError):
-        train(recipe, dataclasses.replace(shelves, validation=stopping), run=run)
+        train(READER, dataclasses.replace(shelves, validation=stopping), run=run)
     assert run.log.read_text().startswith("epoch 1:")
-    resumed = train(recipe, shelves, run=run, resume=True)
+    resumed = train(READER, shelves, run=run, resume=True)
     # Sums in another order turn the signs of tiny gradients, and so the steps of single weights. Another way
     # through the batches would move every kernel's weights apart by several steps.
     kernels = [
         (one, other)
-        for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True)
+        for one, other in zip(reader.model.get_weights(), resumed.get_weights(), strict=True)
         if one.ndim > 1
     ]
-    assert max(np.median(np.abs(one - other)) for one, other in kernels) < recipe.learning_rate
+    assert max(np.median(np.abs(one - other)) for one, other in kernels) < READER.learning_rate
 
 
-def test_a_run_is_resumed_only_with_its_own_recipe_and_drawings(shelves: Shelves, tmp_path: Path) -> None:
-    run = ReadingRun(tmp_path / "run")
+def test_a_run_is_resumed_only_with_its_own_recipe_and_drawings(
+    reader: Trained, shelves: Shelves, tmp_path: Path
+) -> None:
     with pytest.raises(RunError, match="no run in"):
-        train(QUICK_READER, shelves, run=run, resume=True)
-    train(dataclasses.replace(QUICK_READER, epochs=1), shelves, run=run)
+        train(READER, shelves, run=ReadingRun(tmp_path / "run"), resume=True)
     with pytest.raises(RunError, match="another recipe"):
-        train(QUICK_READER, shelves, run=run, resume=True)
+        train(dataclasses.replace(READER, epochs=3), shelves, run=reader.run, resume=True)
     others = dataclasses.replace(shelves, sha256="1" * 64)
     with pytest.raises(RunError, match="other drawings"):
-        train(dataclasses.replace(QUICK_READER, epochs=1), others, run=run, resume=True)
-
-
-def copy_weights(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(weights) for weights in model.trainable_variables]
+        train(READER, others, run=reader.run, resume=True)
+    with pytest.raises(RunError, match="holds a run"):
+        train(READER, shelves, run=reader.run)
 
 
 def test_averaged_weights_are_put_in_for_a_while() -> None:
