@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,6 +20,7 @@ from .environment import (
     find_service_links,
     find_unknown,
     format_value,
+    is_installed,
     split_list,
 )
 
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=1, le=MAX_PORT)
     """Port to listen on."""
+
+    grpc_port: int | None = Field(default=None, ge=1, le=MAX_PORT)
+    """Port for the Open Inference Protocol over gRPC. Unset: none. Needs the extra `grpc`."""
 
     workers: int = Field(default=1, ge=1, le=256)
     """Number of worker processes; there is no benefit in more than one per core."""
@@ -180,6 +184,16 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return value
 
+    @field_validator("grpc_port")
+    @classmethod
+    def _check_grpc(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None:
+            _check_installed("grpc", modules=("grpc", "google.protobuf"))
+            if value == info.data.get("port"):
+                msg = "it can't be DIGITS_PORT, where HTTP is served"
+                raise ValueError(msg)
+        return value
+
     @field_validator("feedback_url")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
@@ -264,6 +278,14 @@ def _explain(error: ErrorDetails) -> str:
         if hasattr(bound, attribute)
     ]
     return "it must be " + "; ".join([type_words, *bounds] if type_words else bounds)
+
+
+def _check_installed(extra: str, *, modules: Sequence[str]) -> None:
+    """Raise ValueError if a module of an extra is missing; nothing is imported."""
+    for module in modules:
+        if not is_installed(module):
+            msg = f"the extra '{extra}' is not installed ({module} is missing): pip install 'digits[{extra}]'"
+            raise ValueError(msg)
 
 
 def _check_proxy(proxy: str) -> None:

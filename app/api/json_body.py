@@ -37,10 +37,15 @@ def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_nu
     try:
         return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
-        first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first_error["loc"]))[:MAX_PATH] or "the body"
-        msg = f"{INVALID_JSON}: {where}: {first_error['msg']}."
+        msg = f"{INVALID_JSON}: {describe_fault(error)}."
         raise MalformedRequest(msg) from None
+
+
+def describe_fault(error: ValidationError) -> str:
+    """Return where the first fault is, and what it is."""
+    first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first_error["loc"]))[:MAX_PATH] or "the body"
+    return f"{where}: {first_error['msg']}"
 
 
 def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
