@@ -241,6 +241,7 @@ async def _serve_grpc(parts: _Parts, lifespan: Mapping[str, State | Metrics]) ->
     if parts.settings.grpc_port is None:
         yield
         return
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when it is imported; the log is ours
     from .rpc.transport import serve  # noqa: PLC0415  needs the extra `grpc`
 
     provider = parts.tracer_provider

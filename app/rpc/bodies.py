@@ -12,9 +12,9 @@ from ..api.work import run_in_thread
 from ..state import get_state
 from .messages import Message, parse
 
-# How compressed messages begin. gRPC does not unpack them, because a hostile one takes it 2 s, and grpcio does
-# not say which coding a message has. No message of the protocol begins like that: these bytes would be a field
-# of a type that does not exist, or field 15.
+# How compressed messages begin. gRPC does not unpack them, because a hostile one takes it 2 s, and grpcio
+# doesn't say which coding a message has. No message of the protocol begins like that: these bytes would be a
+# field of a type that does not exist, or field 15.
 _CODINGS: Final = {
     b"\x1f\x8b": "gzip",
     b"\x78\x01": "deflate",

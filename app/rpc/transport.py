@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import urllib.parse
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Message, Scope
 from ..settings import Settings, SettingsError
 from ..wire.problems import CLIENT_CLOSED_REQUEST, MalformedRequest
 from ..wire.request_id import REQUEST_ID_HEADER
+from ..wire.scope import ROUTE
 from .methods import METHODS, answer_call
 from .receptions import Receptions
 
@@ -69,7 +69,6 @@ async def serve(
     Raises:
         SettingsError: the port is taken.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines would be the only ones that are not formatted
     app: ASGIApp = answer_call
     for layer in reversed(middleware):
         app = layer.cls(app, *layer.args, **layer.kwargs)
@@ -201,6 +200,7 @@ def _build_scope(path: str, context: Context, lifespan: Mapping[str, Any]) -> Sc
         "client": _parse_peer(context.peer()),
         "server": None,
         "state": dict(lifespan),
+        ROUTE: path,
     }
 
 
