@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Scope
 from ..settings import Settings, SettingsError
 from ..wire.problems import CLIENT_CLOSED_REQUEST, MalformedRequest
 from ..wire.request_id import REQUEST_ID_HEADER
-from ..wire.scope import ROUTE
+from ..wire.scope import ROUTE, get_client
 from .methods import METHODS, answer_call
 from .receptions import Receptions
 
@@ -126,7 +126,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     async def _answer(self, path: str, context: Context) -> bytes:
         scope = _build_scope(path, context, self._lifespan)
-        call = _Call(context, self._receptions)
+        call = _Call(context, scope, self._receptions)
         task = asyncio.ensure_future(self._app(scope, call.receive, call.send))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -141,8 +141,9 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
 class _Call:
     """A call as an ASGI application sees it: it receives one message, and sends one response."""
 
-    def __init__(self, context: Context, receptions: Receptions) -> None:
+    def __init__(self, context: Context, scope: Scope, receptions: Receptions) -> None:
         self._context = context
+        self._scope = scope
         self._receptions = receptions
         self._is_received = False
         self._status = HTTPStatus.INTERNAL_SERVER_ERROR.value
@@ -155,7 +156,7 @@ class _Call:
         if self._is_received:
             await self.disconnected.wait()
             return {"type": "http.disconnect"}
-        async with self._receptions.take_turn():
+        async with self._receptions.take_turn(get_client(self._scope)):
             message = await self._context.read()
         self._is_received = True
         if message is aio.EOF:

@@ -30,7 +30,10 @@ def test_without_a_valid_key_only_health_is_told() -> None:
     with serve_grpc(api_keys=(KEY,)) as caller:
         for method in ("ServerLive", "ServerReady", "Check"):
             assert caller.call(method).code is Status.OK
-        missing, wrong = caller.call("ModelInfer", BLANK), caller.infer(options={"metadata": {"x-api-key": "no"}})
+        missing, wrong = (
+            caller.call("ModelInfer", BLANK),
+            caller.infer(options={"metadata": {"x-api-key": "no"}}),
+        )
         assert {missing.code, wrong.code} == {Status.UNAUTHENTICATED}
         assert missing.detail.startswith("The request has no key. Send one as 'Authorization: Bearer KEY'")
         assert wrong.detail.startswith("The key is not valid.")
