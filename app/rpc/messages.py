@@ -90,15 +90,15 @@ _MESSAGES: Final[_Table] = {
         "repeated InferOutputTensor outputs",
         "repeated bytes raw_output_contents",
     ),
-    # Triton's extension. KServe's messages have the model's name in field 1, and answer with name and state.
+    # Triton's extension. KServe sends the model's name in field 1, and expects name and success.
     "ModelRepositoryParameter": (*_PARAMETER, "oneof bytes bytes_param"),
     "RepositoryIndexRequest": ("string repository_name", "bool ready"),
     "ModelIndex": ("string name", "string version", "string state", "string reason"),
     "RepositoryIndexResponse": ("repeated ModelIndex models",),
     "RepositoryModelLoadRequest": _MODEL,
-    "RepositoryModelLoadResponse": ("string model_name", "bool is_loaded"),
+    "RepositoryModelLoadResponse": ("string model_name", "bool is_done"),
     "RepositoryModelUnloadRequest": _MODEL,
-    "RepositoryModelUnloadResponse": ("string model_name", "bool is_loaded"),
+    "RepositoryModelUnloadResponse": ("string model_name", "bool is_done"),
 }
 _HEALTH_MESSAGES: Final[_Table] = {
     "HealthCheckRequest": ("string service",),

@@ -100,13 +100,13 @@ async def _list_models(request: Request) -> Message:
 async def _load(request: Request) -> Message:
     name = await _read_model_name(request, "Load")
     await repository.load_model(request, name)
-    return CLASSES["RepositoryModelLoadResponse"](model_name=name, is_loaded=True)
+    return CLASSES["RepositoryModelLoadResponse"](model_name=name, is_done=True)
 
 
 async def _unload(request: Request) -> Message:
     name = await _read_model_name(request, "Unload")
     await repository.unload_model(request, name)
-    return CLASSES["RepositoryModelUnloadResponse"](model_name=name, is_loaded=False)
+    return CLASSES["RepositoryModelUnloadResponse"](model_name=name, is_done=True)
 
 
 async def _read_model_name(request: Request, action: str) -> str:

@@ -210,7 +210,7 @@ def test_models_are_listed_unloaded_and_loaded() -> None:
         assert {model.name for model in ready} == states.keys() - {"linear"}
         kserve = build("RepositoryModelLoadRequest", repository_name="linear")  # their field 1 is the model
         loaded = caller.call("RepositoryModelLoad", kserve).message
-        assert (loaded.model_name, loaded.is_loaded) == ("linear", True)
+        assert (loaded.model_name, loaded.is_done) == ("linear", True)
         refusals = [
             (
                 "RepositoryModelUnload",
