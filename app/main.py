@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
@@ -106,6 +106,10 @@ def create_app(
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(module.router)
+    if settings.mcp:
+        from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
+
+        app.include_router(http.router)
     page.install_page(app)
     return app
 
@@ -202,7 +206,7 @@ def _configure_keys(parts: _Parts) -> Middleware:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
+async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, Any]]:
     set_up_process()
     logging.captureWarnings(capture=True)
     document = app.openapi()  # built here; otherwise `RouteGuard` would build it during the first request
@@ -230,13 +234,26 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             feedback_store=store,
             tracer=tracer,
         )
-        async with _serve_grpc(parts, {STATE: state, METRICS: metrics}):
-            yield {STATE: state, METRICS: metrics}
+        lifespan = {STATE: state, METRICS: metrics}
+        async with _serve_grpc(parts, lifespan), _serve_mcp(settings) as further_state:
+            yield lifespan | further_state
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _serve_grpc(parts: _Parts, lifespan: Mapping[str, State | Metrics]) -> AsyncIterator[None]:
+async def _serve_mcp(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Yield what /mcp adds to the lifespan's state."""
+    if not settings.mcp:
+        yield {}
+        return
+    from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
+
+    async with http.run(settings) as manager:
+        yield {http.MANAGER: manager}
+
+
+@asynccontextmanager
+async def _serve_grpc(parts: _Parts, lifespan: Mapping[str, Any]) -> AsyncIterator[None]:
     """Serve gRPC while the block runs, if a port is configured for it."""
     if parts.settings.grpc_port is None:
         yield

@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
     """Maximum bytes of stored pictures, each counted as at least 1 KiB; requests beyond it get 507."""
 
+    mcp: bool = False
+    """Whether AI assistants may call the service at /mcp (Model Context Protocol). Needs the extra `mcp`."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged: debug, info, warning or error."""
 
@@ -192,6 +195,13 @@ class Settings(BaseSettings):
             if value == info.data.get("port"):
                 msg = "it can't be DIGITS_PORT, where HTTP is served"
                 raise ValueError(msg)
+        return value
+
+    @field_validator("mcp")
+    @classmethod
+    def _check_mcp(cls, value: bool) -> bool:  # noqa: FBT001  as pydantic calls it
+        if value:
+            _check_installed("mcp", modules=("mcp",))
         return value
 
     @field_validator("feedback_url")

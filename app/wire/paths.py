@@ -42,6 +42,7 @@ PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE, *_PUBLIC_METHODS}
 )
 BATCH: Final = "/predict/batch"
+MCP_PATH: Final = "/mcp"
 
 
 def is_v2_path(path: str) -> bool:
@@ -51,7 +52,7 @@ def is_v2_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
+    return path.startswith("/predict") or path in {"/feedback", MCP_PATH} or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:
