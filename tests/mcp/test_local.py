@@ -65,8 +65,6 @@ def test_what_cant_be_read_is_an_error_of_the_tool_and_the_next_call_works() -> 
     assert not last.is_error
 
 
-
-
 def test_a_tool_that_does_not_exist_is_an_error_of_the_protocol() -> None:
     async def work(client: Client) -> None:
         with pytest.raises(MCPError, match="There is no tool 'read_letter'"):

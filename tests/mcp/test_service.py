@@ -64,7 +64,10 @@ def test_both_tools_read_base64_and_a_data_url(service: httpx.Client, mode: str)
     expected = service.post("/predict", files={"file": PHOTO.read_bytes()}).json()
     assert digit.structured_content == expected
     assert get_text(digit).startswith("The digit is 7")
-    assert number.structured_content == service.post("/predict/number", files={"file": NUMBER.read_bytes()}).json()
+    assert (
+        number.structured_content
+        == service.post("/predict/number", files={"file": NUMBER.read_bytes()}).json()
+    )
     assert get_text(number).startswith("The number is 4071")
 
 
@@ -163,7 +166,10 @@ def test_other_methods_are_not_allowed(service: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-MESSAGE = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_digit","arguments":{"image":"%s"}}}'
+MESSAGE = (
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call",'
+    b'"params":{"name":"read_digit","arguments":{"image":"%s"}}}'
+)
 HOSTILE = {
     "lists": b"[" * 5_000_000 + b"]" * 5_000_000,
     "members": b"{" + b'"a":1,' * 1_700_000 + b'"a":1}',
@@ -219,9 +225,7 @@ def test_without_the_extra_the_start_says_how_to_install_it() -> None:
     script = "import sys, runpy; sys.modules['mcp'] = None; sys.argv = ['app']; "
     script += "runpy.run_module('app', run_name='__main__')"
     command, environment = [sys.executable, "-c", script], {"DIGITS_MCP": "true"}
-    result = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.startswith(
         "digits can't start: DIGITS_MCP=true: the extra 'mcp' is not installed (mcp is missing): "
