@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from mcp import Client, MCPError
@@ -12,7 +13,7 @@ from mcp.types import CallToolResult
 from tests.conftest import ROOT
 from tests.mcp.calling import MODES, NUMBER, PHOTO, encode, get_text, use_local
 
-REFUSALS = [
+REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({}, "The tool needs one picture. Send either its 'path', or its bytes in base64 as 'image'."),
     ({"path": str(PHOTO), "image": "x"}, "The tool needs one picture."),
     ({"path": "missing.png"}, "The file 'missing.png' can't be read: No such file or directory."),
@@ -33,6 +34,7 @@ def test_both_tools_read_a_path_base64_and_a_data_url(mode: str) -> None:
         tools = (await client.list_tools()).tools
         assert [tool.name for tool in tools] == ["read_digit", "read_number"]
         assert all(tool.output_schema for tool in tools)
+        assert client.server_info
         assert client.server_info.name == "digits"
         url = f"data:image/jpeg;base64,{encode(NUMBER.read_bytes())}"
         return [

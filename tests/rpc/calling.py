@@ -53,7 +53,7 @@ class Caller:
         metadata = dict(call.trailing_metadata())
         return Answer(call.code(), call.details(), metadata, None if error else call.result())
 
-    def infer(self, *tensors: dict[str, Any], options: Any = None, **members: object) -> Answer:  # noqa: ANN401
+    def infer(self, *tensors: dict[str, Any], options: Any = None, **members: Any) -> Answer:  # noqa: ANN401
         """Call ModelInfer."""
         return self.call("ModelInfer", build_request(*tensors, **members), **(options or {}))
 

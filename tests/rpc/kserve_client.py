@@ -19,7 +19,7 @@ import numpy as np
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as kserve_messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from kserve.protocol.infer_type import RequestedOutput
+from kserve.protocol.infer_type import InferResponse, RequestedOutput
 
 from tests.rpc.checks import run_checks
 
@@ -42,6 +42,10 @@ def call_kserve(ask: Callable[[InferenceGRPCClient], Coroutine[Any, Any, Result]
     return asyncio.run(call())
 
 
+def infer_with_kserve(request: InferRequest) -> InferResponse:
+    return call_kserve(lambda client: client.infer(request, headers=METADATA))
+
+
 def kserve_finds_server_and_model_live_and_ready() -> None:
     assert call_kserve(lambda client: client.is_server_live())
     assert call_kserve(lambda client: client.is_server_ready())
@@ -55,7 +59,7 @@ def kserve_reads_images_raw_and_typed() -> None:
         tensor = InferInput("image", list(BLANK.shape), "UINT8")
         tensor.set_data_from_numpy(BLANK, binary_data=binary)
         request = InferRequest(model_name="cnn", infer_inputs=[tensor], request_id="7")
-        answer = call_kserve(lambda client, request=request: client.infer(request, headers=METADATA))
+        answer = infer_with_kserve(request)
         assert (answer.id, answer.model_name) == ("7", "cnn")
         found.append({output.name: output.as_numpy() for output in answer.outputs})
     for name, values in found[0].items():
@@ -66,7 +70,7 @@ def kserve_reads_pictures() -> None:
     tensor = InferInput("picture", [len(UPLOADS)], "BYTES")
     tensor.set_data_from_numpy(np.array(UPLOADS, np.object_), binary_data=True)
     request = InferRequest("cnn", [tensor], request_outputs=[RequestedOutput("digit")])
-    answer = call_kserve(lambda client: client.infer(request, headers=METADATA))
+    answer = infer_with_kserve(request)
     assert [output.as_numpy().tolist() for output in answer.outputs] == [DIGITS]
 
 
@@ -84,7 +88,7 @@ def kserve_gets_errors_as_its_exception() -> None:
     tensor.set_data_from_numpy(np.zeros((1, 28, 28), np.float32))
     caught = None
     try:
-        call_kserve(lambda client: client.infer(InferRequest("cnn", [tensor]), headers=METADATA))
+        infer_with_kserve(InferRequest("cnn", [tensor]))
     except grpc.RpcError as error:
         caught = error
     assert caught, "there was no error"

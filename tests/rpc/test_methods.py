@@ -211,7 +211,7 @@ def test_models_are_listed_unloaded_and_loaded() -> None:
         kserve = build("RepositoryModelLoadRequest", repository_name="linear")  # their field 1 is the model
         loaded = caller.call("RepositoryModelLoad", kserve).message
         assert (loaded.model_name, loaded.is_done) == ("linear", True)
-        refusals = [
+        refusals: list[tuple[str, dict[str, Any], grpc.StatusCode, str]] = [
             (
                 "RepositoryModelUnload",
                 {"model_name": "cnn"},
