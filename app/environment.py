@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Final
 
 ENV_PREFIX: Final = "DIGITS_"
@@ -39,6 +40,14 @@ LIST_SETTINGS: Final = frozenset({"api_keys", "trusted_proxies", "cors_origins"}
 _PORT: Final = r"PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
 _LINK: Final = rf"_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|{_PORT})"
 _LINK_URL: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a parent package is missing
+        return False
 
 
 def split_list(value: str) -> tuple[str, ...]:

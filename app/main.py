@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
@@ -75,9 +75,12 @@ def create_app(
         InvalidKeys, OSError: the keys can't be read.
     """
     settings = settings or load_settings()
+    buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
     parts = _Parts(
         settings=settings,
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
+        buckets=buckets,
+        wrong_keys=WrongKeyLimiter(buckets),
         open_registry=open_registry,
         readiness=Readiness(),
         body_budget=BodyBudget(settings.max_bytes_in_flight),
@@ -103,6 +106,10 @@ def create_app(
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(module.router)
+    if settings.mcp:
+        from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
+
+        app.include_router(http.router)
     page.install_page(app)
     return app
 
@@ -125,6 +132,8 @@ class _Parts:
 
     settings: Settings
     keyring: Keyring
+    buckets: Buckets | None  # None if there is no rate limit
+    wrong_keys: WrongKeyLimiter
     open_registry: Callable[[], CollectorRegistry | None]
     readiness: Readiness
     body_budget: BodyBudget
@@ -135,26 +144,36 @@ class _Parts:
 def _build_middleware(parts: _Parts) -> list[Middleware]:
     """Return the middleware, outermost first."""
     settings = parts.settings
-    proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
-    spans = [Middleware(tracing.RequestSpan)] if parts.tracer_provider else []
     cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
-    buckets = Buckets(settings.rate_limit) if settings.rate_limit else None
-    rates = [] if buckets is None else [Middleware(RateGuard, buckets=buckets)]
-    keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
     return [
         Middleware(HttpOnly),
-        *proxies,
-        Middleware(AccessLog, traced=parts.tracer_provider is not None),
-        *spans,
+        *_build_observers(parts),
         Middleware(HeaderGuard),
         *cors,
         Middleware(UnreadBodyGuard, readiness=parts.readiness),
         Middleware(RouteGuard),
-        *keys,
-        *rates,
-        Middleware(BodyGuard, settings=settings, body_budget=parts.body_budget),
+        *_build_guards(parts),
         Middleware(HeadAsGet),
         Middleware(DirectDispatch),
+    ]
+
+
+def _build_observers(parts: _Parts) -> list[Middleware]:
+    """Return what finds out who sends a request and what becomes of it."""
+    trusted = parts.settings.trusted_proxies
+    return [
+        *([Middleware(ProxyGuard, trusted=trusted)] if trusted else []),
+        Middleware(AccessLog, traced=parts.tracer_provider is not None),
+        *([Middleware(tracing.RequestSpan)] if parts.tracer_provider else []),
+    ]
+
+
+def _build_guards(parts: _Parts) -> list[Middleware]:
+    """Return what decides whether a request is served."""
+    return [
+        *([_configure_keys(parts)] if parts.keyring.keys else []),
+        *([] if parts.buckets is None else [Middleware(RateGuard, buckets=parts.buckets)]),
+        Middleware(BodyGuard, settings=parts.settings, body_budget=parts.body_budget),
     ]
 
 
@@ -181,13 +200,13 @@ def _configure_cors(origins: Sequence[str]) -> Middleware:
     )
 
 
-def _configure_keys(parts: _Parts, wrong_keys: WrongKeyLimiter) -> Middleware:
+def _configure_keys(parts: _Parts) -> Middleware:
     public_docs = parts.settings.public_docs
-    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong_keys=wrong_keys)
+    return Middleware(KeyGuard, keyring=parts.keyring, public_docs=public_docs, wrong_keys=parts.wrong_keys)
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, State | Metrics]]:
+async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, Any]]:
     set_up_process()
     logging.captureWarnings(capture=True)
     document = app.openapi()  # built here; otherwise `RouteGuard` would build it during the first request
@@ -215,8 +234,38 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             feedback_store=store,
             tracer=tracer,
         )
-        yield {STATE: state, METRICS: metrics}
+        lifespan = {STATE: state, METRICS: metrics}
+        async with _serve_grpc(parts, lifespan), _serve_mcp(settings) as further_state:
+            yield lifespan | further_state
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _serve_mcp(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Yield what /mcp adds to the lifespan's state."""
+    if not settings.mcp:
+        yield {}
+        return
+    from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
+
+    async with http.run(settings) as manager:
+        yield {http.MANAGER: manager}
+
+
+@asynccontextmanager
+async def _serve_grpc(parts: _Parts, lifespan: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Serve gRPC while the block runs, if a port is configured for it."""
+    if parts.settings.grpc_port is None:
+        yield
+        return
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when it is imported; the log is ours
+    from .rpc.transport import serve  # noqa: PLC0415  needs the extra `grpc`
+
+    provider = parts.tracer_provider
+    spans = [] if provider is None else [Middleware(tracing.CallSpan, provider=provider)]
+    middleware = [*spans, *_build_observers(parts), *_build_guards(parts)]
+    async with serve(middleware, parts.settings, lifespan):
+        yield
 
 
 def _warn_of_missing_models(catalogue: Catalogue) -> None:

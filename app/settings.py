@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,6 +20,7 @@ from .environment import (
     find_service_links,
     find_unknown,
     format_value,
+    is_installed,
     split_list,
 )
 
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=1, le=MAX_PORT)
     """Port to listen on."""
+
+    grpc_port: int | None = Field(default=None, ge=1, le=MAX_PORT)
+    """Port for the Open Inference Protocol over gRPC. Unset: none. Needs the extra `grpc`."""
 
     workers: int = Field(default=1, ge=1, le=256)
     """Number of worker processes; there is no benefit in more than one per core."""
@@ -131,6 +135,9 @@ class Settings(BaseSettings):
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
     """Maximum bytes of stored pictures, each counted as at least 1 KiB; requests beyond it get 507."""
 
+    mcp: bool = False
+    """Whether AI assistants may call the service at /mcp (Model Context Protocol). Needs the extra `mcp`."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged: debug, info, warning or error."""
 
@@ -178,6 +185,23 @@ class Settings(BaseSettings):
             if largest > value:
                 msg = f"it must hold the largest body, {largest} bytes as set by {ENV_PREFIX}{name.upper()}"
                 raise ValueError(msg)
+        return value
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _check_grpc(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None:
+            _check_installed("grpc", modules=("grpc", "google.protobuf"))
+            if value == info.data.get("port"):
+                msg = "it can't be DIGITS_PORT, where HTTP is served"
+                raise ValueError(msg)
+        return value
+
+    @field_validator("mcp")
+    @classmethod
+    def _check_mcp(cls, value: bool) -> bool:  # noqa: FBT001  as pydantic calls it
+        if value:
+            _check_installed("mcp", modules=("mcp",))
         return value
 
     @field_validator("feedback_url")
@@ -264,6 +288,14 @@ def _explain(error: ErrorDetails) -> str:
         if hasattr(bound, attribute)
     ]
     return "it must be " + "; ".join([type_words, *bounds] if type_words else bounds)
+
+
+def _check_installed(extra: str, *, modules: Sequence[str]) -> None:
+    """Raise ValueError if a module of an extra is missing; nothing is imported."""
+    for module in modules:
+        if not is_installed(module):
+            msg = f"the extra '{extra}' is not installed ({module} is missing): pip install 'digits[{extra}]'"
+            raise ValueError(msg)
 
 
 def _check_proxy(proxy: str) -> None:

@@ -174,7 +174,7 @@ def test_the_limits_are_the_defaults() -> None:
 
 
 def test_every_documented_route_exists() -> None:
-    application = create_app()
+    application = create_app(Settings(mcp=True))
     # not in the OpenAPI document
     undocumented_paths = {path: {"get"} for path in ("/docs", "/openapi.json", *PAGE)}
     paths = application.openapi()["paths"] | undocumented_paths

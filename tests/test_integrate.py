@@ -111,7 +111,7 @@ def build_python_command(text: str) -> list[str]:
 
 def test_every_block_of_the_page_is_executed_below() -> None:
     executed = {*CURLS, SYNC, ASYNC, GENERATED, NODE, HTML, RUN_NODE, GENERATE, READ_FOLDER}
-    configuration = {text for language, text in BLOCKS if language == "yaml"}
+    configuration = {text for language, text in BLOCKS if language in {"yaml", "json"}}
     outputs = {text for language, text in BLOCKS if language == "text"}
     assert {text for _, text in BLOCKS} - executed - configuration - outputs == set()
 

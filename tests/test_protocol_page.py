@@ -15,7 +15,7 @@ from app.settings import Settings
 from tests.conftest import ROOT
 from tests.documents import matches
 from tests.needs import CLIENTS
-from tests.serving import serve
+from tests.serving import free_port, serve
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -39,7 +39,7 @@ def replace_address(client: httpx.Client, text: str) -> str:
 
 def test_all_blocks_are_executed() -> None:
     assert [(language, below) for language, _, below, _ in PAIRS] == [
-        ("sh", "json"), ("python", "text"), ("python", "text"), ("sh", "json"), ("sh", "json"), ("sh", "json")
+        ("sh", "json"), *[("python", "text")] * 4, ("sh", "json"), ("sh", "json"), ("sh", "json")
     ]  # fmt: skip
 
 
@@ -58,9 +58,19 @@ def test_a_command_gives_the_answer_below_it(
     assert matches(json.loads(result.stdout), json.loads(below))
 
 
+@pytest.fixture(scope="module")
+def grpc_port() -> Iterator[int]:
+    port = free_port()
+    with serve(Settings(grpc_port=port)):
+        yield port
+
+
 @pytest.mark.needs("clients")
 @pytest.mark.parametrize(("program", "below"), PROGRAMS)
-def test_a_program_prints_the_output_below_it(client: httpx.Client, program: str, below: str) -> None:
-    command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", replace_address(client, program)]
+def test_a_program_prints_the_output_below_it(
+    client: httpx.Client, grpc_port: int, program: str, below: str
+) -> None:
+    program = replace_address(client, program).replace("localhost:8001", f"127.0.0.1:{grpc_port}")
+    command = [str(CLIENTS), "-W", "ignore::ResourceWarning", "-c", program]
     result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert result.stdout == below, result.stderr

@@ -12,6 +12,7 @@ def test_the_defaults_are_valid() -> None:
     assert settings.model_dump(exclude={"models_dir"}) == {
         "host": "127.0.0.1",
         "port": 8000,
+        "grpc_port": None,
         "workers": 1,
         "default_model": "cnn",
         "max_body_bytes": 10 * 1024 * 1024,
@@ -32,6 +33,7 @@ def test_the_defaults_are_valid() -> None:
         "cors_origins": (),
         "feedback_url": None,
         "feedback_max_bytes": 1024 * 1024 * 1024,
+        "mcp": False,
         "log_level": "info",
         "log_format": "json",
         "drain_delay": 0.0,

@@ -32,23 +32,32 @@ def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_nu
         TooManyValues: there are more values.
         MalformedRequest: it is not JSON, or does not match the model.
     """
-    if len(json) > max_values:
-        _check_values(json, max_values, max_numbers)
+    check_values(json, max_values, max_numbers)
     try:
         return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
-        first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first_error["loc"]))[:MAX_PATH] or "the body"
-        msg = f"{INVALID_JSON}: {where}: {first_error['msg']}."
+        msg = f"{INVALID_JSON}: {describe_fault(error)}."
         raise MalformedRequest(msg) from None
 
 
-def _check_values(json: bytes, max_values: int, max_numbers: int) -> None:
+def describe_fault(error: ValidationError) -> str:
+    """Return where the first fault is, and what it is."""
+    first_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first_error["loc"]))[:MAX_PATH] or "the body"
+    return f"{where}: {first_error['msg']}"
+
+
+def check_values(json: bytes, max_values: int = MAX_VALUES, max_numbers: int = 0) -> None:
     """Count before anything is parsed, because every value becomes an object before the first is validated.
 
     Every value follows a comma or begins a list or an object. Commas within strings count as well: telling
     them apart would take as long as parsing.
+
+    Raises:
+        TooManyValues, MalformedRequest: there are more values than `parse` accepts.
     """
+    if len(json) <= max_values:
+        return
     codes, max_count = np.frombuffer(json, np.uint8), max_values + max_numbers
     values = _count(codes, ",")
     if values > max_count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -55,18 +55,39 @@ class NumberReading:
 )
 async def predict_number(request: Request, model: LineReaderName = None, view: View = False) -> Response:
     """Read the number in one picture: one or several digits, in one or several lines."""
+    reader = _create_reader(request, model)
+    return reader.respond(await _predict(reader, await uploads.read_picture(request), view=view))
+
+
+async def read_number(
+    request: Request, load_picture: Callable[[Request], Awaitable[bytes]]
+) -> NumberPrediction:
+    """Read the number in the picture that a request sends; the picture is loaded if there is a place for it.
+
+    Raises:
+        DigitsError: it can't be read now, or not at all.
+    """
+    reader = _create_reader(request, None)
+    return await _predict(reader, await load_picture(request), view=False)
+
+
+def _create_reader(request: Request, model: str | None) -> Reader:
+    """Refuse the request, before its body is read, if it can't be served now."""
     catalogue = get_state(request).catalogue
     line_reader = catalogue.get_line_reader(model)
-    number_reader = catalogue.get_number_reader(line_reader)
-    reader = Reader(request, line_reader)
-    upload = await uploads.read_picture(request)
+    catalogue.get_number_reader(line_reader)
+    return Reader(request, line_reader)
+
+
+async def _predict(reader: Reader, upload: bytes, *, view: bool) -> NumberPrediction:
+    number_reader = reader.state.catalogue.get_number_reader(reader.model)
     with reader.hold_places(1):
         # in a thread: even a small picture may hold a hundred characters
         work = partial(_read_number, upload, reader, number_reader, view=view)
-        reading = await run_in_thread(work, request, stages=reader.stages)
+        reading = await run_in_thread(work, reader.request, stages=reader.stages)
     digits = [(int(digit.character), digit.confidence) for digit in reading.number.digits]
     reader.count_results(digits, cautions=reading.number.cautions)
-    return reader.respond(build_prediction(reading, reader.describe_model()))
+    return build_prediction(reading, reader.describe_model())
 
 
 def build_prediction(reading: NumberReading, model: ModelRef) -> NumberPrediction:

@@ -49,15 +49,16 @@ async def run_in_thread(
         await asyncio.wait([task, disconnect], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return unwrap(task.result())
-        if stages is not None:
-            stages.is_abandoned = True
-        if not started:
-            task.cancel()
-        state.places.hold_until_done(pictures, get_client(request.scope), task)
         if disconnect.done():
             raise ClientDisconnect
-    finally:
+    finally:  # also if this request is cancelled
         disconnect.cancel()
+        if not task.done():
+            if stages is not None:
+                stages.is_abandoned = True
+            if not started:
+                task.cancel()
+            state.places.hold_until_done(pictures, get_client(request.scope), task)
         del task  # it refers to the error: see `unwrap`
     msg = f"There was no prediction within {seconds:g} s. Try a smaller picture, or fewer."
     raise PredictionTimeout(msg)

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..environment import COMMAND
 from ..version import VERSION
-from . import feedback, keys, read, serve
+from . import feedback, keys, mcp, read, serve
 
 DESCRIPTION: Final = "Read pictures of handwritten digits and numbers, over HTTP or in the terminal."
 
@@ -33,7 +33,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(COMMAND, description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="COMMAND")
-    for module in (serve, read, keys, feedback):
+    for module in (serve, read, mcp, keys, feedback):
         module.add_command(commands)
     return parser
 

@@ -95,9 +95,25 @@ def bind(settings: Settings) -> list[socket.socket]:
         SettingsError: the host has no address, or none can be bound, because another service listens there or
             the address is another machine's.
     """
+    bound = _bind(settings.host, settings.port, variable="DIGITS_PORT")
+    return [ListeningSocket.from_socket(one, shared=settings.workers > 1) for one in bound]
+
+
+def check_grpc_port(settings: Settings) -> None:
+    """Check that DIGITS_GRPC_PORT, if set, can be bound: each worker binds it by itself, with SO_REUSEPORT.
+
+    Raises:
+        SettingsError: it can't.
+    """
+    if settings.grpc_port is not None:
+        for bound in _bind(settings.host, settings.grpc_port, variable="DIGITS_GRPC_PORT"):
+            bound.close()
+
+
+def _bind(host: str, port: int, *, variable: str) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     reason = ""
-    for family, kind, proto, _, address in _resolve(settings):
+    for family, kind, proto, _, address in _resolve(host, port):
         bound = socket.socket(family, kind, proto)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -108,17 +124,17 @@ def bind(settings: Settings) -> list[socket.socket]:
             reason = str(error.strerror)
             bound.close()
         else:
-            sockets.append(ListeningSocket.from_socket(bound, shared=settings.workers > 1))
+            sockets.append(bound)
     if not sockets:
-        msg = f"DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: can't listen there ({reason})"
+        msg = f"DIGITS_HOST={host} {variable}={port}: can't listen there ({reason})"
         raise SettingsError(msg)
     return sockets
 
 
-def _resolve(settings: Settings) -> list[tuple[Any, ...]]:
+def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
-        return [*socket.getaddrinfo(settings.host, settings.port, type=kind, flags=flags)]
+        return [*socket.getaddrinfo(host, port, type=kind, flags=flags)]
     except OSError as error:
-        msg = f"DIGITS_HOST={settings.host}: not an address of this machine ({error.strerror})"
+        msg = f"DIGITS_HOST={host}: not an address of this machine ({error.strerror})"
         raise SettingsError(msg) from None

@@ -20,7 +20,7 @@ from ..settings import Settings, SettingsError, load_settings
 from .cores import count_cores
 from .process import Server, configure
 from .signals import record_reloads
-from .sockets import bind
+from .sockets import bind, check_grpc_port
 from .supervisor import Supervisor, WorkerProcess
 from .workers import create_shared_folder
 
@@ -37,6 +37,7 @@ def serve() -> int:
     try:
         settings = load_settings()
         sockets = bind(settings)
+        check_grpc_port(settings)
         keyring = _load_keys(settings)
         _check_models(settings)
         _run(settings, keyring, sockets)

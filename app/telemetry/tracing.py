@@ -11,13 +11,14 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry.trace import Span, Tracer, get_current_span
+from opentelemetry import propagate
+from opentelemetry.trace import Span, SpanKind, Tracer, get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..environment import is_installed
 from ..version import VERSION
 from ..wire.request_id import request_id
 from ..wire.scope import get_outcome, get_route
@@ -43,7 +44,7 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
     is_disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if endpoint is None or is_disabled or environment.get("OTEL_TRACES_EXPORTER") == "none":
         return None
-    if not all(_is_installed(name) for name in REQUIRED_MODULES):
+    if not all(is_installed(name) for name in REQUIRED_MODULES):
         log.warning(
             "no traces: the extra 'tracing' is not installed; pip install %s",
             PACKAGES,
@@ -57,13 +58,6 @@ def find_provider(environment: Mapping[str, str] = os.environ) -> TracerProvider
     defaults = {"service.name": "digits", "service.version": VERSION}
     resource = Resource.create({**defaults, **environment_attributes})
     return TracerProvider(resource=resource, shutdown_on_exit=False)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # a parent package is missing
-        return False
 
 
 def configure(provider: TracerProvider | None) -> TelemetryConfig:
@@ -91,6 +85,21 @@ async def export(provider: TracerProvider | None) -> AsyncIterator[Tracer | None
         yield provider.get_tracer("digits", VERSION)
     finally:
         await asyncio.to_thread(provider.shutdown)
+
+
+class CallSpan:
+    """Middleware that starts a span for a gRPC call, as FastAPI does for other requests."""
+
+    def __init__(self, app: ASGIApp, provider: TracerProvider) -> None:
+        self._app = app
+        self._tracer = provider.get_tracer("digits", VERSION)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one call."""
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        parent = propagate.extract(headers)
+        with self._tracer.start_as_current_span(scope["path"], parent, kind=SpanKind.SERVER):
+            await self._app(scope, receive, send)
 
 
 class RequestSpan:

@@ -28,11 +28,21 @@ PAGE: Final[Mapping[str, str]] = {
     **{f"/static/{name}": name for name in _FILES},
 }
 DOCUMENT_PATHS: Final = frozenset({REFERENCE, OPENAPI_PATH})
+# of methods of gRPC, which are HTTP requests to these paths
+RPC_SERVICE: Final = "inference.GRPCInferenceService"
+HEALTH_SERVICE: Final = "grpc.health.v1.Health"
+INFER_METHOD: Final = f"/{RPC_SERVICE}/ModelInfer"
+_PUBLIC_METHODS: Final = (
+    f"/{RPC_SERVICE}/ServerLive",
+    f"/{RPC_SERVICE}/ServerReady",
+    f"/{HEALTH_SERVICE}/Check",
+)
 # these need no key and have no rate limit
 PUBLIC_PATHS: Final = frozenset(
-    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
+    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE, *_PUBLIC_METHODS}
 )
 BATCH: Final = "/predict/batch"
+MCP_PATH: Final = "/mcp"
 
 
 def is_v2_path(path: str) -> bool:
@@ -42,12 +52,12 @@ def is_v2_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
+    return path.startswith("/predict") or path in {"/feedback", MCP_PATH} or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:
     """Tell whether a request to a path may contain several pictures."""
-    return path == BATCH or _is_infer_path(path)
+    return path in {BATCH, INFER_METHOD} or _is_infer_path(path)
 
 
 def _is_infer_path(path: str) -> bool:

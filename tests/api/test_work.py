@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from anyio import CapacityLimiter
+from starlette.requests import Request
+from starlette.types import Message
 
+from app.api.work import run_in_thread
+from app.capacity import Places
 from app.settings import Settings
+from app.state import STATE
 from app.telemetry.stages import Stages, WorkAbandoned
 from tests.conftest import GOLDEN
 from tests.serving import serve, wait_until
@@ -53,6 +62,33 @@ def test_a_client_that_hangs_up_gives_its_place_back(slow_decoder: SlowDecoder) 
         raw.close()
         slow_decoder.go_on.set()
         wait_until(lambda: free(client))
+
+
+def test_work_of_a_cancelled_request_keeps_its_place_until_it_ends() -> None:
+    places, limiter = Places(4), CapacityLimiter(1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait()
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def cancel() -> None:
+        state = SimpleNamespace(settings=Settings(), threads=limiter, places=places)
+        request = Request({"type": "http", "headers": [], "state": {STATE: state}}, never)
+        task = asyncio.create_task(run_in_thread(work, request))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert places.taken == 1
+        go_on.set()
+        await asyncio.to_thread(wait_until, lambda: not places.taken)
+
+    asyncio.run(cancel())
 
 
 def test_an_upload_takes_no_place_before_it_has_arrived() -> None:

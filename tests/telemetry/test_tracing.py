@@ -17,6 +17,7 @@ from app import __version__
 from app.settings import Settings
 from app.telemetry import tracing
 from tests.conftest import ROOT
+from tests.rpc.calling import build_request, image_tensor, serve_grpc
 from tests.serving import serve, start_process
 from tests.telemetry.collector import Collector, attributes, collect_traces
 from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, THREE
@@ -212,3 +213,14 @@ def test_without_an_endpoint_the_sdk_is_not_loaded() -> None:
 def test_the_test_above_can_fail(collector: Collector) -> None:
     assert collector.url
     assert loads_the_sdk()
+
+
+def test_a_call_over_grpc_is_a_child_span_of_the_callers(collector: Collector) -> None:
+    assert collector.url
+    with serve_grpc() as caller:
+        message = build_request(image_tensor(), raw_input_contents=[bytes(784)])
+        assert caller.call("ModelInfer", message, metadata=CALLER).message
+        span = collector.wait_for_span("POST /inference.GRPCInferenceService/ModelInfer")
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLERS_TRACE, CALLERS_SPAN)
+    assert attributes(span.attributes)["digits.model"] == "cnn"
+    assert [child.name for child in collector.children(span)] == ["decode", "infer"]

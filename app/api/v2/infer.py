@@ -19,7 +19,7 @@ from ..work import run_in_thread
 from . import encodings, outputs, tensors
 from .schemas import InferRequest, InferResponse
 from .server import VersionPath, find_model
-from .tensors import Inference, Pictures
+from .tensors import Inference, Output, Pictures
 
 JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 router = APIRouter(prefix="/v2/models/{name}", tags=[openapi.V2_TAG])
@@ -68,19 +68,28 @@ async def _infer(request: Request, model: Model) -> Response:
     reader = DigitReader(request, model)
     reader.publish_stages()
     inference, unpacked_bytes = await _read_body(request, reader)
-    requested = outputs.select_outputs(inference.request, model.classifier)
-    with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
-        scores = await _classify(inference.pictures, reader)
-    _count_predictions(scores, reader)
-    binary_output = inference.request.parameters.binary_data_output
-    tensor_infos, binary = tensors.encode_outputs(
-        outputs.build_outputs(scores, requested, binary=binary_output)
-    )
+    results = await run(inference, reader, unpacked_bytes=unpacked_bytes)
+    tensor_infos, binary = tensors.encode_outputs(results)
     name, number = model.version
     answer = InferResponse(
         model_name=name, model_version=str(number), id=inference.request.id, outputs=tensor_infos
     )
     return _build_answer(answer, binary, request, timing=reader.stages.format_header())
+
+
+async def run(inference: Inference, reader: DigitReader, *, unpacked_bytes: int) -> list[Output]:
+    """Return the outputs that a request asks for; the bytes that were unpacked are held meanwhile.
+
+    Raises:
+        MalformedRequest: there is no such output.
+        Overloaded: there is no room for the pictures or the bytes.
+        DigitsError: the error of the first picture that can't be read.
+    """
+    requested = outputs.select_outputs(inference.request, reader.model.classifier)
+    with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
+        scores = await _classify(inference.pictures, reader)
+    _count_predictions(scores, reader)
+    return outputs.build_outputs(scores, requested, binary=inference.request.parameters.binary_data_output)
 
 
 def _count_predictions(scores: Scores, reader: DigitReader) -> None:

@@ -46,10 +46,15 @@ def is_enabled(settings: Settings) -> bool:
 )
 async def index(request: Request) -> list[IndexEntry]:
     """List the versions that are loaded, and those that could be."""
-    require_key(request, "use the repository")
+    require_key(request, "use the repository")  # before the body is read
     body = await _read_body(request, IndexRequest)
+    return await list_entries(request, ready=body.ready)
+
+
+async def list_entries(request: Request, *, ready: bool) -> list[IndexEntry]:
+    """List the versions that are loaded and, unless `ready`, those that could be."""
     catalogue = get_state(request).catalogue
-    if body.ready:
+    if ready:
         return [_build_entry(model) for model in catalogue]
     loaded, available = await asyncio.to_thread(catalogue.list_versions)
     return [_build_entry(model) for model in loaded] + [
@@ -65,8 +70,17 @@ async def index(request: Request) -> list[IndexEntry]:
 )
 async def load(request: Request, name: RepositoryModel) -> IndexEntry:
     """Load or reload versions from the service's folder; if one can't be served, the old ones stay."""
-    _check_allowed(request)
+    check_allowed(request)
     await _read_body(request, LoadRequest)
+    return await load_model(request, name)
+
+
+async def load_model(request: Request, name: str) -> IndexEntry:
+    """Load or reload versions of a model.
+
+    Raises:
+        UnknownModel, InvalidModel: there is none in the folder, or it can't be served.
+    """
     return _build_entry(await asyncio.to_thread(get_state(request).catalogue.reload_one, name))
 
 
@@ -78,14 +92,28 @@ async def load(request: Request, name: RepositoryModel) -> IndexEntry:
 )
 async def unload(request: Request, name: RepositoryModel) -> IndexEntry:
     """Unload versions until they are loaded again; the last version of the default model stays."""
-    _check_allowed(request)
+    check_allowed(request)
     await _read_body(request, UnloadRequest)
+    return await unload_model(request, name)
+
+
+async def unload_model(request: Request, name: str) -> IndexEntry:
+    """Unload versions of a model.
+
+    Raises:
+        UnknownModel, ModelInUse: there is no such model, or it is the default one.
+    """
     await asyncio.to_thread(get_state(request).catalogue.unload, name)
     name, _, number = name.partition(VERSION_SEPARATOR)
     return IndexEntry(name=name, version=number or None, state="UNAVAILABLE", reason="unloaded")
 
 
-def _check_allowed(request: Request) -> None:
+def check_allowed(request: Request) -> None:
+    """Check that this request may load and unload models.
+
+    Raises:
+        Forbidden: it has no key, or there are several workers.
+    """
     require_key(request, "use the repository")
     workers = get_state(request).settings.workers
     if workers > 1:

@@ -53,13 +53,13 @@ async def server_ready(request: Request) -> Ready:
 @router.get("/models/{name}", responses=_MODEL_RESPONSES)
 async def model_metadata(request: Request, name: ModelPath) -> ModelMetadata:
     """Describe a model's tensors, and list its versions."""
-    return _describe_model(request, find_model(request, name))
+    return describe_model(request, find_model(request, name))
 
 
 @router.get("/models/{name}/versions/{version}", responses=_MODEL_RESPONSES)
 async def version_metadata(request: Request, name: ModelPath, version: VersionPath) -> ModelMetadata:
     """Describe this version's tensors."""
-    return _describe_model(request, find_model(request, name, version))
+    return describe_model(request, find_model(request, name, version))
 
 
 @router.get("/models/{name}/ready", responses=_MODEL_RESPONSES)
@@ -84,7 +84,8 @@ def find_model(request: Request, name: str, version: str | None = None) -> Model
     return catalogue.get(name if version is None else f"{name}{VERSION_SEPARATOR}{version}")
 
 
-def _describe_model(request: Request, model: Model) -> ModelMetadata:
+def describe_model(request: Request, model: Model) -> ModelMetadata:
+    """Return the tensors of a model, and the versions that it has."""
     name = model.version.model
     versions = [other.version for other in get_state(request).catalogue]
     inputs, outputs = _list_tensors(model.network)

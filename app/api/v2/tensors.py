@@ -1,4 +1,7 @@
-"""Tensors as JSON, or as binary data that follows the JSON: bytes to arrays, and back. Does no I/O."""
+"""Tensors as JSON, or as binary data that follows the JSON: bytes to arrays, and back. Does no I/O.
+
+`app.rpc` reads and writes the same tensors as protobuf messages.
+"""
 
 from __future__ import annotations
 
@@ -65,20 +68,40 @@ def decode_request(body: bytes, *, json_length: str | None, max_pictures: int) -
     except json_body.TooManyValues:
         msg = f"The JSON has more values than {max_pictures} pictures have. Send them in several requests."
         raise BatchTooLarge(msg, limit=max_pictures) from None
+    tensor = get_input(request)
+    return Inference(request, read_pictures(tensor, _choose_data(tensor, binary), max_pictures=max_pictures))
+
+
+def get_input(request: InferRequest) -> InputTensor:
+    """Return the only input of a request.
+
+    Raises:
+        MalformedRequest: there is none, or there are several.
+    """
     if len(request.inputs) != 1:
         expected = f"{_describe_input(IMAGE_INPUT)}, or {_describe_input(PICTURE_INPUT)}"
         msg = f"There are {len(request.inputs)} inputs. Send one: {expected}."
         raise MalformedRequest(msg)
-    tensor = request.inputs[0]
-    data = _choose_data(tensor, binary)
+    return request.inputs[0]
+
+
+def read_pictures(
+    tensor: InputTensor, data: bytes | list[Any], *, max_pictures: int
+) -> DigitBatch | Pictures:
+    """Return the pictures of an input, whose data is binary or a list of values.
+
+    Raises:
+        MalformedRequest: the data does not agree with the shape and type of the input, or these are wrong.
+        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
+    """
     _check_shape(tensor, max_pictures)
     read = _read_images if tensor.name == INPUT else _read_uploads
-    return Inference(request, read(data, tensor.shape[0]))
+    return read(data, tensor.shape[0])
 
 
 def encode_outputs(outputs: Sequence[Output]) -> tuple[list[OutputTensor], bytes]:
     """Return the description of the outputs for the JSON, and the binary data that follows it."""
-    binary = [_to_binary(output) if output.binary else b"" for output in outputs]
+    binary = [encode_output(output) if output.binary else b"" for output in outputs]
     tensors = [
         OutputTensor(
             name=output.name,
@@ -169,6 +192,8 @@ def _read_uploads(data: bytes | list[Any], count: int) -> Pictures:
 
 
 def _decode_upload(text: object, where: str) -> bytes:
+    if isinstance(text, bytes):  # protobuf has them, JSON does not
+        return text
     if not isinstance(text, str):
         msg = f"{where} is not a string. Send each picture's bytes in base64, or all of them as binary data."
         raise MalformedRequest(msg)
@@ -193,7 +218,8 @@ def _split_elements(data: bytes, count: int) -> Iterator[bytes]:
         raise MalformedRequest(msg)
 
 
-def _to_binary(output: Output) -> bytes:
+def encode_output(output: Output) -> bytes:
+    """Return the values of an output as binary data."""
     if output.datatype != "BYTES":
         return output.values.astype(output.values.dtype.newbyteorder("<"), copy=False).tobytes()
     texts = [str(text).encode() for text in output.values.ravel()]

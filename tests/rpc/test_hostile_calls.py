@@ -1,0 +1,150 @@
+"""Messages and connections that mean harm cost little, and are answered clearly."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.rpc.cost import check_cost
+from app.rpc.messages import CLASSES, parse
+from app.wire.problems import BatchTooLarge, MalformedRequest
+from tests.api.v2 import slow_deflate
+from tests.costs import measure_cost, needs_proc
+from tests.rpc import frames
+from tests.rpc.calling import Caller, build_request, image_tensor, serve_grpc
+from tests.serving import Process, free_port, start_process, wait_until
+from tests.telemetry.scrapes import scrape
+
+MEBIBYTE = 1 << 20
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+BLANK = build_request(image_tensor(), raw_input_contents=[bytes(784)])
+REQUEST = CLASSES["ModelInferRequest"]
+Status = grpc.StatusCode
+
+
+def nest(number: int, content: bytes) -> bytes:
+    """Return a field that holds bytes."""
+    length = len(content)
+    digits = bytearray()
+    while length > 127:
+        digits.append(length & 127 | 128)
+        length >>= 7
+    return bytes([number << 3 | 2, *digits, length]) + content
+
+
+CONTENTS = nest(1, b"image")
+HOSTILE = {
+    "empty tensors": b"\x2a\x00" * (16 * MEBIBYTE - 10),
+    "empty parameters": nest(5, b"\x22\x00" * (15 * MEBIBYTE)),
+    "empty pictures": nest(5, nest(5, b"\x42\x00" * (15 * MEBIBYTE))),
+    "raw contents": b"\x3a\x00" * (16 * MEBIBYTE - 10),
+    "packed numbers": nest(5, nest(5, nest(4, bytes(31 * MEBIBYTE)))),
+    "packed booleans": nest(5, nest(5, nest(1, bytes(31 * MEBIBYTE)))),
+    "numbers one by one": nest(5, nest(5, b"\x20\x01" * (15 * MEBIBYTE))),
+    "a long shape": nest(5, nest(3, bytes(31 * MEBIBYTE))),
+    "unknown fields": b"\xf8\x07\x00" * (10 * MEBIBYTE),
+    "groups": b"\x53" * (31 * MEBIBYTE),
+    "a long id": nest(3, b"x" * (31 * MEBIBYTE)),
+    "a long name": nest(5, nest(1, b"x" * (31 * MEBIBYTE))),
+    "raw zeros": build_request(image_tensor(64), raw_input_contents=[bytes(31 * MEBIBYTE)]),
+    "a bomb of gzip": gzip.compress(bytes(500 * MEBIBYTE), 9),
+    "a bomb of deflate": zlib.compress(bytes(500 * MEBIBYTE), 9),
+    "slow deflate": slow_deflate.make(31 * MEBIBYTE),
+}
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[tuple[Process, Caller]]:
+    port = free_port()
+    with start_process(grpc_port=str(port)) as running:
+        yield running, Caller(port, running.client)
+
+
+@needs_proc
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_message_is_refused_at_little_cost(process: tuple[Process, Caller], name: str) -> None:
+    running, caller = process
+    caller.call("ModelInfer", BLANK)
+    with measure_cost(running.popen.pid) as cost:
+        answer = caller.call("ModelInfer", HOSTILE[name])
+    assert answer.code in {Status.INVALID_ARGUMENT, Status.RESOURCE_EXHAUSTED, Status.NOT_FOUND}, answer
+    assert cost.seconds < 1
+    assert cost.megabytes < 256
+    assert caller.call("ModelInfer", BLANK).code is Status.OK
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
+    try:
+        message = parse("ModelInferRequest", data, max_pictures=64)
+    except MalformedRequest:
+        return
+    assert parse("ModelInferRequest", message.SerializeToString(), max_pictures=64) == message
+
+
+@given(st.data())
+def test_a_cut_or_changed_message_is_a_message_or_malformed(data: st.DataObject) -> None:
+    changed = bytearray(build_request(image_tensor(uint_contents=[7] * 20), id="x"))
+    changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(MalformedRequest, BatchTooLarge):
+        parse("ModelInferRequest", bytes(changed[: data.draw(st.integers(0, len(changed)))]), max_pictures=1)
+
+
+def test_the_largest_batch_of_typed_contents_is_accepted() -> None:
+    pixels = np.full(64 * 784, 255).tolist()
+    message = build_request(image_tensor(64, uint_contents=pixels))
+    check_cost(message, REQUEST.DESCRIPTOR, max_pictures=64)
+    with pytest.raises(BatchTooLarge):
+        check_cost(message, REQUEST.DESCRIPTOR, max_pictures=62)
+
+
+def test_a_message_that_does_not_arrive_in_time_is_given_up() -> None:
+    with serve_grpc(read_timeout=0.2) as caller, frames.connect(caller.port) as connection:
+        connection.sendall(
+            frames.headers(INFER, stream=1) + frames.message_start(b"\x0a", length=1000, stream=1)
+        )
+        wait_until(lambda: scrape(caller.http).value("digits_refusals_total", code="slow_upload") == 1)
+        assert caller.call("ModelInfer", BLANK).code is Status.OK
+
+
+def test_messages_that_stall_give_way_to_others() -> None:
+    budget = {"max_body_bytes": 4096, "max_batch_body_bytes": 4096, "max_bytes_in_flight": 8192}
+    with serve_grpc(read_timeout=100, **budget) as caller, ExitStack() as connections:
+        for _ in range(2):  # as many as may arrive at a time
+            connection = connections.enter_context(frames.connect(caller.port))
+            start = frames.message_start(b"\x0a", length=1000, stream=1)
+            connection.sendall(frames.headers(INFER, stream=1) + start)
+        wait_until(lambda: scrape(caller.http).value("digits_workers") == 1)
+        answers = [caller.begin("ModelInfer", BLANK) for _ in range(4)]
+        assert [answer.code() for answer in answers] == [Status.OK] * 4
+        assert scrape(caller.http).value("digits_refusals_total", code="slow_upload") == 2
+
+
+def test_thousands_of_calls_that_send_nothing_lock_out_nobody_else() -> None:
+    with (
+        serve_grpc(max_connections=3000, trusted_proxies=("127.0.0.1",)) as caller,
+        ExitStack() as connections,
+    ):
+        calls = b"".join(frames.headers(INFER, stream=stream) for stream in range(1, 201, 2))
+        for _ in range(20):
+            connections.enter_context(frames.connect(caller.port)).sendall(calls)
+        caller.metadata["x-forwarded-for"] = "192.0.2.1"  # another client
+        assert caller.call("ModelInfer", BLANK).code is Status.OK
+        assert caller.http.get("/health/ready").status_code == 200
+
+
+def test_garbage_on_the_port_closes_only_its_connection(process: tuple[Process, Caller]) -> None:
+    _, caller = process
+    with frames.connect(caller.port) as connection:
+        connection.sendall(b"\xff" * 1000)
+        while connection.recv(65536):
+            pass
+    assert caller.call("ModelInfer", BLANK).code is Status.OK
