@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from .feedback.async_store import AsyncStore
+    from .label_studio.pictures import LabelStudio
 
 log = logging.getLogger("app")
 
@@ -103,6 +104,10 @@ def create_app(
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(module.router)
+    if settings.label_studio_url is not None:
+        from .api.label_studio import backend  # noqa: PLC0415  needs the extra `labelstudio`
+
+        app.include_router(backend.router)
     page.install_page(app)
     return app
 
@@ -202,7 +207,11 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
     has_feedback = settings.feedback_url is not None
     registry = parts.open_registry()
     metrics = Metrics(catalogue, places, threads, has_feedback=has_feedback, shared_registry=registry)
-    async with tracing.export(parts.tracer_provider) as tracer, _open_feedback_store(settings) as store:
+    async with (
+        tracing.export(parts.tracer_provider) as tracer,
+        _open_feedback_store(settings) as store,
+        _connect_label_studio(settings) as label_studio,
+    ):
         state = State(
             settings=settings,
             keyring=parts.keyring,
@@ -213,6 +222,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, S
             threads=threads,
             metrics=metrics,
             feedback_store=store,
+            label_studio=label_studio,
             tracer=tracer,
         )
         yield {STATE: state, METRICS: metrics}
@@ -239,3 +249,17 @@ async def _open_feedback_store(settings: Settings) -> AsyncIterator[AsyncStore |
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _connect_label_studio(settings: Settings) -> AsyncIterator[LabelStudio | None]:
+    if settings.label_studio_url is None:
+        yield None
+        return
+    from .label_studio.pictures import LabelStudio  # noqa: PLC0415  needs the extra `labelstudio`
+
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_key)
+    try:
+        yield label_studio
+    finally:
+        await label_studio.close()

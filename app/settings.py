@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -131,6 +133,12 @@ class Settings(BaseSettings):
     feedback_max_bytes: int = Field(default=1024 * MEBIBYTE, ge=MEBIBYTE)
     """Maximum bytes of stored pictures, each counted as at least 1 KiB; requests beyond it get 507."""
 
+    label_studio_url: str | None = None
+    """Label Studio that uses this as ML backend, such as http://localhost:8080. Unset: no /label-studio."""
+
+    label_studio_key: str | None = Field(default=None, repr=False)
+    """Access token with which the pictures of Label Studio's tasks are fetched."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged: debug, info, warning or error."""
 
@@ -192,6 +200,19 @@ class Settings(BaseSettings):
                 msg = f"the extra 'feedback' is not installed ({error.name}): pip install {FEEDBACK_PACKAGES}"
                 raise ValueError(msg) from None
         return value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _check_label_studio(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _is_site(value):
+            msg = f"{value!r} is not an address such as https://labels.example.org"
+            raise ValueError(msg)
+        if find_spec("httpx") is None:
+            msg = "the extra 'labelstudio' is not installed (httpx): pip install httpx"
+            raise ValueError(msg)
+        return value.rstrip("/")
 
     @field_validator("max_batch")
     @classmethod
@@ -264,6 +285,17 @@ def _explain(error: ErrorDetails) -> str:
         if hasattr(bound, attribute)
     ]
     return "it must be " + "; ".join([type_words, *bounds] if type_words else bounds)
+
+
+def _is_site(address: str) -> bool:
+    """Tell whether an address is http or https with a host, and perhaps a path, and nothing else."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return False
+    has_more = bool(parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and not has_more
 
 
 def _check_proxy(proxy: str) -> None:

@@ -62,7 +62,7 @@ async def predict_number(request: Request, model: LineReaderName = None, view: V
     upload = await uploads.read_picture(request)
     with reader.hold_places(1):
         # in a thread: even a small picture may hold a hundred characters
-        work = partial(_read_number, upload, reader, number_reader, view=view)
+        work = partial(read_number, upload, reader, number_reader, view=view)
         reading = await run_in_thread(work, request, stages=reader.stages)
     digits = [(int(digit.character), digit.confidence) for digit in reading.number.digits]
     reader.count_results(digits, cautions=reading.number.cautions)
@@ -109,7 +109,12 @@ def build_prediction(reading: NumberReading, model: ModelRef) -> NumberPredictio
     )
 
 
-def _read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, view: bool) -> NumberReading:
+def read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, view: bool) -> NumberReading:
+    """Read the number in an upload.
+
+    Raises:
+        DigitsError: the upload can't be decoded, or nothing is written on it.
+    """
     picture = reader.decode(reader.identify(data))
     with reader.stages.time_stage("infer"):
         number = number_reader.read(picture.grey)

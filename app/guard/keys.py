@@ -5,6 +5,7 @@ A generated key has 256 random bits, so a plain hash is safe; a password would n
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -252,8 +253,22 @@ class KeyGuard:
 
 def _get_presented_key(scope: Scope) -> str:
     scheme, _, token = get_header(scope, b"authorization").partition(b" ")
-    key = token if scheme.lower() == b"bearer" else get_header(scope, b"x-api-key")
+    match scheme.lower():
+        case b"bearer":
+            key = token
+        case b"basic":
+            key = _get_password(token)
+        case _:
+            key = get_header(scope, b"x-api-key")
     return key.decode("latin-1").strip()
+
+
+def _get_password(credentials: bytes) -> bytes:
+    """Return the password of Basic authentication, which is all that some clients can send."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _hash_key(key: str) -> bytes:

@@ -33,6 +33,8 @@ PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
 )
 BATCH: Final = "/predict/batch"
+LABEL_STUDIO_TASKS: Final = "/label-studio/predict"
+_LABEL_STUDIO_PICTURES: Final = frozenset({LABEL_STUDIO_TASKS, "/label-studio/webhook"})
 
 
 def is_v2_path(path: str) -> bool:
@@ -42,12 +44,17 @@ def is_v2_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
+    return (
+        path.startswith("/predict")
+        or path == "/feedback"
+        or path in _LABEL_STUDIO_PICTURES
+        or _is_infer_path(path)
+    )
 
 
 def is_batch_path(path: str) -> bool:
     """Tell whether a request to a path may contain several pictures."""
-    return path == BATCH or _is_infer_path(path)
+    return path in {BATCH, LABEL_STUDIO_TASKS} or _is_infer_path(path)
 
 
 def _is_infer_path(path: str) -> bool:
