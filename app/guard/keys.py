@@ -253,18 +253,17 @@ class KeyGuard:
 
 def _get_presented_key(scope: Scope) -> str:
     scheme, _, token = get_header(scope, b"authorization").partition(b" ")
-    match scheme.lower():
-        case b"bearer":
-            key = token
-        case b"basic":
-            key = _get_password(token)
-        case _:
-            key = get_header(scope, b"x-api-key")
+    if scheme.lower() == b"bearer":
+        key = token
+    else:  # Basic authentication may also be meant for a proxy
+        key = get_header(scope, b"x-api-key") or _get_password(scheme, token)
     return key.decode("latin-1").strip()
 
 
-def _get_password(credentials: bytes) -> bytes:
-    """Return the password of Basic authentication, which is all that some clients can send."""
+def _get_password(scheme: bytes, credentials: bytes) -> bytes:
+    """Return the password of Basic authentication, or b"": some clients can send nothing else."""
+    if scheme.lower() != b"basic":
+        return b""
     try:
         return base64.b64decode(credentials, validate=True).partition(b":")[2]
     except ValueError:
