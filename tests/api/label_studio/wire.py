@@ -67,7 +67,7 @@ def build_choice(*labels: str) -> dict[str, Any]:
 
 def build_event(action: str, result: Sequence[dict[str, Any]], data: dict[str, Any]) -> dict[str, Any]:
     """Return what a webhook sends; most members of the project are left out."""
-    annotation = {
+    annotation: dict[str, Any] = {
         "id": 1,
         "result": result,
         "was_cancelled": False,
