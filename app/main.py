@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from .feedback.async_store import AsyncStore
+    from .label_studio.pictures import LabelStudio
 
 log = logging.getLogger("app")
 
@@ -110,6 +111,10 @@ def create_app(
         from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
 
         app.include_router(http.router)
+    if settings.label_studio_url is not None:
+        from .api.label_studio import backend  # noqa: PLC0415  needs the extra `labelstudio`
+
+        app.include_router(backend.router)
     page.install_page(app)
     return app
 
@@ -221,7 +226,11 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, A
     has_feedback = settings.feedback_url is not None
     registry = parts.open_registry()
     metrics = Metrics(catalogue, places, threads, has_feedback=has_feedback, shared_registry=registry)
-    async with tracing.export(parts.tracer_provider) as tracer, _open_feedback_store(settings) as store:
+    async with (
+        tracing.export(parts.tracer_provider) as tracer,
+        _open_feedback_store(settings) as store,
+        _connect_label_studio(settings) as label_studio,
+    ):
         state = State(
             settings=settings,
             keyring=parts.keyring,
@@ -232,6 +241,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, A
             threads=threads,
             metrics=metrics,
             feedback_store=store,
+            label_studio=label_studio,
             tracer=tracer,
         )
         lifespan = {STATE: state, METRICS: metrics}
@@ -288,3 +298,17 @@ async def _open_feedback_store(settings: Settings) -> AsyncIterator[AsyncStore |
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _connect_label_studio(settings: Settings) -> AsyncIterator[LabelStudio | None]:
+    if settings.label_studio_url is None:
+        yield None
+        return
+    from .label_studio.pictures import LabelStudio  # noqa: PLC0415  needs the extra `labelstudio`
+
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_key)
+    try:
+        yield label_studio
+    finally:
+        await label_studio.close()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -138,6 +139,12 @@ class Settings(BaseSettings):
     mcp: bool = False
     """Whether AI assistants may call the service at /mcp (Model Context Protocol). Needs the extra `mcp`."""
 
+    label_studio_url: str | None = None
+    """Label Studio that uses this as ML backend, such as http://localhost:8080. Unset: no /label-studio."""
+
+    label_studio_key: str | None = Field(default=None, repr=False)
+    """Access token with which the pictures of Label Studio's tasks are fetched."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged: debug, info, warning or error."""
 
@@ -216,6 +223,17 @@ class Settings(BaseSettings):
                 msg = f"the extra 'feedback' is not installed ({error.name}): pip install {FEEDBACK_PACKAGES}"
                 raise ValueError(msg) from None
         return value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _check_label_studio(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _is_site(value):
+            msg = f"{value!r} is not an address such as https://labels.example.org"
+            raise ValueError(msg)
+        _check_installed("labelstudio", modules=["httpx"])
+        return value.rstrip("/")
 
     @field_validator("max_batch")
     @classmethod
@@ -296,6 +314,17 @@ def _check_installed(extra: str, *, modules: Sequence[str]) -> None:
         if not is_installed(module):
             msg = f"the extra '{extra}' is not installed ({module} is missing): pip install 'digits[{extra}]'"
             raise ValueError(msg)
+
+
+def _is_site(address: str) -> bool:
+    """Tell whether an address is http or https with a host, and perhaps a path, and nothing else."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return False
+    has_more = bool(parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and not has_more
 
 
 def _check_proxy(proxy: str) -> None:

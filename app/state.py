@@ -18,6 +18,7 @@ from .telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from .feedback.async_store import AsyncStore
+    from .label_studio.pictures import LabelStudio
 
 STATE: Final = "digits"  # the key in the lifespan's state
 
@@ -35,6 +36,7 @@ class State:
     threads: CapacityLimiter  # for work that is too long for the event loop
     metrics: Metrics
     feedback_store: AsyncStore | None  # None if no database is configured
+    label_studio: LabelStudio | None  # None if none is configured
     tracer: Tracer | None  # None if no traces are exported
 
 

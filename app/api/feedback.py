@@ -57,11 +57,23 @@ async def give_feedback(
     state = get_state(request)
     store = _require_store(request)
     selected_model = state.catalogue.get(model)
-    client = get_client(request.scope)
-    store.check(client)
+    store.check(get_client(request.scope))
     reader = DigitReader(request, selected_model)
     picture, correct_digit = await uploads.read_feedback(request)
-    with store.admit(client):
+    feedback, is_new = await store_picture(reader, store, picture, correct_digit)
+    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    return Response(feedback.model_dump_json(), status, media_type=uploads.JSON)
+
+
+async def store_picture(
+    reader: DigitReader, store: AsyncStore, picture: bytes, correct_digit: int | None
+) -> tuple[Feedback, bool]:
+    """Read a picture, and store it with its correct digit; return what is stored, and whether it is new.
+
+    Raises:
+        DigitsError: the picture can't be read, or can't be stored.
+    """
+    with store.admit(get_client(reader.request.scope)):
         # places are held while the picture is read, and not while it is stored
         prediction = unwrap(*await reader.predict([picture]))
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
@@ -69,14 +81,12 @@ async def give_feedback(
             picture,
             digit=correct_digit,
             prediction=prediction.model_dump(),
-            sha256=selected_model.classifier.sha256,
+            sha256=reader.model.classifier.sha256,
         )
-    state.metrics.count_feedback(
-        selected_model.name, right=correct_digit == (prediction.digit if prediction.is_digit else None)
+    reader.state.metrics.count_feedback(
+        reader.model.name, right=correct_digit == (prediction.digit if prediction.is_digit else None)
     )
-    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    feedback = Feedback(id=picture_id, digit=correct_digit, prediction=prediction)
-    return Response(feedback.model_dump_json(), status, media_type=uploads.JSON)
+    return Feedback(id=picture_id, digit=correct_digit, prediction=prediction), is_new
 
 
 @router.delete(

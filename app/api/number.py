@@ -83,7 +83,7 @@ async def _predict(reader: Reader, upload: bytes, *, view: bool) -> NumberPredic
     number_reader = reader.state.catalogue.get_number_reader(reader.model)
     with reader.hold_places(1):
         # in a thread: even a small picture may hold a hundred characters
-        work = partial(_read_number, upload, reader, number_reader, view=view)
+        work = partial(read_upload, upload, reader, number_reader, view=view)
         reading = await run_in_thread(work, reader.request, stages=reader.stages)
     digits = [(int(digit.character), digit.confidence) for digit in reading.number.digits]
     reader.count_results(digits, cautions=reading.number.cautions)
@@ -130,7 +130,12 @@ def build_prediction(reading: NumberReading, model: ModelRef) -> NumberPredictio
     )
 
 
-def _read_number(data: bytes, reader: Reader, number_reader: NumberReader, *, view: bool) -> NumberReading:
+def read_upload(data: bytes, reader: Reader, number_reader: NumberReader, *, view: bool) -> NumberReading:
+    """Read the number in an upload.
+
+    Raises:
+        DigitsError: the upload can't be decoded, or nothing is written on it.
+    """
     picture = reader.decode(reader.identify(data))
     with reader.stages.time_stage("infer"):
         number = number_reader.read(picture.grey)

@@ -5,6 +5,7 @@ A generated key has 256 random bits, so a plain hash is safe; a password would n
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -252,8 +253,21 @@ class KeyGuard:
 
 def _get_presented_key(scope: Scope) -> str:
     scheme, _, token = get_header(scope, b"authorization").partition(b" ")
-    key = token if scheme.lower() == b"bearer" else get_header(scope, b"x-api-key")
+    if scheme.lower() == b"bearer":
+        key = token
+    else:  # Basic authentication may also be meant for a proxy
+        key = get_header(scope, b"x-api-key") or _get_password(scheme, token)
     return key.decode("latin-1").strip()
+
+
+def _get_password(scheme: bytes, credentials: bytes) -> bytes:
+    """Return the password of Basic authentication, or b"": some clients can send nothing else."""
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _hash_key(key: str) -> bytes:

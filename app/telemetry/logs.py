@@ -84,4 +84,5 @@ def build_log_config(settings: Settings) -> dict[str, Any]:
             "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}
         },
         "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+        "loggers": {"httpx": {"level": "WARNING"}},  # has a line for every picture that it fetches
     }

@@ -43,6 +43,8 @@ PUBLIC_PATHS: Final = frozenset(
 )
 BATCH: Final = "/predict/batch"
 MCP_PATH: Final = "/mcp"
+LABEL_STUDIO_TASKS: Final = "/label-studio/predict"
+_PICTURE_PATHS: Final = frozenset({"/feedback", MCP_PATH, LABEL_STUDIO_TASKS, "/label-studio/webhook"})
 
 
 def is_v2_path(path: str) -> bool:
@@ -52,12 +54,12 @@ def is_v2_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path in {"/feedback", MCP_PATH} or _is_infer_path(path)
+    return path.startswith("/predict") or path in _PICTURE_PATHS or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:
     """Tell whether a request to a path may contain several pictures."""
-    return path in {BATCH, INFER_METHOD} or _is_infer_path(path)
+    return path in {BATCH, INFER_METHOD, LABEL_STUDIO_TASKS} or _is_infer_path(path)
 
 
 def _is_infer_path(path: str) -> bool:

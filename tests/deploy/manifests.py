@@ -23,7 +23,7 @@ from app.digits.errors import InvalidModel
 from app.environment import ENV_PREFIX
 from app.main import create_app
 from app.server.process import LINGER_SECONDS
-from app.settings import Settings
+from app.settings import MEBIBYTE, Settings
 from app.wire.paths import PUBLIC_PATHS
 from tests.conftest import MODELS, ROOT
 from tests.versions import make_two_versions
@@ -266,6 +266,31 @@ def wrong_routes(manifests: Sequence[Manifest]) -> Iterator[str]:
                 yield f"HTTPRoute: splits between {sorted(backends)}, but there is {sorted(services)}"
 
 
+def wrong_ingresses(manifests: Sequence[Manifest]) -> Iterator[str]:
+    services = {
+        (service["metadata"]["name"], port["name"])
+        for service in filter_kind(manifests, "Service")
+        for port in service["spec"]["ports"]
+    }
+    limits = {
+        setting
+        for workload in list_workloads(manifests)
+        for setting in (workload.settings.max_body_bytes, workload.settings.max_batch_body_bytes)
+    }
+    for ingress in filter_kind(manifests, "Ingress"):
+        hosts = {host for entry in ingress["spec"]["tls"] for host in entry["hosts"]}
+        for rule in ingress["spec"]["rules"]:
+            if rule["host"] not in hosts:
+                yield f"Ingress: {rule['host']} has no TLS"
+            for path in rule["http"]["paths"]:
+                service = path["backend"]["service"]
+                if (service["name"], service["port"]["name"]) not in services:
+                    yield f"Ingress: there is no {service['name']} with a port {service['port']['name']}"
+        size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+        if size != f"{max(limits) // MEBIBYTE}m":
+            yield f"Ingress: accepts {size}, the service up to {max(limits)} bytes"
+
+
 CHECKS: Final[tuple[Callable[[Sequence[Manifest]], Iterator[str]], ...]] = (
     wrong_ports,
     wrong_user,
@@ -277,6 +302,7 @@ CHECKS: Final[tuple[Callable[[Sequence[Manifest]], Iterator[str]], ...]] = (
     wrong_entrances,
     wrong_monitors,
     wrong_routes,
+    wrong_ingresses,
 )
 
 

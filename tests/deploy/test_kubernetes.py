@@ -87,6 +87,26 @@ def test_every_check_finds_its_fault(kind: str, path: str, value: Any, fault: st
     assert fault in "\n".join(find_faults(manifests))
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "fault"),
+    [
+        ("Ingress", "spec.tls.0.hosts", ["example.org"], "digits.example.org has no TLS"),
+        ("Ingress", "spec.rules.0.http.paths.0.backend.service.name", "digit", "there is no digit"),
+        ("Ingress", "spec.rules.0.http.paths.0.backend.service.port.name", "web", "with a port web"),
+        ("ConfigMap", "data.DIGITS_MAX_BODY_BYTES", "20000000", "accepts 10m, the service up to 20000000"),
+    ],
+)
+def test_every_check_of_the_entrance_finds_its_fault(
+    kind: str,
+    path: str,
+    value: Any,  # noqa: ANN401  YAML
+    fault: str,
+) -> None:
+    manifests = render("ingress")
+    set_value(manifests, kind, path, value)
+    assert fault in "\n".join(find_faults(manifests))
+
+
 def test_pods_get_no_variables_of_services() -> None:
     assert all(not workload.pod["enableServiceLinks"] for workload in list_workloads(render("base")))
 

@@ -67,6 +67,7 @@ FAULTS: Final = (
     ("keda", "ScaledObject", ("spec", "pollingInterval"), "soon"),
     ("canary", "HTTPRoute", ("spec", "rules", 0, "backendRefs", 0, "misspelt"), "x"),
     ("canary", "HTTPRoute", ("spec", "rules", 0, "backendRefs", 0, "weight"), "10"),
+    ("ingress", "Ingress", ("spec", "rules", 0, "http", "misspelt"), "x"),
     ("kserve", "InferenceService", ("spec", "predictor", "misspelt"), "x"),
     ("kserve", "InferenceService", ("spec", "predictor", "containers", 0, "livenessProbe", "misspelt"), "x"),
     ("kserve", "InferenceService", ("spec", "predictor", "minReplicas"), "two"),

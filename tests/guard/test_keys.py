@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import socket
@@ -25,6 +26,10 @@ KEY, LINE = keys.create_key("alice")
 OTHER, OTHER_LINE = keys.create_key("bob")
 
 
+def encode_basic(credentials: str) -> str:
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("keys") / "keys.txt"
@@ -41,8 +46,14 @@ def locked(key_file: Path) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY}"}, {"X-API-Key": OTHER}],
-    ids=["bearer", "lower case and blanks", "X-API-Key"],
+    [
+        {"Authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY}"},
+        {"X-API-Key": OTHER},
+        {"Authorization": encode_basic(f"anybody:{KEY}")},
+        {"Authorization": encode_basic("of:a-proxy"), "X-API-Key": OTHER},
+    ],
+    ids=["bearer", "lower case and blanks", "X-API-Key", "password", "a proxy's password"],
 )
 def test_a_valid_key_is_accepted(locked: httpx.Client, headers: dict[str, str]) -> None:
     assert locked.post("/predict", content=THREE, headers=PNG | headers).json()["digit"] == 3
@@ -54,6 +65,8 @@ def test_a_valid_key_is_accepted(locked: httpx.Client, headers: dict[str, str]) 
         {"Authorization": f"Bearer {KEY}x"},
         {"Authorization": f"Bearer {KEY[:-1]}"},
         {"Authorization": f"Basic {KEY}"},
+        {"Authorization": encode_basic(KEY)},
+        {"Authorization": encode_basic(f"{KEY}:")},
         {"Authorization": KEY},
         {"X-API-Key": "alice"},
         {"X-API-Key": LINE.split()[1]},

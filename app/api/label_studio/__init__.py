@@ -1,0 +1,1 @@
+"""The ML backend of Label Studio: tasks in, pre-annotations out, annotations into the feedback."""
