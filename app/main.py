@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .api import feedback, health, models, number, openapi, page, predict
+from .api import feedback, health, models, number, openapi, page, predict, tensorflow_serving
 from .api import metrics as metrics_route
 from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
@@ -103,6 +103,7 @@ def create_app(
     )
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(module.router)
+    app.include_router(tensorflow_serving.router)
     page.install_page(app)
     return app
 

@@ -1,18 +1,22 @@
-"""The three ways to send pictures, distinguished by Content-Type: multipart, raw bytes, JSON."""
+"""The three ways to send pictures, distinguished by Content-Type: multipart, raw bytes, JSON.
+
+JSON has the picture's file in base64, or its pixels as numbers.
+"""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
-from ..digits.errors import DigitsError
+from ..digits.errors import DigitsError, ImageTooLarge
 from ..feedback.labels import LABELS, format_label
 from ..wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
-from . import base64_text, json_body, multipart
+from . import base64_text, json_body, multipart, pixels
+from .json_body import Body
 from .schemas import JsonFeedback, JsonPicture, JsonPictures
 from .work import attempt, run_in_thread
 
@@ -22,6 +26,8 @@ BYTES: Final = "application/octet-stream"
 # Bodies up to this length are parsed on the event loop: parsing takes at most a millisecond, whatever the
 # content, and a thread would cost more.
 MAX_INLINE_BODY: Final = 65_536  # bytes
+MAX_PIXEL_NUMBERS: Final = 512 * 512  # in one body: parsing them holds Python's lock for 20 ms
+MAX_PIXEL_ROWS: Final = 4096  # in one body: a parsed row takes 300 bytes besides its numbers
 MAX_QUOTED: Final = 64  # characters of a header or field that an error repeats
 
 Parsed = TypeVar("Parsed")
@@ -119,9 +125,31 @@ def _build_unsupported_type(media_type: str, accepted_types: str) -> Unsupported
 
 
 def _parse_json(schema: type[JsonPicture], body: bytes) -> tuple[bytes, Sequence[str]]:
-    parsed = json_body.parse(body, schema)
+    try:
+        parsed = _parse_pictures(body, schema)
+    except json_body.TooManyValues:
+        msg = (
+            f"The JSON has more than {MAX_PIXEL_NUMBERS} numbers, which is a picture of 512x512 pixels. "
+            "Send a larger picture as a file, or in base64."
+        )
+        raise ImageTooLarge(msg, limit=MAX_PIXEL_NUMBERS) from None
     labels = (format_label(parsed.digit),) if isinstance(parsed, JsonFeedback) else ()
-    return base64_text.decode(parsed.image, "image"), labels
+    return decode_json_image(parsed.image, "image"), labels
+
+
+def _parse_pictures(body: bytes, schema: type[Body], *, max_values: int = json_body.MAX_VALUES) -> Body:
+    return json_body.parse(
+        body, schema, max_values=max_values, max_numbers=MAX_PIXEL_NUMBERS, max_lists=MAX_PIXEL_ROWS
+    )
+
+
+def decode_json_image(image: str | list[Any], where: str) -> bytes:
+    """Return the file of a picture in JSON: what the base64 text holds, or a PNG of the pixels.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    return base64_text.decode(image, where) if isinstance(image, str) else pixels.encode_rows(image, where)
 
 
 def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[bytes, Sequence[str]]:
@@ -134,17 +162,17 @@ def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[
 def _parse_json_batch(body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     max_values = max_pictures + json_body.MAX_VALUES  # MAX_VALUES does not count the pictures
     try:
-        texts = json_body.parse(body, JsonPictures, max_values=max_values).images
+        images = _parse_pictures(body, JsonPictures, max_values=max_values).images
     except json_body.TooManyValues:
         raise _build_batch_too_large(max_pictures) from None
-    if not texts:
+    if not images:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."
         raise EmptyBatch(msg)
-    if len(texts) > max_pictures:
+    if len(images) > max_pictures:
         raise _build_batch_too_large(max_pictures)
     return [
-        attempt(partial(base64_text.decode, where=f"images.{index}"), text)
-        for index, text in enumerate(texts)
+        attempt(partial(decode_json_image, where=f"images.{index}"), image)
+        for index, image in enumerate(images)
     ]
 
 

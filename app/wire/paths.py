@@ -35,9 +35,9 @@ PUBLIC_PATHS: Final = frozenset(
 BATCH: Final = "/predict/batch"
 
 
-def is_v2_path(path: str) -> bool:
-    """Tell whether a path belongs to the Open Inference Protocol."""
-    return path.startswith("/v2/") or path == "/v2"
+def is_protocol_path(path: str) -> bool:
+    """Tell whether a path belongs to the Open Inference Protocol, or to the API of TensorFlow Serving."""
+    return path.startswith(("/v2/", "/v1/")) or path == "/v2"
 
 
 def is_picture_path(path: str) -> bool:
@@ -51,4 +51,4 @@ def is_batch_path(path: str) -> bool:
 
 
 def _is_infer_path(path: str) -> bool:
-    return path.startswith("/v2/models/") and path.endswith("/infer")
+    return path.startswith(("/v2/models/", "/v1/models/")) and path.endswith(("/infer", ":predict"))

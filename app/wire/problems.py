@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..digits.errors import DigitsError
-from .paths import is_v2_path
+from .paths import is_protocol_path
 from .request_id import request_id
 from .scope import OUTCOME
 
@@ -203,7 +203,7 @@ def describe(error: DigitsError) -> dict[str, Any]:
 
 
 class ProblemResponse(Response):
-    """The response to an error: a problem document, or the Open Inference Protocol's JSON below /v2."""
+    """The response to an error: a problem document, or the JSON of the protocol that the path belongs to."""
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
         status = error.status_hint
@@ -215,7 +215,7 @@ class ProblemResponse(Response):
 
     def adapt_to(self, path: str) -> None:
         """Use the error format of the API that `path` belongs to."""
-        if is_v2_path(path):
+        if is_protocol_path(path):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))
