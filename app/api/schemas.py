@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, RootModel, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ..digits.images import MIN_SIDE
@@ -84,6 +84,36 @@ class JsonFeedback(JsonPicture):
 
     digit: Annotated[Digit, WholeNumber] | None
     """The correct digit; null if the picture shows none."""
+
+
+class LabelParameters(RequestSchema):
+    """The `parameters` of Hugging Face's image classification."""
+
+    top_k: Annotated[int, Field(ge=1), WholeNumber] | None = None
+    """How many labels to return; at most ten."""
+
+    function_to_apply: Literal["softmax"] | None = None
+    """What makes scores of the network's output; there is no other than this."""
+
+
+class JsonInputs(RequestSchema):
+    """The body of Hugging Face's image classification as JSON."""
+
+    inputs: str
+    """The picture's bytes in base64."""
+
+    parameters: LabelParameters = LabelParameters()
+
+
+class LabelScore(Schema):
+    """A digit, and how likely it is."""
+
+    label: str
+    score: Probability
+
+
+class LabelScores(RootModel[list[LabelScore]]):
+    """The most likely digits, the likeliest first."""
 
 
 class ModelRef(Schema):

@@ -33,15 +33,15 @@ MAX_QUOTED: Final = 64  # characters of a header or field that an error repeats
 Parsed = TypeVar("Parsed")
 
 
-async def read_picture(request: Request) -> bytes:
-    """Return the single picture of a request.
+async def read_picture(request: Request, *, default_type: str = "") -> bytes:
+    """Return the single picture of a request; `default_type` stands for a missing Content-Type.
 
     Raises:
         UnsupportedMediaType: the Content-Type is not supported, or the body is compressed or base64 text.
         MalformedRequest: the body is not what its Content-Type says, or holds no picture.
         BodyTooLarge, SlowUpload, PredictionTimeout, ClientDisconnect: see `read_body`.
     """
-    picture, _ = await _read_picture(request, JsonPicture, fields=("file",))
+    picture, _ = await _read_picture(request, JsonPicture, fields=("file",), default_type=default_type)
     return picture
 
 
@@ -64,7 +64,7 @@ async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[byte
         EmptyBatch, BatchTooLarge: there is no picture, or more than `max_pictures`; other errors are those of
             `read_picture`.
     """
-    media_type = _get_media_type(request)
+    media_type = get_media_type(request)
     if media_type == MULTIPART:
         header = request.headers["content-type"]
         return await read_body(request, partial(_parse_batch_form, header, max_pictures=max_pictures))
@@ -89,10 +89,10 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
 
 
 async def _read_picture(
-    request: Request, schema: type[JsonPicture], *, fields: Sequence[str]
+    request: Request, schema: type[JsonPicture], *, fields: Sequence[str], default_type: str = ""
 ) -> tuple[bytes, Sequence[str]]:
     """Return the single picture of a request, and the labels that the body gives it."""
-    media_type = _get_media_type(request)
+    media_type = get_media_type(request) or default_type
     if media_type.startswith("image/") or media_type == BYTES:
         _check_not_encoded(request)
         return _check_binary(await request.body(), "body"), ()
@@ -113,7 +113,8 @@ def _check_not_encoded(request: Request) -> None:
         raise UnsupportedMediaType(msg)
 
 
-def _get_media_type(request: Request) -> str:
+def get_media_type(request: Request) -> str:
+    """Return the Content-Type of a request without its parameters, or an empty text if it has none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

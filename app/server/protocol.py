@@ -363,7 +363,8 @@ class GuardedProtocol(HttpToolsProtocol):
         new_id = generate_request_id()
         request_id.set(new_id)
         response = ProblemResponse(problem, {REQUEST_ID_HEADER: new_id, "Connection": "close"})
-        response.adapt_to(self.url.decode("latin-1").partition("?")[0])
+        path, _, query = self.url.partition(b"?")
+        response.adapt_to(path.decode("latin-1"), query)
         status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n"
         headers = b"".join(b"%b: %b\r\n" % header for header in [*response.raw_headers, *SECURITY_HEADERS])
         self.transport.write(b"".join([status.encode(), headers, b"\r\n", response.body]))

@@ -32,7 +32,14 @@ DOCUMENT_PATHS: Final = frozenset({REFERENCE, OPENAPI_PATH})
 PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
 )
+PREDICT: Final = "/predict"
 BATCH: Final = "/predict/batch"
+HUGGING_FACE_QUERY: Final = b"format=hf"
+
+
+def has_plain_errors(path: str, query: bytes) -> bool:
+    """Tell whether clients expect errors as `{"error": "…"}`: those of a protocol, and of Hugging Face."""
+    return is_protocol_path(path) or (path == PREDICT and HUGGING_FACE_QUERY in query.split(b"&"))
 
 
 def is_protocol_path(path: str) -> bool:
