@@ -29,6 +29,7 @@ from .guard.bodies import BodyGuard, UnreadBodyGuard
 from .guard.cors import Cors
 from .guard.headers import HeaderGuard
 from .guard.keys import KeyGuard, Keyring
+from .guard.prefix import PrefixGuard
 from .guard.proxies import ProxyGuard
 from .guard.rates import Buckets, RateGuard, WrongKeyLimiter
 from .guard.routes import HeadAsGet, RouteGuard
@@ -93,6 +94,7 @@ def create_app(
         openapi_tags=openapi.TAGS,
         openapi_url=OPENAPI_PATH,
         responses=openapi.ANY_ERROR,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
@@ -104,6 +106,10 @@ def create_app(
     for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
         app.include_router(module.router)
     app.include_router(tensorflow_serving.router)
+    if settings.sagemaker:
+        from .api import sagemaker  # noqa: PLC0415  off by default
+
+        app.include_router(sagemaker.router)
     page.install_page(app)
     return app
 
@@ -136,6 +142,7 @@ class _Parts:
 def _build_middleware(parts: _Parts) -> list[Middleware]:
     """Return the middleware, outermost first."""
     settings = parts.settings
+    prefix = [Middleware(PrefixGuard, root_path=settings.root_path)] if settings.root_path else []
     proxies = [Middleware(ProxyGuard, trusted=settings.trusted_proxies)] if settings.trusted_proxies else []
     spans = [Middleware(tracing.RequestSpan)] if parts.tracer_provider else []
     cors = [_configure_cors(settings.cors_origins)] if settings.cors_origins else []
@@ -144,6 +151,7 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
     keys = [_configure_keys(parts, WrongKeyLimiter(buckets))] if parts.keyring.keys else []
     return [
         Middleware(HttpOnly),
+        *prefix,
         *proxies,
         Middleware(AccessLog, traced=parts.tracer_provider is not None),
         *spans,

@@ -42,7 +42,15 @@ async def predict(
     reader = DigitReader(request, get_state(request).catalogue.get(model))
     if format is not None:
         return await hugging_face.answer_labels(request, reader)
-    picture = await uploads.read_picture(request)
+    return await answer_picture(reader, await uploads.read_picture(request), view=view)
+
+
+async def answer_picture(reader: DigitReader, picture: bytes, *, view: bool = False) -> Response:
+    """Return the response with the digit in one picture.
+
+    Raises:
+        DigitsError: the picture can't be read.
+    """
     prediction = unwrap(*await reader.predict([picture], view=view))
     reader.count_predictions([prediction])
     return reader.respond(prediction)

@@ -321,6 +321,13 @@ class TensorRequest(RequestSchema):
     """The same in the columnar format, for which the answer has `outputs`."""
 
 
+class InvocationRequest(TensorRequest):
+    """The body of /invocations as JSON: `image`, `instances` or `inputs`."""
+
+    image: JsonImage | None = None
+    """A single picture, as /predict takes it."""
+
+
 Probabilities = Annotated[list[Probability], Field(min_length=10, max_length=10)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -54,6 +54,13 @@ _STATUS_RESPONSES: Final = openapi.describe_problems(UnknownModel, protocol=True
 _METADATA_RESPONSES: Final = openapi.describe_problems(UnknownModel, UnsuitableModel, protocol=True)
 
 
+class Instances(NamedTuple):
+    """The pictures of a request, and the member that they are in: `instances` or `inputs`."""
+
+    member: str
+    pictures: DigitBatch | Pictures
+
+
 # `:predict` comes first: the other paths would match it, too
 @router.post(
     "/{name}:predict",
@@ -63,7 +70,7 @@ _METADATA_RESPONSES: Final = openapi.describe_problems(UnknownModel, UnsuitableM
 )
 async def tensor_predict(request: Request, name: ModelPath) -> Response:
     """Return the probabilities of the digits 0 to 9 for each picture."""
-    return await answer_instances(request, find_model(request, name))
+    return await _predict(request, find_model(request, name))
 
 
 @router.post(
@@ -74,7 +81,7 @@ async def tensor_predict(request: Request, name: ModelPath) -> Response:
 )
 async def tensor_predict_version(request: Request, name: ModelPath, version: VersionPath) -> Response:
     """Return the probabilities that this version of the model gives."""
-    return await answer_instances(request, find_model(request, name, version))
+    return await _predict(request, find_model(request, name, version))
 
 
 @router.get("/{name}/metadata", responses=_METADATA_RESPONSES)
@@ -125,32 +132,29 @@ def _build_status(numbers: Iterable[int]) -> ModelStatus:
     return ModelStatus(model_version_status=states)
 
 
-async def answer_instances(request: Request, model: Model) -> Response:
-    """Answer a body of `instances` or `inputs`.
-
-    Raises:
-        MalformedRequest, EmptyBatch, BatchTooLarge: see `decode_request`.
-        DigitsError: the error of the first picture that can't be read.
-    """
+async def _predict(request: Request, model: Model) -> Response:
     reader = DigitReader(request, model)
     max_pictures = reader.state.settings.max_batch
-    member, pictures = await uploads.read_body(request, lambda body: decode_request(body, max_pictures))
-    with reader.hold_places(len(pictures)):
-        scores = await classify(pictures, reader, where=member)
+    instances = await uploads.read_body(request, lambda body: _parse(body, max_pictures))
+    return await answer_instances(reader, instances)
+
+
+async def answer_instances(reader: DigitReader, instances: Instances) -> Response:
+    """Return the response with the probabilities of several pictures.
+
+    Raises:
+        DigitsError: the error of the first picture that can't be read.
+    """
+    with reader.hold_places(len(instances.pictures)):
+        scores = await classify(instances.pictures, reader, where=instances.member)
     count_predictions(scores, reader)
     probabilities = scores.probabilities.tolist()
-    if member == "inputs":
+    if instances.member == "inputs":
         return reader.respond(TensorOutputs(outputs=probabilities))
     return reader.respond(TensorPredictions(predictions=probabilities))
 
 
-def decode_request(body: bytes, max_pictures: int) -> tuple[str, DigitBatch | Pictures]:
-    """Return the pictures of a request, and the member that they are in.
-
-    Raises:
-        MalformedRequest: the body is not as TensorFlow Serving takes it, or holds something else.
-        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
-    """
+def _parse(body: bytes, max_pictures: int) -> Instances:
     try:
         request = json_body.parse(
             body,
@@ -160,19 +164,30 @@ def decode_request(body: bytes, max_pictures: int) -> tuple[str, DigitBatch | Pi
         )
     except json_body.TooManyValues:
         raise _build_too_large(max_pictures) from None
-    member, pictures = _choose_pictures(request)
-    if not pictures:
+    return read_instances(request, max_pictures)
+
+
+def read_instances(request: TensorRequest, max_pictures: int) -> Instances:
+    """Return the pictures of a request.
+
+    Raises:
+        MalformedRequest: they are neither canonical pictures nor files in base64.
+        EmptyBatch, BatchTooLarge: there is no picture, or there are more than `max_pictures`.
+    """
+    member, values = _choose_member(request)
+    if not values:
         msg = f"{member!r} has no pictures. Send at least one."
         raise EmptyBatch(msg)
-    if len(pictures) > max_pictures:
+    if len(values) > max_pictures:
         raise _build_too_large(max_pictures)
-    pictures = [_strip_name(picture) for picture in pictures]
-    if all(isinstance(picture, dict) for picture in pictures):
-        return member, [_decode_file(picture, f"{member}[{index}]") for index, picture in enumerate(pictures)]
-    return member, _read_canonical(pictures, member)
+    values = [_strip_name(value) for value in values]
+    if all(isinstance(value, dict) for value in values):
+        files = [_decode_file(value, f"{member}[{index}]") for index, value in enumerate(values)]
+        return Instances(member, files)
+    return Instances(member, _read_canonical(values, member))
 
 
-def _choose_pictures(request: TensorRequest) -> tuple[str, list[Any]]:
+def _choose_member(request: TensorRequest) -> tuple[str, list[Any]]:
     if request.signature_name not in {"", SIGNATURE}:
         msg = f"There is no signature {request.signature_name[:64]!r}. Send {SIGNATURE!r}, or leave it out."
         raise MalformedRequest(msg)

@@ -6,7 +6,7 @@ JSON has the picture's file in base64, or its pixels as numbers.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -23,6 +23,7 @@ from .work import attempt, run_in_thread
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
+_BINARY_TYPES: Final = frozenset({BYTES, "application/x-image"})  # the latter is Amazon SageMaker's
 # Bodies up to this length are parsed on the event loop: parsing takes at most a millisecond, whatever the
 # content, and a thread would cost more.
 MAX_INLINE_BODY: Final = 65_536  # bytes
@@ -93,7 +94,7 @@ async def _read_picture(
 ) -> tuple[bytes, Sequence[str]]:
     """Return the single picture of a request, and the labels that the body gives it."""
     media_type = get_media_type(request) or default_type
-    if media_type.startswith("image/") or media_type == BYTES:
+    if media_type.startswith("image/") or media_type in _BINARY_TYPES:
         _check_not_encoded(request)
         return _check_binary(await request.body(), "body"), ()
     if media_type == MULTIPART:
@@ -154,8 +155,8 @@ def decode_json_image(image: str | list[Any], where: str) -> bytes:
 
 
 def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[bytes, Sequence[str]]:
-    parts = multipart.read_parts(body, content_type, limits=dict.fromkeys(fields, 1))
-    (picture,) = _require_pictures(parts, "file")
+    parts = multipart.read_parts(body, content_type, limits=dict.fromkeys(fields, 1), required="file")
+    (picture,) = parts["file"]
     labels = [part[:MAX_QUOTED].decode(errors="replace") for part in parts.get("digit", ())]
     return _check_binary(picture, "field 'file'"), labels
 
@@ -179,20 +180,13 @@ def _parse_json_batch(body: bytes, *, max_pictures: int) -> list[bytes | DigitsE
 
 def _parse_batch_form(content_type: str, body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     try:
-        parts = multipart.read_parts(body, content_type, limits={"files": max_pictures})
+        parts = multipart.read_parts(body, content_type, limits={"files": max_pictures}, required="files")
     except multipart.TooManyParts:
         raise _build_batch_too_large(max_pictures) from None
     return [
         attempt(partial(_check_binary, where=f"field 'files' (index {index})"), part)
-        for index, part in enumerate(_require_pictures(parts, "files"))
+        for index, part in enumerate(parts["files"])
     ]
-
-
-def _require_pictures(parts: Mapping[str, list[bytes]], field: str) -> list[bytes]:
-    if not parts[field]:
-        msg = f"The form has no field {field!r}. Send the picture in it, as a file."
-        raise MalformedRequest(msg)
-    return parts[field]
 
 
 def _choose_digit(labels: set[str]) -> int | None:

@@ -28,9 +28,16 @@ PAGE: Final[Mapping[str, str]] = {
     **{f"/static/{name}": name for name in _FILES},
 }
 DOCUMENT_PATHS: Final = frozenset({REFERENCE, OPENAPI_PATH})
+PING: Final = "/ping"
+INVOCATIONS: Final = "/invocations"  # of Amazon SageMaker
 # these need no key and have no rate limit
 PUBLIC_PATHS: Final = frozenset(
-    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE}
+    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", PING, *PAGE}
+)
+# of all paths: no proxy can mount the service under one of them
+FIRST_SEGMENTS: Final = frozenset(
+    {"docs", "explain", "feedback", "health", "invocations", "label-studio", "mcp", "metrics", "models"}
+    | {"openapi.json", "ping", "predict", "static", "v1", "v2"}
 )
 PREDICT: Final = "/predict"
 BATCH: Final = "/predict/batch"
@@ -49,12 +56,12 @@ def is_protocol_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
+    return path.startswith("/predict") or path in {"/feedback", INVOCATIONS} or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:
     """Tell whether a request to a path may contain several pictures."""
-    return path == BATCH or _is_infer_path(path)
+    return path in {BATCH, INVOCATIONS} or _is_infer_path(path)
 
 
 def _is_infer_path(path: str) -> bool:

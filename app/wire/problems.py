@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..digits.errors import DigitsError
-from .paths import has_plain_errors
+from .paths import REFERENCE, has_plain_errors
 from .request_id import request_id
 from .scope import OUTCOME
 
@@ -83,8 +83,10 @@ class RequestProblem(DigitsError):
 class NotFound(RequestProblem, code="not_found", status=404):
     """No route matches the path."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} does not exist. See /docs for the paths that do.")
+    def __init__(self, path: str, *, root_path: str) -> None:
+        super().__init__(
+            f"{root_path}{path} does not exist. See {root_path}{REFERENCE} for the paths that do."
+        )
 
 
 class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
