@@ -26,6 +26,7 @@ LABEL org.opencontainers.image.title="digits" \
       org.opencontainers.image.description="Reads pictures of handwritten digits over HTTP" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/digits /opt/digits
+COPY deploy/sagemaker/serve /opt/digits/bin/serve
 WORKDIR /opt/digits/service
 ENV PATH=/opt/digits/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .api import feedback, health, models, number, openapi, page, predict
+from .api import feedback, health, models, number, openapi, page, predict, tensorflow_serving
 from .api import metrics as metrics_route
 from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
@@ -29,6 +29,7 @@ from .guard.bodies import BodyGuard, UnreadBodyGuard
 from .guard.cors import Cors
 from .guard.headers import HeaderGuard
 from .guard.keys import KeyGuard, Keyring
+from .guard.prefix import PrefixGuard
 from .guard.proxies import ProxyGuard
 from .guard.rates import Buckets, RateGuard, WrongKeyLimiter
 from .guard.routes import HeadAsGet, RouteGuard
@@ -97,6 +98,7 @@ def create_app(
         openapi_tags=openapi.TAGS,
         openapi_url=OPENAPI_PATH,
         responses=openapi.ANY_ERROR,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
@@ -105,8 +107,16 @@ def create_app(
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
-    for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
+    for module in (predict, number, feedback, models, health, metrics_route):
         app.include_router(module.router)
+    for module in (server, infer, repository, tensorflow_serving):
+        app.include_router(module.router)
+    _include_optional_routes(app, settings)
+    page.install_page(app)
+    return app
+
+
+def _include_optional_routes(app: FastAPI, settings: Settings) -> None:
     if settings.mcp:
         from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
 
@@ -115,8 +125,10 @@ def create_app(
         from .api.label_studio import backend  # noqa: PLC0415  needs the extra `labelstudio`
 
         app.include_router(backend.router)
-    page.install_page(app)
-    return app
+    if settings.sagemaker:
+        from .api import sagemaker  # noqa: PLC0415  off by default
+
+        app.include_router(sagemaker.router)
 
 
 class HttpOnly:
@@ -165,8 +177,9 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
 
 def _build_observers(parts: _Parts) -> list[Middleware]:
     """Return what finds out who sends a request and what becomes of it."""
-    trusted = parts.settings.trusted_proxies
+    root_path, trusted = parts.settings.root_path, parts.settings.trusted_proxies
     return [
+        *([Middleware(PrefixGuard, root_path=root_path)] if root_path else []),
         *([Middleware(ProxyGuard, trusted=trusted)] if trusted else []),
         Middleware(AccessLog, traced=parts.tracer_provider is not None),
         *([Middleware(tracing.RequestSpan)] if parts.tracer_provider else []),

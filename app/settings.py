@@ -24,6 +24,7 @@ from .environment import (
     is_installed,
     split_list,
 )
+from .wire.paths import FIRST_SEGMENTS
 
 MEBIBYTE: Final = 1024 * 1024
 FEEDBACK_PACKAGES: Final = "sqlalchemy 'psycopg[binary]'"  # the extra in pyproject.toml
@@ -34,6 +35,7 @@ MODELS_DIR: Final = (_PACKAGE if IS_INSTALLED else _PACKAGE.parent) / "models"
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}  # browsers omit them from origins
 _ORIGIN_PATTERN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _BOUND_WORDS: Final = {"ge": "at least", "gt": "above", "le": "at most"}  # by their names in annotated_types
+_ROOT_PATH_PATTERN: Final = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+")
 # what the value must be, by pydantic's type of error
 _TYPE_WORDS: Final = {
     "int_parsing": "an integer",
@@ -127,6 +129,12 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated addresses or networks of proxies whose X-Forwarded-For is trusted. Unset: none."""
 
+    root_path: str | None = None
+    """Path under which a proxy mounts the service, such as /digits; the proxy may remove it. Unset: none."""
+
+    sagemaker: bool = False
+    """Whether to answer /ping and /invocations, as Amazon SageMaker calls a container."""
+
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated origins whose pages may call the service, or * for all. Unset: none."""
 
@@ -175,6 +183,14 @@ class Settings(BaseSettings):
         for proxy in value:
             _check_proxy(proxy)
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str | None) -> str | None:
+        stripped = (value or "").rstrip("/")
+        if stripped:
+            _check_root_path(stripped)
+        return stripped or None
 
     @field_validator("cors_origins")
     @classmethod
@@ -341,6 +357,19 @@ def _check_proxy(proxy: str) -> None:
         raise ValueError(too_open)
     if "/" in proxy and ip_network(proxy.partition("/")[0]).network_address != network.network_address:
         msg = f"{proxy} is an address within a network; write {network} for the whole network"
+        raise ValueError(msg)
+
+
+def _check_root_path(path: str) -> None:
+    """Raise ValueError if the path can't be a prefix, or could be taken for one of the service's own."""
+    if not _ROOT_PATH_PATTERN.fullmatch(path):
+        msg = (
+            f"{path!r} is not a path, such as /digits: a slash before each name, of letters, digits, . _ ~ -"
+        )
+        raise ValueError(msg)
+    first = path.split("/")[1]
+    if first in FIRST_SEGMENTS:
+        msg = f"/{first} is a path of the service itself; mount it elsewhere, such as under /digits"
         raise ValueError(msg)
 
 

@@ -22,7 +22,7 @@ from ..wire.problems import (
     ProblemResponse,
 )
 from ..wire.request_id import REQUEST_ID_HEADER, request_id
-from ..wire.scope import get_key_id
+from ..wire.scope import get_key_id, get_root_path
 
 EXPECTED_ERRORS: Final = (DigitsError, RequestValidationError, ClientDisconnect, HTTPException)
 
@@ -37,7 +37,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
         case ClientDisconnect():  # nobody receives the response
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            return ProblemResponse(NotFound(request.url.path))
+            return ProblemResponse(NotFound(request.scope["path"], root_path=get_root_path(request.scope)))
         case HTTPException():
             return ProblemResponse(MalformedRequest(str(error.detail)))
     # this answer is sent outside of `AccessLog`, which adds the header to all others

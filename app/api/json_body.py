@@ -25,14 +25,23 @@ class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=Malform
     """The JSON has more values than any sensible request; none of them has been parsed."""
 
 
-def parse(json: bytes, body: type[Body], *, max_values: int = MAX_VALUES, max_numbers: int = 0) -> Body:
+def parse(
+    json: bytes,
+    body: type[Body],
+    *,
+    max_values: int = MAX_VALUES,
+    max_numbers: int = 0,
+    max_lists: int | None = None,
+) -> Body:
     """Parse and validate JSON with at most `max_values` values, and `max_numbers` more if they are short.
+
+    Of all values, at most `max_lists` more than `max_values` may be lists and objects; by default, all may.
 
     Raises:
         TooManyValues: there are more values.
         MalformedRequest: it is not JSON, or does not match the model.
     """
-    check_values(json, max_values, max_numbers)
+    check_values(json, max_values, max_numbers, max_numbers if max_lists is None else max_lists)
     try:
         return body.model_validate_json(json.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
@@ -47,7 +56,7 @@ def describe_fault(error: ValidationError) -> str:
     return f"{where}: {first_error['msg']}"
 
 
-def check_values(json: bytes, max_values: int = MAX_VALUES, max_numbers: int = 0) -> None:
+def check_values(json: bytes, max_values: int = MAX_VALUES, max_numbers: int = 0, max_lists: int = 0) -> None:
     """Count before anything is parsed, because every value becomes an object before the first is validated.
 
     Every value follows a comma or begins a list or an object. Commas within strings count as well: telling
@@ -69,8 +78,8 @@ def check_values(json: bytes, max_values: int = MAX_VALUES, max_numbers: int = 0
             f"only up to {max_values} values may be that long."
         )
         raise MalformedRequest(msg)
-    if _count(codes, "[") + _count(codes, "{") > max_count:
-        msg = f"{INVALID_JSON}: it has more than {max_count} lists and objects."
+    if _count(codes, "[") + _count(codes, "{") > max_values + max_lists:
+        msg = f"{INVALID_JSON}: it has more than {max_values + max_lists} lists and objects."
         raise MalformedRequest(msg)
 
 

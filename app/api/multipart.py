@@ -6,7 +6,8 @@ times as long to split the parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+import reprlib
+from collections.abc import Collection, Mapping, Sized
 from typing import Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
@@ -20,11 +21,13 @@ class TooManyParts(MalformedRequest, code=MalformedRequest.code, status=Malforme
     """The form has a field more often than allowed; the rest of it has not been parsed."""
 
 
-def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> dict[str, list[bytes]]:
+def read_parts(
+    body: bytes, content_type: str, *, limits: Mapping[str, int], required: str
+) -> dict[str, list[bytes]]:
     """Return the contents of the parts in the order sent, by their names; `limits` has the names to read.
 
     Raises:
-        MalformedRequest: the body is not multipart/form-data, or is cut off.
+        MalformedRequest: the body is not multipart/form-data, is cut off, or lacks the required part.
         TooManyParts: a name occurs more often than allowed.
     """
     _, options = parse_options_header(content_type)
@@ -34,7 +37,7 @@ def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> 
     try:
         # strict: a header in a thousand continued lines would be joined and decoded again for each
         parser = PushMultipartParser(options["boundary"], strict=True)
-        parts = _collect_parts(parser, body, limits)
+        parts, others = _collect_parts(parser, body, limits)
     except MultipartError as error:
         error.__traceback__ = None  # the parser keeps the error, whose frames would keep parser and body
         msg = f"The body is not multipart/form-data: {error}."
@@ -44,25 +47,34 @@ def read_parts(body: bytes, content_type: str, *, limits: Mapping[str, int]) -> 
     except MultipartError:
         msg = "The multipart/form-data is cut off: its closing boundary is missing. Send all of it."
         raise MalformedRequest(msg) from None
+    if not parts[required]:
+        found = " and ".join([repr(name) for name in parts if parts[name]] + list(others))
+        msg = (
+            f"The form has no field {required!r}{f', only {found}' if found else ''}. Send the picture in it."
+        )
+        raise MalformedRequest(msg)
     return parts
 
 
 def _collect_parts(
     parser: PushMultipartParser, body: bytes, limits: Mapping[str, int]
-) -> dict[str, list[bytes]]:
+) -> tuple[dict[str, list[bytes]], Collection[str]]:
+    """Return the parts to read, and the quoted names of others."""
     parts: dict[str, list[list[bytes]]] = {name: [] for name in limits}  # each part in pieces, mostly one
     pieces: list[bytes] | None = None  # of the current part, None if it is ignored
-    unexpected = 0
+    others: list[str] = []
     for event in parser.parse(body):
         if isinstance(event, MultipartSegment):
             pieces = None
             if event.name in limits:
                 parts[event.name].append(pieces := [])
-            unexpected += pieces is None
-            _check_count(parts, limits, unexpected)
+            else:
+                others.append(reprlib.repr(event.name))
+            _check_count(parts, limits, len(others))
         elif pieces is not None and event is not None:
             pieces.append(event)
-    return {name: list(map(b"".join, same_name)) for name, same_name in parts.items()}
+    contents = {name: list(map(b"".join, same_name)) for name, same_name in parts.items()}
+    return contents, dict.fromkeys(others).keys()
 
 
 def _check_count(parts: Mapping[str, Sized], limits: Mapping[str, int], unexpected: int) -> None:

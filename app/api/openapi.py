@@ -16,7 +16,7 @@ from ..digits import errors
 from ..digits.formats.header import FORMAT_NAMES
 from ..feedback.labels import LABELS
 from ..wire import problems
-from ..wire.paths import is_v2_path
+from ..wire.paths import is_protocol_path
 from ..wire.request_id import REQUEST_ID_HEADER
 from .schemas import JsonFeedback, JsonPicture, JsonPictures, ProtocolError, Schema
 
@@ -46,10 +46,12 @@ BATCH_PROBLEMS: Final = (*_UPLOAD_PROBLEMS, problems.EmptyBatch, problems.BatchT
 GUARD_PROBLEMS: Final = (problems.Unauthorized, problems.RateLimited)  # of all paths but the public ones
 GENERAL_PROBLEMS: Final = (problems.HeadTooLarge, problems.InternalError)  # of all paths
 
+V1_TAG: Final = "tensorflow serving"
 V2_TAG: Final = "open inference protocol"
 TAGS: Final = [
     {"name": "predict", "description": "Pictures in, digits out."},
     {"name": V2_TAG, "description": "Version 2, for clients of Triton, KServe and others."},
+    {"name": V1_TAG, "description": "Its REST API, for clients that exist."},
     {
         "name": "feedback",
         "description": "Correct digits, kept for training. Off unless a database is configured.",
@@ -157,18 +159,22 @@ def describe_model(model: type[Schema]) -> dict[str, Any]:
 
 
 def describe_problems(
-    *error_classes: type[errors.DigitsError], v2: bool = False
+    *error_classes: type[errors.DigitsError], protocol: bool = False
 ) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these problems, by status."""
     codes: dict[str, dict[str, None]] = {}
     for error_class in error_classes:
         status = DEFAULT if error_class in GENERAL_PROBLEMS else str(error_class.status_hint)
         codes.setdefault(status, {})[error_class.code] = None
-    return {status: _describe_problem(status, named, v2=v2) for status, named in sorted(codes.items())}
+    return {
+        status: _describe_problem(status, named, protocol=protocol) for status, named in sorted(codes.items())
+    }
 
 
-def _describe_problem(status: str, codes: Iterable[str], *, v2: bool) -> dict[str, Any]:
-    media_type, schema = ("application/json", "ProtocolError") if v2 else (problems.MEDIA_TYPE, "Problem")
+def _describe_problem(status: str, codes: Iterable[str], *, protocol: bool) -> dict[str, Any]:
+    media_type, schema = (
+        ("application/json", "ProtocolError") if protocol else (problems.MEDIA_TYPE, "Problem")
+    )
     content = {
         "schema": build_reference(schema),
         "examples": {code: build_reference(f"{schema}.{code}", "examples") for code in codes},
@@ -206,7 +212,7 @@ def complete_document(document: dict[str, Any], *, public: Collection[str], requ
         if path in public:
             operation["security"] = []
         kinds = GENERAL_PROBLEMS if path in public else (*GENERAL_PROBLEMS, *GUARD_PROBLEMS)
-        responses = operation["responses"] | describe_problems(*kinds, v2=is_v2_path(path))
+        responses = operation["responses"] | describe_problems(*kinds, protocol=is_protocol_path(path))
         operation["responses"] = dict(sorted(responses.items()))
         _add_headers(operation, is_public=path in public)
         _describe_success(operation, components["schemas"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ..digits.errors import DigitsError
 from ..state import get_state
 from ..wire import problems
-from . import openapi, uploads
+from . import hugging_face, openapi, uploads
 from .reader import DigitReader
 from .schemas import BatchPrediction, BatchResult, Prediction, Problem
 from .work import unwrap
@@ -22,6 +22,8 @@ ModelName = Annotated[
     Query(description="A name from /models, or NAME@N for version N. By default, the default model."),
 ]
 View = Annotated[bool, Query(description="Add the 28x28 picture that the network saw.")]
+# not in the document, as types of generated clients would become unions
+AnswerFormat = Annotated[Literal["hf"] | None, Query(include_in_schema=False)]
 
 
 @router.post(
@@ -30,10 +32,25 @@ View = Annotated[bool, Query(description="Add the 28x28 picture that the network
     response_model=Prediction,
     responses=openapi.describe_problems(*openapi.PICTURE_PROBLEMS),
 )
-async def predict(request: Request, model: ModelName = None, view: View = False) -> Response:
+async def predict(
+    request: Request,
+    model: ModelName = None,
+    view: View = False,
+    format: AnswerFormat = None,  # noqa: A002  its name in the query
+) -> Response:
     """Read the digit in one picture."""
     reader = DigitReader(request, get_state(request).catalogue.get(model))
-    picture = await uploads.read_picture(request)
+    if format is not None:
+        return await hugging_face.answer_labels(request, reader)
+    return await answer_picture(reader, await uploads.read_picture(request), view=view)
+
+
+async def answer_picture(reader: DigitReader, picture: bytes, *, view: bool = False) -> Response:
+    """Return the response with the digit in one picture.
+
+    Raises:
+        DigitsError: the picture can't be read.
+    """
     prediction = unwrap(*await reader.predict([picture], view=view))
     reader.count_predictions([prediction])
     return reader.respond(prediction)

@@ -17,6 +17,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,7 +34,7 @@ from ..state import get_state
 from ..telemetry.stages import Stages
 from ..wire.problems import BatchTooLarge
 from ..wire.scope import WORK, get_client
-from .schemas import ImageInfo, ModelRef, OtherDigit, Prediction, Schema
+from .schemas import ImageInfo, ModelRef, OtherDigit, Prediction
 from .work import attempt, run_in_thread
 
 # Limits on what is read on the event loop. They bound the time to decode the files; then `is_quick` looks at
@@ -104,7 +105,7 @@ class Reader:
         metrics.count_negatives(self.model.name, negatives)
         metrics.count_cautions(cautions)
 
-    def respond(self, result: Schema) -> Response:
+    def respond(self, result: BaseModel) -> Response:
         """Return the response with a result, and with the time that its stages took."""
         # serialised by pydantic itself: FastAPI would validate again what has just been built
         # exclude_unset: a problem in a batch may have no `limit`

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, RootModel, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from ..digits.images import MIN_SIDE
 from ..digits.numbers import NumberCaution
 from ..digits.working_picture import Caution, Polarity
 
@@ -23,6 +25,32 @@ def _accept_whole_float(value: object) -> object:
 WholeNumber: Final = BeforeValidator(_accept_whole_float)
 
 
+def _check_kind(value: object) -> object:
+    if isinstance(value, str | list):
+        return value
+    error_type, message = "picture", "Input should be base64 text, or rows of pixels"
+    raise PydanticCustomError(error_type, message)
+
+
+_ROW_SCHEMA: Final = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 255},
+    "minItems": MIN_SIDE,
+}
+JsonImage = Annotated[
+    str | list[Any],  # `app.api.pixels` checks the rows
+    BeforeValidator(_check_kind),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "contentEncoding": "base64"},
+                {"type": "array", "items": _ROW_SCHEMA, "minItems": MIN_SIDE},
+            ]
+        }
+    ),
+]
+
+
 class Schema(BaseModel):
     """Base of all models: a field's docstring is its description in the OpenAPI document."""
 
@@ -38,16 +66,17 @@ class RequestSchema(Schema):
 class JsonPicture(RequestSchema):
     """The body of /predict as JSON."""
 
-    image: str = Field(json_schema_extra={"contentEncoding": "base64"})
-    """The picture's bytes in base64, or as a `data:` URL in base64."""
+    image: JsonImage
+    """The picture's bytes in base64, or as a `data:` URL in base64; or its grey pixels, row by row: whole
+    numbers from 0 to 255, or fractions from 0 to 1 (at least one of which is written as a fraction)."""
 
 
 class JsonPictures(RequestSchema):
     """The body of /predict/batch as JSON."""
 
     # an empty batch has a problem of its own
-    images: Annotated[list[str], FailFast()] = Field(json_schema_extra={"minItems": 1})
-    """Each picture's bytes in base64, or as a `data:` URL in base64."""
+    images: Annotated[list[JsonImage], FailFast()] = Field(json_schema_extra={"minItems": 1})
+    """The pictures, each as `image` of /predict: its bytes in base64, or its pixels."""
 
 
 class JsonFeedback(JsonPicture):
@@ -55,6 +84,36 @@ class JsonFeedback(JsonPicture):
 
     digit: Annotated[Digit, WholeNumber] | None
     """The correct digit; null if the picture shows none."""
+
+
+class LabelParameters(RequestSchema):
+    """The `parameters` of Hugging Face's image classification."""
+
+    top_k: Annotated[int, Field(ge=1), WholeNumber] | None = None
+    """How many labels to return; at most ten."""
+
+    function_to_apply: Literal["softmax"] | None = None
+    """What makes scores of the network's output; there is no other than this."""
+
+
+class JsonInputs(RequestSchema):
+    """The body of Hugging Face's image classification as JSON."""
+
+    inputs: str
+    """The picture's bytes in base64."""
+
+    parameters: LabelParameters = LabelParameters()
+
+
+class LabelScore(Schema):
+    """A digit, and how likely it is."""
+
+    label: str
+    score: Probability
+
+
+class LabelScores(RootModel[list[LabelScore]]):
+    """The most likely digits, the likeliest first."""
 
 
 class ModelRef(Schema):
@@ -246,6 +305,70 @@ class BatchPrediction(Schema):
     """Results in the order in which the pictures were sent."""
 
     results: list[BatchResult]
+
+
+class TensorRequest(RequestSchema):
+    """The body of `:predict` as TensorFlow Serving takes it: `instances` or `inputs`."""
+
+    signature_name: str = "serving_default"
+
+    instances: list[Any] | None = None
+    """A list of pictures. Either each is 28x28, 28x28x1 or 784 numbers, ink bright on dark, which go to the
+    network as they are: whole numbers from 0 to 255, fractions from 0 to 1. Or each is `{"b64": "…"}`, a file
+    in base64."""
+
+    inputs: list[Any] | dict[str, Any] | None = None
+    """The same in the columnar format, for which the answer has `outputs`."""
+
+
+class InvocationRequest(TensorRequest):
+    """The body of /invocations as JSON: `image`, `instances` or `inputs`."""
+
+    image: JsonImage | None = None
+    """A single picture, as /predict takes it."""
+
+
+Probabilities = Annotated[list[Probability], Field(min_length=10, max_length=10)]
+
+
+class TensorPredictions(Schema):
+    """For each of the `instances`, the probabilities of the digits 0 to 9."""
+
+    predictions: list[Probabilities]
+
+
+class TensorOutputs(Schema):
+    """For each of the `inputs`, the probabilities of the digits 0 to 9."""
+
+    outputs: list[Probabilities]
+
+
+class VersionStatus(Schema):
+    """Why a version is in its state."""
+
+    error_code: str
+    error_message: str
+
+
+class ModelVersionStatus(Schema):
+    """A version of a model."""
+
+    version: str
+    state: str
+    status: VersionStatus
+
+
+class ModelStatus(Schema):
+    """The versions of a model that are loaded."""
+
+    model_version_status: list[ModelVersionStatus]
+
+
+class ModelSignature(Schema):
+    """The input and the output of a model, as TensorFlow Serving describes them."""
+
+    model_spec: dict[str, str]
+    metadata: dict[str, Any]
 
 
 class ArrayInfo(Schema):

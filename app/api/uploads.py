@@ -1,41 +1,48 @@
-"""The three ways to send pictures, distinguished by Content-Type: multipart, raw bytes, JSON."""
+"""The three ways to send pictures, distinguished by Content-Type: multipart, raw bytes, JSON.
+
+JSON has the picture's file in base64, or its pixels as numbers.
+"""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
-from ..digits.errors import DigitsError
+from ..digits.errors import DigitsError, ImageTooLarge
 from ..feedback.labels import LABELS, format_label
 from ..wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
-from . import base64_text, json_body, multipart
+from . import base64_text, json_body, multipart, pixels
+from .json_body import Body
 from .schemas import JsonFeedback, JsonPicture, JsonPictures
 from .work import attempt, run_in_thread
 
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
+_BINARY_TYPES: Final = frozenset({BYTES, "application/x-image"})  # the latter is Amazon SageMaker's
 # Bodies up to this length are parsed on the event loop: parsing takes at most a millisecond, whatever the
 # content, and a thread would cost more.
 MAX_INLINE_BODY: Final = 65_536  # bytes
+MAX_PIXEL_NUMBERS: Final = 512 * 512  # in one body: parsing them holds Python's lock for 20 ms
+MAX_PIXEL_ROWS: Final = 4096  # in one body: a parsed row takes 300 bytes besides its numbers
 MAX_QUOTED: Final = 64  # characters of a header or field that an error repeats
 
 Parsed = TypeVar("Parsed")
 
 
-async def read_picture(request: Request) -> bytes:
-    """Return the single picture of a request.
+async def read_picture(request: Request, *, default_type: str = "") -> bytes:
+    """Return the single picture of a request; `default_type` stands for a missing Content-Type.
 
     Raises:
         UnsupportedMediaType: the Content-Type is not supported, or the body is compressed or base64 text.
         MalformedRequest: the body is not what its Content-Type says, or holds no picture.
         BodyTooLarge, SlowUpload, PredictionTimeout, ClientDisconnect: see `read_body`.
     """
-    picture, _ = await _read_picture(request, JsonPicture, fields=("file",))
+    picture, _ = await _read_picture(request, JsonPicture, fields=("file",), default_type=default_type)
     return picture
 
 
@@ -58,7 +65,7 @@ async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[byte
         EmptyBatch, BatchTooLarge: there is no picture, or more than `max_pictures`; other errors are those of
             `read_picture`.
     """
-    media_type = _get_media_type(request)
+    media_type = get_media_type(request)
     if media_type == MULTIPART:
         header = request.headers["content-type"]
         return await read_body(request, partial(_parse_batch_form, header, max_pictures=max_pictures))
@@ -83,11 +90,11 @@ async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parse
 
 
 async def _read_picture(
-    request: Request, schema: type[JsonPicture], *, fields: Sequence[str]
+    request: Request, schema: type[JsonPicture], *, fields: Sequence[str], default_type: str = ""
 ) -> tuple[bytes, Sequence[str]]:
     """Return the single picture of a request, and the labels that the body gives it."""
-    media_type = _get_media_type(request)
-    if media_type.startswith("image/") or media_type == BYTES:
+    media_type = get_media_type(request) or default_type
+    if media_type.startswith("image/") or media_type in _BINARY_TYPES:
         _check_not_encoded(request)
         return _check_binary(await request.body(), "body"), ()
     if media_type == MULTIPART:
@@ -107,7 +114,8 @@ def _check_not_encoded(request: Request) -> None:
         raise UnsupportedMediaType(msg)
 
 
-def _get_media_type(request: Request) -> str:
+def get_media_type(request: Request) -> str:
+    """Return the Content-Type of a request without its parameters, or an empty text if it has none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -119,14 +127,36 @@ def _build_unsupported_type(media_type: str, accepted_types: str) -> Unsupported
 
 
 def _parse_json(schema: type[JsonPicture], body: bytes) -> tuple[bytes, Sequence[str]]:
-    parsed = json_body.parse(body, schema)
+    try:
+        parsed = _parse_pictures(body, schema)
+    except json_body.TooManyValues:
+        msg = (
+            f"The JSON has more than {MAX_PIXEL_NUMBERS} numbers, which is a picture of 512x512 pixels. "
+            "Send a larger picture as a file, or in base64."
+        )
+        raise ImageTooLarge(msg, limit=MAX_PIXEL_NUMBERS) from None
     labels = (format_label(parsed.digit),) if isinstance(parsed, JsonFeedback) else ()
-    return base64_text.decode(parsed.image, "image"), labels
+    return decode_json_image(parsed.image, "image"), labels
+
+
+def _parse_pictures(body: bytes, schema: type[Body], *, max_values: int = json_body.MAX_VALUES) -> Body:
+    return json_body.parse(
+        body, schema, max_values=max_values, max_numbers=MAX_PIXEL_NUMBERS, max_lists=MAX_PIXEL_ROWS
+    )
+
+
+def decode_json_image(image: str | list[Any], where: str) -> bytes:
+    """Return the file of a picture in JSON: what the base64 text holds, or a PNG of the pixels.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    return base64_text.decode(image, where) if isinstance(image, str) else pixels.encode_rows(image, where)
 
 
 def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[bytes, Sequence[str]]:
-    parts = multipart.read_parts(body, content_type, limits=dict.fromkeys(fields, 1))
-    (picture,) = _require_pictures(parts, "file")
+    parts = multipart.read_parts(body, content_type, limits=dict.fromkeys(fields, 1), required="file")
+    (picture,) = parts["file"]
     labels = [part[:MAX_QUOTED].decode(errors="replace") for part in parts.get("digit", ())]
     return _check_binary(picture, "field 'file'"), labels
 
@@ -134,36 +164,29 @@ def _parse_form(content_type: str, fields: Sequence[str], body: bytes) -> tuple[
 def _parse_json_batch(body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     max_values = max_pictures + json_body.MAX_VALUES  # MAX_VALUES does not count the pictures
     try:
-        texts = json_body.parse(body, JsonPictures, max_values=max_values).images
+        images = _parse_pictures(body, JsonPictures, max_values=max_values).images
     except json_body.TooManyValues:
         raise _build_batch_too_large(max_pictures) from None
-    if not texts:
+    if not images:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."
         raise EmptyBatch(msg)
-    if len(texts) > max_pictures:
+    if len(images) > max_pictures:
         raise _build_batch_too_large(max_pictures)
     return [
-        attempt(partial(base64_text.decode, where=f"images.{index}"), text)
-        for index, text in enumerate(texts)
+        attempt(partial(decode_json_image, where=f"images.{index}"), image)
+        for index, image in enumerate(images)
     ]
 
 
 def _parse_batch_form(content_type: str, body: bytes, *, max_pictures: int) -> list[bytes | DigitsError]:
     try:
-        parts = multipart.read_parts(body, content_type, limits={"files": max_pictures})
+        parts = multipart.read_parts(body, content_type, limits={"files": max_pictures}, required="files")
     except multipart.TooManyParts:
         raise _build_batch_too_large(max_pictures) from None
     return [
         attempt(partial(_check_binary, where=f"field 'files' (index {index})"), part)
-        for index, part in enumerate(_require_pictures(parts, "files"))
+        for index, part in enumerate(parts["files"])
     ]
-
-
-def _require_pictures(parts: Mapping[str, list[bytes]], field: str) -> list[bytes]:
-    if not parts[field]:
-        msg = f"The form has no field {field!r}. Send the picture in it, as a file."
-        raise MalformedRequest(msg)
-    return parts[field]
 
 
 def _choose_digit(labels: set[str]) -> int | None:

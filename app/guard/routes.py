@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..wire.paths import DOCUMENT_PATHS, PAGE
 from ..wire.problems import MethodNotAllowed, NotFound, ProblemResponse
-from ..wire.scope import OUTCOME, ROUTE
+from ..wire.scope import OUTCOME, ROUTE, get_root_path
 
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -72,13 +72,14 @@ class _Routes:
 
     def refuse(self, scope: Scope) -> Response:
         """Return the response to a request that matches no route."""
-        path: str = scope["path"]
+        path, root_path = scope["path"], get_root_path(scope)
         _, methods = self.find(path)
         if methods:
-            return ProblemResponse(MethodNotAllowed(path, scope["method"], ", ".join(sorted(methods))))
-        if path.endswith("/") and self.find(path.rstrip("/"))[0]:
+            allowed = ", ".join(sorted(methods))
+            return ProblemResponse(MethodNotAllowed(root_path + path, scope["method"], allowed))
+        if not path or (path.endswith("/") and self.find(path.rstrip("/"))[0]):
             return _redirect(scope)
-        return ProblemResponse(NotFound(path))
+        return ProblemResponse(NotFound(path, root_path=root_path))
 
 
 class HeadAsGet:
@@ -101,6 +102,8 @@ class HeadAsGet:
 
 
 def _redirect(scope: Scope) -> Response:
-    """Redirect to the path without its trailing slashes; 308 preserves the method."""
-    target = scope["raw_path"].rstrip(b"/") + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-    return Response(status_code=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": target.decode("latin-1")})
+    """Redirect to the path without its trailing slashes, or to the page; 308 preserves the method."""
+    path = scope["raw_path"].rstrip(b"/") or b"/"
+    target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    location = get_root_path(scope) + target.decode("latin-1")
+    return Response(status_code=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": location})

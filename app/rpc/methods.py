@@ -64,7 +64,7 @@ async def _check_health(request: Request) -> Message:
     service = (await _read_message(request, "HealthCheckRequest")).service
     if service not in {"", RPC_SERVICE}:
         name = f"The service {service[:64]!r}"
-        raise NotFound(name)
+        raise NotFound(name, root_path="")
     status = NOT_SERVING if get_state(request).readiness.draining else SERVING
     return CLASSES["HealthCheckResponse"](status=status)
 

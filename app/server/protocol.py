@@ -58,6 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         connections: Connections,
         read_timeout: float,
         write_timeout: float,
+        root_path: str = "",
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**options)
@@ -65,6 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._connections = connections
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
+        self._root_path = root_path
         self._pending = bytearray()  # received, but not parsed yet
         self._in_head = False
         self._in_body = False
@@ -363,7 +365,8 @@ class GuardedProtocol(HttpToolsProtocol):
         new_id = generate_request_id()
         request_id.set(new_id)
         response = ProblemResponse(problem, {REQUEST_ID_HEADER: new_id, "Connection": "close"})
-        response.adapt_to(self.url.decode("latin-1").partition("?")[0])
+        path, _, query = self.url.partition(b"?")
+        response.adapt_to(path.decode("latin-1").removeprefix(self._root_path), query)
         status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n"
         headers = b"".join(b"%b: %b\r\n" % header for header in [*response.raw_headers, *SECURITY_HEADERS])
         self.transport.write(b"".join([status.encode(), headers, b"\r\n", response.body]))
@@ -426,4 +429,5 @@ def create_protocol_factory(settings: Settings) -> partial[GuardedProtocol]:
         connections=Connections(settings.max_connections),
         read_timeout=settings.read_timeout,
         write_timeout=settings.write_timeout,
+        root_path=settings.root_path or "",
     )

@@ -37,19 +37,35 @@ _PUBLIC_METHODS: Final = (
     f"/{RPC_SERVICE}/ServerReady",
     f"/{HEALTH_SERVICE}/Check",
 )
+PING: Final = "/ping"
+INVOCATIONS: Final = "/invocations"  # of Amazon SageMaker
 # these need no key and have no rate limit
 PUBLIC_PATHS: Final = frozenset(
-    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", *PAGE, *_PUBLIC_METHODS}
+    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", PING, *PAGE, *_PUBLIC_METHODS}
 )
+# of all paths: no proxy can mount the service under one of them
+FIRST_SEGMENTS: Final = frozenset(
+    {"docs", "explain", "feedback", "health", "invocations", "label-studio", "mcp", "metrics", "models"}
+    | {"openapi.json", "ping", "predict", "static", "v1", "v2"}
+)
+PREDICT: Final = "/predict"
 BATCH: Final = "/predict/batch"
 MCP_PATH: Final = "/mcp"
 LABEL_STUDIO_TASKS: Final = "/label-studio/predict"
-_PICTURE_PATHS: Final = frozenset({"/feedback", MCP_PATH, LABEL_STUDIO_TASKS, "/label-studio/webhook"})
+_PICTURE_PATHS: Final = frozenset(
+    {"/feedback", INVOCATIONS, MCP_PATH, LABEL_STUDIO_TASKS, "/label-studio/webhook"}
+)
+HUGGING_FACE_QUERY: Final = b"format=hf"
 
 
-def is_v2_path(path: str) -> bool:
-    """Tell whether a path belongs to the Open Inference Protocol."""
-    return path.startswith("/v2/") or path == "/v2"
+def has_plain_errors(path: str, query: bytes) -> bool:
+    """Tell whether clients expect errors as `{"error": "…"}`: those of a protocol, and of Hugging Face."""
+    return is_protocol_path(path) or (path == PREDICT and HUGGING_FACE_QUERY in query.split(b"&"))
+
+
+def is_protocol_path(path: str) -> bool:
+    """Tell whether a path belongs to the Open Inference Protocol, or to the API of TensorFlow Serving."""
+    return path.startswith(("/v2/", "/v1/")) or path == "/v2"
 
 
 def is_picture_path(path: str) -> bool:
@@ -59,8 +75,8 @@ def is_picture_path(path: str) -> bool:
 
 def is_batch_path(path: str) -> bool:
     """Tell whether a request to a path may contain several pictures."""
-    return path in {BATCH, INFER_METHOD, LABEL_STUDIO_TASKS} or _is_infer_path(path)
+    return path in {BATCH, INFER_METHOD, LABEL_STUDIO_TASKS, INVOCATIONS} or _is_infer_path(path)
 
 
 def _is_infer_path(path: str) -> bool:
-    return path.startswith("/v2/models/") and path.endswith("/infer")
+    return path.startswith(("/v2/models/", "/v1/models/")) and path.endswith(("/infer", ":predict"))

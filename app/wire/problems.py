@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..digits.errors import DigitsError
-from .paths import is_v2_path
+from .paths import REFERENCE, has_plain_errors
 from .request_id import request_id
 from .scope import OUTCOME
 
@@ -83,8 +83,10 @@ class RequestProblem(DigitsError):
 class NotFound(RequestProblem, code="not_found", status=404):
     """No route matches the path."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} does not exist. See /docs for the paths that do.")
+    def __init__(self, path: str, *, root_path: str) -> None:
+        super().__init__(
+            f"{root_path}{path} does not exist. See {root_path}{REFERENCE} for the paths that do."
+        )
 
 
 class MethodNotAllowed(RequestProblem, code="method_not_allowed", status=405):
@@ -203,7 +205,7 @@ def describe(error: DigitsError) -> dict[str, Any]:
 
 
 class ProblemResponse(Response):
-    """The response to an error: a problem document, or the Open Inference Protocol's JSON below /v2."""
+    """The response to an error: a problem document, or a protocol's plain JSON."""
 
     def __init__(self, error: DigitsError, headers: Mapping[str, str] | None = None) -> None:
         status = error.status_hint
@@ -213,9 +215,9 @@ class ProblemResponse(Response):
         self._code = error.code
         self._detail = shorten(error.detail, MAX_DETAIL)
 
-    def adapt_to(self, path: str) -> None:
-        """Use the error format of the API that `path` belongs to."""
-        if is_v2_path(path):
+    def adapt_to(self, path: str, query: bytes) -> None:
+        """Use the error format of the API that the request belongs to."""
+        if has_plain_errors(path, query):
             self.body = json.dumps({"error": self._detail}).encode()
             self.headers["content-type"] = "application/json"
             self.headers["content-length"] = str(len(self.body))
@@ -223,5 +225,5 @@ class ProblemResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, and record its code in the scope for the log and the metrics."""
         scope[OUTCOME] = self._code
-        self.adapt_to(scope["path"])
+        self.adapt_to(scope["path"], scope["query_string"])
         await super().__call__(scope, receive, send)

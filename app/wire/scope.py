@@ -11,6 +11,7 @@ ROUTE: Final = "digits.route"  # the path template in the OpenAPI document
 KEY_ID: Final = "digits.key_id"  # the id of the API key
 OUTCOME: Final = "digits.outcome"  # the code of the problem document, if the answer is one
 WORK: Final = "digits.work"  # the `app.telemetry.stages.Stages` of the request
+ROOT_PATH: Final = "digits.root_path"  # the prefix under which a proxy mounts the service
 IPV6_SITE_BITS: Final = 64  # a site is assigned a /64 and chooses the other bits itself
 
 
@@ -30,6 +31,12 @@ def get_outcome(scope: Scope) -> str | None:
     """Return the code of the problem document that answers a request, if one does."""
     outcome: str | None = scope.get(OUTCOME)
     return outcome
+
+
+def get_root_path(scope: Scope) -> str:
+    """Return the prefix under which a proxy mounts the service, or an empty text."""
+    root_path: str = scope.get(ROOT_PATH, "")
+    return root_path
 
 
 def get_client(scope: Scope) -> str:

@@ -46,7 +46,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "description": "JSON, followed by binary data if requested",
         "content": {"application/octet-stream": {"schema": openapi.BINARY}},
     },
-    **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *openapi.BATCH_PROBLEMS, v2=True),
+    **openapi.describe_problems(*openapi.PICTURE_PROBLEMS, *openapi.BATCH_PROBLEMS, protocol=True),
 }
 
 
@@ -87,12 +87,13 @@ async def run(inference: Inference, reader: DigitReader, *, unpacked_bytes: int)
     """
     requested = outputs.select_outputs(inference.request, reader.model.classifier)
     with reader.state.body_budget.hold(unpacked_bytes), reader.hold_places(len(inference.pictures)):
-        scores = await _classify(inference.pictures, reader)
-    _count_predictions(scores, reader)
+        scores = await classify(inference.pictures, reader)
+    count_predictions(scores, reader)
     return outputs.build_outputs(scores, requested, binary=inference.request.parameters.binary_data_output)
 
 
-def _count_predictions(scores: Scores, reader: DigitReader) -> None:
+def count_predictions(scores: Scores, reader: DigitReader) -> None:
+    """Count the digits of a request for the log and metrics."""
     likelihoods = scores.digit_likelihood
     negatives = 0 if likelihoods is None else int((likelihoods < MIN_DIGIT_LIKELIHOOD).sum())
     digits = [(int(row.argmax()), float(row.max())) for row in scores.probabilities]
@@ -122,8 +123,10 @@ async def _read_body(request: Request, reader: DigitReader) -> tuple[Inference, 
     return decode()
 
 
-async def _classify(pictures: DigitBatch | Pictures, reader: DigitReader) -> Scores:
-    """Return the scores of canonical pictures, or of uploads.
+async def classify(
+    pictures: DigitBatch | Pictures, reader: DigitReader, *, where: str = tensors.PICTURE_INPUT.name
+) -> Scores:
+    """Return the scores of canonical pictures, or of uploads; an error names their list as `where`.
 
     Raises:
         DigitsError: the error of the first picture that can't be read.
@@ -133,7 +136,7 @@ async def _classify(pictures: DigitBatch | Pictures, reader: DigitReader) -> Sco
     prepared = []
     for index, outcome in enumerate(await reader.canonicalise_uploads(pictures)):
         if isinstance(outcome, DigitsError):
-            detail = f"{tensors.PICTURE_INPUT.name}[{index}]: {outcome.detail}"
+            detail = f"{where}[{index}]: {outcome.detail}"
             raise type(outcome)(detail, limit=outcome.limit)
         prepared.append(outcome)
     return reader.classify(prepared)

@@ -42,7 +42,7 @@ def is_enabled(settings: Settings) -> bool:
     "/index",
     openapi_extra=_describe_body(IndexRequest),
     response_model_exclude_none=True,
-    responses=openapi.describe_problems(MalformedRequest, Forbidden, v2=True),
+    responses=openapi.describe_problems(MalformedRequest, Forbidden, protocol=True),
 )
 async def index(request: Request) -> list[IndexEntry]:
     """List the versions that are loaded, and those that could be."""
@@ -66,7 +66,9 @@ async def list_entries(request: Request, *, ready: bool) -> list[IndexEntry]:
 @router.post(
     "/models/{name}/load",
     openapi_extra=_describe_body(LoadRequest),
-    responses=openapi.describe_problems(MalformedRequest, Forbidden, UnknownModel, InvalidModel, v2=True),
+    responses=openapi.describe_problems(
+        MalformedRequest, Forbidden, UnknownModel, InvalidModel, protocol=True
+    ),
 )
 async def load(request: Request, name: RepositoryModel) -> IndexEntry:
     """Load or reload versions from the service's folder; if one can't be served, the old ones stay."""
@@ -88,7 +90,7 @@ async def load_model(request: Request, name: str) -> IndexEntry:
     "/models/{name}/unload",
     openapi_extra=_describe_body(UnloadRequest),
     response_model_exclude_none=True,
-    responses=openapi.describe_problems(MalformedRequest, Forbidden, UnknownModel, ModelInUse, v2=True),
+    responses=openapi.describe_problems(MalformedRequest, Forbidden, UnknownModel, ModelInUse, protocol=True),
 )
 async def unload(request: Request, name: RepositoryModel) -> IndexEntry:
     """Unload versions until they are loaded again; the last version of the default model stays."""

@@ -25,7 +25,7 @@ PLATFORM: Final = "onnxruntime_onnx"  # as Triton calls it
 _DATATYPES: Final = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}  # by onnxruntime's names
 VersionPath = Annotated[str, Path(description="The number of the model's version.", examples=["1"])]
 router = APIRouter(prefix="/v2", tags=[V2_TAG])
-_MODEL_RESPONSES: Final = describe_problems(UnknownModel, v2=True)
+_MODEL_RESPONSES: Final = describe_problems(UnknownModel, protocol=True)
 
 
 @router.get("")
@@ -43,7 +43,7 @@ async def server_live() -> Live:
     return Live(live=True)
 
 
-@router.get("/health/ready", responses=describe_problems(NotReady, v2=True))
+@router.get("/health/ready", responses=describe_problems(NotReady, protocol=True))
 async def server_ready(request: Request) -> Ready:
     """Answer 200 once the models are loaded and warm, 503 while draining."""
     await health.ready(request)
