@@ -51,10 +51,23 @@ export function showNumber({ written, confidence, digits, warnings }) {
   announceLater(digits.length ? `${written.replaceAll("\n", ", ")}: ${words.join("")}.` : words[0]);
 }
 
+/** Show that the drawing will be read later; an earlier answer stays. */
+export function showWaiting(seconds) {
+  if (panel.dataset.state !== "empty") return;
+  setTexts(byId("words"), [`Reading in ${seconds} s`, "The service limits how often it reads."]);
+}
+
 /** Show what went wrong; an empty text hides the message. */
 export function showProblem(text) {
   byId("problem").textContent = text;
   byId("problem").hidden = !text;
+  letScroll(byId("problem"));
+}
+
+/** Let the keyboard scroll an element whose content is too long for its place. */
+function letScroll(element) {
+  if (element.scrollHeight > element.clientHeight) element.tabIndex = 0;
+  else element.removeAttribute("tabindex");
 }
 
 /** Announce a text to screen readers. */
@@ -89,6 +102,7 @@ function show({ state, text, words, warnings = [], mode }) {
   panel.dataset.state = state;
   panel.dataset.mode = mode;
   if (state === "empty") showView(image, null);
+  letScroll(byId("notes"));
   byId("bars-title").textContent = mode === "number" ? "How sure each digit is" : "How likely each digit is";
 }
 

@@ -1,14 +1,13 @@
 // The page: sends what is on the sheet to the service, and shows the answer.
 
-import { announce, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
+import { announce, showDigit, showNothing, showNumber, showProblem, showWaiting } from "./answer.js";
 import * as camera from "./camera.js";
 import { writeProgram } from "./code.js";
 import { askForFeedback } from "./feedback.js";
 import "./numbers.js";
-import { Requester, Unreachable, sendRequest, apiKey } from "./service.js";
+import { Requester, Unreachable, apiKey, locate, sendRequest } from "./service.js";
 import { Sheet } from "./sheet.js";
 
-const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
 const TITLES = { digit: "Draw a digit", number: "Write a number" };
 const INTERVAL = 30_000; // milliseconds between health checks
 const MAX_DELAY = 30_000; // milliseconds between health checks while the service does not answer, at most
@@ -28,6 +27,7 @@ const requester = new Requester({ send: sendSheet, onAnswer, onFailure });
 
 function onChange({ fresh }) {
   byId("undo").disabled = !sheet.canUndo;
+  byId("redo").disabled = !sheet.canRedo;
   byId("clear").disabled = sheet.isEmpty;
   if (fresh) requester.drop();
   if (fresh) sheet.showBoxes([]);
@@ -88,6 +88,7 @@ function listBoxes(mode, { digits, signs, ignored, digit, image, others }) {
 
 function onFailure(error) {
   if (error instanceof Unreachable) markLost();
+  else if (error.status === 429) showWaiting(error.wait);
   else if (error.wait) showProblem(`${error.message} Retrying in ${error.wait} s.`);
   else if (error.status === 401) askForKey();
   else showRefusal(error.message);
@@ -155,7 +156,7 @@ async function loadModels() {
     if (error instanceof Unreachable) return markLost();
     if (error.status === 401) return askForKey();
     if (error.wait) setTimeout(loadModels, 1000 * error.wait);
-    return showProblem(error.message);
+    return error.status === 429 ? undefined : showProblem(error.message);
   }
   byId("key").hidden = true;
   showProblem("");
@@ -174,7 +175,7 @@ function showModels(models) {
   );
   byId("model").value = chosen;
   if (byId("model").selectedIndex < 0) byId("model").selectedIndex = 0;
-  byId("model").parentElement.hidden = false;
+  byId("model").disabled = false;
 }
 
 function askForKey() {
@@ -198,13 +199,12 @@ async function showProgram() {
   const call = (latestCall = {});
   const blob = sheet.isEmpty ? null : await sheet.toBlob();
   const name = sheet.picture?.name ?? "digit.png";
-  const url = new URL(requestPath(getMode(), { view: false }), location.href).href;
+  const url = locate(requestPath(getMode(), { view: false }));
   const member = getMode() === "number" ? "written" : "digit";
-  const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, needsKey: apiKey.get() !== "" });
   if (call !== latestCall) return;
-  byId("code").textContent = text;
+  byId("code").textContent = writeProgram(getLanguage(), { url, name, member, needsKey: apiKey.get() !== "" });
   byId("copy-status").textContent = "";
-  byId("save").hidden = !(blob && fromFile);
+  byId("save").hidden = !blob;
   if (byId("save").hidden) return;
   URL.revokeObjectURL(byId("save").href);
   byId("save").href = URL.createObjectURL(blob);
@@ -269,16 +269,31 @@ addEventListener("drop", (event) => {
 });
 
 byId("undo").addEventListener("click", () => sheet.undo());
+byId("redo").addEventListener("click", () => sheet.redo());
 byId("clear").addEventListener("click", () => sheet.clear());
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input:not([type=radio]), select");
-  if (!typing && event.key === "z" && (event.ctrlKey || event.metaKey)) sheet.undo();
+  const key = event.key.toLowerCase();
+  if (typing || !(event.ctrlKey || event.metaKey) || !["y", "z"].includes(key)) return;
+  event.preventDefault(); // Ctrl+Y opens the history in some browsers
+  if (key === "y" || event.shiftKey) sheet.redo();
+  else sheet.undo();
+});
+
+function toggleEraser() {
+  sheet.erases = !sheet.erases;
+  byId("eraser").setAttribute("aria-pressed", sheet.erases);
+}
+byId("eraser").addEventListener("click", toggleEraser);
+byId("sheet").addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "e" || event.ctrlKey || event.metaKey || event.altKey) return;
+  toggleEraser();
+  announce(sheet.erases ? "Eraser" : "Pen");
 });
 
 function changeMode() {
   document.body.dataset.mode = getMode();
   byId("title").textContent = TITLES[getMode()];
-  sheet.pen = PENS[getMode()];
   showNothing(getMode());
   onChange({ fresh: true });
 }

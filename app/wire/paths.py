@@ -21,7 +21,14 @@ _SCRIPTS: Final = [
     "sheet",
     "trial",
 ]
-_FILES: Final = (*(f"{name}.js" for name in _SCRIPTS), "docs.css", "page.css", "icon.svg")
+_FILES: Final = (
+    *(f"{name}.js" for name in _SCRIPTS),
+    "docs.css",
+    "page.css",
+    "icon.svg",
+    "fraunces-e812ad2f.woff2",
+    "fraunces-license.txt",
+)
 # the paths of the page, and their files in `app/static`
 PAGE: Final[Mapping[str, str]] = {
     "/": "index.html",
