@@ -8,7 +8,7 @@ const MAX_SIDE = 2048; // pixels, the longest side of a picture that is kept for
 const KEY_STEP = 0.02; // of the width: how far an arrow key moves the pen
 const MIN_DISTANCE = 0.002; // of the width: closer points are dropped
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const PEN = { share: 0.11, min: 0.016, max: 0.055 }; // as wide as MNIST's pen is for the longest side of a stroke
+const PEN = { share: 0.07, min: 0.016, max: 0.055 }; // of the largest stroke's width and height: about MNIST's pen
 const ERASER = 0.08;
 const MIN_LABEL = 12; // pixels on the screen
 const SVG = "http://www.w3.org/2000/svg";
@@ -291,19 +291,19 @@ function drawName(context, text, colour) {
   context.fillText(text, width / 2, height / 2, 0.9 * width);
 }
 
-/** Return the width of the pen: in proportion to the longest stroke, so that the loops of a small digit stay open. */
+/** Return the width of the pen: in proportion to the largest stroke, so that the loops of a small digit stay open. */
 function choosePen(strokes) {
-  const longest = Math.max(0, ...strokes.filter(({ erases }) => !erases).map(({ points }) => measureExtent(points)));
-  return strokes.length ? clamp(PEN.share * longest, PEN.min, PEN.max) : PEN.max;
+  const largest = Math.max(0, ...strokes.filter(({ erases }) => !erases).map(({ points }) => measureSize(points)));
+  return strokes.length ? clamp(PEN.share * largest, PEN.min, PEN.max) : PEN.max;
 }
 
-/** Return the longer side of the points' bounding box. */
-function measureExtent(points) {
+/** Return the width and height of the points' bounding box together. */
+function measureSize(points) {
   const [left, top, right, bottom] = points.reduce(
     ([l, t, r, b], { x, y }) => [Math.min(l, x), Math.min(t, y), Math.max(r, x), Math.max(b, y)],
     [1, 1, 0, 0],
   );
-  return Math.max(right - left, bottom - top);
+  return right - left + (bottom - top);
 }
 
 /** Draw strokes in their order; erased places get the colour of the `paper`, or become transparent if there is none. */
