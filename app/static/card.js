@@ -6,8 +6,8 @@ const SHEET = { x: 60, y: 95, width: 550, height: 440, radius: 28 };
 const LEFT = 680; // of the texts
 const MAX_TEXT = 460; // pixels: the width of the texts
 
-/** Return a PNG of a sheet's canvas, and of the answer as texts: `written`, `words` and `address`. */
-export async function drawCard(drawing, { written, words, address }) {
+/** Return a PNG of a sheet's canvases, which lie on each other, and of the answer as texts: `written`, `words` and `address`. */
+export async function drawCard(layers, { written, words, address }) {
   const canvas = new OffscreenCanvas(WIDTH, HEIGHT);
   const context = canvas.getContext("2d");
   const style = getComputedStyle(document.documentElement);
@@ -20,7 +20,7 @@ export async function drawCard(drawing, { written, words, address }) {
   };
   context.fillStyle = colour("--paper");
   context.fillRect(0, 0, WIDTH, HEIGHT);
-  drawSheet(context, drawing, colour);
+  drawSheet(context, layers, colour);
   const lines = written.split("\n");
   const size = Math.min(260, 330 / lines.length);
   for (const [index, line] of lines.entries()) {
@@ -32,7 +32,7 @@ export async function drawCard(drawing, { written, words, address }) {
   return canvas.convertToBlob({ type: "image/png" });
 }
 
-function drawSheet(context, drawing, colour) {
+function drawSheet(context, layers, colour) {
   const { x, y, width, height, radius } = SHEET;
   context.save();
   context.beginPath();
@@ -48,7 +48,7 @@ function drawSheet(context, drawing, colour) {
     for (let down = 14; down < height; down += 27.5) context.fillRect(x + right - 1, y + down - 1, 2, 2);
   }
   context.imageSmoothingQuality = "high";
-  context.drawImage(drawing, x, y, width, height);
+  for (const layer of layers) if (layer.width) context.drawImage(layer, x, y, width, height);
   context.restore();
 }
 

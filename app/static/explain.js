@@ -8,6 +8,7 @@ const SHARE = 4; // pauses are so many times as long as those of reading, which 
 const SIDE = 28; // pixels of the picture that the network saw
 const MIN_INK = 40; // of 255: paler pixels are outside the digit's box
 const GAP = 1; // pixels between the feature maps of a layer
+const GLOW = "#ffb98f";
 const LAYER_DELAY = 90; // milliseconds between two layers that light up
 
 const panel = document.getElementById("decided");
@@ -20,10 +21,10 @@ const requester = new Requester({ send, onAnswer: show, onFailure: showFailure }
 let asked = null; // the newest answer on the page
 let shown = null; // the explanation that is shown
 
-/** Explain the answer `{ mode, blob, model, query }`, or nothing if it is null; while the panel is closed, do nothing. */
-export function explain(answer) {
+/** Explain the answer `{ mode, blob, model, isDrawing }`, or nothing if it is null or the panel is closed. */
+export function follow(answer) {
   asked = answer;
-  if (panel.open && answer?.mode === "digit") {
+  if (!panel.hidden && answer?.mode === "digit") {
     requester.request();
     return;
   }
@@ -37,15 +38,14 @@ export function build() {
   const legend = createElement(
     "p",
     { class: "scale" },
-    createElement("span", {}, "speaks against it"),
+    createElement("span", {}, "against"),
     createElement("i", { "aria-hidden": "true" }),
-    createElement("span", {}, "speaks for it"),
+    createElement("span", {}, "for it"),
   );
   panel.querySelector("div").replaceChildren(
     createElement("figure", { class: "decider" }, heat, createElement("figcaption", {}, words, legend)),
     createElement("div", {}, createElement("h3", {}, "Layer by layer"), layers),
   );
-  panel.addEventListener("toggle", () => explain(asked));
   new ResizeObserver(() => paint()).observe(sheet);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
 }
@@ -54,7 +54,7 @@ async function send(signal) {
   await new Promise((resume) => setTimeout(resume, PAUSE));
   const answer = asked;
   if (signal.aborted || !answer) throw new DOMException("", "AbortError");
-  const { body, pause } = await sendRequest(`/explain${answer.query}`, { picture: answer.blob, signal });
+  const { body, pause } = await sendRequest(`/explain?${new URLSearchParams(answer.model && { model: answer.model })}`, { picture: answer.blob, signal });
   const view = await readView(body.prediction.view);
   const mosaics = await Promise.all(body.layers.map(({ mosaic }) => loadImage(mosaic)));
   return { ...body, view, mosaics, isDrawing: answer.isDrawing, pause: SHARE * pause };
@@ -64,7 +64,7 @@ function show(explanation) {
   shown = explanation;
   const { prediction } = explanation;
   words.textContent = prediction.is_digit
-    ? `Which ink makes it a ${prediction.digit}: without it, the network would be less sure.`
+    ? `The warmer the ink, the more it speaks for a ${prediction.digit}: without it, the network would be less sure.`
     : `It doubts that this is a digit. This ink makes it guess ${prediction.digit}.`;
   heat.setAttribute("aria-label", `The picture as the network saw it; its ink is coloured by how much it speaks for ${prediction.digit}`);
   paint();
@@ -87,7 +87,7 @@ function showFailure(error) {
 // The heat map
 
 function paint() {
-  if (!shown || !panel.open) {
+  if (!shown || panel.hidden) {
     overlay.width = 0;
     return;
   }
@@ -207,11 +207,17 @@ function drawLayer(canvas, { shape, columns }, mosaic) {
   const gap = shape.length < 3 ? 0 : GAP;
   const perRow = shape.length < 3 ? columns : 2 * columns; // two rows of the mosaic side by side: wide and low
   const context = resize(canvas, perRow * (width + gap) - gap, Math.ceil((rows * columns) / perRow) * (height + gap) - gap);
+  context.fillRect(0, 0, canvas.width, canvas.height);
   for (let index = 0; index < rows * columns; index += 1) {
     const from = [(index % columns) * width, Math.floor(index / columns) * height];
     const to = [(index % perRow) * (width + gap), Math.floor(index / perRow) * (height + gap)];
     context.drawImage(mosaic, ...from, width, height, ...to, width, height);
   }
+  context.globalCompositeOperation = "lighter"; // most values are far below the largest
+  context.drawImage(canvas, 0, 0);
+  context.globalCompositeOperation = "multiply";
+  context.fillStyle = GLOW;
+  context.fillRect(0, 0, canvas.width, canvas.height);
 }
 
 function resize(canvas, width, height) {

@@ -1,5 +1,6 @@
 // All networks side by side on what is on the sheet.
 
+import { formatPercent } from "./answer.js";
 import { createElement } from "./dom.js";
 import { Requester, sendRequest } from "./service.js";
 
@@ -13,10 +14,10 @@ const requester = new Requester({ send, onAnswer: show, onFailure: ({ message })
 let models = [];
 let asked = null; // the newest answer on the page
 
-/** Let all networks read the picture of the answer `{ mode, blob, model, body }`, or none if it is null. */
-export function compare(answer) {
+/** Let all networks read the picture of the answer `{ mode, blob, body }`; none if it is null or the panel is closed. */
+export function follow(answer) {
   asked = answer;
-  if (panel.open && answer?.mode === "digit") {
+  if (!panel.hidden && answer?.mode === "digit") {
     requester.request();
     return;
   }
@@ -27,7 +28,6 @@ export function compare(answer) {
 /** Fill the panel, which opens for the first time. */
 export function build() {
   panel.querySelector("div").replaceChildren(words, list);
-  panel.addEventListener("toggle", () => compare(asked));
 }
 
 async function send(signal) {
@@ -83,7 +83,7 @@ function fillCard(card, { digit, confidence, probabilities, model }, { metrics }
   card.classList.toggle("differs", differs);
   card.querySelector("strong").textContent = model.name;
   card.querySelector(".guess").textContent = digit;
-  card.querySelector(".certainty").textContent = `${(100 * confidence).toFixed(1)} % sure${differs ? " – and differs" : ""}`;
+  card.querySelector(".certainty").textContent = `${formatPercent(confidence)} sure`;
   card.querySelector("small").textContent = accuracy ? `${(100 * accuracy).toFixed(2)} % right on MNIST` : "";
   for (const [each, bar] of card.querySelectorAll("i").entries()) bar.style.setProperty("--share", probabilities[each]);
 }

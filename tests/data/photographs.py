@@ -26,24 +26,29 @@ Corners = list[tuple[float, float]]  # in shares of width and height
 SIZE: Final = (640, 512)  # pixels of a photograph: as wide as the page's drawing sheet is on a phone
 SCALE: Final = 2  # of a scene, whose pixels are then averaged
 WIDTH, HEIGHT = SIZE[0] * SCALE, SIZE[1] * SCALE
-MAX_BYTES: Final = 12_288  # of a file
+THUMB_SIZE: Final = (128, 102)
+MAX_BYTES: Final = 12_288  # of a photograph
+MAX_THUMB_BYTES: Final = 2_048
 BLUE_INK: Final = (0.10, 0.16, 0.45)
 BLACK_INK: Final = (0.09, 0.09, 0.11)
 
 
 def main() -> None:
     """Write all photographs."""
-    for name, draw in PHOTOGRAPHS.items():
-        (FOLDER / name).write_bytes(encode(draw()))
+    for subject, draw in PHOTOGRAPHS.items():
+        photograph = draw()
+        thumb = cv2.resize(photograph, THUMB_SIZE, interpolation=cv2.INTER_AREA)
+        (FOLDER / f"photo-{subject}.webp").write_bytes(encode(photograph, MAX_BYTES))
+        (FOLDER / f"thumb-{subject}.webp").write_bytes(encode(thumb, MAX_THUMB_BYTES))
 
 
-def encode(photograph: Colours) -> bytes:
+def encode(photograph: Colours, max_bytes: int) -> bytes:
     """Return a photograph as WebP, in the best quality that is small enough."""
     picture = Image.fromarray(np.rint(np.clip(photograph, 0, 1) * 255).astype(np.uint8))
     for quality in range(80, 10, -4):
         file = io.BytesIO()
         picture.save(file, "WEBP", quality=quality, method=6)
-        if file.tell() <= MAX_BYTES:
+        if file.tell() <= max_bytes:
             break
     return file.getvalue()
 
@@ -102,9 +107,9 @@ def draw_meter() -> Colours:
 
 
 PHOTOGRAPHS: Final[Mapping[str, Callable[[], Colours]]] = {
-    "photo-digit.webp": draw_squared_paper,
-    "photo-number.webp": draw_envelope,
-    "photo-meter.webp": draw_meter,
+    "digit": draw_squared_paper,
+    "number": draw_envelope,
+    "meter": draw_meter,
 }
 
 

@@ -1,4 +1,4 @@
-"""The icons of the page, and its picture for sites that show links: `python -m tests.page.icons` makes them again."""
+"""The icons of the page, and its picture for links: `python -m tests.page.icons` makes them again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ROUNDED, SQUARE = 'rx="8"', 'rx="0"'
 SHRUNK: Final = 'transform="translate(4 4) scale(.75)"'
 CARD: Final = """async () => {
     const { drawCard } = await import("./static/card.js");
-    const texts = { written: "7", words: "over 99.9 % sure", address: "Draw a digit, and watch a network read it." };
-    const blob = await drawCard(document.querySelector("#sheet canvas"), texts);
+    const texts = { written: "7", words: "over 99.9 % sure", address: "Draw a digit. A network reads it." };
+    const blob = await drawCard(document.querySelectorAll("#sheet canvas"), texts);
     const bytes = new Uint8Array(await blob.arrayBuffer());
     return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }"""
