@@ -31,8 +31,7 @@ export function decodeDrawing(fragment) {
   if (!fragment.startsWith(NAME)) return null;
   const text = fragment.slice(NAME.length);
   check(fragment.length <= MAX_TEXT && text.startsWith(VERSION));
-  const bytes = Array.from(atob(text.slice(1).replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
-  const reader = new Reader(bytes);
+  const reader = new Reader(decodeBase64(text.slice(VERSION.length)));
   const mode = MODES[reader.read()];
   check(mode);
   const strokes = [];
@@ -42,6 +41,11 @@ export function decodeDrawing(fragment) {
   }
   check(strokes.length > 0);
   return { strokes, mode };
+}
+
+function decodeBase64(text) {
+  check(/^[\w-]*$/.test(text) && text.length % 4 !== 1);
+  return Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
 }
 
 function encodeStroke({ points: all, erases }) {
