@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .api import feedback, health, models, number, openapi, page, predict, tensorflow_serving
+from .api import explain, feedback, health, models, number, openapi, page, predict, tensorflow_serving
 from .api import metrics as metrics_route
 from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
@@ -107,7 +107,7 @@ def create_app(
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
-    for module in (predict, number, feedback, models, health, metrics_route):
+    for module in (predict, number, explain, feedback, models, health, metrics_route):
         app.include_router(module.router)
     for module in (server, infer, repository, tensorflow_serving):
         app.include_router(module.router)

@@ -42,19 +42,32 @@ export function showDigit({ digit, confidence, probabilities, is_digit: isDigit,
   announceLater(isDigit ? `${digit}, ${words[0]}.` : words.join(""));
 }
 
-/** Show a `NumberPrediction`. */
-export function showNumber({ written, confidence, digits, warnings }) {
+/** Show a `NumberPrediction`; `isChosen` if somebody chose to read a number, so that nobody needs a way back. */
+export function showNumber({ written, confidence, digits, warnings }, { isChosen }) {
   const sure = [`${formatPercent(confidence)} sure`, ...(digits.length > 1 ? [` that all ${digits.length} digits are right`] : [])];
   const words = digits.length ? sure : ["No digit was found."];
-  show({ state: digits.length ? "sure" : "doubt", text: written || "?", words, warnings, mode: "number" });
+  show({ state: digits.length ? "sure" : "doubt", text: written || "?", words, warnings, mode: "number", isChosen });
   showBars(digits.map((each) => ({ ...each, share: each.confidence, best: true })));
   announceLater(digits.length ? `${written.replaceAll("\n", ", ")}: ${words.join("")}.` : words[0]);
+}
+
+/** Show that the drawing will be read later; an earlier answer stays. */
+export function showWaiting(seconds) {
+  if (panel.dataset.state !== "empty") return;
+  setTexts(byId("words"), [`Reading in ${seconds} s`, "The service limits how often it reads."]);
 }
 
 /** Show what went wrong; an empty text hides the message. */
 export function showProblem(text) {
   byId("problem").textContent = text;
   byId("problem").hidden = !text;
+  letScroll(byId("problem"));
+}
+
+/** Let the keyboard scroll an element whose content is too long for its place. */
+function letScroll(element) {
+  if (element.scrollHeight > element.clientHeight) element.tabIndex = 0;
+  else element.removeAttribute("tabindex");
 }
 
 /** Announce a text to screen readers. */
@@ -68,11 +81,12 @@ function announceLater(text) {
   announcement = setTimeout(announce, ANNOUNCE_DELAY, `${text} ${byId("warnings").innerText}`);
 }
 
-function formatPercent(share) {
+/** Return a share as text. */
+export function formatPercent(share) {
   return share > 0.9995 ? "over 99.9 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-function show({ state, text, words, warnings = [], mode }) {
+function show({ state, text, words, warnings = [], mode, isChosen = true }) {
   clearTimeout(announcement);
   const digit = byId("digit");
   if (digit.textContent !== text && state !== "empty" && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -85,10 +99,12 @@ function show({ state, text, words, warnings = [], mode }) {
   setTexts(byId("words"), words);
   setTexts(byId("view").querySelector("figcaption"), CAPTIONS[mode]);
   byId("warnings").replaceChildren(...warnings.map((code) => createItem(WARNINGS[code] ?? code)));
-  byId("whole").hidden = !(mode === "digit" && warnings.includes("several_digits"));
+  byId("whole").hidden = mode === "digit" ? !warnings.includes("several_digits") : isChosen;
+  byId("whole").textContent = mode === "digit" ? "Read the whole number" : "Read it as one digit";
   panel.dataset.state = state;
   panel.dataset.mode = mode;
   if (state === "empty") showView(image, null);
+  letScroll(byId("notes"));
   byId("bars-title").textContent = mode === "number" ? "How sure each digit is" : "How likely each digit is";
 }
 

@@ -1,51 +1,46 @@
-// Writes a program that sends the picture on the page, ready to run, and gets the same answer.
+// Writes a program that sends the picture on the page, read from a file, and gets the same answer.
 
-const MAX_INLINE_BYTES = 16_384; // bytes of a picture that a program can contain; larger ones are read from a file
+const TYPE = "application/octet-stream";
 
 const quote = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`; // for a POSIX shell
 
-const mediaType = (data) => (data ? "application/json" : "application/octet-stream");
-
 const WRITERS = {
-  curl({ url, data, name, needsKey }) {
+  curl({ url, name, needsKey }) {
     const lines = [
       `curl ${quote(url)}`,
       ...(needsKey ? ['-H "Authorization: Bearer $DIGITS_KEY"'] : []),
-      `-H 'Content-Type: ${mediaType(data)}'`,
-      data ? `-d '{"image": "${data}"}'` : `--data-binary ${quote(`@${name}`)}`,
+      `-H 'Content-Type: ${TYPE}'`,
+      `--data-binary ${quote(`@${name}`)}`,
     ];
     return lines.join(" \\\n  ");
   },
 
-  javascript({ url, data, name, member, needsKey }) {
+  javascript({ url, name, member, needsKey }) {
     const key = needsKey ? '\n    "Authorization": `Bearer ${process.env.DIGITS_KEY}`,' : "";
-    const body = data ? `JSON.stringify({ image: "${data}" })` : `await openAsBlob(${JSON.stringify(name)})`;
-    const imports = data ? "" : 'import { openAsBlob } from "node:fs";\n\n';
-    return `${imports}const response = await fetch(${JSON.stringify(url)}, {
+    return `import { openAsBlob } from "node:fs";
+
+const response = await fetch(${JSON.stringify(url)}, {
   method: "POST",
   headers: {
-    "Content-Type": "${mediaType(data)}",${key}
+    "Content-Type": "${TYPE}",${key}
   },
-  body: ${body},
+  body: await openAsBlob(${JSON.stringify(name)}),
 });
 const answer = await response.json();
 console.log(answer.${member}, answer.confidence);`;
   },
 
-  python({ url, data, name, member, needsKey }) {
+  python({ url, name, member, needsKey }) {
     const key = needsKey ? '\n        "Authorization": f"Bearer {os.environ[\'DIGITS_KEY\']}",' : "";
-    const body = data
-      ? `json.dumps({"image": "${data}"}).encode()`
-      : `pathlib.Path(${JSON.stringify(name)}).read_bytes()`;
-    const modules = ["json", ...(needsKey ? ["os"] : []), ...(data ? [] : ["pathlib"]), "urllib.request"];
+    const modules = ["json", ...(needsKey ? ["os"] : []), "pathlib", "urllib.request"];
     return `${modules.map((module) => `import ${module}`).join("\n")}
 
 request = urllib.request.Request(
     ${JSON.stringify(url)},
     headers={
-        "Content-Type": "${mediaType(data)}",${key}
+        "Content-Type": "${TYPE}",${key}
     },
-    data=${body},
+    data=pathlib.Path(${JSON.stringify(name)}).read_bytes(),
 )
 with urllib.request.urlopen(request) as response:
     answer = json.load(response)
@@ -53,13 +48,5 @@ print(answer["${member}"], answer["confidence"])`;
   },
 };
 
-/** Return a program that requests `url` and prints `member` of the answer, and whether the program reads a picture file. */
-export async function writeProgram(language, { url, blob, name, member, needsKey }) {
-  const data = blob && blob.size <= MAX_INLINE_BYTES ? await encodeBase64(blob) : null;
-  return { text: WRITERS[language]({ url, data, name, member, needsKey }), fromFile: !data };
-}
-
-async function encodeBase64(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-}
+/** Return a program that sends the file `name` to `url` and prints `member` of the answer. */
+export const writeProgram = (language, { url, name, member, needsKey }) => WRITERS[language]({ url, name, member, needsKey });

@@ -1,22 +1,24 @@
 // The page: sends what is on the sheet to the service, and shows the answer.
 
-import { announce, showDigit, showNothing, showNumber, showProblem } from "./answer.js";
+import { announce, showDigit, showNothing, showNumber, showProblem, showWaiting } from "./answer.js";
 import * as camera from "./camera.js";
 import { writeProgram } from "./code.js";
 import { askForFeedback } from "./feedback.js";
 import "./numbers.js";
+import { follow, listenToTools, openLink } from "./extras.js";
 import { Requester, Unreachable, apiKey, locate, sendRequest } from "./service.js";
 import { Sheet } from "./sheet.js";
 
-const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
-const TITLES = { digit: "Draw a digit", number: "Write a number" };
+const TITLES = { auto: "Draw a digit", digit: "Draw a digit", number: "Write a number" };
 const INTERVAL = 30_000; // milliseconds between health checks
 const MAX_DELAY = 30_000; // milliseconds between health checks while the service does not answer, at most
 
 const byId = (id) => document.getElementById(id);
-const getMode = () => document.querySelector("input[name=mode]:checked").value;
+const getChoice = () => document.querySelector("input[name=mode]:checked").value; // auto, digit or number
+const getMode = () => (getChoice() === "auto" ? autoMode : getChoice());
 const getHealth = () => byId("health").dataset.state;
 const getLanguage = () => document.querySelector("input[name=language]:checked").value;
+let autoMode = "digit"; // what was last on the sheet, as the service saw it
 let latestCall; // identifies the latest call of showProgram
 let photographing = false;
 let limits = null; // of the service, once they are known
@@ -28,9 +30,16 @@ const requester = new Requester({ send: sendSheet, onAnswer, onFailure });
 
 function onChange({ fresh }) {
   byId("undo").disabled = !sheet.canUndo;
+  byId("redo").disabled = !sheet.canRedo;
   byId("clear").disabled = sheet.isEmpty;
-  if (fresh) requester.drop();
-  if (fresh) sheet.showBoxes([]);
+  if (fresh) {
+    requester.drop();
+    sheet.showBoxes([]);
+    follow(null);
+    autoMode = "digit";
+    byId("share").disabled = true;
+  }
+  byId("link").disabled = !sheet.strokes.length;
   if (sheet.isEmpty) {
     showNothing(getMode());
     if (getHealth() !== "lost") showProblem("");
@@ -41,7 +50,6 @@ function onChange({ fresh }) {
 }
 
 async function sendSheet(signal) {
-  const mode = getMode();
   const blob = await sheet.toBlob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
@@ -49,8 +57,16 @@ async function sendSheet(signal) {
     );
   }
   const model = byId("model").value;
-  const answer = await sendRequest(requestPath(mode, { view: true }), { picture: blob, signal });
-  return { mode, blob, model, ...answer };
+  const ask = async (mode) => ({ mode, blob, model, ...(await sendRequest(requestPath(mode, { view: true }), { picture: blob, signal })) });
+  return getChoice() === "auto" ? chooseMode(ask) : ask(getMode());
+}
+
+/** Read what is on the sheet as it was last read; where that does not fit, read it in the other mode. */
+async function chooseMode(ask) {
+  const single = autoMode === "digit" ? await ask("digit") : null;
+  if (single && !single.body.warnings.includes("several_digits")) return single;
+  const number = await ask("number");
+  return number.body.digits.length > 1 ? number : (single ?? ask("digit"));
 }
 
 const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
@@ -65,12 +81,16 @@ function requestPath(mode, { view }) {
 
 function onAnswer({ mode, blob, model, body, stages, duration }) {
   showProblem("");
-  if (mode === "number") showNumber(body);
+  autoMode = mode;
+  document.body.dataset.mode = mode;
+  if (mode === "number") showNumber(body, { isChosen: getChoice() === "number" });
   else showDigit(body);
   if (mode === "digit") askForFeedback(body, blob, model);
   sheet.showBoxes(listBoxes(mode, body), body.image);
   showTiming(stages, duration);
   showProgram();
+  byId("share").disabled = false;
+  follow({ mode, blob, body, model: byId("model").selectedIndex > 0 ? model : "", isDrawing: !sheet.picture });
 }
 
 /** Return the boxes to show: of all that is written, or of the digits in a picture, but not in a drawing. */
@@ -88,6 +108,7 @@ function listBoxes(mode, { digits, signs, ignored, digit, image, others }) {
 
 function onFailure(error) {
   if (error instanceof Unreachable) markLost();
+  else if (error.status === 429) showWaiting(error.wait);
   else if (error.wait) showProblem(`${error.message} Retrying in ${error.wait} s.`);
   else if (error.status === 401) askForKey();
   else showRefusal(error.message);
@@ -95,6 +116,7 @@ function onFailure(error) {
 
 /** Show why there is no answer. */
 function showRefusal(text) {
+  follow(null);
   showNothing(getMode());
   sheet.showBoxes([]);
   showProblem(text);
@@ -146,6 +168,7 @@ async function loadModels() {
   try {
     const { body } = await sendRequest("/models");
     limits = body.models[0].limits;
+    byId("why").disabled = !body.explain;
     showModels(body.models);
     byId("judge").hidden = !body.feedback;
     if (body.feedback) {
@@ -155,7 +178,7 @@ async function loadModels() {
     if (error instanceof Unreachable) return markLost();
     if (error.status === 401) return askForKey();
     if (error.wait) setTimeout(loadModels, 1000 * error.wait);
-    return showProblem(error.message);
+    return error.status === 429 ? undefined : showProblem(error.message);
   }
   byId("key").hidden = true;
   showProblem("");
@@ -174,7 +197,7 @@ function showModels(models) {
   );
   byId("model").value = chosen;
   if (byId("model").selectedIndex < 0) byId("model").selectedIndex = 0;
-  byId("model").parentElement.hidden = false;
+  byId("model").disabled = false;
 }
 
 function askForKey() {
@@ -200,11 +223,10 @@ async function showProgram() {
   const name = sheet.picture?.name ?? "digit.png";
   const url = locate(requestPath(getMode(), { view: false }));
   const member = getMode() === "number" ? "written" : "digit";
-  const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, needsKey: apiKey.get() !== "" });
   if (call !== latestCall) return;
-  byId("code").textContent = text;
+  byId("code").textContent = writeProgram(getLanguage(), { url, name, member, needsKey: apiKey.get() !== "" });
   byId("copy-status").textContent = "";
-  byId("save").hidden = !(blob && fromFile);
+  byId("save").hidden = !blob;
   if (byId("save").hidden) return;
   URL.revokeObjectURL(byId("save").href);
   byId("save").href = URL.createObjectURL(blob);
@@ -269,25 +291,42 @@ addEventListener("drop", (event) => {
 });
 
 byId("undo").addEventListener("click", () => sheet.undo());
+byId("redo").addEventListener("click", () => sheet.redo());
 byId("clear").addEventListener("click", () => sheet.clear());
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input:not([type=radio]), select");
-  if (!typing && event.key === "z" && (event.ctrlKey || event.metaKey)) sheet.undo();
+  const key = event.key.toLowerCase();
+  if (typing || !(event.ctrlKey || event.metaKey) || !["y", "z"].includes(key)) return;
+  event.preventDefault(); // Ctrl+Y opens the history in some browsers
+  if (key === "y" || event.shiftKey) sheet.redo();
+  else sheet.undo();
+});
+
+function toggleEraser() {
+  sheet.erases = !sheet.erases;
+  byId("eraser").setAttribute("aria-pressed", sheet.erases);
+}
+byId("eraser").addEventListener("click", toggleEraser);
+byId("sheet").addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "e" || event.ctrlKey || event.metaKey || event.altKey) return;
+  toggleEraser();
+  announce(sheet.erases ? "Eraser" : "Pen");
 });
 
 function changeMode() {
+  autoMode = "digit";
   document.body.dataset.mode = getMode();
-  byId("title").textContent = TITLES[getMode()];
-  sheet.pen = PENS[getMode()];
+  byId("title").textContent = TITLES[getChoice()];
   showNothing(getMode());
   onChange({ fresh: true });
 }
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", changeMode);
-byId("whole").addEventListener("click", () => {
-  const choice = document.querySelector("input[value=number]");
+function choose(mode) {
+  const choice = document.querySelector(`input[value=${mode}]`);
   choice.focus({ preventScroll: true }); // the button disappears
   choice.click();
-});
+}
+byId("whole").addEventListener("click", () => choose(getMode() === "digit" ? "number" : "digit"));
 for (const input of document.querySelectorAll("input[name=language]")) input.addEventListener("change", showProgram);
 byId("model").addEventListener("change", () => onChange({ fresh: true }));
 
@@ -296,5 +335,7 @@ addEventListener("online", checkHealth);
 document.addEventListener("visibilitychange", () => document.hidden || checkHealth());
 
 changeMode();
+listenToTools(sheet, { getChoice, usePicture, showProblem });
+openLink(sheet, { showProblem });
 loadModels();
 checkHealth();

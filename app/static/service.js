@@ -1,7 +1,7 @@
 // The service that this page came from: a function for one call, and a class that repeats it while somebody draws.
 
 const ROOT = new URL("..", import.meta.url); // the service may be behind a prefix
-const PAUSE = 100; // milliseconds between an answer and the next request
+const PAUSE = 100; // milliseconds between an answer and the next request, at least
 const TIMEOUT = 30_000; // milliseconds: longer than the service itself allows for an upload and a prediction
 const BUSY_STATUSES = [429, 503];
 
@@ -43,11 +43,25 @@ export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
     });
     if (!response.ok) throw new Problem(response, await response.json().catch(() => ({})));
     const body = await response[as]();
-    return { body, stages: response.headers.get("Server-Timing") ?? "", duration: performance.now() - started };
+    const pause = choosePause(response.headers);
+    return { body, pause, stages: response.headers.get("Server-Timing") ?? "", duration: performance.now() - started };
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
     throw new Unreachable("The service does not answer.");
   }
+}
+
+/**
+ * Return the milliseconds to wait before the next request, so that the service's rate limit never has to refuse one.
+ *
+ * The fewer requests remain, the longer: from half of them on, the pause grows to the time in which one is added.
+ */
+function choosePause(headers) {
+  const [, quota, window] = /q=(\d+);w=(\d+)/.exec(headers.get("RateLimit-Policy")) ?? [];
+  const [, remaining] = /r=(\d+)/.exec(headers.get("RateLimit")) ?? [];
+  if (!remaining) return PAUSE;
+  const interval = (1000 * window) / quota;
+  return Math.max(PAUSE, interval * Math.min(1, 2 - (2 * remaining) / quota));
 }
 
 /** Sends at most one request at a time, and then the newest; answers to dropped requests are ignored. */
@@ -101,6 +115,6 @@ export class Requester {
       return error.wait * 1000;
     }
     if (!signal.aborted) this.#onAnswer(answer);
-    return PAUSE;
+    return answer.pause;
   }
 }

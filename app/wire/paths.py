@@ -10,10 +10,15 @@ OPENAPI_PATH: Final = "/openapi.json"
 _SCRIPTS: Final = [
     "answer",
     "camera",
+    "card",
     "code",
     "docs",
     "dom",
+    "explain",
+    "extras",
     "feedback",
+    "link",
+    "networks",
     "numbers",
     "page",
     "schema",
@@ -21,7 +26,18 @@ _SCRIPTS: Final = [
     "sheet",
     "trial",
 ]
-_FILES: Final = (*(f"{name}.js" for name in _SCRIPTS), "docs.css", "page.css", "icon.svg")
+_FILES: Final = (
+    *(f"{name}.js" for name in _SCRIPTS),
+    "docs.css",
+    "page.css",
+    "icon.svg",
+    "fraunces-e812ad2f.woff2",
+    "fraunces-license.txt",
+    "manifest.webmanifest",
+    *(f"icon-{kind}.png" for kind in ("192", "512", "maskable")),
+    "card.png",
+    *(f"{size}-{subject}.webp" for size in ("photo", "thumb") for subject in ("digit", "number", "meter")),
+)
 # the paths of the page, and their files in `app/static`
 PAGE: Final[Mapping[str, str]] = {
     "/": "index.html",
@@ -53,7 +69,7 @@ BATCH: Final = "/predict/batch"
 MCP_PATH: Final = "/mcp"
 LABEL_STUDIO_TASKS: Final = "/label-studio/predict"
 _PICTURE_PATHS: Final = frozenset(
-    {"/feedback", INVOCATIONS, MCP_PATH, LABEL_STUDIO_TASKS, "/label-studio/webhook"}
+    {"/explain", "/feedback", INVOCATIONS, MCP_PATH, LABEL_STUDIO_TASKS, "/label-studio/webhook"}
 )
 HUGGING_FACE_QUERY: Final = b"format=hf"
 

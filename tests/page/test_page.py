@@ -22,7 +22,7 @@ from app.digits.working_picture import Caution
 from app.guard import keys
 from app.settings import Settings
 from tests.conftest import GOLDEN, ROOT
-from tests.page.browser import ELSEWHERE, Watch, points, scrawl, write, write_number
+from tests.page.browser import ELSEWHERE, MIDDLE, Watch, points, scrawl, write, write_number
 from tests.page.conftest import Open
 from tests.serving import serve
 from tests.versions import make_two_versions
@@ -83,6 +83,51 @@ def test_undo_also_reverts_clear(page: Page) -> None:
         page.keyboard.press("Control+z")
     expect_reading(page, "?")
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_redo_returns_to_what_was_undone_until_something_else_is_drawn(page: Page) -> None:
+    redo = page.get_by_role("button", name="Redo")
+    write(page, 7)
+    expect_reading(page, "7")
+    page.keyboard.press("Control+z")
+    expect_reading(page, "?")
+    redo.click()
+    expect_reading(page, "7")
+    expect(redo).to_be_disabled()
+    for keys in ("Control+z", "Control+Shift+Z", "Control+z", "Control+y", "Control+z"):
+        page.keyboard.press(keys)
+        expect_reading(page, "?" if keys == "Control+z" else "7")
+    write(page, 1)
+    expect(redo).to_be_disabled()
+
+
+def test_the_eraser_removes_what_it_touches(page: Page) -> None:
+    eraser = page.get_by_role("button", name="Eraser")
+    eraser.click()
+    write(page, 1)
+    expect(page.locator("#sheet")).to_have_attribute("data-state", "empty")  # there was nothing to erase
+    eraser.click()
+    write(page, 7, (0.5, 0.2, 0.3, 0.6))
+    write(page, 1, (0.2, 0.2, 0.1, 0.6))
+    expect(page.locator("#warnings")).to_contain_text("several digits")
+    page.locator("#sheet").press("e")
+    expect(eraser).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#status")).to_have_text("Eraser")
+    for _ in range(2):  # the second time, what an unsteady hand left
+        write(page, 1, (0.2, 0.17, 0.1, 0.66))
+    expect(page.locator("#warnings li")).to_have_count(0)
+    expect_reading(page, "7")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#warnings")).to_contain_text("several digits")
+
+
+def test_a_small_digit_gets_a_thin_pen(page: Page) -> None:
+    for box in (MIDDLE, (0.45, 0.4, 0.09, 0.2)):
+        write(page, 8, box)
+        expect_reading(page, "8")
+        expect(page.locator("#words")).to_contain_text("9")  # more than 90 % sure
+        page.get_by_role("button", name="Clear").click()
 
 
 def test_a_finger_draws_and_does_not_scroll(open_page: Open, client: httpx.Client) -> None:
@@ -294,18 +339,40 @@ def test_a_service_that_comes_back_is_noticed(open_page: Open) -> None:
         expect_reading(page, "7")
 
 
-def test_the_page_waits_as_long_as_a_busy_service_asks(open_page: Open, watches: dict[Page, Watch]) -> None:
+def test_the_page_waits_quietly_as_long_as_the_rate_limit_asks(
+    open_page: Open, watches: dict[Page, Watch]
+) -> None:
     with serve(Settings(rate_limit=12)) as client:  # one every five seconds
         page = open_page(str(client.base_url))
         expect(page.locator("#model option")).to_have_count(4)
         while client.get("/models").status_code == 200:
             pass
         write(page, 7)
-        expect(page.get_by_role("alert")).to_have_text(re.compile(r"Retrying in [1-5] s\.$"))
+        expect(page.locator("#words")).to_have_text(re.compile(r"^Reading in [1-5] s"))
+        expect(page.get_by_role("alert")).not_to_be_visible()
         requests = len(watches[page].requested_urls)
         expect_reading(page, "7")
-        expect(page.get_by_role("alert")).not_to_be_visible()
         assert len(watches[page].requested_urls) <= requests + 2
+
+
+def test_reading_slows_down_before_the_rate_limit_refuses(
+    open_page: Open, watches: dict[Page, Watch]
+) -> None:
+    with serve(Settings(rate_limit=120)) as client:  # one every half second
+        page = open_page(str(client.base_url))
+        expect(page.locator("#model option")).to_have_count(4)
+        while int(remaining(client)) > 12:
+            pass
+        for _ in range(12):  # far more strokes than requests are left
+            write(page, 8)
+        expect_reading(page, "8")
+        assert not watches[page].refusals
+
+
+def remaining(client: httpx.Client) -> str:
+    """Return how many requests the service's rate limit still allows, after one more."""
+    (found,) = re.findall(r"r=(\d+)", client.get("/models").headers["RateLimit"])
+    return str(found)
 
 
 def test_the_page_asks_for_a_required_key(open_page: Open) -> None:
@@ -411,6 +478,7 @@ def test_the_keyboard_reaches_every_control_and_the_focus_is_visible(page: Page)
         "mode",
         "sheet",
         "undo",
+        "eraser",
         "clear",
         "choose",
         "photo",
@@ -488,6 +556,10 @@ def test_the_program_gets_the_same_answer(page: Page, tmp_path: Path, language: 
         page.locator("#file").set_input_files(odd_name)
     else:
         write(page, 7)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Save the picture").click()
+        assert download.value.suggested_filename == "digit.png"
+        download.value.save_as(tmp_path / "digit.png")
     expect_settled(page, "7")
     answer = run_program(page, language, tmp_path)
     if language == "curl":
@@ -505,8 +577,9 @@ def test_the_program_takes_its_key_from_the_environment(
         page = open_page(str(client.base_url))
         page.get_by_label("This service requires a key.").fill(key)
         page.get_by_role("button", name="Use this key").click()
-        write(page, 7)
+        page.locator("#file").set_input_files(SEVEN)
         expect_settled(page, "7")
+        (tmp_path / SEVEN.name).write_bytes(SEVEN.read_bytes())
         assert key not in page.locator("#code").inner_text()
         assert "7" in run_program(page, language, tmp_path, DIGITS_KEY=key)
 
