@@ -143,6 +143,26 @@ def test_thousands_of_calls_that_send_nothing_lock_out_nobody_else() -> None:
         assert caller.http.get("/health/ready").status_code == 200
 
 
+def test_a_client_that_hangs_up_during_its_message_is_counted_as_hung_up() -> None:
+    begin = frames.headers(INFER, stream=1) + frames.message_start(b"\x0a", length=1000, stream=1)
+    with serve_grpc() as caller:
+
+        def is_counted() -> bool:
+            with frames.connect(caller.port) as connection:
+                connection.sendall(begin)
+                return scrape(caller.http).value("digits_refusals_total", code="hung_up") > 0
+
+        wait_until(is_counted)
+
+
+def test_a_call_without_a_message_is_malformed() -> None:
+    with serve_grpc() as caller, frames.connect(caller.port) as connection:
+        connection.sendall(
+            frames.headers(INFER, stream=1) + frames.frame(frames.DATA, b"", flags=1, stream=1)
+        )
+        wait_until(lambda: scrape(caller.http).value("digits_refusals_total", code="malformed_request") == 1)
+
+
 def test_garbage_on_the_port_closes_only_its_connection(process: tuple[Process, Caller]) -> None:
     _, caller = process
     with frames.connect(caller.port) as connection:
