@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import urllib.parse
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -69,6 +70,7 @@ async def serve(
     Raises:
         SettingsError: the port is taken.
     """
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_header)
     app: ASGIApp = answer_call
     for layer in reversed(middleware):
         app = layer.cls(app, *layer.args, **layer.kwargs)
@@ -84,6 +86,11 @@ async def serve(
         yield
     finally:
         await server.stop(settings.graceful_timeout)
+
+
+def _is_no_header(record: logging.LogRecord) -> bool:
+    """Drop what gRPC logs of headers that are not UTF-8: tracebacks, and the header, which may be a key."""
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _create_server(handler: _Handler, settings: Settings) -> aio.Server:
