@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ..api.reader import DigitReader
 from ..api.v2 import tensors
-from ..api.v2.infer import run
+from ..api.v2.infer import compute_outputs
 from ..api.v2.schemas import InferRequest, InputTensor
 from ..api.v2.server import find_model
 from ..api.v2.tensors import Inference
@@ -33,7 +33,7 @@ async def infer(request: Request) -> Message:
     reader.publish_stages()
     with reader.stages.time_stage("decode"):
         inference = _read_inference(message, max_pictures=state.settings.max_batch)
-    outputs = await run(inference, reader, unpacked_bytes=unpacked_bytes)
+    outputs = await compute_outputs(inference, reader, unpacked_bytes=unpacked_bytes)
     model, number = reader.model.version
     return CLASSES["ModelInferResponse"](
         model_name=model,

@@ -25,9 +25,8 @@ class Receptions:
     def __init__(self, count: int) -> None:
         """Let `count` messages arrive at a time."""
         self._free = count
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = (
-            OrderedDict()
-        )  # by client, next one first
+        # by client; the first client gets the next turn
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._started: dict[asyncio.Timeout, float] = {}
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import urllib.parse
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,9 +24,7 @@ from .methods import METHODS, answer_call
 from .receptions import Receptions
 
 Context: TypeAlias = Any  # grpcio is published without types
-IDLE_MILLISECONDS: Final = (
-    300_000  # until a connection without calls is closed; clients reconnect by themselves
-)
+IDLE_MILLISECONDS: Final = 300_000  # until a connection without calls is closed; clients open a new one
 MAX_STREAMS: Final = 128  # simultaneous calls of a connection; clients queue further ones
 # the headers of a response that a client gets as trailing metadata
 _METADATA: Final = frozenset(
@@ -38,6 +37,8 @@ _METADATA: Final = frozenset(
         "www-authenticate",
     }
 )
+NO_MESSAGE: Final = "The call has no message. Send one."
+HANG_UP_SECONDS: Final = 1.0  # within which gRPC cancels a call whose client has hung up
 CODE_KEY: Final = "problem-code"  # in the trailing metadata: the code of the problem, for programs
 STATUSES: Final[Mapping[int, grpc.StatusCode]] = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
@@ -69,6 +70,7 @@ async def serve(
     Raises:
         SettingsError: the port is taken.
     """
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_header)
     app: ASGIApp = answer_call
     for layer in reversed(middleware):
         app = layer.cls(app, *layer.args, **layer.kwargs)
@@ -84,6 +86,11 @@ async def serve(
         yield
     finally:
         await server.stop(settings.graceful_timeout)
+
+
+def _is_no_header(record: logging.LogRecord) -> bool:
+    """Drop what gRPC logs of headers that are not UTF-8: tracebacks, and the header, which may be a key."""
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _create_server(handler: _Handler, settings: Settings) -> aio.Server:
@@ -160,11 +167,21 @@ class _Call:
             message = await self._context.read()
         self._is_received = True
         if message is aio.EOF:
-            if self.disconnected.is_set():
-                return {"type": "http.disconnect"}
-            msg = "The call has no message, or one that is too large. Send one."
-            raise MalformedRequest(msg)
+            return await self._explain_end()
         return {"type": "http.request", "body": message, "more_body": False}
+
+    async def _explain_end(self) -> Message:
+        """Tell a client that has hung up, or sent too much for gRPC, from one that has sent nothing.
+
+        Raises:
+            MalformedRequest: the call has no message.
+        """
+        try:
+            async with asyncio.timeout(HANG_UP_SECONDS):
+                await self.disconnected.wait()
+        except TimeoutError:
+            raise MalformedRequest(NO_MESSAGE) from None
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """Keep the response, which is sent at the end."""

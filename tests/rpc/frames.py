@@ -16,7 +16,7 @@ def frame(kind: int, payload: bytes, *, flags: int = 0, stream: int = 0) -> byte
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
-def headers(path: str, *, stream: int) -> bytes:
+def headers(path: str, *, stream: int, **metadata: bytes) -> bytes:
     """Return the frame that begins a call."""
     fields = {
         ":method": "POST",
@@ -26,7 +26,8 @@ def headers(path: str, *, stream: int) -> bytes:
         "te": "trailers",
         "content-type": "application/grpc",
     }
-    block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields.items())
+    block = b"".join(b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in fields.items())
+    block += b"".join(b"\x00" + _text(name.encode()) + _text(value) for name, value in metadata.items())
     return frame(HEADERS, block, flags=END_HEADERS, stream=stream)
 
 
@@ -43,6 +44,6 @@ def connect(port: int) -> Iterator[socket.socket]:
         yield connection
 
 
-def _text(text: str) -> bytes:
+def _text(text: bytes) -> bytes:
     """Return a string literal of HPACK that is neither compressed nor longer than 126 bytes."""
-    return bytes([len(text)]) + text.encode()
+    return bytes([len(text)]) + text

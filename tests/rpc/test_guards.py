@@ -8,6 +8,7 @@ import grpc
 import httpx
 import pytest
 
+from tests.rpc import frames
 from tests.rpc.calling import Caller, build_request, image_tensor, picture_tensor, serve_grpc
 from tests.serving import free_port, start_process, wait_until
 from tests.slow import LARGE, SlowDecoder
@@ -140,6 +141,16 @@ def test_the_log_has_a_line_for_each_call() -> None:
     assert (line["request_id"], line["status"], line["outcome"], line["route"]) == ("mine", 200, "ok", INFER)
     assert (line["model"], line["digits"], line["client"]) == ("cnn", 1, "127.0.0.1")
     assert line["key"].startswith("key-")
+
+
+def test_a_key_that_is_no_text_is_refused_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with serve_grpc(api_keys=(KEY,)) as caller, frames.connect(caller.port) as connection:
+        headers = frames.headers(INFER, stream=1, **{"x-api-key": b"\xff\xfe"})
+        connection.sendall(headers + frames.message_start(b"", length=0, stream=1))
+        wait_until(
+            lambda: caller.http.get("/metrics", headers={"x-api-key": KEY}).text.count('status="401"') == 1
+        )
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_while_draining_the_service_is_not_ready_but_answers() -> None:

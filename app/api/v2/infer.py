@@ -68,7 +68,7 @@ async def _infer(request: Request, model: Model) -> Response:
     reader = DigitReader(request, model)
     reader.publish_stages()
     inference, unpacked_bytes = await _read_body(request, reader)
-    results = await run(inference, reader, unpacked_bytes=unpacked_bytes)
+    results = await compute_outputs(inference, reader, unpacked_bytes=unpacked_bytes)
     tensor_infos, binary = tensors.encode_outputs(results)
     name, number = model.version
     answer = InferResponse(
@@ -77,7 +77,7 @@ async def _infer(request: Request, model: Model) -> Response:
     return _build_answer(answer, binary, request, timing=reader.stages.format_header())
 
 
-async def run(inference: Inference, reader: DigitReader, *, unpacked_bytes: int) -> list[Output]:
+async def compute_outputs(inference: Inference, reader: DigitReader, *, unpacked_bytes: int) -> list[Output]:
     """Return the outputs that a request asks for; the bytes that were unpacked are held meanwhile.
 
     Raises:
