@@ -94,9 +94,9 @@ def test_redo_returns_to_what_was_undone_until_something_else_is_drawn(page: Pag
     redo.click()
     expect_reading(page, "7")
     expect(redo).to_be_disabled()
-    for keys in ("Control+z", "Control+Shift+Z", "Control+z", "Control+y", "Control+z"):
-        page.keyboard.press(keys)
-        expect_reading(page, "?" if keys == "Control+z" else "7")
+    for shortcut in ("Control+z", "Control+Shift+Z", "Control+z", "Control+y", "Control+z"):
+        page.keyboard.press(shortcut)
+        expect_reading(page, "?" if shortcut == "Control+z" else "7")
     write(page, 1)
     expect(redo).to_be_disabled()
 
