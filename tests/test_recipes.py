@@ -295,9 +295,7 @@ def test_the_unit_gives_the_service_time_to_stop_and_settings_that_exist() -> No
     assert set(re.findall(r"DIGITS_[A-Z_]+", page)) <= VARIABLES.keys()
 
 
-@pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd's checks are on machines with systemd"
-)
+@pytest.mark.needs("systemd")
 def test_systemd_accepts_the_unit_and_rates_it_as_safe(tmp_path: Path) -> None:
     file = tmp_path / "digits.service"
     file.write_text(find_block("ini").replace("/opt/digits/bin/digits", "/bin/true"))
