@@ -78,6 +78,7 @@ NEEDS: Final = {
     "ray": Need(RAY.exists, "make .venv-ray/ready"),
     "registry": Need(_reaches_registry, "connect this machine to PyPI or a mirror of it"),
     "rivals": Need(RIVALS.exists, "make .venv-rivals/ready"),
+    "systemd": Need(_has("systemd-analyze"), "apt-get install systemd"),
 }
 # a test that asks for one of these fixtures needs what the fixture stands for
 FIXTURES: Final = {

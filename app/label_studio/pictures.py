@@ -38,11 +38,10 @@ class LabelStudio:
         """
         self._base = httpx.URL(f"{url.rstrip('/')}/")
         self._key = key or ""
+        self._is_personal = self._key.count(".") == TOKEN_DOTS
         self._access_token = ""  # a personal access token is exchanged for one that is valid for minutes
         self._client = httpx.AsyncClient(
-            headers={
-                "Accept-Encoding": "identity"
-            },  # pictures are compressed already, and bombs are not wanted
+            headers={"Accept-Encoding": "identity"},  # the bytes are counted as they arrive
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
             timeout=FETCH_TIMEOUT,
             follow_redirects=False,
@@ -94,21 +93,23 @@ class LabelStudio:
         )
 
     async def _fetch(self, url: httpx.URL, max_bytes: int) -> bytes:
-        async with self._client.stream("GET", url, headers=await self._authorise()) as response:
-            if response.status_code not in _REFUSALS or not self._access_token:
+        authorization = await self._authorise()
+        async with self._client.stream("GET", url, headers=authorization) as response:
+            if response.status_code not in _REFUSALS or not self._is_personal:
                 return await _read(response, max_bytes)
-        self._access_token = ""  # it has expired
+        if authorization == _build_bearer(self._access_token):  # expired, and not exchanged meanwhile
+            self._access_token = ""
         async with self._client.stream("GET", url, headers=await self._authorise()) as response:
             return await _read(response, max_bytes)
 
     async def _authorise(self) -> dict[str, str]:
         if not self._key:
             return {}
-        if self._key.count(".") != TOKEN_DOTS:
+        if not self._is_personal:
             return {"Authorization": f"Token {self._key}"}
         if not self._access_token:
             self._access_token = await self._exchange_token()
-        return {"Authorization": f"Bearer {self._access_token}"}
+        return _build_bearer(self._access_token)
 
     async def _exchange_token(self) -> str:
         response = await self._client.post(self._base.join("api/token/refresh"), json={"refresh": self._key})
@@ -123,6 +124,10 @@ class LabelStudio:
         except (ValueError, LookupError, TypeError):
             msg = "the answer of /api/token/refresh has no access token"
             raise httpx.DecodingError(msg) from None
+
+
+def _build_bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:

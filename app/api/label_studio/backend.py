@@ -31,7 +31,7 @@ from .schemas import (
     TasksRequest,
     Version,
 )
-from .tasks import TaskReader, describe_outcome, describe_version, fetch_picture, get_label_studio
+from .tasks import TaskReader, describe_outcome, describe_version, fetch_picture
 
 # Label Studio sends all tasks of a page at once, each with its annotations and earlier predictions
 MAX_VALUES: Final = 100_000
@@ -127,9 +127,7 @@ async def receive_event(request: Request) -> Response:
         return _ignore("The annotation does not choose one digit.")
     limit = state.settings.max_body_bytes
     with state.body_budget.hold(limit):
-        picture = await fetch_picture(
-            event.task, config.picture_key, get_label_studio(state), max_bytes=limit
-        )
+        picture = await fetch_picture(event.task, config.picture_key, state, max_bytes=limit)
         await store_picture(reader, state.feedback_store, picture, *digit)
     return _respond(Stored(stored=True, reason=""))
 

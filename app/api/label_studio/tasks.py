@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from anyio import to_thread
 from starlette.requests import Request
 
 from ...digits.errors import DigitsError
@@ -20,7 +21,8 @@ from .. import base64_text
 from ..number import build_prediction, read_upload
 from ..reader import DigitReader, Reader, describe_model
 from ..schemas import NumberPrediction, Prediction, Problem
-from ..work import attempt, run_in_thread
+from ..uploads import MAX_INLINE_BODY
+from ..work import attempt, run_in_thread, unwrap
 from . import regions
 from .label_config import Control, LabelConfig
 from .schemas import Task, TaskPrediction
@@ -43,13 +45,13 @@ def describe_version(config: LabelConfig, state: State) -> str:
     return ", ".join(f"{ref.name} {ref.version}" for ref in map(describe_model, models))
 
 
-def get_label_studio(state: State) -> LabelStudio:
+def _get_label_studio(state: State) -> LabelStudio:
     """Return the Label Studio that the service is configured for; its routes exist only if there is one."""
     assert state.label_studio is not None  # noqa: S101
     return state.label_studio
 
 
-async def fetch_picture(task: Task, key: str, label_studio: LabelStudio, *, max_bytes: int) -> bytes:
+async def fetch_picture(task: Task, key: str, state: State, *, max_bytes: int) -> bytes:
     """Return the picture of a task.
 
     Raises:
@@ -61,8 +63,11 @@ async def fetch_picture(task: Task, key: str, label_studio: LabelStudio, *, max_
         msg = f"The task's data has no text {key!r}, which the label config names as the picture."
         raise MalformedRequest(msg)
     if address[: len(_DATA_URL)].lower() == _DATA_URL:
-        return base64_text.decode(address, f"data.{key}")
-    return await label_studio.fetch(address, max_bytes=max_bytes)
+        decode = partial(base64_text.decode, where=f"data.{key}")
+        if len(address) <= MAX_INLINE_BODY:
+            return decode(address)
+        return unwrap(await to_thread.run_sync(attempt, decode, address, limiter=state.threads))
+    return await _get_label_studio(state).fetch(address, max_bytes=max_bytes)
 
 
 class TaskReader:
@@ -106,13 +111,13 @@ class TaskReader:
 
     async def _fetch_all(self, tasks: Sequence[Task], max_bytes: int) -> list[bytes | DigitsError]:
         """Fetch pictures, as long as they have at most `max_bytes` bytes together."""
-        label_studio, remaining = get_label_studio(self.state), max_bytes
+        remaining = max_bytes
 
         async def fetch(task: Task) -> bytes | DigitsError:
             nonlocal remaining
             largest = min(self.state.settings.max_body_bytes, max_bytes)
             try:
-                picture = await fetch_picture(task, self._config.picture_key, label_studio, max_bytes=largest)
+                picture = await fetch_picture(task, self._config.picture_key, self.state, max_bytes=largest)
             except DigitsError as error:
                 return error.with_traceback(None)
             remaining -= len(picture)
