@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from nbformat import NotebookNode
 
 from notebooks.__main__ import METADATA, NOTEBOOK, execute, hash_cells
 from tests.conftest import MODELS
-from tests.serving import PATIENCE
+from tests.serving import wait_until
 from training.export.parity import TOLERANCE
 
 LARGEST = 1_000_000  # bytes: pages that show it load it whole
@@ -36,6 +35,13 @@ def read_output(notebook: NotebookNode, cell: str) -> str:
 
 def accuracies(text: str) -> list[float]:
     return [float(percent) for percent in re.findall(r"accuracy (\d+\.\d+)%", text)]
+
+
+def is_serving(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/live").is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +94,7 @@ class TestAShortRun:
     def test_ends_the_service_with_the_kernel(self, short: NotebookNode) -> None:
         (sheet,) = (cell.outputs[0].data["text/html"] for cell in code(short) if cell.id == "draw")
         (address,) = re.findall(r"fetch\(`(http://[\d.:]+)/predict", sheet)
-        with pytest.raises(httpx.ConnectError):
-            for _ in range(10 * PATIENCE):
-                httpx.get(f"{address}/health/live")
-                time.sleep(0.1)
+        wait_until(lambda: not is_serving(address))
 
 
 class TestWhatIsKept:
