@@ -1,6 +1,6 @@
 """Draws photographs of an electricity meter: six drums, of which the last is red and counts tenths.
 
-    python -m tests.data.meters     draws those of docs/tutorial.md into docs/meter-photos
+`python -m tests.data.meters` draws those of docs/tutorial.md into docs/meter-photos.
 """
 
 from __future__ import annotations
