@@ -35,7 +35,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add openapi.json, the icon, the notebook, and the files that pages link to, directly or not."""
     root = Path(config.config_file_path).parent
     page = notebook.render_notebook(root)
-    generated = {
+    generated: dict[str, str | bytes] = {
         "openapi.json": asyncio.run(openapi_document()),
         "icon.svg": (root / ICON).read_text(),
         notebook.FILE: (root / notebook.FILE).read_text(),

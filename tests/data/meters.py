@@ -58,7 +58,8 @@ def cover_drums(photo: bytes) -> bytes:
     pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     cv2.ellipse(pixels, (500, 150), (190, 140), -30, 0, 360, (120, 150, 205), -1)
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
+    _, jpeg = cv2.imencode(".jpg", pixels)
+    return bytes(jpeg)
 
 
 def draw_photos(folder: Path) -> None:
