@@ -44,7 +44,7 @@ train: $(DEV)/ready  ## train, export and evaluate one network: make train NAME=
 evaluate: $(DEV)/ready  ## evaluate one network on the test set: make evaluate NAME=cnn
 	$(DEV)/bin/python -m training evaluate $(NAME) $(FULL)
 
-notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and store its outputs: three minutes
+notebook: $(DEV)/ready  ## run notebooks/digits.ipynb from top to bottom and store its outputs: five minutes
 	$(DEV)/bin/python -m notebooks
 
 docs: $(DEV)/ready  ## build the documentation and openapi.json as a site, in site/; a dead link is an error

@@ -1,7 +1,7 @@
-"""Adds openapi.json to the site, and the files outside docs/ that its pages link to, such as ../SECURITY.md.
+"""Adds to the site what lies outside docs/: openapi.json, the notebook, and the files that pages link to.
 
 MkDocs calls it: `hooks` in mkdocs.yml. The files get the same paths below the site's root as they have in the
-repository, Markdown becomes pages, and links are rewritten.
+repository, Markdown and the notebook become pages, and links are rewritten.
 
     python -m docs.hook     prints openapi.json
 """
@@ -23,16 +23,32 @@ from mkdocs.structure.pages import Page
 
 from app.main import create_app
 from app.settings import Settings
+from docs import notebook
 
 _TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link to a file, without its anchor
 DOCS: Final = "docs/"
-README: Final = "README.md"  # the site's first page takes its place
+ICON: Final = "app/static/icon.svg"  # of the service's page
+PAGES: Final = {"README.md": "index.md", notebook.FILE: notebook.PAGE}  # what takes the place of a file
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add openapi.json and the files that pages link to, directly or not."""
-    files.append(File.generated(config, "openapi.json", content=asyncio.run(openapi_document())))
+    """Add openapi.json, the icon, the notebook, and the files that pages link to, directly or not."""
     root = Path(config.config_file_path).parent
+    page = notebook.render_notebook(root)
+    generated: dict[str, str | bytes] = {
+        "openapi.json": asyncio.run(openapi_document()),
+        "icon.svg": (root / ICON).read_text(),
+        notebook.FILE: (root / notebook.FILE).read_text(),
+        notebook.PAGE: page.markdown,
+        **page.figures,
+    }
+    for path, content in generated.items():
+        files.append(File.generated(config, path, content=content))
+    _add_linked_files(files, config, root)
+    return files
+
+
+def _add_linked_files(files: Files, config: MkDocsConfig, root: Path) -> None:
     waiting = [page for page in files if page.is_documentation_page()]
     while waiting:
         page = waiting.pop()
@@ -46,7 +62,6 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
                 )
                 files.append(added)
                 waiting += [added] if added.is_documentation_page() else []
-    return files
 
 
 async def openapi_document() -> str:
@@ -82,7 +97,7 @@ def _to_repository_path(page: File, target: str) -> str:
 
 
 def _to_site_path(path: str) -> str:
-    return "index.md" if path == README else path.removeprefix(DOCS)
+    return PAGES.get(path, path.removeprefix(DOCS))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,30 @@ def test_every_page_and_every_file_that_it_links_to_is_on_the_site(site: Path) -
     assert 'href="../models/cnn/metrics.json"' in (site / "recognition" / "index.html").read_text()
 
 
+def test_the_notebook_is_a_page_with_its_figures(site: Path) -> None:
+    page = (site / "notebook" / "index.html").read_text()
+    shown = re.findall(r'<img[^>]* src="([^"]+\.png)"', page)
+    assert len(shown) >= 13
+    assert all((site / "notebook" / file).exists() for file in shown)
+    assert "━" not in page
+    assert (site / "notebook" / "../notebooks/digits.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("troubleshooting/", "It reads my 1 as 7"),
+        ("troubleshooting/", "Everything is"),
+        ("CHANGELOG/", "[2.0.0]"),
+        ("notebook/", "Convolutions"),
+        ("python/", "read_number"),
+    ],
+)
+def test_the_search_finds_symptoms_the_notebook_and_the_changelog(site: Path, page: str, text: str) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    assert any(entry["location"].startswith(page) and text in entry["title"] for entry in index)
+
+
 def test_the_site_has_the_openapi_document_that_the_service_serves(site: Path, client: httpx.Client) -> None:
     assert json.loads((site / "openapi.json").read_text()) == client.get("/openapi.json").json()
 

@@ -1,8 +1,12 @@
-"""Draws photographs of an electricity meter: six drums, of which the last is red and counts tenths."""
+"""Draws photographs of an electricity meter: six drums, of which the last is red and counts tenths.
+
+`python -m tests.data.meters` draws those of docs/tutorial.md into docs/meter-photos.
+"""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -17,6 +21,14 @@ FONT: Final = cv2.FONT_HERSHEY_DUPLEX
 CASE, FRAME, BLACK, RED, WHITE, GREY = (
     (220, 226, 228), (25, 25, 28), (40, 40, 44), (40, 40, 150), (236, 240, 240), (60, 60, 60)
 )  # fmt: skip  # blue, green, red
+
+READINGS: Final = {
+    "2026-01-31": "118064",
+    "2026-02-28": "120217",
+    "2026-03-31": "122019",
+    "2026-04-30": "124109",
+}
+COVERED: Final = "2026-03-31"  # the day on which a thumb was in the way
 
 
 def draw_meter(reading: str, *, seed: int, is_close: bool = True) -> bytes:
@@ -39,3 +51,27 @@ def draw_meter(reading: str, *, seed: int, is_close: bool = True) -> bytes:
     file = io.BytesIO()
     (picture.crop(DRUMS) if is_close else picture).save(file, "JPEG", quality=85)
     return file.getvalue()
+
+
+def cover_drums(photo: bytes) -> bytes:
+    """Put a thumb in front of the last drums."""
+    pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    cv2.ellipse(pixels, (500, 150), (190, 140), -30, 0, 360, (120, 150, 205), -1)
+    _, jpeg = cv2.imencode(".jpg", pixels)
+    return bytes(jpeg)
+
+
+def draw_photos(folder: Path) -> None:
+    """Draw the photographs of the tutorial."""
+    (folder / "meters").mkdir(parents=True, exist_ok=True)
+    (folder / "far.jpg").write_bytes(draw_meter("140891", seed=2, is_close=False))
+    (folder / "near.jpg").write_bytes(draw_meter("140891", seed=2))
+    for seed, (day, reading) in enumerate(READINGS.items()):
+        photo = draw_meter(reading, seed=seed)
+        photo = cover_drums(photo) if day == COVERED else photo
+        (folder / "meters" / f"{day}.jpg").write_bytes(photo)
+
+
+if __name__ == "__main__":
+    draw_photos(Path("docs/meter-photos"))

@@ -6,12 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
 from notebooks.__main__ import METADATA, NOTEBOOK, execute, hash_cells
 from tests.conftest import MODELS
+from tests.serving import wait_until
 from training.export.parity import TOLERANCE
 
 LARGEST = 1_000_000  # bytes: pages that show it load it whole
@@ -33,6 +35,13 @@ def read_output(notebook: NotebookNode, cell: str) -> str:
 
 def accuracies(text: str) -> list[float]:
     return [float(percent) for percent in re.findall(r"accuracy (\d+\.\d+)%", text)]
+
+
+def is_serving(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/live").is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +67,13 @@ class TestAShortRun:
         assert not [output for output in outputs if output.output_type == "error"]
         assert not [output.text for output in outputs if output.get("name") == "stderr"]
 
-    def test_trains_both_networks_and_the_hidden_layer_is_the_better_one(self, short: NotebookNode) -> None:
-        linear, hidden = accuracies(read_output(short, "scores"))
-        assert 82 < linear < hidden < 99
+    def test_trains_three_networks_each_better_than_the_one_before(self, short: NotebookNode) -> None:
+        linear, hidden, convolutions = accuracies(read_output(short, "scores"))
+        assert 82 < linear < hidden < convolutions < 99
         assert hidden > 87
 
     def test_exports_files_that_score_as_keras_does(self, short: NotebookNode) -> None:
-        assert accuracies(read_output(short, "exported")) == accuracies(read_output(short, "scores"))
+        assert accuracies(read_output(short, "exported")) == accuracies(read_output(short, "scores"))[:2]
 
     def test_gets_the_same_answer_from_the_service_as_from_keras(self, short: NotebookNode) -> None:
         output = read_output(short, "ask")
@@ -74,9 +83,18 @@ class TestAShortRun:
         assert served == by_keras
         assert float(apart) < TOLERANCE
 
-    def test_is_refused_a_blank_sheet_and_ends_the_service(self, short: NotebookNode) -> None:
+    def test_is_refused_a_blank_sheet(self, short: NotebookNode) -> None:
         assert read_output(short, "refused").startswith("422 no_ink: ")
-        assert read_output(short, "end") == "The service ended with 0.\n"
+
+    def test_reads_a_number_step_by_step_as_the_service_does(self, short: NotebookNode) -> None:
+        likeliest, *_ = read_output(short, "spelled").split()
+        assert likeliest == "4071"
+        assert "The service reads 4071," in read_output(short, "spelled")
+
+    def test_ends_the_service_with_the_kernel(self, short: NotebookNode) -> None:
+        (sheet,) = (cell.outputs[0].data["text/html"] for cell in code(short) if cell.id == "draw")
+        (address,) = re.findall(r"fetch\(`(http://[\d.:]+)/predict", sheet)
+        wait_until(lambda: not is_serving(address))
 
 
 class TestWhatIsKept:
@@ -87,12 +105,13 @@ class TestWhatIsKept:
         pictures = [
             output for cell in code(kept) for output in cell.outputs if "image/png" in output.get("data", {})
         ]
-        assert len(pictures) >= 9
+        assert len(pictures) >= 13
 
     def test_is_of_a_full_run(self, kept: NotebookNode) -> None:
         assert read_output(kept, "load") == "55,000 to learn from, 5,000 to choose by, 10,000 to test with\n"
         assert "Epoch 5/5" in read_output(kept, "train-linear")
         assert "Epoch 10/10" in read_output(kept, "train-hidden")
+        assert "Epoch 6/6" in read_output(kept, "train-conv")
         assert "service reads 3" in read_output(kept, "ask")
 
     def test_scores_as_the_committed_networks_do(self, kept: NotebookNode) -> None:
@@ -100,10 +119,10 @@ class TestWhatIsKept:
             json.loads((MODELS / name / "metrics.json").read_text())["test"]["accuracy"]
             for name in ("linear", "mlp-128")
         ]
-        assert accuracies(read_output(kept, "scores")) == pytest.approx(
-            [100 * share for share in committed], abs=0.3
-        )
-        assert accuracies(read_output(kept, "exported")) == accuracies(read_output(kept, "scores"))
+        *dense, convolutions = accuracies(read_output(kept, "scores"))
+        assert dense == pytest.approx([100 * share for share in committed], abs=0.3)
+        assert convolutions > 98.5
+        assert accuracies(read_output(kept, "exported")) == dense
 
     def test_has_no_error_no_path_of_a_machine_and_a_moderate_size(self, kept: NotebookNode) -> None:
         outputs = [output for cell in code(kept) for output in cell.outputs]
