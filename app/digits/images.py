@@ -71,8 +71,8 @@ _DRAFT_PIXEL_COST: Final = (
 _MIN_TIMED_COST: Final = 50.0  # milliseconds: a costlier picture is timed, as the estimate may be too low
 _MAX_SECONDS: Final = 0.7  # of processor time for decoding one picture, whatever was estimated
 _CLOCKS: Final = (time.thread_time,)
-# libde265 works in a thread of its own, whose time nobody can ask for. It is no more than what the process has
-# spent meanwhile, and no more than what has passed.
+# libde265 works in a thread of its own, whose time nobody can ask for. It is no more than what the
+# process has spent meanwhile, and no more than what has passed.
 _CLOCKS_OF_ANY_THREAD: Final = (time.process_time, time.monotonic)
 _TIMED_BLOCK: Final = 4096  # bytes of a file between two checks of the clock: at most 4 MB of pixels, 25 ms
 _STRIP_PIXELS: Final = 1 << 20  # pixels converted at a time: a copy of the whole picture is too large

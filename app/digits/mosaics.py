@@ -60,7 +60,8 @@ def _decode_hevc(file: bytes) -> Image.Image:
     import pi_heif  # noqa: PLC0415
 
     pi_heif.options.DECODE_THREADS = 1
-    return pi_heif.open_heif(file).to_pillow()
+    image: Image.Image = pi_heif.open_heif(file).to_pillow()
+    return image
 
 
 def _decode_av1(file: bytes) -> Image.Image:
@@ -73,4 +74,7 @@ def _decode_av1(file: bytes) -> Image.Image:
     return image
 
 
-_DECODERS: Final[Mapping[Format, Callable[[bytes], Image.Image]]] = {"HEIC": _decode_hevc, "AVIF": _decode_av1}
+_DECODERS: Final[Mapping[Format, Callable[[bytes], Image.Image]]] = {
+    "HEIC": _decode_hevc,
+    "AVIF": _decode_av1,
+}

@@ -113,9 +113,12 @@ def _read_leb128(data: bytes, offset: int) -> tuple[int, int]:
 def _pack_unit(kind: int, payload: bytes) -> bytes:
     """Return a unit without extension, its size in four bytes."""
     size = len(payload)
-    return struct.pack(
-        "5B", kind << 3 | _HAS_SIZE, *(size >> shift & 0x7F | 0x80 for shift in (0, 7, 14)), size >> 21
-    ) + payload
+    return (
+        struct.pack(
+            "5B", kind << 3 | _HAS_SIZE, *(size >> shift & 0x7F | 0x80 for shift in (0, 7, 14)), size >> 21
+        )
+        + payload
+    )
 
 
 def _read_sequence(payload: bytes) -> _Sequence:

@@ -1,14 +1,14 @@
-"""HEIF (ISO/IEC 23008-12) with HEVC, as phones write it (HEIC), or AV1 (AVIF): one picture, or a grid of tiles.
+"""HEIF (ISO/IEC 23008-12) with HEVC, as phones write it (HEIC), or with AV1 (AVIF).
 
-The primary picture is found here, and each of its tiles is composed into a new file of one picture. So a
-decoder sees no other item, no metadata and no offset that the sender wrote, and it can be stopped between two
-tiles. Of an animation or a sequence, the still picture that stands for it is read.
+The primary picture is found here, which may be a grid of tiles, and each tile is composed into a new file of
+one picture. So a decoder sees no other item, no metadata and no offset that the sender wrote, and it can be
+stopped between two tiles. Of an animation or a sequence, the still picture that stands for it is read.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, TypeAlias
@@ -17,7 +17,7 @@ from ..errors import UnreadableImage, UnsupportedFormat
 from . import av1, hevc
 from .coded_picture import CodedPicture
 from .header import DAMAGED_FILE, Header, Mosaic
-from .isobmff import Items, Property, iterate_boxes, read_items
+from .isobmff import Items, Property, read_items
 
 Kind: TypeAlias = Literal["HEIC", "AVIF"]
 Size: TypeAlias = tuple[int, int]
@@ -35,9 +35,9 @@ BRANDS: Final = frozenset(
 _CODED: Final[Mapping[bytes, Kind]] = {b"hvc1": "HEIC", b"av01": "AVIF"}
 _OTHER_KINDS: Final[Mapping[bytes, str]] = {
     b"vvc1": "VVC (H.266)", b"avc1": "AVC (H.264)", b"j2k1": "JPEG 2000", b"jpeg": "JPEG",
-    b"unci": "uncompressed pixels", b"lhv1": "layered HEVC", b"evc1": "EVC", b"iovl": "an overlay of pictures",
-    b"iden": "a derived picture", b"tmap": "a tone-mapped picture", b"hvt1": "tiles of HEVC",
-    b"tili": "a tiled picture", b"mski": "a mask", b"grid": "a grid of other pictures",
+    b"unci": "uncompressed pixels", b"lhv1": "layered HEVC", b"evc1": "EVC", b"hvt1": "tiles of HEVC",
+    b"iovl": "an overlay of pictures", b"iden": "a derived picture", b"tmap": "a tone-mapped picture",
+    b"tili": "a tiled picture", b"mski": "a mask", b"grid": "a grid of grids",
 }  # fmt: skip
 _KNOWN_PROPERTIES: Final = frozenset(
     {b"hvcC", b"av1C", b"ispe", b"pixi", b"colr", b"pasp", b"irot", b"imir", b"clap", b"auxC", b"lsel"}
@@ -161,7 +161,7 @@ def _read_layout(items: Items, item: int, properties: Sequence[Property]) -> tup
     if len(tiles) != rows * columns:
         raise UnreadableImage(DAMAGED_FILE)
     if len(tiles) > _MAX_TILES:
-        msg = f"The picture consists of {len(tiles)} tiles; at most {_MAX_TILES} are allowed. Send it as JPEG."
+        msg = f"The picture has {len(tiles)} tiles; at most {_MAX_TILES} are allowed. Send it as JPEG."
         raise UnreadableImage(msg, limit=_MAX_TILES)
     return columns, list(tiles), size
 

@@ -33,7 +33,7 @@ class Items:
     primary: int
     kinds: Mapping[int, bytes]
     locations: Mapping[int, tuple[int, Sequence[Extent]]]
-    references: Mapping[tuple[bytes, int], Sequence[int]]  # kind of the reference and its origin → its targets
+    references: Mapping[tuple[bytes, int], Sequence[int]]  # kind and origin → targets
     properties: Sequence[tuple[bytes, bytes]]
     associations: Mapping[int, Sequence[tuple[bool, int]]]  # whether it is essential, and its number from 1
 
