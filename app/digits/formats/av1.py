@@ -57,7 +57,7 @@ def read_picture(data: bytes) -> CodedPicture:
     units: list[bytes] = []
     sequence: _Sequence | None = None
     has_frame = False
-    for kind, payload in _iterate_units(data):
+    for kind, payload in iterate_units(data):
         if kind == _SEQUENCE_HEADER:
             if units and units[0] != _pack_unit(kind, payload):
                 raise UnreadableImage(DAMAGED_FILE)
@@ -82,7 +82,7 @@ def read_picture(data: bytes) -> CodedPicture:
     )
 
 
-def _iterate_units(data: bytes) -> Iterator[tuple[int, bytes]]:
+def iterate_units(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield type and payload of each unit (5.3)."""
     offset = 0
     for parts in count():

@@ -134,6 +134,8 @@ def _check_properties(properties: Sequence[Property]) -> None:
 
 
 def _check_kind(kinds: set[bytes]) -> Kind:
+    if b"" in kinds:  # tiles that do not exist
+        raise UnreadableImage(DAMAGED_FILE)
     if len(kinds) == 1 and (name := next(iter(kinds))) in _CODED:
         return _CODED[name]
     names = [_OTHER_KINDS.get(name, f"the codec {name.decode('latin-1')!r}") for name in kinds - {*_CODED}]
