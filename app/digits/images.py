@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -26,7 +26,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from . import colours, tones
+from . import colours, mosaics, tones
 from .contract import GreyPicture
 from .errors import (
     DigitsError,
@@ -36,7 +36,7 @@ from .errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
-from .formats import bmp, foreign, gif, jpeg, png, tiff, webp
+from .formats import bmp, foreign, gif, heif, jpeg, png, tiff, webp
 from .formats.header import DAMAGED_FILE, FORMAT_NAMES, Format, Header
 from .scaling import find_whole_factor, fit_size, shrink
 
@@ -70,6 +70,10 @@ _DRAFT_PIXEL_COST: Final = (
 )
 _MIN_TIMED_COST: Final = 50.0  # milliseconds: a costlier picture is timed, as the estimate may be too low
 _MAX_SECONDS: Final = 0.7  # of processor time for decoding one picture, whatever was estimated
+_CLOCKS: Final = (time.thread_time,)
+# libde265 works in a thread of its own, whose time nobody can ask for. It is no more than what the
+# process has spent meanwhile, and no more than what has passed.
+_CLOCKS_OF_ANY_THREAD: Final = (time.process_time, time.monotonic)
 _TIMED_BLOCK: Final = 4096  # bytes of a file between two checks of the clock: at most 4 MB of pixels, 25 ms
 _STRIP_PIXELS: Final = 1 << 20  # pixels converted at a time: a copy of the whole picture is too large
 _EXTRA_BYTES_PER_PIXEL: Final = 8  # that decoding needs at most besides the picture: a JPEG's coefficients
@@ -193,7 +197,10 @@ class Decoder:
         self._header = upload.header
         self._image: Image.Image | None = None
         self._draft = 0
-        self._time_limit = _TimeLimit(_MAX_SECONDS if upload.header.cost > _MIN_TIMED_COST else math.inf)
+        self._time_limit = _TimeLimit(
+            _MAX_SECONDS if upload.header.cost > _MIN_TIMED_COST else math.inf,
+            _CLOCKS_OF_ANY_THREAD if upload.header.format == "HEIC" else _CLOCKS,
+        )
 
     def decode(self, *, side: int) -> Picture:
         """Decode as the function `decode` does."""
@@ -223,19 +230,20 @@ class Decoder:
 class _TimeLimit:
     """Limits the processor time spent on decoding one picture, at all sizes together."""
 
-    def __init__(self, seconds: float) -> None:
-        self._remaining = seconds
-        self._end = 0.0
+    def __init__(self, seconds: float, clocks: Sequence[Callable[[], float]]) -> None:
+        self._clocks = clocks
+        self._remaining = [seconds] * len(clocks)
+        self._ends = [0.0] * len(clocks)
 
     def __enter__(self) -> None:
-        self._end = time.thread_time() + self._remaining
+        self._ends = [clock() + left for clock, left in zip(self._clocks, self._remaining, strict=True)]
 
     def __exit__(self, *_: object) -> None:
-        self._remaining = self._end - time.thread_time()
+        self._remaining = [end - clock() for clock, end in zip(self._clocks, self._ends, strict=True)]
 
     def check(self) -> None:
         """Raise `ImageTooLarge` when the time is up."""
-        if time.thread_time() > self._end:
+        if all(clock() > end for clock, end in zip(self._clocks, self._ends, strict=True)):
             msg = (
                 f"Decoding the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of processor time. "
                 "Send a smaller picture, or an ordinary JPEG."
@@ -297,6 +305,8 @@ def _read_header(data: bytes) -> Header:
             return read_header(data)
     if webp.has_signature(data):
         return webp.read_header(data)
+    if heif.has_signature(data):
+        return heif.read_header(data)
     if any(signature.startswith(data) for signature in _HEADER_READERS):
         raise UnreadableImage(DAMAGED_FILE)
     raise UnsupportedFormat(foreign.describe(data))
@@ -336,6 +346,8 @@ def _choose_draft(header: Header, side: int) -> int:
 def _load_image(header: Header, side: int, time_limit: _TimeLimit) -> Image.Image:
     if header.is_run_length_encoded:
         return _load_run_length_encoded(header)
+    if header.mosaic is not None:
+        return mosaics.load(header, time_limit.check)
     if header.is_complete:
         return _load_file(header, header.stripped_file, side, time_limit)
     # A JPEG without its end marker: it is decoded twice, with different filler at the end. If the results

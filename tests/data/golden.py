@@ -21,6 +21,7 @@ from PIL import ExifTags, Image
 
 from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
+from tests.data import heif
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -200,6 +201,13 @@ def _formats() -> Iterator[tuple[str, bytes]]:
     )
     frames = [grey.convert("RGB"), Image.new("RGB", grey.size, "white")]
     yield "9-animated.webp", encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    for name in ("alpha", "grey", "ten-bits", "turned", "whole-chroma"):
+        yield f"9-{name}.heic", (heif.HEVC / f"9-{name}.heic").read_bytes()
+    tiles = [heif.load_hevc(f"9-tile-{index}") for index in range(6)]
+    yield "9-tiles.heic", heif.build_grid(tiles, 2, grey.size)
+    yield "9-lossy.avif", encode(frames[0], "AVIF", quality=60)
+    yield "9-alpha.avif", encode(_on_clear(255 - np.asarray(grey), tone=0), "AVIF", quality=60)
+    yield "9-animated.avif", encode(frames[0], "AVIF", save_all=True, append_images=frames[1:], quality=60)
     yield "9-two-pictures.jpg", encode(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=80)
 
 

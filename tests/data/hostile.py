@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,10 @@ from typing import Final
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from app.digits.formats import av1
+from tests.data import heif
 from tests.data.golden import encode, photo
+from tests.data.heif import Item, box, build, build_grid, extent
 from tests.data.strokes import ink
 
 FOLDER: Final = Path(__file__).parent / "hostile"
@@ -53,6 +57,9 @@ def cases() -> Iterator[Case]:
         _without_an_end,
         _run_lengths,
         _tiff,
+        _heif,
+        _heic,
+        _avif,
     ):
         yield from make()
 
@@ -69,7 +76,6 @@ def _no_pictures() -> Iterator[Case]:
         "postscript.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
         "document.jpg": b"%PDF-1.7\n1 0 obj\n",
         "big.tif": b"II+\0\x08\0\0\0" + bytes(40),
-        "phone.jpg": b"\0\0\0\x18ftypheic" + bytes(40),
         "film.gif": b"\0\0\0\x18ftypisom" + bytes(40),
         "icon.png": encode(_nine(), "ICO"),
         "portable.png": encode(_nine(), "PPM"),
@@ -480,6 +486,203 @@ def _tiff_of(changes: Mapping[int, Field], strip: bytes) -> bytes:
         + bytes(4)
         + beyond
     )
+
+
+def _heif() -> Iterator[Case]:
+    """Boxes and items that lie, of either codec; and codecs that are not read."""
+    nine = heif.load_hevc("9-grey")
+    good = build([nine])
+    damaged, large = (422, "unreadable_image"), (422, "image_too_large")
+    many = [Item(nine.kind, nine.data) for _ in range(4_096)]
+    loop = build(
+        [heif.grid(1, 1, (120, 140)), heif.grid(1, 1, (120, 140))],
+        references=[(b"dimg", 1, [2]), (b"dimg", 2, [1])],
+    )
+    kinds: dict[str, tuple[bytes, tuple[int, str]]] = {
+        "box-beyond-the-end.heic": (good.replace(b"\0\0\0\x21hdlr", b"\x7f\0\0\x21hdlr"), damaged),
+        "box-of-zero-bytes.heic": (good[:24] + box(b"free", b"").replace(b"\x08", b"\x01") + good[24:], damaged),
+        "countless-boxes.heic": (good[:24] + box(b"free", b"") * 30_000 + good[24:], damaged),
+        "countless-items.heic": (build([nine, *many]), damaged),
+        "nested-boxes.heic": (good[:24] + box(b"meta", bytes(4) + _nest(500)), damaged),
+        "no-location.heic": (good.replace(b"iloc", b"free"), damaged),
+        "no-size.heic": (good.replace(b"ispe", b"free"), damaged),
+        "no-properties.heic": (good.replace(b"ipma", b"free"), damaged),
+        "absent-property.heic": (build([nine]).replace(*_last_association(nine)), damaged),
+        "data-beyond-the-end.heic": (build([nine])[:-1], damaged),
+        "other-size.heic": (build([nine.change(ispe=extent(121, 140))]), damaged),
+        "bomb.heic": (build([_resize_hevc(_tile(0), 30_000).change(ispe=extent(30_000, 30_000))]), large),
+        "hidden-bomb.heic": (build([_resize_hevc(_tile(0), 30_000)]), damaged),
+        "grid-of-itself.heic": (build([heif.grid(1, 1, (120, 140))], references=[(b"dimg", 1, [1])]), (415, "")),
+        "grids-of-each-other.heic": (loop, (415, "")),
+        "grid-without-tiles.heic": (build([heif.grid(9, 9, (900, 900))]), damaged),
+        "grid-of-absent-tiles.heic": (
+            build([heif.grid(1, 2, (128, 64)), nine], references=[(b"dimg", 1, [2, 77])]), damaged,
+        ),
+        "grid-of-too-few-pixels.heic": (build_grid([_tile(0)] * 4, 2, (300, 128)), damaged),
+        "grid-of-hidden-tiles.heic": (build_grid([_tile(0)] * 4, 2, (64, 64)), damaged),
+        "grid-of-unequal-tiles.heic": (build_grid([_tile(0), nine], 2, (128, 64)), damaged),
+        "countless-tiles.heic": (build_grid([_tile(4)] * 1_600, 40, (2_560, 2_560)), damaged),
+        "grid-bomb.heic": (build_grid([heif.load_hevc("white-tile")] * 1_024, 32, (16_384, 16_384)), large),
+        "grid-of-no-pixels.heic": (build_grid([_tile(0)], 1, (0, 0)), damaged),
+        "shared-data.heic": (_share_data(nine, 9), damaged),
+        "crop-to-nothing.heic": (build([nine.change(clap=_crop(0, 0))]), damaged),
+        "crop-beyond.heic": (build([nine.change(clap=_crop(500, 500))]), damaged),
+        "crop-by-zero.heic": (build([nine.change(clap=bytes(32))]), damaged),
+    }  # fmt: skip
+    for name, (data, (status, code)) in kinds.items():
+        yield name, data, status, code or "unsupported_media_type"
+    for name, kind in {
+        "vvc.heic": b"vvc1", "jpeg-2000.heic": b"j2k1", "uncompressed.heic": b"unci", "overlay.heic": b"iovl",
+        "derived.heic": b"iden", "jpeg.heic": b"jpeg", "unknown-codec.heic": b"\xff\0\r\n",
+    }.items():  # fmt: skip
+        yield name, build([Item(kind, nine.data, nine.properties)]), 415, "unsupported_media_type"
+    sequence = box(b"ftyp", b"msf1\0\0\0\0msf1hevc") + box(b"moov", bytes(100))
+    yield "sequence.heic", sequence, 415, "unsupported_media_type"
+    yield "minimal-form.heic", box(b"ftyp", b"mif3heic") + box(b"mini", bytes(40)), 415, "unsupported_media_type"
+    unknown = build([nine.change(a1op=b"\0")], essential=frozenset({b"a1op"}))
+    yield "essential-property.heic", unknown, 415, "unsupported_media_type"
+    yield "in-metadata.heic", build([nine], in_metadata=True), 200, None
+    yield "mirrored.heic", build([nine.change(imir=b"\1")]), 200, None
+    yield "behind-a-free-box.heic", build([nine], before=box(b"free", bytes(1_000))), 200, None
+    yield "of-a-sequence.heic", build([nine], brand=b"msf1") + box(b"moov", bytes(100)), 200, None
+    for cut in (10, 13, 30, 60, len(good) // 2):
+        yield f"cut-at-{cut}.heic", good[:cut], 422, "unreadable_image"
+
+
+def _heic() -> Iterator[Case]:
+    """Coded pictures whose parameters or slices lie."""
+    nine = heif.load_hevc("9-grey")
+    configuration = nine.properties[b"hvcC"][8:]
+    sps = configuration.index(b"\x42\x01")  # a sequence parameter set begins here
+    for name, changed in {
+        "no-configuration.heic": b"",
+        "cut-configuration.heic": configuration[:40],
+        "cut-parameters.heic": configuration[:sps + 12],
+        "countless-parameters.heic": configuration[:22] + b"\x01\xa1\xff\xff" + configuration[sps - 2 :],
+        "two-parameters.heic": configuration[:22] + bytes([configuration[22] * 2]) + configuration[23:]
+        + _resize_hevc(nine, 128).properties[b"hvcC"][8 + 23:],
+    }.items():  # fmt: skip
+        yield name, build([nine.change(hvcC=changed)]), 422, "unreadable_image"
+    for name, data in {
+        "no-slices.heic": b"",
+        "slice-beyond-the-end.heic": b"\x7f" + nine.data[1:],
+        "no-first-slice.heic": nine.data[:6] + bytes([nine.data[6] & 0x7F]) + nine.data[7:],
+        "needs-others.heic": nine.data[:4] + bytes([2]) + nine.data[5:],
+        "countless-slices.heic": b"\0\0\0\3\x28\1\0" * 30_000,
+    }.items():
+        yield name, build([Item(nine.kind, data, nine.properties)]), 422, "unreadable_image"
+    twice = nine.data + _pack_nal(nine.data[4:], 4)
+    yield "two-pictures.heic", build([Item(nine.kind, twice, nine.properties)]), 200, None
+    message = _pack_nal(b"\x4e\1" + bytes(500), 4)
+    yield "messages.heic", build([Item(nine.kind, message * 50 + nine.data, nine.properties)]), 200, None
+
+
+def _avif() -> Iterator[Case]:
+    """Coded pictures whose headers lie."""
+    nine = heif.load_item(encode(_nine().convert("RGB"), "AVIF", quality=70))
+    good = build([nine], brand=b"avif")
+    sequence, frame = _split_av1(nine.data)
+    for name, data in {
+        "no-frame.avif": sequence,
+        "no-sequence.avif": frame,
+        "cut-frame.avif": sequence + _pack_obu(6, _unpack_obu(frame)[:40]),
+        "unit-beyond-the-end.avif": sequence + frame[:-1],
+        "endless-number.avif": sequence + b"\x32" + b"\xff" * 9,
+        "countless-units.avif": b"\x12\0" * 30_000 + nine.data,
+    }.items():
+        yield name, build([Item(nine.kind, data, nine.properties)], brand=b"avif"), 422, "unreadable_image"
+    layers = Item(nine.kind, nine.data + frame, nine.properties)
+    yield "layers.avif", build([layers], brand=b"avif"), 415, "unsupported_media_type"
+    bomb = Item(nine.kind, _resize_av1(sequence) + frame, nine.properties)
+    yield "hidden-bomb.avif", build([bomb], brand=b"avif"), 422, "unreadable_image"
+    bomb = bomb.change(ispe=extent(65_536, 65_536))
+    yield "bomb.avif", build([bomb], brand=b"avif"), 422, "image_too_large"
+    yield "film.avif", box(b"ftyp", b"avis\0\0\0\0avis") + box(b"moov", b""), 415, "unsupported_media_type"
+    padded = Item(nine.kind, _pack_obu(15, bytes(9_000)) + nine.data, nine.properties)
+    yield "padding.avif", build([padded], brand=b"avif"), 200, None
+    for cut in (12, 100, len(good) - 1):
+        yield f"cut-at-{cut}.avif", good[:cut], 422, "unreadable_image"
+    blank = Image.new("RGB", (80, 60), "white")
+    frames = [blank, _nine().convert("RGB").resize(blank.size)]
+    yield "blank-first.avif", encode(blank, "AVIF", save_all=True, append_images=frames[1:]), 422, "no_ink"
+
+
+def _tile(index: int) -> Item:
+    return heif.load_hevc(f"9-tile-{index}")
+
+
+def _nest(depth: int) -> bytes:
+    boxes = b""
+    for _ in range(depth):
+        boxes = box(b"iprp", boxes)
+    return boxes
+
+
+def _last_association(item: Item) -> tuple[bytes, bytes]:
+    """Return the last bytes of the box ipma of a file of one item, and others that name an absent property."""
+    numbers = bytes(range(1, len(item.properties) + 1))
+    return numbers + b"\0\0", numbers[:-1] + b"\x7f\0\0"
+
+
+def _crop(width: int, height: int) -> bytes:
+    return struct.pack(">8l", width, 1, height, 1, 0, 1, 0, 1)
+
+
+def _share_data(item: Item, tiles: int) -> bytes:
+    """Return a grid of tiles that are different items with the same data, more than there are in the file."""
+    items = [heif.grid(1, tiles, (120 * tiles, 140)), *[item] * tiles]
+    return build(items, references=[(b"dimg", 1, range(2, tiles + 2))])
+
+
+def _resize_hevc(item: Item, side: int) -> Item:
+    """Return a picture whose sequence parameter set says that it is a square of so many pixels."""
+    configuration = item.properties[b"hvcC"][8:]
+    start = configuration.index(b"\x42\x01")
+    size = int.from_bytes(configuration[start - 2 : start], "big")
+    payload = configuration[start + 2 : start + size].replace(b"\0\0\3", b"\0\0")
+    bits = "".join(f"{byte:08b}" for byte in payload)
+    beginning, rest = bits[:104], bits[104:]  # profile and level
+    codes = []
+    for _ in range(4):  # its number, the chroma format, width and height
+        length = 2 * rest.index("1") + 1
+        codes.append(rest[:length])
+        rest = rest[length:]
+    number = f"{side + 1:b}"
+    bits = beginning + "".join(codes[:2]) + 2 * (number.rjust(2 * len(number) - 1, "0")) + rest
+    bits += "0" * (-len(bits) % 8)
+    changed = b"\x42\x01" + re.sub(
+        rb"\0\0(?=[\0-\3])", b"\0\0\3", int(bits, 2).to_bytes(len(bits) // 8, "big")
+    )
+    parts = configuration[: start - 2], _pack_nal(changed), configuration[start + size :]
+    return item.change(hvcC=b"".join(parts))
+
+
+def _resize_av1(sequence: bytes) -> bytes:
+    """Return a sequence header that allows 65,536x65,536 pixels."""
+    payload = _unpack_obu(sequence)
+    bits = "".join(f"{byte:08b}" for byte in payload)
+    width_bits, height_bits = int(bits[10:14], 2) + 1, int(bits[14:18], 2) + 1  # of a reduced header
+    bits = bits[:10] + "1" * 8 + "1" * 32 + bits[18 + width_bits + height_bits :]
+    bits += "0" * (-len(bits) % 8)
+    return _pack_obu(1, int(bits, 2).to_bytes(len(bits) // 8, "big"))
+
+
+def _pack_nal(data: bytes, size: int = 2) -> bytes:
+    return len(data).to_bytes(size, "big") + data
+
+
+def _split_av1(data: bytes) -> tuple[bytes, bytes]:
+    """Return sequence header and frame of an AV1 picture."""
+    units = {kind: payload for kind, payload in av1.iterate_units(data) if kind in {1, 6}}
+    return _pack_obu(1, units[1]), _pack_obu(6, units[6])
+
+
+def _pack_obu(kind: int, payload: bytes) -> bytes:
+    return bytes([kind << 3 | 2, len(payload) & 0x7F | 0x80, len(payload) >> 7]) + payload
+
+
+def _unpack_obu(unit: bytes) -> bytes:
+    return unit[3:]
 
 
 def _bmp(width: int, height: int) -> bytes:

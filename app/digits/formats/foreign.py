@@ -31,10 +31,6 @@ _BEGINNINGS: Final[Mapping[bytes, tuple[str, str]]] = {  # what it is, and what 
 }
 # ISO base media files name their brand after the length of the first box
 _BRANDS: Final[Mapping[bytes, tuple[str, str]]] = {
-    **dict.fromkeys(
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), ("a HEIC picture", _PICTURE)
-    ),
-    **dict.fromkeys((b"avif", b"avis"), ("an AVIF picture", _PICTURE)),
     b"crx ": ("a raw picture of a camera", _PICTURE),
 }
 _BOX: Final = slice(4, 8)

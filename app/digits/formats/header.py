@@ -7,12 +7,23 @@ from typing import Final, Literal, TypeAlias
 
 from ..errors import UnreadableImage
 
-Format: TypeAlias = Literal["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"]
+Format: TypeAlias = Literal["AVIF", "BMP", "GIF", "HEIC", "JPEG", "PNG", "TIFF", "WEBP"]
 
-FORMAT_NAMES: Final = "PNG, JPEG, WebP, BMP, GIF or TIFF"
+FORMAT_NAMES: Final = "PNG, JPEG, WebP, HEIC, AVIF, BMP, GIF or TIFF"
 
 DAMAGED_FILE: Final = "The picture's file is truncated or corrupt. Save it again and send the whole of it."
 MAX_PARTS: Final = 25_000  # chunks, markers or blocks of a file: 10 MB of PNG in chunks of 400 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """A picture of one or several tiles, each a file of its own."""
+
+    columns: int
+    tile_size: tuple[int, int]  # width and height
+    tiles: tuple[bytes, ...]  # row by row
+    size: tuple[int, int]  # of all together; the last tiles may be larger than what is left for them
+    box: tuple[int, int, int, int]  # left, top, right and bottom of what is shown of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,8 @@ class Header:
     is_complete: bool = True  # False only for a JPEG without its end marker
     is_run_length_encoded: bool = False  # whether the file is a BMP compressed by run lengths
     is_small_grey_png: bool = False  # a complete PNG of 8-bit grey pixels, as MNIST's are
+    mosaic: Mosaic | None = None  # of HEIC and AVIF, whose `stripped_file` is empty
+    alpha: Mosaic | None = None  # their transparency, if there is any
 
 
 def check_parts(count: int) -> None:
