@@ -1,6 +1,6 @@
 // The API reference: every call in openapi.json, to read and to try out.
 
-import { createCodeBlock, createElement, formatJson, renderProse } from "./dom.js";
+import { createCodeBlock, createElement, formatExample, renderProse } from "./dom.js";
 import { Schemas } from "./schema.js";
 import { apiKey } from "./service.js";
 import { createTrial } from "./trial.js";
@@ -94,7 +94,7 @@ function describeBody({ requestBody }, schemas) {
     Object.entries(content).map(([type, { schema, example }]) =>
       createDetails(createElement("code", {}, type), [
         schemas.renderFields(schema) ?? createElement("p", {}, schemas.describeType(schema)),
-        example !== undefined && createCodeBlock(`Example of ${type}`, formatJson(example)),
+        example !== undefined && createCodeBlock(`Example of ${type}`, formatExample(example)),
       ]),
     ),
   ];
@@ -121,7 +121,7 @@ function describeContent([type, { schema, example, examples = {} }], schemas) {
       .filter(([, { value }]) => value !== undefined)
       .map(([name, { value, summary }]) => [
         createElement("p", { class: "kind" }, summary ?? name),
-        createCodeBlock(summary ?? name, typeof value === "string" ? value : formatJson(value)),
+        createCodeBlock(summary ?? name, typeof value === "string" ? value : formatExample(value)),
       ]),
     schemas.renderFields(schema, { answer: true }),
   ];

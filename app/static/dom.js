@@ -20,6 +20,9 @@ export function createCodeBlock(label, text) {
   return createElement("pre", { tabindex: 0, role: "group", "aria-label": label }, createElement("code", {}, text));
 }
 
+/** Return JSON like formatJson, with the start of a picture in place of kilobytes of base64. */
+export const formatExample = (value) => formatJson(value).replaceAll(/[\w+/=]{120,}/g, (text) => `${text.slice(0, 40)}…`);
+
 /** Return indented JSON with short lists on one line. */
 export function formatJson(value) {
   const text = JSON.stringify(value, null, 2);

@@ -150,7 +150,7 @@ def test_the_question_is_accessible(
     digits = page.locator("#judge div button")
     expect(digits).to_have_text([str(digit) for digit in range(10)])
     tops = digits.evaluate_all("buttons => buttons.map(button => button.getBoundingClientRect().top)")
-    assert len(set(tops)) == 1  # all in a row
+    assert len(set(tops)) == (2 if viewport == PHONE else 1)  # rows: fingers need wide buttons
     check_accessible(page)
     digits.nth(1).click()
     expect_question(page, "Thank you. The picture has been saved for training.")

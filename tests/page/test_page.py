@@ -87,16 +87,16 @@ def test_undo_also_reverts_clear(page: Page) -> None:
 
 def test_redo_returns_to_what_was_undone_until_something_else_is_drawn(page: Page) -> None:
     redo = page.get_by_role("button", name="Redo")
-    write(page, 7)
-    expect_reading(page, "7")
+    write(page, 8)
+    expect_reading(page, "8")
     page.keyboard.press("Control+z")
     expect_reading(page, "?")
     redo.click()
-    expect_reading(page, "7")
+    expect_reading(page, "8")
     expect(redo).to_be_disabled()
     for shortcut in ("Control+z", "Control+Shift+Z", "Control+z", "Control+y", "Control+z"):
         page.keyboard.press(shortcut)
-        expect_reading(page, "?" if shortcut == "Control+z" else "7")
+        expect_reading(page, "?" if shortcut == "Control+z" else "8")
     write(page, 1)
     expect(redo).to_be_disabled()
 
