@@ -7,7 +7,8 @@ ARG PYTHON=python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c
 FROM python:3.13-slim@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS renewed
 
 FROM ${PYTHON} AS build
-# a file in requirements/: `service`, or `feedback` for an image that can store pictures in a database
+# a file in requirements/: `service`; `feedback` for an image that can store pictures in a database; `full` for one with
+# gRPC, MCP, Label Studio, tracing and the client as well
 ARG REQUIREMENTS=service
 COPY requirements/${REQUIREMENTS}.txt /tmp/requirements.txt
 RUN python -m venv /opt/digits \

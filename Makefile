@@ -69,13 +69,16 @@ lock: $(DEV)/ready  ## choose the newest versions that pyproject.toml allows, an
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/service.txt pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/feedback.txt -c requirements/service.txt \
 		--extra feedback pyproject.toml
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/full.txt -c requirements/feedback.txt \
+		$(SERVICE_EXTRAS:%=--extra %) pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/ray.txt -c requirements/service.txt \
 		requirements/ray.in pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/rivals.txt -c requirements/service.txt \
 		requirements/rivals.in pyproject.toml
-	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/service.txt \
+	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/dev.txt -c requirements/full.txt \
 		--all-extras pyproject.toml
 	$(DEV)/bin/python -m uv pip compile $(LOCK) -o requirements/clients.txt requirements/clients.in
+SERVICE_EXTRAS := client feedback grpc labelstudio mcp tracing
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 

@@ -56,6 +56,15 @@ ENVIRONMENTS = {
     "feedback": Environment(
         "the service with feedback", 14, "onnxruntime", "125 MB", "380 MB", "ten seconds", is_compiled=True
     ),
+    "full": Environment(
+        "the service with every extra",
+        14,
+        "onnxruntime",
+        "135 MB",
+        "480 MB",
+        "half a minute",
+        is_compiled=True,
+    ),
     "dev": Environment("the development environment", 13, "TensorFlow", "1 GB", "3.1 GB", "one minute"),
     "ray": Environment("Ray with the service", 14, "onnxruntime", "300 MB", "860 MB", "one minute"),
     "rivals": Environment(
