@@ -27,7 +27,9 @@ _TYPES: Final = {  # fixed, because Python guesses them by its version and the m
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-_FOREVER: Final = "public, max-age=31536000, immutable"  # a year: a file whose name holds its hash never changes
+_FOREVER: Final = (
+    "public, max-age=31536000, immutable"  # a year: a file whose name holds its hash never changes
+)
 # the browser checks its copy at every visit, so that a page never meets the script of a newer service
 _CHECKED: Final = "no-cache"
 
