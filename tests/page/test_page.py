@@ -95,7 +95,7 @@ def test_redo_returns_to_what_was_undone_until_something_else_is_drawn(page: Pag
     expect_reading(page, "8")
     expect(redo).to_be_disabled()
     for combination in ("Control+z", "Control+Shift+Z", "Control+z", "Control+y", "Control+z"):
-        page.keyboard.press(keys)
+        page.keyboard.press(combination)
         expect_reading(page, "?" if combination == "Control+z" else "8")
     write(page, 1)
     expect(redo).to_be_disabled()
