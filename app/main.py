@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .api import feedback, health, models, number, openapi, page, predict
+from .api import explain, feedback, health, models, number, openapi, page, predict
 from .api import metrics as metrics_route
 from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
@@ -101,7 +101,18 @@ def create_app(
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
-    for module in (predict, number, feedback, models, health, metrics_route, server, infer, repository):
+    for module in (
+        predict,
+        number,
+        explain,
+        feedback,
+        models,
+        health,
+        metrics_route,
+        server,
+        infer,
+        repository,
+    ):
         app.include_router(module.router)
     page.install_page(app)
     return app

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     public_docs: bool = True
     """Whether /docs and /openapi.json can be read without a key."""
 
+    explain: bool = True
+    """Whether POST /explain tells what decided, which costs as much processor time as reading 400 digits."""
+
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
     """Requests per minute for each key or address, in each worker. Unset: only wrong keys are limited."""
 

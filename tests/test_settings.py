@@ -27,6 +27,7 @@ def test_the_defaults_are_valid() -> None:
         "api_keys": (),
         "api_keys_file": None,
         "public_docs": True,
+        "explain": True,
         "rate_limit": None,
         "trusted_proxies": (),
         "cors_origins": (),

@@ -26,7 +26,9 @@ async def list_models(request: Request) -> ModelList:
     state = get_state(request)
     infos = [_describe_model(model, state) for model in state.catalogue]
     return ModelList(
-        models=sorted(infos, key=lambda info: not info.default), feedback=state.feedback_store is not None
+        models=sorted(infos, key=lambda info: not info.default),
+        feedback=state.feedback_store is not None,
+        explain=state.settings.explain,
     )
 
 

@@ -193,6 +193,39 @@ class NumberPrediction(Schema):
     be missing."""
 
 
+class LayerActivations(Schema):
+    """What a layer of the network makes of the picture."""
+
+    name: str
+    """`conv1`, `conv2`, … for layers of feature maps, `dense1`, … for others; from the first to the last."""
+
+    shape: Annotated[list[int], Field(min_length=1, max_length=3)]
+    """Feature maps, height and width; or the number of units."""
+
+    columns: int
+    """How many feature maps, or units, stand side by side in the mosaic."""
+
+    mosaic: str
+    """The first 32 feature maps row by row, or the first 1024 units as a pixel each, as a PNG `data:` URL;
+    the largest value of the layer is white, and 0 is black."""
+
+
+class Explanation(Schema):
+    """What was read, and what decided."""
+
+    prediction: Prediction
+    """As /predict answers with `view=true`."""
+
+    heat_map: Annotated[
+        list[Annotated[list[float], Field(min_length=28, max_length=28)]], Field(min_length=28, max_length=28)
+    ]
+    """For each pixel of `view`, row by row, by how much the log-odds of the digit drop if the ink around it
+    is erased: above 0 where ink speaks for the digit, below 0 where it speaks against it."""
+
+    layers: Annotated[list[LayerActivations], Field(max_length=16)]
+    """The layers of convolutions and ReLUs; empty if the network has none."""
+
+
 class Feedback(Schema):
     """A stored picture."""
 
@@ -300,6 +333,9 @@ class ModelList(Schema):
 
     feedback: bool
     """Whether /feedback stores pictures."""
+
+    explain: bool
+    """Whether /explain tells what decided."""
 
 
 class Health(Schema):

@@ -10,9 +10,11 @@ only one, answers call it NAME.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -22,6 +24,7 @@ from .classifier import Classifier
 from .contract import CLASSIFIER, FINDER, LINE_READER
 from .errors import InvalidModel, ModelInUse, UnknownModel, UnsuitableModel
 from .finder import Finder
+from .layers import LayerReader
 from .line_reader import LineReader
 from .network import Kind, Network
 from .numbers import NumberReader
@@ -130,6 +133,8 @@ class Catalogue:
     # by every name that a request may use; replaced as a whole, so that running requests keep their model
     _by_name: Mapping[str, Model]
     _change_lock: Lock = field(default_factory=Lock, repr=False)  # onnxruntime builds one session at a time
+    # by the SHA-256 of the model's file; of those that somebody has asked for
+    _layer_readers: Mapping[str, LayerReader | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, folder: Path, *, default: str) -> Catalogue:
@@ -220,6 +225,18 @@ class Catalogue:
         line_network = (line_reader or self.get_line_reader()).as_kind(LineReader)
         return NumberReader(finder, line_network, self.get().classifier)
 
+    def get_layer_reader(self, model: Model) -> LayerReader | None:
+        """Return the reader of a model's layers; the first call for a model reads its file again.
+
+        There is none if the file has gone or changed since the model was loaded.
+        """
+        with self._change_lock:
+            if model.network.sha256 not in self._layer_readers:
+                loaded = {each.network.sha256 for each in self}
+                kept = {sha256: each for sha256, each in self._layer_readers.items() if sha256 in loaded}
+                self._layer_readers = {**kept, model.network.sha256: _load_layer_reader(self.folder, model)}
+            return self._layer_readers[model.network.sha256]
+
     def _require(self, kind: str) -> Model:
         """Return the highest loaded version of the finder or of the line reader.
 
@@ -309,6 +326,14 @@ def _load(version: Version, file: Path, folder: Path) -> Model:
     except InvalidModel as error:
         msg = f"{relative_path} can't be served: {error.detail}"
         raise InvalidModel(msg) from error
+
+
+def _load_layer_reader(folder: Path, model: Model) -> LayerReader | None:
+    with suppress(KeyError, OSError, InvalidModel):
+        onnx = find_files(folder)[model.version].read_bytes()
+        if hashlib.sha256(onnx).hexdigest() == model.network.sha256:
+            return LayerReader.load(onnx)
+    return None
 
 
 def load_network(onnx: bytes) -> Network:

@@ -46,7 +46,7 @@ class Network:
                 version differ from those in `app.digits.contract`.
         """
         _check_self_contained(onnx)
-        session = _open_session(onnx)
+        session = open_session(onnx)
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         _check_metadata(metadata)
         return cls(
@@ -101,7 +101,12 @@ def _check_self_contained(onnx: bytes) -> None:
         raise InvalidModel(msg)
 
 
-def _open_session(onnx: bytes) -> ort.InferenceSession:
+def open_session(onnx: bytes) -> ort.InferenceSession:
+    """Return a session of an ONNX file's bytes, on one thread.
+
+    Raises:
+        InvalidModel: onnxruntime can't load them.
+    """
     set_up_process()
     import onnxruntime as ort  # noqa: PLC0415  reads the environment that `set_up_process` has set
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: PLC0415

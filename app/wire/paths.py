@@ -49,7 +49,7 @@ def is_v2_path(path: str) -> bool:
 
 def is_picture_path(path: str) -> bool:
     """Tell whether clients send pictures to a path."""
-    return path.startswith("/predict") or path == "/feedback" or _is_infer_path(path)
+    return path.startswith("/predict") or path in {"/explain", "/feedback"} or _is_infer_path(path)
 
 
 def is_batch_path(path: str) -> bool:

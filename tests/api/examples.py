@@ -54,6 +54,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "predict": {"image": text(GOLDEN / "9-one-bit.png")},
     "predict_batch": {"images": [text(GOLDEN / "9-one-bit.png"), text(HOSTILE / "white.png")]},
     "predict_number": {"image": text(NUMBERS / "2907.png")},
+    "explain": {"image": text(GOLDEN / "9-one-bit.png")},
     "give_feedback": {"image": text(GOLDEN / "9-one-bit.png"), "digit": 9},
     "infer": tensor(text(GOLDEN / "9-one-bit.png")),
     "infer_version": tensor(text(GOLDEN / "9-one-bit.png")),
@@ -208,7 +209,7 @@ SERVICES: Final[dict[str, Callable[[], Any]]] = {
     "broken": break_service,
     "full": serve_limited(feedback_max_bytes=MEBIBYTE),
     "without_its_database": serve_limited(feedback_url="postgresql://127.0.0.1:1/digits", api_keys=(KEY,)),
-    "keeping_nothing": serve_limited(feedback_url=None),
+    "keeping_nothing": serve_limited(feedback_url=None, explain=False),
 }
 
 

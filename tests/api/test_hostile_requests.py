@@ -199,7 +199,7 @@ def test_a_hostile_batch_gets_its_exact_answer(
     ("path", "media_type"),
     [
         (path, media_type)
-        for path in ("/predict", "/predict/number", "/predict/batch", "/feedback")
+        for path in ("/predict", "/predict/number", "/predict/batch", "/explain", "/feedback")
         for media_type in (JSON, "image/png", FORM)
         if (path, media_type) != ("/predict/batch", "image/png")
     ],

@@ -174,7 +174,9 @@ def test_an_unread_small_body_is_discarded_and_the_connection_stays_open(client:
             answer.read()
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/number", "/v2/models/cnn/infer"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/predict/batch", "/predict/number", "/explain", "/v2/models/cnn/infer"]
+)
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_411_for_a_picture_without_a_length(client: httpx.Client, path: str, version: str) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as raw:

@@ -12,6 +12,7 @@ THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
 CALLS = (
     ("POST", "/predict", 200),
     ("POST", "/predict/number", 200),
+    ("POST", "/explain", 200),
     ("GET", "/models", 200),
     ("GET", "/docs", 200),
     ("GET", "/health/live", 200),
