@@ -11,7 +11,7 @@ from ..wire.paths import PAGE, REFERENCE
 # Trusted Types: the scripts of the page only write text, so nothing may turn a string into markup or code
 _PAGE_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    b"connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; "
+    b"connect-src 'self'; manifest-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"

@@ -42,11 +42,11 @@ export function showDigit({ digit, confidence, probabilities, is_digit: isDigit,
   announceLater(isDigit ? `${digit}, ${words[0]}.` : words.join(""));
 }
 
-/** Show a `NumberPrediction`. */
-export function showNumber({ written, confidence, digits, warnings }) {
+/** Show a `NumberPrediction`; `isChosen` if somebody chose to read a number, so that nobody needs a way back. */
+export function showNumber({ written, confidence, digits, warnings }, { isChosen }) {
   const sure = [`${formatPercent(confidence)} sure`, ...(digits.length > 1 ? [` that all ${digits.length} digits are right`] : [])];
   const words = digits.length ? sure : ["No digit was found."];
-  show({ state: digits.length ? "sure" : "doubt", text: written || "?", words, warnings, mode: "number" });
+  show({ state: digits.length ? "sure" : "doubt", text: written || "?", words, warnings, mode: "number", isChosen });
   showBars(digits.map((each) => ({ ...each, share: each.confidence, best: true })));
   announceLater(digits.length ? `${written.replaceAll("\n", ", ")}: ${words.join("")}.` : words[0]);
 }
@@ -81,11 +81,12 @@ function announceLater(text) {
   announcement = setTimeout(announce, ANNOUNCE_DELAY, `${text} ${byId("warnings").innerText}`);
 }
 
-function formatPercent(share) {
+/** Return a share as text. */
+export function formatPercent(share) {
   return share > 0.9995 ? "over 99.9 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-function show({ state, text, words, warnings = [], mode }) {
+function show({ state, text, words, warnings = [], mode, isChosen = true }) {
   clearTimeout(announcement);
   const digit = byId("digit");
   if (digit.textContent !== text && state !== "empty" && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -98,7 +99,8 @@ function show({ state, text, words, warnings = [], mode }) {
   setTexts(byId("words"), words);
   setTexts(byId("view").querySelector("figcaption"), CAPTIONS[mode]);
   byId("warnings").replaceChildren(...warnings.map((code) => createItem(WARNINGS[code] ?? code)));
-  byId("whole").hidden = !(mode === "digit" && warnings.includes("several_digits"));
+  byId("whole").hidden = mode === "digit" ? !warnings.includes("several_digits") : isChosen;
+  byId("whole").textContent = mode === "digit" ? "Read the whole number" : "Read it as one digit";
   panel.dataset.state = state;
   panel.dataset.mode = mode;
   if (state === "empty") showView(image, null);

@@ -5,17 +5,20 @@ import * as camera from "./camera.js";
 import { writeProgram } from "./code.js";
 import { askForFeedback } from "./feedback.js";
 import "./numbers.js";
+import { follow, listenToTools, openLink } from "./extras.js";
 import { Requester, Unreachable, apiKey, locate, sendRequest } from "./service.js";
 import { Sheet } from "./sheet.js";
 
-const TITLES = { digit: "Draw a digit", number: "Write a number" };
+const TITLES = { auto: "Draw a digit", digit: "Draw a digit", number: "Write a number" };
 const INTERVAL = 30_000; // milliseconds between health checks
 const MAX_DELAY = 30_000; // milliseconds between health checks while the service does not answer, at most
 
 const byId = (id) => document.getElementById(id);
-const getMode = () => document.querySelector("input[name=mode]:checked").value;
+const getChoice = () => document.querySelector("input[name=mode]:checked").value; // auto, digit or number
+const getMode = () => (getChoice() === "auto" ? autoMode : getChoice());
 const getHealth = () => byId("health").dataset.state;
 const getLanguage = () => document.querySelector("input[name=language]:checked").value;
+let autoMode = "digit"; // what was last on the sheet, as the service saw it
 let latestCall; // identifies the latest call of showProgram
 let photographing = false;
 let limits = null; // of the service, once they are known
@@ -29,8 +32,14 @@ function onChange({ fresh }) {
   byId("undo").disabled = !sheet.canUndo;
   byId("redo").disabled = !sheet.canRedo;
   byId("clear").disabled = sheet.isEmpty;
-  if (fresh) requester.drop();
-  if (fresh) sheet.showBoxes([]);
+  if (fresh) {
+    requester.drop();
+    sheet.showBoxes([]);
+    follow(null);
+    autoMode = "digit";
+    byId("share").disabled = true;
+  }
+  byId("link").disabled = !sheet.strokes.length;
   if (sheet.isEmpty) {
     showNothing(getMode());
     if (getHealth() !== "lost") showProblem("");
@@ -41,7 +50,6 @@ function onChange({ fresh }) {
 }
 
 async function sendSheet(signal) {
-  const mode = getMode();
   const blob = await sheet.toBlob();
   if (limits && blob.size > limits.max_body_bytes) {
     throw new Error(
@@ -49,8 +57,21 @@ async function sendSheet(signal) {
     );
   }
   const model = byId("model").value;
-  const answer = await sendRequest(requestPath(mode, { view: true }), { picture: blob, signal });
-  return { mode, blob, model, ...answer };
+  const ask = async (mode) => ({ mode, blob, model, ...(await sendRequest(requestPath(mode, { view: true }), { picture: blob, signal })) });
+  return getChoice() === "auto" ? chooseMode(ask) : ask(getMode());
+}
+
+/** Read what is on the sheet as it was last read; where that does not fit, read it in the other mode. */
+async function chooseMode(ask) {
+  const single = autoMode === "digit" ? await ask("digit") : null;
+  if (single && !single.body.warnings.includes("several_digits")) return single;
+  try {
+    const number = await ask("number");
+    return number.body.digits.length > 1 ? number : (single ?? ask("digit"));
+  } catch (error) {
+    if (single && error.status === 404) return single; // this service has no networks for numbers
+    throw error;
+  }
 }
 
 const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
@@ -65,12 +86,16 @@ function requestPath(mode, { view }) {
 
 function onAnswer({ mode, blob, model, body, stages, duration }) {
   showProblem("");
-  if (mode === "number") showNumber(body);
+  autoMode = mode;
+  document.body.dataset.mode = mode;
+  if (mode === "number") showNumber(body, { isChosen: getChoice() === "number" });
   else showDigit(body);
   if (mode === "digit") askForFeedback(body, blob, model);
   sheet.showBoxes(listBoxes(mode, body), body.image);
   showTiming(stages, duration);
   showProgram();
+  byId("share").disabled = false;
+  follow({ mode, blob, body, model: byId("model").selectedIndex > 0 ? model : "", isDrawing: !sheet.picture });
 }
 
 /** Return the boxes to show: of all that is written, or of the digits in a picture, but not in a drawing. */
@@ -96,6 +121,7 @@ function onFailure(error) {
 
 /** Show why there is no answer. */
 function showRefusal(text) {
+  follow(null);
   showNothing(getMode());
   sheet.showBoxes([]);
   showProblem(text);
@@ -147,6 +173,7 @@ async function loadModels() {
   try {
     const { body } = await sendRequest("/models");
     limits = body.models[0].limits;
+    byId("why").disabled = !body.explain;
     showModels(body.models);
     byId("judge").hidden = !body.feedback;
     if (body.feedback) {
@@ -292,17 +319,19 @@ byId("sheet").addEventListener("keydown", (event) => {
 });
 
 function changeMode() {
+  autoMode = "digit";
   document.body.dataset.mode = getMode();
-  byId("title").textContent = TITLES[getMode()];
+  byId("title").textContent = TITLES[getChoice()];
   showNothing(getMode());
   onChange({ fresh: true });
 }
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", changeMode);
-byId("whole").addEventListener("click", () => {
-  const choice = document.querySelector("input[value=number]");
+function choose(mode) {
+  const choice = document.querySelector(`input[value=${mode}]`);
   choice.focus({ preventScroll: true }); // the button disappears
   choice.click();
-});
+}
+byId("whole").addEventListener("click", () => choose(getMode() === "digit" ? "number" : "digit"));
 for (const input of document.querySelectorAll("input[name=language]")) input.addEventListener("change", showProgram);
 byId("model").addEventListener("change", () => onChange({ fresh: true }));
 
@@ -311,5 +340,6 @@ addEventListener("online", checkHealth);
 document.addEventListener("visibilitychange", () => document.hidden || checkHealth());
 
 changeMode();
-loadModels();
+listenToTools(sheet, { getChoice, usePicture, showProblem });
+loadModels().then(() => openLink(sheet, { showProblem })); // before, it would clear the message of a damaged link
 checkHealth();

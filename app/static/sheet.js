@@ -11,6 +11,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const PEN = { share: 0.07, min: 0.016, max: 0.055 }; // of the largest stroke's width and height: about MNIST's pen
 const ERASER = 0.08;
 const MIN_LABEL = 12; // pixels on the screen
+const PLAY_TIME = 900; // milliseconds in which a drawing from a link is drawn
+const FRAME_TIME = 16; // milliseconds
 const SVG = "http://www.w3.org/2000/svg";
 const EMPTY = { picture: null, strokes: [] };
 
@@ -68,6 +70,27 @@ export class Sheet {
   async show(blob, name) {
     const bitmap = await decode(blob).catch(() => null); // the service may still read it
     this.#replace({ picture: { blob, name, bitmap }, strokes: [] });
+  }
+
+  /** The strokes of the drawing, or an empty list if the sheet holds a picture. */
+  get strokes() {
+    return this.#state.strokes;
+  }
+
+  /** Replace what is on the sheet with a drawing, which is drawn before the reader's eyes. */
+  async play(strokes) {
+    this.#lift();
+    const duration = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : PLAY_TIME;
+    const started = performance.now();
+    this.#change(EMPTY);
+    for (let share = 0; share < 1; ) {
+      share = duration ? Math.min(1, (performance.now() - started) / duration) : 1;
+      const state = (this.#state = { picture: null, strokes: cutStrokes(strokes, share) });
+      this.#draw();
+      this.#onChange({ fresh: share === 1 });
+      await new Promise((resume) => setTimeout(resume, FRAME_TIME)); // frames stop in a tab in the background
+      if (this.#state !== state) return; // somebody draws
+    }
   }
 
   clear() {
@@ -304,6 +327,17 @@ function measureSize(points) {
     [1, 1, 0, 0],
   );
   return right - left + (bottom - top);
+}
+
+/** Return the first part of a drawing, by its number of points; there is always one. */
+function cutStrokes(strokes, share) {
+  let left = Math.max(1, Math.round(share * strokes.reduce((sum, { points }) => sum + points.length, 0)));
+  const cut = [];
+  for (const { points, erases } of strokes) {
+    if (left > 0) cut.push({ points: points.slice(0, left), erases });
+    left -= points.length;
+  }
+  return cut;
 }
 
 /** Draw strokes in their order; erased places get the colour of the `paper`, or become transparent if there is none. */

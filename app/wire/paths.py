@@ -10,10 +10,15 @@ OPENAPI_PATH: Final = "/openapi.json"
 _SCRIPTS: Final = [
     "answer",
     "camera",
+    "card",
     "code",
     "docs",
     "dom",
+    "explain",
+    "extras",
     "feedback",
+    "link",
+    "networks",
     "numbers",
     "page",
     "schema",
@@ -28,6 +33,10 @@ _FILES: Final = (
     "icon.svg",
     "fraunces-e812ad2f.woff2",
     "fraunces-license.txt",
+    "manifest.webmanifest",
+    *(f"icon-{kind}.png" for kind in ("192", "512", "maskable")),
+    "card.png",
+    *(f"{size}-{subject}.webp" for size in ("photo", "thumb") for subject in ("digit", "number", "meter")),
 )
 # the paths of the page, and their files in `app/static`
 PAGE: Final[Mapping[str, str]] = {

@@ -102,6 +102,7 @@ def test_redo_returns_to_what_was_undone_until_something_else_is_drawn(page: Pag
 
 
 def test_the_eraser_removes_what_it_touches(page: Page) -> None:
+    page.get_by_label("One digit").check()
     eraser = page.get_by_role("button", name="Eraser")
     eraser.click()
     write(page, 1)
@@ -267,6 +268,7 @@ def test_a_drawing_that_is_no_digit_is_reported_as_such(page: Page) -> None:
 
 
 def test_a_warning_is_shown_as_a_sentence(page: Page) -> None:
+    page.get_by_label("One digit").check()
     write(page, 7, (0.55, 0.2, 0.3, 0.6))
     write(page, 1, (0.2, 0.3, 0.1, 0.5))
     expect(page.locator("#warnings")).to_contain_text("only the most prominent one was read")
