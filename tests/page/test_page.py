@@ -217,6 +217,7 @@ def test_a_picture_can_be_pasted(open_page: Open, client: httpx.Client) -> None:
 
 def test_a_photo_is_taken_with_the_camera(page: Page, watch: Watch) -> None:
     video = page.locator("video")
+    page.get_by_label("One digit").check()
     for button, state in (("Cancel", "empty"), ("Take photo", "picture")):
         page.get_by_role("button", name="Camera").click()
         expect(video).to_be_visible()
