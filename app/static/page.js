@@ -65,8 +65,13 @@ async function sendSheet(signal) {
 async function chooseMode(ask) {
   const single = autoMode === "digit" ? await ask("digit") : null;
   if (single && !single.body.warnings.includes("several_digits")) return single;
-  const number = await ask("number");
-  return number.body.digits.length > 1 ? number : (single ?? ask("digit"));
+  try {
+    const number = await ask("number");
+    return number.body.digits.length > 1 ? number : (single ?? ask("digit"));
+  } catch (error) {
+    if (single && error.status === 404) return single; // this service has no networks for numbers
+    throw error;
+  }
 }
 
 const formatSize = (bytes) => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
@@ -336,6 +341,5 @@ document.addEventListener("visibilitychange", () => document.hidden || checkHeal
 
 changeMode();
 listenToTools(sheet, { getChoice, usePicture, showProblem });
-openLink(sheet, { showProblem });
-loadModels();
+loadModels().then(() => openLink(sheet, { showProblem })); // before, it would clear the message of a damaged link
 checkHealth();

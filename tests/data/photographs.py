@@ -7,7 +7,7 @@ angle and recorded by a small sensor. Nobody photographed or wrote any of it.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import cv2
@@ -51,6 +51,11 @@ def encode(photograph: Colours, max_bytes: int) -> bytes:
         if file.tell() <= max_bytes:
             break
     return file.getvalue()
+
+
+def as_array(values: Sequence[float]) -> NDArray[np.float32]:
+    """Return numbers, such as a colour, for arithmetic in the precision of pictures."""
+    return np.array(values, np.float32)
 
 
 def draw_squared_paper() -> Colours:
@@ -102,7 +107,7 @@ def draw_meter() -> Colours:
     print_text(case, "kWh", (int(WIDTH * 0.44), int(HEIGHT * 0.74)), 2.2, (0.3, 0.31, 0.32), thickness=4)
     scene = lay_on_table(case, [(-0.05, -0.06), (1.08, 0.01), (1.02, 1.1), (-0.02, 1.02)], rng, tone=0.3)
     glare = draw_shadow([(0.55, -0.1), (0.75, -0.1), (0.45, 1.1), (0.25, 1.1)], depth=1.0, softness=40) - 1
-    scene += np.float32(-0.07) * glare[..., None]
+    scene += -0.07 * glare[..., None]
     return take(scene, draw_light((0.35, 0.0), fall=0.6), rng, warmth=0.97)
 
 
@@ -115,8 +120,8 @@ PHOTOGRAPHS: Final[Mapping[str, Callable[[], Colours]]] = {
 
 def draw_paper(colour: Colour, rng: np.random.Generator, *, roughness: float = 0.015) -> Colours:
     """Return a sheet of paper with fibres."""
-    fibres = sum(draw_noise(rng, grain) for grain in (1.5, 6, 60))
-    return np.asarray(np.float32(colour) * (1 + roughness * fibres[..., None]), np.float32)
+    fibres = np.sum([draw_noise(rng, grain) for grain in (1.5, 6, 60)], axis=0)
+    return np.asarray(as_array(colour) * (1 + roughness * fibres[..., None]), np.float32)
 
 
 def draw_noise(rng: np.random.Generator, grain: float) -> Mask:
@@ -152,7 +157,7 @@ def write(
             unsteady = np.cumsum(rng.normal(0, 0.0022, stroke.shape), axis=0)
             draw_stroke(cover, corner + (stroke + unsteady) * size, width, rng)
     cover = cv2.GaussianBlur(cover, (0, 0), 1.2) * (0.9 + 0.06 * draw_noise(rng, 3))
-    paper += np.clip(cover, 0, 1)[..., None] * (np.float32(ink) - paper)
+    paper += np.clip(cover, 0, 1)[..., None] * (as_array(ink) - paper)
 
 
 def draw_stroke(cover: Mask, points: NDArray[np.float64], width: float, rng: np.random.Generator) -> None:
@@ -214,16 +219,16 @@ def print_text(
     """Print a text whose lower left corner is given."""
     cover = np.zeros(surface.shape[:2], np.uint8)
     cv2.putText(cover, text, corner, cv2.FONT_HERSHEY_DUPLEX, size, 255, thickness, cv2.LINE_AA)
-    surface += (cover / np.float32(255))[..., None] * (np.float32(colour) - surface)
+    surface += (cover / np.float32(255))[..., None] * (as_array(colour) - surface)
 
 
 def lay_on_table(sheet: Colours, corners: Corners, rng: np.random.Generator, *, tone: float) -> Colours:
     """Return a wooden table with a sheet on it, whose corners are given from the upper left one clockwise."""
     grain = cv2.GaussianBlur(draw_noise(rng, 3), (0, 0), sigmaX=60, sigmaY=1.2)
     rings = np.sin(np.linspace(0, 40, HEIGHT, dtype=np.float32))[:, None] * 0.05
-    wood = np.float32((1.25, 0.95, 0.68)) * (tone * (1 + 1.4 * grain + rings))[..., None]
+    wood = as_array((1.25, 0.95, 0.68)) * (tone * (1 + 1.4 * grain + rings))[..., None]
     flat = np.array([(0, 0), (WIDTH, 0), (WIDTH, HEIGHT), (0, HEIGHT)], np.float32)
-    seen = np.array(corners, np.float32) * np.float32([WIDTH, HEIGHT])
+    seen = np.array(corners, np.float32) * as_array((WIDTH, HEIGHT))
     matrix = cv2.getPerspectiveTransform(flat, seen)
     laid = cv2.warpPerspective(sheet, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
     cover = cv2.warpPerspective(np.ones(sheet.shape[:2], np.float32), matrix, (WIDTH, HEIGHT))
@@ -248,7 +253,7 @@ def draw_shadow(corners: Corners, *, depth: float = 0.42, softness: float = 55) 
 
 def take(scene: Colours, light: Mask, rng: np.random.Generator, *, warmth: float) -> Colours:
     """Return what a phone records of a lit scene: a little out of focus, noisy, and sharpened."""
-    lit = scene * light[..., None] * np.float32((warmth, 1.0, 1 / warmth))
+    lit = scene * light[..., None] * as_array((warmth, 1.0, 1 / warmth))
     seen = cv2.resize(cv2.GaussianBlur(lit, (0, 0), 1.6), SIZE, interpolation=cv2.INTER_AREA)
     noise = rng.normal(0, 0.008, seen.shape).astype(np.float32)
     noisy = seen + cv2.GaussianBlur(noise, (0, 0), 0.6)

@@ -6,6 +6,7 @@ import base64
 from io import BytesIO
 from typing import Final
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -58,7 +59,7 @@ def _draw_card(page: Page) -> bytes:
 def _save(picture: bytes, name: str) -> None:
     """Save a picture with few colours, which nobody can tell from the original."""
     image = Image.open(BytesIO(picture))
-    has_alpha = image.convert("RGBA").getextrema()[3][0] < 255  # type: ignore[index]
+    has_alpha = np.asarray(image.convert("RGBA"))[..., 3].min() < 255
     method = Image.Quantize.FASTOCTREE if has_alpha else Image.Quantize.MEDIANCUT
     image.convert("RGBA" if has_alpha else "RGB").quantize(COLOURS, method).save(FOLDER / name, optimize=True)
 

@@ -92,6 +92,7 @@ def test_a_prediction_can_be_corrected_by_keyboard_alone(page_with_feedback: Pag
 
 
 def test_a_picture_without_a_digit_can_be_reported_in_two_ways(page_with_feedback: Page, url: str) -> None:
+    page_with_feedback.get_by_label("One digit").check()
     scrawl(page_with_feedback)
     expect(page_with_feedback.locator("#answer")).to_have_attribute("data-state", "doubt")
     expect_settled(page_with_feedback, "does not look like a digit")

@@ -96,6 +96,7 @@ def test_nothing_moves_when_answers_warnings_and_errors_arrive(
 ) -> None:
     page = open_observed(open_page, str(client.base_url).rstrip("/"), viewport)
     expect(page.locator("#model option")).to_have_count(4)
+    page.get_by_label("One digit").check()
     write(page, 7, (0.55, 0.2, 0.3, 0.6))
     expect_reading(page, "7")
     write(page, 1, (0.2, 0.3, 0.1, 0.5))

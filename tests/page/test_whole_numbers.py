@@ -158,6 +158,7 @@ def test_a_number_without_digits_has_neither_columns_nor_pictures(page: Page) ->
 def test_a_picture_of_several_digits_offers_to_read_them_all(page: Page, watch: Watch) -> None:
     offer = page.get_by_role("button", name="Read the whole number")
     expect(offer).not_to_be_visible()
+    page.get_by_label("One digit").check()
     page.locator("#file").set_input_files(NUMBER)
     expect(offer).to_be_visible()
     expect(page.locator(".boxes rect.other")).not_to_have_count(0)
@@ -174,6 +175,7 @@ def test_a_picture_of_several_digits_offers_to_read_them_all(page: Page, watch: 
 
 
 def test_the_offer_is_announced_and_taken_by_keyboard_alone(page: Page) -> None:
+    page.get_by_label("One digit").check()
     write(page, 7, (0.55, 0.2, 0.3, 0.6))
     write(page, 1, (0.2, 0.3, 0.1, 0.5))
     expect_settled(page, "There are several digits")
