@@ -24,9 +24,9 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _INVALID_PADDING: Final = 3  # characters missing from the last group of four: one alone is less than a byte
 _SCHEME: Final = "data:"
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# How PNG, JPEG, GIF, WebP, BMP and TIFF files begin in base64; none of these files itself begins like that.
+# How files of the formats that are read begin in base64; none of these files itself begins like that.
 _PICTURE_SIGNATURE: Final = re.compile(
-    rb"\s*(?:iVBORw0KGg|[/_]9j[/_]|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK|(?i:data:))"
+    rb"\s*(?:iVBORw0KGg|[/_]9j[/_]|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK|AAAA.[GWm2]Z0eX|(?i:data:))"
 )
 
 
