@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.digits import images
 from app.digits.contract import GreyPicture
-from app.digits.errors import ImageTooLarge, UnsupportedFormat
+from app.digits.errors import ImageTooLarge, UnreadableImage, UnsupportedFormat
 from app.digits.formats import heif
 from tests.data.golden import encode
 from tests.data.heif import HEVC, Item, build, build_grid, extent, load_hevc, load_item
@@ -121,7 +121,7 @@ def test_a_picture_that_is_too_costly_is_named_with_its_cost() -> None:
 
 
 def test_a_declared_size_does_not_hide_the_size_that_is_decoded() -> None:
-    with pytest.raises(images.UnreadableImage):
+    with pytest.raises(UnreadableImage):
         images.identify(build([load_hevc("white-tile").change(ispe=extent(64, 64))]))
 
 
