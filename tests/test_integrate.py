@@ -291,7 +291,7 @@ def test_a_page_reads_files_and_drawings_and_retries(example_folder: Path, statu
             page.set_input_files("input", example_folder / "photo.jpg")
             expect(output).to_have_text(re.compile(r"^7 \(99\.\d %\)$"))
             page.set_input_files("input", example_folder / "notes.txt")
-            expect(output).to_have_text(re.compile("not a PNG, JPEG, WebP, BMP, GIF or TIFF"))
+            expect(output).to_have_text(re.compile("not a PNG, JPEG, WebP, HEIC, AVIF, BMP, GIF or TIFF"))
             draw_a_seven(page)
             page.locator("button").click()
             expect(output).to_have_text(re.compile(r"^7 \("))

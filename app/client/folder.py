@@ -13,8 +13,11 @@ from .run import PictureFile
 
 # of the formats that the service reads. It ignores file names, but other files should not leave the machine.
 SUFFIXES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
-)
+    {
+        ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".dib",
+        ".gif", ".tif", ".tiff",
+    }
+)  # fmt: skip
 # what spreadsheets take for the beginning of a formula, also in full width
 FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 

@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from tests.data import heif
+
 WIDTH, HEIGHT = 8000, 5000  # 40 megapixels, the most that is allowed
 PAETH: Final = 4  # the most expensive of PNG's filters
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type
@@ -132,4 +134,16 @@ def tiff(
     file = io.BytesIO()
     white = Image.new(mode, size, "white" if mode != "1" else 1)
     white.save(file, "TIFF", compression=compression, tiffinfo={278: min(rows, size[1])})
+    return file.getvalue()
+
+
+def heic(name: str, columns: int, rows: int) -> bytes:
+    """Return a HEIC of so many tiles of 512x512, all of them the same, as a committed picture has it."""
+    return heif.build_grid([heif.load_hevc(name)] * columns * rows, columns, (columns * 512, rows * 512))
+
+
+def avif(mode: str, size: tuple[int, int]) -> bytes:
+    """Return a white AVIF, which is one frame."""
+    file = io.BytesIO()
+    Image.new(mode, size, "white").save(file, "AVIF", speed=10, quality=50)
     return file.getvalue()

@@ -19,10 +19,12 @@ from tests.api.costly_pictures import (
     PALETTE,
     TRANSPARENCY,
     WIDTH,
+    avif,
     bmp,
     chunk,
     first_scan,
     gif,
+    heic,
     jpeg,
     png,
     refining_scan,
@@ -33,6 +35,7 @@ from tests.api.v2.wire import body, picture_input
 from tests.conftest import GOLDEN
 from tests.costs import measure_cost, needs_proc
 from tests.data.golden import photo
+from tests.data.heif import build_grid, load_hevc
 from tests.data.writing import draw_lines, encode_png
 from tests.serving import Process, start_process
 
@@ -148,6 +151,21 @@ FILES: Final[dict[str, tuple[Callable[[], bytes], int, set[str]]]] = {
     ),
     "a TIFF with alpha": (lambda: tiff("RGBA", "tiff_lzw", size=(6000, 5000)), 30_000_000, {BLANK, COSTLY}),
     "a TIFF of JPEGs": (lambda: tiff("RGB", "jpeg", rows=16), PIXELS, {BLANK, COSTLY}),
+    "a HEIC of 12 megapixels, as phones save it": (lambda: heic("white-tile", 8, 6), 12_582_912, {BLANK}),
+    "a HEIC of as many costly tiles as are allowed": (
+        lambda: heic("costly-tile", 9, 7),
+        16_515_072,
+        {BLANK, READ, COSTLY},
+    ),
+    "a HEIC of 40 megapixels": (lambda: heic("white-tile", 14, 10), 36_700_160, {COSTLY}),
+    "a HEIC of small tiles": (
+        lambda: build_grid([load_hevc("9-tile-4")] * 1_024, 32, (2_048, 2_048)),
+        4_194_304,
+        {BLANK, COSTLY},
+    ),
+    "an AVIF": (lambda: avif("RGB", (WIDTH, HEIGHT)), PIXELS, {COSTLY}),
+    "an AVIF of as many pixels as are allowed": (lambda: avif("RGB", (5_500, 4_200)), 23_100_000, {BLANK}),
+    "an AVIF with alpha": (lambda: avif("RGBA", (4_000, 2_900)), 11_600_000, {BLANK, COSTLY}),
     "a WebP": (lambda: webp(WIDTH, HEIGHT), PIXELS, {COSTLY}),
     "a WebP of as many pixels as are allowed": (lambda: webp(4400, 4200), 18_480_000, {BLANK}),
 }

@@ -33,10 +33,13 @@ def test_hidden_and_linked_folders_and_special_files_are_skipped(tmp_path: Path)
 
 
 def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
-    for name in ("a.heic", "b.HEIC", "notes.txt", "README", "7.png"):
+    for name in ("a.pdf", "b.PDF", "c.heic", "notes.txt", "README", "7.png"):
         (tmp_path / name).write_bytes(b"")
     found = scan_folder(tmp_path)
-    assert (found.pictures, dict(found.other_files)) == (["7.png"], {".heic": 2, ".txt": 1, "none": 1})
+    assert (found.pictures, dict(found.other_files)) == (
+        ["7.png", "c.heic"],
+        {".pdf": 2, ".txt": 1, "none": 1},
+    )
 
 
 def test_a_folder_that_disappears_meanwhile_is_reported(tmp_path: Path) -> None:

@@ -538,7 +538,12 @@ def _heif() -> Iterator[Case]:
         yield name, build([Item(kind, nine.data, nine.properties)]), 415, "unsupported_media_type"
     sequence = box(b"ftyp", b"msf1\0\0\0\0msf1hevc") + box(b"moov", bytes(100))
     yield "sequence.heic", sequence, 415, "unsupported_media_type"
-    yield "minimal-form.heic", box(b"ftyp", b"mif3heic") + box(b"mini", bytes(40)), 415, "unsupported_media_type"
+    yield (
+        "minimal-form.heic",
+        box(b"ftyp", b"mif3heic") + box(b"mini", bytes(40)),
+        415,
+        "unsupported_media_type",
+    )
     unknown = build([nine.change(a1op=b"\0")], essential=frozenset({b"a1op"}))
     yield "essential-property.heic", unknown, 415, "unsupported_media_type"
     yield "in-metadata.heic", build([nine], in_metadata=True), 200, None

@@ -86,7 +86,7 @@ def test_fully_transparent_pixels_are_not_read() -> None:
     assert decode_bytes(encode(Image.fromarray(hidden), "PNG")).grey.min() == 255
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF"])
 def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(file_format: str) -> None:
     large = Image.new("L", (4000, 3000), 255)
     large.paste(0, (1000, 600, 1200, 1400))
@@ -99,7 +99,7 @@ def test_a_large_picture_is_decoded_small_and_boxes_map_to_the_original(file_for
     np.testing.assert_allclose(picture.map_to_original(box), (1000, 600, 200, 800), atol=8)
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 @pytest.mark.parametrize("upright", [False, True])
 def test_a_picture_may_be_extremely_thin(file_format: str, upright: object) -> None:
     line = Image.new("L", (4, 16_000) if upright else (16_000, 4), 255)
@@ -139,7 +139,7 @@ def test_a_truncated_picture_is_unreadable_and_another_format_unsupported() -> N
         decode_bytes(encode(Image.fromarray(NINE), "ICO"))
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_a_file_truncated_at_any_byte_raises_only_our_errors(file_format: str) -> None:
     data = encode(Image.fromarray(NINE[::2, ::2]).convert("RGB"), file_format)
     for length in range(len(data)):
@@ -149,7 +149,18 @@ def test_a_file_truncated_at_any_byte_raises_only_our_errors(file_format: str) -
 
 @given(
     st.binary(max_size=300),
-    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"MM\0*"]),
+    st.sampled_from(
+        [
+            b"",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff",
+            b"GIF89a",
+            b"BM",
+            b"II*\0",
+            b"MM\0*",
+            b"\0\0\0\x18ftypheic",
+        ]
+    ),
 )
 def test_arbitrary_bytes_raise_only_our_errors(tail: bytes, head: bytes) -> None:
     with pytest.raises(ImageError):
@@ -158,7 +169,7 @@ def test_arbitrary_bytes_raise_only_our_errors(tail: bytes, head: bytes) -> None
 
 @given(st.data())
 def test_flipped_bytes_raise_only_our_errors(chance: st.DataObject) -> None:
-    file_format = chance.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]))
+    file_format = chance.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"]))
     file = io.BytesIO()
     Image.fromarray(NINE).convert("RGB").save(file, file_format)
     data = bytearray(file.getvalue())

@@ -23,7 +23,16 @@ PICTURE = (GOLDEN / "9-grey.bmp").read_bytes()
 TEXT = base64.b64encode(PICTURE).decode()
 
 schemathesis.openapi.format("binary", st.just(Binary(PICTURE)))
-for kind in ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "application/octet-stream"):
+for kind in (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/heic",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "application/octet-stream",
+):
     schemathesis.openapi.media_type(kind, st.just(PICTURE))
 
 

@@ -43,7 +43,9 @@ def split(data: bytes) -> list[bytes]:
 
 
 def join(parts: list[bytes]) -> bytes:
-    """Join parts; the chunks of a PNG get valid checksums."""
+    """Join parts; the chunks of a PNG get valid checksums, the boxes of a HEIF valid sizes."""
+    if parts[0][4:8] == b"ftyp":
+        return _join_boxes(parts)
     if parts[0] != _PNG:
         return b"".join(parts)
     return parts[0] + b"".join(
@@ -93,12 +95,56 @@ def _split_bmp(data: bytes) -> list[bytes]:
     return [data[:14], data[14:header], data[header:pixels], data[pixels:]]
 
 
+def _split_tiff(data: bytes) -> list[bytes]:
+    """Split into head, entries of the directory, and what lies before and behind it."""
+    order = "<" if data.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(f"{order}L", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    ends = [4, 8, start, start + 2, *range(start + 14, start + 3 + 12 * count, 12), len(data)]
+    return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+_CONTAINERS: Final = {b"meta": 12, b"iprp": 8, b"ipco": 8}  # and the bytes before the boxes within
+
+
+def _split_boxes(data: bytes) -> list[bytes]:
+    """Split into boxes; one that contains boxes is split into its beginning and these."""
+    parts, place = [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 4], "big") or len(data)
+        end = place + max(_CONTAINERS.get(data[place + 4 : place + 8], size), 8)
+        parts.append(data[place:end])
+        place = end
+    return parts
+
+
+def _join_boxes(parts: list[bytes]) -> bytes:
+    """Join boxes: ipco contains properties, iprp also ipma, meta everything before the data."""
+    joined = b""
+    sizes = {b"ipco": 8, b"iprp": 8, b"meta": 12}
+    ends = {b"ipco": b"ipma", b"iprp": b"iref iloc idat mdat", b"meta": b"mdat moov"}
+    for index, part in enumerate(parts):
+        name = part[4:8]
+        size = sizes.get(name, 0)
+        if name in ends and len(part) == size:
+            for inner in parts[index + 1 :]:
+                if inner[4:8] in ends[name].split():
+                    break
+                size += len(inner)
+            part = struct.pack(">I", size) + part[4:]  # noqa: PLW2901
+        joined += part
+    return joined
+
+
 _SPLITTING: Final[Mapping[bytes, Callable[[bytes], list[bytes]]]] = {
     _PNG: _split_png,
     b"\xff\xd8": _split_jpeg,
     b"RIFF": _split_riff,
     b"GIF8": _split_gif,
     b"BM": _split_bmp,
+    b"II*\0": _split_tiff,
+    b"MM\0*": _split_tiff,
+    b"\0\0\0": _split_boxes,
 }
 
 

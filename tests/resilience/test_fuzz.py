@@ -25,11 +25,13 @@ from app.digits.numbers import NumberReader
 from app.digits.preprocessing import canonicalise, canonicalise_part
 from app.wire.problems import MalformedRequest
 from tests.conftest import HOSTILE, golden_uploads, hostile_files
+from tests.resilience.decoding import ENDINGS, run_cases
 from tests.resilience.structure import restructure
 
 Measured = Callable[[str, str], None]
 Rng = np.random.Generator
 MAX_SECONDS: float = 1.0  # of processor time for one case
+MAX_MEGABYTES: float = 256.0
 
 _FILES = [file.read_bytes() for file in golden_uploads()]
 _GOOD = [
@@ -238,3 +240,15 @@ def test_random_input_causes_no_crash(
     measured(f"{target.__name__}: random cases, longest", f"{amount:,}, {longest * 1e3:.0f} ms")
     if full:
         assert longest < MAX_SECONDS
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_damaged_pictures_of_each_format_cause_no_crash(kind: str, measured: Measured, *, full: bool) -> None:
+    outcome = run_cases(kind, 10_000 if full else 40)
+    measured(
+        f"damaged {kind.upper()}: random cases, read all the same, longest, memory",
+        f"{outcome.cases:,}, {outcome.decoded:,}, {outcome.longest * 1e3:.0f} ms, {outcome.megabytes:.0f} MB",
+    )
+    assert outcome.megabytes < MAX_MEGABYTES
+    if full:
+        assert outcome.longest < MAX_SECONDS

@@ -56,6 +56,7 @@ _ORIENTATIONS: Final[Mapping[str, int]] = {
 _PIXEL_COSTS: Final[Mapping[Kind, float]] = {"HEIC": 30.0, "AVIF": 25.0}  # twice that without subsampling
 _BYTE_COSTS: Final[Mapping[Kind, float]] = {"HEIC": 90.0, "AVIF": 60.0}
 _TILE_COST: Final = 250_000.0
+_FILE_COST: Final = 500_000.0  # above MAX_INLINE_COST: no such picture is decoded on the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _read_plane(items: Items, item: int) -> _Plane:
     colours = _find_colours(properties) or _find_colours(items.list_properties(sources[0]))
     files = {source: _compose(picture, kind, tile_size, colours) for source, picture in pictures.items()}
     mosaic = Mosaic(columns, tile_size, tuple(files[source] for source in sources), size, box)
-    cost = sum(_estimate_cost(kind, pictures[source]) for source in sources)
+    cost = _FILE_COST + sum(_estimate_cost(kind, pictures[source]) for source in sources)
     return _Plane(kind, (box[2] - box[0], box[3] - box[1]), mosaic, _read_orientation(properties), cost)
 
 
