@@ -210,7 +210,9 @@ def parse(rng: Rng) -> None:
         at = int(rng.integers(len(damaged)))
         damaged[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(4)))
     with contextlib.suppress(MalformedRequest):
-        multipart.read_parts(bytes(damaged), "multipart/form-data; boundary=b", limits={"file": 1})
+        multipart.read_parts(
+            bytes(damaged), "multipart/form-data; boundary=b", limits={"file": 1}, required="file"
+        )
 
 
 @pytest.mark.parametrize(
