@@ -5,7 +5,7 @@ import * as camera from "./camera.js";
 import { writeProgram } from "./code.js";
 import { askForFeedback } from "./feedback.js";
 import "./numbers.js";
-import { Requester, Unreachable, apiKey, locate, sendRequest } from "./service.js";
+import { Requester, Unreachable, sendRequest, apiKey } from "./service.js";
 import { Sheet } from "./sheet.js";
 
 const PENS = { digit: 0.055, number: 0.028 }; // of the sheet's width
@@ -198,7 +198,7 @@ async function showProgram() {
   const call = (latestCall = {});
   const blob = sheet.isEmpty ? null : await sheet.toBlob();
   const name = sheet.picture?.name ?? "digit.png";
-  const url = locate(requestPath(getMode(), { view: false }));
+  const url = new URL(`.${requestPath(getMode(), { view: false })}`, location.href).href;
   const member = getMode() === "number" ? "written" : "digit";
   const { text, fromFile } = await writeProgram(getLanguage(), { url, blob, name, member, needsKey: apiKey.get() !== "" });
   if (call !== latestCall) return;

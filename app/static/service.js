@@ -1,12 +1,8 @@
 // The service that this page came from: a function for one call, and a class that repeats it while somebody draws.
 
-const ROOT = new URL("..", import.meta.url); // the service may be behind a prefix
 const PAUSE = 100; // milliseconds between an answer and the next request
 const TIMEOUT = 30_000; // milliseconds: longer than the service itself allows for an upload and a prediction
 const BUSY_STATUSES = [429, 503];
-
-/** Return the address of a path of the service. */
-export const locate = (path) => new URL(`.${path}`, ROOT).href;
 
 /** The service refused a request; the message is the `detail` of its answer. */
 export class Problem extends Error {
@@ -34,7 +30,7 @@ export async function sendRequest(path, { picture, signal, as = "json" } = {}) {
   const signals = [AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])];
   try {
     const started = performance.now();
-    const response = await fetch(locate(path), {
+    const response = await fetch(`.${path}`, {
       method: picture ? "POST" : "GET",
       body: picture,
       headers,
