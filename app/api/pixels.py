@@ -34,7 +34,7 @@ def encode_rows(rows: list[Any], where: str) -> bytes:
         list(chain.from_iterable(rows)), lambda index: f"{where}[{index // width}][{index % width}]"
     )
     _, png = cv2.imencode(".png", np.frombuffer(levels, np.uint8).reshape(-1, width), _PNG_OPTIONS)
-    return png.tobytes()
+    return bytes(png)
 
 
 def scale_to_bytes(values: list[Any], locate: Locate) -> bytes:

@@ -330,19 +330,23 @@ PIXELS: Final = {
     "long fractions": Payload(
         "/predict/number", lambda: make_rows(512, b"0.1234567890123456789012345678"), (422, "no_ink"), JSON
     ),
-    "too many": Payload("/predict", lambda: make_rows(1500, b"1"), (422, "image_too_large"), JSON),
+    "too many": Payload("/predict", lambda: make_rows(1500, b"1"), MALFORMED, JSON),
     "too many rows": Payload(
         "/predict", lambda: fill(MEBIBYTE, b"[1],", before=b'{"image":[', after=b"[1]]}"), MALFORMED, JSON
     ),
 }  # fmt: skip
+FRACTIONS: Final = b"[" + b",".join([b"0." + b"1" * 100] * 784) + b"]"
 TENSORS: Final = {
     "single numbers in lists": Payload(
-        INSTANCES, lambda: fill(64 * 784 * 4, b"[1],", before=b'{"instances":[', after=b"[1]]}"), (422, None), JSON
-    ),
-    "64 pictures of long fractions": Payload(
         INSTANCES,
-        lambda: b'{"instances":[' + b",".join([b"[" + b",".join([b"0.%s" % (b"1" * 100)] * 784) + b"]"] * 64) + b"]}",
-        FINE,
+        lambda: fill(64 * 784 * 4, b"[1],", before=b'{"instances":[', after=b"[1]]}"),
+        (422, None),
+        JSON,
+    ),
+    "64 pictures of long fractions, the last too large": Payload(
+        INSTANCES,
+        lambda: b'{"instances":[' + b",".join([*[FRACTIONS] * 63, FRACTIONS.replace(b"0.", b"1.")]) + b"]}",
+        (400, None),
         JSON,
     ),
     "spaces": Payload(INSTANCES, lambda: b" " * MANY, (400, None), JSON),
