@@ -336,7 +336,7 @@ PIXELS: Final = {
     ),
 }  # fmt: skip
 FRACTIONS: Final = b"[" + b",".join([b"0." + b"1" * 100] * 784) + b"]"
-TENSORS: Final = {
+TENSORFLOW: Final = {
     "single numbers in lists": Payload(
         INSTANCES,
         lambda: fill(64 * 784 * 4, b"[1],", before=b'{"instances":[', after=b"[1]]}"),
@@ -362,7 +362,7 @@ GROUPS: Final = {
     "form of many": FORMS_OF_MANY,
     "other": OTHERS,
     "pixels": PIXELS,
-    "tensorflow serving": TENSORS,
+    "tensorflow serving": TENSORFLOW,
 }
 PAYLOADS: Final = {
     f"{group}: {name}": payload for group, payloads in GROUPS.items() for name, payload in payloads.items()
