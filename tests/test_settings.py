@@ -31,6 +31,8 @@ def test_the_defaults_are_valid() -> None:
         "explain": True,
         "rate_limit": None,
         "trusted_proxies": (),
+        "root_path": None,
+        "sagemaker": False,
         "cors_origins": (),
         "feedback_url": None,
         "feedback_max_bytes": 1024 * 1024 * 1024,

@@ -25,6 +25,10 @@ class TooManyValues(MalformedRequest, code=MalformedRequest.code, status=Malform
     """The JSON has more values than any sensible request; none of them has been parsed."""
 
 
+class TooLongValues(MalformedRequest, code=MalformedRequest.code, status=MalformedRequest.status_hint):
+    """The JSON has more values than requests without numbers have, and these are too long for numbers."""
+
+
 def parse(
     json: bytes,
     body: type[Body],
@@ -38,7 +42,7 @@ def parse(
     Of all values, at most `max_lists` more than `max_values` may be lists and objects; by default, all may.
 
     Raises:
-        TooManyValues: there are more values.
+        TooManyValues, TooLongValues: there are more values, or they are longer.
         MalformedRequest: it is not JSON, or does not match the model.
     """
     check_values(json, max_values, max_numbers, max_numbers if max_lists is None else max_lists)
@@ -77,7 +81,7 @@ def check_values(json: bytes, max_values: int = MAX_VALUES, max_numbers: int = 0
             f"{INVALID_JSON}: its {values} values have more than {MAX_NUMBER_BYTES} bytes each on average; "
             f"only up to {max_values} values may be that long."
         )
-        raise MalformedRequest(msg)
+        raise TooLongValues(msg)
     if _count(codes, "[") + _count(codes, "{") > max_values + max_lists:
         msg = f"{INVALID_JSON}: it has more than {max_values + max_lists} lists and objects."
         raise MalformedRequest(msg)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
-from ..digits.errors import DigitsError, ImageTooLarge
+from ..digits.errors import DigitsError
 from ..feedback.labels import LABELS, format_label
 from ..wire.problems import BatchTooLarge, EmptyBatch, MalformedRequest, UnsupportedMediaType
 from . import base64_text, json_body, multipart, pixels
@@ -134,7 +134,7 @@ def _parse_json(schema: type[JsonPicture], body: bytes) -> tuple[bytes, Sequence
             f"The JSON has more than {MAX_PIXEL_NUMBERS} numbers, which is a picture of 512x512 pixels. "
             "Send a larger picture as a file, or in base64."
         )
-        raise ImageTooLarge(msg, limit=MAX_PIXEL_NUMBERS) from None
+        raise MalformedRequest(msg, limit=MAX_PIXEL_NUMBERS) from None
     labels = (format_label(parsed.digit),) if isinstance(parsed, JsonFeedback) else ()
     return decode_json_image(parsed.image, "image"), labels
 
@@ -165,7 +165,7 @@ def _parse_json_batch(body: bytes, *, max_pictures: int) -> list[bytes | DigitsE
     max_values = max_pictures + json_body.MAX_VALUES  # MAX_VALUES does not count the pictures
     try:
         images = _parse_pictures(body, JsonPictures, max_values=max_values).images
-    except json_body.TooManyValues:
+    except (json_body.TooManyValues, json_body.TooLongValues):
         raise _build_batch_too_large(max_pictures) from None
     if not images:
         msg = "The batch is empty: 'images' has no pictures. Send at least one."

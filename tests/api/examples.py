@@ -34,6 +34,7 @@ NUMBERS: Final = ROOT / "tests" / "data" / "numbers"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 KEY: Final = "a-key"
+PROTOCOLS: Final = ("/v1/models/", "/v2/models/")
 REPOSITORY: Final = "/v2/repository/"
 FEEDBACK: Final = "/feedback"
 ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"  # of all requests, so that asking again changes little
@@ -49,6 +50,16 @@ def tensor(*pictures: str) -> dict[str, Any]:
     return {"id": "1", "inputs": [given]}
 
 
+def instances(*pictures: str) -> dict[str, Any]:
+    """Return pictures as in TensorFlow Serving."""
+    return {"instances": [{"b64": picture} for picture in pictures]}
+
+
+def wrap(path: str, *pictures: str) -> dict[str, Any]:
+    """Return pictures as the protocol that a path belongs to takes them."""
+    return tensor(*pictures) if path.startswith("/v2") else instances(*pictures)
+
+
 # operation → the JSON that is sent for its example
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "predict": {"image": text(GOLDEN / "9-one-bit.png")},
@@ -58,6 +69,8 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "give_feedback": {"image": text(GOLDEN / "9-one-bit.png"), "digit": 9},
     "infer": tensor(text(GOLDEN / "9-one-bit.png")),
     "infer_version": tensor(text(GOLDEN / "9-one-bit.png")),
+    "tensor_predict": instances(text(GOLDEN / "9-one-bit.png")),
+    "tensor_predict_version": instances(text(GOLDEN / "9-one-bit.png")),
     "index": {"ready": True},
     "load": {},
     "unload": {},
@@ -90,8 +103,8 @@ class RequestExample:
             return self.with_body(JSON, json.dumps({"image": text(file), "digit": 9}).encode())
         if "batch" in self.path:
             return self.with_body(JSON, json.dumps({"images": [text(file)]}).encode())
-        if "infer" in self.path:
-            return self.with_body(JSON, json.dumps(tensor(text(file))).encode())
+        if self.path.startswith(PROTOCOLS):
+            return self.with_body(JSON, json.dumps(wrap(self.path, text(file))).encode())
         return self.with_body(BYTES, file.read_bytes())
 
 
@@ -264,7 +277,7 @@ def provoke_timeout(services: Services, example: RequestExample) -> AnswerExampl
 
 def provoke_batch_too_large(services: Services, example: RequestExample) -> AnswerExample:
     many = ["AAAA"] * 65
-    body = tensor(*many) if "infer" in example.path else {"images": many}
+    body = wrap(example.path, *many) if example.path.startswith(PROTOCOLS) else {"images": many}
     return send_request(services(), example.with_body(JSON, json.dumps(body).encode()))
 
 
@@ -277,7 +290,7 @@ def provoke_feedback_full(services: Services, example: RequestExample) -> Answer
 
 
 def provoke_empty_batch(services: Services, example: RequestExample) -> AnswerExample:
-    body = tensor() if "infer" in example.path else {"images": []}
+    body = wrap(example.path) if example.path.startswith(PROTOCOLS) else {"images": []}
     return send_request(services(), example.with_body(JSON, json.dumps(body).encode()))
 
 
@@ -287,13 +300,13 @@ def provoke_malformed_request(services: Services, example: RequestExample) -> An
 
 
 def provoke_unsupported_media_type(services: Services, example: RequestExample) -> AnswerExample:
-    if "infer" in example.path:
+    if example.path.startswith(PROTOCOLS):
         return send_request(services(), example.with_picture(ROOT / "Makefile"))
     return send_request(services(), example.with_body("text/plain", b"7"))
 
 
 def provoke_internal_error(services: Services, example: RequestExample) -> AnswerExample:
-    path = "/v2/broken" if example.path.startswith("/v2") else "/broken"
+    path = "/v2/broken" if example.path.startswith(("/v1", "/v2")) else "/broken"
     return send_request(services("broken"), RequestExample("GET", path))
 
 

@@ -33,6 +33,8 @@ QUERIES = (
     "model=%ff%00",
     "model=a+b%2B",
     "other=thing&view=1",
+    "format=hf",
+    "format=xml",
 )
 
 

@@ -49,6 +49,8 @@ with AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2]) as client:
         assert isinstance(answer, Prediction)
         assert (answer.digit, answer.is_digit, answer.model.name, answer.image.width) == (7, True, "cnn", 640)
         assert answer.image.polarity == "dark_on_light" and answer.view.startswith("data:image/png")
+    pixels = JsonPicture(image=[[0.0, 0.0, float(0 < row < 9), 0.0, 0.0] for row in range(10)])
+    assert isinstance(predict.sync(client=client, body=pixels), Prediction)
     assert predict.sync(client=client, body=file(seven), model="mlp-128").digit_likelihood is None
     problem = predict.sync(client=client, body=file(blank))
     assert isinstance(problem, Problem)

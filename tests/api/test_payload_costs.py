@@ -30,6 +30,7 @@ LOOP_SECONDS: Final = 0.4
 MEGABYTES: Final = 256.0
 ONE: Final = 10 * MEBIBYTE  # bytes: the longest body of one picture, by default
 MANY: Final = 32 * MEBIBYTE  # of a batch, and of /v2
+INSTANCES: Final = "/v1/models/cnn:predict"
 KEY: Final = "a-long-key-for-tests"
 
 Answer = tuple[int, str | None]  # status and code, which /v2 and answers to batches do not have
@@ -272,6 +273,12 @@ END: Final = b"\r\n--b--\r\n"
 FOLDED: Final = b"\r\nX: a" + b"\r\n a" * 2000  # a header in 2,000 lines
 
 
+def make_rows(side: int, number: bytes) -> bytes:
+    """Return a picture of as many rows and columns, all of one number."""
+    row = b"[" + b",".join([number] * side) + b"]"
+    return b'{"image":[' + b",".join([row] * side) + b"]}"
+
+
 def part(name: str, headers: bytes = b"") -> bytes:
     """Return the head of a part."""
     disposition = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="a"'
@@ -315,6 +322,35 @@ OTHERS: Final = {
         "/predict", lambda: b" " * ONE, NO_PICTURE, {"Content-Type": "image/png"}
     ),
 }  # fmt: skip
+# as many numbers as are allowed, and one more
+PIXELS: Final = {
+    "whole numbers": Payload(
+        "/predict/number", lambda: make_rows(512, b"200"), (422, "no_ink"), JSON
+    ),
+    "long fractions": Payload(
+        "/predict/number", lambda: make_rows(512, b"0.1234567890123456789012345678"), (422, "no_ink"), JSON
+    ),
+    "too many": Payload("/predict", lambda: make_rows(1500, b"1"), MALFORMED, JSON),
+    "too many rows": Payload(
+        "/predict", lambda: fill(MEBIBYTE, b"[1],", before=b'{"image":[', after=b"[1]]}"), MALFORMED, JSON
+    ),
+}  # fmt: skip
+FRACTIONS: Final = b"[" + b",".join([b"0." + b"1" * 100] * 784) + b"]"
+TENSORFLOW: Final = {
+    "single numbers in lists": Payload(
+        INSTANCES,
+        lambda: fill(64 * 784 * 4, b"[1],", before=b'{"instances":[', after=b"[1]]}"),
+        (422, None),
+        JSON,
+    ),
+    "64 pictures of long fractions, the last too large": Payload(
+        INSTANCES,
+        lambda: b'{"instances":[' + b",".join([*[FRACTIONS] * 63, FRACTIONS.replace(b"0.", b"1.")]) + b"]}",
+        (400, None),
+        JSON,
+    ),
+    "spaces": Payload(INSTANCES, lambda: b" " * MANY, (400, None), JSON),
+}  # fmt: skip
 GROUPS: Final = {
     "predict": PREDICT,
     "batch": BATCH,
@@ -325,6 +361,8 @@ GROUPS: Final = {
     "form of one": FORMS_OF_ONE,
     "form of many": FORMS_OF_MANY,
     "other": OTHERS,
+    "pixels": PIXELS,
+    "tensorflow serving": TENSORFLOW,
 }
 PAYLOADS: Final = {
     f"{group}: {name}": payload for group, payloads in GROUPS.items() for name, payload in payloads.items()
@@ -381,7 +419,7 @@ def test_a_payload_gets_its_exact_answer_within_the_bounds(service: Service, nam
         answer = service.send(payload)
     status, code = payload.answer
     assert answer.status_code == status, answer.text[:1000]
-    assert payload.path == INFER or answer.json().get("code", code) == code
+    assert payload.path in {INFER, INSTANCES} or answer.json().get("code", code) == code
     assert len(answer.content) < 2000  # no mirror of what was sent
     assert cost.seconds < SECONDS
     assert read_loop_seconds(pid) - loop < LOOP_SECONDS

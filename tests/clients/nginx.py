@@ -45,6 +45,9 @@ http {{
         location /below/ {{
             proxy_pass http://digits/;
         }}
+        location /kept/ {{
+            proxy_pass http://digits;
+        }}
     }}
 }}
 """
