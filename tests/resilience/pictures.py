@@ -43,6 +43,8 @@ def map_case(_: schemathesis.HookContext, case: Case) -> Case:
         return case
     if case.path.endswith("/infer"):
         _fill_in_inference(case)
+    elif case.path.startswith("/v1/"):
+        _fill_in_tensors(case)
     elif isinstance(case.body, dict):
         if "image" in case.body:
             case.body["image"] = TEXT
@@ -67,15 +69,32 @@ def _fill_in_inference(case: Case) -> None:
     case.headers = type(case.headers)(others | headers)  # other cases may share the old ones
 
 
+def _fill_in_tensors(case: Case) -> None:
+    """Ask an existing model of TensorFlow Serving's API for what it predicts."""
+    known = {"name": "cnn", "version": "1"}
+    case.path_parameters = {parameter: known[parameter] for parameter in case.path_parameters}
+    if case.method == "POST":
+        case.body = {"instances": [{"b64": TEXT}]}
+
+
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: Case, __: Mapping[str, Any]) -> None:
     """Infer with a classifier: names in the document's examples may be of models that take no requests."""
-    if case.path.endswith("/infer") and case.path_parameters.get("name") in {"finder", "line-reader"}:
+    if case.path.endswith(("/infer", ":predict", "/metadata")) and case.path_parameters.get("name") in {
+        "finder",
+        "line-reader",
+    }:
         case.path_parameters["name"] = "cnn"
 
 
 @schemathesis.hook
 def filter_case(_: schemathesis.HookContext, case: Case) -> bool:
-    """Leave out forms whose files have another type: on the wire, every part is bytes."""
-    files = case.body.get("files", []) if isinstance(case.body, dict) else []
+    """Leave out forms whose files have another type: on the wire, every part is bytes.
+
+    Leave out JSON batches with pixels, too: those that are no numbers are refused, and not the whole batch.
+    """
+    body = case.body if isinstance(case.body, dict) else {}
+    pictures, files = body.get("images", []), body.get("files", [])
+    if isinstance(pictures, list) and any(isinstance(picture, list) for picture in pictures):
+        return False
     return isinstance(files, list) and all(isinstance(file, bytes | Binary) for file in files)

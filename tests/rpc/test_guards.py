@@ -107,6 +107,8 @@ def test_a_prediction_that_takes_too_long_is_given_up(slow_decoder: SlowDecoder)
 def test_a_client_that_hangs_up_keeps_its_place_until_the_work_has_ended(slow_decoder: SlowDecoder) -> None:
     with serve_grpc() as caller:
         call = caller.begin("ModelInfer", PHOTO)
+        # an earlier test may still decode a picture, so this service must say that it has one, too
+        wait_until(lambda: scrape(caller.http).value("digits_pictures_in_flight") == 1)
         wait_until(lambda: slow_decoder.begun > 0)
         call.cancel()
         wait_until(lambda: scrape(caller.http).value("digits_requests_total", route=INFER, status="499") == 1)

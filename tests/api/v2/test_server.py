@@ -16,6 +16,7 @@ import pytest
 from app import __version__
 from app.server.protocol import MAX_HEAD
 from app.settings import Settings
+from app.wire.paths import is_protocol_path
 from tests.api.v2.wire import error, image_input, infer, picture_input
 from tests.conftest import GOLDEN
 from tests.serving import serve, start_process, wait_until
@@ -248,7 +249,7 @@ def test_the_document_describes_the_protocols_errors_and_has_no_outside_referenc
         document = client.get("/openapi.json").json()
     assert "#/$defs" not in json.dumps(document)
     for path, operations in document["paths"].items():
-        kind = "application/json" if path.startswith("/v2") else "application/problem+json"
+        kind = "application/json" if is_protocol_path(path) else "application/problem+json"
         for operation in operations.values():
             errors = {status: detail for status, detail in operation["responses"].items() if status >= "4"}
             assert all(detail["content"].keys() == {kind} for detail in errors.values())
