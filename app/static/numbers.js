@@ -29,7 +29,8 @@ function show(series) {
   byId("counts").replaceChildren(
     createPair("Requests answered", format(sum("digits_requests_total"))),
     createPair("Refused", format(sum("digits_refusals_total"))),
-    createPair("50 % and 99 % of pictures read within", `${findQuantile(series, 0.5)}, ${findQuantile(series, 0.99)}`),
+    createPair("Half read within", findQuantile(series, 0.5)),
+    createPair("99 % read within", findQuantile(series, 0.99)),
     createPair("In flight", `${format(sum("digits_pictures_in_flight"))} of ${format(sum("digits_places"))}`),
     createPair("Memory", `${format(sum("process_resident_memory_bytes") / 1e6)} MB`),
   );
