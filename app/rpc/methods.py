@@ -36,7 +36,7 @@ async def answer_call(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
     try:
         message = await METHODS[scope["path"]](request)
-    except Exception as error:
+    except Exception as error:  # a defect is answered like one of /v2, not by gRPC, which would show its text
         if not isinstance(error, EXPECTED_ERRORS):
             log.exception("a call failed")
         response = await answer_error(request, error)
