@@ -89,7 +89,15 @@ def create_app(
         threads=threads or os.cpu_count() or 1,
         tracer_provider=tracing.find_provider(),
     )
-    app = FastAPI(
+    app = _create_application(parts)
+    _include_routes(app, settings)
+    page.install_page(app)
+    return app
+
+
+def _create_application(parts: _Parts) -> FastAPI:
+    root_path = parts.settings.root_path
+    return FastAPI(
         title="Digits",
         version=VERSION,
         description=DESCRIPTION,
@@ -98,7 +106,7 @@ def create_app(
         openapi_tags=openapi.TAGS,
         openapi_url=OPENAPI_PATH,
         responses=openapi.ANY_ERROR,
-        servers=[{"url": settings.root_path}] if settings.root_path else None,
+        servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
         lifespan=lambda app: _lifespan(app, parts),
         middleware=_build_middleware(parts),
@@ -107,16 +115,13 @@ def create_app(
         redirect_slashes=False,  # `RouteGuard` does it
         redoc_url=None,
     )
+
+
+def _include_routes(app: FastAPI, settings: Settings) -> None:
     for module in (predict, number, explain, feedback, models, health, metrics_route):
         app.include_router(module.router)
     for module in (server, infer, repository, tensorflow_serving):
         app.include_router(module.router)
-    _include_optional_routes(app, settings)
-    page.install_page(app)
-    return app
-
-
-def _include_optional_routes(app: FastAPI, settings: Settings) -> None:
     if settings.mcp:
         from .mcp import http  # noqa: PLC0415  needs the extra `mcp`
 

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     """Whether /docs and /openapi.json can be read without a key."""
 
     explain: bool = True
-    """Whether POST /explain tells what decided, which costs as much processor time as reading 400 digits."""
+    """Whether POST /explain shows what decided an answer, at the cost of reading 400 digits."""
 
     rate_limit: int | None = Field(default=None, ge=1, le=1_000_000)
     """Requests per minute for each key or address, in each worker. Unset: only wrong keys are limited."""

@@ -79,7 +79,7 @@ def create_server(readers: Readers[Arguments]) -> Server[Any]:
             return _build_error(f"The arguments can't be accepted: {describe_fault(error)}.")
         except DigitsError as error:
             return _build_error(shorten(error.detail, MAX_DETAIL))
-        except Exception:
+        except Exception:  # the protocol's library would show the text of the defect
             log.exception("a tool failed")
             return _build_error(DEFECT)
 

@@ -36,7 +36,7 @@ async def answer_call(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
     try:
         message = await METHODS[scope["path"]](request)
-    except Exception as error:
+    except Exception as error:  # a defect is answered like one of /v2, not by gRPC, which would show its text
         if not isinstance(error, EXPECTED_ERRORS):
             log.exception("a call failed")
         response = await answer_error(request, error)
@@ -52,11 +52,11 @@ async def _read_message(request: Request, name: str) -> Message:
     return message
 
 
-async def _tell_live(_: Request) -> Message:
+async def _report_live(_: Request) -> Message:
     return CLASSES["ServerLiveResponse"](live=True)
 
 
-async def _tell_ready(request: Request) -> Message:
+async def _report_ready(request: Request) -> Message:
     return CLASSES["ServerReadyResponse"](ready=not get_state(request).readiness.draining)
 
 
@@ -74,7 +74,7 @@ async def _describe_server(request: Request) -> Message:
     return CLASSES["ServerMetadataResponse"](**metadata.model_dump())
 
 
-async def _tell_model_ready(request: Request) -> Message:
+async def _report_model_ready(request: Request) -> Message:
     message = await _read_message(request, "ModelReadyRequest")
     try:
         server.find_model(request, message.name, message.version or None)
@@ -122,10 +122,10 @@ async def _read_model_name(request: Request, action: str) -> str:
 
 
 METHODS: Final[Mapping[str, Method]] = {
-    f"/{RPC_SERVICE}/ServerLive": _tell_live,
-    f"/{RPC_SERVICE}/ServerReady": _tell_ready,
+    f"/{RPC_SERVICE}/ServerLive": _report_live,
+    f"/{RPC_SERVICE}/ServerReady": _report_ready,
     f"/{RPC_SERVICE}/ServerMetadata": _describe_server,
-    f"/{RPC_SERVICE}/ModelReady": _tell_model_ready,
+    f"/{RPC_SERVICE}/ModelReady": _report_model_ready,
     f"/{RPC_SERVICE}/ModelMetadata": _describe_model,
     f"/{RPC_SERVICE}/ModelInfer": infer,
     f"/{RPC_SERVICE}/RepositoryIndex": _list_models,
