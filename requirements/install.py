@@ -71,7 +71,13 @@ ENVIRONMENTS = {
         "PP-OCR with the service", 14, "onnxruntime", "150 MB", "380 MB", "fifteen seconds"
     ),
     "clients": Environment(
-        "the reference clients", 14, "grpcio", "115 MB", "490 MB", "half a minute", platforms=X86_LINUX
+        "the reference clients",
+        13,
+        "label-studio-sdk",
+        "185 MB",
+        "730 MB",
+        "half a minute",
+        platforms=X86_LINUX,
     ),
 }
 

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from app.settings import VARIABLES, Settings
+from tests.certificates import create_certificate
 from tests.conftest import GOLDEN, HOSTILE, ROOT
 from tests.documents import find_blocks
 from tests.needs import NGINX
@@ -230,9 +231,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The addresses of nginx without and with TLS, in front of a service."""
     assert NGINX
     plain, secure = free_port(), free_port()
-    certificate = ["-keyout", "privkey.pem", "-out", "fullchain.pem", "-subj", "/CN=digits.example.org"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *certificate]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    create_certificate(tmp_path, "digits.example.org")
     with serve(Settings(trusted_proxies=("127.0.0.1",), rate_limit=1000)) as service:
         configuration = re.sub(r"listen \[::\].*;", "", find_block("nginx"))
         for shown, here in {

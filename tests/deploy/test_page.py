@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.certificates import create_certificate
 from tests.conftest import ROOT
 from tests.deploy.manifests import OVERLAYS, filter_kind, find_named, list_workloads, render
 
@@ -28,7 +29,7 @@ def test_everything_that_the_page_applies_exists() -> None:
         for words in list_commands()
         if words[:2] == ["kubectl", "apply"]
     ]
-    assert set(targets) == {"production/namespace.yaml", "production", "keda", "canary", "kserve"}
+    assert set(targets) == {"production/namespace.yaml", "production", "ingress", "keda", "canary", "kserve"}
     assert (ROOT / "deploy" / "kubernetes" / "production" / "namespace.yaml").exists()
     assert set(targets) <= {*OVERLAYS, "production/namespace.yaml"}
 
@@ -36,6 +37,7 @@ def test_everything_that_the_page_applies_exists() -> None:
 def test_the_page_creates_the_secrets_that_the_manifests_use(tmp_path: Path) -> None:
     for name in ("keys.txt", "prometheus.txt"):
         (tmp_path / name).write_text("x")
+    create_certificate(tmp_path, "digits.example.org")
     created = {}
     for words in list_commands():
         if words[1:3] == ["create", "secret"]:
@@ -49,11 +51,14 @@ def test_the_page_creates_the_secrets_that_the_manifests_use(tmp_path: Path) -> 
     (workload,) = list_workloads(manifests)
     (monitor,) = filter_kind(manifests, "ServiceMonitor")
     credentials = monitor["spec"]["endpoints"][0]["authorization"]["credentials"]
+    (ingress,) = filter_kind(render("ingress"), "Ingress")
+    (tls,) = ingress["spec"]["tls"]
     file = workload.settings.api_keys_file
     assert file
     assert created == {
         workload.pod["volumes"][0]["secret"]["secretName"]: ("digits", file.name),
         credentials["name"]: ("digits", credentials["key"]),
+        tls["secretName"]: ("digits", "tls.crt", "tls.key"),
     }
 
 

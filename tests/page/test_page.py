@@ -591,7 +591,7 @@ def test_a_program_can_be_copied(open_page: Open, client: httpx.Client) -> None:
     page = open_page(str(client.base_url), permissions=["clipboard-read", "clipboard-write"])
     write(page, 7)
     expect_settled(page, "7")
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#copy-status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#code").inner_text()
 
@@ -600,7 +600,7 @@ def test_without_clipboard_access_the_program_is_selected(open_page: Open, clien
     page = open_page(f"http://{ELSEWHERE}:{client.base_url.port}")
     write(page, 7)
     expect_settled(page, "7")
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#copy-status")).to_contain_text("Selected")
     assert page.evaluate("getSelection().toString()").startswith("curl 'http://digits.test:")
 

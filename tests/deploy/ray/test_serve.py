@@ -187,7 +187,7 @@ CALLS: Final[list[tuple[str, str, dict[str, Any]]]] = [
     ("GET", "/health/live", {}),
     ("GET", "/openapi.json", {}),
     ("GET", "/docs", {}),
-    ("GET", "/", {}),
+    ("GET", "/", {"headers": {"Host": "digits.example.org"}}),  # the page names its own address
 ]
 DIFFERENT: Final = {"date", "server", "server-timing"}
 
@@ -207,7 +207,7 @@ def test_answers_are_those_of_a_single_process(deployed: Deployed, alone: httpx.
 
 def test_answers_at_another_prefix_are_the_same(deployed: Deployed, alone: httpx.Client) -> None:
     for method, path, sent in CALLS:
-        if path != "/openapi.json":  # which names the prefix
+        if path not in {"/openapi.json", "/"}:  # which name the prefix
             expected = answer(alone, method, path, sent)
             assert answer(deployed.client, method, OTHER + path, sent)[::2] == expected[::2], (method, path)
 
