@@ -195,7 +195,7 @@ def _choose_member(request: TensorRequest) -> tuple[str, list[Any]]:
     if isinstance(column, dict) and list(column) == [INPUT]:
         column = column[INPUT]
     if (request.instances is None) == (column is None):
-        msg = "Send either 'instances', or 'inputs'."
+        msg = "Send either 'instances' or 'inputs'."
         raise MalformedRequest(msg)
     if request.instances is not None:
         return "instances", request.instances

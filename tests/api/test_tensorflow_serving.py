@@ -68,7 +68,7 @@ def test_the_columnar_format_has_outputs(client: httpx.Client, inputs: object) -
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ({}, 400, "Send either 'instances', or 'inputs'"),
+        ({}, 400, "Send either 'instances' or 'inputs'"),
         ({"instances": [FILE], "inputs": [FILE]}, 400, "Send either"),
         ({"inputs": {"other": [FILE]}}, 400, "'inputs' is no list"),
         ({"signature_name": "x", "instances": [FILE]}, 400, "no signature 'x'"),
