@@ -27,17 +27,20 @@ from docs import notebook
 
 _TARGET: Final = re.compile(r"(?<=\]\()[^)#:\s]+")  # of a link to a file, without its anchor
 DOCS: Final = "docs/"
-ICON: Final = "app/static/icon.svg"  # of the service's page
+# of the service's page, whose look the site has
+ICON: Final = "app/static/icon.svg"
+FONT: Final = "app/static/fraunces-e812ad2f.woff2"
 PAGES: Final = {"README.md": "index.md", notebook.FILE: notebook.PAGE}  # what takes the place of a file
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add openapi.json, the icon, the notebook, and the files that pages link to, directly or not."""
+    """Add openapi.json, icon, font, the notebook, and the files that pages link to, directly or not."""
     root = Path(config.config_file_path).parent
     page = notebook.render_notebook(root)
     generated: dict[str, str | bytes] = {
         "openapi.json": asyncio.run(openapi_document()),
         "icon.svg": (root / ICON).read_text(),
+        "fraunces.woff2": (root / FONT).read_bytes(),
         notebook.FILE: (root / notebook.FILE).read_text(),
         notebook.PAGE: page.markdown,
         **page.figures,
