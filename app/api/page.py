@@ -21,6 +21,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 
 from ..wire.paths import PAGE, REFERENCE
+from ..wire.scope import get_root_path
 from .v2.encodings import choose_encoding
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
@@ -82,8 +83,8 @@ def _build_page_endpoint(file: Path) -> Callable[[Request], Awaitable[Response]]
 def _find_address(request: Request) -> str:
     """Return the address under which the client asks for the page; empty if its Host header has none."""
     host = request.headers.get("host", "")
-    root = str(request.scope.get("root_path", "")).rstrip("/")
-    return f"{request.scope['scheme']}://{host}{root}/" if _HOST.fullmatch(host) else ""
+    root_path = get_root_path(request.scope)
+    return f"{request.scope['scheme']}://{host}{root_path}/" if _HOST.fullmatch(host) else ""
 
 
 @dataclass(frozen=True, slots=True)

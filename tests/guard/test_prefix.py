@@ -50,6 +50,8 @@ def test_paths_work_with_and_without_the_prefix(
     assert list(service.get(f"{prefix}/v2/nothing").json()) == ["error"]
     head = service.get(f"{prefix}/v2", headers={"X": 70_000 * "x"})
     assert (head.status_code, list(head.json())) == (431, ["error"])
+    card = f'"og:image" content="{service.base_url}{root_path}/static/card.png"'
+    assert card in service.get(f"{prefix}/").text
     assert service.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": root_path}]
 
 
