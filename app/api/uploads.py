@@ -71,7 +71,7 @@ async def read_pictures(request: Request, *, max_pictures: int) -> Sequence[byte
         return await read_body(request, partial(_parse_batch_form, header, max_pictures=max_pictures))
     if media_type == JSON:
         return await read_body(request, partial(_parse_json_batch, max_pictures=max_pictures))
-    raise _build_unsupported_type(media_type, f"{MULTIPART} or {JSON}")
+    raise build_unsupported_type(media_type, f"{MULTIPART} or {JSON}")
 
 
 async def read_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
@@ -101,7 +101,7 @@ async def _read_picture(
         return await read_body(request, partial(_parse_form, request.headers["content-type"], fields))
     if media_type == JSON:
         return await read_body(request, partial(_parse_json, schema))
-    raise _build_unsupported_type(media_type, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
+    raise build_unsupported_type(media_type, f"image/*, {BYTES}, {MULTIPART} or {JSON}")
 
 
 def _check_not_encoded(request: Request) -> None:
@@ -119,7 +119,8 @@ def get_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _build_unsupported_type(media_type: str, accepted_types: str) -> UnsupportedMediaType:
+def build_unsupported_type(media_type: str, accepted_types: str) -> UnsupportedMediaType:
+    """Return the problem of a request whose Content-Type is none of those that its route accepts."""
     reason = "The request has no Content-Type"
     if media_type:
         reason = f"The Content-Type {media_type[:MAX_QUOTED]!r} is not supported here"

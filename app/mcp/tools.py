@@ -25,6 +25,7 @@ from pydantic import ConfigDict, ValidationError
 from ..api.json_body import describe_fault
 from ..api.schemas import NumberPrediction, Prediction, RequestSchema
 from ..digits.errors import DigitsError
+from ..digits.formats.header import FORMAT_NAMES
 from ..version import VERSION
 from ..wire.problems import MAX_DETAIL, shorten
 
@@ -33,7 +34,7 @@ log = logging.getLogger("app")
 DIGIT_TOOL: Final = "read_digit"
 NUMBER_TOOL: Final = "read_number"
 INSTRUCTIONS: Final = (
-    "Reads handwriting in pictures: photos, scans and drawings, in PNG, JPEG, WebP, BMP, GIF, TIFF or HEIC. "
+    f"Reads handwriting in pictures: photos, scans and drawings, in {FORMAT_NAMES}. "
     f"{DIGIT_TOOL} reads a single digit, {NUMBER_TOOL} a number of one or several digits, with its signs."
 )
 DEFECT: Final = "The picture could not be read, because of a defect; the log says more."

@@ -23,6 +23,7 @@ from tests.slow import LARGE, SlowDecoder
 from tests.telemetry.scrapes import scrape
 
 KEY = "a key of some length"
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 DIGIT = {"image": encode(PHOTO.read_bytes())}
 
@@ -163,8 +164,18 @@ def test_a_call_that_takes_too_long_is_given_up(slow_decoder: SlowDecoder) -> No
 )
 def test_what_is_no_message_is_refused(service: httpx.Client, content: bytes) -> None:
     answer = service.post("/mcp", content=content, headers={"Content-Type": "application/json", **ACCEPT})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] < 0
+    problem = answer.json()
+    assert (problem["status"], problem["code"]) == (400, "malformed_request")
+    assert problem["detail"].endswith(". Send one message of JSON-RPC 2.0.")
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {}])
+def test_what_is_not_json_is_refused(service: httpx.Client, headers: dict[str, str]) -> None:
+    problem = service.post("/mcp", content=json.dumps(LIST), headers=headers | ACCEPT).json()
+    assert (problem["status"], problem["code"]) == (415, "unsupported_media_type")
+    assert problem["detail"].endswith(". Send application/json.")
+    compressed = service.post("/mcp", json=LIST, headers={"Content-Encoding": "gzip", **ACCEPT}).json()
+    assert (compressed["status"], compressed["code"]) == (415, "unsupported_media_type")
 
 
 def test_other_methods_are_not_allowed(service: httpx.Client) -> None:
@@ -185,6 +196,7 @@ HOSTILE = {
     "base64": MESSAGE % (b"A" * 10_000_000),
     "no base64": MESSAGE % (b"%41" * 3_300_000),
     "a long name": MESSAGE.replace(b"read_digit", b"x" * 10_000_000),
+    "long numbers": b'{"image":[' + b",".join([b"1" * 4200] * 990) + b"]}",
     "a long number": MESSAGE.replace(b'"id":1', b'"id":' + b"1" * 10_000_000),
 }
 
