@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.rpc.cost import check_cost
 from app.rpc.messages import CLASSES, parse
+from app.rpc.transport import MAX_STREAMS
 from app.wire.problems import BatchTooLarge, MalformedRequest
 from tests.api.v2 import slow_deflate
 from tests.costs import measure_cost, needs_proc
@@ -139,6 +140,24 @@ def test_thousands_of_calls_that_send_nothing_lock_out_nobody_else() -> None:
         for _ in range(20):
             connections.enter_context(frames.connect(caller.port)).sendall(calls)
         caller.metadata["x-forwarded-for"] = "192.0.2.1"  # another client
+        assert caller.call("ModelInfer", BLANK).code is Status.OK
+        assert caller.http.get("/health/ready").status_code == 200
+
+
+def test_more_calls_at_a_time_than_a_connection_has_are_queued_by_the_client() -> None:
+    batch = build_request(image_tensor(64), raw_input_contents=[bytes([127]) * 64 * 784])
+    with serve_grpc(max_in_flight=100_000) as caller:
+        for _ in range(3):
+            calls = [caller.begin("ModelInfer", batch) for _ in range(3 * MAX_STREAMS)]
+            assert {call.code() for call in calls} == {Status.OK}
+
+
+def test_a_client_that_begins_and_cancels_calls_without_end_locks_out_nobody_else() -> None:
+    cancel = (8).to_bytes(4)
+    with serve_grpc() as caller, frames.connect(caller.port) as connection:
+        for stream in range(1, 100_001, 2):
+            reset = frames.frame(frames.RST_STREAM, cancel, stream=stream)
+            connection.sendall(frames.headers(INFER, stream=stream) + reset)
         assert caller.call("ModelInfer", BLANK).code is Status.OK
         assert caller.http.get("/health/ready").status_code == 200
 
