@@ -21,10 +21,10 @@ NO_LENGTH: Final = "The request has neither a Content-Length nor a chunked body.
 
 
 class UnreadBodyGuard:
-    """Close the connection if a request is answered before its body has been read.
+    """End the connection if a request is answered before its body has been read.
 
-    Otherwise uvicorn would receive and discard the rest of the body. It may do so with a small body, which
-    has mostly arrived already: a new connection would cost both sides more.
+    Otherwise uvicorn would receive and discard the rest of the body, however long. It may do so with a small
+    body, which has mostly arrived already: a new connection would cost both sides more.
 
     This middleware wraps all those that refuse requests before reading the body. While the worker drains,
     it closes every connection after the answer.

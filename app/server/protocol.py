@@ -8,6 +8,10 @@ follows an Upgrade header is not parsed as another request.
 
 There are timeouts for the head, for the remaining body of a request that has been answered already, and for a
 client that does not read its response.
+
+A connection is not closed while a body arrives on it: TCP would reset it, and the response would be lost, so
+that a proxy answers 502 (RFC 9112, section 9.6). Only the sending side is closed, and what still arrives is
+discarded, until the client closes the other side, or has sent too much for too long.
 """
 
 from __future__ import annotations
@@ -41,6 +45,9 @@ from .connections import Connections
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection reads at a time, and buffers beyond the current request
 MAX_CHUNKS: Final = 65_536  # in one body: 32 MiB in chunks of 512 bytes, each parsed in a microsecond
+# Bytes of a body that are discarded after a response that ends the connection. They cost no more than a body
+# that is accepted and turns out to be no picture.
+MAX_DISCARDED: Final = 33_554_432
 MIN_RATE: Final = 1024  # bytes a second at which a client must read its response
 END_OF_HEAD: Final = b"\r\n\r\n"
 HOST: Final = re.compile(
@@ -73,6 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_left: int | None = 0  # bytes of the body still to come; None if it is chunked
         self._awaits_response = False  # the request has arrived, its response has not been sent
         self._ignoring = False  # further data is discarded
+        self._discardable: int | None = None  # bytes that may still arrive before the connection is closed
         self._bytes_since_progress = 0  # bytes parsed since the head or the last data of the body
         self._chunks = 0
         self._has_body_parser = False  # the parser reads only a body, after an ignored Upgrade header
@@ -85,6 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Configure the socket, and wait for the first request."""
         super().connection_made(transport)
+        self._response_transport = _ResponseTransport(transport, self._close_after_response)
         transport.max_size = MAX_READ  # type: ignore[attr-defined]  # asyncio reads 256 KiB otherwise
         transport.set_write_buffer_limits(high=0)  # `pause_writing` as soon as a byte is unsent
         # asyncio sets TCP_NODELAY only on sockets that it has created. Without it, the second packet of a
@@ -114,6 +123,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse data that belongs to the current request, and buffer the rest."""
         self._unset_keepalive_if_required()
+        if self._discardable is not None:
+            self._discard(len(data))
+            return
         if not self._ignoring:
             self._pending += data
         self._parse_pending()
@@ -229,6 +241,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._connections.note_busy(self)
         super().on_headers_complete()
+        self.cycle.transport = self._response_transport  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Pass data of the body to the application."""
@@ -271,6 +284,25 @@ class GuardedProtocol(HttpToolsProtocol):
         else:  # discard the rest of the body; close the connection if it does not arrive in time
             self._unset_keepalive_if_required()
             self._set_deadline(self.transport.close)
+
+    def _close_after_response(self) -> None:
+        """Close the connection, but only our side of it while a body arrives."""
+        if self._awaits_response or not self._in_body or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._discardable = min(self._body_left or MAX_DISCARDED, MAX_DISCARDED)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._set_deadline(self.transport.close)
+        self._discard(len(self._pending))
+        self._pending.clear()
+
+    def _discard(self, count: int) -> None:
+        """Discard bytes of a body; close the connection if they were the last, or more than may come."""
+        if self._discardable is not None:
+            self._discardable -= count
+            if self._discardable <= 0:
+                self.transport.close()
 
     def _queue_pending(self) -> None:
         if self._pending and not self._is_blocked():
@@ -376,6 +408,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _get_client_address(self) -> str | None:
         return self.client[0] if self.client else None
+
+
+class _ResponseTransport:
+    """What uvicorn writes a response to, and closes as soon as it has been written if the connection ends."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class _BodyCallbacks:

@@ -101,6 +101,19 @@ def test_a_client_gets_the_digit_of_every_picture(
     assert [answer.get("digit", answer) for answer in answers] == [7] * len(answers)
 
 
+@pytest.mark.needs("nginx")
+@pytest.mark.parametrize(
+    ("path", "answer"), [("/predict", (413, "body_too_large")), ("/nowhere", (404, "not_found"))]
+)
+def test_a_proxy_hands_on_the_answer_to_a_body_that_is_not_read(
+    proxy: httpx.Client, path: str, answer: tuple[int, str]
+) -> None:
+    large = bytes(11 * 2**20)
+    for content in (large, large, iter([large])):
+        refusal = proxy.post(path, content=content, headers=JPEG)
+        assert (refusal.status_code, refusal.json()["code"]) == answer
+
+
 def test_http2_without_an_upgrade_is_refused_at_once(client: httpx.Client) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port or 0), PATIENCE) as connection:
         connection.sendall(PREFACE)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from app.server.protocol import MAX_CHUNKS, MAX_HEAD, read_framing
+from app.server.protocol import MAX_CHUNKS, MAX_DISCARDED, MAX_HEAD, read_framing
 from app.settings import Settings
 from tests.conftest import GOLDEN, MODELS
 from tests.serving import PATIENCE, serve, wait_until
@@ -304,6 +304,45 @@ def test_the_rest_of_a_refused_body_is_skipped_and_the_connection_kept_alive(ser
             raw.sendall(bytes(1000))
         raw.sendall(build_head() + NINE)
         assert raw.recv(12) == b"HTTP/1.1 200"
+
+
+LARGE = 16 * 2**20  # bytes: more than sockets buffer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        build_head(length=LARGE) + bytes(LARGE),
+        build_head("Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, bytes(LARGE)),
+    ],
+    ids=["sized", "chunked"],
+)
+def test_a_client_that_sends_all_before_it_reads_gets_the_refusal_of_its_body_and_nothing_more(
+    service: httpx.Client, request_bytes: bytes
+) -> None:
+    with connect(service) as raw:
+        raw.sendall(request_bytes)
+        assert read_refusal(raw) == (413, "body_too_large")
+        with suppress(ConnectionError):  # closed for a body whose end is known
+            raw.sendall(HEAD + b"\r\n")
+            assert raw.recv(1) == b""
+
+
+def test_the_rest_of_a_refused_body_has_a_limit(service: httpx.Client) -> None:
+    with connect(service) as raw:
+        raw.sendall(build_head("Transfer-Encoding: chunked") + b"%x\r\n" % 2**40)
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 2**30:
+                sent += raw.send(bytes(LARGE))
+        assert MAX_DISCARDED < sent < 2**30
+
+
+def test_who_does_not_send_the_rest_of_a_large_refused_body_is_disconnected(impatient: httpx.Client) -> None:
+    with connect(impatient) as raw:
+        raw.sendall(build_head(length=LARGE) + bytes(10))
+        assert read_refusal(raw) == (413, "body_too_large")
+        wait_until(lambda: is_closed(raw))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
