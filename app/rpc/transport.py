@@ -26,6 +26,9 @@ from .receptions import Receptions
 Context: TypeAlias = Any  # grpcio is published without types
 IDLE_MILLISECONDS: Final = 300_000  # until a connection without calls is closed; clients open a new one
 MAX_STREAMS: Final = 128  # simultaneous calls of a connection; clients queue further ones
+# Calls that wait for the event loop, which takes so many within 1.5 s. Above a lower limit, 1,000 by default,
+# gRPC cancels new calls at random, whoever's they are.
+MAX_PENDING: Final = 3000
 # the headers of a response that a client gets as trailing metadata
 _METADATA: Final = frozenset(
     {
@@ -99,6 +102,8 @@ def _create_server(handler: _Handler, settings: Settings) -> aio.Server:
         "grpc.max_receive_message_length": settings.max_batch_body_bytes,
         "grpc.per_message_decompression": 0,  # `bodies` does it, and knows when to stop
         "grpc.max_concurrent_streams": MAX_STREAMS,
+        "grpc.server.max_pending_requests": MAX_PENDING,
+        "grpc.server.max_pending_requests_hard_limit": MAX_PENDING,
         # It refuses calls of clients that keep to the limit, because it counts those that have just ended. A
         # client that begins and cancels as many calls as it can costs the same with and without.
         "grpc.http.overload_protection": 0,
