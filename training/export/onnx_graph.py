@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from app.digits.contract import BATCH, CLASSES, DIGIT_LIKELIHOOD, INPUT, PROBABILITIES, SIDE
@@ -42,6 +43,59 @@ def feed_pictures_directly(proto: ModelProto) -> None:
     assert np.isclose(scale, 1 / 255) and zero == 0, "the network does more than scale its input"  # noqa: S101, PT018
     (shape,) = (node.input[1] for node in path if node.op_type == "Reshape")
     first.CopyFrom(onnx.helper.make_node("Reshape", [INPUT, shape], list(first.output)))
+    prune(proto)
+
+
+def fold_pixels(proto: ModelProto) -> None:
+    """Let a first convolution with stride 2 read blocks of 2x2 pixels as four channels, with stride 1.
+
+    onnxruntime's fast kernels for eight bits need a multiple of four channels: with them, this layer takes
+    5 µs instead of 9. The results are the same: a kernel of 5x5 pixels becomes one of 3x3 blocks, with zeros
+    for the pixels that it did not cover.
+    """
+    producers = {output: node for node in proto.graph.node for output in node.output}
+    weights = {weight.name: weight for weight in proto.graph.initializer}
+    convolution = next(node for node in proto.graph.node if node.op_type == "Conv")
+    picture, kernel_node = (producers[name] for name in convolution.input[:2])
+    kernel = numpy_helper.to_array(weights[kernel_node.input[0]])
+    if not _is_foldable(convolution, kernel):
+        return
+    blocks = f"folded_{picture.input[0]}"
+    fold = onnx.helper.make_node("SpaceToDepth", [picture.input[0]], [blocks], blocksize=2)
+    proto.graph.node.insert(list(proto.graph.node).index(picture), fold)
+    picture.input[0] = blocks
+    weights[kernel_node.input[0]].CopyFrom(numpy_helper.from_array(_fold(kernel), kernel_node.input[0]))
+    for attribute in [one for one in convolution.attribute if one.name in {"kernel_shape", "strides"}]:
+        convolution.attribute.remove(attribute)
+    del proto.graph.value_info[:]  # they hold the old shape of the picture
+
+
+def _is_foldable(convolution: NodeProto, kernel: NDArray[np.int8]) -> bool:
+    """Whether a convolution reads one channel with stride 2, without padding or gaps."""
+    settings = {one.name: onnx.helper.get_attribute_value(one) for one in convolution.attribute}
+    is_padded = any(settings.get("pads", ())) or settings.get("auto_pad", b"NOTSET") != b"NOTSET"
+    is_dilated = any(step > 1 for step in settings.get("dilations", ()))
+    return kernel.shape[1] == 1 and settings.get("strides") == [2, 2] and not (is_padded or is_dilated)
+
+
+def _fold(kernel: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Rearrange a kernel (filters, 1, height, width) for blocks: (filters, 4, height / 2, width / 2)."""
+    filters, _, height, width = kernel.shape
+    even = np.pad(kernel[:, 0], ((0, 0), (0, height % 2), (0, width % 2)))
+    _, rows, columns = even.shape
+    blocks = even.reshape(filters, rows // 2, 2, columns // 2, 2)
+    return blocks.transpose(0, 2, 4, 1, 3).reshape(filters, 4, rows // 2, columns // 2)
+
+
+def merge_biases(proto: ModelProto) -> None:
+    """Merge each matrix product and its bias into a `Gemm`, which onnxruntime can compute in eight bits."""
+    constant_names = {weight.name for weight in proto.graph.initializer}
+    products = {node.output[0]: node for node in proto.graph.node if node.op_type == "MatMul"}
+    for addition in [node for node in proto.graph.node if node.op_type == "Add"]:
+        product = products.get(addition.input[0])
+        if product is not None and constant_names.issuperset((product.input[1], addition.input[1])):
+            inputs = [*product.input, addition.input[1]]
+            addition.CopyFrom(onnx.helper.make_node("Gemm", inputs, addition.output, name=addition.name))
     prune(proto)
 
 

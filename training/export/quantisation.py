@@ -1,4 +1,4 @@
-"""Quantises a network's convolutions to eight bits: it is twice as fast, and as accurate.
+"""Quantises a network's layers to eight bits: it is twice as fast, and as accurate.
 
 The outputs of a layer are rounded to uint8, over the range that they have on training pictures, and the
 weights of each filter to int8. Weights use seven bits only: x86 processors without VNNI add two products in
@@ -25,7 +25,8 @@ from training.export import onnx_graph
 CALIBRATION_PICTURES: Final = 1000  # with more, the ranges grow by less than one step of rounding
 BATCH_SIZE: Final = 50
 SUFFIX: Final = "+int8"  # of the version: build metadata in the sense of Semantic Versioning
-_QUANTISED: Final = ("Conv", "Relu")
+# Dense layers take a fifth of the time in float32: their weights are half of all, and four times as large.
+_QUANTISED: Final = ("Conv", "Relu", "Transpose", "Reshape", "Gemm")
 
 
 def is_convolutional(proto: ModelProto) -> bool:
@@ -34,14 +35,18 @@ def is_convolutional(proto: ModelProto) -> bool:
 
 
 def quantise(proto: ModelProto, pictures: DigitBatch) -> ModelProto:
-    """Return a float32 network with 8-bit convolutions.
+    """Return a float32 network with 8-bit convolutions and dense layers.
 
     The `pictures`, uint8 (n, 28, 28), give the range of each layer's outputs.
     """
     shown = pictures[:CALIBRATION_PICTURES]
     starts = range(0, len(shown), BATCH_SIZE)
-    quantised_model = quantise_graph(proto, (shown[start : start + BATCH_SIZE] for start in starts))
+    prepared = ModelProto()
+    prepared.CopyFrom(proto)
+    onnx_graph.merge_biases(prepared)
+    quantised_model = quantise_graph(prepared, (shown[start : start + BATCH_SIZE] for start in starts))
     onnx_graph.feed_pictures_directly(quantised_model)
+    onnx_graph.fold_pixels(quantised_model)
     return quantised_model
 
 
@@ -98,6 +103,7 @@ def quantise_graph(
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # such as logits
         )
         return onnx.load(file)
 
