@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from app.digits.catalogue import METRICS_FILE, MODEL_FILE, locate_folder
 from app.digits.classifier import Classifier
@@ -196,6 +195,11 @@ def check_target(metrics: Mapping[str, Any], recipe: Recipe | None) -> None:
 
 def measure_quality(probabilities: Probabilities, digits: NDArray[np.uint8]) -> Quality:
     """Compare probabilities (n, 10) with the true digits (n,)."""
+    from sklearn.metrics import (  # noqa: PLC0415  slow, and few commands need it
+        confusion_matrix,
+        precision_recall_fscore_support,
+    )
+
     predicted, labels = probabilities.argmax(axis=1), np.arange(CLASSES)
     true_digit_probabilities = probabilities[np.arange(len(digits)), digits]
     precision, recall, f1, support = precision_recall_fscore_support(

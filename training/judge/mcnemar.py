@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 CONFIDENCE_LEVEL: Final = 0.95  # of the interval; the test's significance level is 5 %
 _Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE_LEVEL) / 2)
@@ -53,6 +52,8 @@ class PairedCounts:
         the others is a toss of a coin.
         """
         discordant = self.first + self.second
+        from scipy.stats import binomtest  # noqa: PLC0415  slow, and few commands need it
+
         return float(binomtest(self.first, discordant).pvalue) if discordant else 1.0
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from app.digits.contract import MIN_DIGIT_LIKELIHOOD, Likelihoods
 
@@ -30,5 +29,7 @@ def auroc(digits: Likelihoods, negatives: Likelihoods) -> float | None:
     """
     if not len(digits) or not len(negatives):
         return None
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  slow, and few commands need it
+
     truth = np.repeat([1, 0], [len(digits), len(negatives)])
     return float(roc_auc_score(truth, np.concatenate([digits, negatives])))

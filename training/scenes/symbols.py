@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from skimage.morphology import skeletonize
 
 from app.digits.contract import CanonicalPicture
 from training.data import fonts
@@ -226,6 +225,8 @@ def distort(glyph: Glyph, *, rng: np.random.Generator) -> Glyph:
 
 def redraw_with_pen(glyph: Glyph, pen: int) -> Glyph:
     """Redraw a glyph along its skeleton with a round pen, `pen` pixels wide."""
+    from skimage.morphology import skeletonize  # noqa: PLC0415  slow, and few commands draw
+
     skeleton = skeletonize(glyph > _MID_GREY).astype(np.uint8) * 255  # type: ignore[no-untyped-call]
     rim = pen // 2 + 1
     roomy = cv2.copyMakeBorder(skeleton, rim, rim, rim, rim, cv2.BORDER_CONSTANT)

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from app.digits import preprocessing
@@ -28,6 +24,9 @@ from training.scenes.corruptions import CORRUPTIONS
 from training.search.search_space import Choices, Range, Space
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from training.search.study import TrialResult
 
 INK: Final = "#1f4e79"
@@ -63,7 +62,7 @@ def save(figure: Figure, file: Path) -> None:
 
 def plot_samples(labelled: Labelled) -> Figure:
     """Draw the first twelve pictures of every digit, one row for each digit."""
-    figure = Figure((COLUMNS * 0.55, CLASSES * 0.55 + 0.4), layout="constrained")
+    figure = _create_figure(COLUMNS * 0.55, CLASSES * 0.55 + 0.4)
     figure.suptitle(f"MNIST: {len(labelled):,} pictures to train on")
     _plot_rows(figure, [labelled.pictures[labelled.digits == digit][:COLUMNS] for digit in range(CLASSES)])
     return figure
@@ -72,7 +71,7 @@ def plot_samples(labelled: Labelled) -> Figure:
 def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
     """Draw error and loss by epoch, on training pictures, which augmentation makes harder, and validation."""
     training_label = "training, augmented" if is_augmented else "training"
-    figure = Figure((9, 3.6), layout="constrained")
+    figure = _create_figure(9, 3.6)
     figure.suptitle(title)
     error, loss = figure.subplots(1, 2)
     epochs, head = range(1, len(history["loss"]) + 1), metric_prefix(history)
@@ -80,6 +79,8 @@ def plot_curves(history: History, *, title: str, is_augmented: bool) -> Figure:
         percents = [100 - 100 * share for share in history[f"{prefix}accuracy"]]
         error.plot(epochs, percents, color=colour, label=part)
         loss.plot(epochs, history[f"{prefix}loss"], color=colour, label=part)
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415  see `_create_figure`
+
     for axis, metric in ((error, "error"), (loss, "loss")):
         axis.set(xlabel="epoch", ylabel=metric)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -100,7 +101,7 @@ def plot_search(
     """
     names = [*space, *"." * (-len(space) % 3)]  # "." leaves a panel empty
     panels: list[Any] = [names[start : start + 3] for start in range(0, len(names), 3)]
-    figure = Figure((10, 2.6 * (1 + len(panels))), layout="constrained")
+    figure = _create_figure(10, 2.6 * (1 + len(panels)))
     stopped = sum(not trial.complete for trial in trials)
     figure.suptitle(f"{title}: {len(trials)} trials, {stopped} of them stopped early")
     axes = figure.subplot_mosaic([["minutes", "minutes", "importance"], *panels])
@@ -128,7 +129,7 @@ def plot_reliability(metrics: Mapping[str, Any]) -> Figure:
     parts = [("MNIST test", metrics["calibration"], INK)]
     if (real := metrics.get("real", {}).get("calibration")) is not None:
         parts.append(("real uploads", real, WRONG))
-    figure = Figure((5, 5.6), layout="constrained")
+    figure = _create_figure(5, 5.6)
     figure.suptitle(f"{metrics['model']['name']}: is its confidence calibrated?")
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     share.plot((0, 1), (0, 1), color=PALE)
@@ -154,7 +155,7 @@ def plot_corruptions(pictures: DigitBatch, *, seed: int) -> Figure:
     rows = {"original": pictures} | {
         name: corrupt(pictures, np.random.default_rng(seed)) for name, corrupt in CORRUPTIONS.items()
     }
-    figure = Figure((len(pictures) * 0.7 + 1.5, len(rows) * 0.7), layout="constrained")
+    figure = _create_figure(len(pictures) * 0.7 + 1.5, len(rows) * 0.7)
     for axes, name in zip(_plot_rows(figure, list(rows.values())), rows, strict=True):
         axes[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
     return figure
@@ -164,7 +165,7 @@ def plot_confusion(metrics: Mapping[str, Any]) -> Figure:
     """Draw the confusion matrix; the colours show only the errors."""
     counts = np.array(metrics["test"]["confusion"])
     errors = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
-    figure = Figure((6.2, 5.8), layout="constrained")
+    figure = _create_figure(6.2, 5.8)
     axis = figure.subplots()
     axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, errors.max()))
     axis.set(xlabel="predicted", ylabel="true", xticks=range(CLASSES), yticks=range(CLASSES))
@@ -188,7 +189,7 @@ def plot_predictions(labelled: Labelled, probabilities: Probabilities, *, title:
     wrong = predicted != labelled.digits
     sure = probabilities.max(axis=1)
     order = np.lexsort((np.where(wrong, -sure, sure), ~wrong))[: COLUMNS * 6]
-    figure = Figure((COLUMNS * 0.85, 6 * 1.05 + 0.6), layout="constrained")
+    figure = _create_figure(COLUMNS * 0.85, 6 * 1.05 + 0.6)
     figure.suptitle(f"{title}: {wrong.sum()} errors in {len(labelled):,} pictures")
     for axis, row in zip(figure.subplots(6, COLUMNS).flat, order, strict=True):
         _plot_picture(axis, labelled.pictures[row])
@@ -215,7 +216,7 @@ def plot_differences(compared: Comparison) -> Figure:
     order = np.argsort(np.where(right, 0, -sure).min(axis=0), kind="stable")
     chosen = [order[of_kind[order]][:MAX_DIFFERENCES] for _, _, of_kind in kinds]
     heights = [max(1, math.ceil(len(rows) / COLUMNS)) for rows in chosen]
-    figure = Figure((COLUMNS * 0.85, sum(heights) * 1.15 + 1.2), layout="constrained")
+    figure = _create_figure(COLUMNS * 0.85, sum(heights) * 1.15 + 1.2)
     figure.suptitle(f"{compared.first.name} → {compared.second.name} on {compared.sample.name}")
     parts = figure.subfigures(len(kinds), 1, squeeze=False, height_ratios=[one + 0.3 for one in heights])
     for part, rows, height, (kind, colour, of_kind) in zip(parts.flat, chosen, heights, kinds, strict=True):
@@ -235,7 +236,7 @@ def plot_differences(compared: Comparison) -> Figure:
 
 def plot_side_by_side(readings: Sequence[Reading]) -> Figure:
     """Draw a row for each upload: the upload, the canonical picture, the ten probabilities."""
-    figure = Figure((9, 2.6 * len(readings)), layout="constrained")
+    figure = _create_figure(9, 2.6 * len(readings))
     for row, one in zip(figure.subplots(len(readings), 3, squeeze=False), readings, strict=True):
         _plot_picture(row[0], one.upload)
         row[0].set_title(one.title, size=9)
@@ -247,7 +248,7 @@ def plot_side_by_side(readings: Sequence[Reading]) -> Figure:
 
 def plot_above_and_below(readings: Sequence[Reading]) -> Figure:
     """Draw the uploads above, the canonical pictures below, and the answer under each."""
-    figure = Figure((1.5 * len(readings), 3.3), layout="constrained")
+    figure = _create_figure(1.5 * len(readings), 3.3)
     rows = [[one.upload for one in readings], [one.canonical for one in readings]]
     for axis, one in zip(_plot_rows(figure, rows)[1], readings, strict=True):
         digit = int(one.probabilities.argmax())
@@ -260,11 +261,11 @@ PLOTTED_STEPS: Final = ("normalise_polarity", "even_light", "extract_ink", "isol
 
 def plot_steps(uploads: Sequence[tuple[str, GreyPicture, Box]]) -> Figure:
     """Draw a row for each upload: its digit in a box, and the digit after each of `PLOTTED_STEPS`."""
-    figure = Figure((1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(uploads) + 0.3), layout="constrained")
+    figure = _create_figure(1.25 * (len(PLOTTED_STEPS) + 1), 1.25 * len(uploads) + 0.3)
     grid = _plot_rows(figure, [[grey, *_trace_plotted_steps(grey, box)] for _, grey, box in uploads])
-    for axes, (title, _, (x, y, width, height)) in zip(grid, uploads, strict=True):
+    for axes, (title, _, box) in zip(grid, uploads, strict=True):
         axes[0].set_ylabel(title, size=7)
-        axes[0].add_patch(Rectangle((x, y), width, height, fill=False, color=WRONG, linewidth=1))
+        _draw_box(axes[0], box, colour=WRONG, line_width=1)
     for axis, title in zip(grid[0], ("upload", *PLOTTED_STEPS), strict=True):
         axis.set_title(title, size=8)
     return figure
@@ -280,7 +281,7 @@ def _trace_plotted_steps(grey: GreyPicture, box: Box) -> Iterator[GreyPicture]:
 def plot_scenes(drawn: Sequence[tuple[str, Sequence[tuple[ColourPicture, CanonicalPicture]]]]) -> Figure:
     """Draw a row of scenes for each kind, and below it their canonical pictures."""
     rows = [row for _, pairs in drawn for row in zip(*pairs, strict=True)]
-    figure = Figure((0.95 * len(rows[0]), len(rows)), layout="constrained")
+    figure = _create_figure(0.95 * len(rows[0]), len(rows))
     for axes, (kind, _) in zip(_plot_rows(figure, rows)[::2], drawn, strict=True):
         axes[0].set_ylabel(kind, size=8)
     return figure
@@ -290,7 +291,7 @@ def plot_misreadings(misread: Sequence[Misreading], *, title: str) -> Figure:
     """Draw numbers that were read wrongly, with what was read: digits in red boxes, signs in blue ones."""
     shown = misread[: MISREAD_COLUMNS * MISREAD_ROWS]
     rows = max(1, math.ceil(len(shown) / MISREAD_COLUMNS))
-    figure = Figure((MISREAD_COLUMNS * 2.2, rows * 1.25 + 0.4), layout="constrained")
+    figure = _create_figure(MISREAD_COLUMNS * 2.2, rows * 1.25 + 0.4)
     figure.suptitle(title)
     grid = figure.subplots(rows, MISREAD_COLUMNS, squeeze=False).ravel()
     for axis in grid[len(shown) :]:
@@ -298,12 +299,16 @@ def plot_misreadings(misread: Sequence[Misreading], *, title: str) -> Figure:
     for axis, (picture, expected, number) in zip(grid, shown, strict=False):
         _plot_picture(axis, picture)
         for mark in number.marks:
-            x, y, width, height = mark.box
-            colour = WRONG if mark.character.isdigit() else INK
-            axis.add_patch(Rectangle((x, y), width, height, fill=False, color=colour, linewidth=0.8))
+            _draw_box(axis, mark.box, colour=WRONG if mark.character.isdigit() else INK, line_width=0.8)
         read = "|".join(number.lines) or "nothing"
         axis.set_title(f"{expected} → {read}, {number.confidence:.0%}", size=7, pad=2)
     return figure
+
+
+def _create_figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow, and few commands draw figures
+
+    return Figure((width, height), layout="constrained")
 
 
 def _plot_trials(axis: Axes, places: Sequence[float], trials: Sequence[TrialResult]) -> None:
@@ -359,6 +364,13 @@ def _plot_picture(axis: Axes, picture: NDArray[np.uint8]) -> None:
     axis.set(xticks=[], yticks=[])
 
 
+def _draw_box(axis: Axes, box: Box, *, colour: str, line_width: float) -> None:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415  see `_create_figure`
+
+    x, y, width, height = box
+    axis.add_patch(Rectangle((x, y), width, height, fill=False, color=colour, linewidth=line_width))
+
+
 def _plot_bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
     best = int(probabilities.argmax())
     colours = [INK if digit == best else PALE for digit in range(CLASSES)]
@@ -370,6 +382,8 @@ def _plot_bars(axis: Axes, probabilities: NDArray[np.float32]) -> None:
 
 
 def _scale_logarithmically(axis: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415  see `_create_figure`
+
     axis.set(yscale="log")
     axis.yaxis.set_major_locator(
         LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8))

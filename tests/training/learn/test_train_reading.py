@@ -112,7 +112,6 @@ def test_a_run_is_resumed_only_with_its_own_recipe_and_drawings(
 
 def test_averaged_weights_are_put_in_for_a_while() -> None:
     model = compile_model(dataclasses.replace(READER, average=0.9))
-    model.optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(0)
     for _ in range(2):
         model.train_on_batch(
