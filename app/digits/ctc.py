@@ -29,38 +29,61 @@ def find_texts(frames: NDArray[np.float32], *, beams: int = BEAMS) -> dict[Text,
     """
     blank = frames.shape[1] - 1
     is_sure_blank = (frames[:, blank] > SURE_BLANK).tolist()
-    best = np.sort(np.argsort(frames, axis=1)[:, -MAX_CANDIDATES:], axis=1)
-    candidates = [
-        [(label, row[label]) for label in labels if row[label] > MIN_PROBABILITY]
-        for labels, row in zip(best.tolist(), frames.tolist(), strict=True)
-    ]
     # of each text: the probability of all spellings that end in a blank, and of those that do not
     texts: dict[Text, tuple[float, float]] = {(): (1.0, 0.0)}
-    for frame, is_blank in zip(candidates, is_sure_blank, strict=True):
-        if is_blank:
+    was_blank = True
+    for frame, is_blank in zip(_list_candidates(frames), is_sure_blank, strict=True):
+        if not is_blank:
+            texts = _keep_likeliest(_extend(texts, frame, blank), beams)
+        elif not was_blank:
             texts = {text: (ended + open_, 0.0) for text, (ended, open_) in texts.items()}
-            continue
-        extended: dict[Text, tuple[float, float]] = {}
-        for text, (ended, open_) in texts.items():
-            last = text[-1] if text else -1
-            for label, probability in frame:
-                if label == blank:
-                    _add(extended, text, (ended + open_) * probability, 0.0)
-                elif label == last:
-                    _add(extended, text, 0.0, open_ * probability)
-                    if ended:
-                        _add(extended, (*text, label), 0.0, ended * probability)
-                else:
-                    _add(extended, (*text, label), 0.0, (ended + open_) * probability)
-        ranked = sorted(extended.items(), key=lambda item: -sum(item[1]))[:beams]
-        lowest = sum(ranked[0][1]) * MIN_RATIO
-        texts = {text: shares for text, shares in ranked if sum(shares) >= lowest}
+        was_blank = is_blank
     return {text: min(1.0, sum(shares)) for text, shares in texts.items()}
 
 
+def _list_candidates(frames: NDArray[np.float32]) -> list[list[tuple[int, float]]]:
+    """Return the characters that are considered in each frame, with their probabilities."""
+    is_candidate = frames > MIN_PROBABILITY
+    if np.count_nonzero(is_candidate, axis=1).max() > MAX_CANDIDATES:
+        is_candidate &= frames >= np.partition(frames, -MAX_CANDIDATES, axis=1)[:, -MAX_CANDIDATES, None]
+    rows, labels = np.nonzero(is_candidate)
+    candidates: list[list[tuple[int, float]]] = [[] for _ in frames]
+    for row, label, probability in zip(
+        rows.tolist(), labels.tolist(), frames[rows, labels].tolist(), strict=True
+    ):
+        candidates[row].append((label, probability))
+    return candidates
+
+
+def _extend(
+    texts: dict[Text, tuple[float, float]], frame: list[tuple[int, float]], blank: int
+) -> dict[Text, tuple[float, float]]:
+    extended: dict[Text, tuple[float, float]] = {}
+    for text, (ended, open_) in texts.items():
+        last = text[-1] if text else -1
+        for label, probability in frame:
+            if label == blank:
+                _add(extended, text, (ended + open_) * probability, 0.0)
+            elif label != last:
+                _add(extended, (*text, label), 0.0, (ended + open_) * probability)
+            else:
+                _add(extended, text, 0.0, open_ * probability)
+                if ended:
+                    _add(extended, (*text, label), 0.0, ended * probability)
+    return extended
+
+
 def _add(texts: dict[Text, tuple[float, float]], text: Text, ended: float, open_: float) -> None:
-    before = texts.get(text, (0.0, 0.0))
-    texts[text] = before[0] + ended, before[1] + open_
+    before = texts.get(text)
+    texts[text] = (ended, open_) if before is None else (before[0] + ended, before[1] + open_)
+
+
+def _keep_likeliest(texts: dict[Text, tuple[float, float]], beams: int) -> dict[Text, tuple[float, float]]:
+    if len(texts) == 1:
+        return texts
+    ranked = sorted(texts.items(), key=lambda item: item[1][0] + item[1][1], reverse=True)[:beams]
+    lowest = sum(ranked[0][1]) * MIN_RATIO
+    return {text: shares for text, shares in ranked if shares[0] + shares[1] >= lowest}
 
 
 def locate(frames: NDArray[np.float32], text: Text) -> list[float]:
@@ -73,24 +96,31 @@ def locate(frames: NDArray[np.float32], text: Text) -> list[float]:
     blank = frames.shape[1] - 1
     states = np.full(2 * len(text) + 1, blank)  # blank, first character, blank, second character, …, blank
     states[1::2] = text
-    may_skip = np.zeros(len(states), np.bool_)  # two states: from a character to another one, with no blank
-    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    barrier = np.full(len(states), -np.inf)  # against skipping the blank between equal characters
+    barrier[3::2][states[3::2] != states[1:-2:2]] = 0.0
     log_odds = np.log(frames[:, states] + 1e-9)
     # of each state, behind two impossible ones: the log-odds of the likeliest path that ends there
-    score = np.full(len(states) + 2, -np.inf)
-    score[2:4] = log_odds[0, :2]
-    barrier = np.where(may_skip, 0.0, -np.inf)
-    steps = np.zeros((len(frames), len(states)), np.intp)
-    choices = np.empty((3, len(states)))
-    for frame in range(1, len(frames)):
-        choices[0], choices[1] = score[2:], score[1:-1]
-        np.add(score[:-2], barrier, out=choices[2])
-        choices.argmax(axis=0, out=steps[frame])
-        np.add(choices.max(axis=0), log_odds[frame], out=score[2:])
-    state = len(states) - 1 - int(len(states) > 1 and score[-2] > score[-1])
-    path = np.zeros(len(frames), np.intp)
-    for frame in range(len(frames) - 1, -1, -1):
-        path[frame] = state
-        state -= int(steps[frame, state])
-    runs = [np.flatnonzero(path == 2 * place + 1) for place in range(len(text))]
-    return [float(run.mean()) if len(run) else 0.0 for run in runs]
+    scores = np.full((len(frames), len(states) + 2), -np.inf)
+    scores[0, 2:4] = log_odds[0, :2]
+    skipping = np.empty(len(states))
+    for before, after, gain in zip(scores, scores[1:, 2:], log_odds[1:], strict=False):
+        np.add(before[:-2], barrier, out=skipping)
+        np.maximum(before[2:], before[1:-1], out=after)
+        np.maximum(after, skipping, out=after)
+        np.add(after, gain, out=after)
+    runs: list[list[int]] = [[] for _ in text]
+    for frame, state in enumerate(_trace_back(scores.tolist(), barrier.tolist())):
+        if state % 2:
+            runs[state // 2].append(frame)
+    return [(run[0] + run[-1]) / 2 if run else 0.0 for run in runs]
+
+
+def _trace_back(scores: list[list[float]], barrier: list[float]) -> list[int]:
+    """Return the state in each frame on the likeliest path."""
+    state = len(barrier) - 1 - int(len(barrier) > 1 and scores[-1][-2] > scores[-1][-1])
+    path = [state]
+    for score in scores[-2::-1]:
+        choices = score[state + 2], score[state + 1], score[state] + barrier[state]
+        state -= choices.index(max(choices))
+        path.append(state)
+    return path[::-1]

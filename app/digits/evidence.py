@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeAlias
@@ -69,9 +70,10 @@ def weigh(texts: Mapping[Text, float], evidence: Evidence) -> dict[Text, float]:
     for text in islice(texts, VARIED_TEXTS):
         for variant in _replace_digits(text, len(evidence)):
             candidates.setdefault(variant, REPLACEMENT * texts[text])
-    weighed = {text: share * np.exp(_sum_up(text, evidence)) for text, share in candidates.items()}
+    rows = evidence.tolist()
+    weighed = {text: share * math.exp(_sum_up(text, rows)) for text, share in candidates.items()}
     scale = sum(texts.values()) / sum(weighed.values())
-    return {text: float(share * scale) for text, share in weighed.items()}
+    return {text: share * scale for text, share in weighed.items()}
 
 
 def _replace_digits(text: Text, count: int) -> Iterator[Text]:
@@ -83,8 +85,8 @@ def _replace_digits(text: Text, count: int) -> Iterator[Text]:
                 yield (*text[:place], label, *text[place + 1 :])
 
 
-def _sum_up(text: Text, evidence: Evidence) -> float:
+def _sum_up(text: Text, evidence: Sequence[Sequence[float]]) -> float:
     digits = [label for label in text if label < CLASSES]
     if len(digits) != len(evidence):
         return OTHER_LENGTH * len(evidence)
-    return float(evidence[np.arange(len(digits)), digits].sum())
+    return sum(row[digit] for row, digit in zip(evidence, digits, strict=True))

@@ -47,10 +47,13 @@ def is_plain(picture: WorkingPicture) -> bool:
     """
     small = picture.thumbnail
     border = np.flatnonzero(tones.border_histogram(small, width=1))
-    low, high, *_ = cv2.minMaxLoc(small)
-    if border[-1] - border[0] > UNIFORM_SPREAD or max(border[0] - low, high - border[-1]) < STRONG_CONTRAST:
+    darkest, lightest = int(border[0]), int(border[-1])
+    if lightest - darkest > UNIFORM_SPREAD:
         return False
-    background = cv2.inRange(small, int(border[0]), int(border[-1]))
+    low, high, *_ = cv2.minMaxLoc(small)
+    if max(darkest - low, high - lightest) < STRONG_CONTRAST:
+        return False
+    background = cv2.inRange(small, darkest, lightest)
     _, _, width, height = cv2.boundingRect(255 - background)
     ink_share = 1 - cv2.countNonZero(background) / background.size
     return bool(
@@ -148,7 +151,8 @@ def _subtract_bands(pixels: GreyPicture) -> GreyPicture | None:
 
 def _measure_polarity(small: GreyPicture, *, background: float) -> float:
     """Return the polarity score: from -1, all ink is darker than the background, to 1, all is lighter."""
-    cubes = tones.histogram(small) * (tones.LEVELS - background) ** 3
+    deviations = tones.LEVELS - background
+    cubes = tones.histogram(small) * deviations * deviations * deviations  # `** 3` takes 20 times as long
     return float(cubes.sum() / max(float(np.abs(cubes).sum()), 1.0))
 
 
@@ -191,7 +195,7 @@ def _split_tones(small: GreyPicture) -> tuple[float, Mask]:
     _, light = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _, spread = cv2.meanStdDev(small)
     contrast = cv2.mean(small, light)[0] - cv2.mean(small, 1 - light)[0]
-    share = float(light.mean())
+    share = cv2.countNonZero(light) / light.size
     return share * (1 - share) * contrast**2 / max(spread.item() ** 2, 1e-6), np.asarray(light, np.uint8)
 
 

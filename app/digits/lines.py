@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import cv2
@@ -35,14 +36,14 @@ SINGLE_LINE_HEIGHT: Final = 2.4  # heights of a digit: a picture that is no high
 SINGLE_LINE_RATIO: Final = 1.3  # and so many times as wide as high, is one line as it is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
     """Characters that stand in a line, from left to right."""
 
     characters: Characters  # digits and signs
     height: float  # median of the digits', in the picture's pixels
 
-    @property
+    @cached_property
     def digits(self) -> Characters:
         """Its digits, from left to right."""
         return self.characters[self.characters.labels < CLASSES]
@@ -55,10 +56,11 @@ class Strip:
     pixels: GreyPicture  # (32, width), width a multiple of 4
     matrix: NDArray[np.float64]  # (2, 3): from the picture's pixels to the strip's
 
-    def map_column(self, column: float) -> tuple[float, float]:
-        """Return the point in the picture that a column of the strip's middle row shows."""
-        x, y = cv2.invertAffineTransform(self.matrix) @ (column, STRIP_HEIGHT / 2, 1)
-        return float(x), float(y)
+    def map_columns(self, columns: Sequence[float]) -> list[tuple[float, float]]:
+        """Return the points in the picture that columns of the strip's middle row show."""
+        (xx, xy, x), (yx, yy, y) = cv2.invertAffineTransform(self.matrix).tolist()
+        row = STRIP_HEIGHT / 2
+        return [(xx * column + xy * row + x, yx * column + yy * row + y) for column in columns]
 
 
 class _OpenLine:
@@ -70,6 +72,8 @@ class _OpenLine:
         self.y: list[float] = []
         self.heights: list[float] = []
         self.height = 0.0
+        self.middle = (0.0, 0.0)  # of the last digits
+        self.slope: float | None = None  # of the last digits, where they reach far enough to tell
 
     def append(self, row: int, x: float, y: float, height: float) -> None:
         self.rows.append(row)
@@ -77,6 +81,7 @@ class _OpenLine:
         self.y.append(y)
         self.heights.append(height)
         self.height = sorted(self.heights)[len(self.heights) // 2]
+        self._fit_course(self.x[-TAIL:], self.y[-TAIL:])
 
     def measure_offset(self, x: float, y: float, height: float) -> float:
         """Return how far above or below this line's course a digit stands, in heights.
@@ -94,13 +99,17 @@ class _OpenLine:
 
     def expect_y(self, x: float) -> float:
         """Return where the line would be at `x`, if it went on as before."""
-        xs, ys = self.x[-TAIL:], self.y[-TAIL:]
-        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-        if len(xs) < 3 or xs[-1] - xs[0] < MIN_RUN * self.height or x - xs[-1] > 4 * self.height:  # noqa: PLR2004
+        if self.slope is None or x - self.x[-1] > 4 * self.height:
             return sum(self.y[-3:]) / len(self.y[-3:])
-        slope = sum((one - mean_x) * (other - mean_y) for one, other in zip(xs, ys, strict=True))
-        slope /= sum((one - mean_x) ** 2 for one in xs)
-        return mean_y + max(-MAX_CLIMB, min(MAX_CLIMB, slope)) * (x - mean_x)
+        return self.middle[1] + self.slope * (x - self.middle[0])
+
+    def _fit_course(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        self.middle = mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+        self.slope = None
+        if len(xs) > 2 and xs[-1] - xs[0] >= MIN_RUN * self.height:  # noqa: PLR2004
+            slope = sum((one - mean_x) * (other - mean_y) for one, other in zip(xs, ys, strict=True))
+            slope /= sum((one - mean_x) ** 2 for one in xs)
+            self.slope = max(-MAX_CLIMB, min(MAX_CLIMB, slope))
 
 
 def group(characters: Characters) -> list[Line]:

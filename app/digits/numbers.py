@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ctc, lines
+from . import ctc, lines, tones
 from .classifier import Classifier
 from .components import enclose_boxes
 from .contract import CHARACTERS, CLASSES, OTHER_WRITING, READER_STRIDE, GreyPicture
@@ -208,11 +208,11 @@ def _average(*views: dict[ctc.Text, float]) -> dict[ctc.Text, float]:
 def _decide(line: Line, strip: Strip, frames: NDArray[np.float32], texts: dict[ctc.Text, float]) -> _Reading:
     """Return the likeliest digits of a line: all texts that differ only in their signs count together."""
     by_digits: dict[ctc.Text, float] = {}
+    digits_of = {text: _keep_digits(text) for text in texts}
     for text, probability in texts.items():
-        digits = _keep_digits(text)
-        by_digits[digits] = by_digits.get(digits, 0.0) + probability
+        by_digits[digits_of[text]] = by_digits.get(digits_of[text], 0.0) + probability
     digits = max(by_digits, key=by_digits.__getitem__)
-    text = max((text for text in texts if _keep_digits(text) == digits), key=texts.__getitem__)
+    text = max((text for text in texts if digits_of[text] == digits), key=texts.__getitem__)
     probability = min(1.0, by_digits[digits])
     found = tuple(line.digits.labels.tolist())
     if len(found) == 1:
@@ -224,7 +224,7 @@ def _decide(line: Line, strip: Strip, frames: NDArray[np.float32], texts: dict[c
 
 
 def _keep_digits(text: ctc.Text) -> ctc.Text:
-    return tuple(label for label in text if label < CLASSES)
+    return text if max(text, default=0) < CLASSES else tuple(label for label in text if label < CLASSES)
 
 
 def _spell(text: ctc.Text) -> str:
@@ -262,10 +262,8 @@ def _estimate_confidence(kept: Sequence[_Reading], stray: Sequence[_Reading], fa
 def _place_characters(reading: _Reading, row: int) -> Iterator[Mark]:
     """Yield the characters of a line with their boxes: the finder's, or one of the usual size."""
     height = reading.line.height
-    places = [
-        reading.strip.map_column((frame + 0.5) * READER_STRIDE)
-        for frame in ctc.locate(reading.frames, reading.text)
-    ]
+    frames = ctc.locate(reading.frames, reading.text)
+    places = reading.strip.map_columns([(frame + 0.5) * READER_STRIDE for frame in frames])
     boxes = reading.line.characters.boxes.tolist()
     width = float(np.median(reading.line.digits.boxes[:, 2] - reading.line.digits.boxes[:, 0]))
     matches = _match([x for x, _ in places], reading, height)
@@ -351,8 +349,8 @@ def _determine_polarity(strips: Sequence[GreyPicture]) -> Polarity:
 
 def _measure_contrast(strip: GreyPicture) -> float:
     """Return the grey levels between the darkest and the lightest pixels, but for a few."""
-    low, high = np.percentile(strip, (2, 98))
-    return float(high - low)
+    counts = tones.histogram(strip)
+    return tones.percentile(counts, 98) - tones.percentile(counts, 2)
 
 
 def _enclose(boxes: NDArray[np.float32]) -> tuple[float, float, float, float]:

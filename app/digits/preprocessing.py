@@ -82,9 +82,8 @@ def extract_ink(picture: WorkingPicture) -> WorkingPicture:
     """Set the background to 0, and separate the ink from it by Otsu's threshold."""
     counts, thumbnail = tones.histogram(picture.pixels), picture.thumbnail
     # the border may lie in shadow
-    background = int(
-        max(tones.median(tones.border_histogram(thumbnail)), tones.median(tones.histogram(thumbnail)))
-    )
+    all_tones = counts if thumbnail is picture.pixels else tones.histogram(thumbnail)
+    background = int(max(tones.median(tones.border_histogram(thumbnail)), tones.median(all_tones)))
     ink = cv2.subtract(np.full_like(picture.pixels, background), picture.pixels)
     lighter_count = counts[background:].sum(keepdims=True)
     threshold = tones.otsu_threshold(np.concatenate((lighter_count, counts[:background][::-1])))
@@ -108,6 +107,20 @@ def isolate_digit(picture: WorkingPicture) -> WorkingPicture:
     """
     picture = _crop_around_ink(picture)
     labels, components = _find_components(picture.mask)
+    if len(components) > 1:  # most drawings have one
+        picture = _drop_other_components(picture, labels, components)
+    box = cv2.boundingRect(picture.mask)
+    soft_ink = extract_soft_ink(picture, picture.mask, length=max(box[2:]))
+    picture = dataclasses.replace(picture, pixels=soft_ink, box=box)
+    if _touches_border(box, picture.pixels):
+        picture = add_caution(picture, "touches_border")
+    return add_caution(picture, "tiny") if max(box[2:]) < TINY_LENGTH else picture
+
+
+def _drop_other_components(
+    picture: WorkingPicture, labels: NDArray[np.int32], components: NDArray[np.int32]
+) -> WorkingPicture:
+    """Keep the components of the digit; add a caution if there is another digit."""
     areas = components[:, cv2.CC_STAT_AREA]
     inner_areas = np.where(find_border_components(labels, components), 0, areas)
     main = int(np.argmax(inner_areas if inner_areas.any() else areas))
@@ -116,16 +129,8 @@ def isolate_digit(picture: WorkingPicture) -> WorkingPicture:
     is_other_digit = _find_other_digits(components, components[main])
     is_kept = is_large & is_near & ~is_other_digit
     is_kept[main] = True
-    mask = mask_components(labels, is_kept)
-    box = cv2.boundingRect(mask)
-    picture = dataclasses.replace(
-        picture, pixels=extract_soft_ink(picture, mask, length=max(box[2:])), mask=mask, box=box
-    )
-    if (is_large & is_other_digit).any():
-        picture = add_caution(picture, "several_digits")
-    if _touches_border(box, picture.pixels):
-        picture = add_caution(picture, "touches_border")
-    return add_caution(picture, "tiny") if max(box[2:]) < TINY_LENGTH else picture
+    picture = dataclasses.replace(picture, mask=mask_components(labels, is_kept))
+    return add_caution(picture, "several_digits") if (is_large & is_other_digit).any() else picture
 
 
 def _crop_around_ink(picture: WorkingPicture) -> WorkingPicture:
@@ -349,6 +354,8 @@ def _run_steps(picture: WorkingPicture, steps: Sequence[Step]) -> Iterator[tuple
 
 def recognise_canonical(grey: GreyPicture) -> CanonicalForm | None:
     """Return a picture that is canonical already, but perhaps dark on light; None if it is not."""
+    if grey.shape != (SIDE, SIDE):
+        return None
     return _recognise_canonical(grey, "light_on_dark") or _recognise_canonical(255 - grey, "dark_on_light")
 
 
@@ -384,8 +391,10 @@ def is_quick(pictures: Sequence[GreyPicture]) -> bool:
 def _recognise_canonical(picture: GreyPicture, polarity: Polarity) -> CanonicalForm | None:
     if picture.shape != (SIDE, SIDE):
         return None
-    box = cv2.boundingRect(picture)
-    if max(box[2:]) != INK_SIDE or _find_corner(_crop_tightly(picture)) != box[:2]:
+    box = left, top, width, height = cv2.boundingRect(picture)
+    if max(width, height) != INK_SIDE:
+        return None
+    if _find_corner(picture[top : top + height, left : left + width]) != (left, top):
         return None
     return CanonicalForm(picture, polarity, box)
 
@@ -394,6 +403,8 @@ def _find_components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return labels and statistics of connected components; a dashed stroke counts as one."""
     labels, stats = label_components(mask)
     components = stats[1:]
+    if len(components) == 1:
+        return labels, components
     is_inner = ~find_border_components(labels, components)
     areas = components[:, cv2.CC_STAT_AREA]
     is_inner &= areas >= MAX_SPECK_AREA * areas[is_inner].max(initial=0)

@@ -18,6 +18,8 @@ def shrink(pixels: Pixels, side: int) -> Pixels:
     fractions of pixels takes OpenCV ten to forty times as long.
     """
     height, width = pixels.shape[:2]
+    if max(width, height) <= side:
+        return pixels
     size = fit_size(width, height, side)
     factor = find_whole_factor(width, height, side)
     if factor > 1:

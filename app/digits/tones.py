@@ -23,8 +23,7 @@ def border_histogram(pixels: NDArray[np.uint8], *, width: int | None = None) -> 
     """Count the grey levels in a ring along the border, `width` or else a 32nd of the shorter side wide."""
     width = width or max(1, min(pixels.shape) // 32)
     strips = (pixels[:width], pixels[-width:], pixels[width:-width, :width], pixels[width:-width, -width:])
-    counts: Histogram = np.sum([histogram(strip) for strip in strips if strip.size], axis=0)
-    return counts
+    return histogram(np.concatenate([strip.ravel() for strip in strips]))  # four calls take twice as long
 
 
 def otsu_threshold(counts: Histogram) -> int:

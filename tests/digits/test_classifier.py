@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -35,6 +36,13 @@ def test_the_digit_likelihood_is_returned_if_the_network_estimates_it() -> None:
     )
     assert scores.digit_likelihood is not None
     np.testing.assert_array_equal(scores.digit_likelihood, np.array([0.25, 0.25], np.float32))
+
+
+def test_no_copy_of_the_file_is_kept() -> None:
+    onnx = build_tiny_model()
+    references = sys.getrefcount(onnx)
+    loaded = Classifier.load(onnx)
+    assert sys.getrefcount(onnx) == references, f"{loaded} refers to its file"
 
 
 def test_one_session_serves_many_threads_and_batches_do_not_mix(classifier: Classifier) -> None:

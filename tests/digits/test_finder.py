@@ -129,6 +129,11 @@ def test_of_a_page_without_writing_no_large_copy_is_looked_at(recording: Recordi
     assert max(recording.shown) == (512, 512)
 
 
+def test_of_a_small_picture_without_writing_no_large_copy_is_looked_at(recording: RecordingFinder) -> None:
+    assert not len(recording.find(np.full((512, 512), 230, np.uint8)))
+    assert max(recording.shown) == (256, 256)
+
+
 def test_of_a_page_with_small_writing_the_part_with_the_writing_is_enlarged(
     recording: RecordingFinder,
 ) -> None:
@@ -142,6 +147,16 @@ def test_of_a_page_with_small_writing_the_part_with_the_writing_is_enlarged(
     assert (right.max(), bottom.max()) == pytest.approx((352, 616), abs=6)
     height, width = recording.shown[-1]
     assert max(height, width) < 512
+
+
+def test_a_line_that_half_of_its_resolution_shows_clearly_is_not_looked_at_larger(
+    recording: RecordingFinder,
+) -> None:
+    line = np.hstack([ink(digit, (40, 60), box=(8, 12, 24, 36), pen=4) for digit in (4, 0, 7, 1, 5, 3)])
+    found = recording.find(255 - line)
+    found = found[found.certainties > MIN_LIKELIHOOD]
+    assert found.labels[np.argsort(found.boxes[:, 0])].tolist() == [4, 0, 7, 1, 5, 3]
+    assert recording.shown == [(16, 64), (32, 128)]
 
 
 def test_a_page_with_more_digits_than_are_read_is_not_enlarged_further(recording: RecordingFinder) -> None:

@@ -61,10 +61,7 @@ def test_a_wide_gap_does_not_end_a_line() -> None:
 def test_two_sizes_are_two_lines() -> None:
     small = place(*write("123", 300, 100), height=HEIGHT / 3)
     large = place(*write("45", 50, 100))
-    both = Characters(
-        *(np.concatenate([getattr(one, name) for one in (large, small)]) for name in Characters.__slots__)
-    )
-    assert sorted(read(both)) == ["123", "45"]
+    assert sorted(read(Characters.join([large, small]))) == ["123", "45"]
 
 
 def test_a_digit_within_a_line_is_a_part_of_it_found_again() -> None:
@@ -106,7 +103,7 @@ def test_a_column_of_a_strip_leads_back_to_the_picture() -> None:
     strip = lines.cut_strip(np.zeros((260, 360), np.uint8), line)
     for _, x, y in marks:
         column = float(strip.matrix[0] @ (x, y, 1))
-        assert strip.map_column(column) == pytest.approx((x, y), abs=3)
+        assert strip.map_columns([column]) == [pytest.approx((x, y), abs=3)]
 
 
 def test_lines_of_a_picture_that_is_hardly_higher_than_a_digit_are_one() -> None:

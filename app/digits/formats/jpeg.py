@@ -69,9 +69,9 @@ def read_header(data: bytes) -> Header:
     if bits != _SAMPLE_BITS:
         msg = f"The JPEG has {bits} bits per sample, not {_SAMPLE_BITS}. Save it again as an ordinary JPEG."
         raise UnreadableImage(msg)
-    coded = data[parts.first_scan : parts.end]
-    if parts.end is None:
-        coded = coded.removesuffix(b"\xff")  # half of the end marker
+    coded = memoryview(data)[parts.first_scan : parts.end]
+    if parts.end is None and data.endswith(b"\xff"):
+        coded = coded[:-1]  # half of the end marker
     return Header(
         format="JPEG",
         description=_describe(parts),
