@@ -7,7 +7,6 @@ costly before any pixel is decoded. `decode` does the work. Only the allowed for
 from __future__ import annotations
 
 import io
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from .errors import (
     UnsupportedFormat,
 )
 from .formats import bmp, foreign, gif, heif, jpeg, png, tiff, webp
+from .formats.exif import UPRIGHT
 from .formats.header import DAMAGED_FILE, FORMAT_NAMES, Format, Header
 from .scaling import find_whole_factor, fit_size, shrink
 
@@ -107,7 +107,10 @@ class Picture:
     def map_to_original(self, box: Box) -> Box:
         """Map a box in `grey`'s pixels to the upright original's pixels; it is cut at the picture's edges."""
         rows, columns = self.grey.shape
-        return scale_box(clip_box(box, self.grey.shape), self.width / columns, self.height / rows)
+        clipped = clip_box(box, self.grey.shape)
+        if (columns, rows) == (self.width, self.height):
+            return clipped
+        return scale_box(clipped, self.width / columns, self.height / rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,9 @@ class Upload:
 
 def clip_box(box: Box, shape: tuple[int, ...]) -> Box:
     """Return the part of a box within a picture of (height, width), at least a pixel wide and high."""
+    left, top, width, height = box
+    if 0 <= left < left + width <= shape[1] and 0 <= top < top + height <= shape[0]:
+        return box
     left, top = min(max(box[0], 0), shape[1] - 1), min(max(box[1], 0), shape[0] - 1)
     right, bottom = min(box[0] + box[2], shape[1]), min(box[1] + box[3], shape[0])
     return left, top, max(right - left, 1), max(bottom - top, 1)
@@ -183,6 +189,10 @@ def decode(upload: Upload, *, side: int = WORKING_SIDE) -> Picture:
         UnreadableImage: the file is truncated or corrupt.
         OutOfMemory: the machine has too little memory left.
     """
+    header = upload.header
+    if header.is_small_grey_png and header.orientation == UPRIGHT and max(header.size) <= side:
+        with _ErrorTranslator(pixels=upload.pixels):
+            return Picture(_decode_small_grey_png(header), *header.size)
     return Decoder(upload).decode(side=side)
 
 
@@ -197,10 +207,7 @@ class Decoder:
         self._header = upload.header
         self._image: Image.Image | None = None
         self._draft = 0
-        self._time_limit = _TimeLimit(
-            _MAX_SECONDS if upload.header.cost > _MIN_TIMED_COST else math.inf,
-            _CLOCKS_OF_ANY_THREAD if upload.header.format == "HEIC" else _CLOCKS,
-        )
+        self._time_limit = _TimeLimit(_MAX_SECONDS, _choose_clocks(upload.header))
 
     def decode(self, *, side: int) -> Picture:
         """Decode as the function `decode` does."""
@@ -231,19 +238,22 @@ class _TimeLimit:
     """Limits the processor time spent on decoding one picture, at all sizes together."""
 
     def __init__(self, seconds: float, clocks: Sequence[Callable[[], float]]) -> None:
+        """Limit the time by these clocks; without one, there is no limit."""
         self._clocks = clocks
         self._remaining = [seconds] * len(clocks)
         self._ends = [0.0] * len(clocks)
 
     def __enter__(self) -> None:
-        self._ends = [clock() + left for clock, left in zip(self._clocks, self._remaining, strict=True)]
+        if self._clocks:
+            self._ends = [clock() + left for clock, left in zip(self._clocks, self._remaining, strict=True)]
 
     def __exit__(self, *_: object) -> None:
-        self._remaining = [end - clock() for clock, end in zip(self._clocks, self._ends, strict=True)]
+        if self._clocks:
+            self._remaining = [end - clock() for clock, end in zip(self._clocks, self._ends, strict=True)]
 
     def check(self) -> None:
         """Raise `ImageTooLarge` when the time is up."""
-        if all(clock() > end for clock, end in zip(self._clocks, self._ends, strict=True)):
+        if self._clocks and all(clock() > end for clock, end in zip(self._clocks, self._ends, strict=True)):
             msg = (
                 f"Decoding the picture takes more than {_MAX_SECONDS * 1e3:.0f} ms of processor time. "
                 "Send a smaller picture, or an ordinary JPEG."
@@ -286,6 +296,12 @@ class _ErrorTranslator:
             msg = "The service has too little memory left for this picture. Try again in a second."
             raise OutOfMemory(msg) from error
         raise UnreadableImage(DAMAGED_FILE) from error
+
+
+def _choose_clocks(header: Header) -> Sequence[Callable[[], float]]:
+    if header.cost <= _MIN_TIMED_COST:
+        return ()
+    return _CLOCKS_OF_ANY_THREAD if header.format == "HEIC" else _CLOCKS
 
 
 def _has_memory_for(pixels: int) -> bool:

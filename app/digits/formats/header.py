@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import UnreadableImage
 
@@ -26,8 +26,7 @@ class Mosaic:
     box: tuple[int, int, int, int]  # left, top, right and bottom of what is shown of it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(NamedTuple):
     """What a file says about its picture.
 
     `stripped_file` is the file without everything that its pixels do not depend on: metadata, previews, all

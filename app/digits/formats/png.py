@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,11 +14,13 @@ from .exif import UPRIGHT, read_orientation
 from .header import DAMAGED_FILE, Header, check_parts
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_CHUNK_NAME: Final = re.compile(rb"[A-Za-z]{4}")
 _ESSENTIAL_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS"})
 _TEXT_CHUNKS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _HEADER: Final = struct.Struct(">IIBBBBB")  # width, height, depth, colour type, two methods, interlaced
+_CHUNK_START: Final = struct.Struct(">I4s")  # length and name
 _LENGTH: Final = struct.Struct(">I")
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk
+_PLAIN_START: Final = struct.Struct(">8xI4s13s4xI4s")  # signature, IHDR, length and name of the next chunk
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _GREY, _PALETTE = 0, 3  # colour types
 _CONVERTED_TYPES: Final = frozenset({_PALETTE, 4, 6})  # colour types with a palette, or alpha
@@ -56,7 +57,7 @@ def read_header(data: bytes) -> Header:
     Raises:
         UnreadableImage: it lacks its header, pixels or palette, or has too many chunks.
     """
-    parts = _sort_chunks(data)
+    parts = _split_plain(data) or _sort_chunks(data)
     if len(parts.header) < _HEADER.size or not parts.pixels:
         raise UnreadableImage(DAMAGED_FILE)
     width, height, depth, colour, *methods, interlaced = _HEADER.unpack_from(parts.header)
@@ -69,8 +70,6 @@ def read_header(data: bytes) -> Header:
         and b"tRNS" not in parts.names
         and _has_all_rows(pixels, width, height)
     )
-    # the checksum of IDAT stays 0: it takes time, nobody reads it, and the packed pixels have their own
-    chunk = (struct.pack(">I4s", len(pixels), b"IDAT"), pixels, bytes(4))
     is_converted = colour in _CONVERTED_TYPES or b"tRNS" in parts.names
     row_bytes = (width * depth * _CHANNELS[colour] + 7) // 8
     pixel_cost = _CONVERTED_PIXEL_COST if is_converted else _PIXEL_COST
@@ -79,9 +78,7 @@ def read_header(data: bytes) -> Header:
         format="PNG",
         description=f"{'interlaced ' * bool(interlaced)}PNG ({depth}-bit {_COLOUR_TYPE_NAMES[colour]})",
         size=(width, height),
-        stripped_file=_compose(parts.header, pixels)
-        if is_small_grey_png
-        else b"".join((SIGNATURE, *parts.essential, *chunk)),
+        stripped_file=(_compose_small if is_small_grey_png else _compose)(parts, pixels),
         cost=(row_cost * height + len(pixels) * _FILE_BYTE_COST) / 1e6,
         orientation=_find_orientation(parts),
         is_small_grey_png=is_small_grey_png,
@@ -102,12 +99,37 @@ def _has_all_rows(pixels: bytes, width: int, height: int) -> bool:
     return has_ended and len(rows) == row_bytes * height and max(rows[::row_bytes]) < _FILTER_TYPES
 
 
-def _compose(header: bytes, pixels: bytes) -> bytes:
-    chunks = (b"IHDR" + header[: _HEADER.size], b"IDAT" + pixels, b"IEND")
-    framed = (
-        b"%b%b%b" % (_LENGTH.pack(len(each) - 4), each, _LENGTH.pack(zlib.crc32(each))) for each in chunks
+def _compose(parts: _Parts, pixels: bytes) -> bytes:
+    # the checksum of IDAT stays 0: it takes time, nobody reads it, and the packed pixels have their own
+    return b"".join((SIGNATURE, *parts.essential, _CHUNK_START.pack(len(pixels), b"IDAT"), pixels, bytes(4)))
+
+
+def _compose_small(parts: _Parts, pixels: bytes) -> bytes:
+    """Return a file with the checksums and the end that OpenCV asks for."""
+    header, data = b"IHDR" + parts.header[: _HEADER.size], b"IDAT" + pixels
+    return b"".join(
+        (
+            SIGNATURE,
+            _LENGTH.pack(_HEADER.size),
+            header,
+            _LENGTH.pack(zlib.crc32(header)),
+            _LENGTH.pack(len(pixels)),
+            data,
+            _LENGTH.pack(zlib.crc32(data)),
+            _END,
+        )
     )
-    return SIGNATURE + b"".join(framed)
+
+
+def _split_plain(data: bytes) -> _Parts | None:
+    """Split a file that has nothing but a header, one chunk of pixels and the end, as most small ones."""
+    if len(data) < _PLAIN_START.size:
+        return None
+    header_length, header_name, header, length, name = _PLAIN_START.unpack_from(data)
+    start, end = _PLAIN_START.size, _PLAIN_START.size + length
+    if (header_length, header_name, name) != (_HEADER.size, b"IHDR", b"IDAT") or data[end + 4 :] != _END:
+        return None
+    return _Parts(header, [data[len(SIGNATURE) : start - 8]], [data[start:end]], {b"IHDR"})
 
 
 def _sort_chunks(data: bytes) -> _Parts:
@@ -131,15 +153,17 @@ def _sort_chunks(data: bytes) -> _Parts:
 
 def _iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield each chunk's name, and where its data begins and ends; only pixels may be truncated."""
-    start = len(SIGNATURE) + 8
+    start, size = len(SIGNATURE) + _CHUNK_START.size, len(data)
     for count in itertools.count():
         check_parts(count)
-        length, name = struct.unpack(">I4s", data[start - 8 : start].ljust(8, b"\0"))
-        end = start + length
-        if name == b"IEND" or not _CHUNK_NAME.match(name) or (end > len(data) and name != b"IDAT"):
+        if start > size:
             return
-        yield name, start, min(end, len(data))
-        start = end + 4 + 8  # after the checksum, and the next chunk's length and name
+        length, name = _CHUNK_START.unpack_from(data, start - _CHUNK_START.size)
+        end = start + length
+        if name == b"IEND" or not name.isalpha() or (end > size and name != b"IDAT"):
+            return
+        yield name, start, min(end, size)
+        start = end + 4 + _CHUNK_START.size  # after the checksum, and the next chunk's length and name
 
 
 def _collect_text(parts: _Parts, name: bytes, text: bytes) -> None:
