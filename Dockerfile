@@ -16,6 +16,11 @@ RUN python -m venv /opt/digits \
     --report /tmp/installed.json -r /tmp/requirements.txt \
  && /opt/digits/bin/pip check \
  && /opt/digits/bin/pip uninstall --yes --quiet pip
+# What the service never loads, 53 MB: onnxruntime's library for programs in C, its tools for models, NumPy's tests
+RUN cd /opt/digits/lib/python3.*/site-packages \
+ && rm onnxruntime/capi/libonnxruntime.so.* \
+ && rm -r onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
+ && rm -r $(find numpy -type d -name tests)
 COPY app /opt/digits/service/app
 COPY models /opt/digits/service/models
 COPY deploy/sbom.py /tmp/sbom.py
