@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .docstrings import read_docstrings
 from .environment import (
     ENV_PREFIX,
     IS_INSTALLED,
@@ -55,14 +56,13 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """The settings of the service, read once at the start."""
+    """The settings of the service, read once at the start. docs/deploy.md shows the docstring of each."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         allow_inf_nan=False,
         env_ignore_empty=True,  # Compose passes unset variables as empty ones
         frozen=True,
-        use_attribute_docstrings=True,
         validate_default=True,
     )
 
@@ -299,10 +299,9 @@ def _ignore_service_links(environment: Mapping[str, str]) -> dict[str, Any]:
 def _describe(name: str, values: Mapping[str, str], fault: str) -> str:
     field = Settings.model_fields[name]
     value = format_value(values.get(name, field.default)) if field.repr else "(not shown)"
-    return (
-        f"{ENV_PREFIX}{name.upper()}={value}: {fault}. {field.description} Default: "
-        f"{_format_default(field.default)}."
-    )
+    meaning = read_docstrings(Settings).get(name, "")
+    default = _format_default(field.default)
+    return f"{ENV_PREFIX}{name.upper()}={value}: {fault}. {meaning} Default: {default}."
 
 
 def _format_default(default: object) -> str:

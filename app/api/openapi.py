@@ -1,22 +1,24 @@
 """What FastAPI can't see by itself: bodies that are read by hand, problems, headers, keys, examples.
 
-A route names the problems that it may answer with by `describe_problems`. `complete_document` then adds what
-all routes have in common, and the examples that `make examples` has recorded from a running service: one for
+A route names the problems that it may answer with by `describe_problems`. `Application` then adds what all
+routes have in common, and the examples that `make examples` has recorded from a running service: one for
 each operation and one for each code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from fastapi import FastAPI
 
 from ..digits import errors
 from ..digits.formats.header import FORMAT_NAMES
 from ..feedback.labels import LABELS
 from ..wire import problems
-from ..wire.paths import is_protocol_path
+from ..wire.paths import PUBLIC_PATHS, is_protocol_path
 from ..wire.request_id import REQUEST_ID_HEADER
 from .schemas import JsonFeedback, JsonPicture, JsonPictures, ProtocolError, Schema
 
@@ -108,15 +110,12 @@ def build_reference(name: str, section: str = "schemas") -> dict[str, str]:
     return {"$ref": f"#/components/{section}/{name}"}
 
 
-_SCHEMAS: Final = {
+_FORMS: Final = {
     "PictureForm": _build_form_schema(file=BINARY),
     "PicturesForm": _build_form_schema(files={"type": "array", "items": BINARY, "minItems": 1}),
     "FeedbackForm": _build_form_schema(file=BINARY, digit={"type": "string", "enum": list(LABELS)}),
-    **{
-        model.__name__: model.model_json_schema()
-        for model in (JsonPicture, JsonPictures, JsonFeedback, ProtocolError)
-    },
 }
+_MODELS: Final = (JsonPicture, JsonPictures, JsonFeedback, ProtocolError)
 
 
 def describe_body(description: str, schemas: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
@@ -154,7 +153,7 @@ BATCH_BODY: Final = describe_body(
 
 
 def describe_model(model: type[Schema]) -> dict[str, Any]:
-    """Return a model's JSON schema; `complete_document` moves the definitions in it to the components."""
+    """Return a model's JSON schema; `Application` moves the definitions in it to the components."""
     return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
@@ -187,14 +186,29 @@ def _describe_problem(status: str, codes: Iterable[str], *, protocol: bool) -> d
     }
 
 
-def complete_document(document: dict[str, Any], *, public: Collection[str], requires_key: bool) -> None:
-    """Add to FastAPI's document everything that no route says by itself.
+class Application(FastAPI):
+    """An application that builds its OpenAPI document when somebody asks for it, which takes some 70 ms."""
 
-    The `public` paths need no key and have no rate limit; the others need a key if `requires_key`.
-    """
+    def __init__(self, *, requires_key: bool, **options: Any) -> None:  # noqa: ANN401  FastAPI's
+        """Create an application without routes; all paths but the public ones may need a key."""
+        super().__init__(**options)
+        self._requires_key = requires_key
+        self._document: dict[str, Any] | None = None
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()  # always the same one, unless routes have been added
+        if document is not self._document:
+            _complete_document(document, requires_key=self._requires_key)
+            self._document = document
+        return document
+
+
+def _complete_document(document: dict[str, Any], *, requires_key: bool) -> None:
+    """Add to FastAPI's document everything that no route says by itself."""
     examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     components = document["components"]
-    components["schemas"] |= _SCHEMAS
+    components["schemas"] |= _FORMS | {model.__name__: model.model_json_schema() for model in _MODELS}
     components["headers"] = _HEADERS
     components["examples"] = {
         f"{schema}.{code}": {"summary": problems.TITLES[code], "value": value}
@@ -209,12 +223,12 @@ def complete_document(document: dict[str, Any], *, public: Collection[str], requ
     for path, operation in iterate_operations(document):
         for content in operation.get("requestBody", {"content": {}})["content"].values():
             components["schemas"] |= content["schema"].pop("$defs", {})
-        if path in public:
+        if path in PUBLIC_PATHS:
             operation["security"] = []
-        kinds = GENERAL_PROBLEMS if path in public else (*GENERAL_PROBLEMS, *GUARD_PROBLEMS)
+        kinds = GENERAL_PROBLEMS if path in PUBLIC_PATHS else (*GENERAL_PROBLEMS, *GUARD_PROBLEMS)
         responses = operation["responses"] | describe_problems(*kinds, protocol=is_protocol_path(path))
         operation["responses"] = dict(sorted(responses.items()))
-        _add_headers(operation, is_public=path in public)
+        _add_headers(operation, is_public=path in PUBLIC_PATHS)
         _describe_success(operation, components["schemas"])
         _add_examples(operation, examples.get(operation["operationId"], {}))
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, RootModel, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from ..digits.images import MIN_SIDE
 from ..digits.numbers import NumberCaution
 from ..digits.working_picture import Caution, Polarity
+from ..docstrings import read_docstrings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[int, Field(ge=0)]
@@ -54,7 +65,20 @@ JsonImage = Annotated[
 class Schema(BaseModel):
     """Base of all models: a field's docstring is its description in the OpenAPI document."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
+    # validators are built when they are first needed, and those of most models seldom are
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the JSON schema, with descriptions."""
+        json_schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(json_schema).get("properties", {})
+        docstrings = read_docstrings(cls)
+        for name in cls.model_fields.keys() & docstrings.keys():
+            properties[cls.model_fields[name].alias or name]["description"] = docstrings[name]
+        return json_schema
 
 
 class RequestSchema(Schema):

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..settings import SettingsError, load_settings
-
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `feedback` and its commands."""
@@ -27,6 +25,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a command. Return 2 if no database is configured, and 1 if the database fails."""
+    from ..settings import SettingsError, load_settings  # noqa: PLC0415  slow, and no other command needs it
+
     try:
         url = load_settings().feedback_url
     except SettingsError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from typing import Any, Final
@@ -35,6 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
             os.environ[f"{ENV_PREFIX}{name.upper()}"] = getattr(arguments, name)
     if sys.stderr.isatty():
         os.environ.setdefault(f"{ENV_PREFIX}LOG_FORMAT", "text")  # for people
+    # NumPy and OpenCV would each start a thread for each core, which has no work and waits busily
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until it serves: nearly everything that is created until then is needed
     from ..server.start import serve  # noqa: PLC0415  slow, and not needed by the other commands
 
     return serve()

@@ -130,11 +130,14 @@ def open_session(onnx: bytes) -> ort.InferenceSession:
     options.enable_cpu_mem_arena = False  # costs nothing at this size and keeps memory flat
     options.log_severity_level = 4  # fatal: the exception says what it would print about a bad file
     try:
-        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except load_errors as error:
         reason = str(error).splitlines()[0]
         msg = f"onnxruntime can't load it as an ONNX model ({reason})"
         raise InvalidModel(msg) from error
+    session.disable_fallback()  # to other providers, for which it would keep the file in memory
+    session._model_bytes = None  # noqa: SLF001
+    return session
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:

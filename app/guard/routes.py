@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..wire.paths import DOCUMENT_PATHS, PAGE
 from ..wire.problems import MethodNotAllowed, NotFound, ProblemResponse
 from ..wire.scope import OUTCOME, ROUTE, get_root_path
 
 _PARAMETER: Final = re.compile(r"\\{\w+\\}")
-_READ_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 class RouteGuard:
@@ -49,11 +49,10 @@ class _Routes:
     """The path templates of an application and their methods."""
 
     def __init__(self, application: FastAPI) -> None:
-        routes = {
-            path: frozenset(map(str.upper, item)) | ({"HEAD"} if "get" in item else set())
-            for path, item in application.openapi()["paths"].items()
-        }
-        routes |= dict.fromkeys((*DOCUMENT_PATHS, *PAGE), _READ_METHODS)
+        routes: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+        for route in iter_route_contexts(application.routes):
+            routes[route.path_format or ""] |= route.methods or frozenset()
+        routes |= {path: methods | {"HEAD"} for path, methods in routes.items() if "GET" in methods}
         self._static: Mapping[str, frozenset[str]] = {
             path: methods for path, methods in routes.items() if "{" not in path
         }

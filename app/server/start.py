@@ -18,7 +18,7 @@ from ..guard.keys import InvalidKeys, Keyring
 from ..main import create_app
 from ..settings import Settings, SettingsError, load_settings
 from .cores import count_cores
-from .process import Server, configure
+from .process import Server, configure, resume_collection
 from .signals import record_reloads
 from .sockets import bind, check_grpc_port
 from .supervisor import Supervisor, WorkerProcess
@@ -39,8 +39,7 @@ def serve() -> int:
         sockets = bind(settings)
         check_grpc_port(settings)
         keyring = _load_keys(settings)
-        _check_models(settings)
-        _run(settings, keyring, sockets)
+        _run(settings, keyring, _load_models(settings), sockets)
     except SettingsError as error:
         print(f"digits can't start: {error}", file=sys.stderr)
         return 2
@@ -52,28 +51,30 @@ def _exit_now() -> NoReturn:
     os._exit(0)  # without waiting for threads whose requests have timed out
 
 
-def _run(settings: Settings, keyring: Keyring, sockets: list[socket.socket]) -> None:
+def _run(settings: Settings, keyring: Keyring, catalogue: Catalogue, sockets: list[socket.socket]) -> None:
     app_factory = partial(create_app, settings, keyring, threads=count_cores())
-    config = configure(settings, app=app_factory)
+    config = configure(settings, app=partial(app_factory, catalogue=catalogue))
     foreign_variables = find_foreign_variables(os.environ)
     if foreign_variables:
         log.info("ignored variables that are not settings", extra={"variables": foreign_variables})
     if settings.workers == 1:
         Server(config).run(sockets)
         return
+    del catalogue, config  # each worker loads its own
+    resume_collection()
     supervisor = Supervisor(settings, keyring, partial(WorkerProcess, settings, app_factory, sockets))
     with create_shared_folder():
         supervisor.run()
 
 
-def _check_models(settings: Settings) -> None:
-    """Load the models once, so that a bad one ends the service with one line and not in every worker.
+def _load_models(settings: Settings) -> Catalogue:
+    """Load the models here, so that a bad one ends the service with one line and not in every worker.
 
     Raises:
         SettingsError: a model can't be served.
     """
     try:
-        Catalogue.load(settings.models_dir, default=settings.default_model)
+        return Catalogue.load(settings.models_dir, default=settings.default_model)
     except InvalidModel as error:
         names = f"DIGITS_MODELS_DIR={settings.models_dir} DIGITS_DEFAULT_MODEL={settings.default_model}"
         msg = f"{names}: {error.detail}"

@@ -8,6 +8,7 @@ blocks: ten times a second, it checks on its workers and takes the next step tha
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -65,6 +66,7 @@ class WorkerProcess(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends the process, or its supervisor dies."""
+        gc.disable()  # until it serves, as in a service with one process
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
         shared_metrics = SharedMetrics(Path(os.environ[METRICS_FOLDER_VARIABLE]))
         self.config.app = partial(self._app_factory, open_registry=shared_metrics.open_registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -15,8 +16,9 @@ import httpx
 import pytest
 
 from app.digits.contract import Metadata
+from app.settings import Settings
 from tests.conftest import GOLDEN, MODELS
-from tests.serving import PATIENCE, Process, send_half, start_process, wait_until
+from tests.serving import PATIENCE, Process, send_half, serve, start_process, wait_until
 from tests.tiny import GOOD, build_tiny_model
 
 THREE = (GOLDEN / "3-canvas-black-on-white.png").read_bytes()
@@ -32,6 +34,23 @@ def test_it_serves_and_exits_with_0_on_sigterm() -> None:
     assert "Server" not in answer.headers
     assert status == 0
     assert "Traceback" not in log
+
+
+def test_a_worker_has_one_thread_before_it_has_work() -> None:
+    """NumPy's and OpenCV's linear algebra would start one for each core."""
+    with start_process() as running:
+        status = Path(f"/proc/{running.popen.pid}/status").read_text()
+    assert "Threads:\t1\n" in status
+
+
+def test_garbage_is_collected_once_it_serves() -> None:
+    gc.disable()  # as `serve` does while it starts
+    try:
+        with serve(Settings()):
+            assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def test_log_lines_are_json_and_those_of_requests_have_their_id() -> None:
