@@ -19,6 +19,6 @@ router = APIRouter(tags=["operation"])
 async def metrics(request: Request) -> Response:
     """Return the metrics of all workers as text for Prometheus or, if that is accepted, OpenMetrics."""
     numbers = get_state(request).metrics
-    numbers.update_gauges()
+    numbers.update()
     text, media_type = await to_thread.run_sync(numbers.render, request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})

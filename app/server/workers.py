@@ -2,7 +2,7 @@
 
 Each worker has a slot, and keeps its metrics in the slot's files, in a folder that all workers share. This is
 prometheus_client's multiprocess mode: a scrape reaches any one of the workers, which adds up the files of
-all. Gauges are updated every second.
+all. They are updated several times a second, and when a worker ends.
 
 By default, prometheus_client names files by process id, so each restart of a worker would leave some behind.
 Slots are reused: there are never more than twice as many as workers, and a replacement goes on with the
@@ -26,7 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from ..settings import SettingsError
 from ..telemetry.metrics import Metrics
 
-UPDATE_INTERVAL: Final = 1.0  # seconds between two updates of the gauges
+UPDATE_INTERVAL: Final = 0.2  # seconds between two updates of the files
 METRICS_FOLDER_VARIABLE: Final = (
     "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable; workers inherit it
 )
@@ -91,7 +91,7 @@ class SharedMetrics:
 
     @asynccontextmanager
     async def publish(self, metrics: Metrics) -> AsyncIterator[None]:
-        """Update this worker's gauges while the block runs; release its slot at the end."""
+        """Update this worker's files while the block runs, and at its end; then release its slot."""
         updates = asyncio.create_task(_update_repeatedly(metrics))
         try:
             yield
@@ -99,13 +99,14 @@ class SharedMetrics:
             updates.cancel()
             with suppress(asyncio.CancelledError):
                 await updates
+            metrics.update()
             if self._slot is not None:
                 self._slot.release()
 
 
 async def _update_repeatedly(metrics: Metrics) -> None:
     while True:
-        metrics.update_gauges()
+        metrics.update()
         await asyncio.sleep(UPDATE_INTERVAL)
 
 

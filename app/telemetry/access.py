@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..wire.problems import CLIENT_CLOSED_REQUEST, InternalError, shorten
 from ..wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
 from ..wire.scope import get_header, get_key_id, get_outcome, get_route
-from .logs import log_info
+from .logs import RequestRecord
 from .metrics import UNKNOWN_ROUTE, get_metrics
 from .stages import get_stages
 
@@ -22,6 +22,7 @@ log = logging.getLogger("app.access")
 OK: Final = "ok"
 HUNG_UP: Final = "hung_up"  # the client disconnected before the response began
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
+_DEFECT: Final = HTTPStatus.INTERNAL_SERVER_ERROR.value
 MAX_PATH: Final = 256  # characters in the log; a request may send up to 64 KiB
 MAX_ID: Final = 128  # printable ASCII characters of a client's id; other ids are replaced
 
@@ -76,7 +77,7 @@ class AccessLog:
         members["key"] = get_key_id(scope)
         if self._traced and (span := get_current_span().get_span_context()).is_valid:
             members["trace_id"] = format_trace_id(span.trace_id)
-        log_info(log, "request", members)
+        log.handle(RequestRecord(log, members))
 
 
 def _count_request(scope: Scope, status: int, seconds: float) -> None:
@@ -101,4 +102,4 @@ def _determine_outcome(scope: Scope, status: int) -> str:
         return outcome
     if status == CLIENT_CLOSED_REQUEST:
         return HUNG_UP
-    return InternalError.code if status == HTTPStatus.INTERNAL_SERVER_ERROR else OK
+    return InternalError.code if status == _DEFECT else OK

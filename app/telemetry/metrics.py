@@ -13,11 +13,11 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
-from typing import Final, Generic, Literal, TypeVar, get_args
+from typing import Final, Literal, get_args
 
 import prometheus_client
 from anyio import CapacityLimiter
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -33,13 +33,14 @@ from ..digits.working_picture import Caution
 from ..version import VERSION
 from ..wire.problems import TITLES
 from .stages import StageName
+from .tallies import CounterTally, HistogramTally
 
 METRICS: Final = "metrics"  # key in the lifespan state
 HASH_DIGITS: Final = 12  # of a model's hash: enough to tell files apart
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are "other"
 UNKNOWN_ROUTE: Final = "unknown"  # of requests that match no route
 # Bucket bounds in seconds. A small picture takes 0.4 ms in total, a phone's photograph 10 to 30 ms; 0.1 s is
-# the latency objective of deploy/observability/rules.yml. Few bounds: prometheus_client's search is linear.
+# the latency objective of deploy/observability/rules.yml.
 DURATION_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
 STAGE_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 CONFIDENCE_BUCKETS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -47,12 +48,11 @@ CAUTIONS: Final = dict.fromkeys((*get_args(Caution), *get_args(NumberCaution)))
 OUTCOMES: Final = {True: "right", False: "wrong"}
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
-Child = TypeVar("Child", Counter, Histogram)
 Aggregation = Literal["livesum", "livemin"]  # of the gauges of several workers
 
 
 class Metrics:
-    """The metrics of a worker, which only the event loop's thread changes."""
+    """The metrics of a worker, which only the event loop's thread changes; `update` makes them current."""
 
     def __init__(
         self,
@@ -132,73 +132,76 @@ class Metrics:
         self._gauges = [(factory.create_gauge(name, text), measure) for name, text, measure in gauges]
         self._process = _ProcessMetrics(factory)
         self._initialise_series(catalogue)
-        self.update_gauges()
+        self._tallies = factory.tallies
+        self.update()
 
     def _initialise_series(self, catalogue: Catalogue) -> None:
         """Create time series that start at 0: Prometheus can't compute the increase of a new series."""
         for code in TITLES:
-            self._refusals[code,].inc(0)
+            self._refusals.add(code, amount=0)
         for caution in CAUTIONS:
-            self._warnings[caution,].inc(0)
+            self._warnings.add(caution, amount=0)
         model = catalogue.get().name
         models = [model]
         with suppress(UnknownModel):  # numbers can't be read
             models.append(catalogue.get_line_reader().name)
         for name, digit in product(models, range(CLASSES)):
-            self._predictions[name, digit].inc(0)
-        self._negatives[model,].inc(0)
+            self._predictions.add(name, digit, amount=0)
+        self._negatives.add(model, amount=0)
         if self._feedback is not None:
             for outcome in OUTCOMES.values():
-                self._feedback[model, outcome].inc(0)
+                self._feedback.add(model, outcome, amount=0)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, and observe its duration."""
-        self._requests[method if method in METHODS else "other", route, status].inc()
-        self._durations[route,].observe(seconds)
+        self._requests.add(method if method in METHODS else "other", route, status)
+        self._durations.observe(seconds, route)
 
     def observe_stages(self, seconds: Mapping[StageName, float]) -> None:
         """Observe the seconds that a request spent in each stage that it reached."""
         for stage, duration in seconds.items():
             if duration:
-                self._stages[stage,].observe(duration)
+                self._stages.observe(duration, stage)
 
     def count_digits(self, model: str, digits: Iterable[tuple[int, float]]) -> None:
         """Count digits and observe their confidences, given as pairs."""
         for digit, confidence in digits:
-            self._predictions[model, digit].inc()
-            self._confidences[model,].observe(confidence)
+            self._predictions.add(model, digit)
+            self._confidences.observe(confidence, model)
 
     def count_negatives(self, model: str, pictures: int) -> None:
         """Count pictures that probably show no digit."""
         if pictures:
-            self._negatives[model,].inc(pictures)
+            self._negatives.add(model, amount=pictures)
 
     def count_cautions(self, codes: Iterable[str]) -> None:
         """Count warnings by their codes."""
         for code in codes:
-            self._warnings[code,].inc()
+            self._warnings.add(code)
 
     def count_refusal(self, code: str) -> None:
         """Count a refusal by its code: that of a problem, or the outcome of a client that disconnected."""
-        self._refusals[code,].inc()
+        self._refusals.add(code)
 
     def observe_batch(self, model: str, pictures: int) -> None:
         """Observe the number of pictures in a batch."""
-        self._batches[model,].observe(pictures)
+        self._batches.observe(pictures, model)
 
     def count_feedback(self, model: str, *, right: bool) -> None:
         """Count a prediction for which feedback was sent."""
         if self._feedback is not None:
-            self._feedback[model, OUTCOMES[right]].inc()
+            self._feedback.add(model, OUTCOMES[right])
 
-    def update_gauges(self) -> None:
-        """Update the gauges and the metrics of the process, which change between requests."""
+    def update(self) -> None:
+        """Add what has been counted to the metrics; measure what changes between requests."""
         for gauge, measure in self._gauges:
             gauge.set(measure())
         self._process.update()
+        for tally in self._tallies:
+            tally.publish()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics and their media type: OpenMetrics if `accept` names it."""
+        """Return the metrics of the last update, and their media type: OpenMetrics if `accept` names it."""
         if "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
@@ -210,34 +213,26 @@ def get_metrics(scope: Scope) -> Metrics:
     return metrics
 
 
-class _Children(dict[tuple[str | int, ...], Child], Generic[Child]):
-    """A cache of a metric's children by label values: `labels` takes longer than counting does."""
-
-    def __init__(self, parent: Child) -> None:
-        super().__init__()
-        self._parent: Child = parent
-
-    def __missing__(self, labels: tuple[str | int, ...]) -> Child:
-        child: Child = self._parent.labels(*labels) if labels else self._parent
-        self[labels] = child
-        return child
-
-
 class _Factory:
     """Creates metrics, and registers them if there is a registry."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
+        self.tallies: list[CounterTally | HistogramTally] = []
         # otherwise each time series has a second one with its creation time
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def create_counter(self, name: str, documentation: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, documentation, labels, registry=self._registry))
+    def create_counter(self, name: str, documentation: str, *labels: str) -> CounterTally:
+        tally = CounterTally(name, documentation, labels, self._registry)
+        self.tallies.append(tally)
+        return tally
 
     def create_histogram(
         self, name: str, documentation: str, *labels: str, buckets: Sequence[float]
-    ) -> _Children[Histogram]:
-        return _Children(Histogram(name, documentation, labels, buckets=buckets, registry=self._registry))
+    ) -> HistogramTally:
+        tally = HistogramTally(name, documentation, labels, self._registry, buckets=buckets)
+        self.tallies.append(tally)
+        return tally
 
     def create_gauge(self, name: str, documentation: str, *, aggregation: Aggregation = "livesum") -> Gauge:
         return Gauge(name, documentation, registry=self._registry, multiprocess_mode=aggregation)
@@ -300,5 +295,5 @@ class _ProcessMetrics:
                 self._gauges[family.name].set(value)
             elif family.name in self._counters:
                 increase = max(value - self._last_values[family.name], 0)
-                self._counters[family.name][()].inc(increase)  # (): no labels
+                self._counters[family.name].add(amount=increase)
                 self._last_values[family.name] = value

@@ -15,6 +15,7 @@ from ..wire.scope import WORK
 
 StageName = Literal["decode", "preprocess", "infer"]
 STAGE_NAMES: Final[tuple[StageName, ...]] = ("decode", "preprocess", "infer")
+_HEADER: Final = ", ".join(f"{stage};dur=%.3f" for stage in STAGE_NAMES)
 
 
 class WorkAbandoned(Exception):
@@ -48,6 +49,10 @@ class Stages:
         attributes: dict[str, AttributeValue] = {"digits.model": self.model, "digits.pictures": pictures}
         return _SpanTimer(self.seconds, stage, self._tracer.start_span(stage, attributes=attributes))
 
+    def add(self, stage: StageName, seconds: float) -> None:
+        """Add time that was measured elsewhere."""
+        self.seconds[stage] += seconds
+
     def note_digits(self, digits: Sequence[tuple[int, float]]) -> None:
         """Note how many digits were read, and the lowest confidence; takes (digit, confidence) pairs."""
         self.digits = len(digits)
@@ -55,7 +60,8 @@ class Stages:
 
     def format_header(self) -> str:
         """Return the value of the `Server-Timing` header, with durations in milliseconds."""
-        return ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in self.seconds.items())
+        decode, preprocess, infer = self.seconds.values()
+        return _HEADER % (decode * 1e3, preprocess * 1e3, infer * 1e3)
 
 
 def get_stages(scope: Scope) -> Stages | None:

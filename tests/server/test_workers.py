@@ -48,7 +48,7 @@ def test_any_worker_returns_the_metrics_of_all() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         request_predictions(running, 20)
-        assert scrape_prediction_counts(running) == {20}
+        wait_until(lambda: scrape_prediction_counts(running) == {20})
         metrics = scrape(running.client)
         assert metrics.value("digits_places") == 256  # 128 in each of two workers
         assert len(metrics.find("digits_model_info", model="cnn")) == 1
@@ -64,6 +64,7 @@ def test_the_counters_of_a_killed_worker_stay_but_not_its_gauges() -> None:
     with start_process(workers="2", log_level="error") as running:
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
         request_predictions(running, 10)
+        wait_until(lambda: scrape_prediction_counts(running) == {10})
         before = list_workers(running)
         cpu_seconds = scrape(running.client).value("process_cpu_seconds_total")
         os.kill(min(before), signal.SIGKILL)
@@ -72,7 +73,7 @@ def test_the_counters_of_a_killed_worker_stay_but_not_its_gauges() -> None:
         wait_until(lambda: scrape(running.client).value("process_start_time_seconds") > 0)
         request_predictions(running, 10)
         wait_until(lambda: scrape(running.client).value("digits_workers") == 2)
-        assert scrape_prediction_counts(running) == {20}
+        wait_until(lambda: scrape_prediction_counts(running) == {20})
         # the gauges of the killed worker count until its successor takes the slot
         wait_until(lambda: scrape(running.client).value("digits_places") == 256)  # 128 each
         assert scrape(running.client).value("process_cpu_seconds_total") >= cpu_seconds

@@ -6,10 +6,11 @@ import json
 import re
 import signal
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.serving import Process, start_process
+from tests.serving import PATIENCE, Process, start_process
 from tests.telemetry.pictures import BLANK, LARGE, NUMBER, PNG, SMALL_BLANK, THREE
 
 
@@ -37,6 +38,19 @@ def test_a_prediction_logs_stages_model_and_confidence_but_not_the_digit() -> No
     assert stages == {name: float(milliseconds) for name, milliseconds in timing.items()}
     assert 0 < sum(stages.values()) < line["duration_ms"]
     assert line["client"] == "127.0.0.1"
+
+
+def test_no_line_is_lost_when_the_service_ends_and_none_waits_for_the_next_request() -> None:
+    request = b"GET /models HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: %d\r\n\r\n"
+    with start_process() as running, ExitStack() as stack:
+        address = running.client.base_url.host, running.client.base_url.port or 0
+        connections = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(50)]
+        for number, connection in enumerate(connections):
+            connection.sendall(request % number)
+        for connection in connections:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        lines = read_log_lines(running)
+    assert sorted(int(line["request_id"]) for line in lines) == list(range(50))
 
 
 def test_a_long_path_is_shortened_in_the_log_and_in_the_answer() -> None:
