@@ -5,53 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..capacity import BodyBudget, Readiness
+from ..capacity import BodyBudget
 from ..settings import Settings
 from ..wire.paths import is_batch_path, is_picture_path
 from ..wire.problems import BodyTooLarge, LengthRequired, Overloaded, ProblemResponse, SlowUpload
-from ..wire.scope import get_header
+from ..wire.scope import Arrival, get_arrival, get_header
 
-MAX_DISCARDED_BYTES: Final = 262_144  # about what a socket's buffers hold
 PROGRESS_BYTES: Final = 16_384  # within `STALL_SECONDS`; a weak mobile connection sends twenty times as much
 STALL_SECONDS: Final = 1.0
 NO_LENGTH: Final = "The request has neither a Content-Length nor a chunked body. Send one of the two."
-
-
-class UnreadBodyGuard:
-    """End the connection if a request is answered before its body has been read.
-
-    Otherwise uvicorn would receive and discard the rest of the body, however long. It may do so with a small
-    body, which has mostly arrived already: a new connection would cost both sides more.
-
-    This middleware wraps all those that refuse requests before reading the body. While the worker drains,
-    it closes every connection after the answer.
-    """
-
-    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
-        self._app = app
-        self._readiness = readiness
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        is_complete = False
-
-        async def receive_and_watch() -> Message:
-            nonlocal is_complete
-            message = await receive()
-            is_complete = is_complete or not message.get("more_body", False)
-            return message
-
-        async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start" and (
-                self._readiness.draining or not (is_complete or _may_be_discarded(scope))
-            ):
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        await self._app(scope, receive_and_watch, send_and_close)
 
 
 class BodyGuard:
@@ -75,14 +39,17 @@ class BodyGuard:
             await ProblemResponse(_build_too_large(declared, limit))(scope, receive, send)
             return
         if not declared and _takes_picture(scope) and not _has_length(scope):
-            await ProblemResponse(LengthRequired(NO_LENGTH))(scope, receive, send)
+            # what follows may be its body, and no other request
+            await ProblemResponse(LengthRequired(NO_LENGTH), {"Connection": "close"})(scope, receive, send)
             return
-        try:
-            self._body_budget.check(declared)
-        except Overloaded as error:
-            await ProblemResponse(error)(scope, receive, send)
-            return
-        body = _IncomingBody(receive, self._body_budget, limit=limit, seconds=settings.read_timeout)
+        arrival = get_arrival(scope)
+        if not arrival.is_complete:
+            try:
+                self._body_budget.check(declared)
+            except Overloaded as error:
+                await ProblemResponse(error)(scope, receive, send)
+                return
+        body = _IncomingBody(receive, self._body_budget, arrival, limit=limit, seconds=settings.read_timeout)
         self._body_budget.add(body)
         try:
             await self._app(scope, body.receive, send)
@@ -91,9 +58,12 @@ class BodyGuard:
 
 
 class _IncomingBody:
-    def __init__(self, receive: Receive, body_budget: BodyBudget, *, limit: int, seconds: float) -> None:
+    def __init__(
+        self, receive: Receive, body_budget: BodyBudget, arrival: Arrival, *, limit: int, seconds: float
+    ) -> None:
         self._receive = receive
         self._body_budget = body_budget
+        self._arrival = arrival
         self._limit = limit
         self._seconds = seconds
         self._clock = asyncio.get_running_loop().time
@@ -116,16 +86,19 @@ class _IncomingBody:
     async def receive(self) -> Message:
         if self._is_complete:  # the next message is the disconnect, for which there is no deadline
             return await self._receive()
+        message = await (self._receive() if self._arrival.is_complete else self._receive_in_time())
+        self._count(len(message.get("body", b"")))
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    async def _receive_in_time(self) -> Message:
         try:
             async with asyncio.timeout_at(self._deadline) as self._timeout:
-                message = await self._receive()
+                return await self._receive()
         except TimeoutError:
             raise self._build_slow_upload() from None
         finally:
             self._timeout = None
-        self._count(len(message.get("body", b"")))
-        self._is_complete = not message.get("more_body", False)
-        return message
 
     def _count(self, size: int) -> None:
         self._body_budget.reserve(size)
@@ -150,13 +123,6 @@ def _takes_picture(scope: Scope) -> bool:
 
 def _has_length(scope: Scope) -> bool:
     return bool(get_header(scope, b"content-length") or get_header(scope, b"transfer-encoding"))
-
-
-def _may_be_discarded(scope: Scope) -> bool:
-    if get_header(scope, b"transfer-encoding"):
-        return False
-    length = get_header(scope, b"content-length")
-    return int(length) <= MAX_DISCARDED_BYTES if length else not _takes_picture(scope)
 
 
 def _build_too_large(length: int, limit: int) -> BodyTooLarge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -56,6 +57,13 @@ def announce(settings: Settings) -> None:
     log.info("digits is ready: http://%s:%d", f"[{host}]" if ":" in host else host, settings.port)
 
 
+def resume_collection() -> None:
+    """Turn the garbage collector on again if it is off; it will never search what exists now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, with reloading on SIGHUP and a shutdown on SIGTERM that loses no request."""
 
@@ -71,11 +79,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self._state = state = get_lifespan_state(self.lifespan.state)
+        state.batcher.requests = self.server_state.tasks
         self._while_serving.enter_context(reload_on_sighup(state.catalogue, state.keyring))
         if self._shared_metrics is None:
             announce(state.settings)
         else:
             await self._while_serving.enter_async_context(self._shared_metrics.publish(state.metrics))
+        resume_collection()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests in flight, and stop."""

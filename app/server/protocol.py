@@ -20,10 +20,11 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -41,10 +42,14 @@ from ..wire.problems import (
 )
 from ..wire.request_id import REQUEST_ID_HEADER, generate_request_id, request_id
 from .connections import Connections
+from .deadline import Deadline
+from .exchange import ConnectionHooks, Exchange
+from .outbox import Outbox, OutboxTransport
 
 MAX_HEAD: Final = 65_536  # bytes: eight times what nginx and Apache accept by default
 MAX_READ: Final = 65_536  # bytes that a connection reads at a time, and buffers beyond the current request
 MAX_CHUNKS: Final = 65_536  # in one body: 32 MiB in chunks of 512 bytes, each parsed in a microsecond
+MAX_SKIPPED: Final = 262_144  # bytes of an unread body that are awaited: a new connection costs more
 # Bytes of a body that are discarded after a response that ends the connection. They cost no more than a body
 # that is accepted and turns out to be no picture.
 MAX_DISCARDED: Final = 33_554_432
@@ -59,10 +64,13 @@ log = logging.getLogger("app.access")
 class GuardedProtocol(HttpToolsProtocol):
     """A client's connection, with limits and timeouts."""
 
+    cycle: Exchange  # type: ignore[assignment]  # the current request, or the last one
+
     def __init__(
         self,
         *,
         connections: Connections,
+        outbox: Outbox,
         read_timeout: float,
         write_timeout: float,
         root_path: str = "",
@@ -71,12 +79,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self.url = b""  # uvicorn sets it when the first request begins
         self._connections = connections
+        self._outbox = outbox
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
         self._root_path = root_path
         self._pending = bytearray()  # received, but not parsed yet
+        self._is_idle = False  # between two requests
         self._in_head = False
         self._in_body = False
+        self._body_length: int | None = 0  # bytes of the body; None if it is chunked
         self._body_left: int | None = 0  # bytes of the body still to come; None if it is chunked
         self._awaits_response = False  # the request has arrived, its response has not been sent
         self._ignoring = False  # further data is discarded
@@ -84,7 +95,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._bytes_since_progress = 0  # bytes parsed since the head or the last data of the body
         self._chunks = 0
         self._has_body_parser = False  # the parser reads only a body, after an ignored Upgrade header
-        self._deadline: asyncio.TimerHandle | None = None  # when the client must have sent more
+        self._deadline = Deadline(self.loop)  # when the client must have sent more
         self._unsent = 0  # bytes in the write buffer at the last progress check
         self._progress_check: asyncio.TimerHandle | None = None
 
@@ -92,8 +103,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Configure the socket, and wait for the first request."""
-        super().connection_made(transport)
-        self._response_transport = _ResponseTransport(transport, self._close_after_response)
+        outgoing = OutboxTransport(transport, self._outbox)
+        super().connection_made(outgoing)  # type: ignore[arg-type]
+        self._hooks = ConnectionHooks(
+            write=outgoing.write,
+            write_soon=outgoing.write_soon,
+            close=self._close_after_response,
+            is_closing=transport.is_closing,
+            end=self.on_response_complete,
+            is_last=self._ends_with_response,
+            flow=self.flow,
+            tasks=self.tasks,
+        )
         transport.max_size = MAX_READ  # type: ignore[attr-defined]  # asyncio reads 256 KiB otherwise
         transport.set_write_buffer_limits(high=0)  # `pause_writing` as soon as a byte is unsent
         # asyncio sets TCP_NODELAY only on sockets that it has created. Without it, the second packet of a
@@ -101,18 +122,23 @@ class GuardedProtocol(HttpToolsProtocol):
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._set_deadline(self._time_out_head)
+        self._deadline.set(self._read_timeout, self._time_out_head)
         if not self._connections.admit(self):
             msg = f"All {self._connections.limit} connections are busy. Try again in a second."
             self._refuse(Overloaded(msg, limit=self._connections.limit))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timers, and drop buffered data."""
+        """Cancel the timers, drop buffered data, and tell the application."""
+        del exc
+        self.connections.discard(self)
         self._connections.remove(self)
         self._pending.clear()
-        self._clear_deadline()
+        self._deadline.close()
         self._cancel_progress_check()
-        super().connection_lost(exc)
+        if self.cycle is not None:
+            self.cycle.disconnect()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]
 
     def close_idle(self) -> None:
         """Close the connection, which is idle, to make room for another."""
@@ -122,7 +148,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse data that belongs to the current request, and buffer the rest."""
-        self._unset_keepalive_if_required()
+        self._end_idleness()
         if self._discardable is not None:
             self._discard(len(data))
             return
@@ -135,8 +161,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._feed(data)
         if self._ignoring or (self._pending and self._is_blocked()):
             self.flow.pause_reading()
-        elif self._deadline is None and not self._in_body and (self._bytes_since_progress or self._pending):
-            self._set_deadline(self._time_out_head)  # a part of a head has arrived
+        elif not (self._deadline.is_set or self._in_body) and (self._bytes_since_progress or self._pending):
+            self._deadline.set(self._read_timeout, self._time_out_head)  # a part of a head has arrived
 
     def _is_blocked(self) -> bool:
         """Tell whether the next request must wait until the response has been sent and read."""
@@ -158,11 +184,12 @@ class GuardedProtocol(HttpToolsProtocol):
         return data
 
     def _feed(self, data: bytes) -> None:
+        room = len(data) if self._in_body else max(MAX_HEAD - self._bytes_since_progress, 0)
         self._bytes_since_progress += len(data)
         if self._body_left:
             self._body_left -= len(data)
-        if self._bytes_since_progress <= MAX_HEAD or self._in_body:
-            self._parse(data)
+        if room:
+            self._parse(data[:room])  # of a head that is too long the beginning, which has the path
         # the parser does not limit chunk extensions and trailers
         is_too_long = self._bytes_since_progress > MAX_HEAD and self._body_left in {None, 0}
         if is_too_long and not self._awaits_response:
@@ -224,24 +251,55 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header."""
-        if not self._ignoring:
-            super().on_header(name, value)
+        if self._ignoring:
+            return
+        name = name.lower()
+        self.expect_100_continue |= name == b"expect" and value.lower() == b"100-continue"
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Pass the request to the application, unless its framing is invalid."""
         if self._ignoring:
             return
-        self._clear_deadline()
+        self._deadline.clear()
         self._in_head = False
         self._bytes_since_progress = 0
-        fault, self._body_left = read_framing(self.headers, self.parser.get_http_version())
+        fault, self._body_length = read_framing(self.headers, self.parser.get_http_version())
+        self._body_left = self._body_length
         if fault:
             self._refuse(MalformedRequest(fault))
             return
         self._in_body = True
         self._connections.note_busy(self)
-        super().on_headers_complete()
-        self.cycle.transport = self._response_transport  # type: ignore[assignment]
+        self._begin_exchange()
+
+    def _begin_exchange(self) -> None:
+        version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+        self.cycle = Exchange(
+            self.scope,  # type: ignore[arg-type]
+            self._hooks,
+            self.server_state.default_headers,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            awaits_continue=self.expect_100_continue,
+        )
+        self.cycle.start(self.app)
+
+    def _ends_with_response(self) -> bool:
+        """Tell whether the connection ends with the response: its worker drains, or a large body is unread.
+
+        uvicorn would receive and discard the rest of a body, however long.
+        """
+        is_long = self._body_length is None or self._body_length > MAX_SKIPPED
+        return (is_long and not self.cycle.is_body_received) or self._is_draining()
+
+    def _is_draining(self) -> bool:
+        return STATE in self.app_state and get_lifespan_state(self.app_state).readiness.draining
 
     def on_body(self, body: bytes) -> None:
         """Pass data of the body to the application."""
@@ -253,7 +311,7 @@ class GuardedProtocol(HttpToolsProtocol):
             msg = f"The body has more than {MAX_CHUNKS} chunks. Send larger ones, or a Content-Length."
             self._refuse(MalformedRequest(msg))
         else:
-            super().on_body(body)
+            self.cycle.add_to_body(body)
 
     def on_message_complete(self) -> None:
         """Complete the request."""
@@ -261,11 +319,11 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self.parser.should_upgrade() and self._body_left != 0:  # see `_ignore_upgrade`
             return
-        super().on_message_complete()
+        self.cycle.complete_request()
         if self.cycle.response_complete:  # answered before its body had arrived
-            self._clear_deadline()
+            self._deadline.clear()
             self._reset()
-            self._keep_alive()
+            self._begin_idleness()
         else:
             self._awaits_response = True
             self._bytes_since_progress = 0
@@ -273,27 +331,30 @@ class GuardedProtocol(HttpToolsProtocol):
     # Writing
 
     def on_response_complete(self) -> None:
-        """Continue with the next request; uvicorn calls this."""
-        super().on_response_complete()
+        """Continue with the next request; the exchange calls this."""
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        self.flow.resume_reading()
         self._connections.note_idle(self)
         if self._awaits_response:
             self._reset()
+            self._begin_idleness()
             self._queue_pending()
         else:  # discard the rest of the body; close the connection if it does not arrive in time
-            self._unset_keepalive_if_required()
-            self._set_deadline(self.transport.close)
+            self._deadline.set(self._read_timeout, self.transport.close)
 
     def _close_after_response(self) -> None:
-        """Close the connection, but only our side of it while a body arrives."""
-        if self._awaits_response or not self._in_body or self.transport.is_closing():
+        """Close the connection, but only our side of it while data arrives that nobody reads."""
+        is_body_arriving = self._in_body and not self._awaits_response
+        if self.transport.is_closing() or not (is_body_arriving or self._ignoring):
             self.transport.close()
             return
-        self._discardable = min(self._body_left or MAX_DISCARDED, MAX_DISCARDED)
+        left = self._body_left if is_body_arriving else None
+        self._discardable = min(left or MAX_DISCARDED, MAX_DISCARDED)
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._set_deadline(self.transport.close)
+        self._deadline.set(self._read_timeout, self.transport.close)
         self._discard(len(self._pending))
         self._pending.clear()
 
@@ -312,7 +373,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def resume(self) -> None:
         """Begin the next pipelined request."""
         if not self.transport.is_closing():
-            self._unset_keepalive_if_required()
+            self._end_idleness()
             self.flow.resume_reading()
             self._parse_pending()
 
@@ -324,10 +385,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self._has_body_parser = False
             self.parser = httptools.HttpRequestParser(self)
 
-    def _keep_alive(self) -> None:
-        self._unset_keepalive_if_required()
-        handler = self.timeout_keep_alive_handler
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
+    def _begin_idleness(self) -> None:
+        self._is_idle = True
+        self._deadline.set(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _end_idleness(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._deadline.clear()
 
     def pause_writing(self) -> None:
         """Start to check that the client reads its response."""
@@ -361,15 +426,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._schedule_progress_check()
 
     # Timeouts and refusals
-
-    def _set_deadline(self, callback: Callable[[], None]) -> None:
-        self._clear_deadline()
-        self._deadline = self.loop.call_later(self._read_timeout, callback)
-
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     def _time_out_head(self) -> None:
         if self._in_head:
@@ -410,15 +466,6 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.client[0] if self.client else None
 
 
-class _ResponseTransport:
-    """What uvicorn writes a response to, and closes as soon as it has been written if the connection ends."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
-
-
 class _BodyCallbacks:
     """The callbacks of a parser that only parses the body of a request."""
 
@@ -440,27 +487,23 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[
         Two values: what is wrong, or an empty string; and the length of the body in bytes, or None if it is
         chunked.
     """
-    hosts, codings, length = [], [], 0
-    for name, value in headers:
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            codings.append(value.strip().lower())
+    names, values = [name for name, _ in headers], dict(headers)
+    host_count, coding = names.count(b"host"), values.get(b"transfer-encoding")
     fault = ""
-    if len(hosts) > 1 or (not hosts and version == "1.1"):
+    if host_count > 1 or (not host_count and version == "1.1"):
         fault = (
-            f"The request has {len(hosts) or 'no'} Host headers. Send exactly one (RFC 9112, section 3.2)."
+            f"The request has {host_count or 'no'} Host headers. Send exactly one (RFC 9112, section 3.2)."
         )
-    elif hosts and not HOST.fullmatch(hosts[0]):
+    elif host_count and not HOST.fullmatch(values[b"host"]):
         fault = "The Host header is not a name or address with an optional port (RFC 9112, section 3.2)."
-    elif codings and (version == "1.0" or codings != [b"chunked"]):
+    elif coding is not None and (
+        version == "1.0" or coding.strip().lower() != b"chunked" or names.count(b"transfer-encoding") > 1
+    ):
         fault = (
             "The Transfer-Encoding is not supported here. Send HTTP/1.1 with 'chunked' alone, or a "
             "Content-Length."
         )
-    return fault, None if codings else length
+    return fault, int(values.get(b"content-length", 0)) if coding is None else None
 
 
 def create_protocol_factory(settings: Settings) -> partial[GuardedProtocol]:
@@ -468,6 +511,7 @@ def create_protocol_factory(settings: Settings) -> partial[GuardedProtocol]:
     return partial(
         GuardedProtocol,
         connections=Connections(settings.max_connections),
+        outbox=Outbox(),
         read_timeout=settings.read_timeout,
         write_timeout=settings.write_timeout,
         root_path=settings.root_path or "",

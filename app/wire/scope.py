@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import Scope
@@ -12,7 +13,21 @@ KEY_ID: Final = "digits.key_id"  # the id of the API key
 OUTCOME: Final = "digits.outcome"  # the code of the problem document, if the answer is one
 WORK: Final = "digits.work"  # the `app.telemetry.stages.Stages` of the request
 ROOT_PATH: Final = "digits.root_path"  # the prefix under which a proxy mounts the service
+HEADER_INDEX: Final = "digits.headers"  # by name, the first of each
+ARRIVAL: Final = "digits.arrival"  # the `Arrival` of the body, if the server tells
 IPV6_SITE_BITS: Final = 64  # a site is assigned a /64 and chooses the other bits itself
+
+
+class Arrival:
+    """Whether the whole body of a request has arrived, so that receiving it can't take long."""
+
+    __slots__ = ("is_complete",)
+
+    def __init__(self) -> None:
+        self.is_complete = False
+
+
+NEVER: Final = Arrival()  # for servers that don't tell
 
 
 def get_route(scope: Scope) -> str | None:
@@ -39,6 +54,12 @@ def get_root_path(scope: Scope) -> str:
     return root_path
 
 
+def get_arrival(scope: Scope) -> Arrival:
+    """Return whether the body of a request has arrived; it may change at any time."""
+    arrival: Arrival = scope.get(ARRIVAL, NEVER)
+    return arrival
+
+
 def get_client(scope: Scope) -> str:
     """Return the name that a client is counted under: a key, an IPv4 address, or an IPv6 network."""
     if KEY_ID in scope:
@@ -53,8 +74,13 @@ def get_client(scope: Scope) -> str:
 
 
 def get_header(scope: Scope, name: bytes) -> bytes:
-    """Return a header of a request, or b"" if it is missing. `name` is in lower case."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+    """Return the first header of a name, or b"" if it is missing. `name` is in lower case."""
+    return get_headers(scope).get(name, b"")
+
+
+def get_headers(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers of a request by their names in lower case, the first of each name."""
+    headers: Mapping[bytes, bytes] | None = scope.get(HEADER_INDEX)
+    if headers is None:
+        headers = scope[HEADER_INDEX] = dict(reversed(scope["headers"]))
+    return headers

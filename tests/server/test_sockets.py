@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from app.server.connections import Connections
+from app.server.outbox import Outbox
 from app.server.protocol import GuardedProtocol
 from app.server.sockets import ACCEPTS_PER_TURN, ListeningSocket
 
@@ -93,6 +94,7 @@ def test_nagles_algorithm_is_off_on_accepted_connections(listening: ListeningSoc
         def create_protocol() -> ObservedProtocol:
             return ObservedProtocol(
                 connections=Connections(10),
+                outbox=Outbox(),
                 read_timeout=10,
                 write_timeout=10,
                 config=config,
