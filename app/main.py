@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from .api import metrics as metrics_route
 from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
 from .api.v2 import infer, repository, server
+from .batching import Batcher
 from .capacity import BodyBudget, Places, Readiness
 from .digits.catalogue import Catalogue
 from .digits.errors import UnknownModel
 from .digits.process import set_up_process
-from .guard.bodies import BodyGuard, UnreadBodyGuard
+from .guard.bodies import BodyGuard
 from .guard.cors import Cors
 from .guard.headers import HeaderGuard
 from .guard.keys import KeyGuard, Keyring
@@ -39,7 +39,7 @@ from .telemetry import tracing
 from .telemetry.access import AccessLog
 from .telemetry.metrics import METRICS, Metrics
 from .version import VERSION
-from .wire.paths import OPENAPI_PATH, PUBLIC_PATHS
+from .wire.paths import OPENAPI_PATH
 from .wire.request_id import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
@@ -60,14 +60,16 @@ def create_app(
     settings: Settings | None = None,
     keyring: Keyring | None = None,
     *,
+    catalogue: Catalogue | None = None,
     threads: int | None = None,
     open_registry: Callable[[], CollectorRegistry | None] = lambda: None,
 ) -> FastAPI:
-    """Return the ASGI application. Its models are loaded when its lifespan starts.
+    """Return the ASGI application.
 
     Args:
         settings: by default, read from the environment.
         keyring: by default, read from the settings or the file that they name.
+        catalogue: the models; by default, they are loaded when the application's lifespan starts.
         threads: number of threads for work that is too long for the event loop; by default, the number of
             cores.
         open_registry: called when the lifespan starts; returns the registry that the workers share, if any.
@@ -81,6 +83,7 @@ def create_app(
     parts = _Parts(
         settings=settings,
         keyring=keyring or Keyring(settings.api_keys, settings.api_keys_file),
+        catalogue=catalogue,
         buckets=buckets,
         wrong_keys=WrongKeyLimiter(buckets),
         open_registry=open_registry,
@@ -97,7 +100,8 @@ def create_app(
 
 def _create_application(parts: _Parts) -> FastAPI:
     root_path = parts.settings.root_path
-    return FastAPI(
+    return openapi.Application(
+        requires_key=bool(parts.keyring.keys),
         title="Digits",
         version=VERSION,
         description=DESCRIPTION,
@@ -108,7 +112,7 @@ def _create_application(parts: _Parts) -> FastAPI:
         responses=openapi.ANY_ERROR,
         servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=lambda route: route.name,  # names the functions of generated clients
-        lifespan=lambda app: _lifespan(app, parts),
+        lifespan=lambda _: _lifespan(parts),
         middleware=_build_middleware(parts),
         exception_handlers=dict.fromkeys((*EXPECTED_ERRORS, Exception), answer_error),
         telemetry=tracing.configure(parts.tracer_provider),
@@ -150,10 +154,11 @@ class HttpOnly:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """The parts of a worker that exist before its models are loaded."""
+    """The parts of a worker that exist before its lifespan starts."""
 
     settings: Settings
     keyring: Keyring
+    catalogue: Catalogue | None  # None if it is loaded when the lifespan starts
     buckets: Buckets | None  # None if there is no rate limit
     wrong_keys: WrongKeyLimiter
     open_registry: Callable[[], CollectorRegistry | None]
@@ -172,7 +177,6 @@ def _build_middleware(parts: _Parts) -> list[Middleware]:
         *_build_observers(parts),
         Middleware(HeaderGuard),
         *cors,
-        Middleware(UnreadBodyGuard, readiness=parts.readiness),
         Middleware(RouteGuard),
         *_build_guards(parts),
         Middleware(HeadAsGet),
@@ -229,16 +233,12 @@ def _configure_keys(parts: _Parts) -> Middleware:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, Any]]:
+async def _lifespan(parts: _Parts) -> AsyncIterator[Mapping[str, Any]]:
     set_up_process()
     logging.captureWarnings(capture=True)
-    document = app.openapi()  # built here; otherwise `RouteGuard` would build it during the first request
-    openapi.complete_document(document, public=PUBLIC_PATHS, requires_key=bool(parts.keyring.keys))
     settings = parts.settings
-    started = time.perf_counter()
-    catalogue = Catalogue.load(settings.models_dir, default=settings.default_model)
-    seconds = round(time.perf_counter() - started, 3)
-    log.info("ready", extra={"models": catalogue.get_recipe_versions(), "seconds": seconds})
+    catalogue = parts.catalogue or Catalogue.load(settings.models_dir, default=settings.default_model)
+    log.info("ready", extra={"models": catalogue.get_recipe_versions()})
     _warn_of_missing_models(catalogue)
     places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
     has_feedback = settings.feedback_url is not None
@@ -255,6 +255,7 @@ async def _lifespan(app: FastAPI, parts: _Parts) -> AsyncIterator[Mapping[str, A
             catalogue=catalogue,
             readiness=parts.readiness,
             places=places,
+            batcher=Batcher(),
             body_budget=parts.body_budget,
             threads=threads,
             metrics=metrics,

@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
+from .batching import Batcher
 from .capacity import BodyBudget, Places, Readiness
 from .digits.catalogue import Catalogue
 from .guard.keys import Keyring
@@ -32,6 +33,7 @@ class State:
     catalogue: Catalogue
     readiness: Readiness
     places: Places
+    batcher: Batcher
     body_budget: BodyBudget
     threads: CapacityLimiter  # for work that is too long for the event loop
     metrics: Metrics

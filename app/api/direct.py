@@ -19,7 +19,7 @@ from .errors import EXPECTED_ERRORS, answer_error
 from .number import predict_number
 from .predict import predict, predict_batch
 
-ENDPOINTS: Final[Mapping[str, Callable[..., Awaitable[Response]]]] = {
+ENDPOINTS: Final[dict[str, Callable[..., Awaitable[Response]]]] = {
     "/predict": predict,
     "/predict/batch": predict_batch,
     "/predict/number": predict_number,

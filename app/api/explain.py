@@ -14,7 +14,7 @@ from . import openapi, uploads
 from .predict import ModelName
 from .reader import DigitReader, PreparedPicture, build_predictions, encode_data_url
 from .schemas import Explanation, LayerActivations
-from .work import run_in_thread, unwrap
+from .work import run_in_thread
 
 router = APIRouter(tags=["predict"])
 
@@ -34,7 +34,7 @@ async def explain(request: Request, model: ModelName = None) -> Response:
     reader = DigitReader(request, state.catalogue.get(model))
     picture = await uploads.read_picture(request)
     with reader.hold_places(1):
-        prepared = unwrap(*await reader.canonicalise_uploads([picture]))
+        prepared = await reader.canonicalise(picture)
         work = partial(_explain, prepared, reader)
         explanation = await run_in_thread(work, request, stages=reader.stages)
     reader.count_predictions([explanation.prediction])

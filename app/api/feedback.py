@@ -18,7 +18,6 @@ from .errors import require_key
 from .predict import ModelName
 from .reader import DigitReader
 from .schemas import Feedback
-from .work import unwrap
 
 if TYPE_CHECKING:
     from ..feedback.async_store import AsyncStore
@@ -75,7 +74,7 @@ async def store_picture(
     """
     with store.admit(get_client(reader.request.scope)):
         # places are held while the picture is read, and not while it is stored
-        prediction = unwrap(*await reader.predict([picture]))
+        prediction = await reader.predict(picture)
         reader.stages.note_digits([(prediction.digit, prediction.confidence)])
         picture_id, is_new = await store.save(
             picture,

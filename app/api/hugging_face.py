@@ -13,7 +13,6 @@ from starlette.responses import Response
 from . import base64_text, json_body, uploads
 from .reader import DigitReader
 from .schemas import JsonInputs, LabelParameters, LabelScore, LabelScores, Prediction
-from .work import unwrap
 
 DEFAULT_LABELS: Final = 5  # as Hugging Face's own pipelines answer
 
@@ -21,7 +20,7 @@ DEFAULT_LABELS: Final = 5  # as Hugging Face's own pipelines answer
 async def answer_labels(request: Request, reader: DigitReader) -> Response:
     """Answer with the most likely digits, the first the likeliest."""
     picture, parameters = await _read_inputs(request)
-    prediction = unwrap(*await reader.predict([picture]))
+    prediction = await reader.predict(picture)
     reader.count_predictions([prediction])
     return reader.respond(_rank_digits(prediction, parameters.top_k or DEFAULT_LABELS))
 

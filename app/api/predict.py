@@ -13,7 +13,6 @@ from ..wire import problems
 from . import hugging_face, openapi, uploads
 from .reader import DigitReader
 from .schemas import BatchPrediction, BatchResult, Prediction, Problem
-from .work import unwrap
 
 router = APIRouter(tags=["predict"])
 
@@ -51,7 +50,7 @@ async def answer_picture(reader: DigitReader, picture: bytes, *, view: bool = Fa
     Raises:
         DigitsError: the picture can't be read.
     """
-    prediction = unwrap(*await reader.predict([picture], view=view))
+    prediction = await reader.predict(picture, view=view)
     reader.count_predictions([prediction])
     return reader.respond(prediction)
 
@@ -67,7 +66,7 @@ async def predict_batch(request: Request, model: ModelName = None, view: View = 
     state = get_state(request)
     reader = DigitReader(request, state.catalogue.get(model))
     pictures = await uploads.read_pictures(request, max_pictures=state.settings.max_batch)
-    outcomes = await reader.predict(pictures, view=view)
+    outcomes = await reader.predict_all(pictures, view=view)
     state.metrics.observe_batch(reader.model.name, len(outcomes))
     reader.count_predictions([outcome for outcome in outcomes if isinstance(outcome, Prediction)])
     for outcome in outcomes:

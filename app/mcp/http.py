@@ -23,7 +23,7 @@ from ..api.number import read_number
 from ..api.reader import DigitReader
 from ..api.schemas import NumberPrediction, Prediction
 from ..api.uploads import MAX_INLINE_BODY
-from ..api.work import run_in_thread, unwrap
+from ..api.work import run_in_thread
 from ..digits.errors import DigitsError
 from ..settings import Settings
 from ..state import get_state
@@ -141,7 +141,7 @@ def _note_errors(
 async def _read_digit(arguments: ImageArguments, request: Request) -> Prediction:
     reader = DigitReader(request, get_state(request).catalogue.get())
     picture = await _decode(arguments, request)
-    prediction = unwrap(*await reader.predict([picture]))
+    prediction = await reader.predict(picture)
     reader.count_predictions([prediction])
     return prediction
 

@@ -130,7 +130,7 @@ class TaskReader:
     ) -> Sequence[Prediction | DigitsError | None]:
         if self._digits is None:
             return [picture if isinstance(picture, DigitsError) else None for picture in pictures]
-        outcomes = await self._digits.predict(pictures)
+        outcomes = await self._digits.predict_all(pictures)
         self._digits.count_predictions([outcome for outcome in outcomes if isinstance(outcome, Prediction)])
         return outcomes
 

@@ -134,7 +134,7 @@ async def classify(
     if isinstance(pictures, np.ndarray):
         return reader.infer(pictures)
     prepared = []
-    for index, outcome in enumerate(await reader.canonicalise_uploads(pictures)):
+    for index, outcome in enumerate(await reader.canonicalise_all(pictures)):
         if isinstance(outcome, DigitsError):
             detail = f"{where}[{index}]: {outcome.detail}"
             raise type(outcome)(detail, limit=outcome.limit)
