@@ -25,7 +25,7 @@ import numpy as np
 from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Catalogue
-from benchmarks import budget, pictures
+from benchmarks import budget, image, pictures
 from benchmarks.figures import alternate, median_ratio
 from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measure_load, median, ratio
 from benchmarks.processes import CLIENT, SERVER, pin_this_process
@@ -34,11 +34,19 @@ from benchmarks.serving import Service, serve
 RESULTS_FILE: Final = Path("bench.json")
 BATCH_SIZE: Final = 64
 BATCHES_IN_FLIGHT: Final = 2  # together as many pictures as a worker has places
+MANY: Final = (4, 16, 64)  # workers, on a machine with as many cores
 SOAK: Final = 5.0  # seconds at full load, with each kind of picture
 SIZES: Final = {"photograph 640x480": (640, 480), "1280x960": (1280, 960), "12 megapixels": (4032, 3024)}
-FLOORS: Final = {  # ratios, a tenth or more below those of short rounds: 0.38 to 0.50 for the first
-    ("small", "16 connections", "raw over nothing"): 0.34,
-    ("small", "16 connections", "form over nothing"): 0.35,
+PAGE: Final = ("4071829356", "1234567890", "9876543210", "5566778899", "1029384756")
+SMALL_RATIOS: Final = (
+    ("raw", "bare"),
+    ("raw nothing", "bare"),
+    ("raw", "raw nothing"),
+    ("form", "form nothing"),
+)
+FLOORS: Final = {  # ratios, a fifth or more below those of short rounds: 0.11 to 0.14 for the first
+    ("small", "16 connections", "raw over bare"): 0.085,
+    ("small", "16 connections", "raw nothing over bare"): 0.25,
     ("batch", "over the loop"): 0.55,
     ("workers", "two over one"): 1.6,
 }
@@ -61,6 +69,7 @@ def main() -> None:
         "start": lambda: measure_start(rounds=arguments.rounds),
         "memory": measure_memory,
         "workers": lambda: measure_workers(**options),
+        "image": image.measure,
     }
     results: dict[str, Any] = {}
     for name, measure in measures.items():
@@ -99,8 +108,8 @@ def measure_small(*, rounds: int, seconds: float) -> dict[str, Any]:
             results[f"{connections} connections"] = {
                 name: median(each).round() for name, each in figures.items()
             } | {
-                f"{kind} over nothing": round(ratio(figures[kind], figures[f"{kind} nothing"]), 3)
-                for kind in ("raw", "form")
+                f"{over} over {under}": round(ratio(figures[over], figures[under]), 3)
+                for over, under in SMALL_RATIOS
             }
     return results
 
@@ -151,8 +160,9 @@ def measure_kinds(*, rounds: int) -> dict[str, Any]:
             name: _measure_latency(service.client, "/predict", data, times=times)
             for name, data in uploads.items()
         }
-        line = pictures.draw_line("40718293")
-        results["line"] = _measure_latency(service.client, "/predict/number", line, times=times)
+        numbers = {"line": pictures.draw_line("40718293"), "page of 50 digits": pictures.draw_page(*PAGE)}
+        for name, data in numbers.items():
+            results[name] = _measure_latency(service.client, "/predict/number", data, times=times)
     return results
 
 
@@ -167,46 +177,71 @@ def _measure_latency(client: httpx.Client, path: str, data: bytes, *, times: int
 
 
 def measure_start(*, rounds: int) -> dict[str, float]:
-    """Return the seconds from start to ready, with all models."""
-    durations = []
-    for _ in range(rounds):
+    """Return the seconds from start to ready, with all models, and how many of them use the processor."""
+    starts = []
+    for _ in range(rounds + 1):
         with serve() as service:
-            durations.append(service.start_seconds)
-    return {"seconds": round(statistics.median(durations), 2)}
+            starts.append((service.start_seconds, service.cpu_seconds()))
+    seconds, cpu_seconds = map(statistics.median, zip(*starts[1:], strict=True))  # the first may compile
+    return {"seconds": round(seconds, 2), "of the processor": round(cpu_seconds, 2)}
 
 
-def measure_memory() -> dict[str, float]:
-    """Return a worker's resident megabytes after its start, and after a soak."""
+def measure_memory() -> dict[str, int]:
+    """Return a worker's resident megabytes after its start, and after small and large pictures."""
     photographs = [pictures.draw_photograph(*SIZES[name]) for name in ("1280x960", "12 megapixels")]
     with serve() as service:
-        started = service.resident_mb()
-        for body in (pictures.SMALL, pictures.CANVAS, *photographs):
-            target = service.target("/predict", body, "application/octet-stream")
-            measure_load(target, connections=16, seconds=SOAK)
-        return {"started_mb": round(started), "after_soak_mb": round(service.resident_mb())}
+        sizes = {"started": service.resident_mb()}
+        _soak(service, pictures.SMALL, pictures.CANVAS)
+        sizes["after small pictures"] = service.resident_mb()
+        _soak(service, *photographs)
+        sizes["after photographs"] = service.resident_mb()
+    return {name: round(size) for name, size in sizes.items()}
 
 
-def measure_workers(*, rounds: int, seconds: float) -> dict[str, float]:
-    """Compare two workers on two cores with one on one core.
+def _soak(service: Service, *bodies: bytes) -> None:
+    for body in bodies:
+        target = service.target("/predict", body, "application/octet-stream")
+        measure_load(target, connections=16, seconds=SOAK)
+
+
+def measure_workers(*, rounds: int, seconds: float) -> dict[str, Any]:
+    """Compare two workers on two cores with one on one core, and predict what more workers would do.
 
     The load generator also uses one of the two cores. So requests per second of processor time are compared,
-    counted twice for two workers.
+    counted twice for two workers. Each worker has 16 connections; if two share as many, their batches are
+    half as large, and the prediction is made from these.
     """
 
-    def measure(service: Service) -> Callable[[float], float]:
+    def measure(service: Service, connections: int) -> Callable[[float], float]:
         target = service.target("/predict", pictures.SMALL)
 
         def measure_rate(seconds: float) -> float:
             before = service.cpu_seconds()
-            rate = measure_load(target, connections=16, seconds=seconds).rate
+            rate = measure_load(target, connections=connections, seconds=seconds).rate
             return rate * seconds / (service.cpu_seconds() - before)
 
         return measure_rate
 
     settings = {"DIGITS_WORKERS": "2"}
     with serve() as one, serve(settings=settings, cores=SERVER | CLIENT) as two:
-        rates = alternate({"one": measure(one), "two": measure(two)}, rounds=rounds, seconds=seconds)
-    return {"two over one": round(2 * median_ratio(rates["two"], rates["one"]), 2)}
+        rates = alternate(
+            {"one": measure(one, 16), "two": measure(two, 32), "sharing": measure(two, 16)},
+            rounds=rounds,
+            seconds=seconds,
+        )
+    two_over_one, sharing = (2 * median_ratio(rates[name], rates["one"]) for name in ("two", "sharing"))
+    predicted = {f"{count} over one, at worst and at best": predict(sharing, count) for count in MANY}
+    return {"two over one": round(two_over_one, 2), "sharing connections": round(sharing, 2), **predicted}
+
+
+def predict(two_over_one: float, count: int) -> tuple[float, float]:
+    """Return how many times as many requests as one worker `count` of them serve, on as many cores.
+
+    At worst, two workers lose what they lose because each waits for the other: then more lose more (Amdahl's
+    law). At best, each loses as much as each of two, whatever their number.
+    """
+    serial_share = max(0.0, 2 / two_over_one - 1)
+    return round(count / (1 + serial_share * (count - 1)), 1), round(count * min(1.0, two_over_one / 2), 1)
 
 
 if __name__ == "__main__":

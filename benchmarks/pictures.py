@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +38,23 @@ def draw_photograph(width: int, height: int) -> bytes:
 
 def draw_line(text: str, *, width: int = 1000) -> bytes:
     """Return a photograph of a number in one line, as a JPEG."""
-    height, step = width // 5, width // (len(text) + 1)
+    return _draw_lines([text], width, line_height=width // 5)
+
+
+def draw_page(*texts: str, width: int = 1240) -> bytes:
+    """Return a photograph of a page with a number in each line, as a JPEG."""
+    return _draw_lines(texts, width, line_height=width // 4)
+
+
+def _draw_lines(texts: Sequence[str], width: int, *, line_height: int) -> bytes:
+    height = line_height * len(texts)
     ink_mask = np.zeros((height, width), np.uint8)
-    for place, digit in enumerate(text):
-        box = (step // 2 + place * step, height // 4, int(0.55 * step), height // 2)
-        ink_mask = cv2.max(ink_mask, ink(int(digit), (width, height), box=box, pen=height // 30))
+    for row, text in enumerate(texts):
+        step = width // (len(text) + 1)
+        for place, digit in enumerate(text):
+            left, top = step // 2 + place * step, row * line_height + line_height // 4
+            box = (left, top, int(0.55 * step), line_height // 2)
+            ink_mask = cv2.max(ink_mask, ink(int(digit), (width, height), box=box, pen=line_height // 30))
     light = np.linspace(225, 170, width, dtype=np.float32)
     noise = np.random.default_rng(5).normal(0, 4, ink_mask.shape)
     picture = light * (1 - 0.75 * ink_mask / 255) + noise

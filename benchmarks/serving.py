@@ -54,6 +54,7 @@ def serve(
     """Run the service, or another one that `python command` starts, until the block ends."""
     port = str(free_port())
     environment = {"DIGITS_PORT": port, "UVICORN_PORT": port, **(settings or {})}
+    environment["PYTHONDONTWRITEBYTECODE"] = ""  # modules are compiled once, as in the image
     full_command = [sys.executable, *(command or ("-m", "app"))]
     started = time.perf_counter()
     with (
