@@ -8,7 +8,10 @@ RIVALS := .venv-rivals
 NAME ?= cnn
 FULL ?= $(if $(filter cnn,$(NAME)),--full)# the default network is also evaluated beyond MNIST, which takes minutes
 IMAGE ?= digits
-PARALLEL ?= --numprocesses logical --dist loadscope# the tests of a module share servers
+# one process more than there are cores, because tests often wait for others
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+# the tests of a module share servers; tests/conftest.py says in which order modules begin
+PARALLEL ?= --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
 ENGINE ?= $(shell command -v podman || command -v docker || echo docker)
 
 .DEFAULT_GOAL := help

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -31,10 +32,29 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 GOLDEN = ROOT / "tests" / "data" / "golden"
 HOSTILE = ROOT / "tests" / "data" / "hostile"
+# What takes longest is started first: processes that run tests at the same time then end together.
+SLOWEST = (
+    "deploy/ray/test_serve.py",
+    "training/test_commands.py",
+    "notebook",
+    "page",
+    "deploy/ray/test_score.py",
+    "training/learn",
+    "training/export",
+    "training/search",
+    "server",
+    "resilience",
+    "client",
+    "test_install.py",
+    "test_container.py",
+    "test_integrate.py",
+)
 
 
 def pytest_configure() -> None:
     set_up_process()
+    # Shells let background jobs ignore it, and so would every process that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,10 +66,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the mark `needs` to tests whose fixtures need it."""
+    """Add the mark `needs` to tests whose fixtures need it, and put the slowest first."""
     for item in items:
         for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.needs(FIXTURES[fixture]))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return where in `SLOWEST` a test is, and a number above all if it is nowhere."""
+    path = item.path.relative_to(ROOT / "tests")
+    return next((rank for rank, slow in enumerate(SLOWEST) if path.is_relative_to(slow)), len(SLOWEST))
 
 
 @pytest.hookimpl(tryfirst=True)

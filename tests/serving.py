@@ -154,7 +154,14 @@ def send_half(running: Process, picture: bytes) -> Iterator[list[httpx.Response]
 def list_workers(running: Process) -> set[int]:
     """Return the ids of the worker processes, whether they serve yet or not."""
     children = Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split()
-    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    return {int(child) for child in children if b"spawn_main" in _read_command(child)}
+
+
+def _read_command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # the process has just ended
+        return b""
 
 
 def handles_signal(pid: int, number: signal.Signals) -> bool:

@@ -25,6 +25,7 @@ from app.digits.errors import DigitsError
 from app.digits.images import MIN_SIDE
 from app.digits.numbers import NumberCaution
 from app.digits.working_picture import Caution
+from app.docstrings import read_docstrings
 from app.main import create_app
 from app.server.protocol import MAX_HEAD
 from app.settings import MEBIBYTE, Settings
@@ -212,11 +213,12 @@ def test_the_table_of_settings_is_complete_and_correct() -> None:
     rows = find_table(DEPLOY, "variable", "default", "meaning")
     names = [name.strip("`").removeprefix("DIGITS_").lower() for name, _, _ in rows]
     assert names == list(Settings.model_fields)
+    docstrings = read_docstrings(Settings)
     for name, (_, default, meaning) in zip(names, rows, strict=True):
-        field = Settings.model_fields[name]
-        shown = "the `models` of the package" if name == "models_dir" else format_default(field.default)
+        value = Settings.model_fields[name].default
+        shown = "the `models` of the package" if name == "models_dir" else format_default(value)
         assert default == shown
-        assert meaning == " ".join((field.description or "").split())
+        assert meaning == " ".join(docstrings[name].split())
 
 
 def format_default(value: object) -> str:
