@@ -141,6 +141,7 @@ function checkLater(milliseconds) {
 }
 
 function markLost() {
+  requester.drop(); // what is on the sheet is read when the service answers again
   showProblem("The service does not answer. Your drawing is kept, and will be read as soon as it does.");
   showHealth("lost", "Not reachable");
   checkLater(delay);
@@ -168,7 +169,7 @@ function showTiming(stages, duration) {
   byId("timing").textContent = `Read in ${serviceTime.toFixed(1)} ms, answered in ${duration.toFixed(0)} ms`;
 }
 
-/** Load the list of models, and send what is on the sheet again. */
+/** Load the list of models, and send what is on the sheet unless that was read already. */
 async function loadModels() {
   try {
     const { body } = await sendRequest("/models");
@@ -188,7 +189,7 @@ async function loadModels() {
   byId("key").hidden = true;
   showProblem("");
   showProgram();
-  if (!sheet.isEmpty) requester.request();
+  if (!sheet.isEmpty && !requester.isServed) requester.request();
   return undefined;
 }
 

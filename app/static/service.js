@@ -71,6 +71,7 @@ export class Requester {
   #onFailure;
   #isPending = false;
   #isRunning = false;
+  #isServed = false;
   #controller = new AbortController();
 
   /** `send(signal)` returns the answer. After an error with `wait` seconds, the request is repeated. */
@@ -80,9 +81,15 @@ export class Requester {
     this.#onFailure = onFailure;
   }
 
+  /** Whether the newest request has an answer, or may still get one. */
+  get isServed() {
+    return this.#isServed;
+  }
+
   /** Send a request as soon as possible. */
   async request() {
     this.#isPending = true;
+    this.#isServed = true;
     if (this.#isRunning) return;
     this.#isRunning = true;
     try {
@@ -99,6 +106,7 @@ export class Requester {
   /** Drop the current request and its answer. */
   drop() {
     this.#isPending = false;
+    this.#isServed = false;
     this.#controller.abort();
   }
 
@@ -110,7 +118,10 @@ export class Requester {
     } catch (error) {
       if (signal.aborted) return PAUSE;
       this.#onFailure(error);
-      if (!error.wait) return PAUSE;
+      if (!error.wait) {
+        this.#isServed = this.#isPending;
+        return PAUSE;
+      }
       this.#isPending = true;
       return error.wait * 1000;
     }

@@ -310,6 +310,23 @@ def test_a_refusal_shows_the_services_own_message(page: Page, watch: Watch, clie
     expect(page.get_by_role("alert")).not_to_be_visible()
 
 
+def test_a_picture_read_before_the_list_of_models_comes_is_not_sent_again(
+    open_page: Open, watches: dict[Page, Watch], client: httpx.Client
+) -> None:
+    held: list[Route] = []
+    page = open_page("about:blank")
+    page.route("**/models", lambda route: held.append(route))  # noqa: PLW0108  Playwright wants a function
+    page.goto(str(client.base_url))
+    page.get_by_label("One digit").check()
+    page.locator("#file").set_input_files(SEVEN)
+    expect_reading(page, "7")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#model option")).to_have_count(4)
+    page.wait_for_timeout(1000)  # ten times the pause between two requests
+    assert len(watches[page].requested_urls) == 1
+
+
 def test_a_file_that_is_too_large_is_not_sent(open_page: Open, watches: dict[Page, Watch]) -> None:
     with serve(Settings(max_body_bytes=2048)) as client:
         page = open_page(str(client.base_url))
