@@ -1,7 +1,8 @@
-"""Measures how the time of one small request is spent, and the least time that each part could take.
+"""Measures how the time of a small request and of a batch is spent, and the least time that parts could take.
 
-Each part is timed within complete requests. Repeated on its own, a part finds everything in the processor's
-caches, and takes half as long: that is its floor.
+Each part of a small request is timed within complete requests. Repeated on its own, a part finds everything
+in the processor's caches, and takes half as long: that is its floor. The parts of a batch are timed one after
+the other, without threads and HTTP.
 """
 
 from __future__ import annotations
@@ -21,17 +22,25 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message
 
+from app.api import multipart
 from app.api.direct import DirectDispatch
+from app.api.reader import build_predictions, describe_model, describe_upload
+from app.api.schemas import BatchPrediction, BatchResult
 from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
-from app.digits.catalogue import Catalogue
+from app.digits.catalogue import Catalogue, Model
 from app.digits.preprocessing import canonicalise
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import logs
+from app.telemetry.stages import Stages
+from benchmarks.load import build_form
 from benchmarks.pictures import SMALL
 
 CALLS: Final = 3000  # of each part; the median is reported
+BATCHES: Final = 200
+BATCH_SIZE: Final = 64
+BATCH_PARTS: Final = ("split the form", "decode", "describe", "infer", "build the answer", "write JSON")
 MODELS: Final = Path(__file__).parent.parent / "models"
 SCOPE: Final = {
     "type": "http",
@@ -50,7 +59,12 @@ SCOPE: Final = {
 _TIMING: Final = re.compile(rb"(\w+);dur=([\d.]+)")
 
 
-def measure() -> dict[str, dict[str, float | None]]:
+def measure() -> dict[str, dict[str, Any]]:
+    """Return the microseconds of each part: of a request, and of a batch for each of its pictures."""
+    return {"request": measure_request(), "batch": measure_batch()}
+
+
+def measure_request() -> dict[str, dict[str, float | None]]:
     """Return the microseconds of each part, in a request and on its own."""
     settings = Settings(models_dir=MODELS)
     config = logs.build_log_config(settings)
@@ -111,6 +125,41 @@ def _measure_floors() -> dict[str, float]:
         "preprocess": _time_alone(lambda: canonicalise(picture.grey)),
         "infer": _time_alone(lambda: classifier.classify(batch)),
     }
+
+
+def measure_batch() -> dict[str, float]:
+    """Return the microseconds that each part of a batch takes for a picture."""
+    model = Catalogue.load(MODELS, default="cnn").get()
+    form, content_type = build_form(SMALL, field="files", count=BATCH_SIZE)
+    durations = np.diff([_read_batch(model, form, content_type) for _ in range(BATCHES)], axis=1)
+    medians = np.median(durations, axis=0) * 1e6 / BATCH_SIZE
+    return dict(zip(BATCH_PARTS, medians.tolist(), strict=True))
+
+
+def _read_batch(model: Model, form: bytes, content_type: str) -> list[float]:
+    """Do what the service does with a batch; return the times before the first part and after each."""
+    times = [time.perf_counter()]
+    files = multipart.read_parts(form, content_type, limits={"files": BATCH_SIZE}, required="files")["files"]
+    times.append(time.perf_counter())
+    timer = Stages().time_stage
+    uploads = [
+        canonicalise_upload(images.identify(file), classifier=model.classifier, time_stage=timer)
+        for file in files
+    ]
+    times.append(time.perf_counter())
+    prepared = [describe_upload(upload) for upload in uploads]
+    times.append(time.perf_counter())
+    scores = model.classifier.classify(np.array([picture.canonical for picture in prepared]))
+    times.append(time.perf_counter())
+    predictions = build_predictions(prepared, scores, describe_model(model))
+    results = [
+        BatchResult(index=index, prediction=prediction, problem=None)
+        for index, prediction in enumerate(predictions)
+    ]
+    times.append(time.perf_counter())
+    BatchPrediction(results=results).model_dump_json(exclude_unset=True).encode()
+    times.append(time.perf_counter())
+    return times
 
 
 def _time_alone(work: Callable[[], object]) -> float:

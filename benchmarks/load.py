@@ -19,6 +19,7 @@ from benchmarks.processes import CLIENT, pin_command
 SCRIPT: Final = Path(__file__).parent / "post.lua"
 PNG: Final = "image/png"
 CONNECTIONS: Final = (1, 16, 64)
+PATIENCE: Final = "10s"  # with more connections than it has time for, a peer may answer late
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def measure_load(target: Target, *, connections: int, seconds: float) -> Figures
         body.write(target.body)
         body.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT)]
+        command += ["--timeout", PATIENCE]
         command += [f"-H{name}: {value}" for name, value in headers.items()]
         environment = os.environ | {"BODY": body.name}
         try:
