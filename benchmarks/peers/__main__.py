@@ -34,7 +34,7 @@ from benchmarks.peers.table import COMMON, HERE, PEERS, WORK, Peer
 from benchmarks.serving import ROOT, free_port, serve, start, wait_until_served
 
 RESULTS_FILE: Final = Path("bench-peers.json")
-OFFERED_RATES: Final = (100, 200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000, 2200, 2400, 2600)
+OFFERED_RATES: Final = (100, *range(200, 2600, 200), *range(2600, 5001, 400))
 MIN_SERVED_SHARE: Final = 0.97  # of the offered load; when less is served, the load is not increased further
 OURS: Final = "digits"
 OURS_WITH_PEER_NETWORK: Final = "digits, the peers' network"
