@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Final
 
-from tests.serving import run_handler
+from tests.serving import run_handler, wait_until
 
 LEGACY_TOKEN: Final = "0123456789abcdef0123456789abcdef01234567"  # noqa: S105
 PERSONAL_TOKEN: Final = "header.payload.signature"  # noqa: S105  as a JSON Web Token
@@ -23,6 +23,7 @@ class FileHandler(BaseHTTPRequestHandler):
     requests: list[str]  # the methods and paths of all requests
     exchanges: int  # of the personal token for an access token
     downloads: int
+    sent: list[str]  # the paths of all files that were sent
 
     def do_GET(self) -> None:
         self.requests.append(f"GET {self.path}")
@@ -33,7 +34,10 @@ class FileHandler(BaseHTTPRequestHandler):
         elif self.path not in self.files:
             self._answer(404, b"{}")
         else:
+            if self.path.startswith(f"{UPLOADS}last"):
+                wait_until(lambda: len(self.sent) == len(self.requests) - 1 > 0)
             self._answer(200, self.files[self.path])
+            self.sent.append(self.path)
 
     def do_POST(self) -> None:
         self.requests.append(f"POST {self.path}")
@@ -64,9 +68,12 @@ class FileHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve_files(files: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """Serve files by their names until the block ends; yield the address, and the requests that arrive."""
+    """Serve files by their names until the block ends; yield the address, and the requests that arrive.
+
+    A file whose name begins with "last" is not the first one to be sent, and none is being sent with it.
+    """
     requests: list[str] = []
     paths = {f"{UPLOADS}{name}": file for name, file in files.items()}
-    state = {"files": paths, "requests": requests, "exchanges": 0, "downloads": 0}
+    state = {"files": paths, "requests": requests, "exchanges": 0, "downloads": 0, "sent": []}
     with run_handler(type("Handler", (FileHandler,), state)) as address:
         yield address, requests

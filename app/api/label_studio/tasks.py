@@ -110,20 +110,24 @@ class TaskReader:
                 self.state.metrics.count_refusal(outcome.code)
 
     async def _fetch_all(self, tasks: Sequence[Task], max_bytes: int) -> list[bytes | DigitsError]:
-        """Fetch pictures, as long as they have at most `max_bytes` bytes together."""
+        """Fetch pictures; if they have more than `max_bytes` bytes together, only the first one."""
+        largest = min(self.state.settings.max_body_bytes, max_bytes)
         remaining = max_bytes
 
         async def fetch(task: Task) -> bytes | DigitsError:
             nonlocal remaining
-            largest = min(self.state.settings.max_body_bytes, max_bytes)
             try:
                 picture = await fetch_picture(task, self._config.picture_key, self.state, max_bytes=largest)
             except DigitsError as error:
                 return error.with_traceback(None)
             remaining -= len(picture)
-            return picture if remaining >= 0 else _build_too_many(max_bytes)
+            return picture if remaining >= 0 or task is tasks[0] else too_many
 
-        return await asyncio.gather(*map(fetch, tasks))
+        too_many = _build_too_many(max_bytes)
+        pictures = await asyncio.gather(*map(fetch, tasks))
+        if remaining < 0:  # whichever arrived last
+            return [pictures[0]] + [too_many] * (len(pictures) - 1)
+        return pictures
 
     async def _read_digits(
         self, pictures: Sequence[bytes | DigitsError]

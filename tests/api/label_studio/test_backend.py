@@ -197,6 +197,20 @@ def test_of_too_much_work_the_first_task_is_done(
     assert result["result"]
 
 
+def test_of_too_many_bytes_the_first_task_is_done_even_if_its_picture_arrives_last() -> None:
+    with serve_files({"last.jpg": FILES["large.jpg"], "large.jpg": FILES["large.jpg"]}) as (url, _):
+        settings = Settings(
+            label_studio_url=url,
+            label_studio_key=LEGACY_TOKEN,
+            max_body_bytes=MEBIBYTE,
+            max_batch_body_bytes=2 * MEBIBYTE,
+        )
+        with serve(settings) as backend:
+            names = ("last.jpg", "large.jpg", "large.jpg")
+            (result,) = predict(backend, DIGITS, *({"image": upload(name)} for name in names))
+    assert result["result"]
+
+
 def test_an_annotation_is_stored_and_a_changed_one_replaces_it(backend: httpx.Client, database: str) -> None:
     seven = hash_picture(FILES["7.jpg"])
     for action, label in (
