@@ -58,10 +58,10 @@ MAX_UNHINTED_IN_DETAIL: Final = 256 * 256  # and if the copy before shows half o
 HINT_MARGIN: Final = 32  # pixels around hints, on the copy that shows them
 LARGE_ENOUGH: Final = 12.5  # pixels: larger copies show nothing new about characters this high
 ENOUGH: Final = 120  # digits on one copy: with more, not all are read anyway
-# On copies that are both smaller and shrunk further than this, small characters may be invisible. Without the
-# scale, pictures of a single line took 3.5 times as many pixels, and were read no better.
-MIN_LAST_SIDE: Final = 256  # pixels
+MIN_LAST_SIDE: Final = 256  # pixels: on smaller copies, small characters may be invisible,
+# but hardly beside those of a single line: there, a copy that is shrunk no further than this is enough
 MIN_LAST_SCALE: Final = 0.5
+MAX_LINE_HEIGHT: Final = 2.4  # heights of a digit: a picture that is no higher shows one line
 CLEAR: Final = 0.6  # likelihood of a digit that is seen clearly,
 CLEAR_HEIGHT: Final = 14.0  # and its height, in pixels
 SMALL_SHARE: Final = 15  # per cent of the characters that may be smaller
@@ -294,12 +294,19 @@ def _shows_clear_digit(found: Characters, scale: float) -> bool:
 
 def _shows_all(found: Characters, scale: float, grey: GreyPicture) -> bool:
     """Tell whether a larger copy is needless: hardly any digit is small, or there are too many to read."""
-    if scale * max(grey.shape) < MIN_LAST_SIDE and scale < MIN_LAST_SCALE:
-        return False
     is_likely = (found.labels < CLASSES) & (found.certainties > MIN_LIKELIHOOD)
-    heights = sorted(((found.boxes[is_likely, 3] - found.boxes[is_likely, 1]) * scale).tolist())
-    if not heights or len(heights) >= ENOUGH:
-        return bool(heights)
+    heights: list[float] = sorted(((found.boxes[is_likely, 3] - found.boxes[is_likely, 1]) * scale).tolist())
+    if not heights:
+        return False
+    if scale * max(grey.shape) < MIN_LAST_SIDE and not (
+        scale >= MIN_LAST_SCALE and _is_line(heights, scale, grey)
+    ):
+        return False
     rank = SMALL_SHARE / 100 * (len(heights) - 1)
     below, above = heights[math.floor(rank)], heights[math.ceil(rank)]
-    return bool(below + (above - below) * (rank % 1) > LARGE_ENOUGH)
+    return len(heights) >= ENOUGH or below + (above - below) * (rank % 1) > LARGE_ENOUGH
+
+
+def _is_line(heights: Sequence[float], scale: float, grey: GreyPicture) -> bool:
+    """Tell whether a picture has no room for smaller characters above or below those that were found."""
+    return bool(grey.shape[0] * scale <= MAX_LINE_HEIGHT * heights[len(heights) // 2])

@@ -159,6 +159,14 @@ def test_a_line_that_half_of_its_resolution_shows_clearly_is_not_looked_at_large
     assert recording.shown == [(16, 64), (32, 128)]
 
 
+def test_small_digits_below_large_ones_are_found_in_a_small_picture(recording: RecordingFinder) -> None:
+    large = np.hstack([ink(digit, (48, 60), box=(12, 12, 24, 36), pen=4) for digit in (4, 0, 7, 3)])
+    small = np.hstack([ink(digit, (48, 40), box=(16, 12, 8, 12), pen=2) for digit in (5, 2, 8, 6)])
+    found = recording.find(255 - np.vstack([large, small]))
+    found = found[found.certainties > MIN_LIKELIHOOD]
+    assert sorted(found.labels.tolist()) == [0, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_a_page_with_more_digits_than_are_read_is_not_enlarged_further(recording: RecordingFinder) -> None:
     row = np.hstack([ink(digit, (18, 22), box=(4, 5, 8, 12), pen=2) for digit in (4, 0, 7, 1, 5, 3) * 6])
     page = np.tile(row, (30, 1))

@@ -16,6 +16,7 @@ from tests.conftest import GOLDEN, HOSTILE, hostile_files
 from tests.costs import read_cpu_seconds
 from tests.data.golden import encode
 from tests.data.strokes import ink
+from tests.resilience.attacks import TINY
 from tests.resilience.clients import (
     JPEG,
     PNG,
@@ -34,7 +35,6 @@ from training.data.uploads import read_canonical
 from training.judge.service_reader import classify
 
 Measured = Callable[[str, str], None]
-TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
 PHOTO = (GOLDEN / "7-photo.jpg").read_bytes()
 
 
