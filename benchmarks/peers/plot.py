@@ -10,7 +10,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-OURS: Final = {"digits": "black", "digits, the peers' network": "dimgrey"}
+OURS: Final = {"digits": "solid", "digits, the peers' network": "dotted"}  # black lines
 MAX_LATENCY: Final = 1000.0  # ms
 
 
@@ -26,7 +26,8 @@ def main() -> None:
             [load["offered"] for load in points],
             [load["p99_ms"] for load in points],
             label=name if points else f"{name}: fewer than 100",  # requests a second, the lowest offered load
-            color=OURS.get(name),
+            color="black" if name in OURS else None,
+            linestyle=OURS.get(name, "solid"),
             linewidth=2.5 if name in OURS else 1.2,
             marker="o",
             markersize=3,
