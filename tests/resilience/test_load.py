@@ -136,8 +136,8 @@ def test_small_requests_are_answered_during_a_flood_of_large_photos(
     assert {answer.status for answer in small.answers} <= {200, 503}
     assert health.count(200) == len(health.answers)
     measured(
-        "beside a flood of 12-megapixel photos: median and 99th percentile of small requests, "
-        "and of health checks",
+        "beside a flood of 12-megapixel photos: median and 99th percentile of small pictures that are read "
+        "at a glance, and of health checks",
         f"{small.quantile(0.5) * 1e3:.0f} and {small.quantile(0.99) * 1e3:.0f} ms, "
         f"{health.quantile(0.5) * 1e3:.0f} and {health.quantile(0.99) * 1e3:.0f} ms",
     )
