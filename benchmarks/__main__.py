@@ -26,13 +26,13 @@ from app.digits import images
 from app.digits.canonical_upload import canonicalise_upload
 from app.digits.catalogue import Catalogue
 from benchmarks import budget, image, pictures
+from benchmarks.budget import BATCH_SIZE
 from benchmarks.figures import alternate, median_ratio
 from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measure_load, median, ratio
 from benchmarks.processes import CLIENT, SERVER, pin_this_process
 from benchmarks.serving import Service, serve
 
 RESULTS_FILE: Final = Path("bench.json")
-BATCH_SIZE: Final = 64
 BATCHES_IN_FLIGHT: Final = 2  # together as many pictures as a worker has places
 MANY: Final = (4, 16, 64)  # workers, on a machine with as many cores
 SOAK: Final = 5.0  # seconds at full load, with each kind of picture

@@ -112,6 +112,7 @@ class TaskReader:
     async def _fetch_all(self, tasks: Sequence[Task], max_bytes: int) -> list[bytes | DigitsError]:
         """Fetch pictures; if they have more than `max_bytes` bytes together, only the first one."""
         largest = min(self.state.settings.max_body_bytes, max_bytes)
+        too_many = _build_too_many(max_bytes)
         remaining = max_bytes
 
         async def fetch(task: Task) -> bytes | DigitsError:
@@ -123,7 +124,6 @@ class TaskReader:
             remaining -= len(picture)
             return picture if remaining >= 0 or task is tasks[0] else too_many
 
-        too_many = _build_too_many(max_bytes)
         pictures = await asyncio.gather(*map(fetch, tasks))
         if remaining < 0:  # whichever arrived last
             return [pictures[0]] + [too_many] * (len(pictures) - 1)
