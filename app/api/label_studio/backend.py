@@ -87,10 +87,10 @@ async def predict_tasks(request: Request) -> Response:
     max_tasks = 1 if config.wants_number else reader.state.settings.max_batch
     tasks = body.tasks if len(body.tasks) <= max_tasks else body.tasks[:1]
     outcomes = await reader.read(tasks)
-    if any(isinstance(outcome, BatchTooLarge) for outcome in outcomes):
-        outcomes = outcomes[:1]
     if all(isinstance(outcome, Forbidden | PictureNotFetched) for outcome in outcomes):
         unwrap(outcomes.pop())  # the service can't get at pictures at all: an empty answer would hide it
+    if any(isinstance(outcome, BatchTooLarge) for outcome in outcomes):
+        outcomes = outcomes[:1]
     reader.count_refusals(outcomes)
     version = describe_version(config, reader.state)
     results = [describe_outcome(outcome, config, version) for outcome in outcomes]

@@ -211,6 +211,15 @@ def test_of_too_many_bytes_the_first_task_is_done_even_if_its_picture_arrives_la
     assert result["result"]
 
 
+def test_of_too_many_bytes_a_first_picture_that_is_gone_does_not_stop_the_others(
+    backend: httpx.Client,
+) -> None:
+    """Its task gets an empty answer, and Label Studio sends the others."""
+    names = ("gone.jpg", "large.jpg", "large.jpg", "large.jpg")
+    (result,) = predict(backend, DIGITS, *({"image": upload(name)} for name in names))
+    assert (result["result"], result["problem"]["code"]) == ([], "unreadable_image")
+
+
 def test_an_annotation_is_stored_and_a_changed_one_replaces_it(backend: httpx.Client, database: str) -> None:
     seven = hash_picture(FILES["7.jpg"])
     for action, label in (
