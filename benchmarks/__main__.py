@@ -4,18 +4,21 @@ Prints medians and ratios, and writes them as JSON. The service runs on one core
 another, and candidates are measured in alternation. Machines differ, so quote ratios. Logs, guards and limits
 have their default settings.
 
-With --check it fails if a ratio is below its floor: that shows a slower service on any machine.
+With --check it fails if a ratio is below its floor: that shows a slower service on any machine. A ratio that
+is low once is measured again in more rounds, because noise passes and a slower service stays slow.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +35,8 @@ from benchmarks.load import CONNECTIONS, build_form, measure_alternating, measur
 from benchmarks.processes import CLIENT, SERVER, pin_this_process
 from benchmarks.serving import Service, serve
 
+KeyPath = tuple[str, ...]  # the keys that lead to a ratio in the results
+
 RESULTS_FILE: Final = Path("bench.json")
 BATCHES_IN_FLIGHT: Final = 2  # together as many pictures as a worker has places
 MANY: Final = (4, 16, 64)  # workers, on a machine with as many cores
@@ -44,11 +49,12 @@ SMALL_RATIOS: Final = (
     ("raw", "raw nothing"),
     ("form", "form nothing"),
 )
-FLOORS: Final = {  # ratios, a fifth or more below those of short rounds: 0.11 to 0.14 for the first
+CHECK_ROUNDS: Final = 7  # for a ratio that was below its floor
+FLOORS: Final[Mapping[KeyPath, float]] = {  # a tenth or more below the medians of short rounds
     ("small", "16 connections", "raw over bare"): 0.085,
     ("small", "16 connections", "raw nothing over bare"): 0.25,
     ("batch", "over the loop"): 0.55,
-    ("workers", "two over one"): 1.6,
+    ("workers", "over two services"): 0.8,
 }
 _TIMING: Final = re.compile(r"dur=([\d.]+)")
 
@@ -60,35 +66,58 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
     parser.add_argument("--check", action="store_true", help="fail if a ratio is below its floor")
     arguments = parser.parse_args()
-    options = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-    measures: dict[str, Callable[[], Any]] = {
-        "small": lambda: measure_small(**options),
-        "budget": budget.measure,
-        "batch": lambda: measure_batch(**options),
-        "pictures": lambda: measure_kinds(rounds=arguments.rounds),
-        "start": lambda: measure_start(rounds=arguments.rounds),
-        "memory": measure_memory,
-        "workers": lambda: measure_workers(**options),
-        "image": image.measure,
-    }
+    measures = list_measures(rounds=arguments.rounds, seconds=arguments.seconds)
     results: dict[str, Any] = {}
     for name, measure in measures.items():
         results[name] = measure()
         print(f"{name}:", json.dumps(results[name], indent=2), flush=True)
     RESULTS_FILE.write_text(json.dumps(results, indent=2) + "\n")
-    too_slow = list(find_low_ratios(results))
-    if arguments.check and too_slow:
-        sys.exit("\n".join(["These ratios are below their floors:", *too_slow]))
+    if arguments.check:
+        check(results, list_measures(rounds=CHECK_ROUNDS, seconds=arguments.seconds))
 
 
-def find_low_ratios(results: dict[str, Any]) -> Iterator[str]:
-    """Describe the ratios that are below their floors."""
-    for path, floor in FLOORS.items():
+def list_measures(*, rounds: int, seconds: float) -> dict[str, Callable[[], Any]]:
+    """Return all measurements by name, with this many rounds of this length."""
+    return {
+        "small": lambda: measure_small(rounds=rounds, seconds=seconds),
+        "budget": budget.measure,
+        "batch": lambda: measure_batch(rounds=rounds, seconds=seconds),
+        "pictures": lambda: measure_kinds(rounds=rounds),
+        "start": lambda: measure_start(rounds=rounds),
+        "memory": measure_memory,
+        "workers": lambda: measure_workers(rounds=rounds, seconds=seconds),
+        "image": image.measure,
+    }
+
+
+def check(results: Mapping[str, Any], measures: Mapping[str, Callable[[], Any]]) -> None:
+    """Measure again what has a ratio below its floor.
+
+    Raises:
+        SystemExit: A ratio is below its floor both times.
+    """
+    low = find_low_ratios(results, FLOORS)
+    if low:
+        print("Below their floors, so measured again:", _describe(low), sep="\n", flush=True)
+    again = {name: measures[name]() for name in sorted({name for name, *_ in low})}
+    if still_low := find_low_ratios(again, low):
+        sys.exit(f"Still below their floors:\n{_describe(still_low)}")
+
+
+def find_low_ratios(results: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[KeyPath, float]:
+    """Return those of these ratios that are below their floors."""
+    low: dict[KeyPath, float] = {}
+    for path in paths:
         value: Any = results
         for key in path:
             value = value[key]
-        if value < floor:
-            yield f"{' / '.join(path)}: {value}, but at least {floor} is expected"
+        if value < FLOORS[path]:
+            low[path] = value
+    return low
+
+
+def _describe(low: Mapping[KeyPath, float]) -> str:
+    return "\n".join(f"{' / '.join(path)}: {value}, floor {FLOORS[path]}" for path, value in low.items())
 
 
 def measure_small(*, rounds: int, seconds: float) -> dict[str, Any]:
@@ -210,28 +239,50 @@ def measure_workers(*, rounds: int, seconds: float) -> dict[str, Any]:
     The load generator also uses one of the two cores. So requests per second of processor time are compared,
     counted twice for two workers. Each worker has 16 connections; if two share as many, their batches are
     half as large, and the prediction is made from these.
+
+    Two cores that share a cache, or are two threads of one, are slower when both work. Two services with one
+    worker each share no more than that, so the ratio to them shows what the workers themselves lose.
     """
 
-    def measure(service: Service, connections: int) -> Callable[[float], float]:
-        target = service.target("/predict", pictures.SMALL)
+    def measure(*services: Service, connections: int = 16) -> Callable[[float], float]:
+        targets = [service.target("/predict", pictures.SMALL) for service in services]
+
+        def read_cpu_seconds() -> float:
+            return sum(service.cpu_seconds() for service in services)
 
         def measure_rate(seconds: float) -> float:
-            before = service.cpu_seconds()
-            rate = measure_load(target, connections=connections, seconds=seconds).rate
-            return rate * seconds / (service.cpu_seconds() - before)
+            measure = functools.partial(measure_load, connections=connections, seconds=seconds)
+            before = read_cpu_seconds()
+            with ThreadPoolExecutor() as threads:
+                rate = sum(figures.rate for figures in threads.map(measure, targets))
+            return rate * seconds / (read_cpu_seconds() - before)
 
         return measure_rate
 
     settings = {"DIGITS_WORKERS": "2"}
-    with serve() as one, serve(settings=settings, cores=SERVER | CLIENT) as two:
+    with (
+        serve() as one,
+        serve(cores=CLIENT) as other,
+        serve(settings=settings, cores=SERVER | CLIENT) as two,
+    ):
         rates = alternate(
-            {"one": measure(one, 16), "two": measure(two, 32), "sharing": measure(two, 16)},
+            {
+                "one": measure(one),
+                "two": measure(two, connections=32),
+                "sharing": measure(two),
+                "services": measure(one, other),
+            },
             rounds=rounds,
             seconds=seconds,
         )
     two_over_one, sharing = (2 * median_ratio(rates[name], rates["one"]) for name in ("two", "sharing"))
     predicted = {f"{count} over one, at worst and at best": predict(sharing, count) for count in MANY}
-    return {"two over one": round(two_over_one, 2), "sharing connections": round(sharing, 2), **predicted}
+    return {
+        "two over one": round(two_over_one, 2),
+        "sharing connections": round(sharing, 2),
+        "over two services": round(median_ratio(rates["two"], rates["services"]), 2),
+        **predicted,
+    }
 
 
 def predict(two_over_one: float, count: int) -> tuple[float, float]:
