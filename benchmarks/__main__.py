@@ -49,7 +49,7 @@ SMALL_RATIOS: Final = (
     ("raw", "raw nothing"),
     ("form", "form nothing"),
 )
-CHECK_ROUNDS: Final = 7  # for a ratio that was below its floor
+CHECK_ROUNDS: Final = 5  # for a ratio that was below its floor
 FLOORS: Final[Mapping[KeyPath, float]] = {  # a tenth or more below the medians of short rounds
     ("small", "16 connections", "raw over bare"): 0.085,
     ("small", "16 connections", "raw nothing over bare"): 0.25,
