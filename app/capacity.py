@@ -1,14 +1,18 @@
-"""The capacity of a worker: its readiness, its places for pictures, and its budget for request bodies."""
+"""The capacity of a worker: its readiness, its places for pictures, its threads, its budget for bodies."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
+
+from anyio import CapacityLimiter, to_thread
 
 from .wire.problems import Overloaded
+
+Result = TypeVar("Result")
 
 MIN_PLACES_TO_RESERVE: Final = 16  # a worker with fewer places has no reserve
 MODEST_SHARE: Final = 1 / 8  # of the places: a client that holds no more is modest
@@ -103,6 +107,44 @@ class _HeldPlaces:
 
     def __exit__(self, *_: object) -> None:
         self._places.adjust(-self._count, self._client)
+
+
+class Threads:
+    """The threads of a worker, for work that is too long for the event loop.
+
+    One more than `count` is kept for small pictures, which would otherwise wait for every large one before
+    them. Not thread-safe: use it on the event loop only.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._common = CapacityLimiter(count)
+        self._reserve = CapacityLimiter(1)
+        self._large = 0  # work that is not small, running or waiting
+
+    async def run(self, work: Callable[[], Result], *, is_small: bool = False) -> Result:
+        """Run `work` in a thread; if it is small and large work fills the others, in the one in reserve."""
+        if is_small and self._large >= self._common.total_tokens:
+            return await to_thread.run_sync(work, limiter=self._reserve)
+        self._large += not is_small
+        try:
+            return await to_thread.run_sync(work, limiter=self._common)
+        finally:
+            self._large -= not is_small
+
+    @property
+    def count(self) -> int:
+        """The number of threads, with the one in reserve."""
+        return int(self._common.total_tokens + self._reserve.total_tokens)
+
+    @property
+    def busy(self) -> int:
+        """The number of threads that work."""
+        return self._common.borrowed_tokens + self._reserve.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for a thread."""
+        return sum(limiter.statistics().tasks_waiting for limiter in (self._common, self._reserve))
 
 
 class PendingBody(Protocol):

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
@@ -21,7 +20,7 @@ from .api.direct import DirectDispatch
 from .api.errors import EXPECTED_ERRORS, answer_error
 from .api.v2 import infer, repository, server
 from .batching import Batcher
-from .capacity import BodyBudget, Places, Readiness
+from .capacity import BodyBudget, Places, Readiness, Threads
 from .digits.catalogue import Catalogue
 from .digits.errors import UnknownModel
 from .digits.process import set_up_process
@@ -240,7 +239,7 @@ async def _lifespan(parts: _Parts) -> AsyncIterator[Mapping[str, Any]]:
     catalogue = parts.catalogue or Catalogue.load(settings.models_dir, default=settings.default_model)
     log.info("ready", extra={"models": catalogue.get_recipe_versions()})
     _warn_of_missing_models(catalogue)
-    places, threads = Places(settings.max_in_flight), CapacityLimiter(parts.threads)
+    places, threads = Places(settings.max_in_flight), Threads(parts.threads)
     has_feedback = settings.feedback_url is not None
     registry = parts.open_registry()
     metrics = Metrics(catalogue, places, threads, has_feedback=has_feedback, shared_registry=registry)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import CapacityLimiter
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
 from .batching import Batcher
-from .capacity import BodyBudget, Places, Readiness
+from .capacity import BodyBudget, Places, Readiness, Threads
 from .digits.catalogue import Catalogue
 from .guard.keys import Keyring
 from .settings import Settings
@@ -35,7 +34,7 @@ class State:
     places: Places
     batcher: Batcher
     body_budget: BodyBudget
-    threads: CapacityLimiter  # for work that is too long for the event loop
+    threads: Threads
     metrics: Metrics
     feedback_store: AsyncStore | None  # None if no database is configured
     label_studio: LabelStudio | None  # None if none is configured

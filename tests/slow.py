@@ -41,8 +41,10 @@ class SlowDecoder:
             for _ in range(places):
                 senders.submit(client.post, "/predict", content=LARGE, headers=JPEG)
             wait_until(lambda: scrape(client).value("digits_pictures_in_flight") == places)
-            yield
-            self.go_on.set()
+            try:
+                yield
+            finally:
+                self.go_on.set()
 
 
 @contextmanager

@@ -84,7 +84,8 @@ async def _predict(reader: Reader, upload: bytes, *, view: bool) -> NumberPredic
     with reader.hold_places(1):
         # in a thread: even a small picture may hold a hundred characters
         work = partial(read_upload, upload, reader, number_reader, view=view)
-        reading = await run_in_thread(work, reader.request, stages=reader.stages)
+        is_small = reader.is_small(upload)
+        reading = await run_in_thread(work, reader.request, stages=reader.stages, is_small=is_small)
     digits = [(int(digit.character), digit.confidence) for digit in reading.number.digits]
     reader.count_results(digits, cautions=reading.number.cautions)
     return build_prediction(reading, reader.describe_model())

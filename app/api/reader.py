@@ -45,6 +45,11 @@ MAX_INLINE_COST: Final = 0.5  # milliseconds to decode
 MAX_INLINE_PIXELS: Final = 90_000
 MAX_INLINE_SIDE: Final = 300  # pixels
 
+# Limits on a picture that is read in the thread for small ones, besides MAX_INLINE_FILE_BYTES. Noise of so
+#  many pixels takes 75 ms, a drawing up to 20.
+MAX_SMALL_COST: Final = 20.0  # milliseconds to decode
+MAX_SMALL_PIXELS: Final = 640 * 480
+
 # milliseconds of processor time for all pictures of a request: about a dozen phone photos
 MAX_BATCH_COST: Final = 800.0
 
@@ -88,6 +93,17 @@ class Reader:
         """Recognise the format and size of a picture's file."""
         with self.stages.time_stage("decode"):
             return images.identify(data, max_pixels=self.state.settings.max_pixels)
+
+    def is_small(self, data: bytes) -> bool:
+        """Tell whether a picture takes a few milliseconds, and so need not wait for large ones.
+
+        Raises:
+            DigitsError: it can't be read.
+        """
+        if len(data) > MAX_INLINE_FILE_BYTES:
+            return False
+        upload = images.identify(data, max_pixels=self.state.settings.max_pixels)
+        return upload.pixels <= MAX_SMALL_PIXELS and upload.cost <= MAX_SMALL_COST
 
     def decode(self, upload: Upload) -> Picture:
         """Decode a picture."""
@@ -154,7 +170,8 @@ class DigitReader(Reader):
         Raises:
             DigitsError: the picture can't be read.
         """
-        return self._canonicalise_quick(picture) or unwrap(*await self._canonicalise_slowly([picture]))
+        quick = self._canonicalise_quick(picture)
+        return quick or unwrap(*await self._canonicalise_slowly([picture], is_small=self.is_small(picture)))
 
     async def canonicalise_all(
         self, uploads: Sequence[bytes | DigitsError]
@@ -233,10 +250,12 @@ class DigitReader(Reader):
             return images.decode(upload) if allowance.covers(upload) else None
 
     async def _canonicalise_slowly(
-        self, uploads: Sequence[bytes | DigitsError]
+        self, uploads: Sequence[bytes | DigitsError], *, is_small: bool = False
     ) -> list[PreparedPicture | DigitsError]:
         work = partial(self._canonicalise_in_thread, uploads)
-        return await run_in_thread(work, self.request, stages=self.stages, pictures=len(uploads))
+        return await run_in_thread(
+            work, self.request, stages=self.stages, pictures=len(uploads), is_small=is_small
+        )
 
     def _canonicalise_in_thread(
         self, uploads: Sequence[bytes | DigitsError]

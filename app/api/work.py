@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from ..digits.errors import DigitsError
@@ -20,12 +19,18 @@ Result = TypeVar("Result")
 
 
 async def run_in_thread(
-    work: Callable[[], Result], request: Request, *, stages: Stages | None = None, pictures: int = 1
+    work: Callable[[], Result],
+    request: Request,
+    *,
+    stages: Stages | None = None,
+    pictures: int = 1,
+    is_small: bool = False,
 ) -> Result:
     """Run `work` in a thread, until the time limit is reached or the client hangs up.
 
     If it still waits for a thread then, it is dropped; otherwise it ends before its next stage. A running
-    stage can't be stopped, and keeps the request's places until it ends.
+    stage can't be stopped, and keeps the request's places until it ends. Small work does not wait for large
+    work: see `Threads`.
 
     Raises:
         PredictionTimeout: the time limit was reached.
@@ -43,7 +48,7 @@ async def run_in_thread(
         except DigitsError as error:  # a future that raised it would refer to it, and so to itself
             return error.with_traceback(None)
 
-    task = asyncio.ensure_future(to_thread.run_sync(start, limiter=state.threads))
+    task = asyncio.ensure_future(state.threads.run(start, is_small=is_small))
     disconnect = asyncio.ensure_future(request.receive())  # the body has been read: next comes the disconnect
     try:
         await asyncio.wait([task, disconnect], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

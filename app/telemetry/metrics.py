@@ -16,7 +16,6 @@ from itertools import product
 from typing import Final, Literal, get_args
 
 import prometheus_client
-from anyio import CapacityLimiter
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -24,7 +23,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from ..capacity import Places
+from ..capacity import Places, Threads
 from ..digits.catalogue import Catalogue
 from ..digits.contract import CLASSES
 from ..digits.errors import UnknownModel
@@ -58,7 +57,7 @@ class Metrics:
         self,
         catalogue: Catalogue,
         places: Places,
-        threads: CapacityLimiter,
+        threads: Threads,
         *,
         has_feedback: bool,
         shared_registry: CollectorRegistry | None = None,
@@ -120,13 +119,13 @@ class Metrics:
             (
                 "digits_threads",
                 "Threads for work that is too long for the event loop",
-                lambda: threads.total_tokens,
+                lambda: threads.count,
             ),
-            ("digits_threads_busy", "Busy threads", lambda: threads.borrowed_tokens),
+            ("digits_threads_busy", "Busy threads", lambda: threads.busy),
             (
                 "digits_threads_waiting",
                 "Requests waiting for a thread",
-                lambda: threads.statistics().tasks_waiting,
+                lambda: threads.waiting,
             ),
         ]
         self._gauges = [(factory.create_gauge(name, text), measure) for name, text, measure in gauges]

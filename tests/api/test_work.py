@@ -9,22 +9,22 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.types import Message
 
 from app.api.work import run_in_thread
-from app.capacity import Places
+from app.capacity import Places, Threads
 from app.settings import Settings
 from app.state import STATE
 from app.telemetry.stages import Stages, WorkAbandoned
 from tests.conftest import GOLDEN
 from tests.serving import serve, wait_until
 from tests.slow import SlowDecoder
+from tests.telemetry.scrapes import scrape
 
 LARGE = (GOLDEN / "6-photo-small-in-large.jpg").read_bytes()
 TINY = (GOLDEN / "1-eight-pixels.png").read_bytes()
-JPEG = {"Content-Type": "image/jpeg"}
+JPEG, PNG = ({"Content-Type": f"image/{name}"} for name in ("jpeg", "png"))
 
 
 def address(client: httpx.Client) -> tuple[str, int]:
@@ -53,6 +53,16 @@ def test_work_that_timed_out_keeps_its_place_until_its_stage_ends(slow_decoder: 
     assert slow_decoder.begun == 1
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/number"])
+def test_a_small_picture_does_not_wait_for_large_ones(path: str, slow_decoder: SlowDecoder) -> None:
+    with serve(Settings()) as client:
+        threads = int(scrape(client).value("digits_threads")) - 1  # one is in reserve
+        with slow_decoder.occupy(client, threads + 1):
+            wait_until(lambda: scrape(client).value("digits_threads_waiting") == 1)
+            assert client.post(path, content=TINY, headers=PNG).status_code == 200
+            assert slow_decoder.begun == threads
+
+
 def test_a_client_that_hangs_up_gives_its_place_back(slow_decoder: SlowDecoder) -> None:
     with serve(Settings(max_in_flight=1, max_batch=1)) as client:
         raw = socket.create_connection(address(client))
@@ -65,7 +75,7 @@ def test_a_client_that_hangs_up_gives_its_place_back(slow_decoder: SlowDecoder) 
 
 
 def test_work_of_a_cancelled_request_keeps_its_place_until_it_ends() -> None:
-    places, limiter = Places(4), CapacityLimiter(1)
+    places, threads = Places(4), Threads(1)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -77,7 +87,7 @@ def test_work_of_a_cancelled_request_keeps_its_place_until_it_ends() -> None:
         raise AssertionError
 
     async def cancel() -> None:
-        state = SimpleNamespace(settings=Settings(), threads=limiter, places=places)
+        state = SimpleNamespace(settings=Settings(), threads=threads, places=places)
         request = Request({"type": "http", "headers": [], "state": {STATE: state}}, never)
         task = asyncio.create_task(run_in_thread(work, request))
         await asyncio.to_thread(begun.wait)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from anyio import to_thread
 from starlette.requests import Request
 
 from ...digits.errors import DigitsError
@@ -66,7 +65,7 @@ async def fetch_picture(task: Task, key: str, state: State, *, max_bytes: int) -
         decode = partial(base64_text.decode, where=f"data.{key}")
         if len(address) <= MAX_INLINE_BODY:
             return decode(address)
-        return unwrap(await to_thread.run_sync(attempt, decode, address, limiter=state.threads))
+        return unwrap(await state.threads.run(partial(attempt, decode, address)))
     return await _get_label_studio(state).fetch(address, max_bytes=max_bytes)
 
 
