@@ -236,7 +236,8 @@ def test_ray_checks_whether_replicas_are_ready(deployed: Deployed) -> None:
 
 
 def test_a_replica_decodes_on_as_many_threads_as_it_has_cores(deployed: Deployed) -> None:
-    assert "\ndigits_threads 1.0\n" in deployed.client.get("/metrics").text
+    one_and_one_in_reserve = "\ndigits_threads 2.0\n"
+    assert one_and_one_in_reserve in deployed.client.get("/metrics").text
 
 
 def test_a_busy_service_refuses_before_ray(deployed: Deployed) -> None:
